@@ -1,0 +1,172 @@
+"""From manifest rows to rendered examples.
+
+The dataset is stateless: what it returns depends on the ``Example`` alone,
+whichever worker or process asks. What is drawn at random is drawn by the
+sampler in ``sampling.py``.
+"""
+
+from typing import NamedTuple
+
+import torch
+from mmipc import render, required_components
+from prepare_polsess import UserError, compatible_variants
+from speechbrain.dataio.dataio import load_data_csv, read_audio
+
+
+class Example(NamedTuple):
+    """What to render: a row in a variant, whole or a segment.
+
+    Arguments
+    ---------
+    row : int
+        Index of the manifest's row.
+    variant : str
+        A variant that the row's environment has.
+    start : int
+        First sample of the segment; 0 where the mixture is used whole.
+    """
+
+    row: int
+    variant: str
+    start: int = 0
+
+
+def read_manifest(manifest, data_folder):
+    """Read the rows of a manifest.
+
+    Arguments
+    ---------
+    manifest : str
+        A CSV file that ``prepare_polsess`` wrote.
+    data_folder : str
+        The corpus, put in for ``$data_root``.
+
+    Returns
+    -------
+    list of dict
+        The rows, with their ``ID``, in the manifest's order.
+    """
+    rows = load_data_csv(manifest, {"data_root": data_folder})
+    return [{"ID": name, **row} for name, row in rows.items()]
+
+
+def select_rows(rows, variants, size=None):
+    """Choose the rows that can be rendered in one of the variants.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Manifest rows.
+    variants : list of str
+        Allowed variants.
+    size : int, None
+        How many of the chosen rows to keep, the first ones, so that a smaller
+        subset lies within a larger one; None keeps all.
+
+    Returns
+    -------
+    list of tuple
+        Index of the row, and those of the variants that it can be rendered in.
+
+    Raises
+    ------
+    UserError
+        If no row is left, or there are fewer than ``size``.
+
+    Example
+    -------
+    >>> rows = [{"environment": "indoor"}, {"environment": "outdoor"}]
+    >>> select_rows(rows, ["S", "E"])
+    [(1, ('S', 'E'))]
+    """
+    chosen = [
+        (index, compatible)
+        for index, row in enumerate(rows)
+        if (compatible := compatible_variants(row["environment"], variants))
+    ]
+    if not chosen:
+        raise UserError(
+            f"none of the {len(rows)} rows can be rendered as "
+            f"{', '.join(variants)}: allow a variant of their environment"
+        )
+    if size is not None and size > len(chosen):
+        raise UserError(
+            f"{size} mixtures were asked for, but only {len(chosen)} of the "
+            f"{len(rows)} can be rendered as {', '.join(variants)}"
+        )
+    return chosen[:size]
+
+
+class RenderedMixtures(torch.utils.data.Dataset):
+    """Manifest rows, rendered on request.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Manifest rows.
+    task : str
+        ``SB``, ``ES`` or ``EB``.
+    segment : int, None
+        Length of the segments in samples; None for whole mixtures.
+    """
+
+    def __init__(self, rows, task, segment=None):
+        self.rows = rows
+        self.task = task
+        self.segment = segment
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, example):
+        """Read what an example needs and render it.
+
+        Arguments
+        ---------
+        example : Example
+            The row, its variant and where the segment starts.
+
+        Returns
+        -------
+        dict
+            ``id``, ``row``, ``variant``, ``mixture`` [time] and ``targets``
+            [time, n_sources].
+        """
+        row = self.rows[example.row]
+        environment = row["environment"]
+        audio = {
+            name: self._read(row[f"{name}_wav"], example.start)
+            for name in required_components(
+                environment, example.variant, self.task
+            )
+        }
+        lengths = {name: len(signal) for name, signal in audio.items()}
+        if len(set(lengths.values())) > 1:
+            raise UserError(
+                f"{row['mix_wav']}: its components have other lengths, in "
+                f"samples: {lengths}; run prepare_polsess.py with --check "
+                "headers"
+            )
+        mixture, targets = render(
+            audio, environment, example.variant, self.task
+        )
+        return {
+            "id": row["ID"],
+            "row": example.row,
+            "variant": example.variant,
+            "mixture": mixture,
+            "targets": targets,
+        }
+
+    def _read(self, path, start):
+        """Read a file, or a segment of it, of shape [time]."""
+        part = path
+        if self.segment is not None:
+            part = {"file": path, "start": start, "stop": start + self.segment}
+        try:
+            return read_audio(part)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{path}: cannot be read ({error}); run prepare_polsess.py "
+                "with --check headers to find all such files"
+            ) from error

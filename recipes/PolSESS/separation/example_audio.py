@@ -1,0 +1,78 @@
+"""Audio of separated mixtures, to be listened to."""
+
+from pathlib import Path
+
+import torch
+from prepare_polsess import UserError
+from speechbrain.dataio import audio_io
+
+
+def at_mixture_level(estimates, mixture):
+    """Scale estimates to the level that they have within the mixture.
+
+    A separator trained with SI-SDR leaves the scale of its estimates open. The
+    gain of each is the one whose result differs least from the mixture, in
+    the sense of least squares.
+
+    Arguments
+    ---------
+    estimates : torch.Tensor
+        Shape [time, n_sources].
+    mixture : torch.Tensor
+        Shape [time].
+
+    Returns
+    -------
+    torch.Tensor
+        Shape [time, n_sources].
+
+    Example
+    -------
+    >>> mixture = torch.randn(8000)
+    >>> scaled = at_mixture_level(-7 * mixture.unsqueeze(-1), mixture)
+    >>> torch.allclose(scaled[:, 0], mixture, atol=1e-5)
+    True
+    """
+    energy = estimates.square().sum(dim=0)
+    gain = (estimates * mixture.unsqueeze(-1)).sum(dim=0) / energy
+    return estimates * gain.nan_to_num(0.0, posinf=0.0, neginf=0.0)
+
+
+def write_example(folder, mixture, targets, estimates, sample_rate):
+    """Write ``mixture.wav``, ``source1.wav`` ..., ``estimate1.wav`` ...
+
+    Arguments
+    ---------
+    folder : str, Path
+        Made if missing.
+    mixture : torch.Tensor
+        Shape [time].
+    targets : torch.Tensor
+        Shape [time, n_sources].
+    estimates : torch.Tensor
+        In the targets' order, of the same shape.
+    sample_rate : int
+        In Hz.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written to.
+    """
+    estimates = at_mixture_level(estimates, mixture)
+    signals = {"mixture": mixture}
+    for number in range(targets.shape[-1]):
+        signals[f"source{number + 1}"] = targets[:, number]
+        signals[f"estimate{number + 1}"] = estimates[:, number]
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for name, signal in signals.items():
+            # An estimate may overshoot what 16 bits hold; a wrapped sample
+            # would be heard as a click.
+            audio_io.save(
+                Path(folder) / f"{name}.wav",
+                torch.clamp(signal.cpu().float(), -1.0, 1.0).unsqueeze(0),
+                sample_rate,
+            )
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{folder}: cannot be written ({error})") from error

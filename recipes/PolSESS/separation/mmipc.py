@@ -1,0 +1,170 @@
+"""MM-IPC: mixtures modified by inverted phase cancellation.
+
+A PolSESS mixture is the sum of its stored components, so a component is
+removed by subtracting its file from the mixture's. This module says which
+components a variant and a task remove, which files are needed for that, and
+does the arithmetic. It reads no file and draws nothing at random.
+
+Source: Kleć, Szklanny, Wieczorkowska, "A Solution for Developing Corpora for
+Polish Speech Enhancement in Complex Acoustic Environments", 2024.
+"""
+
+import torch
+from prepare_polsess import VARIANTS, UserError
+
+# Number of targets of each task.
+TASKS = {
+    "SB": 2,  # separate both speakers
+    "ES": 1,  # extract speaker 1
+    "EB": 1,  # enhance both speakers, as one signal
+}
+
+# What a variant's letters leave out: scene, event, reverberation of speech.
+_BACKGROUND = {
+    "indoor": {
+        "S": ("scene",),
+        "E": ("event", "event_reverb"),
+        "R": ("s1_reverb", "s2_reverb"),
+    },
+    "outdoor": {"S": ("scene",), "E": ("event",)},
+}
+
+
+def removed_components(environment, variant, task):
+    """Name the components that are subtracted from a mixture.
+
+    Arguments
+    ---------
+    environment : str
+        ``indoor`` or ``outdoor``.
+    variant : str
+        What stays beside the speech: one of the environment's variants.
+    task : str
+        ``SB`` (separate both), ``ES`` (extract speaker 1) or ``EB`` (enhance
+        both).
+
+    Returns
+    -------
+    tuple of str
+        Component names, each once.
+
+    Raises
+    ------
+    UserError
+        If the environment has no such variant, or the task is unknown.
+
+    Example
+    -------
+    >>> removed_components("indoor", "SR", "SB")
+    ('event', 'event_reverb')
+    >>> removed_components("outdoor", "S", "ES")
+    ('event', 's2')
+    """
+    check_task(task)
+    if environment not in VARIANTS:
+        raise UserError(
+            f"environment {environment!r}: choose from {', '.join(VARIANTS)}"
+        )
+    if variant not in VARIANTS[environment]:
+        raise UserError(
+            f"variant {variant!r} does not exist {environment}s: choose from "
+            f"{', '.join(VARIANTS[environment])}"
+        )
+    kept = "" if variant == "C" else variant
+    removed = [
+        component
+        for letter, components in _BACKGROUND[environment].items()
+        if letter not in kept
+        for component in components
+    ]
+    if task == "ES":
+        removed.append("s2")
+        # Indoors C has removed speaker 2's reverberation already.
+        if environment == "indoor" and "s2_reverb" not in removed:
+            removed.append("s2_reverb")
+    return tuple(removed)
+
+
+def required_components(environment, variant, task):
+    """Name the audio that ``render`` needs, the mixture first.
+
+    Arguments
+    ---------
+    environment, variant, task : str
+        As in ``removed_components``.
+
+    Returns
+    -------
+    tuple of str
+        ``mix``, the targets' sources and the removed components, each once.
+
+    Example
+    -------
+    >>> required_components("indoor", "ER", "SB")
+    ('mix', 's1', 's2', 'scene')
+    >>> required_components("outdoor", "SE", "ES")
+    ('mix', 's1', 's2')
+    """
+    sources = ("s1",) if task == "ES" else ("s1", "s2")
+    removed = removed_components(environment, variant, task)
+    return tuple(dict.fromkeys(("mix", *sources, *removed)))
+
+
+def render(audio, environment, variant, task):
+    """Make the mixture of a variant and its targets.
+
+    Arguments
+    ---------
+    audio : dict of str to torch.Tensor
+        The ``required_components``, each of shape [time].
+    environment, variant, task : str
+        As in ``removed_components``.
+
+    Returns
+    -------
+    mixture : torch.Tensor
+        Shape [time].
+    targets : torch.Tensor
+        Dry speech, of shape [time, n_sources].
+
+    Example
+    -------
+    >>> audio = {
+    ...     "mix": torch.full((4,), 6.0),
+    ...     "s1": torch.full((4,), 1.0),
+    ...     "s2": torch.full((4,), 2.0),
+    ...     "scene": torch.full((4,), 3.0),
+    ... }
+    >>> mixture, targets = render(audio, "outdoor", "E", "SB")
+    >>> mixture
+    tensor([3., 3., 3., 3.])
+    >>> targets.shape
+    torch.Size([4, 2])
+    """
+    mixture = audio["mix"].clone()
+    for component in removed_components(environment, variant, task):
+        mixture -= audio[component]
+    if task == "SB":
+        targets = torch.stack([audio["s1"], audio["s2"]], dim=-1)
+    elif task == "ES":
+        targets = audio["s1"].unsqueeze(-1)
+    else:
+        targets = (audio["s1"] + audio["s2"]).unsqueeze(-1)
+    return mixture, targets
+
+
+def check_task(task):
+    """Raise an error that names the tasks, unless ``task`` is one.
+
+    Arguments
+    ---------
+    task : str
+        The name to check.
+
+    Raises
+    ------
+    UserError
+        If there is no such task.
+    """
+    if task not in TASKS:
+        raise UserError(f"task {task!r}: choose from {', '.join(TASKS)}")

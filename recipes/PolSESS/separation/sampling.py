@@ -1,0 +1,176 @@
+"""Which example comes when: order, variant and segment of an epoch.
+
+Everything drawn is a function of the seed, the epoch and, for what concerns
+one mixture, its ID. So it does not matter which worker renders it, what was
+drawn before, or whether the run was resumed.
+"""
+
+import random
+
+import torch
+from dataset import Example, select_rows
+
+
+def draw_example(seed, epoch, row_index, row, variants, latest_start=0):
+    """Draw a training example's variant and the start of its segment.
+
+    Arguments
+    ---------
+    seed : int
+        The run's seed.
+    epoch : int
+        From 1.
+    row_index : int
+        The row's place in the manifest.
+    row : dict
+        The manifest's row, of which only the ID counts.
+    variants : tuple of str
+        Variants to draw from, each as likely.
+    latest_start : int
+        Last sample at which a segment can start.
+
+    Returns
+    -------
+    Example
+        The same for the same seed, epoch, ID and variants.
+
+    Example
+    -------
+    >>> draw_example(42, 1, 7, {"ID": "a-b-c-d"}, ("S", "E"))
+    Example(row=7, variant='E', start=0)
+    """
+    # Seeding with a string hashes it with SHA-512: the same on any machine
+    # and in any process, unlike hash().
+    generator = random.Random(f"{seed} {epoch} {row['ID']}")
+    variant = generator.choice(variants)
+    return Example(row_index, variant, generator.randint(0, latest_start))
+
+
+class TrainingBatches(torch.utils.data.Sampler):
+    """Batches of training examples, as the curriculum has them.
+
+    Use it as a DataLoader's ``batch_sampler`` and call ``set_epoch`` before
+    each epoch: the curriculum decides which rows take part.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Manifest rows.
+    curriculum : Curriculum
+        Allowed variants by epoch.
+    seed : int
+        The run's seed.
+    batch_size : int
+        Mixtures in a batch; the last batch of an epoch may be smaller.
+    size : int, None
+        How many mixtures to train on: the first ones, in the manifest's order,
+        that have an allowed variant. None for all.
+    segment : int, None
+        Length of the segments in samples; None for whole mixtures.
+    sample_rate : int
+        In Hz, to turn the manifest's durations into samples.
+
+    Raises
+    ------
+    UserError
+        If a stage of the curriculum finds no row, or fewer than ``size``.
+    """
+
+    def __init__(
+        self, rows, curriculum, seed, batch_size, size, segment, sample_rate
+    ):
+        self.rows = rows
+        self.seed = seed
+        self.batch_size = batch_size
+        self.curriculum = curriculum
+        self.latest_starts = [
+            0
+            if segment is None
+            else max(0, round(float(row["duration"]) * sample_rate) - segment)
+            for row in rows
+        ]
+        # All stages at once: a stage without rows is told before training.
+        self.chosen = {
+            stage["epoch"]: select_rows(rows, stage["variants"], size)
+            for stage in curriculum.stages
+        }
+        self.set_epoch(1)
+
+    def set_epoch(self, epoch):
+        """Go to an epoch, counted from 1."""
+        self.epoch = epoch
+        self.stage = self.curriculum.at(epoch)
+        self.n_examples = len(self.chosen[self.stage["epoch"]])
+
+    def __len__(self):
+        return -(-self.n_examples // self.batch_size)
+
+    def __iter__(self):
+        chosen = self.chosen[self.stage["epoch"]]
+        generator = random.Random(f"{self.seed} {self.epoch} order")
+        order = generator.sample(range(len(chosen)), len(chosen))
+        for first in range(0, len(order), self.batch_size):
+            yield [
+                draw_example(
+                    self.seed,
+                    self.epoch,
+                    chosen[place][0],
+                    self.rows[chosen[place][0]],
+                    chosen[place][1],
+                    self.latest_starts[chosen[place][0]],
+                )
+                for place in order[first : first + self.batch_size]
+            ]
+
+
+def fixed_examples(rows, variants):
+    """List one example a row, in the first variant that the row has.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Manifest rows.
+    variants : list of str
+        Variants in order of preference.
+
+    Returns
+    -------
+    list of Example
+        In the rows' order.
+
+    Example
+    -------
+    >>> fixed_examples([{"environment": "outdoor"}], ["SER", "SE"])
+    [Example(row=0, variant='SE', start=0)]
+    """
+    return [
+        Example(index, min(compatible, key=variants.index))
+        for index, compatible in select_rows(rows, variants)
+    ]
+
+
+def all_examples(rows, variants):
+    """List an example for each row and each variant that the row has.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Manifest rows.
+    variants : list of str
+        Allowed variants.
+
+    Returns
+    -------
+    list of Example
+        In the rows' order.
+
+    Example
+    -------
+    >>> len(all_examples([{"environment": "outdoor"}], ["SER", "SE", "C"]))
+    2
+    """
+    return [
+        Example(index, variant)
+        for index, compatible in select_rows(rows, variants)
+        for variant in compatible
+    ]

@@ -1,0 +1,123 @@
+"""Scores of separated mixtures: one row per utterance and variant.
+
+A score that cannot be computed stays in its row as NaN, with the reason, and
+is counted in the table: no row is ever dropped.
+"""
+
+import math
+
+import pandas as pd
+from curriculum import ALL_VARIANTS
+from objective import pairwise_si_sdr, pit_si_sdr
+
+COLUMNS = ("si_sdr", "si_sdr_mixture", "si_sdr_improvement")
+
+
+def score_batch(batch, estimates, rows):
+    """Score the estimates of a batch.
+
+    Arguments
+    ---------
+    batch : PaddedBatch
+        With ``id``, ``row``, ``variant``, ``mixture`` and ``targets``.
+    estimates : torch.Tensor
+        Shape [batch, time, n_sources].
+    rows : list of dict
+        The manifest that ``batch.row`` counts in.
+
+    Returns
+    -------
+    list of dict
+        One a mixture. ``si_sdr`` is the mean over the targets under the best
+        assignment, ``si_sdr_mixture`` the unprocessed mixture's mean, both in
+        dB; ``si_sdr_1`` ... are the targets' own, ``estimate_1`` ... say which
+        estimate, from 1, was assigned to them.
+    """
+    targets = batch.targets.data.to(estimates.device)
+    mixture = batch.mixture.data.to(estimates.device).unsqueeze(-1)
+    si_sdr, permutation = pit_si_sdr(estimates, targets)
+    unprocessed = pairwise_si_sdr(mixture, targets).squeeze(1)
+    scores = []
+    for index, name in enumerate(batch.id):
+        separate = si_sdr[index].tolist()
+        mean = si_sdr[index].mean().item()
+        mixture_mean = unprocessed[index].mean().item()
+        assigned = (permutation[index] + 1).tolist()
+        scores.append(
+            {
+                "ID": name,
+                "variant": batch.variant[index],
+                "environment": rows[int(batch.row[index])]["environment"],
+                "si_sdr": mean,
+                "si_sdr_mixture": mixture_mean,
+                "si_sdr_improvement": mean - mixture_mean,
+                **{f"si_sdr_{n}": v for n, v in enumerate(separate, start=1)},
+                **{f"estimate_{n}": v for n, v in enumerate(assigned, start=1)},
+                "reason": _reason(separate, estimates[index]),
+            }
+        )
+    return scores
+
+
+def _reason(separate, estimates):
+    """Say why a mixture's SI-SDR is NaN; empty when it is not."""
+    if not any(math.isnan(value) for value in separate):
+        return ""
+    if not estimates.isfinite().all():
+        return "an estimate is not finite"
+    silent = [str(n) for n, v in enumerate(separate, 1) if math.isnan(v)]
+    return f"source {' and '.join(silent)} is silent"
+
+
+def summarise(scores):
+    """Average scores by variant.
+
+    Arguments
+    ---------
+    scores : pandas.DataFrame
+        Rows of ``score_batch``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a variant: mean and sample standard deviation of SI-SDR, its mean
+        improvement and the unprocessed mixture's mean, in dB, the count of
+        mixtures and of those without a value.
+    """
+    order = [v for v in ALL_VARIANTS if v in set(scores["variant"])]
+    groups = scores.groupby("variant")
+    return pd.DataFrame(
+        {
+            "si_sdr": groups["si_sdr"].mean(),
+            "si_sdr_std": groups["si_sdr"].std(),
+            "si_sdr_improvement": groups["si_sdr_improvement"].mean(),
+            "si_sdr_mixture": groups["si_sdr_mixture"].mean(),
+            "count": groups.size(),
+            "undefined": groups["si_sdr"].agg(lambda s: int(s.isna().sum())),
+        }
+    ).loc[order]
+
+
+def format_table(summary):
+    """Lay a summary out for the terminal.
+
+    Arguments
+    ---------
+    summary : pandas.DataFrame
+        What ``summarise`` returned.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    table = summary.rename(
+        columns={
+            "si_sdr": "SI-SDR",
+            "si_sdr_std": "std",
+            "si_sdr_improvement": "SI-SDRi",
+            "si_sdr_mixture": "mixture",
+        }
+    )
+    table.index.name = None
+    return table.to_string(float_format="{:.2f}".format, na_rep="-")

@@ -1,0 +1,81 @@
+"""Separation by masking a learned representation.
+
+ConvTasNet, DPRNN and SepFormer differ only in the network that makes the
+masks. Around it, an encoder turns the mixture into frames and a decoder turns
+each source's masked frames back into a signal (Luo, Mesgarani, "Conv-TasNet:
+surpassing ideal time-frequency magnitude masking for speech separation", 2019,
+arXiv 1809.07454).
+"""
+
+import torch
+from torch.nn import functional as F
+
+
+class MaskingSeparator(torch.nn.Module):
+    """Encoder, mask network and decoder as one module.
+
+    Arguments
+    ---------
+    encoder : torch.nn.Module
+        Mixture [batch, time] -> representation [batch, channels, frames], such
+        as SpeechBrain's ``dual_path.Encoder``.
+    mask_network : torch.nn.Module
+        Representation -> masks [n_sources, batch, channels, frames].
+    decoder : torch.nn.Module
+        Representation -> signal [batch, time], such as ``dual_path.Decoder``.
+    kernel_size : int
+        Length of the encoder's filters in samples; its stride is half of it.
+    minimum_frames : int
+        Shortest representation that the mask network takes.
+
+    Example
+    -------
+    >>> from speechbrain.lobes.models.conv_tasnet import MaskNet
+    >>> from speechbrain.lobes.models.dual_path import Decoder, Encoder
+    >>> separator = MaskingSeparator(
+    ...     Encoder(kernel_size=16, out_channels=8),
+    ...     MaskNet(N=8, B=4, H=8, P=3, X=2, R=1, C=2),
+    ...     Decoder(8, 1, kernel_size=16, stride=8, bias=False),
+    ...     kernel_size=16,
+    ...     minimum_frames=3,
+    ... )
+    >>> separator(torch.randn(3, 8001)).shape
+    torch.Size([3, 8001, 2])
+    """
+
+    def __init__(
+        self, encoder, mask_network, decoder, kernel_size, minimum_frames=1
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.mask_network = mask_network
+        self.decoder = decoder
+        self.kernel_size = kernel_size
+        self.stride = kernel_size // 2
+        self.minimum_frames = minimum_frames
+
+    def forward(self, mixture):
+        """Estimate the sources of mixtures.
+
+        Arguments
+        ---------
+        mixture : torch.Tensor
+            Shape [batch, time], of any length.
+
+        Returns
+        -------
+        torch.Tensor
+            Estimates, of shape [batch, time, n_sources].
+        """
+        batch, time = mixture.shape
+        # The encoder drops the samples that fill no frame, so they are
+        # completed with zeros.
+        beyond = max(0, time - self.kernel_size)
+        frames = max(self.minimum_frames, -(-beyond // self.stride) + 1)
+        padded = self.kernel_size + (frames - 1) * self.stride
+        representation = self.encoder(F.pad(mixture, (0, padded - time)))
+        masks = self.mask_network(representation)
+        # All sources of all mixtures pass the decoder as one batch.
+        estimates = self.decoder((masks * representation).flatten(0, 1))
+        estimates = estimates.reshape(-1, batch, padded)
+        return estimates[..., :time].permute(1, 2, 0)

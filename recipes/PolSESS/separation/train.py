@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""Train a two-speaker separator on PolSESS, and test its best checkpoint.
+
+> python train.py hparams/convtasnet.yaml --data_folder /corpora/PolSESS_C_16k
+> python train.py hparams/dprnn.yaml --data_folder /corpora/PolSESS_C_16k
+> python train.py hparams/sepformer.yaml --data_folder /corpora/PolSESS_C_16k
+
+Any key of the YAML file can be given as an option, e.g. ``--seed 456``. The
+same command again resumes a run that was interrupted.
+
+What a run leaves in ``results/<experiment_name>/<seed>``:
+
+* ``train_log.txt`` and ``curve.csv``: a line an epoch;
+* ``save/``: the best and the newest checkpoint;
+* ``test.csv``: scores of every test utterance in every variant;
+* ``result.json``: best validation, test averages, settings and versions.
+"""
+
+import os
+import sys
+import time
+
+import pandas as pd
+import speechbrain as sb
+import torch
+from example_audio import write_example
+from loaders import prepare_data
+from objective import negative_si_sdr, pit_si_sdr
+from prepare_polsess import UserError
+from result import Curve, RunFiles, describe_run, print_report
+from sampling import fixed_examples
+from scores import score_batch
+from settings import check_precision, read_settings
+
+
+class Separation(sb.Brain):
+    """Trains ``modules.separator`` with negative SI-SDR and PIT."""
+
+    def set_data(self, rows, batches, train_loader):
+        """Take what ``prepare_data`` made, before ``fit``.
+
+        Arguments
+        ---------
+        rows : dict
+            Manifest rows by stage.
+        batches : TrainingBatches
+            The training loader's batch sampler.
+        train_loader : SaveableDataLoader
+            Its place in the epoch goes into checkpoints within an epoch.
+        """
+        self.rows = rows
+        self.batches = batches
+        self.checkpointer.add_recoverable("train_loader", train_loader)
+        self.files = RunFiles(self.hparams.output_folder)
+        self.curve = Curve(self.files.curve)
+
+    def init_optimizers(self):
+        """Make the optimiser, and the scheduler that belongs to it."""
+        super().init_optimizers()
+        self.lr_scheduler = self.hparams.lr_scheduler(self.optimizer)
+        self.checkpointer.add_recoverable("lr_scheduler", self.lr_scheduler)
+
+    def compute_forward(self, batch, stage):
+        """Estimate the sources of a batch's mixtures.
+
+        Arguments
+        ---------
+        batch : PaddedBatch
+            With ``mixture`` [batch, time].
+        stage : Stage
+            Not used: the separator knows whether it is trained.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape [batch, time, n_sources].
+        """
+        return self.modules.separator(batch.mixture.data.to(self.device))
+
+    def compute_objectives(self, estimates, batch, stage):
+        """Compute the loss; in validation and test note the scores too.
+
+        Arguments
+        ---------
+        estimates : torch.Tensor
+            Shape [batch, time, n_sources].
+        batch : PaddedBatch
+            With ``targets`` of the same shape.
+        stage : Stage
+            Training, validation or test.
+
+        Returns
+        -------
+        torch.Tensor
+            Negative SI-SDR in dB, a scalar.
+        """
+        targets = batch.targets.data.to(self.device)
+        # Half precision cannot hold the energies that SI-SDR compares.
+        with torch.autocast(self.device_type, enabled=False):
+            si_sdr, permutation = pit_si_sdr(estimates, targets)
+            loss = negative_si_sdr(si_sdr, targets)
+            if stage != sb.Stage.TRAIN:
+                self.scores += score_batch(batch, estimates, self.rows[stage])
+        if stage == sb.Stage.TEST:
+            self.write_audio(batch, estimates, permutation)
+        return loss
+
+    def fit_batch(self, batch):
+        """Train on one batch.
+
+        SpeechBrain's own never applies the gradients of an epoch's last,
+        incomplete accumulation group, weights a smaller last batch as if it
+        were full, and lets a loss that is NaN into the weights.
+
+        Arguments
+        ---------
+        batch : PaddedBatch
+            What the training loader gave.
+
+        Returns
+        -------
+        torch.Tensor
+            The loss, detached.
+        """
+        factor = self.grad_accumulation_factor
+        batch_size = self.hparams.batch_size
+        examples_before = (self.step - 1) // factor * factor * batch_size
+        group_examples = min(
+            factor * batch_size, self.batches.n_examples - examples_before
+        )
+        should_step = self.step % factor == 0 or self.step == len(self.batches)
+        with self.no_sync(not should_step):
+            with self.training_ctx:
+                estimates = self.compute_forward(batch, sb.Stage.TRAIN)
+                loss = self.compute_objectives(estimates, batch, sb.Stage.TRAIN)
+            if self.loss_is_finite(loss):
+                weight = len(batch.id) / group_examples
+                self.scaler.scale(loss * weight).backward()
+                self.group_has_gradients = True
+        if should_step and self.group_has_gradients:
+            self.optimizers_step()
+            self.group_has_gradients = False
+        return loss.detach().cpu()
+
+    def loss_is_finite(self, loss):
+        """Whether a batch may be trained on; stop when too many may not."""
+        try:
+            self.check_loss_isfinite(loss)
+        except ValueError as error:
+            raise UserError(
+                "training stops: the loss was not finite in more than "
+                f"{self.nonfinite_patience} batches of epoch "
+                f"{self.batches.epoch}. The best checkpoint is safe in "
+                f"{self.hparams.save_folder}; try a lower --lr, or "
+                "--precision fp32"
+            ) from error
+        return torch.isfinite(loss)
+
+    def on_stage_start(self, stage, epoch=None):
+        """Tell the sampler the epoch, start the clock and the scores."""
+        self.scores = []
+        if stage == sb.Stage.TRAIN:
+            self.batches.set_epoch(epoch)
+            self.epoch_start = time.time()
+            self.group_has_gradients = False
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Finish an epoch after its validation; write the test's scores."""
+        if stage == sb.Stage.TRAIN:
+            self.train_loss = stage_loss
+        elif stage == sb.Stage.VALID:
+            self.finish_epoch(epoch, pd.DataFrame(self.scores))
+        else:
+            self.files.write_scores(self.scores)
+
+    def finish_epoch(self, epoch, scores):
+        """Adapt the learning rate, log, and save a checkpoint."""
+        valid = scores[["si_sdr", "si_sdr_improvement"]].mean().to_dict()
+        lr = self.optimizer.param_groups[0]["lr"]
+        if self.batches.stage["lr_scheduler"]:
+            self.lr_scheduler.step(valid["si_sdr"])
+        self.hparams.epoch_counter.update_metric(valid["si_sdr"])
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "lr": lr},
+            train_stats={"loss": self.train_loss},
+            valid_stats=valid,
+        )
+        # The curve goes first: a row without a checkpoint is replaced when
+        # the epoch is repeated, a checkpoint without a row would stay so.
+        self.curve.add(
+            {
+                "epoch": epoch,
+                "variants": " ".join(self.batches.stage["variants"]),
+                "lr": lr,
+                "train_loss": self.train_loss,
+                **{f"valid_{name}": value for name, value in valid.items()},
+                "valid_undefined": int(scores["si_sdr"].isna().sum()),
+                "seconds": round(time.time() - self.epoch_start, 2),
+            }
+        )
+        self.checkpointer.save_and_keep_only(
+            meta={"epoch": epoch, **valid}, max_keys=["si_sdr"]
+        )
+
+    def write_audio(self, batch, estimates, permutation):
+        """Write the audio of the first test mixtures, as ``save_audio`` says.
+
+        Each in the first of the test variants that it has.
+        """
+        rows = self.rows[sb.Stage.TEST][: self.hparams.save_audio]
+        if not rows:
+            return
+        wanted = {
+            (example.row, example.variant)
+            for example in fixed_examples(rows, self.hparams.test_variants)
+        }
+        examples = zip(batch.row.tolist(), batch.variant, strict=True)
+        for index, (row, variant) in enumerate(examples):
+            if (row, variant) in wanted:
+                write_example(
+                    self.files.audio / f"{row + 1:03d}_{variant}",
+                    batch.mixture.data[index].cpu(),
+                    batch.targets.data[index].cpu(),
+                    estimates[index][:, permutation[index]].cpu(),
+                    self.hparams.sample_rate,
+                )
+
+
+def make_output_folder(hparams, hparams_file, overrides):
+    """Make the run's folder, with its settings and its log."""
+    try:
+        sb.create_experiment_directory(
+            experiment_directory=hparams["output_folder"],
+            hyperparams_to_save=hparams_file,
+            overrides=overrides,
+        )
+    except OSError as error:
+        raise UserError(
+            f"output_folder {hparams['output_folder']}: cannot be written "
+            f"({error.strerror})"
+        ) from error
+
+
+def main(arguments):
+    """Train and test as the command line says.
+
+    Arguments
+    ---------
+    arguments : list of str
+        YAML file and options.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("train.py runs as one process: start it with python")
+    hparams, run_opts, hparams_file, overrides = read_settings(arguments)
+    check_precision(hparams, run_opts)
+    make_output_folder(hparams, hparams_file, overrides)
+    rows, batches, loaders = prepare_data(hparams)
+    brain = Separation(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.set_data(rows, batches, loaders[sb.Stage.TRAIN])
+    brain.fit(
+        hparams["epoch_counter"],
+        loaders[sb.Stage.TRAIN],
+        loaders[sb.Stage.VALID],
+    )
+    if not brain.curve.rows:
+        raise UserError(
+            f"{hparams['save_folder']}: no trained epoch to test; train first, "
+            "without --test_only"
+        )
+    if run_opts.test_only or not brain.files.are_complete(brain.curve):
+        brain.evaluate(loaders[sb.Stage.TEST], max_key="si_sdr")
+        brain.files.write_result(describe_run(brain, hparams, run_opts))
+    print_report(brain.files)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"Error: {error}")

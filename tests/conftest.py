@@ -1,0 +1,19 @@
+"""What the tests share: threads, and a small corpus."""
+
+import os
+
+import pytest
+import torch
+from small_corpus import write_small_corpus
+
+# The tests' tensors are tiny: more threads only wait for each other.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory):
+    """Write a corpus for tests that do not change it."""
+    root = tmp_path_factory.mktemp("corpora") / "PolSESS_small"
+    write_small_corpus(root, {"train": 10, "val": 4, "test": 4})
+    return root

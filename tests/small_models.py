@@ -1,0 +1,59 @@
+"""Options that make the published models small enough for tests."""
+
+from pathlib import Path
+
+SEPARATION = Path(__file__).parent.parent / "recipes/PolSESS/separation"
+
+SMALL = {
+    "convtasnet": {
+        "encoder_filters": 64,
+        "bottleneck_channels": 32,
+        "block_channels": 64,
+        "blocks": 4,
+        "repeats": 1,
+    },
+    "dprnn": {
+        "encoder_filters": 32,
+        "dual_path_blocks": 1,
+        "chunk_frames": 40,
+        "hidden_channels": 32,
+    },
+    "sepformer": {
+        "encoder_filters": 32,
+        "dual_path_blocks": 1,
+        "chunk_frames": 40,
+        "transformer_layers": 1,
+        "attention_heads": 4,
+        "feedforward_channels": 64,
+    },
+}
+
+
+def small_arguments(model, **options):
+    """Make the arguments of ``train.py`` for a small model on the CPU.
+
+    Arguments
+    ---------
+    model : str
+        Name of the YAML file.
+    **options : object
+        Further options.
+
+    Returns
+    -------
+    list of str
+        The YAML file and ``--name value`` pairs.
+    """
+    settings = {
+        "precision": "fp32",
+        "num_workers": 0,
+        "batch_size": 2,
+        "valid_batch_size": 4,
+        "number_of_epochs": 2,
+        **SMALL[model],
+        **options,
+    }
+    arguments = [str(SEPARATION / "hparams" / f"{model}.yaml")]
+    for name, value in settings.items():
+        arguments += [f"--{name}", str(value)]
+    return [*arguments, "--noprogressbar"]

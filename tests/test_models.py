@@ -1,0 +1,86 @@
+"""The published models: sizes, shapes, and that they learn."""
+
+import numpy as np
+import pytest
+import torch
+from objective import negative_si_sdr, pit_si_sdr
+from settings import read_settings
+from small_models import SEPARATION, SMALL, small_arguments
+
+# Parameters of the published networks, in millions.
+PUBLISHED = {"convtasnet": 8.7, "dprnn": 2.6, "sepformer": 25.7}
+
+
+def load_separator(model, **options):
+    """Make a model from its YAML, small."""
+    arguments = small_arguments(model, data_folder="unused", **options)
+    return read_settings(arguments)[0]["separator"]
+
+
+def voice(pitch, seconds=0.5, sample_rate=8000):
+    """Make a sound with the harmonics of a voice, swelling four times a s."""
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    harmonics = [
+        np.sin(2 * np.pi * pitch * n * time + n) / n for n in range(1, 9)
+    ]
+    swell = 1 + 0.8 * np.sin(2 * np.pi * 4 * time + pitch)
+    return torch.tensor(sum(harmonics) * swell, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("model", list(PUBLISHED))
+def test_published_sizes(model):
+    yaml = str(SEPARATION / "hparams" / f"{model}.yaml")
+    arguments = [yaml, "--data_folder", "unused", "--precision", "fp32"]
+    separator = read_settings(arguments)[0]["separator"]
+    parameters = sum(p.numel() for p in separator.parameters())
+    assert round(parameters / 1e6, 1) == PUBLISHED[model]
+
+
+@pytest.mark.parametrize("model", list(SMALL))
+def test_any_batch_and_length(model):
+    separator = load_separator(model)
+    for shape in [(1, 1), (2, 100), (3, 4001)]:
+        with torch.no_grad():
+            estimates = separator(torch.randn(shape))
+        assert estimates.shape == (*shape, 2)
+        assert estimates.isfinite().all()
+
+
+@pytest.mark.parametrize("model", list(SMALL))
+def test_one_target_for_extraction(model):
+    separator = load_separator(model, task="ES", n_sources=1)
+    assert separator(torch.randn(2, 800)).shape == (2, 800, 1)
+
+
+@pytest.mark.parametrize("model", list(SMALL))
+def test_overfits_one_batch(model):
+    torch.manual_seed(0)
+    separator = load_separator(model)
+    targets = torch.stack(
+        [
+            torch.stack([voice(110), voice(210)], dim=-1),
+            torch.stack([voice(170), voice(290)], dim=-1),
+        ]
+    )
+    mixture = targets.sum(dim=-1)
+    optimiser = torch.optim.Adam(separator.parameters(), lr=3e-3)
+    for _ in range(400):
+        si_sdr, _ = pit_si_sdr(separator(mixture), targets)
+        if si_sdr.mean() > 10:
+            break
+        optimiser.zero_grad()
+        negative_si_sdr(si_sdr, targets).backward()
+        torch.nn.utils.clip_grad_norm_(separator.parameters(), 5.0)
+        optimiser.step()
+    assert si_sdr.mean() > 10
+
+
+def test_positional_encoding_acts():
+    torch.manual_seed(0)
+    with_encoding = load_separator("sepformer")
+    without = load_separator("sepformer", use_positional_encoding=False)
+    without.load_state_dict(with_encoding.state_dict(), strict=False)
+    mixture = torch.randn(1, 2000)
+    with torch.no_grad():
+        difference = with_encoding(mixture) - without(mixture)
+    assert difference.abs().max() > 1e-4

@@ -1,0 +1,149 @@
+"""SI-SDR and PIT against torchmetrics and a float64 formula."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from objective import negative_si_sdr, pairwise_si_sdr, pit_si_sdr
+from torchmetrics.functional.audio import (
+    permutation_invariant_training,
+    scale_invariant_signal_distortion_ratio,
+)
+
+
+def formula(estimate, target):
+    """SI-SDR in dB by its definition, in float64."""
+    estimate = np.asarray(estimate, dtype=np.float64)
+    target = np.asarray(target, dtype=np.float64)
+    estimate = estimate - estimate.mean()
+    target = target - target.mean()
+    projection = estimate @ target / (target @ target) * target
+    noise = estimate - projection
+    return 10 * np.log10(projection @ projection / (noise @ noise))
+
+
+def random_pair(n_sources=2, batch=3, time=4000, noise=0.5, seed=0):
+    """Make targets, and estimates in another order with crosstalk and noise."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randn(batch, time, n_sources, generator=generator)
+    estimates = targets.flip(-1) + noise * (
+        torch.randn(batch, time, n_sources, generator=generator) + targets
+    )
+    return 0.3 * estimates + 0.01, targets
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.5, 20.0])
+def test_equals_the_formula(noise):
+    estimates, targets = random_pair(noise=noise)
+    pairs = pairwise_si_sdr(estimates, targets)
+    for item in range(3):
+        for e in range(2):
+            for t in range(2):
+                expected = formula(estimates[item, :, e], targets[item, :, t])
+                assert pairs[item, e, t] == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("n_sources", [1, 2, 3])
+def test_pit_equals_torchmetrics(n_sources):
+    estimates, targets = random_pair(n_sources)
+    si_sdr, permutation = pit_si_sdr(estimates, targets)
+    best, order = permutation_invariant_training(
+        estimates.transpose(1, 2),
+        targets.transpose(1, 2),
+        lambda e, t: scale_invariant_signal_distortion_ratio(e, t, True),
+    )
+    torch.testing.assert_close(si_sdr.mean(-1), best, atol=1e-3, rtol=0)
+    assert torch.equal(permutation, order)
+
+
+def test_pit_chooses_the_best_of_all_orders():
+    estimates, targets = random_pair(3, noise=3.0, seed=5)
+    si_sdr, _ = pit_si_sdr(estimates.double(), targets.double())
+    for item in range(3):
+        means = [
+            np.mean(
+                [
+                    formula(estimates[item, :, e], targets[item, :, t])
+                    for t, e in enumerate(order)
+                ]
+            )
+            for order in permutations(range(3))
+        ]
+        assert si_sdr[item].mean() == pytest.approx(max(means), abs=1e-6)
+
+
+def test_gradients_are_those_of_the_formula():
+    estimates, targets = random_pair(batch=2, time=40)
+    estimates = estimates.double().requires_grad_()
+    targets = targets.double()
+    assert torch.autograd.gradcheck(
+        lambda e: negative_si_sdr(pit_si_sdr(e, targets)[0], targets),
+        (estimates,),
+    )
+
+
+@pytest.mark.parametrize("gain", [1e-4, 1e3, 1e-12])
+def test_does_not_depend_on_the_level(gain):
+    estimates, targets = random_pair()
+    expected = pairwise_si_sdr(estimates, targets)
+    for pair in ((gain * estimates, targets), (estimates, gain * targets)):
+        torch.testing.assert_close(
+            pairwise_si_sdr(*pair), expected, atol=1e-3, rtol=0
+        )
+
+
+def test_silent_target_is_undefined_and_trains_nothing():
+    estimates, targets = random_pair()
+    targets[1, :, 0] = 0.1  # a constant offset is not heard
+    estimates.requires_grad_()
+    si_sdr, permutation = pit_si_sdr(estimates, targets)
+    assert si_sdr.isnan().sum() == 1
+    assert si_sdr[1, 0].isnan()
+    assert permutation[1].tolist() == [1, 0]
+    loss = negative_si_sdr(si_sdr, targets)
+    loss.backward()
+    defined = si_sdr[~si_sdr.isnan()]
+    assert loss.item() == pytest.approx(-defined.mean().item(), abs=1e-4)
+    assert estimates.grad.isfinite().all()
+    assert (estimates.grad[1, :, 1] == 0).all()
+
+
+def test_silent_estimate_gets_the_lowest_value_and_finite_gradients():
+    _, targets = random_pair()
+    estimates = torch.zeros_like(targets, requires_grad=True)
+    si_sdr, _ = pit_si_sdr(estimates, targets)
+    assert (si_sdr < -90).all()
+    negative_si_sdr(si_sdr, targets).backward()
+    assert estimates.grad.isfinite().all()
+
+
+def test_all_targets_silent_gives_a_loss_of_zero():
+    estimates = torch.randn(2, 100, 2, requires_grad=True)
+    targets = torch.zeros(2, 100, 2)
+    si_sdr, _ = pit_si_sdr(estimates, targets)
+    loss = negative_si_sdr(si_sdr, targets)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert (estimates.grad == 0).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_diverged_estimate_makes_the_loss_nan(value):
+    estimates, targets = random_pair()
+    estimates[1, 7, 0] = value
+    si_sdr, _ = pit_si_sdr(estimates, targets)
+    assert negative_si_sdr(si_sdr, targets).isnan()
+
+
+def test_half_precision_estimates_are_scored_in_fp32():
+    estimates, targets = random_pair()
+    si_sdr, _ = pit_si_sdr(estimates.bfloat16(), targets)
+    expected, _ = pit_si_sdr(estimates.bfloat16().float(), targets)
+    assert si_sdr.dtype == torch.float32
+    assert torch.equal(si_sdr, expected)
+
+
+def test_other_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"\[1, 8, 2\].*\[1, 8, 1\]"):
+        pit_si_sdr(torch.ones(1, 8, 2), torch.ones(1, 8, 1))

@@ -1,0 +1,496 @@
+"""Manifests: what is in them, when they are written anew, and how safely."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+from prepare_polsess import (
+    AUDIO_COLUMNS,
+    MANIFEST_COLUMNS,
+    SPLITS,
+    VARIANTS,
+    UserError,
+    compatible_variants,
+    prepare_polsess,
+)
+from small_corpus import metadata_path, write_metadata, write_small_corpus
+from speechbrain.dataio.dataset import DynamicItemDataset
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "PolSESS"
+EIGHT_VARIANTS = ["SER", "SR", "ER", "R", "SE", "S", "E", "C"]
+ROWS = {"train": 12, "val": 4, "test": 4}
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A fresh corpus of 12, 4 and 4 rows."""
+    root = tmp_path / "PolSESS_T"
+    write_small_corpus(root, ROWS, seconds=0.1)
+    return root
+
+
+def read_rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def snapshot(folder):
+    """Content and modification time of all files that are not hidden."""
+    return {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.iterdir()
+        if not path.name.startswith(".")
+    }
+
+
+def contents(folder):
+    """Content of all manifests."""
+    return {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+
+
+# What the manifests say
+
+
+def test_one_row_a_mixture_with_all_that_training_needs(tmp_path):
+    root = tmp_path / "PolSESS_T"
+    tables = write_small_corpus(root, ROWS, seconds=0.25, sample_rate=16000)
+    prepare_polsess(root, tmp_path / "save")
+    for split, table in tables.items():
+        rows = read_rows(tmp_path / "save" / f"{split}_all.csv")
+        assert len(rows) == ROWS[split]
+        assert list(rows[0]) == [
+            *("ID", "duration", "mix_wav", "s1_wav", "s2_wav", "scene_wav"),
+            *("event_wav", "s1_reverb_wav", "s2_reverb_wav"),
+            *("event_reverb_wav", "environment", "scene_class", "event_class"),
+            *("ssr", "scene_offset"),
+        ]
+        for row, cells in zip(rows, table.itertuples(), strict=True):
+            folder = f"$data_root/{split}"
+            indoor = cells.reverbForSpeaker1 != ""
+            assert row == {
+                "ID": cells.mixFile[:-4],
+                "duration": "0.25",
+                "mix_wav": f"{folder}/mix/{cells.mixFile}",
+                "s1_wav": f"{folder}/clean/{cells.speaker1File}",
+                "s2_wav": f"{folder}/clean/{cells.speaker2File}",
+                "scene_wav": f"{folder}/scene/{cells.sceneFile}",
+                "event_wav": f"{folder}/event/{cells.eventFile}",
+                "s1_reverb_wav": indoor
+                * f"{folder}/sp1_reverb/{cells.reverbForSpeaker1}",
+                "s2_reverb_wav": indoor
+                * f"{folder}/sp2_reverb/{cells.reverbForSpeaker2}",
+                "event_reverb_wav": indoor
+                * f"{folder}/ev_reverb/{cells.reverbForEvent}",
+                "environment": "indoor" if indoor else "outdoor",
+                "scene_class": cells.sceneClass,
+                "event_class": cells.eventClass,
+                "ssr": cells.SSR,
+                "scene_offset": cells.sceneOffsetDB,
+            }
+
+
+def test_speechbrain_reads_them_after_the_corpus_moved(corpus, tmp_path):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save)
+    moved = corpus.rename(tmp_path / "a place with spaces")
+    dataset = DynamicItemDataset.from_csv(
+        save / "train_all.csv", replacements={"data_root": str(moved)}
+    )
+    dataset.set_output_keys(["id", "duration", *MANIFEST_COLUMNS[2:]])
+    assert len(dataset) == 12
+    for row in dataset:
+        mixture, *components = [
+            soundfile.read(row[column], dtype="int16")[0].astype(int)
+            for column in AUDIO_COLUMNS
+            if row[column]
+        ]
+        assert len(components) == (7 if row["environment"] == "indoor" else 4)
+        assert (mixture == sum(components)).all()
+        assert row["duration"] == len(mixture) / 8000
+        assert row["id"] == Path(row["mix_wav"]).stem
+        assert row["scene_class"] in ("home", "office", "street, busy", "park")
+
+
+def test_files_for_every_variant_and_size(corpus, tmp_path):
+    prepare_polsess(corpus, tmp_path, subset_sizes=[4, 8])
+    expected = {"prepare.json"}
+    for split in ("train", "val", "test"):
+        sizes = ["all", "4", "8"] if split == "train" else ["all"]
+        for size in sizes:
+            expected.add(f"{split}_{size}.csv")
+            expected |= {f"{split}_{v}_{size}.csv" for v in EIGHT_VARIANTS}
+    names = {path.name for path in tmp_path.iterdir()} - {"PolSESS_T"}
+    assert {name for name in names if name[0] != "."} == expected
+
+
+def test_the_limit_counts_compatible_rows_and_subsets_are_nested(tmp_path):
+    root = tmp_path / "PolSESS_T"
+    tables = write_small_corpus(root, ROWS, seconds=0.05)
+    # Indoor rows last, so that limiting before selecting would find none.
+    table = tables["train"].sort_values("reverbForSpeaker1", kind="stable")
+    write_metadata(root, "train", table)
+    save = tmp_path / "save"
+    prepare_polsess(root, save, subset_sizes=[2, 4, 6])
+    indoor = [name[:-4] for name in table.mixFile[table.reverbForEvent != ""]]
+    outdoor = [name[:-4] for name in table.mixFile[table.reverbForEvent == ""]]
+    for variant in [*EIGHT_VARIANTS, ""]:
+        if variant in ("", "C"):
+            compatible = outdoor + indoor
+        else:
+            compatible = indoor if "R" in variant else outdoor
+        for size in (2, 4, 6, "all"):
+            name = "_".join(filter(None, ["train", variant, str(size)]))
+            rows = [row["ID"] for row in read_rows(save / f"{name}.csv")]
+            assert rows == (compatible if size == "all" else compatible[:size])
+
+
+def test_sizes_that_the_corpus_is_too_small_for(corpus, tmp_path):
+    save = tmp_path / "save"
+    record = prepare_polsess(corpus, save)
+    assert record["options"]["subset_sizes"] is None
+    assert record["notes"] == [
+        "train has 12 rows: no subsets of 2000, 4000, 8000, 16000"
+    ]
+    assert not list(save.glob("train_*000.csv"))
+    with pytest.raises(UserError) as error:
+        prepare_polsess(corpus, tmp_path / "new", subset_sizes=[6, 13, 2000])
+    assert "13, 2000 was asked for, but train has 12 rows" in str(error.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_variant_with_fewer_rows_than_the_size(corpus, tmp_path):
+    record = prepare_polsess(corpus, tmp_path, subset_sizes=[4, 8])
+    assert len(read_rows(tmp_path / "train_SER_8.csv")) == 6
+    assert len(read_rows(tmp_path / "train_C_8.csv")) == 8
+    (note,) = record["notes"]
+    assert "SER (6)" in note and "S (6)" in note and "C (" not in note
+
+
+def test_a_corpus_without_outdoor_rows(tmp_path):
+    root = tmp_path / "PolSESS_in"
+    tables = write_small_corpus(root, ROWS, seconds=0.05)
+    for split, table in tables.items():
+        write_metadata(root, split, table[table.reverbForEvent != ""])
+    record = prepare_polsess(root, tmp_path / "save")
+    assert "val has no rows for SE, S, E" in record["notes"]
+    assert read_rows(tmp_path / "save" / "train_SE_all.csv") == []
+    counts = record["counts"]["train"]
+    assert (counts["indoor"], counts["outdoor"], counts["C"]) == (6, 0, 6)
+
+
+def test_older_corpora_do_not_tell_the_scene_offset(tmp_path):
+    root = tmp_path / "PolSESS_T"
+    write_small_corpus(root, ROWS, seconds=0.05, older=True)
+    prepare_polsess(root, tmp_path / "save")
+    rows = read_rows(tmp_path / "save" / "train_all.csv")
+    assert {row["scene_offset"] for row in rows} == {""}
+
+
+def test_ways_to_name_the_folders(corpus, tmp_path, monkeypatch):
+    expected = prepare_polsess(corpus, tmp_path / "save")["files"].keys()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for number, folder in enumerate(
+        ["PolSESS_T", "PolSESS_T/", "./PolSESS_T", "~/PolSESS_T"]
+    ):
+        record = prepare_polsess(folder, f"~/new folder/{number}")
+        assert record["files"].keys() == expected
+        assert (tmp_path / "new folder" / str(number)).is_dir()
+
+
+def test_sample_rate(corpus, tmp_path):
+    for save in (tmp_path / "new", tmp_path / "known"):
+        if save.name == "known":
+            prepare_polsess(corpus, save, sample_rate=8000)
+        with pytest.raises(
+            UserError, match="sample_rate is 16000, but .* 8000"
+        ):
+            prepare_polsess(corpus, save, sample_rate=16000)
+    root = tmp_path / "PolSESS_44"
+    write_small_corpus(root, ROWS, sample_rate=44100, seconds=0.05)
+    with pytest.raises(UserError, match="44100 Hz; PolSESS has 8000 or 16000"):
+        prepare_polsess(root, tmp_path / "save")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"check": "thorough"}, "check 'thorough' is not in"),
+        ({"on_error": "ignore"}, "on_error 'ignore' is not in"),
+        ({"subset_sizes": [4, 0]}, "subset size '0' is not a positive"),
+        ({"subset_sizes": ["4"]}, "subset size '4' is not a positive"),
+        ({"subset_sizes": 4}, "subset_sizes '4' is not a list"),
+    ],
+)
+def test_options_without_meaning(corpus, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        prepare_polsess(corpus, tmp_path / "save", **options)
+
+
+def test_save_folder_that_cannot_be_written(corpus, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="failed: .*file"):
+        prepare_polsess(corpus, tmp_path / "file")
+
+
+def test_skip_prep(tmp_path):
+    assert prepare_polsess("/no/such", tmp_path / "s", skip_prep=True) is None
+    assert not (tmp_path / "s").exists()
+
+
+def test_compatible_variants():
+    assert compatible_variants("indoor", EIGHT_VARIANTS) == (
+        *("SER", "SR", "ER", "R", "C"),
+    )
+    assert compatible_variants("outdoor", EIGHT_VARIANTS) == (
+        *("SE", "S", "E", "C"),
+    )
+    assert compatible_variants("outdoor", ("C", "SER", "E")) == ("E", "C")
+    assert compatible_variants("indoor", ["SE", "S", "E"]) == ()
+    assert set(sum(VARIANTS.values(), ())) == set(EIGHT_VARIANTS)
+    with pytest.raises(UserError, match="environment 'inside'"):
+        compatible_variants("inside", ["C"])
+    with pytest.raises(UserError, match="variant 'SRE'"):
+        compatible_variants("indoor", ["SRE"])
+
+
+# When they are written
+
+
+def test_the_second_call_writes_nothing_and_checks_nothing(
+    corpus, tmp_path, monkeypatch
+):
+    save = tmp_path / "save"
+    options = {"subset_sizes": [4, 8], "on_error": "drop", "check": "audio"}
+    first = prepare_polsess(corpus, save, **options)
+    before = snapshot(save)
+    monkeypatch.setattr("prepare_polsess.check_corpus", None)
+    monkeypatch.setattr("prepare_polsess.read_metadata", None)
+    options["subset_sizes"] = (8, 4, 4)  # The same sizes, told otherwise.
+    second = prepare_polsess(f"{corpus}/", save, **options)
+    assert snapshot(save) == before
+    assert second == first == json.loads(before["prepare.json"][0])
+
+
+def change_metadata(corpus, save):
+    path = metadata_path(corpus, "val")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    write_metadata(corpus, "val", table.assign(eventClass="bell"))
+
+
+def remove_manifest(corpus, save):
+    (save / "val_SE_all.csv").unlink()
+
+
+def tear_manifest(corpus, save):
+    os.truncate(save / "train_all.csv", 500)
+
+
+def tear_record(corpus, save):
+    os.truncate(save / "prepare.json", 500)
+
+
+def empty_record(corpus, save):
+    (save / "prepare.json").write_text("[]")
+
+
+def add_audio(corpus, save):
+    (corpus / "train" / "mix" / "new.wav").write_text("")
+
+
+CHANGES = [
+    change_metadata,
+    remove_manifest,
+    tear_manifest,
+    tear_record,
+    empty_record,
+    add_audio,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_prepared_again(corpus, tmp_path, change):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save)
+    before = (save / "prepare.json").stat().st_mtime_ns
+    change(corpus, save)
+    prepare_polsess(corpus, save)
+    assert (save / "prepare.json").stat().st_mtime_ns > before
+    prepare_polsess(corpus, tmp_path / "fresh")
+    assert contents(save) == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(
+    "options", [{"check": "none"}, {"on_error": "drop"}, {"subset_sizes": [3]}]
+)
+def test_another_option_is_prepared_again(corpus, tmp_path, options):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save)
+    record = prepare_polsess(corpus, save, **options)
+    assert record["options"].items() >= options.items()
+    assert record == json.loads((save / "prepare.json").read_text())
+
+
+def test_a_removed_audio_file_is_noticed(corpus, tmp_path):
+    prepare_polsess(corpus, tmp_path / "save")
+    next((corpus / "val" / "scene").iterdir()).unlink()
+    with pytest.raises(UserError, match="val, row .* is missing"):
+        prepare_polsess(corpus, tmp_path / "save")
+
+
+def test_a_rejected_file_that_was_repaired_in_place(corpus, tmp_path):
+    path = next((corpus / "val" / "scene").iterdir())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    record = prepare_polsess(corpus, tmp_path / "save", on_error="drop")
+    assert record["counts"]["val"]["rows"] == 3
+    path.write_bytes(whole)
+    record = prepare_polsess(corpus, tmp_path / "save", on_error="drop")
+    assert record["counts"]["val"]["rows"] == 4
+
+
+def test_only_files_of_the_earlier_preparation_are_removed(corpus, tmp_path):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save, subset_sizes=[4], on_error="drop")
+    (save / "train_5.csv").write_text("mine")
+    (save / "notes.txt").write_text("mine too")
+    assert (save / "train_SER_4.csv").exists()
+    assert (save / "rejected.csv").exists()
+    prepare_polsess(corpus, save, subset_sizes=[8])
+    assert not list(save.glob("train*_4.csv"))
+    assert not (save / "rejected.csv").exists()
+    assert (save / "train_5.csv").read_text() == "mine"
+    assert (save / "notes.txt").read_text() == "mine too"
+
+
+# How safely
+
+
+KILLED = """
+import os, signal, sys
+import prepare_polsess
+
+at, left = sys.argv[3], int(sys.argv[4])
+
+def counted(function):
+    def call(*arguments, **options):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return function(*arguments, **options)
+    return call
+
+if at == "write":
+    prepare_polsess.Path.write_bytes = counted(prepare_polsess.Path.write_bytes)
+else:
+    os.replace = counted(os.replace)
+prepare_polsess.prepare_polsess(sys.argv[1], sys.argv[2], subset_sizes=[2])
+"""
+
+
+@pytest.mark.parametrize(
+    ("at", "calls"),
+    # 36 files are written, then prepare.json, the files and prepare.json again
+    # are renamed.
+    [("write", 20), ("replace", 0), ("replace", 1), ("replace", 37)],
+)
+def test_killed_while_preparing_anew(corpus, tmp_path, at, calls):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save, subset_sizes=[4])
+    before = snapshot(save)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, corpus, save, at, str(calls)],
+        env=os.environ | {"PYTHONPATH": str(RECIPE)},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    if at == "write" or calls == 0:
+        assert snapshot(save) == before
+    prepare_polsess(corpus, tmp_path / "fresh", subset_sizes=[2])
+    prepare_polsess(corpus, save, subset_sizes=[2])
+    assert contents(save) == contents(tmp_path / "fresh")
+    assert {path.name for path in save.glob(".*")} == {".prepare_polsess.lock"}
+
+
+def test_killed_and_started_again_with_the_old_options(corpus, tmp_path):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save, subset_sizes=[4])
+    before = contents(save)
+    subprocess.run(
+        [sys.executable, "-c", KILLED, corpus, save, "replace", "12"],
+        env=os.environ | {"PYTHONPATH": str(RECIPE)},
+        check=False,
+    )
+    assert contents(save) != before
+    prepare_polsess(corpus, save, subset_sizes=[4])
+    assert contents(save) == before
+
+
+def test_runs_that_share_a_folder(corpus, tmp_path):
+    script = str(RECIPE / "prepare_polsess.py")
+    command = [sys.executable, script, corpus, tmp_path / "save"]
+    runs = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(3)
+    ]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    prepare_polsess(corpus, tmp_path / "alone")
+    assert contents(tmp_path / "save") == contents(tmp_path / "alone")
+    # Nothing is torn: the next call finds the set complete.
+    before = snapshot(tmp_path / "save")
+    prepare_polsess(corpus, tmp_path / "save")
+    assert snapshot(tmp_path / "save") == before
+
+
+# Command line
+
+
+def run_script(*arguments, folder=RECIPE, cwd=None):
+    return subprocess.run(
+        [sys.executable, folder / "prepare_polsess.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def test_command_line(corpus, tmp_path):
+    arguments = (corpus, tmp_path / "save", "--subset_sizes", 4, 8)
+    done = run_script(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    title, header, *rows, note = done.stdout.splitlines()
+    assert title == "PolSESS, 8000 Hz, 0.1 s a mixture:"
+    table = pd.DataFrame(map(str.split, rows)).set_index(0).astype(int)
+    table.columns = header.split()
+    assert list(table.index) == list(SPLITS)
+    assert list(table.rows) == [12, 4, 4] and list(table.SER) == [6, 2, 2]
+    assert note.startswith("Note: train has fewer rows for these variants")
+    # Through the symlink, from elsewhere, a second time.
+    again = run_script(*arguments, folder=RECIPE / "separation", cwd="/")
+    first, *rest = again.stdout.splitlines()
+    assert first == f"'{tmp_path / 'save'}' is up to date."
+    assert rest == done.stdout.splitlines()
+
+
+def test_command_line_tells_errors_without_a_traceback(corpus, tmp_path):
+    shutil.rmtree(corpus / "val" / "clean")
+    failed = run_script(corpus, tmp_path / "save", "--check", "headers")
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert failed.stderr.startswith(f"Corpus '{corpus}': 8 findings in 4 of 20")
+    assert "Traceback" not in failed.stderr
+    options = ["--on_error", "drop", "--subset_sizes", "13"]
+    failed = run_script(corpus, tmp_path / "save", *options)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("No good row is left in 'val'")
+    wrong = run_script(corpus, tmp_path / "save", "--check", "all")
+    assert wrong.returncode == 2 and "invalid choice: 'all'" in wrong.stderr

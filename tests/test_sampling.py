@@ -1,0 +1,135 @@
+"""Order, variants and segments of the examples."""
+
+from collections import Counter
+
+import pytest
+from curriculum import Curriculum
+from prepare_polsess import UserError
+from sampling import TrainingBatches, all_examples, fixed_examples
+
+ROWS = [
+    {
+        "ID": f"mixture{number}",
+        "environment": "indoor" if number % 3 else "outdoor",
+        "duration": "4.0",
+    }
+    for number in range(60)
+]
+STAGES = [
+    {"epoch": 1, "variants": ["C", "R"], "lr_scheduler": False},
+    {"epoch": 3, "variants": ["S", "E", "SE"], "lr_scheduler": True},
+]
+
+
+def make_batches(rows=ROWS, stages=None, size=None, segment=None, seed=1):
+    """Make batches of eight."""
+    return TrainingBatches(
+        rows, Curriculum(stages or STAGES), seed, 8, size, segment, 8000
+    )
+
+
+def epoch_of(batches, epoch):
+    """List an epoch's examples."""
+    batches.set_epoch(epoch)
+    return [example for batch in batches for example in batch]
+
+
+def test_every_row_once_an_epoch():
+    batches = make_batches()
+    for epoch in (1, 2):
+        rows = [example.row for example in epoch_of(batches, epoch)]
+        assert sorted(rows) == list(range(60))
+        assert len(batches) == len(list(batches)) == 8  # 7 of 8, one of 4
+
+
+def test_rows_and_variants_follow_the_curriculum():
+    examples = epoch_of(make_batches(), 1)
+    assert {
+        e.variant for e in examples if ROWS[e.row]["environment"] == "indoor"
+    }
+    assert all(
+        e.variant == "C"
+        for e in examples
+        if ROWS[e.row]["environment"] == "outdoor"
+    )
+    examples = epoch_of(make_batches(), 4)
+    assert sorted(e.row for e in examples) == list(range(0, 60, 3))
+    assert {e.variant for e in examples} == {"S", "E", "SE"}
+
+
+def test_draws_depend_on_seed_epoch_and_id_alone():
+    examples = {e.row: e for e in epoch_of(make_batches(segment=16000), 2)}
+    moved = list(reversed(ROWS))
+    again = make_batches(moved, segment=16000)
+    for example in epoch_of(again, 2):
+        twin = examples[59 - example.row]
+        assert (twin.variant, twin.start) == (example.variant, example.start)
+    assert epoch_of(make_batches(segment=16000), 2) == list(
+        epoch_of(make_batches(segment=16000), 2)
+    )
+
+
+def test_other_seed_or_epoch_draws_otherwise():
+    first = epoch_of(make_batches(), 1)
+    for other in (
+        epoch_of(make_batches(), 2),
+        epoch_of(make_batches(seed=2), 1),
+    ):
+        assert [e.row for e in other] != [e.row for e in first]
+        assert {e.row: e.variant for e in other} != {
+            e.row: e.variant for e in first
+        }
+
+
+def test_variants_are_drawn_evenly():
+    stages = [{"epoch": 1, "variants": ["S", "E", "SE"], "lr_scheduler": True}]
+    batches = make_batches(stages=stages)
+    counts = Counter(
+        example.variant
+        for epoch in range(1, 151)
+        for example in epoch_of(batches, epoch)
+    )
+    # 3000 draws: 1000 of each, give or take five standard deviations.
+    assert all(abs(count - 1000) < 130 for count in counts.values())
+    assert len(counts) == 3
+
+
+def test_size_counts_the_compatible_rows_in_order():
+    batches = make_batches(size=10)
+    assert {e.row for e in epoch_of(batches, 1)} == set(range(10))
+    # Outdoor rows only: every third.
+    assert {e.row for e in epoch_of(batches, 3)} == set(range(0, 30, 3))
+
+
+def test_segments_lie_within_the_mixture():
+    batches = make_batches(segment=16000)
+    starts = [
+        e.start for epoch in range(1, 20) for e in epoch_of(batches, epoch)
+    ]
+    assert min(starts) >= 0
+    assert max(starts) <= 16000
+    assert max(starts) - min(starts) > 15000
+    long = make_batches(segment=40000)
+    assert {e.start for e in epoch_of(long, 1)} == {0}
+
+
+def test_too_few_rows_are_told_before_training():
+    with pytest.raises(UserError, match="21 mixtures.*only 20 of the 60"):
+        make_batches(size=21)
+    indoor = [row for row in ROWS if row["environment"] == "indoor"]
+    with pytest.raises(UserError, match="none of the 40 rows.*S, E, SE"):
+        make_batches(indoor)
+
+
+def test_validation_takes_one_variant_a_row():
+    examples = fixed_examples(ROWS, ["SER", "SE"])
+    assert [e.row for e in examples] == list(range(60))
+    assert [e.variant for e in examples[:3]] == ["SE", "SER", "SER"]
+    assert {e.variant for e in fixed_examples(ROWS, ["C", "SER", "SE"])} == {
+        "C"
+    }
+
+
+def test_test_renders_every_variant():
+    examples = all_examples(ROWS, ["SER", "SR", "ER", "R", "SE", "S", "E", "C"])
+    assert len(set(examples)) == len(examples) == 40 * 5 + 20 * 4

@@ -1,0 +1,101 @@
+"""Scores of utterances and their table."""
+
+import math
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from scores import format_table, score_batch, summarise
+from torchmetrics.functional.audio import (
+    scale_invariant_signal_distortion_ratio,
+)
+
+ROWS = [{"environment": "indoor"}, {"environment": "outdoor"}]
+
+
+def make_batch():
+    """Make two mixtures of two sources, and estimates in another order."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randn(2, 4000, 2, generator=generator)
+    estimates = targets.flip(-1) + 0.1 * torch.randn(
+        2, 4000, 2, generator=generator
+    )
+    batch = SimpleNamespace(
+        id=["a", "b"],
+        row=torch.tensor([0, 1]),
+        variant=["SER", "C"],
+        mixture=SimpleNamespace(data=targets.sum(-1)),
+        targets=SimpleNamespace(data=targets),
+    )
+    return batch, estimates
+
+
+def si_sdr(estimate, target):
+    """Compute SI-SDR by torchmetrics, in dB."""
+    return scale_invariant_signal_distortion_ratio(
+        estimate, target, zero_mean=True
+    ).item()
+
+
+def test_scores_equal_torchmetrics():
+    batch, estimates = make_batch()
+    targets, mixture = batch.targets.data, batch.mixture.data
+    for index, score in enumerate(score_batch(batch, estimates, ROWS)):
+        own = [
+            si_sdr(estimates[index, :, 1 - n], targets[index, :, n])
+            for n in (0, 1)
+        ]
+        unprocessed = [
+            si_sdr(mixture[index], targets[index, :, n]) for n in (0, 1)
+        ]
+        assert score["si_sdr_1"] == pytest.approx(own[0], abs=1e-3)
+        assert score["si_sdr_2"] == pytest.approx(own[1], abs=1e-3)
+        assert (score["estimate_1"], score["estimate_2"]) == (2, 1)
+        assert score["si_sdr"] == pytest.approx(sum(own) / 2, abs=1e-3)
+        assert score["si_sdr_improvement"] == pytest.approx(
+            (sum(own) - sum(unprocessed)) / 2, abs=1e-3
+        )
+        assert score["environment"] == ROWS[index]["environment"]
+        assert score["reason"] == ""
+
+
+def test_a_silent_source_is_a_counted_nan():
+    batch, estimates = make_batch()
+    batch.targets.data[0, :, 1] = 0.0
+    scores = score_batch(batch, estimates, ROWS)
+    assert math.isnan(scores[0]["si_sdr"])
+    assert not math.isnan(scores[0]["si_sdr_1"])
+    assert scores[0]["reason"] == "source 2 is silent"
+    summary = summarise(pd.DataFrame(scores))
+    assert summary.loc["SER", ["count", "undefined"]].tolist() == [1, 1]
+    assert summary.loc["C", "undefined"] == 0
+
+
+def test_a_nan_estimate_is_told_apart():
+    batch, estimates = make_batch()
+    estimates[1, 7, 0] = math.nan
+    scores = score_batch(batch, estimates, ROWS)
+    assert scores[1]["reason"] == "an estimate is not finite"
+    assert math.isnan(scores[1]["si_sdr"])
+
+
+def test_summary_by_variant():
+    scores = pd.DataFrame(
+        {
+            "variant": ["C", "SER", "C", "C"],
+            "si_sdr": [1.0, 4.0, 3.0, math.nan],
+            "si_sdr_mixture": [0.0, -4.0, 1.0, 0.5],
+            "si_sdr_improvement": [1.0, 8.0, 2.0, math.nan],
+        }
+    )
+    summary = summarise(scores)
+    assert list(summary.index) == ["SER", "C"]
+    clean = summary.loc["C"]
+    assert clean["si_sdr"] == 2.0
+    assert clean["si_sdr_std"] == pytest.approx(math.sqrt(2))
+    assert clean["si_sdr_improvement"] == 1.5
+    assert clean["si_sdr_mixture"] == 0.5
+    assert (clean["count"], clean["undefined"]) == (3, 1)
+    table = format_table(summary)
+    assert [line.split()[0] for line in table.splitlines()[1:]] == ["SER", "C"]

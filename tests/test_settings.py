@@ -1,0 +1,152 @@
+"""Settings: what the command line changes, and every way to get it wrong."""
+
+import pytest
+from prepare_polsess import UserError
+from settings import (
+    check_precision,
+    effective_run_options,
+    read_settings,
+)
+from small_models import SEPARATION
+
+DPRNN = str(SEPARATION / "hparams" / "dprnn.yaml")
+
+
+def read(*options):
+    """Read DPRNN's settings with options."""
+    return read_settings([DPRNN, "--data_folder", "somewhere", *options])
+
+
+@pytest.mark.parametrize("option", [["--seed", "456"], ["--seed=456"]])
+def test_both_ways_to_give_an_option(option):
+    hparams, _, _, overrides = read(*option)
+    assert hparams["seed"] == 456
+    assert hparams["output_folder"] == "results/dprnn/456"
+    assert overrides == {"data_folder": "somewhere", "seed": 456}
+
+
+def test_published_settings_are_the_defaults():
+    hparams, *_ = read()
+    published = {
+        "encoder_filters": 64,
+        "dual_path_blocks": 6,
+        "chunk_frames": 100,
+        "hidden_channels": 128,
+        "kernel_size": 16,
+        "batch_size": 16,
+        "lr": 0.00015,
+        "weight_decay": 0.0,
+        "max_grad_norm": 5.0,
+        "lr_factor": 0.98,
+        "lr_patience": 2,
+        "number_of_epochs": 100,
+        "early_stopping_patience": 10,
+        "precision": "fp16",
+    }
+    assert {key: hparams[key] for key in published} == published
+
+
+def test_a_list_and_a_curriculum_can_be_given():
+    stages = "[{epoch: 1, variants: [C], lr_scheduler: True}]"
+    hparams, *_ = read("--valid_variants", "[R, S]", "--curriculum", stages)
+    assert hparams["valid_variants"] == ["R", "S"]
+    assert hparams["curriculum"][0]["variants"] == ["C"]
+
+
+def test_the_command_line_goes_before_the_yaml():
+    hparams, run_opts, *_ = read("--precision", "bf16", "--debug")
+    options = effective_run_options(hparams, run_opts)
+    assert options["precision"] == "bf16"
+    assert options["max_grad_norm"] == 5.0
+    assert options["debug"] is True
+    assert "jit" not in options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sed", "1"], r"--sed: .*no such key; did you mean --seed\?"),
+        (["--bach_size", "1"], "did you mean --batch_size"),
+        (["--batch_size", "many"], "--batch_size 'many': give a whole number"),
+        (["--batch_size", "2.5"], "--batch_size 2.5: give a whole number"),
+        (["--batch_size", "True"], "give a whole number"),
+        (["--batch_size", "0"], "--batch_size 0: give a whole number above 0"),
+        (["--batch_size", "-3"], "--batch_size -3"),
+        (["--lr", "fast"], "--lr 'fast': give a number"),
+        (["--lr", "0"], "--lr 0: give a number above 0"),
+        (["--lr", ".nan"], "--lr nan"),
+        (["--weight_decay", "-1"], "--weight_decay -1.*from 0"),
+        (["--seed", "-1"], "--seed -1.*from 0"),
+        (["--seed"], "--seed None: give a whole number"),
+        (["--num_workers", "x"], "--num_workers 'x'"),
+        (["--number_of_epochs", "ten"], "--number_of_epochs 'ten'"),
+        (["--early_stopping_patience", "x"], "--early_stopping_patience 'x'"),
+        (["--experiment_name", "7"], "--experiment_name 7: give a text"),
+        (["--hidden_channels", "0"], "--hidden_channels 0"),
+        (["--valid_variants", "SER"], "--valid_variants 'SER': give a list"),
+        (["--valid_variants", "[SRE]"], "valid_variants: 'SRE' is not one of"),
+        (["--test_variants", "[]"], "test_variants: .* is not a list such as"),
+        (["--task", "XX"], "task 'XX': choose from SB, ES, EB"),
+        (["--task", "ES"], "n_sources 2: task ES has 1"),
+        (["--train_size", "0"], "train_size 0: give a whole number above 0"),
+        (["--train_size", "most"], "train_size 'most'"),
+        (["--training_segment", "-1"], "training_segment -1"),
+        (["--max_grad_norm", "-1"], "--max_grad_norm -1.0"),
+        (["--grad_accumulation_factor", "0"], "--grad_accumulation_factor 0"),
+        (["--lr_factor", "1.5"], "lr_factor 1.5: give a number below 1"),
+        (["--check", "all"], "check 'all': choose from headers, audio, none"),
+        (["--on_error", "x"], "on_error 'x': choose from stop, drop"),
+        (["--seed", "1", "--seed", "2"], "give each once"),
+    ],
+)
+def test_mistakes_are_named(options, message):
+    with pytest.raises(UserError, match=message):
+        read(*options)
+
+
+def test_options_without_dashes_are_named():
+    with pytest.raises(
+        UserError, match="'seed 1': options are given as --name"
+    ):
+        read_settings([DPRNN, "seed", "1"])
+
+
+def test_settings_that_do_not_fit_together_are_told():
+    sepformer = str(SEPARATION / "hparams" / "sepformer.yaml")
+    options = ["--data_folder", "x"]
+    with pytest.raises(UserError, match="do not fit together: .*divi"):
+        read_settings([sepformer, *options, "--attention_heads", "7"])
+
+
+@pytest.mark.parametrize("name", ["precision", "eval_precision"])
+def test_fp16_on_the_cpu_is_refused(name):
+    hparams, run_opts, *_ = read(
+        *["--device", "cpu", "--precision", "bf16", f"--{name}", "fp16"]
+    )
+    with pytest.raises(
+        UserError, match=f"{name} fp16 needs a GPU.*{name} bf16"
+    ):
+        check_precision(hparams, run_opts)
+
+
+def test_missing_data_folder_is_named():
+    with pytest.raises(UserError, match="data_folder is missing: give it with"):
+        read_settings([DPRNN])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        ("", "not a file of settings"),
+        ("just text", "not a file of settings"),
+        ("a: [1", "not a file of settings"),
+        ("a: !ref <b>", "not a file of settings"),
+    ],
+)
+def test_bad_yaml_files_are_named(tmp_path, content, message):
+    path = tmp_path / "model.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=rf"model\.yaml.*{message}"):
+        read_settings([str(path)])

@@ -1,0 +1,344 @@
+"""Whole trainings, small: results, resuming, and mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+import train
+from prepare_polsess import UserError
+from small_corpus import write_small_corpus
+from small_models import SEPARATION, SMALL, small_arguments
+
+
+def run(model, corpus, folder, **options):
+    """Train in this process; return the output folder."""
+    train.main(
+        small_arguments(
+            model, data_folder=corpus, output_folder=folder, **options
+        )
+    )
+    return folder
+
+
+def weights(folder):
+    """Read the newest checkpoint's weights."""
+    newest = sorted((folder / "save").iterdir())[-1]
+    return torch.load(newest / "separator.ckpt")
+
+
+def assert_same_weights(first, second):
+    """Compare two runs' newest weights, bit by bit."""
+    first, second = weights(first), weights(second)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("model", list(SMALL))
+def test_every_model_trains_improves_and_is_tested(
+    model, small_corpus, tmp_path
+):
+    folder = run(
+        model, small_corpus, tmp_path / "run", number_of_epochs=4, lr=0.003
+    )
+    curve = pd.read_csv(folder / "curve.csv")
+    assert list(curve["epoch"]) == [1, 2, 3, 4]
+    assert curve["valid_si_sdr"].iloc[-1] > curve["valid_si_sdr"].iloc[0]
+    result = json.loads((folder / "result.json").read_text())
+    assert result["best_valid_si_sdr"] == curve["valid_si_sdr"].max()
+    assert result["settings"]["lr"] == 0.003
+    assert result["settings"]["precision"] == "fp32"
+    assert result["settings"]["max_grad_norm"] == 5.0
+    assert len((folder / "train_log.txt").read_text().splitlines()) == 4
+    scores = pd.read_csv(folder / "test.csv")
+    # Two indoor rows in five variants, two outdoor rows in four.
+    assert len(scores) == 2 * 5 + 2 * 4
+    assert not scores.duplicated(["ID", "variant"]).any()
+    means = {row["variant"]: row["si_sdr"] for row in result["test"]}
+    expected = scores.groupby("variant")["si_sdr"].mean()
+    assert means == pytest.approx(expected.to_dict())
+
+
+def test_curriculum_and_scheduler_act(small_corpus, tmp_path):
+    stages = (
+        "[{epoch: 1, variants: [C], lr_scheduler: False},"
+        " {epoch: 3, variants: [SER, SE], lr_scheduler: True}]"
+    )
+    folder = run(
+        "convtasnet",
+        small_corpus,
+        tmp_path / "run",
+        number_of_epochs=7,
+        lr=1e-7,  # nothing improves by 0.0005 dB
+        lr_patience=1,
+        curriculum=stages,
+    )
+    curve = pd.read_csv(folder / "curve.csv")
+    assert list(curve["variants"]) == ["C"] * 2 + ["SER SE"] * 5
+    # From epoch 3: the first is the best, the second is borne with, the third
+    # halves the rate for the next.
+    assert list(curve["lr"] * 1e7) == [1, 1, 1, 1, 1, 0.5, 0.5]
+
+
+def test_early_stopping_acts(small_corpus, tmp_path):
+    folder = run(
+        "convtasnet",
+        small_corpus,
+        tmp_path / "run",
+        number_of_epochs=9,
+        lr=1e-12,
+        early_stopping_patience=2,
+    )
+    assert len(pd.read_csv(folder / "curve.csv")) == 3
+
+
+def test_resuming_gives_the_run_that_was_never_interrupted(
+    small_corpus, tmp_path
+):
+    whole = run("dprnn", small_corpus, tmp_path / "whole", number_of_epochs=4)
+    parts = tmp_path / "parts"
+    # The scheduler and the early stopping have a state to lose, too.
+    run("dprnn", small_corpus, parts, number_of_epochs=2)
+    run("dprnn", small_corpus, parts, number_of_epochs=4)
+    assert_same_weights(whole, parts)
+    curves = [
+        pd.read_csv(f / "curve.csv").drop(columns="seconds")
+        for f in (whole, parts)
+    ]
+    pd.testing.assert_frame_equal(*curves)
+    assert (whole / "test.csv").read_text() == (parts / "test.csv").read_text()
+
+
+def test_a_finished_run_is_not_touched_again(small_corpus, tmp_path, capsys):
+    folder = run("convtasnet", small_corpus, tmp_path / "run")
+    before = (folder / "result.json").stat().st_mtime_ns
+    table = capsys.readouterr().out.split("Test, SI-SDR")[1]
+    run("convtasnet", small_corpus, folder)
+    assert (folder / "result.json").stat().st_mtime_ns == before
+    assert capsys.readouterr().out.endswith(table)
+    assert "SER" in table
+
+
+def test_seed_decides_and_workers_do_not(small_corpus, tmp_path):
+    first = run("convtasnet", small_corpus, tmp_path / "a", seed=5)
+    second = run(
+        "convtasnet", small_corpus, tmp_path / "b", seed=5, num_workers=2
+    )
+    assert_same_weights(first, second)
+    other = run("convtasnet", small_corpus, tmp_path / "c", seed=6)
+    with pytest.raises(AssertionError):
+        assert_same_weights(first, other)
+
+
+def test_accumulation_equals_the_larger_batch(small_corpus, tmp_path):
+    # Ten mixtures: two groups of four, and a last one of two that counts.
+    options = {
+        "number_of_epochs": 1,
+        "lr": 1e-5,  # Adam amplifies rounding by its step
+        "max_grad_norm": 1e9,
+    }
+    whole = run(
+        "convtasnet", small_corpus, tmp_path / "a", batch_size=4, **options
+    )
+    parts = run(
+        "convtasnet",
+        small_corpus,
+        tmp_path / "b",
+        batch_size=1,
+        grad_accumulation_factor=4,
+        **options,
+    )
+    for name, weight in weights(whole).items():
+        torch.testing.assert_close(
+            weights(parts)[name], weight, atol=2e-6, rtol=0, msg=name
+        )
+
+
+def test_gradient_clipping_acts(small_corpus, tmp_path):
+    # With plain Adam the size of a step does not depend on the gradient's;
+    # a norm far below Adam's epsilon makes the steps vanish.
+    options = {"number_of_epochs": 1, "seed": 3}
+    clipped = run(
+        "convtasnet",
+        small_corpus,
+        tmp_path / "a",
+        max_grad_norm=1e-14,
+        **options,
+    )
+    untrained = run(
+        "convtasnet", small_corpus, tmp_path / "b", lr=1e-30, **options
+    )
+    trained = run("convtasnet", small_corpus, tmp_path / "c", **options)
+    start = weights(untrained)
+    moved = {
+        folder: max(
+            (weight - start[name]).abs().max().item()
+            for name, weight in weights(folder).items()
+        )
+        for folder in (clipped, trained)
+    }
+    assert moved[trained] > 1e-3
+    assert moved[clipped] < 1e-6
+
+
+def test_bf16_trains(small_corpus, tmp_path):
+    folder = run(
+        "sepformer", small_corpus, tmp_path / "run", precision="bf16"
+    )
+    assert pd.read_csv(folder / "curve.csv")["valid_si_sdr"].notna().all()
+
+
+def test_extraction_and_enhancement_train(small_corpus, tmp_path):
+    for task in ("ES", "EB"):
+        folder = run(
+            "convtasnet",
+            small_corpus,
+            tmp_path / task,
+            task=task,
+            n_sources=1,
+            number_of_epochs=1,
+        )
+        scores = pd.read_csv(folder / "test.csv")
+        assert "si_sdr_2" not in scores
+        assert scores["si_sdr"].notna().all()
+
+
+def test_example_audio_is_written(small_corpus, tmp_path):
+    folder = run(
+        "convtasnet",
+        small_corpus,
+        tmp_path / "run",
+        number_of_epochs=1,
+        save_audio=2,
+    )
+    names = sorted(path.name for path in (folder / "audio").iterdir())
+    assert names == ["001_SER", "002_SE"]
+    mixture, _ = soundfile.read(folder / "audio/002_SE/mixture.wav")
+    scores = pd.read_csv(folder / "test.csv")
+    row = scores[scores["variant"] == "SE"].iloc[0]
+    stored, _ = soundfile.read(small_corpus / "test/mix" / f"{row['ID']}.wav")
+    np.testing.assert_allclose(mixture, stored, atol=2**-14)
+
+
+def test_a_silent_source_is_counted_not_dropped(tmp_path):
+    corpus = tmp_path / "PolSESS_T"
+    rows = {"train": 4, "val": 2, "test": 2}
+    table = write_small_corpus(corpus, rows)["test"]
+    path = corpus / "test/clean" / table.loc[0, "speaker1File"]
+    length = len(soundfile.read(path)[0])
+    soundfile.write(path, np.zeros(length, dtype=np.int16), 8000)
+    folder = run("convtasnet", corpus, tmp_path / "run", number_of_epochs=1)
+    scores = pd.read_csv(folder / "test.csv")
+    assert len(scores) == 5 + 4
+    assert (scores["reason"] == "source 1 is silent").sum() == 5
+    result = json.loads((folder / "result.json").read_text())
+    undefined = {row["variant"]: row["undefined"] for row in result["test"]}
+    assert undefined["SER"] == 1
+    assert undefined["SE"] == 0
+
+
+def test_a_loss_that_is_not_finite_is_skipped_then_stops(
+    small_corpus, tmp_path, monkeypatch
+):
+    original = train.Separation.compute_forward
+    poisoned = {"calls": 0, "until": 2}
+
+    def forward(self, batch, stage):
+        estimates = original(self, batch, stage)
+        poisoned["calls"] += 1
+        bad = poisoned["calls"] <= poisoned["until"]
+        return estimates * float("nan") if bad else estimates
+
+    monkeypatch.setattr(train.Separation, "compute_forward", forward)
+    folder = run("convtasnet", small_corpus, tmp_path / "a")
+    assert pd.read_csv(folder / "curve.csv")["valid_si_sdr"].notna().all()
+    poisoned.update(calls=0, until=10**6)
+    with pytest.raises(UserError, match="not finite in more than 3 batches"):
+        run("convtasnet", small_corpus, tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data_folder": "/nowhere"}, "/nowhere"),
+        ({"train_size": 11}, "11 mixtures .*only 10 of the 10"),
+        ({"sample_rate": 16000}, "16000"),
+        ({"valid_variants": "[X]"}, "'X' is not one of"),
+        ({"save_folder": "/dev/null/save"}, "save_folder /dev/null/save: can"),
+        ({"output_folder": "/dev/null/out", "save_folder": "s"}, "/dev/null"),
+    ],
+)
+def test_mistakes_are_named(
+    options, message, small_corpus, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    arguments = small_arguments(
+        "convtasnet", **{"data_folder": small_corpus, **options}
+    )
+    with pytest.raises(UserError, match=message):
+        train.main(arguments)
+
+
+def test_testing_needs_a_trained_run(small_corpus, tmp_path):
+    arguments = small_arguments(
+        "convtasnet", data_folder=small_corpus, output_folder=tmp_path
+    )
+    with pytest.raises(UserError, match="no trained epoch to test"):
+        train.main([*arguments, "--test_only"])
+
+
+def command(*arguments):
+    """Make a command line of train.py."""
+    return [sys.executable, str(SEPARATION / "train.py"), *arguments]
+
+
+def test_the_command_line_works_from_any_folder(small_corpus, tmp_path):
+    arguments = small_arguments(
+        "dprnn", data_folder=small_corpus, number_of_epochs=1, seed=456
+    )
+    process = subprocess.run(
+        command(*arguments), cwd=tmp_path, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    assert "SI-SDRi" in process.stdout
+    assert (tmp_path / "results/dprnn/456/result.json").exists()
+
+
+def test_a_mistake_is_one_line_without_traceback(tmp_path):
+    process = subprocess.run(
+        command(str(SEPARATION / "hparams/dprnn.yaml"), "--sead=1"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    assert "did you mean --seed?" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_run_is_resumed_by_the_same_command(small_corpus, tmp_path):
+    arguments = small_arguments(
+        "convtasnet", data_folder=small_corpus, number_of_epochs=40
+    )
+    killed = tmp_path / "killed"
+    line = command(*arguments, "--output_folder", str(killed))
+    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
+        while not (killed / "curve.csv").exists():
+            time.sleep(0.05)
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    reached = len(pd.read_csv(killed / "curve.csv"))
+    assert 1 <= reached < 40
+    subprocess.run(line, check=True, capture_output=True)
+    whole = run(
+        "convtasnet", small_corpus, tmp_path / "whole", number_of_epochs=40
+    )
+    assert os.path.exists(killed / "result.json")
+    assert_same_weights(whole, killed)

@@ -1,0 +1,199 @@
+"""What the mixtures of a split draw from: its sources and its rooms."""
+
+import functools
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpus.drawing import Sources
+from corpus.embedded import list_embedded, split_voices
+from corpus.errors import CorpusError
+from corpus.layout import WORK_FOLDER, write_atomically
+from corpus.rooms import simulate_room
+from corpus.seeding import random_generator
+from corpus.splits import SPLITS, by_group
+from corpus.voices import differ_clearly
+
+# Rooms of each kind in a split's bank, if its mixtures can use so many.
+MOST_ROOMS = {"train": 40, "val": 10, "test": 10}
+
+
+@dataclass(frozen=True)
+class RoomTask:
+    """One room of a split's bank.
+
+    Arguments
+    ---------
+    root : Path
+        The corpus.
+    path : Path
+        Where the room goes.
+    ranges : dict
+        Its parameters' ranges, see tables.yaml.
+    seed : int
+        The user's.
+    sample_rate : int
+        Hz.
+    """
+
+    root: Path
+    path: Path
+    ranges: dict
+    seed: int
+    sample_rate: int
+
+
+def room_tasks(options, tables, recordings):
+    """The rooms that a corpus needs.
+
+    Arguments
+    ---------
+    options : Options
+        The user's.
+    tables : Tables
+        Scene class -> room.
+    recordings : dict
+        Kind -> split -> list of Recording.
+
+    Returns
+    -------
+    tasks : list of RoomTask
+        For `make_room`.
+    """
+    tasks = []
+    for split in SPLITS:
+        n_rooms = min(MOST_ROOMS[split], 2 + options.sizes[split] // 40)
+        for name in _room_names(tables, recordings["scenes"][split]):
+            tasks += [
+                RoomTask(
+                    options.root,
+                    _room_folder(options.root, split, name) / f"{i}.pickle",
+                    tables.rooms[name],
+                    options.seed,
+                    options.sample_rate,
+                )
+                for i in range(n_rooms)
+            ]
+    return tasks
+
+
+def make_room(task):
+    """Simulates one room, unless it is there.
+
+    Arguments
+    ---------
+    task : RoomTask
+        What to simulate.
+    """
+    if task.path.exists():
+        return
+    task.path.parent.mkdir(parents=True, exist_ok=True)
+    purpose = task.path.relative_to(task.root / WORK_FOLDER).as_posix()
+    rng = random_generator(task.seed, purpose)
+    room = simulate_room(task.ranges, rng, task.sample_rate)
+    content = pickle.dumps(room)
+    write_atomically(task.root, task.path, lambda t: t.write_bytes(content))
+
+
+def gather_sources(options, tables, recordings, split, say):
+    """Everything that a split's mixtures are made of.
+
+    Arguments
+    ---------
+    options : Options
+        The user's.
+    tables : Tables
+        Which events fit which scenes.
+    recordings : dict
+        Kind -> split -> list of Recording.
+    split : str
+        train, val or test.
+    say : callable
+        Gets the messages for the user.
+
+    Returns
+    -------
+    sources : Sources
+        See there.
+
+    Raises
+    ------
+    CorpusError
+        If no event fits any scene.
+    """
+    speech = by_group(recordings["speech"][split])
+    scenes = by_group(recordings["scenes"][split])
+    events = by_group(recordings["events"][split])
+    fitting = {
+        scene: {
+            event: files
+            for event, files in events.items()
+            if tables.fits_scene(event, scene)
+        }
+        for scene in scenes
+    }
+    fitting = {scene: found for scene, found in fitting.items() if found}
+    left_out = sorted(set(scenes) - set(fitting))
+    if not fitting:
+        raise CorpusError(
+            f"{split}: none of the events ({', '.join(events)}) fits any of "
+            f"the scenes ({', '.join(scenes)}); see 'fits' in {options.tables}"
+        )
+    if left_out:
+        say(f"{split}: no event fits {', '.join(left_out)}; left out.")
+    return Sources(
+        speech=speech,
+        partners=_partners(options, split, speech),
+        scenes=[s for scene in fitting for s in scenes[scene]],
+        events=fitting,
+        rooms={
+            scene: _load_rooms(options.root, split, tables.room_of(scene))
+            for scene in fitting
+            if tables.room_of(scene)
+        },
+    )
+
+
+def _partners(options, split, speech):
+    """Speaker -> those who may talk beside them: not to be mistaken."""
+    if options.speech:
+        return {one: [s for s in speech if s != one] for one in speech}
+    voices = split_voices(options, split)
+    partners = {
+        one.name: [o.name for o in voices if differ_clearly(one, o)]
+        for one in voices
+    }
+    return {one: others for one, others in partners.items() if others}
+
+
+def _room_names(tables, scenes):
+    names = {tables.room_of(scene.group) for scene in scenes}
+    return sorted(names - {None})
+
+
+def _room_folder(root, split, name):
+    return root / WORK_FOLDER / "rooms" / split / name
+
+
+@functools.cache
+def _load_rooms(root, split, name):
+    paths = sorted(_room_folder(root, split, name).glob("*.pickle"))
+    return [pickle.loads(path.read_bytes()) for path in paths]
+
+
+def embedded_recordings(root, kind):
+    """The embedded recordings of all splits.
+
+    Arguments
+    ---------
+    root : Path
+        The corpus.
+    kind : str
+        speech, scenes or events.
+
+    Returns
+    -------
+    recordings : dict
+        Split -> list of Recording.
+    """
+    return {split: list_embedded(root, kind, split) for split in SPLITS}

@@ -1,0 +1,302 @@
+"""Builds a corpus: material, rooms, mixtures, metadata."""
+
+import functools
+import hashlib
+import json
+import pickle
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from corpus import layout
+from corpus.banks import (
+    embedded_recordings,
+    gather_sources,
+    make_room,
+    room_tasks,
+)
+from corpus.drawing import draw_mixture
+from corpus.embedded import (
+    babble_tasks,
+    make_sound,
+    make_speech,
+    sound_tasks,
+    speech_tasks,
+)
+from corpus.errors import CorpusError
+from corpus.parallel import Workers
+from corpus.splits import SPLITS, by_group
+from corpus.tables import load_tables
+from corpus.users import (
+    check_classes,
+    deal_recordings,
+    digest_files,
+    load_recordings,
+)
+
+KINDS = ("speech", "scenes", "events")
+
+# Mixtures that one task makes, and the most that a kill makes do again.
+CHUNK = 20
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some mixtures of a split.
+
+    Arguments
+    ---------
+    plan : Path
+        File with the split's sources and the options.
+    split : str
+        train, val or test.
+    first : int
+        The first mixture.
+    end : int
+        The one after the last mixture.
+    """
+
+    plan: Path
+    split: str
+    first: int
+    end: int
+
+
+def make_corpus(options, say=print):
+    """Makes a corpus, or completes one that was begun.
+
+    Arguments
+    ---------
+    options : Options
+        What to make.
+    say : callable
+        Gets the messages for the user.
+
+    Raises
+    ------
+    CorpusError
+        If the options or the user's material cannot be used; then nothing
+        was written.
+    """
+    root = options.root
+    tables = load_tables(options.tables)
+    content = describe(options)
+    started = layout.check_root(root, content["options"])
+    if started and layout.is_finished(root):
+        layout.remove_work_folder(root)
+        say(f"{root} is complete; nothing to do.")
+        return
+    with Workers(options.jobs) as workers:
+        recordings = load_users_material(options, tables, workers, say)
+        content["files"] = {
+            kind: digest_files(options.folder(kind)) for kind in recordings
+        }
+        layout.check_files(root, content)
+        layout.prepare_folders(root, content)
+        recordings |= make_embedded_material(options, workers, say)
+        make_rooms(options, tables, recordings, workers, say)
+        for split in SPLITS:
+            make_split(options, tables, recordings, split, workers, say)
+    layout.remove_work_folder(root)
+    say(f"{root} is complete.")
+
+
+def describe(options):
+    """What make_corpus.json says about a corpus.
+
+    Arguments
+    ---------
+    options : Options
+        The user's.
+
+    Returns
+    -------
+    content : dict
+        A note for readers and the options that the files depend on.
+    """
+    embedded = [kind for kind in KINDS if options.folder(kind) is None]
+    note = "Made by tools/make_corpus.py in the layout of PolSESS. "
+    note += "It is not PolSESS"
+    if embedded:
+        note += f"; a stand-in with synthetic {', '.join(embedded)}"
+    tables = hashlib.sha256(options.tables.read_bytes()).hexdigest()[:16]
+    return {
+        "note": note + ".",
+        "options": options.recorded() | {"tables": tables},
+    }
+
+
+def load_users_material(options, tables, workers, say):
+    """Checks the user's folders and deals them to the splits.
+
+    Arguments
+    ---------
+    options : Options
+        The user's.
+    tables : Tables
+        The classes that are known.
+    workers : Workers
+        Who do it.
+    say : callable
+        Gets the messages for the user.
+
+    Returns
+    -------
+    recordings : dict
+        Kind -> split -> list of Recording, for the folders that are given.
+    """
+    loaded = {}
+    for kind in KINDS:
+        if options.folder(kind) is not None:
+            loaded[kind] = load_recordings(options, kind, workers, say)
+            if kind != "speech":
+                classes = by_group(loaded[kind])
+                check_classes(tables, classes, kind, options.tables)
+    return {
+        kind: deal_recordings(options, kind, recordings, say)
+        for kind, recordings in loaded.items()
+    }
+
+
+def make_embedded_material(options, workers, say):
+    """Synthesises what the user does not give.
+
+    Arguments
+    ---------
+    options : Options
+        The user's.
+    workers : Workers
+        Who do it.
+    say : callable
+        Gets the messages for the user.
+
+    Returns
+    -------
+    recordings : dict
+        Kind -> split -> list of Recording, for what is not given.
+    """
+    missing = [kind for kind in KINDS if options.folder(kind) is None]
+    if not missing:
+        return {}
+    say(f"Not given, so synthetic: {', '.join(missing)}.")
+    started = time.perf_counter()
+    speech, sounds = [], []
+    if "speech" in missing:
+        speech += speech_tasks(options)
+    if "scenes" in missing:
+        speech += babble_tasks(options)
+        sounds += sound_tasks(options, "scenes")
+    if "events" in missing:
+        sounds += sound_tasks(options, "events")
+    workers.run(make_speech, speech, "voices", "voice")
+    workers.run(make_sound, sounds, "scenes and events", "file")
+    seconds = time.perf_counter() - started
+    say(f"Embedded material: {seconds:.1f} s.")
+    return {
+        kind: embedded_recordings(options.root, kind) for kind in missing
+    }
+
+
+def make_rooms(options, tables, recordings, workers, say):
+    """Simulates the banks of rooms.
+
+    Arguments
+    ---------
+    options : Options
+        The user's.
+    tables : Tables
+        Scene class -> room.
+    recordings : dict
+        Kind -> split -> list of Recording.
+    workers : Workers
+        Who do it.
+    say : callable
+        Gets the messages for the user.
+    """
+    started = time.perf_counter()
+    tasks = room_tasks(options, tables, recordings)
+    workers.run(make_room, tasks, "rooms", "room")
+    seconds = time.perf_counter() - started
+    say(f"Bank of {len(tasks)} rooms: {seconds:.1f} s.")
+
+
+def make_split(options, tables, recordings, split, workers, say):
+    """Makes a split's mixtures that are missing, then its metadata.
+
+    Arguments
+    ---------
+    options : Options
+        The user's.
+    tables : Tables
+        Which events fit which scenes.
+    recordings : dict
+        Kind -> split -> list of Recording.
+    split : str
+        train, val or test.
+    workers : Workers
+        Who do it.
+    say : callable
+        Gets the messages for the user.
+    """
+    root = options.root
+    if layout.find_metadata(root, split):
+        return
+    sources = gather_sources(options, tables, recordings, split, say)
+    plan = root / layout.WORK_FOLDER / f"{split}.pickle"
+    content = pickle.dumps((replace(options, jobs=1), sources))
+    layout.write_atomically(root, plan, lambda t: t.write_bytes(content))
+    size = options.sizes[split]
+    chunks = [
+        Chunk(plan, split, first, min(first + CHUNK, size))
+        for first in range(0, size, CHUNK)
+    ]
+    missing = [c for c in chunks if not layout.rows_path(root, c).exists()]
+    started = time.perf_counter()
+    workers.run(
+        make_chunk,
+        missing,
+        split,
+        "mixture",
+        [chunk.end - chunk.first for chunk in missing],
+    )
+    seconds = time.perf_counter() - started
+    layout.write_metadata(
+        root,
+        split,
+        [
+            row
+            for chunk in chunks
+            for row in json.loads(layout.rows_path(root, chunk).read_text())
+        ],
+    )
+    made = sum(chunk.end - chunk.first for chunk in missing)
+    say(f"{split}: {made} mixtures in {seconds:.1f} s.")
+
+
+def make_chunk(chunk):
+    """Makes and writes some mixtures; the rows last, as the sign of success.
+
+    Arguments
+    ---------
+    chunk : Chunk
+        Which ones.
+    """
+    options, sources = _load_plan(chunk.plan)
+    rows = []
+    for index in range(chunk.first, chunk.end):
+        mixture = draw_mixture(sources, options, chunk.split, index)
+        for component, name in mixture.names.items():
+            folder, _ = layout.COMPONENTS[component]
+            layout.write_wav(
+                options.root,
+                options.root / chunk.split / folder / name,
+                mixture.components[component],
+                options.sample_rate,
+            )
+        rows.append(mixture.row)
+    layout.write_json(options.root, layout.rows_path(options.root, chunk), rows)
+
+
+@functools.lru_cache(maxsize=1)
+def _load_plan(path):
+    return pickle.loads(path.read_bytes())

@@ -1,0 +1,233 @@
+"""Draws mixtures: which sources, which levels, which room."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from corpus.errors import CorpusError
+from corpus.fragments import cut, join, needed_samples, place
+from corpus.layout import COMPONENTS, name_files
+from corpus.mixing import (
+    SCENE_OFFSET_DB,
+    SCENE_RANDOM_DB,
+    SSR_RANGE_DB,
+    clips,
+    is_silent,
+    limit,
+    mix,
+)
+from corpus.seeding import random_generator
+
+MOST_ATTEMPTS = 200
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the mixtures of a split are made of.
+
+    Arguments
+    ---------
+    speech : dict
+        Speaker -> list of Recording.
+    partners : dict
+        Speaker -> the speakers it may be mixed with.
+    scenes : list of Recording
+        All scenes.
+    events : dict
+        Scene class -> event class that fits -> list of Recording.
+    rooms : dict
+        Indoor scene class -> list of Room.
+    """
+
+    speech: dict
+    partners: dict
+    scenes: list
+    events: dict
+    rooms: dict
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """One mixture, ready to be written.
+
+    Arguments
+    ---------
+    components : dict
+        Component -> waveform, see `mixing.mix`.
+    names : dict
+        Component -> file name.
+    row : dict
+        The metadata's columns.
+    """
+
+    components: dict
+    names: dict
+    row: dict
+
+
+class DrawnAgainError(Exception):
+    """This draw makes no mixture; the message says why."""
+
+
+def draw_mixture(sources, options, split, index):
+    """Draws until there is a mixture.
+
+    Arguments
+    ---------
+    sources : Sources
+        Of the split.
+    options : Options
+        The user's.
+    split : str
+        train, val or test.
+    index : int
+        Which mixture of the split.
+
+    Returns
+    -------
+    mixture : Mixture
+        A function of the sources, the seed, the split and the index alone.
+
+    Raises
+    ------
+    CorpusError
+        If no draw out of many makes a mixture.
+    """
+    reasons = Counter()
+    for attempt in range(MOST_ATTEMPTS):
+        rng = random_generator(options.seed, "mixture", split, index, attempt)
+        try:
+            return draw_once(sources, options, split, rng)
+        except DrawnAgainError as reason:
+            reasons[str(reason)] += 1
+    counts = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
+    raise CorpusError(
+        f"{split} mixture {index}: {MOST_ATTEMPTS} draws failed ({counts}); "
+        f"clipping means that the recordings are too loud to be added up: "
+        f"lower their level, say to -26 dBFS"
+    )
+
+
+def draw_once(sources, options, split, rng):
+    """Draws one mixture.
+
+    Arguments
+    ---------
+    sources : Sources
+        Of the split.
+    options : Options
+        The user's.
+    split : str
+        train, val or test.
+    rng : numpy.random.Generator
+        Where the choices come from.
+
+    Returns
+    -------
+    mixture : Mixture
+        See there.
+
+    Raises
+    ------
+    DrawnAgainError
+        If a fragment is silent or the mixture clips.
+    """
+    fragments = draw_fragments(sources, options, rng)
+    scene_class = fragments["scene"][0].group
+    ssr = int(rng.integers(SSR_RANGE_DB[0], SSR_RANGE_DB[1] + 1))
+    scene_random = float(rng.uniform(*SCENE_RANDOM_DB))
+    rooms = sources.rooms.get(scene_class)
+    room = rooms[rng.integers(len(rooms))] if rooms else None
+    components, gain = mix(
+        *(fragment.waveform for _, fragment in fragments.values()),
+        ssr=ssr,
+        scene_random=scene_random,
+        responses=room and room.responses,
+    )
+    if any(clips(waveform) for waveform in components.values()):
+        raise DrawnAgainError("clipping")
+    names = name_files(rng, indoor=room is not None)
+    row = {
+        "subset": split,
+        "SSR": ssr,
+        "sceneRandomDB": scene_random,
+        "sceneOffsetDB": SCENE_OFFSET_DB + scene_random,
+        "sceneVolumeGain": gain,
+        "sceneClass": scene_class,
+        "eventClass": fragments["event"][0].group,
+    }
+    for source, (_, fragment) in fragments.items():
+        row[f"{source}OryginalPath"] = fragment.path
+        row[f"{source}Start"] = fragment.start
+        row[f"{source}End"] = fragment.end
+    for component, name in names.items():
+        row[COMPONENTS[component][1]] = name
+    return Mixture(components, names, row | (room.parameters if room else {}))
+
+
+def draw_fragments(sources, options, rng):
+    """Draws the four sources of a mixture.
+
+    Arguments
+    ---------
+    sources : Sources
+        Of the split.
+    options : Options
+        The user's.
+    rng : numpy.random.Generator
+        Where the choices come from.
+
+    Returns
+    -------
+    fragments : dict
+        speech1, speech2, scene and event -> (Recording, Fragment).
+
+    Raises
+    ------
+    DrawnAgainError
+        If one is silent.
+    """
+    length = {"duration": options.duration, "sample_rate": options.sample_rate}
+
+    def choose(items):
+        return items[rng.integers(len(items))]
+
+    speaker1 = choose(list(sources.partners))
+    speaker2 = choose(sources.partners[speaker1])
+    fragments = {}
+    for name, speaker in (("speech1", speaker1), ("speech2", speaker2)):
+        # All the speaker's recordings in random order: the first is used if
+        # it is long enough, else so many as are needed.
+        recordings = sources.speech[speaker]
+        shuffled = [recordings[i] for i in rng.permutation(len(recordings))]
+        if _long_enough(shuffled[0], options):
+            fragment = cut(shuffled[0], **length, rng=rng)
+        else:
+            fragment = join(shuffled, **length)
+        fragments[name] = (shuffled[0], fragment)
+    scene = choose(sources.scenes)
+    if _long_enough(scene, options):
+        fragment = cut(scene, **length, rng=rng)
+    else:
+        repeats = 2 + needed_samples(scene, options.duration) // scene.n_samples
+        fragment = join([scene] * repeats, **length)
+    fragments["scene"] = (scene, fragment)
+    fitting = sources.events[scene.group]
+    event = choose(fitting[choose(list(fitting))])
+    placing = cut if _long_enough(event, options) else place
+    fragments["event"] = (event, placing(event, **length, rng=rng))
+    for name, (_, fragment) in fragments.items():
+        # An event's level is left alone, so any sound in it will do.
+        silent = (
+            not np.any(limit(fragment.waveform))
+            if name == "event"
+            else is_silent(fragment.waveform)
+        )
+        if silent:
+            raise DrawnAgainError(f"silent {name.rstrip('12')}")
+    return fragments
+
+
+def _long_enough(recording, options):
+    return recording.n_samples >= needed_samples(recording, options.duration)

@@ -1,0 +1,246 @@
+"""Simulated rooms: fully wet impulse responses by the image method.
+
+A room answers three sources (speaker 1, speaker 2, the event) at one
+microphone. Each response leaves out the direct path, is shifted so that the
+direct path would arrive at lag 0 and scaled so that it would have gain 1: the
+dry recording in the mixture is the direct path.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyroomacoustics as pra
+from scipy.signal import butter, sosfilt
+
+SPEED_OF_SOUND = 343.0
+LOWEST_BAND = 125.0
+
+# Mirror-smooth walls keep sound going longer than Eyring's formula says, by
+# this factor over the default table's rooms.
+SPECULAR_EXCESS = 1.6
+
+# The largest shift of an image source, metres, at diffusion 1.
+LARGEST_DISPLACEMENT = 0.1
+
+# The decay column is 1 for a dead room and 0 at this reverberation time.
+LONGEST_RT60 = 2.0
+
+# The metadata's columns that describe a room, in their order.
+PARAMETERS = (
+    "preDelayForEvent",
+    "preDelay1",
+    "preDelay2",
+    "highCut",
+    "diffusion",
+    "decay",
+    "freqDamp",
+)
+
+
+@dataclass(frozen=True)
+class Room:
+    """A room that can be heard.
+
+    Arguments
+    ---------
+    responses : list of numpy.ndarray
+        For speaker 1, speaker 2 and the event, without the direct path.
+    parameters : dict
+        The metadata's reverberation columns.
+    rt60 : float
+        Reverberation time measured on speaker 1's response, seconds.
+    """
+
+    responses: list
+    parameters: dict
+    rt60: float
+
+
+def simulate_room(ranges, rng, sample_rate):
+    """Draws a room and simulates it.
+
+    Arguments
+    ---------
+    ranges : dict
+        [low, high] of every parameter, see tables.yaml.
+    rng : numpy.random.Generator
+        Where the choices come from.
+    sample_rate : int
+        Hz.
+
+    Returns
+    -------
+    room : Room
+        Three responses and their parameters.
+
+    Example
+    -------
+    >>> from corpus.tables import load_tables
+    >>> ranges = load_tables().rooms["car"]
+    >>> room = simulate_room(ranges, np.random.default_rng(0), 8000)
+    >>> len(room.responses), room.rt60 < 0.3
+    (3, True)
+    """
+    size = np.array([rng.uniform(*sides) for sides in ranges["size"]])
+    drawn = {
+        name: float(rng.uniform(*ranges[name]))
+        for name in ("rt60", "high_cut", "diffusion", "freq_damp")
+    }
+    microphone = size * rng.uniform(0.3, 0.7, 3)
+    sources = [
+        draw_position(size, microphone, ranges["distance"], rng, sample_rate)
+        for _ in range(3)
+    ]
+    simulation = _place(size, drawn, microphone, sources, sample_rate)
+    simulation.image_source_model()
+    answers = []
+    for source in simulation.sources:
+        direct = source.orders == 0
+        source.damping[:, direct] = 0.0
+        shift = rng.uniform(-1, 1, source.images.shape)
+        shift *= LARGEST_DISPLACEMENT * drawn["diffusion"]
+        source.images[:, ~direct] += shift[:, ~direct]
+        travel = np.linalg.norm(source.images - microphone[:, None], axis=0)
+        answers.append(
+            {
+                "distance": travel[direct][0],
+                "delay": (travel[~direct].min() - travel[direct][0])
+                / SPEED_OF_SOUND,
+            }
+        )
+    simulation.compute_rir()
+    for answer, response in zip(answers, simulation.rir[0], strict=True):
+        answer["response"] = _finish(
+            response, answer["distance"], drawn["high_cut"], sample_rate
+        )
+    return _describe(answers, drawn, sample_rate)
+
+
+def draw_position(size, microphone, distances, rng, sample_rate):
+    """A place in the room at a whole number of samples from the microphone.
+
+    Arguments
+    ---------
+    size : numpy.ndarray
+        Length, width and height of the room in metres.
+    microphone : numpy.ndarray
+        Its position in metres.
+    distances : list of float
+        [low, high] in metres.
+    rng : numpy.random.Generator
+        Where the choices come from.
+    sample_rate : int
+        Hz; sound travels from the place to the microphone in a whole number
+        of sample periods, so that the direct path is one sample.
+
+    Returns
+    -------
+    position : numpy.ndarray
+        In metres, at least 10 cm from the walls.
+    """
+    step = SPEED_OF_SOUND / sample_rate
+    while True:
+        n_steps = max(1, round(rng.uniform(*distances) / step))
+        direction = rng.standard_normal(3) * (1, 1, 0.3)
+        direction /= np.linalg.norm(direction)
+        position = microphone + n_steps * step * direction
+        if np.all(position > 0.1) and np.all(position < size - 0.1):
+            return position
+
+
+def reverberation_time(response, sample_rate):
+    """RT60 by Schroeder's backward integration, -5 to -25 dB.
+
+    Arguments
+    ---------
+    response : numpy.ndarray
+        Impulse response, shape [time].
+    sample_rate : int
+        Hz.
+
+    Returns
+    -------
+    rt60 : float
+        Seconds.
+
+    Example
+    -------
+    >>> time = np.arange(8000) / 8000
+    >>> round(reverberation_time(10 ** (-3 * time / 0.5), 8000), 2)
+    0.5
+    """
+    energy = np.cumsum(response[::-1] ** 2)[::-1]
+    level = 10 * np.log10(energy / energy[0] + 1e-12)
+    start, end = np.argmax(level < -5), np.argmax(level < -25)
+    return float(3 * (end - start) / sample_rate)
+
+
+def _place(size, drawn, microphone, sources, sample_rate):
+    """The room with walls that give the wanted decay in each octave."""
+    # The filter would smear the response to before the direct path.
+    pra.constants.set("rir_hpf_enable", False)
+    # More threads would add up the images in another order.
+    pra.constants.set("num_threads", 1)
+    n_bands = max(int(np.log2(sample_rate / LOWEST_BAND)), 1)
+    octave = np.arange(n_bands) / max(n_bands - 1, 1)
+    rt60 = drawn["rt60"] / SPECULAR_EXCESS
+    rt60 = rt60 * (1 - drawn["freq_damp"] * octave)
+    volume = np.prod(size)
+    surface = 2 * (size[0] * size[1] + size[0] * size[2] + size[1] * size[2])
+    # Eyring's formula, which unlike Sabine's never asks for more than 1.
+    absorption = 1 - np.exp(-0.161 * volume / (surface * rt60))
+    room = pra.ShoeBox(
+        size,
+        fs=sample_rate,
+        materials=pra.Material(
+            {
+                "coeffs": list(absorption),
+                "center_freqs": list(LOWEST_BAND * 2.0 ** np.arange(n_bands)),
+            }
+        ),
+        # The mean free path between reflections is about V ** (1/3).
+        max_order=int(
+            np.ceil(SPEED_OF_SOUND * drawn["rt60"] / volume ** (1 / 3))
+        ),
+    )
+    room.set_sound_speed(SPEED_OF_SOUND)
+    room.add_microphone(microphone)
+    for source in sources:
+        room.add_source(source)
+    return room
+
+
+def _finish(response, distance, high_cut, sample_rate):
+    """Aligns and scales to the direct path, applies the low-pass."""
+    # pyroomacoustics delays everything by half a fractional-delay filter.
+    start = pra.constants.get("frac_delay_length") // 2
+    start += round(distance / SPEED_OF_SOUND * sample_rate)
+    response = response[start:] * distance
+    if high_cut < 0.49 * sample_rate:
+        sos = butter(2, high_cut, fs=sample_rate, output="sos")
+        response = sosfilt(sos, response)
+    return response
+
+
+def _describe(answers, drawn, sample_rate):
+    # The published corpus gives speaker 2 the smaller pre-delay.
+    speaker2, speaker1 = sorted(answers[:2], key=lambda a: a["delay"])
+    event = answers[2]
+    rt60 = reverberation_time(speaker1["response"], sample_rate)
+    values = (
+        event["delay"],
+        speaker1["delay"],
+        speaker2["delay"],
+        drawn["high_cut"],
+        drawn["diffusion"],
+        max(0.0, 1 - rt60 / LONGEST_RT60),
+        drawn["freq_damp"],
+    )
+    return Room(
+        responses=[a["response"] for a in (speaker1, speaker2, event)],
+        parameters={
+            name: round(float(value), 6)
+            for name, value in zip(PARAMETERS, values, strict=True)
+        },
+        rt60=rt60,
+    )

@@ -1,0 +1,163 @@
+"""The editable tables: scene classes, their rooms and the events that fit."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from corpus.errors import CorpusError
+
+DEFAULT_TABLES = Path(__file__).parent / "tables.yaml"
+ROOM_PARAMETERS = (
+    "size",
+    "rt60",
+    "distance",
+    "high_cut",
+    "diffusion",
+    "freq_damp",
+)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is known about scene and event classes.
+
+    Arguments
+    ---------
+    rooms : dict
+        Room name -> ranges of its parameters.
+    scenes : dict
+        Scene class -> {"room": ..., "place": ...}.
+    fits : dict
+        Event class -> set of places.
+    """
+
+    rooms: dict
+    scenes: dict
+    fits: dict
+
+    def room_of(self, scene_class):
+        """The name of a scene class's room, None outdoors.
+
+        Arguments
+        ---------
+        scene_class : str
+            As the user's folder is called.
+
+        Returns
+        -------
+        room : str or None
+            A key of `rooms`.
+        """
+        room = self.scenes[normalise_class(scene_class)]["room"]
+        return None if room == "outdoor" else room
+
+    def fits_scene(self, event_class, scene_class):
+        """Whether an event may be heard in a scene.
+
+        Arguments
+        ---------
+        event_class : str
+            As the user's folder is called.
+        scene_class : str
+            As the user's folder is called.
+
+        Returns
+        -------
+        fits : bool
+            By the tables.
+        """
+        place = self.scenes[normalise_class(scene_class)]["place"]
+        return place in self.fits[normalise_class(event_class)]
+
+
+def normalise_class(name):
+    """A class name without case and punctuation.
+
+    Arguments
+    ---------
+    name : str
+        A folder's name.
+
+    Returns
+    -------
+    name : str
+        Lower case, words joined by underscores.
+
+    Example
+    -------
+    >>> normalise_class("Café/Restaurant (busy)".replace("é", "e"))
+    'cafe_restaurant_busy'
+    """
+    return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
+
+
+def load_tables(path=DEFAULT_TABLES):
+    """Reads and checks the tables.
+
+    Arguments
+    ---------
+    path : str or Path
+        A file like tables.yaml.
+
+    Returns
+    -------
+    tables : Tables
+        The content.
+
+    Raises
+    ------
+    CorpusError
+        If the file is missing, is not YAML, or contradicts itself.
+
+    Example
+    -------
+    >>> tables = load_tables()
+    >>> tables.room_of("Kitchen"), tables.room_of("park")
+    ('small_room', None)
+    >>> tables.fits_scene("dog", "park"), tables.fits_scene("siren", "office")
+    (True, False)
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CorpusError(f"--tables {path} cannot be read: {error}") from error
+    try:
+        _check(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorpusError(
+            f"--tables {path}: {error!r}; compare with {DEFAULT_TABLES}"
+        ) from error
+    return Tables(
+        rooms=content["rooms"],
+        scenes={
+            normalise_class(name): scene
+            for name, scene in content["scenes"].items()
+        },
+        fits={
+            normalise_class(name): set(group["fits"])
+            for group in content["events"]
+            for name in group["classes"]
+        },
+    )
+
+
+def _check(content):
+    for name, room in content["rooms"].items():
+        for parameter in ROOM_PARAMETERS:
+            ranges = np.asarray(room[parameter], dtype=float).reshape(-1, 2)
+            if len(ranges) != (3 if parameter == "size" else 1):
+                raise ValueError(f"room {name}: {parameter} is no [low, high]")
+            if np.any(ranges[:, 0] > ranges[:, 1]) or np.any(ranges < 0):
+                raise ValueError(f"room {name}: {parameter} is no [low, high]")
+    for name, scene in content["scenes"].items():
+        if scene["room"] not in {"outdoor", *content["rooms"]}:
+            raise ValueError(f"scene {name}: no room {scene['room']}")
+    places = {scene["place"] for scene in content["scenes"].values()}
+    for group in content["events"]:
+        unknown = set(group["fits"]) - places
+        if unknown:
+            raise ValueError(f"events: no scene is at {sorted(unknown)}")

@@ -1,0 +1,179 @@
+"""The user's own recordings: found, checked and dealt to the splits."""
+
+import hashlib
+from pathlib import Path
+
+from corpus.errors import CorpusError
+from corpus.recordings import check_recording, list_audio
+from corpus.seeding import random_generator
+from corpus.splits import (
+    ENOUGH_SPEAKERS,
+    SPLITS,
+    by_group,
+    split_by_recording,
+    split_speech,
+)
+from corpus.tables import normalise_class
+
+MOST_REPORTED = 20
+
+
+def load_recordings(options, kind, workers, say):
+    """Finds and checks the recordings of one of the user's folders.
+
+    Arguments
+    ---------
+    options : Options
+        The user's, with a folder for the kind.
+    kind : str
+        speech, scenes or events.
+    workers : Workers
+        Who decode the files.
+    say : callable
+        Gets the messages for the user.
+
+    Returns
+    -------
+    recordings : list of Recording
+        Sorted by path; silent ones are left out.
+
+    Raises
+    ------
+    CorpusError
+        If there is none, or if some cannot be read; names up to twenty.
+    """
+    folder, option = options.folder(kind), f"--{kind}"
+    tasks = [
+        (path, path.relative_to(folder).as_posix(), group)
+        for path, group in list_audio(folder, option)
+    ]
+    checked = workers.run(_check, tasks, f"checking {option}", "file")
+    errors = [result for result in checked if isinstance(result, str)]
+    if errors:
+        shown = "\n  ".join(errors[:MOST_REPORTED])
+        raise CorpusError(
+            f"{option} {folder}: {len(errors)} of {len(tasks)} files cannot be "
+            f"used; mend or remove them:\n  {shown}"
+        )
+    recordings = [result for result in checked if result is not None]
+    n_silent = len(checked) - len(recordings)
+    if not recordings:
+        raise CorpusError(f"{option} {folder}: all files are silent")
+    if n_silent:
+        say(f"{option}: {n_silent} silent files are left out.")
+    return recordings
+
+
+def _check(task):
+    try:
+        return check_recording(*task)
+    except CorpusError as error:
+        return str(error)
+
+
+def deal_recordings(options, kind, recordings, say):
+    """Deals the user's recordings to the splits.
+
+    Arguments
+    ---------
+    options : Options
+        The user's.
+    kind : str
+        speech, scenes or events.
+    recordings : list of Recording
+        All of them.
+    say : callable
+        Gets the messages for the user.
+
+    Returns
+    -------
+    dealt : dict
+        Split -> recordings; no recording is in two splits.
+
+    Raises
+    ------
+    CorpusError
+        If a split would get too little.
+    """
+    folder = options.folder(kind)
+    rng = random_generator(options.seed, "splits", kind)
+    needed = 1
+    if kind == "speech":
+        needed = 2
+        if len(by_group(recordings)) < 2:
+            raise CorpusError(
+                f"--speech {folder}: only one speaker "
+                f"({recordings[0].group}); two are needed, each in a "
+                f"sub-folder of their own"
+            )
+        dealt, disjoint = split_speech(recordings, options.sizes, rng)
+        if not disjoint:
+            say(
+                f"--speech: fewer than {ENOUGH_SPEAKERS} speakers, so the "
+                f"splits share speakers (never recordings)."
+            )
+    else:
+        dealt = split_by_recording(recordings, options.sizes, rng)
+    for split in SPLITS:
+        groups = by_group(dealt[split])
+        if len(groups) < needed:
+            what = "speakers with three files" if needed == 2 else "files"
+            raise CorpusError(
+                f"--{kind} {folder}: nothing is left for the {split} split; "
+                f"every recording is used in one split only, so at least "
+                f"{'two ' if needed == 2 else 'three '}{what} are needed"
+            )
+        say(
+            f"--{kind}, {split}: {len(dealt[split])} files of "
+            f"{len(groups)} {'speakers' if kind == 'speech' else 'classes'}"
+        )
+    return dealt
+
+
+def check_classes(tables, classes, kind, path):
+    """Stops when the tables do not know a class.
+
+    Arguments
+    ---------
+    tables : Tables
+        The tables.
+    classes : iterable of str
+        Names of the user's folders.
+    kind : str
+        scenes or events.
+    path : Path
+        The tables' file.
+
+    Raises
+    ------
+    CorpusError
+        Naming the classes and where to add them.
+    """
+    known = tables.scenes if kind == "scenes" else tables.fits
+    unknown = sorted({c for c in classes if normalise_class(c) not in known})
+    if unknown:
+        raise CorpusError(
+            f"--{kind}: the tables do not know {', '.join(unknown)}; add them "
+            f"under '{kind}' in {path}, or in a copy of it given as --tables"
+        )
+
+
+def digest_files(folder):
+    """A fingerprint of the files in a folder: their names and sizes.
+
+    Arguments
+    ---------
+    folder : Path
+        One of the user's folders.
+
+    Returns
+    -------
+    digest : str
+        Hexadecimal.
+    """
+    lines = sorted(
+        f"{path.relative_to(folder).as_posix()} {path.stat().st_size}"
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -1,0 +1,266 @@
+"""Embedded speakers: eSpeak NG's Polish with many clearly different voices.
+
+A voice is one of eSpeak NG's voice variants, spoken at a certain pitch and
+pace and played back a little slower or faster, which stretches the formants
+as a longer or shorter vocal tract would. `voices.csv` lists the variants with
+their natural median F0 and the split whose speakers are made of them: no
+variant is heard in two splits.
+"""
+
+import csv
+import functools
+import json
+import math
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import espeakng_loader
+import numpy as np
+
+from corpus.audio import active_rms, resample
+from corpus.errors import CorpusError
+
+VARIANTS = Path(__file__).parent / "voices.csv"
+ESPEAK_RATE = 22050
+
+# eSpeak NG's pitch parameter: 50 is a variant's natural F0; about 72 steps
+# double it (measured over all variants between 20 and 80).
+NATURAL_PITCH = 50
+PITCH_STEPS_PER_OCTAVE = 72
+
+# Voices of one variant: F0 relative to the natural one.
+F0_RATIOS = (0.78, 1.15, 1.75)
+
+# Two voices differ clearly when their F0s are four semitones apart or their
+# formants 14 %.
+CLEAR_F0_OCTAVES = 4 / 12
+CLEAR_FORMANT_RATIO = 1.14
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One embedded speaker.
+
+    Arguments
+    ---------
+    name : str
+        Unique name, such as "f3-2".
+    variant : str
+        eSpeak NG's voice variant.
+    f0 : float
+        Intended median F0 in Hz.
+    formants : float
+        Factor on the variant's formant frequencies.
+    words_per_minute : int
+        Pace.
+    pitch : int
+        eSpeak NG's pitch parameter, 0 to 99, that gives the F0.
+    """
+
+    name: str
+    variant: str
+    f0: float
+    formants: float
+    words_per_minute: int
+    pitch: int
+
+
+@functools.cache
+def load_variants(path=VARIANTS):
+    """Reads the table of variants.
+
+    Arguments
+    ---------
+    path : str or Path
+        A file like voices.csv.
+
+    Returns
+    -------
+    variants : list of dict
+        With variant, natural_f0 (Hz) and split.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        return [
+            row | {"natural_f0": float(row["natural_f0"])}
+            for row in csv.DictReader(file)
+        ]
+
+
+def make_voice(variant, natural_f0, number, rng):
+    """Invents a speaker from a variant.
+
+    Arguments
+    ---------
+    variant : str
+        eSpeak NG's voice variant.
+    natural_f0 : float
+        Its median F0 in Hz when nothing is changed.
+    number : int
+        Which of the variant's speakers; low numbers are low voices.
+    rng : numpy.random.Generator
+        Where the choices come from.
+
+    Returns
+    -------
+    voice : Voice
+        The speaker.
+
+    Example
+    -------
+    >>> low, high = (
+    ...     make_voice("m3", 109.0, number, np.random.default_rng(0))
+    ...     for number in (0, 2)
+    ... )
+    >>> low.name, low.f0 < 100 < high.f0, low.formants < high.formants
+    ('m3-0', True, True)
+    """
+    f0 = natural_f0 * F0_RATIOS[number] * rng.uniform(0.93, 1.07)
+    f0 = min(max(f0, 78.0), 340.0)
+    # Small people have both high voices and short vocal tracts.
+    formants = (f0 / natural_f0) ** 0.3 * rng.uniform(0.93, 1.07)
+    steps = PITCH_STEPS_PER_OCTAVE * math.log2(f0 / natural_f0 / formants)
+    return Voice(
+        name=f"{variant}-{number}",
+        variant=variant,
+        f0=f0,
+        formants=formants,
+        words_per_minute=int(rng.integers(140, 200)),
+        pitch=min(max(round(NATURAL_PITCH + steps), 0), 99),
+    )
+
+
+def draw_voices(split, n_voices, rng):
+    """Draws the speakers of a split.
+
+    Arguments
+    ---------
+    split : str
+        train, val or test.
+    n_voices : int
+        How many; no more than there are is taken.
+    rng : numpy.random.Generator
+        Where the choices come from.
+
+    Returns
+    -------
+    voices : list of Voice
+        Different speakers, low and high ones in turn.
+    """
+    variants = [row for row in load_variants() if row["split"] == split]
+    voices = [
+        make_voice(row["variant"], row["natural_f0"], number, rng)
+        for number in range(len(F0_RATIOS))
+        for row in variants
+    ]
+    return [voices[i] for i in rng.permutation(len(voices))[:n_voices]]
+
+
+def differ_clearly(one, other):
+    """Whether nobody would take one voice for the other.
+
+    Arguments
+    ---------
+    one : Voice
+        A speaker.
+    other : Voice
+        Another one.
+
+    Returns
+    -------
+    differ : bool
+        True for different variants with F0s four semitones or formants 14 %
+        apart.
+    """
+    formant_ratio = one.formants / other.formants
+    return one.variant != other.variant and (
+        abs(math.log2(one.f0 / other.f0)) >= CLEAR_F0_OCTAVES
+        or max(formant_ratio, 1 / formant_ratio) >= CLEAR_FORMANT_RATIO
+    )
+
+
+def speak(voice, texts, rng, sample_rate):
+    """Lets a voice speak.
+
+    Arguments
+    ---------
+    voice : Voice
+        The speaker.
+    texts : list of str
+        What to say, one utterance each.
+    rng : numpy.random.Generator
+        For the small changes of pitch and pace between utterances.
+    sample_rate : int
+        Rate of the result in Hz.
+
+    Returns
+    -------
+    waveforms : list of numpy.ndarray
+        One array of samples each, silence trimmed at both ends, at an active
+        level of 0 dB (RMS 1).
+
+    Raises
+    ------
+    CorpusError
+        If eSpeak NG fails.
+    """
+    request = {
+        "library": espeakng_loader.get_library_path(),
+        "data": espeakng_loader.get_data_path(),
+        "voice": f"pl+{voice.variant}",
+        "utterances": [
+            {
+                "text": text,
+                # Playing back faster must not make the pace faster too.
+                "rate": round(
+                    voice.words_per_minute
+                    / voice.formants
+                    * rng.uniform(0.92, 1.08)
+                ),
+                "pitch": min(
+                    max(voice.pitch + int(rng.integers(-3, 4)), 0), 99
+                ),
+                "range": int(rng.integers(40, 75)),
+            }
+            for text in texts
+        ],
+    }
+    # -I -S: neither the user's environment nor site-packages slow it down.
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(Path(__file__).parent / "speak.py"),
+    ]
+    result = subprocess.run(
+        command, input=json.dumps(request).encode(), capture_output=True
+    )
+    if result.returncode != 0:
+        reason = result.stderr.decode(errors="replace").strip()
+        raise CorpusError(
+            f"eSpeak NG (espeakng-loader) failed with voice {voice.variant}: "
+            f"{reason or f'exit code {result.returncode}'}"
+        )
+    playback_rate = round(ESPEAK_RATE * voice.formants / 50) * 50
+    return [
+        _trim(resample(waveform, playback_rate, sample_rate), sample_rate)
+        for waveform in _split_samples(result.stdout)
+    ]
+
+
+def _split_samples(stream):
+    waveforms, position = [], 0
+    while position < len(stream):
+        end = position + 4
+        n_samples = int.from_bytes(stream[position:end], "little")
+        position = end + 2 * n_samples
+        waveforms.append(np.frombuffer(stream[end:position], "<i2") / 32768)
+    return waveforms
+
+
+def _trim(waveform, sample_rate):
+    """Cuts the silence at both ends and sets the active level to 0 dB."""
+    loud = np.flatnonzero(np.abs(waveform) > 0.02 * np.abs(waveform).max())
+    waveform = waveform[loud[0] : loud[-1] + 1]
+    return waveform / active_rms(waveform, sample_rate)
