@@ -398,7 +398,7 @@ def test_first_twenty_findings_and_their_count(tmp_path):
     with pytest.raises(UserError) as error:
         prepare_polsess(root, tmp_path / "save")
     head, *lines, more, last = str(error.value).splitlines()
-    assert head.startswith(f"Corpus '{root}': 24 findings in 24 of 27 rows")
+    assert head.startswith(f"Corpus '{root}': findings: 24, in 24 of 27 rows")
     assert [line.split(", ")[1] for line in lines] == [
         f"row {row}" for row in range(2, 22)
     ]
@@ -456,8 +456,8 @@ def test_limited_speech_is_a_note(corpus, tmp_path):
         path = audio_path(root, table, 1, column)
         write(path, samples.astype(np.int16))
     record = prepare_polsess(root, tmp_path / "save", check="audio")
-    assert "in 1 rows the generator's limiter touched" in record["notes"][-1]
-    assert record["notes"][-1].endswith("train row 3")
+    assert "limiter touched the speech" in record["notes"][-1]
+    assert record["notes"][-1].endswith("1 (train row 3)")
 
     mixture[300] += 9
     path = audio_path(root, table, 1, "mixFile")

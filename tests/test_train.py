@@ -75,7 +75,7 @@ def test_curriculum_and_scheduler_act(small_corpus, tmp_path):
         small_corpus,
         tmp_path / "run",
         number_of_epochs=7,
-        lr=1e-7,  # nothing improves by 0.0005 dB
+        max_grad_norm=1e-14,  # below Adam's epsilon: nothing improves
         lr_patience=1,
         curriculum=stages,
     )
@@ -83,7 +83,7 @@ def test_curriculum_and_scheduler_act(small_corpus, tmp_path):
     assert list(curve["variants"]) == ["C"] * 2 + ["SER SE"] * 5
     # From epoch 3: the first is the best, the second is borne with, the third
     # halves the rate for the next.
-    assert list(curve["lr"] * 1e7) == [1, 1, 1, 1, 1, 0.5, 0.5]
+    assert list(curve["lr"] * 1e3) == [1, 1, 1, 1, 1, 0.5, 0.5]
 
 
 def test_early_stopping_acts(small_corpus, tmp_path):
@@ -123,6 +123,31 @@ def test_a_finished_run_is_not_touched_again(small_corpus, tmp_path, capsys):
     assert (folder / "result.json").stat().st_mtime_ns == before
     assert capsys.readouterr().out.endswith(table)
     assert "SER" in table
+
+
+def test_other_settings_do_not_resume_a_run(small_corpus, tmp_path):
+    folder = run("convtasnet", small_corpus, tmp_path / "run")
+    message = "encoder_filters was 64, now 32; lr was 0.001, now 0.01"
+    with pytest.raises(UserError, match=message):
+        run("convtasnet", small_corpus, folder, encoder_filters=32, lr=0.01)
+    with pytest.raises(UserError, match="max_grad_norm was 5.0, now 3.0"):
+        run("convtasnet", small_corpus, folder, max_grad_norm=3)
+
+
+def test_what_may_change_acts_on_a_finished_run(small_corpus, tmp_path):
+    options = {"lr": 1e-12, "early_stopping_patience": 1}
+    folder = run(
+        "convtasnet",
+        small_corpus,
+        tmp_path / "run",
+        **options | {"number_of_epochs": 9},
+    )
+    assert len(pd.read_csv(folder / "curve.csv")) == 2
+    options |= {"early_stopping_patience": 3, "number_of_epochs": 9}
+    run("convtasnet", small_corpus, folder, **options)
+    assert len(pd.read_csv(folder / "curve.csv")) == 4
+    run("convtasnet", small_corpus, folder, **options, save_audio=1)
+    assert (folder / "audio/001_SER/estimate1.wav").exists()
 
 
 def test_seed_decides_and_workers_do_not(small_corpus, tmp_path):
@@ -188,9 +213,7 @@ def test_gradient_clipping_acts(small_corpus, tmp_path):
 
 
 def test_bf16_trains(small_corpus, tmp_path):
-    folder = run(
-        "sepformer", small_corpus, tmp_path / "run", precision="bf16"
-    )
+    folder = run("sepformer", small_corpus, tmp_path / "run", precision="bf16")
     assert pd.read_csv(folder / "curve.csv")["valid_si_sdr"].notna().all()
 
 

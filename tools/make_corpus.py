@@ -87,5 +87,7 @@ if __name__ == "__main__":
         make_corpus(parse_options())
     except CorpusError as error:
         sys.exit(f"Error: {error}")
+    except OSError as error:
+        sys.exit(f"Error: {error}. Then the same command goes on from here.")
     except KeyboardInterrupt:
-        sys.exit("Interrupted; the same command goes on from here.")
+        sys.exit("Interrupted. The same command goes on from here.")

@@ -303,7 +303,8 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     if options["on_error"] == "drop":
         rejected = pd.DataFrame(findings, columns=Finding._fields)
         if findings:
-            notes.append(f"{len(table) - len(good)} rows are in rejected.csv")
+            rows = len(table) - len(good)
+            notes.append(f"rows left out, listed in rejected.csv: {rows}")
         files = chain(files, [("rejected.csv", rejected.to_csv(index=False))])
     outcome = {
         "sample_rate": audio.sample_rate,
@@ -333,7 +334,7 @@ def _report(data_folder, findings, table):
     """Count the findings and show the first ones."""
     rows = {(finding.split, finding.row) for finding in findings}
     lines = [
-        f"Corpus '{data_folder}': {len(findings)} findings in {len(rows)} of "
+        f"Corpus '{data_folder}': findings: {len(findings)}, in {len(rows)} of "
         f"{len(table)} rows (row 1 of a metadata file is its header):",
         *map(str, findings[:REPORTED_FINDINGS]),
     ]
@@ -374,7 +375,7 @@ def _choose_sizes(asked, counts):
         note = f"train has {rows} rows: no subsets of {too_large}"
         return fitting, [note]
     raise UserError(
-        f"Subset size {too_large} was asked for, but train has {rows} rows "
+        f"There is no subset of {too_large}: train has {rows} rows "
         f"({counts['dropped']} dropped). Nothing was written."
     )
 
@@ -406,8 +407,9 @@ def _limiter_notes(good):
     if len(limited) > len(places):
         places.append("...")
     return [
-        f"in {len(limited)} rows the generator's limiter touched the speech, "
-        f"where the mixture is not the exact sum: {_listed(places)}"
+        "rows where the generator's limiter touched the speech, so that the "
+        f"mixture may differ from the sum there: {len(limited)} "
+        f"({_listed(places)})"
     ]
 
 

@@ -21,8 +21,8 @@ def rms(waveform):
 
     Example
     -------
-    >>> rms(np.array([3.0, -4.0, 3.0, -4.0])) ** 2
-    12.5
+    >>> rms(np.array([2.0, -2.0]))
+    2.0
     """
     return math.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.drawing import Sources
-from corpus.embedded import list_embedded, split_voices
-from corpus.errors import CorpusError
-from corpus.layout import WORK_FOLDER, write_atomically
+from corpus.embedded import list_embedded
+from corpus.embedded_speech import split_voices
 from corpus.rooms import simulate_room
 from corpus.seeding import random_generator
 from corpus.splits import SPLITS, by_group
 from corpus.voices import differ_clearly
+from corpus.writing import WORK_FOLDER, write_atomically
 
-# Rooms of each kind in a split's bank, if its mixtures can use so many.
-MOST_ROOMS = {"train": 40, "val": 10, "test": 10}
+# Rooms of each kind in a split's bank; fewer for few mixtures.
+MOST_ROOMS = 40
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def room_tasks(options, tables, recordings):
     """
     tasks = []
     for split in SPLITS:
-        n_rooms = min(MOST_ROOMS[split], 2 + options.sizes[split] // 40)
+        n_rooms = min(MOST_ROOMS, 1 + options.sizes[split] // 25)
         for name in _room_names(tables, recordings["scenes"][split]):
             tasks += [
                 RoomTask(
@@ -115,30 +115,16 @@ def gather_sources(options, tables, recordings, split, say):
     -------
     sources : Sources
         See there.
-
-    Raises
-    ------
-    CorpusError
-        If no event fits any scene.
     """
     speech = by_group(recordings["speech"][split])
     scenes = by_group(recordings["scenes"][split])
     events = by_group(recordings["events"][split])
     fitting = {
-        scene: {
-            event: files
-            for event, files in events.items()
-            if tables.fits_scene(event, scene)
-        }
-        for scene in scenes
+        scene: {event: events[event] for event in fits}
+        for scene, fits in tables.fitting_events(scenes, events).items()
+        if fits
     }
-    fitting = {scene: found for scene, found in fitting.items() if found}
     left_out = sorted(set(scenes) - set(fitting))
-    if not fitting:
-        raise CorpusError(
-            f"{split}: none of the events ({', '.join(events)}) fits any of "
-            f"the scenes ({', '.join(scenes)}); see 'fits' in {options.tables}"
-        )
     if left_out:
         say(f"{split}: no event fits {', '.join(left_out)}; left out.")
     return Sources(

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from corpus import layout
+from corpus import layout, progress
 from corpus.banks import (
     embedded_recordings,
     gather_sources,
@@ -16,22 +16,23 @@ from corpus.banks import (
     room_tasks,
 )
 from corpus.drawing import draw_mixture
-from corpus.embedded import (
-    babble_tasks,
-    make_sound,
-    make_speech,
-    sound_tasks,
-    speech_tasks,
-)
-from corpus.errors import CorpusError
+from corpus.embedded_sounds import make_sound, sound_tasks
+from corpus.embedded_speech import babble_tasks, make_speech, speech_tasks
 from corpus.parallel import Workers
 from corpus.splits import SPLITS, by_group
 from corpus.tables import load_tables
 from corpus.users import (
     check_classes,
+    check_fit,
     deal_recordings,
     digest_files,
     load_recordings,
+)
+from corpus.writing import (
+    WORK_FOLDER,
+    write_atomically,
+    write_json,
+    write_wav,
 )
 
 KINDS = ("speech", "scenes", "events")
@@ -81,9 +82,9 @@ def make_corpus(options, say=print):
     root = options.root
     tables = load_tables(options.tables)
     content = describe(options)
-    started = layout.check_root(root, content["options"])
+    started = progress.check_root(root, content["options"])
     if started and layout.is_finished(root):
-        layout.remove_work_folder(root)
+        progress.remove_work_folder(root)
         say(f"{root} is complete; nothing to do.")
         return
     with Workers(options.jobs) as workers:
@@ -91,13 +92,13 @@ def make_corpus(options, say=print):
         content["files"] = {
             kind: digest_files(options.folder(kind)) for kind in recordings
         }
-        layout.check_files(root, content)
-        layout.prepare_folders(root, content)
+        progress.check_files(root, content)
+        progress.prepare_folders(root, content)
         recordings |= make_embedded_material(options, workers, say)
         make_rooms(options, tables, recordings, workers, say)
         for split in SPLITS:
             make_split(options, tables, recordings, split, workers, say)
-    layout.remove_work_folder(root)
+    progress.remove_work_folder(root)
     say(f"{root} is complete.")
 
 
@@ -152,10 +153,12 @@ def load_users_material(options, tables, workers, say):
             if kind != "speech":
                 classes = by_group(loaded[kind])
                 check_classes(tables, classes, kind, options.tables)
-    return {
+    dealt = {
         kind: deal_recordings(options, kind, recordings, say)
         for kind, recordings in loaded.items()
     }
+    check_fit(tables, dealt, options.tables)
+    return dealt
 
 
 def make_embedded_material(options, workers, say):
@@ -192,9 +195,7 @@ def make_embedded_material(options, workers, say):
     workers.run(make_sound, sounds, "scenes and events", "file")
     seconds = time.perf_counter() - started
     say(f"Embedded material: {seconds:.1f} s.")
-    return {
-        kind: embedded_recordings(options.root, kind) for kind in missing
-    }
+    return {kind: embedded_recordings(options.root, kind) for kind in missing}
 
 
 def make_rooms(options, tables, recordings, workers, say):
@@ -242,15 +243,15 @@ def make_split(options, tables, recordings, split, workers, say):
     if layout.find_metadata(root, split):
         return
     sources = gather_sources(options, tables, recordings, split, say)
-    plan = root / layout.WORK_FOLDER / f"{split}.pickle"
+    plan = root / WORK_FOLDER / f"{split}.pickle"
     content = pickle.dumps((replace(options, jobs=1), sources))
-    layout.write_atomically(root, plan, lambda t: t.write_bytes(content))
+    write_atomically(root, plan, lambda t: t.write_bytes(content))
     size = options.sizes[split]
     chunks = [
         Chunk(plan, split, first, min(first + CHUNK, size))
         for first in range(0, size, CHUNK)
     ]
-    missing = [c for c in chunks if not layout.rows_path(root, c).exists()]
+    missing = [c for c in chunks if not progress.rows_path(root, c).exists()]
     started = time.perf_counter()
     workers.run(
         make_chunk,
@@ -266,7 +267,7 @@ def make_split(options, tables, recordings, split, workers, say):
         [
             row
             for chunk in chunks
-            for row in json.loads(layout.rows_path(root, chunk).read_text())
+            for row in json.loads(progress.rows_path(root, chunk).read_text())
         ],
     )
     made = sum(chunk.end - chunk.first for chunk in missing)
@@ -287,14 +288,14 @@ def make_chunk(chunk):
         mixture = draw_mixture(sources, options, chunk.split, index)
         for component, name in mixture.names.items():
             folder, _ = layout.COMPONENTS[component]
-            layout.write_wav(
+            write_wav(
                 options.root,
                 options.root / chunk.split / folder / name,
                 mixture.components[component],
                 options.sample_rate,
             )
         rows.append(mixture.row)
-    layout.write_json(options.root, layout.rows_path(options.root, chunk), rows)
+    write_json(options.root, progress.rows_path(options.root, chunk), rows)
 
 
 @functools.lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ from corpus.mixing import (
 )
 from corpus.seeding import random_generator
 
-MOST_ATTEMPTS = 200
+MOST_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Mixture:
 
 
 class DrawnAgainError(Exception):
-    """This draw makes no mixture; the message says why."""
+    """A draw that makes no mixture; the message says why."""
 
 
 def draw_mixture(sources, options, split, index):

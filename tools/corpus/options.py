@@ -61,6 +61,7 @@ class Options:
     jobs: int = 1
 
     def __post_init__(self):
+        """Checks the values."""
         for split, size in self.sizes.items():
             name = {"val": "valid"}.get(split, split)
             _check(

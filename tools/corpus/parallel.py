@@ -42,9 +42,11 @@ class Workers:
         self.pool = None
 
     def __enter__(self):
+        """Processes start when there is work."""
         return self
 
     def __exit__(self, *_):
+        """Drops what has not begun and waits for the rest."""
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 

@@ -14,7 +14,6 @@ import soundfile
 from corpus.errors import CorpusError
 from corpus.mixing import STEP
 
-
 BLOCK = 1 << 20
 
 

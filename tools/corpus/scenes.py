@@ -67,7 +67,7 @@ def cafe(rng, n_samples, sample_rate, chatter):
     hiss = coloured_noise(rng, n_samples, sample_rate, slope=-2, low=300)
     return normalise(
         chatter(rng.integers(5, 10))
-        + 1.5 * clinks
+        + 3.0 * clinks
         + rng.uniform(0.1, 0.4)
         * hiss
         * drift(rng, n_samples, sample_rate, 5.0, 8.0)
@@ -79,17 +79,17 @@ def office(rng, n_samples, sample_rate, chatter):
     keys = sprinkle(
         rng, n_samples, sample_rate, 5.0, lambda: _click(rng, sample_rate)
     )
-    fan = coloured_noise(rng, n_samples, sample_rate, slope=-5, low=40)
+    fan = coloured_noise(rng, n_samples, sample_rate, slope=-3.5, low=60)
     mains = hum(rng, n_samples, sample_rate, 50.0, 8)
     talk = band_pass(chatter(2), sample_rate, 100, 900)
     return normalise(
-        fan + 0.5 * mains + rng.uniform(0.5, 1.5) * keys + 0.4 * normalise(talk)
+        fan + 0.5 * mains + rng.uniform(1.5, 4.0) * keys + 0.4 * normalise(talk)
     )
 
 
 def train_station(rng, n_samples, sample_rate, chatter):
     """A crowd, an engine, rumble and wheels that squeal now and then."""
-    rumble = coloured_noise(rng, n_samples, sample_rate, slope=-6, low=30)
+    rumble = coloured_noise(rng, n_samples, sample_rate, slope=-4, low=50)
     rumble = normalise(rumble * drift(rng, n_samples, sample_rate, 4.0, 6.0))
     engine = hum(rng, n_samples, sample_rate, rng.uniform(60, 110), 20)
     squeal = ringing(
@@ -114,12 +114,12 @@ def kitchen(rng, n_samples, sample_rate, chatter):
         )
 
     pots = sprinkle(rng, n_samples, sample_rate, 0.8, pot)
-    return normalise(0.5 * fridge + rng.uniform(0.3, 1) * tap + pots)
+    return normalise(0.5 * fridge + rng.uniform(0.3, 1) * tap + 2.5 * pots)
 
 
 def library(rng, n_samples, sample_rate, chatter):
     """Quiet air, turned pages, a clock and whispered talk."""
-    air = coloured_noise(rng, n_samples, sample_rate, slope=-4, low=50)
+    air = coloured_noise(rng, n_samples, sample_rate, slope=-3, low=60)
 
     def page():
         return burst(rng, sample_rate, 0.5, 0.15, 0.1, 700, 3800)
@@ -129,12 +129,12 @@ def library(rng, n_samples, sample_rate, chatter):
     clock = np.zeros(n_samples)
     for start in range(0, n_samples - len(tick), sample_rate // 2):
         clock[start : start + len(tick)] += tick
-    return normalise(air + 1.5 * pages + 0.8 * clock + 0.3 * chatter(1))
+    return normalise(air + 3.0 * pages + 1.5 * clock + 0.3 * chatter(1))
 
 
 def street_traffic(rng, n_samples, sample_rate, chatter):
     """Cars that come and go over a rumbling city."""
-    city = coloured_noise(rng, n_samples, sample_rate, slope=-5, low=30)
+    city = coloured_noise(rng, n_samples, sample_rate, slope=-4, low=50)
     time = np.arange(n_samples) / sample_rate
     cars = np.zeros(n_samples)
     for _ in range(max(1, rng.poisson(len(time) / sample_rate / 4))):
@@ -168,8 +168,8 @@ def park(rng, n_samples, sample_rate, chatter):
     birds = sprinkle(rng, n_samples, sample_rate, 2.5, bird)
     leaves = coloured_noise(rng, n_samples, sample_rate, slope=-1, low=600)
     leaves = normalise(leaves * drift(rng, n_samples, sample_rate, 2.0, 5.0))
-    road = coloured_noise(rng, n_samples, sample_rate, slope=-6, low=30)
-    return normalise(1.5 * birds + leaves + rng.uniform(0.5, 1.5) * road)
+    road = coloured_noise(rng, n_samples, sample_rate, slope=-4, low=50)
+    return normalise(4.0 * birds + 0.7 * leaves + rng.uniform(0.5, 1.5) * road)
 
 
 def rain(rng, n_samples, sample_rate, chatter):
@@ -182,7 +182,7 @@ def rain(rng, n_samples, sample_rate, chatter):
 
     drops = sprinkle(rng, n_samples, sample_rate, 12.0, drop)
     return normalise(
-        shower * drift(rng, n_samples, sample_rate, 3.0, 2.0) + 1.5 * drops
+        shower * drift(rng, n_samples, sample_rate, 3.0, 2.0) + 3.0 * drops
     )
 
 
@@ -205,9 +205,9 @@ def public_square(rng, n_samples, sample_rate, chatter):
 
     steps = sprinkle(rng, n_samples, sample_rate, 4.0, step)
     fountain = coloured_noise(rng, n_samples, sample_rate, slope=-1, low=400)
-    city = coloured_noise(rng, n_samples, sample_rate, slope=-6, low=30)
+    city = coloured_noise(rng, n_samples, sample_rate, slope=-4, low=50)
     return normalise(
-        chatter(rng.integers(6, 14)) + 0.8 * steps + 0.3 * fountain + 0.5 * city
+        chatter(rng.integers(6, 14)) + 2.5 * steps + 0.3 * fountain + 0.5 * city
     )
 
 

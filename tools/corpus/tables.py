@@ -54,23 +54,30 @@ class Tables:
         room = self.scenes[normalise_class(scene_class)]["room"]
         return None if room == "outdoor" else room
 
-    def fits_scene(self, event_class, scene_class):
-        """Whether an event may be heard in a scene.
+    def fitting_events(self, scene_classes, event_classes):
+        """Which events may be heard in which scenes.
 
         Arguments
         ---------
-        event_class : str
-            As the user's folder is called.
-        scene_class : str
-            As the user's folder is called.
+        scene_classes : iterable of str
+            As the user's folders are called.
+        event_classes : iterable of str
+            As the user's folders are called.
 
         Returns
         -------
-        fits : bool
-            By the tables.
+        fitting : dict
+            Scene class -> list of event classes.
         """
-        place = self.scenes[normalise_class(scene_class)]["place"]
-        return place in self.fits[normalise_class(event_class)]
+        return {
+            scene: [
+                event
+                for event in event_classes
+                if self.scenes[normalise_class(scene)]["place"]
+                in self.fits[normalise_class(event)]
+            ]
+            for scene in scene_classes
+        }
 
 
 def normalise_class(name):
@@ -117,8 +124,8 @@ def load_tables(path=DEFAULT_TABLES):
     >>> tables = load_tables()
     >>> tables.room_of("Kitchen"), tables.room_of("park")
     ('small_room', None)
-    >>> tables.fits_scene("dog", "park"), tables.fits_scene("siren", "office")
-    (True, False)
+    >>> tables.fitting_events(["park", "office"], ["dog", "printer"])
+    {'park': ['dog'], 'office': ['printer']}
     """
     try:
         with open(path, encoding="utf-8") as file:

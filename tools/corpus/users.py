@@ -4,7 +4,9 @@ import hashlib
 from pathlib import Path
 
 from corpus.errors import CorpusError
+from corpus.events import EVENTS
 from corpus.recordings import check_recording, list_audio
+from corpus.scenes import SCENES
 from corpus.seeding import random_generator
 from corpus.splits import (
     ENOUGH_SPEAKERS,
@@ -156,6 +158,38 @@ def check_classes(tables, classes, kind, path):
             f"--{kind}: the tables do not know {', '.join(unknown)}; add them "
             f"under '{kind}' in {path}, or in a copy of it given as --tables"
         )
+
+
+def check_fit(tables, recordings, path):
+    """Stops when no event fits any scene of a split.
+
+    Arguments
+    ---------
+    tables : Tables
+        The tables.
+    recordings : dict
+        Kind -> split -> list of Recording; kinds that are missing are
+        embedded.
+    path : Path
+        The tables' file.
+
+    Raises
+    ------
+    CorpusError
+        Naming the classes and where it is written what fits.
+    """
+    for split in SPLITS:
+        scenes, events = (
+            sorted(by_group(recordings[kind][split]))
+            if kind in recordings
+            else list(embedded)
+            for kind, embedded in (("scenes", SCENES), ("events", EVENTS))
+        )
+        if not any(tables.fitting_events(scenes, events).values()):
+            raise CorpusError(
+                f"{split}: none of the events ({', '.join(events)}) fits any "
+                f"of the scenes ({', '.join(scenes)}); see 'fits' in {path}"
+            )
 
 
 def digest_files(folder):

@@ -4,10 +4,20 @@ import logging
 import shutil
 
 from prepare_polsess import UserError
-from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
+from speechbrain.utils.checkpoints import (
+    Checkpoint,
+    Checkpointer,
+    register_checkpoint_hooks,
+)
 from speechbrain.utils.distributed import main_process_only
+from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 
 PARTIAL = "partial-"
+
+# SpeechBrain 1.1.2 wrote the methods that save the best score and its epoch,
+# but does not register them: its checkpoints hold the epoch alone, and early
+# stopping starts anew with each resumed run.
+register_checkpoint_hooks(EpochCounterWithStopper)
 
 
 class WholeCheckpointer(Checkpointer):

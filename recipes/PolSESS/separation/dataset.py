@@ -5,6 +5,7 @@ whichever worker or process asks. What is drawn at random is drawn by the
 sampler in ``sampling.py``.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -46,7 +47,8 @@ def read_manifest(manifest, data_folder):
     list of dict
         The rows, with their ``ID``, in the manifest's order.
     """
-    rows = load_data_csv(manifest, {"data_root": data_folder})
+    root = Path(data_folder).expanduser()
+    rows = load_data_csv(manifest, {"data_root": root})
     return [{"ID": name, **row} for name, row in rows.items()]
 
 
@@ -116,6 +118,7 @@ class RenderedMixtures(torch.utils.data.Dataset):
         self.segment = segment
 
     def __len__(self):
+        """Count the rows."""
         return len(self.rows)
 
     def __getitem__(self, example):

@@ -1,27 +1,65 @@
-"""From a corpus to loaders: manifests, rows, examples, batches."""
+"""From manifests to loaders: rows, examples, batches."""
 
 from pathlib import Path
 
 import torch
 from curriculum import Curriculum
 from dataset import RenderedMixtures, read_manifest
-from prepare_polsess import prepare_polsess
 from sampling import TrainingBatches, all_examples, fixed_examples
 from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import make_dataloader
-from speechbrain.utils.distributed import run_on_main
 
 SPLITS = {Stage.TRAIN: "train", Stage.VALID: "val", Stage.TEST: "test"}
 
 
-def prepare_data(hparams):
-    """Check the corpus, read its manifests and make the loaders.
+def make_loaders(
+    *,
+    data_folder,
+    manifest_folder,
+    task,
+    sample_rate,
+    seed,
+    curriculum,
+    train_size,
+    training_segment,
+    valid_variants,
+    test_variants,
+    batch_size,
+    valid_batch_size,
+    num_workers,
+):
+    """Read a corpus's manifests and make the loaders of all stages.
 
     Arguments
     ---------
-    hparams : dict
-        The loaded YAML.
+    data_folder : str
+        The corpus.
+    manifest_folder : str
+        Where ``prepare_polsess`` wrote its manifests.
+    task : str
+        ``SB``, ``ES`` or ``EB``.
+    sample_rate : int
+        In Hz.
+    seed : int
+        The run's seed.
+    curriculum : list of dict
+        Stages of training, as ``Curriculum`` takes them.
+    train_size : int, None
+        Number of training mixtures; None for all.
+    training_segment : float, None
+        Length of the segments of training mixtures in seconds; None for
+        whole mixtures.
+    valid_variants : list of str
+        Each row is validated in the first of these that it has.
+    test_variants : list of str
+        Each row is tested in all of these that it has.
+    batch_size : int
+        Mixtures in a training batch.
+    valid_batch_size : int
+        Mixtures in a batch of validation and test.
+    num_workers : int
+        Processes that read; 0 reads in this one.
 
     Returns
     -------
@@ -30,85 +68,55 @@ def prepare_data(hparams):
     batches : TrainingBatches
         The training loader's batch sampler.
     loaders : dict
-        DataLoaders by stage.
+        DataLoaders by stage, of PaddedBatch with ``mixture`` [batch, time] and
+        ``targets`` [batch, time, n_sources].
     """
-    run_on_main(
-        prepare_polsess,
-        kwargs={
-            "data_folder": hparams["data_folder"],
-            "save_folder": hparams["manifest_folder"],
-            "check": hparams["check"],
-            "on_error": hparams["on_error"],
-            "sample_rate": hparams["sample_rate"],
-        },
-    )
     rows = {
         stage: read_manifest(
-            Path(hparams["manifest_folder"]) / f"{split}_all.csv",
-            hparams["data_folder"],
+            Path(manifest_folder) / f"{split}_all.csv", data_folder
         )
         for stage, split in SPLITS.items()
     }
-    segment = hparams["training_segment"]
-    if segment is not None:
-        segment = round(segment * hparams["sample_rate"])
+    segment = None
+    if training_segment is not None:
+        segment = round(training_segment * sample_rate)
     batches = TrainingBatches(
         rows[Stage.TRAIN],
-        Curriculum(hparams["curriculum"]),
-        hparams["seed"],
-        hparams["batch_size"],
-        hparams["train_size"],
+        Curriculum(curriculum),
+        seed,
+        batch_size,
+        train_size,
         segment,
-        hparams["sample_rate"],
+        sample_rate,
     )
-    valid = fixed_examples(rows[Stage.VALID], hparams["valid_variants"])
-    test = all_examples(rows[Stage.TEST], hparams["test_variants"])
+    stages = {
+        Stage.TRAIN: batches,
+        Stage.VALID: _cut(
+            fixed_examples(rows[Stage.VALID], valid_variants), valid_batch_size
+        ),
+        Stage.TEST: _cut(
+            all_examples(rows[Stage.TEST], test_variants), valid_batch_size
+        ),
+    }
     loaders = {
-        Stage.TRAIN: make_loader(rows[Stage.TRAIN], hparams, batches, segment),
-        Stage.VALID: make_loader(
-            rows[Stage.VALID], hparams, in_order(valid, hparams)
-        ),
-        Stage.TEST: make_loader(
-            rows[Stage.TEST], hparams, in_order(test, hparams)
-        ),
+        stage: make_dataloader(
+            RenderedMixtures(
+                rows[stage], task, segment if stage == Stage.TRAIN else None
+            ),
+            batch_sampler=batches_of_stage,
+            collate_fn=PaddedBatch,
+            num_workers=num_workers,
+            # Without its own, each epoch would draw from the global state.
+            generator=torch.Generator().manual_seed(seed),
+        )
+        for stage, batches_of_stage in stages.items()
     }
     return rows, batches, loaders
 
 
-def in_order(examples, hparams):
-    """Cut a list of examples into batches."""
-    size = hparams["valid_batch_size"]
+def _cut(examples, size):
+    """Cut a list of examples into batches, in order."""
     return [
         examples[first : first + size]
         for first in range(0, len(examples), size)
     ]
-
-
-def make_loader(rows, hparams, batches, segment=None):
-    """Make a loader of rendered mixtures.
-
-    Arguments
-    ---------
-    rows : list of dict
-        Manifest rows.
-    hparams : dict
-        The loaded YAML.
-    batches : iterable of list of Example
-        What a DataLoader calls a batch sampler.
-    segment : int, None
-        Length of the segments in samples; None for whole mixtures.
-
-    Returns
-    -------
-    SaveableDataLoader
-        Of PaddedBatch, with ``mixture`` [batch, time] and ``targets`` [batch,
-        time, n_sources].
-    """
-    return make_dataloader(
-        RenderedMixtures(rows, hparams["task"], segment),
-        batch_sampler=batches,
-        collate_fn=PaddedBatch,
-        num_workers=hparams["num_workers"],
-        # Without its own, each epoch would draw from the global random state.
-        generator=torch.Generator().manual_seed(hparams["seed"]),
-    )

@@ -38,7 +38,8 @@ def pairwise_si_sdr(estimates, targets):
     Example
     -------
     >>> target = torch.randn(1, 8000, 2)
-    >>> pairwise_si_sdr(0.5 * target, target).diagonal(dim1=1, dim2=2).min() > 90
+    >>> si_sdr = pairwise_si_sdr(0.5 * target, target)
+    >>> si_sdr.diagonal(dim1=1, dim2=2).min() > 90
     tensor(True)
     """
     silent_estimate = is_silent(estimates).unsqueeze(2)
@@ -132,7 +133,8 @@ def negative_si_sdr(si_sdr, targets):
     -------
     >>> targets = torch.randn(2, 100, 2)
     >>> targets[0, :, 1] = 0.0
-    >>> negative_si_sdr(torch.tensor([[4.0, float("nan")], [6.0, 8.0]]), targets)
+    >>> si_sdr = torch.tensor([[4.0, float("nan")], [6.0, 8.0]])
+    >>> negative_si_sdr(si_sdr, targets)
     tensor(-6.)
     """
     silent = is_silent(targets)

@@ -17,7 +17,34 @@ from pathlib import Path
 import pandas as pd
 from prepare_polsess import UserError
 from scores import format_table, summarise
-from settings import effective_run_options
+
+# What may differ when a run is resumed: how long it goes on, where things are
+# and how they are computed, but not what is learned from what.
+MAY_CHANGE = {
+    "number_of_epochs",
+    "early_stopping_patience",
+    "data_folder",
+    "manifest_folder",
+    "output_folder",
+    "save_folder",
+    "check",
+    "on_error",
+    "num_workers",
+    "valid_batch_size",
+    "test_variants",
+    "save_audio",
+    "eval_precision",
+    "nonfinite_patience",
+    "device",
+    "noprogressbar",
+    "test_only",
+    "ckpt_interval_minutes",
+    "ckpt_interval_steps",
+    "tqdm_colored_bar",
+    "log_config",
+}
+# What the test's scores and audio depend on, beside the checkpoint.
+TEST_SETTINGS = ("data_folder", "test_variants", "save_audio", "eval_precision")
 
 PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "numpy")
 
@@ -83,7 +110,38 @@ class RunFiles:
         self.curve = self.folder / "curve.csv"
         self.scores = self.folder / "test.csv"
         self.result = self.folder / "result.json"
+        self.settings = self.folder / "settings.json"
         self.audio = self.folder / "audio"
+
+    def claim(self, settings):
+        """Note a new run's settings, or check a resumed one's against them.
+
+        Arguments
+        ---------
+        settings : dict
+            What ``plain_settings`` returned.
+
+        Raises
+        ------
+        UserError
+            If the folder holds a run with other settings, naming them.
+        """
+        if not self.settings.exists():
+            write_atomically(self.settings, _to_json(settings))
+            return
+        before = json.loads(self.settings.read_text(encoding="utf-8"))
+        now = json.loads(_to_json(settings))
+        differing = [
+            f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+            for name in sorted({*before, *now} - MAY_CHANGE)
+            if before.get(name) != now.get(name)
+        ]
+        if differing:
+            raise UserError(
+                f"{self.folder} holds a run with other settings: "
+                f"{'; '.join(differing)}. Resume it with its own, or give "
+                "--output_folder or --experiment_name for a new one"
+            )
 
     def write_scores(self, scores):
         """Write the test's rows, a dict each."""
@@ -91,28 +149,27 @@ class RunFiles:
 
     def write_result(self, result):
         """Write the result; NaN becomes null, which every reader takes."""
-        text = json.dumps(_without_nan(result), indent=2, allow_nan=False)
-        write_atomically(self.result, text + "\n")
+        write_atomically(self.result, _to_json(result))
 
-    def are_complete(self, curve):
-        """Whether the result is there and covers all epochs of the curve."""
+    def are_complete(self, curve, settings):
+        """Whether there is a result for all epochs and the test's settings."""
         if not (self.result.exists() and self.scores.exists()):
             return False
         result = json.loads(self.result.read_text(encoding="utf-8"))
-        return result["epochs_run"] == len(curve.rows)
+        return result["epochs_run"] == len(curve.rows) and all(
+            result["settings"][name] == settings[name] for name in TEST_SETTINGS
+        )
 
 
-def describe_run(brain, hparams, run_opts):
+def describe_run(brain, settings):
     """Collect what ``result.json`` says.
 
     Arguments
     ---------
     brain : Separation
         After ``fit`` and ``evaluate``.
-    hparams : dict
-        The loaded YAML.
-    run_opts : RunOptions
-        SpeechBrain's own options.
+    settings : dict
+        What ``plain_settings`` returned.
 
     Returns
     -------
@@ -121,7 +178,6 @@ def describe_run(brain, hparams, run_opts):
     """
     best = brain.curve.best("valid_si_sdr")
     parameters = [p for p in brain.modules.parameters() if p.requires_grad]
-    options = effective_run_options(hparams, run_opts)
     return {
         "best_valid_si_sdr": best["valid_si_sdr"],
         "best_valid_si_sdr_improvement": best["valid_si_sdr_improvement"],
@@ -133,7 +189,7 @@ def describe_run(brain, hparams, run_opts):
         "test": summarise(pd.DataFrame(brain.scores))
         .reset_index()
         .to_dict("records"),
-        "settings": plain_settings({**hparams, **options}),
+        "settings": settings,
         "versions": software_versions(),
     }
 
@@ -159,38 +215,9 @@ def print_report(files):
     )
 
 
-def plain_settings(settings):
-    """Choose the settings that can be written down.
-
-    Arguments
-    ---------
-    settings : dict
-        Names and values, some of them objects that the YAML made.
-
-    Returns
-    -------
-    dict
-        Those that JSON can hold.
-
-    Example
-    -------
-    >>> plain_settings({"seed": 1, "separator": object(), "size": None})
-    {'seed': 1, 'size': None}
-    """
-    return {
-        key: value
-        for key, value in settings.items()
-        if not key.startswith("__") and _is_plain(value)
-    }
-
-
-def _is_plain(value):
-    """Whether JSON can hold a value."""
-    if isinstance(value, dict):
-        return all(_is_plain(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return all(_is_plain(item) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
+def _to_json(value):
+    """Lay out what JSON can hold, NaN as null."""
+    return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
 
 
 def _without_nan(value):

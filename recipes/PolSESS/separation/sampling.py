@@ -37,7 +37,7 @@ def draw_example(seed, epoch, row_index, row, variants, latest_start=0):
     Example
     -------
     >>> draw_example(42, 1, 7, {"ID": "a-b-c-d"}, ("S", "E"))
-    Example(row=7, variant='E', start=0)
+    Example(row=7, variant='S', start=0)
     """
     # Seeding with a string hashes it with SHA-512: the same on any machine
     # and in any process, unlike hash().
@@ -103,9 +103,11 @@ class TrainingBatches(torch.utils.data.Sampler):
         self.n_examples = len(self.chosen[self.stage["epoch"]])
 
     def __len__(self):
+        """Count the epoch's batches."""
         return -(-self.n_examples // self.batch_size)
 
     def __iter__(self):
+        """Yield the epoch's batches, lists of Example."""
         chosen = self.chosen[self.stage["epoch"]]
         generator = random.Random(f"{self.seed} {self.epoch} order")
         order = generator.sample(range(len(chosen)), len(chosen))

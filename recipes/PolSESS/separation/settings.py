@@ -23,6 +23,12 @@ CHOICES = {"check": CHECKS, "on_error": ON_ERROR, "task": tuple(TASKS)}
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
 MAY_BE_NULL = {"train_size": int, "training_segment": float}
 
+USED_KEYS = (
+    *CHOICES,
+    *MAY_BE_NULL,
+    *("n_sources", "valid_variants", "test_variants", "lr_factor"),
+)
+
 KINDS = {
     int: "a whole number",
     float: "a number",
@@ -106,6 +112,44 @@ def effective_run_options(hparams, run_opts):
         }.items()
         if name != "param_file"
     }
+
+
+def plain_settings(hparams, run_opts):
+    """Collect the settings of a run that can be written down.
+
+    Arguments
+    ---------
+    hparams : dict
+        The loaded YAML.
+    run_opts : RunOptions
+        From the command line.
+
+    Returns
+    -------
+    dict
+        Names and values, without the objects that the YAML makes.
+
+    Example
+    -------
+    >>> from speechbrain.utils.run_opts import RunOptions
+    >>> plain_settings({"seed": 1, "separator": object()}, RunOptions())
+    {'seed': 1}
+    """
+    settings = {**hparams, **effective_run_options(hparams, run_opts)}
+    return {
+        name: value
+        for name, value in settings.items()
+        if not name.startswith("__") and _can_be_written(value)
+    }
+
+
+def _can_be_written(value):
+    """Whether JSON can hold a value."""
+    if isinstance(value, dict):
+        return all(_can_be_written(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(_can_be_written(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _read_overrides(text):
@@ -199,6 +243,9 @@ def _check_run_options(run_opts):
 
 def _check_values(hparams):
     """Check what a single key's kind does not tell."""
+    for name in USED_KEYS:
+        if name not in hparams:
+            raise UserError(f"{name} is missing in the YAML file")
     for name, choices in CHOICES.items():
         if hparams[name] not in choices:
             raise UserError(

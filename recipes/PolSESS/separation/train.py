@@ -24,20 +24,21 @@ import pandas as pd
 import speechbrain as sb
 import torch
 from example_audio import write_example
-from loaders import prepare_data
+from loaders import make_loaders
 from objective import negative_si_sdr, pit_si_sdr
-from prepare_polsess import UserError
+from prepare_polsess import UserError, prepare_polsess
 from result import Curve, RunFiles, describe_run, print_report
 from sampling import fixed_examples
 from scores import score_batch
-from settings import check_precision, read_settings
+from settings import check_precision, plain_settings, read_settings
+from speechbrain.utils.distributed import run_on_main
 
 
 class Separation(sb.Brain):
     """Trains ``modules.separator`` with negative SI-SDR and PIT."""
 
     def set_data(self, rows, batches, train_loader):
-        """Take what ``prepare_data`` made, before ``fit``.
+        """Take what ``make_loaders`` made, before ``fit``.
 
         Arguments
         ---------
@@ -59,6 +60,14 @@ class Separation(sb.Brain):
         super().init_optimizers()
         self.lr_scheduler = self.hparams.lr_scheduler(self.optimizer)
         self.checkpointer.add_recoverable("lr_scheduler", self.lr_scheduler)
+
+    def on_fit_start(self):
+        """Resume; an early stop is decided anew, by the patience of today."""
+        super().on_fit_start()
+        counter = self.hparams.epoch_counter
+        counter.should_stop = (
+            counter.current - counter.best_limit >= counter.limit_to_stop
+        )
 
     def compute_forward(self, batch, stage):
         """Estimate the sources of a batch's mixtures.
@@ -254,7 +263,36 @@ def main(arguments):
     hparams, run_opts, hparams_file, overrides = read_settings(arguments)
     check_precision(hparams, run_opts)
     make_output_folder(hparams, hparams_file, overrides)
-    rows, batches, loaders = prepare_data(hparams)
+    settings = plain_settings(hparams, run_opts)
+    files = RunFiles(hparams["output_folder"])
+    files.claim(settings)
+    run_on_main(
+        prepare_polsess,
+        kwargs={
+            "data_folder": hparams["data_folder"],
+            "save_folder": hparams["manifest_folder"],
+            # Training cuts subsets itself.
+            "subset_sizes": [],
+            "check": hparams["check"],
+            "on_error": hparams["on_error"],
+            "sample_rate": hparams["sample_rate"],
+        },
+    )
+    rows, batches, loaders = make_loaders(
+        data_folder=hparams["data_folder"],
+        manifest_folder=hparams["manifest_folder"],
+        task=hparams["task"],
+        sample_rate=hparams["sample_rate"],
+        seed=hparams["seed"],
+        curriculum=hparams["curriculum"],
+        train_size=hparams["train_size"],
+        training_segment=hparams["training_segment"],
+        valid_variants=hparams["valid_variants"],
+        test_variants=hparams["test_variants"],
+        batch_size=hparams["batch_size"],
+        valid_batch_size=hparams["valid_batch_size"],
+        num_workers=hparams["num_workers"],
+    )
     brain = Separation(
         modules=hparams["modules"],
         opt_class=hparams["opt_class"],
@@ -273,10 +311,10 @@ def main(arguments):
             f"{hparams['save_folder']}: no trained epoch to test; train first, "
             "without --test_only"
         )
-    if run_opts.test_only or not brain.files.are_complete(brain.curve):
+    if run_opts.test_only or not files.are_complete(brain.curve, settings):
         brain.evaluate(loaders[sb.Stage.TEST], max_key="si_sdr")
-        brain.files.write_result(describe_run(brain, hparams, run_opts))
-    print_report(brain.files)
+        files.write_result(describe_run(brain, settings))
+    print_report(files)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,295 @@
+"""The embedded corpus of tools/make_corpus.py, checked from its files alone."""
+
+import csv
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+TOOL = Path(__file__).resolve().parents[1] / "tools" / "make_corpus.py"
+SIZES = {"train": 24, "val": 6, "test": 6}
+COLUMNS = [
+    "subset",
+    "speech1OryginalPath",
+    "speech1Start",
+    "speech1End",
+    "speech2OryginalPath",
+    "speech2Start",
+    "speech2End",
+    "SSR",
+    "sceneOryginalPath",
+    "sceneStart",
+    "sceneEnd",
+    "sceneRandomDB",
+    "sceneOffsetDB",
+    "sceneVolumeGain",
+    "eventOryginalPath",
+    "eventStart",
+    "eventEnd",
+    "speaker1File",
+    "speaker2File",
+    "eventFile",
+    "sceneFile",
+    "reverbForSpeaker1",
+    "reverbForSpeaker2",
+    "reverbForEvent",
+    "mixFile",
+    "sceneClass",
+    "eventClass",
+    "preDelayForEvent",
+    "preDelay1",
+    "preDelay2",
+    "highCut",
+    "diffusion",
+    "decay",
+    "freqDamp",
+]
+INDOOR_COLUMNS = COLUMNS[COLUMNS.index("preDelayForEvent") :]
+
+
+def run_tool(*arguments):
+    """Runs the command line; gives exit code, output and error output."""
+    return subprocess.run(
+        [sys.executable, str(TOOL), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def make_embedded(root, jobs):
+    """Makes the small embedded corpus of these tests."""
+    result = run_tool(
+        root,
+        *("--train", SIZES["train"]),
+        *("--valid", SIZES["val"]),
+        *("--test", SIZES["test"]),
+        *("--seed", 3, "--jobs", jobs),
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def read_rows(root, split):
+    """The metadata of a split, as written."""
+    (path,) = (root / split).glob("corpus_*.csv")
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_components(root, split, row):
+    """A mixture's files as float64: mix, speech, scene, event, reverbs."""
+    folders = {
+        "mix": ("mix", "mixFile"),
+        "speech1": ("clean", "speaker1File"),
+        "speech2": ("clean", "speaker2File"),
+        "scene": ("scene", "sceneFile"),
+        "event": ("event", "eventFile"),
+        "reverb1": ("sp1_reverb", "reverbForSpeaker1"),
+        "reverb2": ("sp2_reverb", "reverbForSpeaker2"),
+        "reverb_event": ("ev_reverb", "reverbForEvent"),
+    }
+    return {
+        name: soundfile.read(root / split / folder / row[column])[0]
+        for name, (folder, column) in folders.items()
+        if row[column]
+    }
+
+
+def hash_files(root):
+    """Path -> hash of the content, for every file below a folder."""
+    return {
+        path.relative_to(root).as_posix(): hashlib.md5(
+            path.read_bytes()
+        ).hexdigest()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def level(waveform):
+    return 20 * np.log10(np.sqrt(np.mean(waveform**2)))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("two_jobs") / "small"
+    assert "synthetic" in make_embedded(root, jobs=2)
+    return root
+
+
+@pytest.fixture(scope="module")
+def mixtures(corpus):
+    """All (split, row, components) of the corpus."""
+    return [
+        (split, row, read_components(corpus, split, row))
+        for split in SIZES
+        for row in read_rows(corpus, split)
+    ]
+
+
+def test_layout_is_that_of_polsess(corpus):
+    assert {path.name for path in corpus.iterdir()} == {
+        *SIZES,
+        "make_corpus.json",
+    }
+    named = re.compile("[a-z0-9]{16}")
+    for split, size in SIZES.items():
+        rows = read_rows(corpus, split)
+        assert (corpus / split / f"corpus_small_{split}_final.csv").exists()
+        assert list(rows[0]) == COLUMNS
+        assert len(rows) == size
+        assert {row["subset"] for row in rows} == {split}
+        for row in rows:
+            parts = [
+                Path(row[f"{what}File"]).stem
+                for what in ("speaker1", "speaker2", "scene", "event")
+            ]
+            if row["reverbForSpeaker1"]:
+                reverb = row["reverbForSpeaker1"][4:-4]
+                parts.append(reverb)
+                assert row["reverbForSpeaker1"] == f"sp1_{reverb}.wav"
+                assert row["reverbForSpeaker2"] == f"sp2_{reverb}.wav"
+                assert row["reverbForEvent"] == f"ev_{reverb}.wav"
+            assert all(named.fullmatch(part) for part in parts)
+            assert row["mixFile"] == "-".join(parts) + ".wav"
+
+
+def test_no_file_is_missing_or_superfluous(corpus):
+    for split in SIZES:
+        rows = read_rows(corpus, split)
+        in_table = {v for row in rows for v in row.values() if ".wav" in v}
+        in_table = {name for name in in_table if "/" not in name}
+        on_disk = [path.name for path in (corpus / split).rglob("*.wav")]
+        assert sorted(on_disk) == sorted(in_table)
+
+
+def test_files_are_16_bit_mono_of_4_seconds(corpus):
+    for path in corpus.rglob("*.wav"):
+        info = soundfile.info(path)
+        assert (info.format, info.subtype) == ("WAV", "PCM_16")
+        assert (info.channels, info.samplerate) == (1, 8000)
+        assert info.frames == 32000
+
+
+def test_levels_are_those_of_the_metadata(mixtures):
+    for _, row, parts in mixtures:
+        assert row["SSR"] == str(int(row["SSR"]))
+        assert -5 <= int(row["SSR"]) <= 5
+        ssr = level(parts["speech1"]) - level(parts["speech2"])
+        assert ssr == pytest.approx(int(row["SSR"]), abs=0.05)
+        random = float(row["sceneRandomDB"])
+        assert 0 <= random <= 14
+        assert float(row["sceneOffsetDB"]) == pytest.approx(random - 14)
+        speech = parts["speech1"] + parts["speech2"]
+        assert level(parts["scene"]) - level(speech) == pytest.approx(
+            random - 14, abs=0.1
+        )
+        assert np.max(np.abs(parts["mix"])) < 0.9999
+
+
+def test_mix_is_the_sum_of_its_components(mixtures):
+    exact = 0
+    for _, _, parts in mixtures:
+        total = sum(wave for name, wave in parts.items() if name != "mix")
+        exact += bool(np.all(total == parts["mix"]))
+    # Only the limiter on the speech may come between.
+    assert exact >= len(mixtures) - 1
+
+
+def test_indoor_rows_alone_have_reverberation(mixtures):
+    indoor_classes = {"cafe", "kitchen", "library", "office", "train_station"}
+    for _, row, _ in mixtures:
+        indoor = row["sceneClass"] in indoor_classes
+        assert bool(row["reverbForSpeaker1"]) == indoor
+        assert all(bool(row[column]) == indoor for column in INDOOR_COLUMNS)
+        if indoor:
+            assert 0 < float(row["preDelay2"]) < float(row["preDelay1"]) < 0.1
+            for column in ("diffusion", "decay", "freqDamp"):
+                assert 0 <= float(row[column]) <= 1
+    share = np.mean([bool(row["reverbForSpeaker1"]) for _, row, _ in mixtures])
+    assert 0.3 < share < 0.7
+
+
+def test_reverberation_has_no_direct_path(mixtures):
+    for _, row, parts in mixtures:
+        if row["reverbForSpeaker1"]:
+            for number in "12":
+                # The least-squares impulse response between the two files.
+                dry = np.fft.rfft(parts[f"speech{number}"], 65536)
+                wet = np.fft.rfft(parts[f"reverb{number}"], 65536)
+                power = np.abs(dry) ** 2
+                response = np.fft.irfft(
+                    wet * dry.conj() / (power + 1e-3 * power.mean())
+                )
+                assert np.abs(response[0]) < 0.15
+                assert np.abs(response[:8000]).max() > 0.05
+
+
+def test_nothing_is_silent_and_speakers_speak(mixtures):
+    for _, _, parts in mixtures:
+        for name, waveform in parts.items():
+            assert level(waveform) > -75, name
+        frames = parts["speech1"].reshape(-1, 160)
+        powers = np.mean(frames**2, axis=1)
+        assert np.mean(powers > 10**-3.5 * powers.max()) > 0.6
+
+
+def test_splits_share_no_source(mixtures):
+    columns = [f"{s}OryginalPath" for s in ("speech1", "speech2", "scene")]
+    used = {split: set() for split in SIZES}
+    speakers = {split: set() for split in SIZES}
+    for split, row, _ in mixtures:
+        used[split] |= {row[c] for c in [*columns, "eventOryginalPath"]}
+        pair = [row[c].split("/")[-2] for c in columns[:2]]
+        assert pair[0] != pair[1]
+        # A voice's name is its eSpeak variant and a number.
+        speakers[split] |= {name.rsplit("-", 1)[0] for name in pair}
+    for sets in (used, speakers):
+        assert not sets["train"] & sets["val"]
+        assert not sets["train"] & sets["test"]
+        assert not sets["val"] & sets["test"]
+
+
+def test_input_is_as_hard_as_it_should_be(mixtures):
+    values = []
+    for _, _, parts in mixtures:
+        for speech in (parts["speech1"], parts["speech2"]):
+            scale = parts["mix"] @ speech / (speech @ speech)
+            error = parts["mix"] - scale * speech
+            values.append(level(scale * speech) - level(error))
+    assert -7 < np.mean(values) < 0
+
+
+def test_another_number_of_jobs_gives_the_same_bits(corpus, tmp_path):
+    root = tmp_path / "small"
+    make_embedded(root, jobs=1)
+    assert hash_files(root) == hash_files(corpus)
+
+
+def test_the_same_command_again_touches_nothing(corpus):
+    before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
+    assert "nothing to do" in make_embedded(corpus, jobs=2)
+    assert before == {p: p.stat().st_mtime_ns for p in corpus.rglob("*")}
+
+
+def test_other_options_are_refused(corpus):
+    before = hash_files(corpus)
+    result = run_tool(
+        *(corpus, "--train", 25, "--valid", 6, "--test", 6, "--seed", 4)
+    )
+    assert result.returncode == 1
+    assert "train was 24 and is now 25" in result.stderr
+    assert "seed was 3 and is now 4" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert hash_files(corpus) == before
+
+
+def test_stand_in_says_so(corpus):
+    text = (corpus / "make_corpus.json").read_text(encoding="utf-8")
+    assert "not PolSESS" in text and "synthetic speech" in text

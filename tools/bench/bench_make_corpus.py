@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Measures how fast tools/make_corpus.py makes mixtures on one core.
+
+> python tools/bench/bench_make_corpus.py --mixtures 400
+
+The embedded material and the bank of rooms, which are made once per corpus,
+are timed apart. CPU seconds are what one free core would need; wall-clock
+seconds include waiting for the disk and for other programs.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from corpus import building, progress  # noqa: E402
+from corpus.options import Options  # noqa: E402
+from corpus.parallel import Workers  # noqa: E402
+from corpus.tables import load_tables  # noqa: E402
+
+
+def timed(title, function, *arguments):
+    """Calls a function and prints the seconds that it took.
+
+    Arguments
+    ---------
+    title : str
+        What to print.
+    function : callable
+        What to time.
+    *arguments : object
+        Passed to the function.
+
+    Returns
+    -------
+    result : object
+        What the function returned.
+    cpu : float
+        CPU seconds, with those of programs that it started.
+    """
+    wall, before = time.perf_counter(), os.times()
+    result = function(*arguments)
+    wall, after = time.perf_counter() - wall, os.times()
+    cpu = sum(after[:4]) - sum(before[:4])
+    print(f"{title:<22}{cpu:8.1f} CPU s {wall:8.1f} s")
+    return result, cpu
+
+
+def main():
+    """Makes a corpus in a temporary folder, stage by stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mixtures", type=int, default=400)
+    size = parser.parse_args().mixtures
+
+    def quiet(_message):
+        """Drops the messages of the stages."""
+
+    with tempfile.TemporaryDirectory() as folder, Workers(1) as workers:
+        sizes = {"train": size, "val": 20, "test": 20}
+        options = Options(Path(folder, "corpus"), sizes)
+        tables = load_tables()
+        progress.prepare_folders(options.root, building.describe(options))
+        recordings, _ = timed(
+            "embedded material",
+            building.make_embedded_material,
+            options,
+            workers,
+            quiet,
+        )
+        stage = (options, tables, recordings)
+        timed("bank of rooms", building.make_rooms, *stage, workers, quiet)
+        _, cpu = timed(
+            f"{size} mixtures",
+            building.make_split,
+            *stage,
+            "train",
+            workers,
+            quiet,
+        )
+    print(
+        f"{size / cpu:.0f} mixtures of {options.duration:g} s at "
+        f"{options.sample_rate} Hz a second and core"
+    )
+
+
+if __name__ == "__main__":
+    main()
