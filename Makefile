@@ -27,6 +27,23 @@ setup: .venv/installed
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements.txt
 	touch $@
 
+# A ConvTasNet small enough to be trained on two cores in eight minutes.
+quickstart: setup
+	$(BIN)/python tools/make_corpus.py $(FOLDER)/corpus \
+		--train 1000 --valid 40 --test 60 --seed 0
+	$(BIN)/python $(RECIPE)/separation/train.py \
+		$(RECIPE)/hparams/convtasnet.yaml \
+		--data_folder $(FOLDER)/corpus --output_folder $(FOLDER)/run \
+		--precision fp32 --num_workers 0 --save_audio 3 \
+		--kernel_size 64 --encoder_filters 128 --bottleneck_channels 64 \
+		--block_channels 128 --blocks 6 --repeats 2 \
+		--number_of_epochs 13 --batch_size 4 --training_segment 2 --lr 0.002 \
+		--curriculum "[$(CLEAN), $(NOISY)]"
+	$(BIN)/python tools/plot_separation.py $(FOLDER)/run/audio \
+		--output $(FOLDER)/separation.png
+CLEAN := {epoch: 1, variants: [C, R], lr_scheduler: False}
+NOISY := {epoch: 5, variants: [C, R, SR, S, SE, ER, E, SER], lr_scheduler: True}
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """tools/make_corpus.py with the user's own recordings, kills and bad inputs."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,25 @@ def make(root, *arguments):
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recordings")
     return folder, write_recordings(folder, rate=44100, channels=2)
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pristine")
+    write_recordings(folder)
+    return folder
+
+
+@pytest.fixture
+def spoilable(pristine, tmp_path):
+    """A folder with recordings that a test may change, and the options."""
+    shutil.copytree(pristine, tmp_path, dirs_exist_ok=True)
+    options = [
+        text
+        for kind in ("speech", "scenes", "events")
+        for text in (f"--{kind}", str(tmp_path / kind))
+    ]
+    return tmp_path, options
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +206,7 @@ def is_running(pid):
 def whole_corpus(tmp_path_factory):
     """A corpus that nothing disturbed, and how it was made."""
     folder = tmp_path_factory.mktemp("whole")
-    sizes = ("--train", "100", "--valid", "2", "--test", "2")
+    sizes = ("--train", "60", "--valid", "2", "--test", "2")
     arguments = [*sizes, *write_recordings(folder)]
     make(folder / "corpus", *arguments, "--jobs", "1")
     return folder / "corpus", arguments
@@ -217,13 +237,13 @@ def test_a_killed_run_is_completed_by_the_same_command(
     assert hash_files(root) == hash_files(whole)
 
 
-def test_changed_recordings_are_refused_on_restart(tmp_path):
-    options = write_recordings(tmp_path)
-    root = tmp_path / "corpus"
+def test_changed_recordings_are_refused_on_restart(spoilable):
+    folder, options = spoilable
+    root = folder / "corpus"
     make(root, *SIZES, *options)
     for path in root.rglob("corpus_*.csv"):
         path.unlink()
-    write_audio(tmp_path / "speech/s0/new.wav", 5, 8000, pitch=100)
+    write_audio(folder / "speech/s0/new.wav", 5, 8000, pitch=100)
     with pytest.raises(CorpusError, match="other files in the --speech folder"):
         make(root, *SIZES, *options)
 
@@ -324,20 +344,20 @@ def too_loud(folder):
         (no_fitting_event, r"none of the events \(rooster\) fits"),
     ],
 )
-def test_bad_recordings_are_named(tmp_path, spoil, tells):
-    options = write_recordings(tmp_path)
-    spoil(tmp_path)
+def test_bad_recordings_are_named(spoilable, spoil, tells):
+    folder, options = spoilable
+    spoil(folder)
     with pytest.raises(CorpusError, match=tells):
-        make(tmp_path / "corpus", *SIZES, *options)
-    assert not (tmp_path / "corpus").exists()
+        make(folder / "corpus", *SIZES, *options)
+    assert not (folder / "corpus").exists()
 
 
-def test_recordings_too_loud_to_be_added_up_are_explained(tmp_path):
-    options = write_recordings(tmp_path)
-    too_loud(tmp_path)
+def test_recordings_too_loud_to_be_added_up_are_explained(spoilable):
+    folder, options = spoilable
+    too_loud(folder)
     with pytest.raises(CorpusError, match=r"clipping \d+.*lower their level"):
-        make(tmp_path / "corpus", *SIZES, *options)
-    assert not list((tmp_path / "corpus").rglob("corpus_*.csv"))
+        make(folder / "corpus", *SIZES, *options)
+    assert not list((folder / "corpus").rglob("corpus_*.csv"))
 
 
 @pytest.mark.parametrize(

@@ -308,6 +308,13 @@ def test_mistakes_are_named(
         train.main(arguments)
 
 
+def test_a_mistake_leaves_the_folder_free(small_corpus, tmp_path):
+    with pytest.raises(UserError, match="11 mixtures"):
+        run("convtasnet", small_corpus, tmp_path, train_size=11)
+    run("convtasnet", small_corpus, tmp_path, train_size=4, number_of_epochs=1)
+    assert (tmp_path / "result.json").exists()
+
+
 def test_testing_needs_a_trained_run(small_corpus, tmp_path):
     arguments = small_arguments(
         "convtasnet", data_folder=small_corpus, output_folder=tmp_path

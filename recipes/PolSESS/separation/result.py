@@ -113,8 +113,8 @@ class RunFiles:
         self.settings = self.folder / "settings.json"
         self.audio = self.folder / "audio"
 
-    def claim(self, settings):
-        """Note a new run's settings, or check a resumed one's against them.
+    def check_same_run(self, settings):
+        """Check a resumed run's settings against those it was started with.
 
         Arguments
         ---------
@@ -124,10 +124,9 @@ class RunFiles:
         Raises
         ------
         UserError
-            If the folder holds a run with other settings, naming them.
+            If others than those that may change differ, naming them.
         """
         if not self.settings.exists():
-            write_atomically(self.settings, _to_json(settings))
             return
         before = json.loads(self.settings.read_text(encoding="utf-8"))
         now = json.loads(_to_json(settings))
@@ -143,6 +142,10 @@ class RunFiles:
                 "--output_folder or --experiment_name for a new one"
             )
 
+    def write_settings(self, settings):
+        """Note the settings that the run goes on with."""
+        write_atomically(self.settings, _to_json(settings))
+
     def write_scores(self, scores):
         """Write the test's rows, a dict each."""
         write_atomically(self.scores, pd.DataFrame(scores).to_csv(index=False))
@@ -152,12 +155,18 @@ class RunFiles:
         write_atomically(self.result, _to_json(result))
 
     def are_complete(self, curve, settings):
-        """Whether there is a result for all epochs and the test's settings."""
+        """Whether there is a result of this curve and the test's settings."""
         if not (self.result.exists() and self.scores.exists()):
             return False
         result = json.loads(self.result.read_text(encoding="utf-8"))
-        return result["epochs_run"] == len(curve.rows) and all(
-            result["settings"][name] == settings[name] for name in TEST_SETTINGS
+        best = curve.best("valid_si_sdr")["valid_si_sdr"]
+        return (
+            result["epochs_run"] == len(curve.rows)
+            and result["best_valid_si_sdr"] == best
+            and all(
+                result["settings"][name] == settings[name]
+                for name in TEST_SETTINGS
+            )
         )
 
 

@@ -262,10 +262,12 @@ def main(arguments):
         raise UserError("train.py runs as one process: start it with python")
     hparams, run_opts, hparams_file, overrides = read_settings(arguments)
     check_precision(hparams, run_opts)
-    make_output_folder(hparams, hparams_file, overrides)
     settings = plain_settings(hparams, run_opts)
     files = RunFiles(hparams["output_folder"])
-    files.claim(settings)
+    if hparams["checkpointer"].list_checkpoints():
+        files.check_same_run(settings)
+    make_output_folder(hparams, hparams_file, overrides)
+    files.write_settings(settings)
     run_on_main(
         prepare_polsess,
         kwargs={
