@@ -37,7 +37,8 @@ quickstart: setup
 		--precision fp32 --num_workers 0 --save_audio 3 \
 		--kernel_size 64 --encoder_filters 128 --bottleneck_channels 64 \
 		--block_channels 128 --blocks 6 --repeats 2 \
-		--number_of_epochs 13 --batch_size 4 --training_segment 2 --lr 0.002 \
+		--number_of_epochs 14 --batch_size 4 --training_segment 2 \
+		--lr 0.002 --lr_patience 0 \
 		--curriculum "[$(CLEAN), $(NOISY)]"
 	$(BIN)/python tools/plot_separation.py $(FOLDER)/run/audio \
 		--output $(FOLDER)/separation.png

@@ -23,7 +23,7 @@ PAUSE = (0.05, 0.25)
 SECONDS_A_SENTENCE = 3.0
 
 # Utterances of a speaker; fewer for few mixtures.
-MOST_UTTERANCES = 24
+MOST_UTTERANCES = 12
 
 BABBLE_VOICES = 6
 BABBLE_SENTENCES = 6

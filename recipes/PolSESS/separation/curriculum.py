@@ -5,10 +5,9 @@ since early stages get easier mixtures than the validation and their figures
 would mislead it.
 """
 
-from prepare_polsess import VARIANTS, UserError
+from prepare_polsess import ALL_VARIANTS, UserError
 
 KEYS = {"epoch", "variants", "lr_scheduler"}
-ALL_VARIANTS = tuple(dict.fromkeys(sum(VARIANTS.values(), ())))
 
 
 class Curriculum:

@@ -7,8 +7,8 @@ is counted in the table: no row is ever dropped.
 import math
 
 import pandas as pd
-from curriculum import ALL_VARIANTS
 from objective import pairwise_si_sdr, pit_si_sdr
+from prepare_polsess import ALL_VARIANTS
 
 COLUMNS = ("si_sdr", "si_sdr_mixture", "si_sdr_improvement")
 

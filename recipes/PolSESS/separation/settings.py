@@ -18,7 +18,14 @@ from ruamel.yaml.error import YAMLError
 from speechbrain.utils.distributed import infer_device
 
 # Positive in some YAML, but zero has a meaning too.
-MAY_BE_ZERO = ("seed", "num_workers", "save_audio", "weight_decay")
+MAY_BE_ZERO = (
+    "seed",
+    "num_workers",
+    "save_audio",
+    "weight_decay",
+    "lr_patience",
+    "nonfinite_patience",
+)
 CHOICES = {"check": CHECKS, "on_error": ON_ERROR, "task": tuple(TASKS)}
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
 MAY_BE_NULL = {"train_size": int, "training_segment": float}
@@ -227,9 +234,9 @@ def _check_override(key, value, defaults, hparams_file):
     ):
         raise UserError(f"--{key} {value!r}: give {KINDS[kind]}")
     if kind in (int, float) and default >= 0:
-        lowest_allowed = value >= 0 if key in MAY_BE_ZERO else value > 0
-        if default > 0 and not lowest_allowed or value < 0 or value != value:
-            bound = "from 0" if key in MAY_BE_ZERO else "above 0"
+        may_be_zero = default == 0 or key in MAY_BE_ZERO
+        if not (value > 0 or (value == 0 and may_be_zero)):
+            bound = "from 0" if may_be_zero else "above 0"
             raise UserError(f"--{key} {value!r}: give {KINDS[kind]} {bound}")
 
 

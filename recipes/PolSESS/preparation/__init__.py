@@ -1,0 +1,1 @@
+"""The steps of ``prepare_polsess``: metadata, audio, checks, manifests."""

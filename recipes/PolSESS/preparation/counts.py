@@ -1,0 +1,176 @@
+"""How many rows there are, the subset sizes that fit, and what to note."""
+
+import pandas as pd
+
+from preparation.errors import UserError
+from preparation.layout import SPLITS
+from preparation.variants import ALL_VARIANTS, ENVIRONMENTS, VARIANTS
+
+SUBSET_SIZES = (2000, 4000, 8000, 16000)
+
+
+def count_rows(table, good):
+    """Count the rows of every split.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        All rows.
+    good : pandas.DataFrame
+        Those that are kept.
+
+    Returns
+    -------
+    dict
+        Split -> how many rows are kept and dropped, and how many of the kept
+        ones each environment and each variant has.
+    """
+    counts = {}
+    for split in SPLITS:
+        environments = list(good["environment"][good["split"] == split])
+        rows = len(environments)
+        count = {
+            "rows": rows,
+            "dropped": int((table["split"] == split).sum()) - rows,
+            **{name: environments.count(name) for name in VARIANTS},
+        }
+        for variant, names in ENVIRONMENTS.items():
+            count[variant] = sum(count[name] for name in names)
+        counts[split] = count
+    return counts
+
+
+def choose_sizes(asked, counts):
+    """Choose the sizes of the training subsets.
+
+    Arguments
+    ---------
+    asked : list of int
+        None for the default ones that fit.
+    counts : dict
+        Of train.
+
+    Returns
+    -------
+    list of int
+        The sizes to write.
+    list of str
+        A note on default ones that are left out.
+
+    Raises
+    ------
+    UserError
+        If train has fewer rows than asked for.
+    """
+    rows = counts["rows"]
+    sizes = SUBSET_SIZES if asked is None else asked
+    fitting = [size for size in sizes if size <= rows]
+    too_large = listed(size for size in sizes if size > rows)
+    if not too_large:
+        return fitting, []
+    if asked is None:
+        return fitting, [f"train has {rows} rows: no subsets of {too_large}"]
+    raise UserError(
+        f"There is no subset of {too_large}: train has {rows} rows "
+        f"({counts['dropped']} dropped). Nothing was written."
+    )
+
+
+def variant_notes(sizes, counts):
+    """Note variants with fewer rows than a subset should have.
+
+    Arguments
+    ---------
+    sizes : list of int
+        Of the training subsets.
+    counts : dict
+        As ``count_rows`` returns them.
+
+    Returns
+    -------
+    list of str
+    """
+    notes = []
+    largest = max(sizes, default=0)
+    rows = {variant: counts["train"][variant] for variant in ALL_VARIANTS}
+    short = listed(f"{v} ({n})" for v, n in rows.items() if 0 < n < largest)
+    if short:
+        notes.append(
+            "train has fewer rows for these variants than its largest subset, "
+            f"so that theirs hold just these: {short}"
+        )
+    for split in SPLITS:
+        absent = listed(v for v in ALL_VARIANTS if not counts[split][v])
+        if absent:
+            notes.append(f"{split} has no rows for {absent}")
+    return notes
+
+
+def limiter_notes(good):
+    """Note mixtures that the generator's limiter distorted.
+
+    Arguments
+    ---------
+    good : pandas.DataFrame
+        As ``check_audio`` returns it.
+
+    Returns
+    -------
+    list of str
+        One note or none.
+    """
+    limited = good[good["limited"]]
+    if limited.empty:
+        return []
+    places = [f"{row.split} row {row.row}" for row in limited[:5].itertuples()]
+    if len(limited) > len(places):
+        places.append("...")
+    return [
+        "rows where the generator's limiter touched the speech, so that the "
+        f"mixture may differ from the sum there: {len(limited)} "
+        f"({listed(places)})"
+    ]
+
+
+def summarise(record):
+    """Describe what was prepared.
+
+    Arguments
+    ---------
+    record : dict
+        What prepare.json holds.
+
+    Returns
+    -------
+    str
+        A table of counts and the notes.
+    """
+    counts = pd.DataFrame.from_dict(record["counts"], orient="index")
+    seconds = record["samples"] / record["sample_rate"]
+    return "\n".join(
+        [
+            f"PolSESS, {record['sample_rate']} Hz, {seconds} s a mixture:",
+            counts.to_string(),
+            *(f"Note: {note}." for note in record["notes"]),
+        ]
+    )
+
+
+def listed(values):
+    """Join values by commas.
+
+    Arguments
+    ---------
+    values : iterable
+        Of anything.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> listed([2000, 4000])
+    '2000, 4000'
+    """
+    return ", ".join(map(str, values))

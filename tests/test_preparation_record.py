@@ -1,0 +1,225 @@
+"""When manifests are written anew, and how safely."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from prepare_polsess import UserError, prepare_polsess
+from small_corpus import metadata_path, write_metadata, write_small_corpus
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "PolSESS"
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A fresh corpus of 12, 4 and 4 rows."""
+    root = tmp_path / "PolSESS_T"
+    write_small_corpus(root, seconds=0.1)
+    return root
+
+
+def snapshot(folder):
+    """Content and modification time of all files that are not hidden."""
+    return {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.iterdir()
+        if not path.name.startswith(".")
+    }
+
+
+def contents(folder):
+    """Content of all manifests."""
+    return {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+
+
+# When they are written
+
+
+def test_the_second_call_writes_nothing_and_checks_nothing(
+    corpus, tmp_path, monkeypatch
+):
+    save = tmp_path / "save"
+    options = {"subset_sizes": [4, 8], "on_error": "drop", "check": "audio"}
+    first = prepare_polsess(corpus, save, **options)
+    before = snapshot(save)
+    monkeypatch.setattr("prepare_polsess.check_corpus", None)
+    monkeypatch.setattr("prepare_polsess.read_metadata", None)
+    options["subset_sizes"] = (8, 4, 4)  # The same sizes, told otherwise.
+    second = prepare_polsess(f"{corpus}/", save, **options)
+    assert snapshot(save) == before
+    assert second == first == json.loads(before["prepare.json"][0])
+
+
+def change_metadata(corpus, save):
+    path = metadata_path(corpus, "val")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    write_metadata(corpus, "val", table.assign(eventClass="bell"))
+
+
+def remove_manifest(corpus, save):
+    (save / "val_SE_all.csv").unlink()
+
+
+def tear_manifest(corpus, save):
+    os.truncate(save / "train_all.csv", 500)
+
+
+def tear_record(corpus, save):
+    os.truncate(save / "prepare.json", 500)
+
+
+def empty_record(corpus, save):
+    (save / "prepare.json").write_text("[]")
+
+
+def add_audio(corpus, save):
+    (corpus / "train" / "mix" / "new.wav").write_text("")
+
+
+CHANGES = [
+    change_metadata,
+    remove_manifest,
+    tear_manifest,
+    tear_record,
+    empty_record,
+    add_audio,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_prepared_again(corpus, tmp_path, change):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save)
+    before = (save / "prepare.json").stat().st_mtime_ns
+    change(corpus, save)
+    prepare_polsess(corpus, save)
+    assert (save / "prepare.json").stat().st_mtime_ns > before
+    prepare_polsess(corpus, tmp_path / "fresh")
+    assert contents(save) == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(
+    "options", [{"check": "none"}, {"on_error": "drop"}, {"subset_sizes": [3]}]
+)
+def test_another_option_is_prepared_again(corpus, tmp_path, options):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save)
+    record = prepare_polsess(corpus, save, **options)
+    assert record["options"].items() >= options.items()
+    assert record == json.loads((save / "prepare.json").read_text())
+
+
+def test_a_removed_audio_file_is_noticed(corpus, tmp_path):
+    prepare_polsess(corpus, tmp_path / "save")
+    next((corpus / "val" / "scene").iterdir()).unlink()
+    with pytest.raises(UserError, match="val, row .* is missing"):
+        prepare_polsess(corpus, tmp_path / "save")
+
+
+def test_a_rejected_file_that_was_repaired_in_place(corpus, tmp_path):
+    path = next((corpus / "val" / "scene").iterdir())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    record = prepare_polsess(corpus, tmp_path / "save", on_error="drop")
+    assert record["counts"]["val"]["rows"] == 3
+    path.write_bytes(whole)
+    record = prepare_polsess(corpus, tmp_path / "save", on_error="drop")
+    assert record["counts"]["val"]["rows"] == 4
+
+
+def test_only_files_of_the_earlier_preparation_are_removed(corpus, tmp_path):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save, subset_sizes=[4], on_error="drop")
+    (save / "train_5.csv").write_text("mine")
+    (save / "notes.txt").write_text("mine too")
+    assert (save / "train_SER_4.csv").exists()
+    assert (save / "rejected.csv").exists()
+    prepare_polsess(corpus, save, subset_sizes=[8])
+    assert not list(save.glob("train*_4.csv"))
+    assert not (save / "rejected.csv").exists()
+    assert (save / "train_5.csv").read_text() == "mine"
+    assert (save / "notes.txt").read_text() == "mine too"
+
+
+# How safely
+
+
+KILLED = """
+import os, signal, sys
+import prepare_polsess
+
+at, left = sys.argv[3], int(sys.argv[4])
+
+def counted(function):
+    def call(*arguments, **options):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return function(*arguments, **options)
+    return call
+
+if at == "write":
+    prepare_polsess.Path.write_bytes = counted(prepare_polsess.Path.write_bytes)
+else:
+    os.replace = counted(os.replace)
+prepare_polsess.prepare_polsess(sys.argv[1], sys.argv[2], subset_sizes=[2])
+"""
+
+
+@pytest.mark.parametrize(
+    ("at", "calls"),
+    # 36 files are written, then prepare.json, the files and prepare.json again
+    # are renamed.
+    [("write", 20), ("replace", 0), ("replace", 1), ("replace", 37)],
+)
+def test_killed_while_preparing_anew(corpus, tmp_path, at, calls):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save, subset_sizes=[4])
+    before = snapshot(save)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, corpus, save, at, str(calls)],
+        env=os.environ | {"PYTHONPATH": str(RECIPE)},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    if at == "write" or calls == 0:
+        assert snapshot(save) == before
+    prepare_polsess(corpus, tmp_path / "fresh", subset_sizes=[2])
+    prepare_polsess(corpus, save, subset_sizes=[2])
+    assert contents(save) == contents(tmp_path / "fresh")
+    assert {path.name for path in save.glob(".*")} == {".prepare_polsess.lock"}
+
+
+def test_killed_and_started_again_with_the_old_options(corpus, tmp_path):
+    save = tmp_path / "save"
+    prepare_polsess(corpus, save, subset_sizes=[4])
+    before = contents(save)
+    subprocess.run(
+        [sys.executable, "-c", KILLED, corpus, save, "replace", "12"],
+        env=os.environ | {"PYTHONPATH": str(RECIPE)},
+        check=False,
+    )
+    assert contents(save) != before
+    prepare_polsess(corpus, save, subset_sizes=[4])
+    assert contents(save) == before
+
+
+def test_runs_that_share_a_folder(corpus, tmp_path):
+    script = str(RECIPE / "prepare_polsess.py")
+    command = [sys.executable, script, corpus, tmp_path / "save"]
+    runs = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(3)
+    ]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    prepare_polsess(corpus, tmp_path / "alone")
+    assert contents(tmp_path / "save") == contents(tmp_path / "alone")
+    # Nothing is torn: the next call finds the set complete.
+    before = snapshot(tmp_path / "save")
+    prepare_polsess(corpus, tmp_path / "save")
+    assert snapshot(tmp_path / "save") == before
