@@ -11,6 +11,12 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Keep what a YAML file makes where it is loaded out of the clone."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory):
     """Write a corpus for tests that do not change it."""

@@ -45,6 +45,7 @@ def small_arguments(model, **options):
         The YAML file and ``--name value`` pairs.
     """
     settings = {
+        "device": "cpu",
         "precision": "fp32",
         "num_workers": 0,
         "batch_size": 2,

@@ -15,6 +15,13 @@ def test_estimates_get_the_level_they_have_in_the_mixture():
     torch.testing.assert_close(scaled, sources, atol=5e-3, rtol=0)
 
 
+def test_half_precision_estimates_are_not_lost():
+    estimates = torch.randn(32000, 1)
+    mixture = 0.1 * estimates[:, 0]
+    scaled = at_mixture_level(estimates.half(), mixture)
+    torch.testing.assert_close(scaled[:, 0], mixture, atol=1e-3, rtol=0)
+
+
 def test_silent_estimates_stay_silent():
     scaled = at_mixture_level(torch.zeros(100, 2), torch.randn(100))
     assert torch.equal(scaled, torch.zeros(100, 2))

@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from corpus.building import make_corpus
+from corpus.errors import CorpusError
+from make_corpus import parse_options
 
 TOOL = Path(__file__).resolve().parents[1] / "tools" / "make_corpus.py"
 SIZES = {"train": 24, "val": 6, "test": 6}
+OPTIONS = ("--train", "24", "--valid", "6", "--test", "6", "--seed", "3")
 COLUMNS = [
     "subset",
     "speech1OryginalPath",
@@ -52,27 +56,12 @@ COLUMNS = [
 INDOOR_COLUMNS = COLUMNS[COLUMNS.index("preDelayForEvent") :]
 
 
-def run_tool(*arguments):
-    """Runs the command line; gives exit code, output and error output."""
-    return subprocess.run(
-        [sys.executable, str(TOOL), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def make_embedded(root, jobs):
-    """Makes the small embedded corpus of these tests."""
-    result = run_tool(
-        root,
-        *("--train", SIZES["train"]),
-        *("--valid", SIZES["val"]),
-        *("--test", SIZES["test"]),
-        *("--seed", 3, "--jobs", jobs),
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+def make(root, *arguments):
+    """Makes a corpus in this process; gives the messages."""
+    messages = []
+    options = parse_options([str(root), *map(str, arguments)])
+    make_corpus(options, say=messages.append)
+    return "\n".join(messages)
 
 
 def read_rows(root, split):
@@ -119,7 +108,13 @@ def level(waveform):
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     root = tmp_path_factory.mktemp("two_jobs") / "small"
-    assert "synthetic" in make_embedded(root, jobs=2)
+    result = subprocess.run(
+        [sys.executable, str(TOOL), str(root), *OPTIONS, "--jobs", "2"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "synthetic: speech, scenes, events" in result.stdout
     return root
 
 
@@ -268,25 +263,23 @@ def test_input_is_as_hard_as_it_should_be(mixtures):
 
 def test_another_number_of_jobs_gives_the_same_bits(corpus, tmp_path):
     root = tmp_path / "small"
-    make_embedded(root, jobs=1)
+    make(root, *OPTIONS, "--jobs", 1)
     assert hash_files(root) == hash_files(corpus)
 
 
 def test_the_same_command_again_touches_nothing(corpus):
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
-    assert "nothing to do" in make_embedded(corpus, jobs=2)
+    assert "nothing to do" in make(corpus, *OPTIONS)
     assert before == {p: p.stat().st_mtime_ns for p in corpus.rglob("*")}
 
 
 def test_other_options_are_refused(corpus):
     before = hash_files(corpus)
-    result = run_tool(
-        *(corpus, "--train", 25, "--valid", 6, "--test", 6, "--seed", 4)
-    )
-    assert result.returncode == 1
-    assert "train was 24 and is now 25" in result.stderr
-    assert "seed was 3 and is now 4" in result.stderr
-    assert "Traceback" not in result.stderr
+    options = ("--train", 25, "--valid", 6, "--test", 6, "--seed", 4)
+    with pytest.raises(CorpusError) as error:
+        make(corpus, *options)
+    assert "train was 24 and is now 25" in str(error.value)
+    assert "seed was 3 and is now 4" in str(error.value)
     assert hash_files(corpus) == before
 
 

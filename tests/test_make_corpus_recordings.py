@@ -11,11 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from corpus.building import make_corpus
 from corpus.errors import CorpusError
-from make_corpus import parse_options
+from corpus.tables import DEFAULT_TABLES
 from scipy.signal import resample
-from test_make_corpus import TOOL, hash_files, read_components, read_rows
+from test_make_corpus import (
+    TOOL,
+    hash_files,
+    make,
+    read_components,
+    read_rows,
+)
 
 SIZES = ("--train", "6", "--valid", "2", "--test", "2", "--jobs", "1")
 
@@ -44,23 +49,15 @@ def write_recordings(folder, n_speakers=7, seconds=5.0, rate=8000, channels=1):
                 seed=10 * speaker + number,
             )
     for number in range(3):
-        write_audio(folder / f"scenes/office/{number}.ogg", 6, 22050, 2)
+        write_audio(folder / f"scenes/car/{number}.ogg", 6, 22050, 2)
         write_audio(folder / f"scenes/Street Traffic/{number}.wav", 3, 16000)
-        write_audio(folder / f"events/door-slam/{number}.wav", 0.4, 48000)
+        write_audio(folder / f"events/car-horn/{number}.wav", 0.4, 48000)
         write_audio(folder / f"events/cough/{number}.flac", 4.5, 11025)
     return [
         text
         for kind in ("speech", "scenes", "events")
         for text in (f"--{kind}", str(folder / kind))
     ]
-
-
-def make(root, *arguments):
-    """Makes a corpus in this process; gives the messages."""
-    messages = []
-    options = parse_options([str(root), *map(str, arguments)])
-    make_corpus(options, say=messages.append)
-    return "\n".join(messages)
 
 
 @pytest.fixture(scope="module")
@@ -138,13 +135,13 @@ def test_short_scenes_are_repeated_and_short_events_placed(corpus):
             assert (row["sceneStart"], row["sceneEnd"]) == ("1", "16000")
             assert not row["reverbForSpeaker1"]
         else:
-            assert row["sceneClass"] == "office" and row["reverbForSpeaker1"]
-        if row["eventClass"] == "door-slam":
+            assert row["sceneClass"] == "car" and row["reverbForSpeaker1"]
+        if row["eventClass"] == "car-horn":
             sounding = np.flatnonzero(parts["event"])
             assert 2000 < sounding[-1] - sounding[0] < 3300
             assert (row["eventStart"], row["eventEnd"]) == ("1", "19200")
         kinds |= {row["sceneClass"], row["eventClass"]}
-    assert kinds == {"Street Traffic", "office", "door-slam", "cough"}
+    assert kinds == {"Street Traffic", "car", "car-horn", "cough"}
 
 
 def test_speakers_are_apart_when_there_are_enough(corpus):
@@ -276,7 +273,7 @@ def truncated_flac(folder):
 
 
 def no_audio_file(folder):
-    (folder / "scenes/office/0.ogg").write_text("not audio")
+    (folder / "scenes/car/0.ogg").write_text("not audio")
 
 
 def nan_samples(folder):
@@ -310,7 +307,7 @@ def silent_scenes(folder):
 def only_one_scene_file(folder):
     for path in (folder / "scenes").rglob("[12].*"):
         path.unlink()
-    for path in (folder / "scenes/office").rglob("*.*"):
+    for path in (folder / "scenes/car").rglob("*.*"):
         path.unlink()
 
 
@@ -333,7 +330,7 @@ def too_loud(folder):
         (one_speaker, r"--speech .*only one speaker \(s0\)"),
         (truncated_wav, r"Street Traffic.1\.wav is truncated"),
         (truncated_flac, r"s1.day 0.take\.flac"),
-        (no_audio_file, r"office.0\.ogg cannot be read"),
+        (no_audio_file, r"car.0\.ogg cannot be read"),
         (nan_samples, r"cough.bad\.wav holds NaN"),
         (empty_file, r"cough.empty\.wav holds no samples"),
         (no_class_folder, r"--events .*stray\.wav lies directly in it"),
@@ -352,10 +349,13 @@ def test_bad_recordings_are_named(spoilable, spoil, tells):
     assert not (folder / "corpus").exists()
 
 
-def test_recordings_too_loud_to_be_added_up_are_explained(spoilable):
+def test_recordings_too_loud_to_be_added_up_are_explained(
+    spoilable, monkeypatch
+):
+    monkeypatch.setattr("corpus.drawing.MOST_ATTEMPTS", 20)
     folder, options = spoilable
     too_loud(folder)
-    with pytest.raises(CorpusError, match=r"clipping \d+.*lower their level"):
+    with pytest.raises(CorpusError, match=r"clipping 20.*lower their level"):
         make(folder / "corpus", *SIZES, *options)
     assert not list((folder / "corpus").rglob("corpus_*.csv"))
 
@@ -414,6 +414,28 @@ def test_folders_without_permission_are_named(tmp_path):
 def test_bad_tables_are_explained(tmp_path, content, tells):
     table = tmp_path / "mine.yaml"
     table.write_text(content)
+    with pytest.raises(CorpusError, match=f"--tables .*mine.yaml.*{tells}"):
+        make(tmp_path / "corpus", *SIZES, "--tables", table)
+
+
+@pytest.mark.parametrize(
+    ("change", "tells"),
+    [
+        (("distance: [0.35, 0.6]", "distance: [0.3, 3]"), "car: distance does"),
+        (
+            ("rt60: [0.05, 0.10]", "rt60: [0, 0.10]"),
+            "car: rt60 is out of range",
+        ),
+        (("rt60: [0.05, 0.10]", "rt60: 1"), "car: rt60 is no|reshape"),
+        (("rt60: [0.05, 0.10]", "rt60: [1, 0]"), "car: rt60 is no"),
+        (("fits: [nature]", "fits: [moon]"), "no scene is at"),
+    ],
+)
+def test_contradictions_in_tables_are_explained(tmp_path, change, tells):
+    table = tmp_path / "mine.yaml"
+    text = DEFAULT_TABLES.read_text(encoding="utf-8")
+    assert change[0] in text
+    table.write_text(text.replace(*change))
     with pytest.raises(CorpusError, match=f"--tables .*mine.yaml.*{tells}"):
         make(tmp_path / "corpus", *SIZES, "--tables", table)
 

@@ -75,6 +75,22 @@ def test_overfits_one_batch(model):
     assert si_sdr.mean() > 10
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("model", list(SMALL))
+def test_pauses_are_finite_in_half_precision(model, dtype):
+    torch.manual_seed(0)
+    separator = load_separator(model)
+    mixture = 0.1 * torch.randn(2, 2000)
+    mixture[:, 500:564] = 0.0
+    mixture[:, 1000:1400] = torch.randint(-1, 2, (2, 400)) / 2**15
+    with torch.autocast("cpu", dtype=dtype):
+        estimates = separator(mixture)
+    assert estimates.isfinite().all()
+    estimates.float().square().mean().backward()
+    gradients = [p.grad for p in separator.parameters() if p.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 def test_positional_encoding_acts():
     torch.manual_seed(0)
     with_encoding = load_separator("sepformer")

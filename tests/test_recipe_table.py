@@ -1,6 +1,7 @@
 """What SpeechBrain's consistency tests ask of a recipe."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def test_every_key_is_used(row):
         "max_grad_norm",
         "grad_accumulation_factor",
         "nonfinite_patience",
+        "skip_nonfinite_grads",
     }
     for key in [key.value for key, _ in YAML().compose(text).value]:
         used = (
@@ -63,3 +65,5 @@ def test_the_readmes_layout_is_true():
     for folder, pattern in folders.items():
         for path in (ROOT / folder).glob(pattern):
             assert path.name in picture, f"{path} is not in the picture"
+    for name in re.findall(r"[a-z_]+\.(?:py|yaml|md)", picture):
+        assert any(ROOT.glob(f"[rt]*/**/{name}")), f"there is no {name}"

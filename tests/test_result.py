@@ -22,13 +22,6 @@ def test_a_repeated_epoch_replaces_what_came_after(tmp_path):
     ]
 
 
-def test_the_best_epoch_is_the_first_of_equals_and_never_nan(tmp_path):
-    curve = Curve(tmp_path / "curve.csv")
-    for epoch, value in enumerate([math.nan, 1.0, 2.0, 2.0], start=1):
-        curve.add({"epoch": epoch, "valid_si_sdr": value})
-    assert curve.best("valid_si_sdr")["epoch"] == 3
-
-
 def test_nan_is_null_in_the_result(tmp_path):
     files = RunFiles(tmp_path)
     files.write_result({"test": [{"si_sdr": math.nan, "count": 3}]})

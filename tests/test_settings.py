@@ -3,7 +3,7 @@
 import pytest
 from prepare_polsess import UserError
 from settings import (
-    check_precision,
+    check_device,
     effective_run_options,
     read_settings,
 )
@@ -97,11 +97,24 @@ def test_the_command_line_goes_before_the_yaml():
         (["--check", "all"], "check 'all': choose from headers, audio, none"),
         (["--on_error", "x"], "on_error 'x': choose from stop, drop"),
         (["--seed", "1", "--seed", "2"], "give each once"),
+        (["--encoder", "5"], "--encoder is built by .*dprnn.yaml: change it"),
+        (["--kernel_size", "1"], "kernel_size 1: give at least 2"),
+        (["--chunk_frames", "1"], "chunk_frames 1: give at least 2"),
+        (["--jit"], "--jit is not supported"),
+        (["--bfloat16_mix_prec"], "not supported: give --precision bf16"),
+        (["--remove_vector_weight_decay"], "not supported"),
+        (["--data_parallel_backend"], "training runs in one process"),
     ],
 )
 def test_mistakes_are_named(options, message):
     with pytest.raises(UserError, match=message):
         read(*options)
+
+
+def test_a_device_that_is_not_there_is_named():
+    hparams, run_opts, *_ = read("--device", "cuda:99")
+    with pytest.raises(UserError, match="device cuda:99 cannot be used"):
+        check_device(hparams, run_opts)
 
 
 def test_options_without_dashes_are_named():
@@ -126,7 +139,7 @@ def test_fp16_on_the_cpu_is_refused(name):
     with pytest.raises(
         UserError, match=f"{name} fp16 needs a GPU.*{name} bf16"
     ):
-        check_precision(hparams, run_opts)
+        check_device(hparams, run_opts)
 
 
 def test_missing_data_folder_is_named():

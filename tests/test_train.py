@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import speechbrain as sb
 import torch
 import train
 from prepare_polsess import UserError
@@ -103,7 +105,6 @@ def test_resuming_gives_the_run_that_was_never_interrupted(
 ):
     whole = run("dprnn", small_corpus, tmp_path / "whole", number_of_epochs=4)
     parts = tmp_path / "parts"
-    # The scheduler and the early stopping have a state to lose, too.
     run("dprnn", small_corpus, parts, number_of_epochs=2)
     run("dprnn", small_corpus, parts, number_of_epochs=4)
     assert_same_weights(whole, parts)
@@ -113,6 +114,95 @@ def test_resuming_gives_the_run_that_was_never_interrupted(
     ]
     pd.testing.assert_frame_equal(*curves)
     assert (whole / "test.csv").read_text() == (parts / "test.csv").read_text()
+
+
+def test_scheduler_and_early_stopping_resume(small_corpus, tmp_path):
+    options = {
+        "max_grad_norm": 1e-14,  # below Adam's epsilon: nothing improves
+        "curriculum": "[{epoch: 1, variants: [C], lr_scheduler: True}]",
+        "lr_patience": 2,
+        "early_stopping_patience": 6,
+    }
+    curves = []
+    for folder, stops in [("whole", [9]), ("parts", [3, 5, 9])]:
+        for epochs in stops:
+            run(
+                "convtasnet",
+                small_corpus,
+                tmp_path / folder,
+                number_of_epochs=epochs,
+                **options,
+            )
+        curves.append(pd.read_csv(tmp_path / folder / "curve.csv"))
+    # The third epoch without improvement, the fourth of all, halves the rate.
+    assert list(curves[0]["lr"] * 1e3) == [1, 1, 1, 1, 0.5, 0.5, 0.5]
+    assert list(curves[1]["lr"]) == list(curves[0]["lr"])
+
+
+def test_a_checkpoint_within_an_epoch_resumes(
+    small_corpus, tmp_path, monkeypatch
+):
+    options = {"number_of_epochs": 2, "ckpt_interval_steps": 2}
+    whole = run("convtasnet", small_corpus, tmp_path / "whole", **options)
+    original = train.Separation.on_fit_batch_end
+
+    def interrupt(self, *arguments):
+        original(self, *arguments)
+        if self.batches.epoch == 2 and self.step == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.Separation, "on_fit_batch_end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run("convtasnet", small_corpus, tmp_path / "parts", **options)
+    monkeypatch.undo()
+    run("convtasnet", small_corpus, tmp_path / "parts", **options)
+    assert_same_weights(whole, tmp_path / "parts")
+
+
+def test_a_loss_scaler_changes_nothing(small_corpus, tmp_path, monkeypatch):
+    # What fp16 does on a GPU, on the CPU in fp32: a power of two is exact.
+    options = {"number_of_epochs": 1, "grad_accumulation_factor": 2}
+    plain = run("convtasnet", small_corpus, tmp_path / "plain", **options)
+    original = train.Separation.on_fit_start
+
+    def scale(self):
+        original(self)
+        self.scaler = torch.GradScaler("cpu", init_scale=1024.0)
+
+    monkeypatch.setattr(train.Separation, "on_fit_start", scale)
+    scaled = run("convtasnet", small_corpus, tmp_path / "scaled", **options)
+    assert_same_weights(plain, scaled)
+
+
+def test_a_diverged_validation_keeps_the_best_checkpoint(
+    small_corpus, tmp_path, monkeypatch
+):
+    original = train.Separation.compute_forward
+
+    def diverge(self, batch, stage):
+        estimates = original(self, batch, stage)
+        bad = stage == sb.Stage.VALID and self.batches.epoch == 2
+        return estimates * float("nan") if bad else estimates
+
+    monkeypatch.setattr(train.Separation, "compute_forward", diverge)
+    message = "validation of epoch 2 an estimate is not finite.*is safe in"
+    with pytest.raises(UserError, match=message):
+        run("convtasnet", small_corpus, tmp_path, number_of_epochs=3)
+    checkpoint = next((tmp_path / "save").iterdir())
+    assert "epoch: 1" in (checkpoint / "CKPT.yaml").read_text()
+    assert all(weight.isfinite().all() for weight in weights(tmp_path).values())
+
+
+def test_another_corpus_does_not_resume_a_run(small_corpus, tmp_path):
+    folder = run("convtasnet", small_corpus, tmp_path / "run")
+    moved = tmp_path / "moved"
+    shutil.copytree(small_corpus, moved)
+    run("convtasnet", moved, folder, number_of_epochs=3)
+    assert len(pd.read_csv(folder / "curve.csv")) == 3
+    other = tmp_path / "other"
+    write_small_corpus(other, {"train": 10, "val": 4, "test": 4}, seed=1)
+    with pytest.raises(UserError, match="manifest_train was .*manifest_val"):
+        run("convtasnet", other, folder, number_of_epochs=4)
 
 
 def test_a_finished_run_is_not_touched_again(small_corpus, tmp_path, capsys):
@@ -249,6 +339,19 @@ def test_example_audio_is_written(small_corpus, tmp_path):
     np.testing.assert_allclose(mixture, stored, atol=2**-14)
 
 
+def test_example_audio_takes_what_there_is(small_corpus, tmp_path):
+    folder = run(
+        "convtasnet",
+        small_corpus,
+        tmp_path / "run",
+        number_of_epochs=1,
+        save_audio=3,
+        test_variants="[SE]",
+    )
+    names = sorted(path.name for path in (folder / "audio").iterdir())
+    assert names == ["002_SE", "004_SE"]  # there are only two
+
+
 def test_a_silent_source_is_counted_not_dropped(tmp_path):
     corpus = tmp_path / "PolSESS_T"
     rows = {"train": 4, "val": 2, "test": 2}
@@ -319,8 +422,16 @@ def test_testing_needs_a_trained_run(small_corpus, tmp_path):
     arguments = small_arguments(
         "convtasnet", data_folder=small_corpus, output_folder=tmp_path
     )
-    with pytest.raises(UserError, match="no trained epoch to test"):
+    with pytest.raises(UserError, match="no checkpoint to test"):
         train.main([*arguments, "--test_only"])
+    run("convtasnet", small_corpus, tmp_path, number_of_epochs=1)
+    result = (tmp_path / "result.json").read_text()
+    train.main([*arguments, "--test_only"])
+    assert (tmp_path / "result.json").read_text() != ""
+    shutil.rmtree(tmp_path / "save")
+    with pytest.raises(UserError, match="no checkpoint to test"):
+        train.main([*arguments, "--test_only"])
+    assert json.loads(result)["best_epoch"] == 1
 
 
 def command(*arguments):
@@ -351,6 +462,30 @@ def test_a_mistake_is_one_line_without_traceback(tmp_path):
     assert "did you mean --seed?" in process.stderr
     assert "Traceback" not in process.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreadable_file_is_one_line_from_a_worker_too(tmp_path):
+    corpus = tmp_path / "PolSESS_T"
+    write_small_corpus(corpus, {"train": 2, "val": 2, "test": 2})
+    prepared = run("convtasnet", corpus, tmp_path / "a", number_of_epochs=1)
+    for path in (corpus / "val/clean").iterdir():
+        path.write_bytes(b"no audio")
+    arguments = small_arguments(
+        "convtasnet",
+        data_folder=corpus,
+        output_folder=prepared,
+        number_of_epochs=2,
+        check="none",
+        num_workers=1,
+    )
+    process = subprocess.run(
+        command(*arguments), capture_output=True, text=True
+    )
+    assert process.returncode == 1
+    last = process.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert "cannot be read" in last
+    assert "cannot be read" in (prepared / "log.txt").read_text()
 
 
 def test_a_killed_run_is_resumed_by_the_same_command(small_corpus, tmp_path):

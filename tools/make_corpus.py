@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a corpus of two speakers in noise and reverberation, laid out exactly
+r"""Makes a corpus of two speakers in noise and reverberation, laid out exactly
 as PolSESS, without MATLAB.
 
 The embedded material (Polish speech by eSpeak NG, synthetic scenes and

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from corpus import building, progress  # noqa: E402
+from corpus import building, mixtures, progress  # noqa: E402
 from corpus.options import Options  # noqa: E402
 from corpus.parallel import Workers  # noqa: E402
 from corpus.tables import load_tables  # noqa: E402
@@ -75,7 +75,7 @@ def main():
         timed("bank of rooms", building.make_rooms, *stage, workers, quiet)
         _, cpu = timed(
             f"{size} mixtures",
-            building.make_split,
+            mixtures.make_split,
             *stage,
             "train",
             workers,

@@ -1,9 +1,10 @@
 """Small operations on arrays of samples that every module needs."""
 
+import functools
 import math
 
 import numpy as np
-from scipy.signal import resample_poly
+from scipy.signal import firwin, resample_poly
 
 
 def rms(waveform):
@@ -100,4 +101,12 @@ def resample(waveform, from_rate, to_rate):
     if from_rate == to_rate:
         return waveform
     divisor = math.gcd(from_rate, to_rate)
-    return resample_poly(waveform, to_rate // divisor, from_rate // divisor)
+    up, down = to_rate // divisor, from_rate // divisor
+    return resample_poly(waveform, up, down, window=_low_pass(max(up, down)))
+
+
+@functools.cache
+def _low_pass(factor):
+    """The filter that resample_poly would design anew at every call."""
+    n_taps = 20 * factor + 1
+    return firwin(n_taps, 1 / factor, window=("kaiser", 5.0))

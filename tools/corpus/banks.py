@@ -1,6 +1,5 @@
 """What the mixtures of a split draw from: its sources and its rooms."""
 
-import functools
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,13 +126,17 @@ def gather_sources(options, tables, recordings, split, say):
     left_out = sorted(set(scenes) - set(fitting))
     if left_out:
         say(f"{split}: no event fits {', '.join(left_out)}; left out.")
+    rooms = {
+        name: _load_rooms(options.root, split, name)
+        for name in _room_names(tables, recordings["scenes"][split])
+    }
     return Sources(
         speech=speech,
         partners=_partners(options, split, speech),
         scenes=[s for scene in fitting for s in scenes[scene]],
         events=fitting,
         rooms={
-            scene: _load_rooms(options.root, split, tables.room_of(scene))
+            scene: rooms[tables.room_of(scene)]
             for scene in fitting
             if tables.room_of(scene)
         },
@@ -161,7 +164,6 @@ def _room_folder(root, split, name):
     return root / WORK_FOLDER / "rooms" / split / name
 
 
-@functools.cache
 def _load_rooms(root, split, name):
     paths = sorted(_room_folder(root, split, name).glob("*.pickle"))
     return [pickle.loads(path.read_bytes()) for path in paths]

@@ -1,23 +1,17 @@
 """Builds a corpus: material, rooms, mixtures, metadata."""
 
-import functools
 import hashlib
-import json
-import pickle
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 from corpus import layout, progress
 from corpus.banks import (
     embedded_recordings,
-    gather_sources,
     make_room,
     room_tasks,
 )
-from corpus.drawing import draw_mixture
 from corpus.embedded_sounds import make_sound, sound_tasks
 from corpus.embedded_speech import babble_tasks, make_speech, speech_tasks
+from corpus.mixtures import make_split
 from corpus.parallel import Workers
 from corpus.splits import SPLITS, by_group
 from corpus.tables import load_tables
@@ -28,39 +22,8 @@ from corpus.users import (
     digest_files,
     load_recordings,
 )
-from corpus.writing import (
-    WORK_FOLDER,
-    write_atomically,
-    write_json,
-    write_wav,
-)
 
 KINDS = ("speech", "scenes", "events")
-
-# Mixtures that one task makes, and the most that a kill makes do again.
-CHUNK = 20
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some mixtures of a split.
-
-    Arguments
-    ---------
-    plan : Path
-        File with the split's sources and the options.
-    split : str
-        train, val or test.
-    first : int
-        The first mixture.
-    end : int
-        The one after the last mixture.
-    """
-
-    plan: Path
-    split: str
-    first: int
-    end: int
 
 
 def make_corpus(options, say=print):
@@ -219,85 +182,3 @@ def make_rooms(options, tables, recordings, workers, say):
     workers.run(make_room, tasks, "rooms", "room")
     seconds = time.perf_counter() - started
     say(f"Bank of {len(tasks)} rooms: {seconds:.1f} s.")
-
-
-def make_split(options, tables, recordings, split, workers, say):
-    """Makes a split's mixtures that are missing, then its metadata.
-
-    Arguments
-    ---------
-    options : Options
-        The user's.
-    tables : Tables
-        Which events fit which scenes.
-    recordings : dict
-        Kind -> split -> list of Recording.
-    split : str
-        train, val or test.
-    workers : Workers
-        Who do it.
-    say : callable
-        Gets the messages for the user.
-    """
-    root = options.root
-    if layout.find_metadata(root, split):
-        return
-    sources = gather_sources(options, tables, recordings, split, say)
-    plan = root / WORK_FOLDER / f"{split}.pickle"
-    content = pickle.dumps((replace(options, jobs=1), sources))
-    write_atomically(root, plan, lambda t: t.write_bytes(content))
-    size = options.sizes[split]
-    chunks = [
-        Chunk(plan, split, first, min(first + CHUNK, size))
-        for first in range(0, size, CHUNK)
-    ]
-    missing = [c for c in chunks if not progress.rows_path(root, c).exists()]
-    started = time.perf_counter()
-    workers.run(
-        make_chunk,
-        missing,
-        split,
-        "mixture",
-        [chunk.end - chunk.first for chunk in missing],
-    )
-    seconds = time.perf_counter() - started
-    layout.write_metadata(
-        root,
-        split,
-        [
-            row
-            for chunk in chunks
-            for row in json.loads(progress.rows_path(root, chunk).read_text())
-        ],
-    )
-    made = sum(chunk.end - chunk.first for chunk in missing)
-    say(f"{split}: {made} mixtures in {seconds:.1f} s.")
-
-
-def make_chunk(chunk):
-    """Makes and writes some mixtures; the rows last, as the sign of success.
-
-    Arguments
-    ---------
-    chunk : Chunk
-        Which ones.
-    """
-    options, sources = _load_plan(chunk.plan)
-    rows = []
-    for index in range(chunk.first, chunk.end):
-        mixture = draw_mixture(sources, options, chunk.split, index)
-        for component, name in mixture.names.items():
-            folder, _ = layout.COMPONENTS[component]
-            write_wav(
-                options.root,
-                options.root / chunk.split / folder / name,
-                mixture.components[component],
-                options.sample_rate,
-            )
-        rows.append(mixture.row)
-    write_json(options.root, progress.rows_path(options.root, chunk), rows)
-
-
-@functools.lru_cache(maxsize=1)
-def _load_plan(path):
-    return pickle.loads(path.read_bytes())

@@ -1,6 +1,5 @@
 """Makes the embedded scenes and events."""
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +124,5 @@ def make_sound(task):
     write_wav(task.root, task.path, waveform, task.sample_rate)
 
 
-@functools.cache
 def _read_babble(folder):
     return [soundfile.read(path)[0] for path in sorted(folder.rglob("*.wav"))]

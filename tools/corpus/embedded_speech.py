@@ -25,7 +25,7 @@ SECONDS_A_SENTENCE = 3.0
 # Utterances of a speaker; fewer for few mixtures.
 MOST_UTTERANCES = 12
 
-BABBLE_VOICES = 6
+BABBLE_VOICES = 5
 BABBLE_SENTENCES = 6
 
 
@@ -76,10 +76,10 @@ def split_voices(options, split):
     Returns
     -------
     voices : list of Voice
-        One for every two mixtures, at least eight, until all are in use.
+        One for every two mixtures, at least six, until all are in use.
     """
     rng = random_generator(options.seed, "voices", split)
-    return draw_voices(split, max(8, options.sizes[split] // 2), rng)
+    return draw_voices(split, max(6, options.sizes[split] // 2), rng)
 
 
 def speech_tasks(options):

@@ -18,6 +18,9 @@ ROOM_PARAMETERS = (
     "diffusion",
     "freq_damp",
 )
+# Parameters that are shares, not positive quantities. Highs that decay in no
+# time at all would need walls that absorb more than everything.
+LARGEST_SHARES = {"diffusion": 1.0, "freq_damp": 0.9}
 
 
 @dataclass(frozen=True)
@@ -154,12 +157,7 @@ def load_tables(path=DEFAULT_TABLES):
 
 def _check(content):
     for name, room in content["rooms"].items():
-        for parameter in ROOM_PARAMETERS:
-            ranges = np.asarray(room[parameter], dtype=float).reshape(-1, 2)
-            if len(ranges) != (3 if parameter == "size" else 1):
-                raise ValueError(f"room {name}: {parameter} is no [low, high]")
-            if np.any(ranges[:, 0] > ranges[:, 1]) or np.any(ranges < 0):
-                raise ValueError(f"room {name}: {parameter} is no [low, high]")
+        _check_room(name, room)
     for name, scene in content["scenes"].items():
         if scene["room"] not in {"outdoor", *content["rooms"]}:
             raise ValueError(f"scene {name}: no room {scene['room']}")
@@ -168,3 +166,18 @@ def _check(content):
         unknown = set(group["fits"]) - places
         if unknown:
             raise ValueError(f"events: no scene is at {sorted(unknown)}")
+
+
+def _check_room(name, room):
+    for parameter in ROOM_PARAMETERS:
+        ranges = np.asarray(room[parameter], dtype=float).reshape(-1, 2)
+        low, high = ranges[:, 0], ranges[:, 1]
+        if len(ranges) != (3 if parameter == "size" else 1) or any(low > high):
+            raise ValueError(f"room {name}: {parameter} is no [low, high]")
+        largest = LARGEST_SHARES.get(parameter)
+        if any(low <= 0) if largest is None else any(high > largest):
+            raise ValueError(f"room {name}: {parameter} is out of range")
+    # From wherever the microphone is, the farther wall is half the room away.
+    longest = max(side[0] for side in room["size"][:2])
+    if room["distance"][1] > longest / 2 - 0.1:
+        raise ValueError(f"room {name}: distance does not fit into its size")

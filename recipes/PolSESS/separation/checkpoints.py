@@ -11,6 +11,9 @@ from speechbrain.utils.checkpoints import (
 )
 from speechbrain.utils.distributed import main_process_only
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
+from speechbrain.utils.logger import get_logger
+
+logger = get_logger(__name__)
 
 PARTIAL = "partial-"
 
@@ -31,8 +34,7 @@ class WholeCheckpointer(Checkpointer):
     Arguments
     ---------
     checkpoints_dir : str
-        Folder of the checkpoints; what an interrupted save left in it is
-        removed.
+        Folder of the checkpoints.
     recoverables : dict
         Names and objects to save.
 
@@ -54,7 +56,6 @@ class WholeCheckpointer(Checkpointer):
                 f"save_folder {checkpoints_dir}: cannot be made "
                 f"({error.strerror})"
             ) from error
-        self._remove_partial()
 
     def save_checkpoint(
         self, meta=None, end_of_epoch=True, name=None, verbosity=logging.INFO
@@ -67,15 +68,19 @@ class WholeCheckpointer(Checkpointer):
             If the folder cannot be written to, or the disk is full; earlier
             checkpoints are untouched.
         """
+        # What an interrupted save left.
+        self._remove_partial()
         try:
+            # Its message would name the temporary folder.
             checkpoint = super().save_checkpoint(
-                meta or {}, end_of_epoch, name, verbosity
+                meta or {}, end_of_epoch, name, logging.DEBUG
             )
             if checkpoint is None:  # not the main process
                 return None
             partial = checkpoint.path
             whole = partial.with_name(partial.name.removeprefix(PARTIAL))
             partial.rename(whole)
+            logger.log(verbosity, f"Saved a checkpoint in {whole}")
         except (OSError, RuntimeError) as error:
             self._remove_partial()
             raise UserError(

@@ -33,6 +33,7 @@ def at_mixture_level(estimates, mixture):
     >>> torch.allclose(scaled[:, 0], mixture, atol=1e-5)
     True
     """
+    estimates = estimates.float()  # FP16 cannot hold the energy of a second
     energy = estimates.square().sum(dim=0)
     gain = (estimates * mixture.unsqueeze(-1)).sum(dim=0) / energy
     return estimates * gain.nan_to_num(0.0, posinf=0.0, neginf=0.0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from curriculum import Curriculum
 from dataset import RenderedMixtures, read_manifest
+from prepare_polsess import UserError
 from sampling import TrainingBatches, all_examples, fixed_examples
 from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
@@ -80,6 +81,10 @@ def make_loaders(
     segment = None
     if training_segment is not None:
         segment = round(training_segment * sample_rate)
+        if segment < 1:
+            raise UserError(
+                f"training_segment {training_segment}: is less than a sample"
+            )
     batches = TrainingBatches(
         rows[Stage.TRAIN],
         Curriculum(curriculum),

@@ -5,6 +5,7 @@ variant, ``result.json`` the run as a whole. Each is written under a temporary
 name and renamed, so that no reader ever finds half of one.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -19,12 +20,14 @@ from prepare_polsess import UserError
 from scores import format_table, summarise
 
 # What may differ when a run is resumed: how long it goes on, where things are
-# and how they are computed, but not what is learned from what.
+# and what is tested, but not what is learned from what. Another corpus is
+# noticed by its manifests.
 MAY_CHANGE = {
     "number_of_epochs",
     "early_stopping_patience",
     "data_folder",
     "manifest_folder",
+    "manifest_test",
     "output_folder",
     "save_folder",
     "check",
@@ -44,7 +47,12 @@ MAY_CHANGE = {
     "log_config",
 }
 # What the test's scores and audio depend on, beside the checkpoint.
-TEST_SETTINGS = ("data_folder", "test_variants", "save_audio", "eval_precision")
+TEST_SETTINGS = (
+    "manifest_test",
+    "test_variants",
+    "save_audio",
+    "eval_precision",
+)
 
 PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "numpy")
 
@@ -63,8 +71,8 @@ class Curve:
     >>> curve = Curve(path)
     >>> curve.add({"epoch": 1, "valid_si_sdr": 2.5})
     >>> curve.add({"epoch": 2, "valid_si_sdr": 3.5})
-    >>> Curve(path).best("valid_si_sdr")["epoch"]
-    2
+    >>> [row["valid_si_sdr"] for row in Curve(path).rows]
+    [2.5, 3.5]
     """
 
     def __init__(self, path):
@@ -87,13 +95,6 @@ class Curve:
         self.rows = [old for old in self.rows if old["epoch"] < row["epoch"]]
         self.rows.append(row)
         write_atomically(self.path, pd.DataFrame(self.rows).to_csv(index=False))
-
-    def best(self, key):
-        """Return the first row with the highest value of a column."""
-        return max(
-            self.rows,
-            key=lambda row: -math.inf if math.isnan(row[key]) else row[key],
-        )
 
 
 class RunFiles:
@@ -130,9 +131,12 @@ class RunFiles:
             return
         before = json.loads(self.settings.read_text(encoding="utf-8"))
         now = json.loads(_to_json(settings))
+        names = {*before, *now} - MAY_CHANGE
+        if "manifest_train" not in now:  # before the corpus is prepared
+            names -= {"manifest_train", "manifest_val"}
         differing = [
             f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
-            for name in sorted({*before, *now} - MAY_CHANGE)
+            for name in sorted(names)
             if before.get(name) != now.get(name)
         ]
         if differing:
@@ -159,10 +163,10 @@ class RunFiles:
         if not (self.result.exists() and self.scores.exists()):
             return False
         result = json.loads(self.result.read_text(encoding="utf-8"))
-        best = curve.best("valid_si_sdr")["valid_si_sdr"]
+        highest = max(row["valid_si_sdr"] for row in curve.rows)
         return (
             result["epochs_run"] == len(curve.rows)
-            and result["best_valid_si_sdr"] == best
+            and result["best_valid_si_sdr"] == highest
             and all(
                 result["settings"][name] == settings[name]
                 for name in TEST_SETTINGS
@@ -170,13 +174,15 @@ class RunFiles:
         )
 
 
-def describe_run(brain, settings):
+def describe_run(brain, best, settings):
     """Collect what ``result.json`` says.
 
     Arguments
     ---------
     brain : Separation
         After ``fit`` and ``evaluate``.
+    best : Checkpoint
+        The one that was tested.
     settings : dict
         What ``plain_settings`` returned.
 
@@ -185,12 +191,11 @@ def describe_run(brain, settings):
     dict
         Figures in dB and seconds, settings and versions.
     """
-    best = brain.curve.best("valid_si_sdr")
     parameters = [p for p in brain.modules.parameters() if p.requires_grad]
     return {
-        "best_valid_si_sdr": best["valid_si_sdr"],
-        "best_valid_si_sdr_improvement": best["valid_si_sdr_improvement"],
-        "best_epoch": int(best["epoch"]),
+        "best_valid_si_sdr": best.meta["si_sdr"],
+        "best_valid_si_sdr_improvement": best.meta["si_sdr_improvement"],
+        "best_epoch": best.meta["epoch"],
         "epochs_run": len(brain.curve.rows),
         "seconds": sum(row["seconds"] for row in brain.curve.rows),
         "parameters": sum(p.numel() for p in parameters),
@@ -238,6 +243,28 @@ def _without_nan(value):
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def hash_manifests(folder):
+    """Hash the manifests that a run reads.
+
+    Arguments
+    ---------
+    folder : str, Path
+        Where ``prepare_polsess`` wrote them. Their paths are relative to the
+        corpus, so one that was moved has the same hashes.
+
+    Returns
+    -------
+    dict
+        ``manifest_train``, ``manifest_val`` and ``manifest_test``.
+    """
+    return {
+        f"manifest_{split}": hashlib.sha256(
+            (Path(folder) / f"{split}_all.csv").read_bytes()
+        ).hexdigest()
+        for split in ("train", "val", "test")
+    }
 
 
 def software_versions():

@@ -7,13 +7,13 @@ is counted in the table: no row is ever dropped.
 import math
 
 import pandas as pd
-from objective import pairwise_si_sdr, pit_si_sdr
+from objective import pairwise_si_sdr
 from prepare_polsess import ALL_VARIANTS
 
-COLUMNS = ("si_sdr", "si_sdr_mixture", "si_sdr_improvement")
+DIVERGED = "an estimate is not finite"
 
 
-def score_batch(batch, estimates, rows):
+def score_batch(batch, estimates, si_sdr, permutation, rows):
     """Score the estimates of a batch.
 
     Arguments
@@ -22,6 +22,10 @@ def score_batch(batch, estimates, rows):
         With ``id``, ``row``, ``variant``, ``mixture`` and ``targets``.
     estimates : torch.Tensor
         Shape [batch, time, n_sources].
+    si_sdr : torch.Tensor
+        Of each target in dB, of shape [batch, n_sources].
+    permutation : torch.Tensor
+        Which estimate was assigned to each target, of the same shape.
     rows : list of dict
         The manifest that ``batch.row`` counts in.
 
@@ -35,38 +39,35 @@ def score_batch(batch, estimates, rows):
     """
     targets = batch.targets.data.to(estimates.device)
     mixture = batch.mixture.data.to(estimates.device).unsqueeze(-1)
-    si_sdr, permutation = pit_si_sdr(estimates, targets)
-    unprocessed = pairwise_si_sdr(mixture, targets).squeeze(1)
+    unprocessed = pairwise_si_sdr(mixture, targets).mean(dim=(1, 2)).tolist()
+    finite = estimates.isfinite().all(dim=(1, 2)).tolist()
+    means = si_sdr.mean(dim=-1).tolist()
     scores = []
-    for index, name in enumerate(batch.id):
-        separate = si_sdr[index].tolist()
-        mean = si_sdr[index].mean().item()
-        mixture_mean = unprocessed[index].mean().item()
-        assigned = (permutation[index] + 1).tolist()
+    for index, (separate, assigned) in enumerate(
+        zip(si_sdr.tolist(), permutation.tolist(), strict=True)
+    ):
         scores.append(
             {
-                "ID": name,
+                "ID": batch.id[index],
                 "variant": batch.variant[index],
                 "environment": rows[int(batch.row[index])]["environment"],
-                "si_sdr": mean,
-                "si_sdr_mixture": mixture_mean,
-                "si_sdr_improvement": mean - mixture_mean,
-                **{f"si_sdr_{n}": v for n, v in enumerate(separate, start=1)},
-                **{f"estimate_{n}": v for n, v in enumerate(assigned, start=1)},
-                "reason": _reason(separate, estimates[index]),
+                "si_sdr": means[index],
+                "si_sdr_mixture": unprocessed[index],
+                "si_sdr_improvement": means[index] - unprocessed[index],
+                **{f"si_sdr_{n}": v for n, v in enumerate(separate, 1)},
+                **{f"estimate_{n}": v + 1 for n, v in enumerate(assigned, 1)},
+                "reason": _reason(separate, finite[index]),
             }
         )
     return scores
 
 
-def _reason(separate, estimates):
+def _reason(separate, finite):
     """Say why a mixture's SI-SDR is NaN; empty when it is not."""
-    if not any(math.isnan(value) for value in separate):
-        return ""
-    if not estimates.isfinite().all():
-        return "an estimate is not finite"
+    if not finite:
+        return DIVERGED
     silent = [str(n) for n, v in enumerate(separate, 1) if math.isnan(v)]
-    return f"source {' and '.join(silent)} is silent"
+    return f"source {' and '.join(silent)} is silent" if silent else ""
 
 
 def summarise(scores):

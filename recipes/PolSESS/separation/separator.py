@@ -73,7 +73,12 @@ class MaskingSeparator(torch.nn.Module):
         beyond = max(0, time - self.kernel_size)
         frames = max(self.minimum_frames, -(-beyond // self.stride) + 1)
         padded = self.kernel_size + (frames - 1) * self.stride
-        representation = self.encoder(F.pad(mixture, (0, padded - time)))
+        # SpeechBrain's ConvTasNet adds 1e-8 to a variance, which FP16 rounds
+        # to 0: a pause in the speech would become 0 / 0.
+        with torch.autocast(mixture.device.type, enabled=False):
+            representation = self.encoder(
+                F.pad(mixture.float(), (0, padded - time))
+            )
         masks = self.mask_network(representation)
         # All sources of all mixtures pass the decoder as one batch.
         estimates = self.decoder((masks * representation).flatten(0, 1))

@@ -1,7 +1,7 @@
 """Reading a run's settings: the YAML file and what the command line changes.
 
 HyperPyYAML and SpeechBrain do the reading. This module adds that a mistake is
-told in one line that names the setting, before anything is built or written.
+told in one line that names the setting, before anything is trained.
 The YAML itself says what is right: an option has to be of the kind of the
 value it replaces, and a number that is positive there stays positive.
 """
@@ -9,6 +9,7 @@ value it replaces, and a number that is positive there stays positive.
 import difflib
 
 import speechbrain as sb
+import torch
 from curriculum import check_variants
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from mmipc import TASKS
@@ -35,6 +36,23 @@ USED_KEYS = (
     *MAY_BE_NULL,
     *("n_sources", "valid_variants", "test_variants", "lr_factor"),
 )
+
+# SpeechBrain's options that would do nothing here, or harm.
+ONE_PROCESS = "training runs in one process"
+REFUSED = {
+    "auto_mix_prec": "give --precision fp16",
+    "bfloat16_mix_prec": "give --precision bf16",
+    "jit": "the models cannot be scripted",
+    "jit_module_keys": "the models cannot be scripted",
+    "remove_vector_weight_decay": "the rest would not be clipped",
+    "data_parallel_backend": ONE_PROCESS,
+    "data_parallel_count": ONE_PROCESS,
+    "distributed_backend": ONE_PROCESS,
+    "distributed_launch": ONE_PROCESS,
+    "find_unused_parameters": ONE_PROCESS,
+}
+AT_LEAST_TWO = ("kernel_size", "chunk_frames")  # half of it is a step
+BUILT = object()
 
 KINDS = {
     int: "a whole number",
@@ -178,7 +196,7 @@ def _read_defaults(hparams_file):
     """Read the plain values of a YAML file's top-level keys.
 
     References are resolved; what the YAML would construct has no plain value
-    and stands as None. Also lists the keys that the user has to give.
+    and stands as BUILT. Also lists the keys that the user has to give.
     """
     try:
         with open(hparams_file, encoding="utf-8") as file:
@@ -200,7 +218,7 @@ def _read_defaults(hparams_file):
     defaults = {
         key.value: constructor.construct_object(value, deep=True)
         if _is_plain(value)
-        else None
+        else BUILT
         for key, value in keys
     }
     return defaults, placeholders
@@ -225,7 +243,9 @@ def _check_override(key, value, defaults, hparams_file):
         hint = f"did you mean --{close[0]}?" if close else "see its keys"
         raise UserError(f"--{key}: {hparams_file} has no such key; {hint}")
     default = defaults[key]
-    if default is None:
+    if default is BUILT:
+        raise UserError(f"--{key} is built by {hparams_file}: change it there")
+    if default is None:  # may be null or something; checked by its meaning
         return
     kind = type(default)
     allowed = (int, float) if kind is float else kind
@@ -241,7 +261,10 @@ def _check_override(key, value, defaults, hparams_file):
 
 
 def _check_run_options(run_opts):
-    """Check the values of SpeechBrain's options that act in silence."""
+    """Refuse what would do nothing or harm without a word."""
+    for name, reason in REFUSED.items():
+        if name in run_opts.overridden_args:
+            raise UserError(f"--{name} is not supported: {reason}")
     for name in ("max_grad_norm", "grad_accumulation_factor"):
         # A negative norm would turn the gradients around.
         if not run_opts[name] > 0:
@@ -266,6 +289,9 @@ def _check_values(hparams):
         )
     for name in ("valid_variants", "test_variants"):
         check_variants(hparams[name], name)
+    for name in AT_LEAST_TWO:
+        if hparams.get(name, 2) < 2:
+            raise UserError(f"{name} {hparams[name]}: give at least 2")
     if not hparams["lr_factor"] < 1:
         raise UserError(
             f"lr_factor {hparams['lr_factor']}: give a number below 1, since "
@@ -286,8 +312,8 @@ def _check_values(hparams):
             )
 
 
-def check_precision(hparams, run_opts):
-    """Refuse FP16 where it cannot be computed.
+def check_device(hparams, run_opts):
+    """Check that the device is there and can compute what is asked of it.
 
     Arguments
     ---------
@@ -299,12 +325,17 @@ def check_precision(hparams, run_opts):
     Raises
     ------
     UserError
-        If FP16 was asked for, or is the YAML's, and the device is the CPU.
+        If there is no such device, or FP16 was asked of the CPU.
     """
     options = effective_run_options(hparams, run_opts)
-    device = options.get("device") or infer_device()
+    device = str(options.get("device") or infer_device())
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        problem = str(error).splitlines()[0]
+        raise UserError(f"device {device} cannot be used: {problem}") from error
     for name in ("precision", "eval_precision"):
-        if options.get(name) == "fp16" and str(device) == "cpu":
+        if options.get(name) == "fp16" and device == "cpu":
             raise UserError(
                 f"{name} fp16 needs a GPU, and this run is on the CPU: add "
                 f"--{name} fp32 or --{name} bf16"

@@ -16,6 +16,7 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 * ``result.json``: best validation, test averages, settings and versions.
 """
 
+import math
 import os
 import sys
 import time
@@ -23,15 +24,25 @@ import time
 import pandas as pd
 import speechbrain as sb
 import torch
+from dataset import Example
 from example_audio import write_example
 from loaders import make_loaders
 from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError, prepare_polsess
-from result import Curve, RunFiles, describe_run, print_report
+from result import (
+    Curve,
+    RunFiles,
+    describe_run,
+    hash_manifests,
+    print_report,
+)
 from sampling import fixed_examples
-from scores import score_batch
-from settings import check_precision, plain_settings, read_settings
+from scores import DIVERGED, score_batch
+from settings import check_device, plain_settings, read_settings
 from speechbrain.utils.distributed import run_on_main
+from speechbrain.utils.logger import get_logger
+
+logger = get_logger(__name__)
 
 
 class Separation(sb.Brain):
@@ -51,6 +62,11 @@ class Separation(sb.Brain):
         """
         self.rows = rows
         self.batches = batches
+        self.train_sampler = batches  # so that fit tells it the epoch
+        test_examples = fixed_examples(
+            rows[sb.Stage.TEST], self.hparams.test_variants
+        )
+        self.examples_to_write = test_examples[: self.hparams.save_audio]
         self.checkpointer.add_recoverable("train_loader", train_loader)
         self.files = RunFiles(self.hparams.output_folder)
         self.curve = Curve(self.files.curve)
@@ -109,7 +125,9 @@ class Separation(sb.Brain):
             si_sdr, permutation = pit_si_sdr(estimates, targets)
             loss = negative_si_sdr(si_sdr, targets)
             if stage != sb.Stage.TRAIN:
-                self.scores += score_batch(batch, estimates, self.rows[stage])
+                self.scores += score_batch(
+                    batch, estimates, si_sdr, permutation, self.rows[stage]
+                )
         if stage == sb.Stage.TEST:
             self.write_audio(batch, estimates, permutation)
         return loss
@@ -138,6 +156,7 @@ class Separation(sb.Brain):
             factor * batch_size, self.batches.n_examples - examples_before
         )
         should_step = self.step % factor == 0 or self.step == len(self.batches)
+        self.on_fit_batch_start(batch, should_step)
         with self.no_sync(not should_step):
             with self.training_ctx:
                 estimates = self.compute_forward(batch, sb.Stage.TRAIN)
@@ -149,6 +168,7 @@ class Separation(sb.Brain):
         if should_step and self.group_has_gradients:
             self.optimizers_step()
             self.group_has_gradients = False
+        self.on_fit_batch_end(batch, estimates, loss, should_step)
         return loss.detach().cpu()
 
     def loss_is_finite(self, loss):
@@ -159,17 +179,21 @@ class Separation(sb.Brain):
             raise UserError(
                 "training stops: the loss was not finite in more than "
                 f"{self.nonfinite_patience} batches of epoch "
-                f"{self.batches.epoch}. The best checkpoint is safe in "
-                f"{self.hparams.save_folder}; try a lower --lr, or "
-                "--precision fp32"
+                f"{self.batches.epoch}. {self.advice_after_divergence()}"
             ) from error
         return torch.isfinite(loss)
 
+    def advice_after_divergence(self):
+        """Say what is left and what to try."""
+        return (
+            f"The best checkpoint is safe in {self.hparams.save_folder}; try a "
+            "lower --lr, or --precision fp32, with a new --experiment_name"
+        )
+
     def on_stage_start(self, stage, epoch=None):
-        """Tell the sampler the epoch, start the clock and the scores."""
+        """Start the clock and the scores."""
         self.scores = []
         if stage == sb.Stage.TRAIN:
-            self.batches.set_epoch(epoch)
             self.epoch_start = time.time()
             self.group_has_gradients = False
 
@@ -185,6 +209,12 @@ class Separation(sb.Brain):
     def finish_epoch(self, epoch, scores):
         """Adapt the learning rate, log, and save a checkpoint."""
         valid = scores[["si_sdr", "si_sdr_improvement"]].mean().to_dict()
+        # Its NaN would pass for the best of all checkpoints.
+        if (scores["reason"] == DIVERGED).any() or math.isnan(valid["si_sdr"]):
+            raise UserError(
+                f"training stops: in the validation of epoch {epoch} "
+                f"{scores['reason'].max()}. {self.advice_after_divergence()}"
+            )
         lr = self.optimizer.param_groups[0]["lr"]
         if self.batches.stage["lr_scheduler"]:
             self.lr_scheduler.step(valid["si_sdr"])
@@ -216,16 +246,9 @@ class Separation(sb.Brain):
 
         Each in the first of the test variants that it has.
         """
-        rows = self.rows[sb.Stage.TEST][: self.hparams.save_audio]
-        if not rows:
-            return
-        wanted = {
-            (example.row, example.variant)
-            for example in fixed_examples(rows, self.hparams.test_variants)
-        }
         examples = zip(batch.row.tolist(), batch.variant, strict=True)
         for index, (row, variant) in enumerate(examples):
-            if (row, variant) in wanted:
+            if Example(row, variant) in self.examples_to_write:
                 write_example(
                     self.files.audio / f"{row + 1:03d}_{variant}",
                     batch.mixture.data[index].cpu(),
@@ -235,13 +258,14 @@ class Separation(sb.Brain):
                 )
 
 
-def make_output_folder(hparams, hparams_file, overrides):
+def make_output_folder(hparams, hparams_file, overrides, log_config):
     """Make the run's folder, with its settings and its log."""
     try:
         sb.create_experiment_directory(
             experiment_directory=hparams["output_folder"],
             hyperparams_to_save=hparams_file,
             overrides=overrides,
+            **({"log_config": log_config} if log_config else {}),
         )
     except OSError as error:
         raise UserError(
@@ -261,13 +285,12 @@ def main(arguments):
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("train.py runs as one process: start it with python")
     hparams, run_opts, hparams_file, overrides = read_settings(arguments)
-    check_precision(hparams, run_opts)
+    check_device(hparams, run_opts)
     settings = plain_settings(hparams, run_opts)
     files = RunFiles(hparams["output_folder"])
     if hparams["checkpointer"].list_checkpoints():
         files.check_same_run(settings)
-    make_output_folder(hparams, hparams_file, overrides)
-    files.write_settings(settings)
+    make_output_folder(hparams, hparams_file, overrides, run_opts.log_config)
     run_on_main(
         prepare_polsess,
         kwargs={
@@ -280,6 +303,10 @@ def main(arguments):
             "sample_rate": hparams["sample_rate"],
         },
     )
+    settings |= hash_manifests(hparams["manifest_folder"])
+    if hparams["checkpointer"].list_checkpoints():
+        files.check_same_run(settings)
+    files.write_settings(settings)
     rows, batches, loaders = make_loaders(
         data_folder=hparams["data_folder"],
         manifest_folder=hparams["manifest_folder"],
@@ -308,14 +335,15 @@ def main(arguments):
         loaders[sb.Stage.TRAIN],
         loaders[sb.Stage.VALID],
     )
-    if not brain.curve.rows:
+    best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
+    if best is None:
         raise UserError(
-            f"{hparams['save_folder']}: no trained epoch to test; train first, "
+            f"{hparams['save_folder']}: no checkpoint to test; train first, "
             "without --test_only"
         )
     if run_opts.test_only or not files.are_complete(brain.curve, settings):
         brain.evaluate(loaders[sb.Stage.TEST], max_key="si_sdr")
-        files.write_result(describe_run(brain, settings))
+        files.write_result(describe_run(brain, best, settings))
     print_report(files)
 
 
@@ -323,4 +351,7 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except UserError as error:
-        sys.exit(f"Error: {error}")
+        # A loader's process hands its whole traceback over as the message.
+        message = str(error).rpartition("UserError: ")[2].strip()
+        logger.debug(message)  # goes to log.txt, not to the terminal
+        sys.exit(f"Error: {message}")
