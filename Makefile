@@ -4,19 +4,19 @@ PYTHON ?= python3.11
 # e.g. an index with CPU-only builds of torch, see the README
 PIP_OPTIONS ?=
 
+# The quickstart's curriculum
+FIRST_STAGE := {epoch: 1, variants: [C, R], lr_scheduler: False}
+LAST_STAGE := {epoch: 5, variants: [C, R, S, SE, SER], lr_scheduler: True}
+
 BIN := .venv/bin
 RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
-
-# Threads that wait leave their core to others; otherwise a second program on
-# the machine slows training down several times over.
-export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help setup quickstart test lint format clean
 
 help:
 	@echo "make setup       install everything into .venv"
-	@echo "make quickstart  corpus, training, test, audio, figure: 10 minutes"
+	@echo "make quickstart  corpus, training, test, audio, figure: ten minutes or so"
 	@echo "make test        style and tests, as the continuous integration"
 	@echo "make lint        style only"
 	@echo "make format      put the style right"
@@ -31,7 +31,7 @@ setup: .venv/installed
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements.txt
 	touch $@
 
-# A ConvTasNet small enough to be trained on two cores in eight minutes.
+# A ConvTasNet small enough to be trained on two cores in ten minutes.
 quickstart: setup
 	$(BIN)/python tools/make_corpus.py $(FOLDER)/corpus \
 		--train 1000 --valid 40 --test 60 --seed 0
@@ -43,11 +43,9 @@ quickstart: setup
 		--block_channels 128 --blocks 6 --repeats 2 \
 		--number_of_epochs 12 --batch_size 4 --training_segment 2 \
 		--lr 0.002 --lr_patience 0 \
-		--curriculum "[$(CLEAN), $(NOISY)]"
+		--curriculum "[$(FIRST_STAGE), $(LAST_STAGE)]"
 	$(BIN)/python tools/plot_separation.py $(FOLDER)/run/audio \
 		--output $(FOLDER)/separation.png
-CLEAN := {epoch: 1, variants: [C, R], lr_scheduler: False}
-NOISY := {epoch: 5, variants: [C, R, S, SE, SER], lr_scheduler: True}
 
 lint: setup
 	$(BIN)/ruff format --check .
