@@ -1,47 +1,9 @@
-"""The files of a run."""
+"""What a run came to."""
 
-import json
-import math
 import subprocess
 from pathlib import Path
 
-import pytest
-from prepare_polsess import UserError
-from result import Curve, RunFiles, software_versions, write_atomically
-
-
-def test_a_repeated_epoch_replaces_what_came_after(tmp_path):
-    curve = Curve(tmp_path / "curve.csv")
-    for epoch in (1, 2, 3):
-        curve.add({"epoch": epoch, "valid_si_sdr": float(epoch)})
-    again = Curve(tmp_path / "curve.csv")
-    again.add({"epoch": 2, "valid_si_sdr": 7.0})
-    assert Curve(tmp_path / "curve.csv").rows == [
-        {"epoch": 1, "valid_si_sdr": 1.0},
-        {"epoch": 2, "valid_si_sdr": 7.0},
-    ]
-
-
-def test_nan_is_null_in_the_result(tmp_path):
-    files = RunFiles(tmp_path)
-    files.write_result({"test": [{"si_sdr": math.nan, "count": 3}]})
-    text = files.result.read_text()
-    assert json.loads(text) == {"test": [{"si_sdr": None, "count": 3}]}
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path):
-    path = tmp_path / "result.json"
-    write_atomically(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "new \ud800")
-    assert path.read_text() == "old"
-    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    path = tmp_path / "missing" / "result.json"
-    with pytest.raises(UserError, match="missing/result.json: cannot be wr"):
-        write_atomically(path, "text")
+from result import software_versions
 
 
 def test_versions_name_packages_and_commit():

@@ -2,11 +2,8 @@
 
 import pytest
 from prepare_polsess import UserError
-from settings import (
-    check_device,
-    effective_run_options,
-    read_settings,
-)
+from setting_checks import check_device
+from settings import effective_run_options, read_settings
 from small_models import SEPARATION
 
 DPRNN = str(SEPARATION / "hparams" / "dprnn.yaml")
@@ -114,7 +111,7 @@ def test_mistakes_are_named(options, message):
 def test_a_device_that_is_not_there_is_named():
     hparams, run_opts, *_ = read("--device", "cuda:99")
     with pytest.raises(UserError, match="device cuda:99 cannot be used"):
-        check_device(hparams, run_opts)
+        check_device(effective_run_options(hparams, run_opts))
 
 
 def test_options_without_dashes_are_named():
@@ -139,7 +136,7 @@ def test_fp16_on_the_cpu_is_refused(name):
     with pytest.raises(
         UserError, match=f"{name} fp16 needs a GPU.*{name} bf16"
     ):
-        check_device(hparams, run_opts)
+        check_device(effective_run_options(hparams, run_opts))
 
 
 def test_missing_data_folder_is_named():

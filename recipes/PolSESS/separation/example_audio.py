@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from dataset import Example
 from prepare_polsess import UserError
 from speechbrain.dataio import audio_io
 
@@ -37,6 +38,36 @@ def at_mixture_level(estimates, mixture):
     energy = estimates.square().sum(dim=0)
     gain = (estimates * mixture.unsqueeze(-1)).sum(dim=0) / energy
     return estimates * gain.nan_to_num(0.0, posinf=0.0, neginf=0.0)
+
+
+def write_examples(folder, wanted, batch, estimates, permutation, sample_rate):
+    """Write those mixtures of a batch that are wanted, a sub-folder each.
+
+    Arguments
+    ---------
+    folder : Path
+        Where to.
+    wanted : list of Example
+        Rows and variants to write.
+    batch : PaddedBatch
+        With ``row``, ``variant``, ``mixture`` and ``targets``.
+    estimates : torch.Tensor
+        Shape [batch, time, n_sources].
+    permutation : torch.Tensor
+        Which estimate belongs to each target, of shape [batch, n_sources].
+    sample_rate : int
+        In Hz.
+    """
+    examples = zip(batch.row.tolist(), batch.variant, strict=True)
+    for index, (row, variant) in enumerate(examples):
+        if Example(row, variant) in wanted:
+            write_example(
+                folder / f"{row + 1:03d}_{variant}",
+                batch.mixture.data[index].cpu(),
+                batch.targets.data[index].cpu(),
+                estimates[index][:, permutation[index]].cpu(),
+                sample_rate,
+            )
 
 
 def write_example(folder, mixture, targets, estimates, sample_rate):

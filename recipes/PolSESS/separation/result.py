@@ -1,14 +1,6 @@
-"""The files that a run leaves: curve, scores and result.
+"""What a run came to: its figures, settings and versions."""
 
-``curve.csv`` has a row an epoch, ``test.csv`` one per test utterance and
-variant, ``result.json`` the run as a whole. Each is written under a temporary
-name and renamed, so that no reader ever finds half of one.
-"""
-
-import hashlib
 import json
-import math
-import os
 import platform
 import subprocess
 import sys
@@ -16,162 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-from prepare_polsess import UserError
 from scores import format_table, summarise
 
-# What may differ when a run is resumed: how long it goes on, where things are
-# and what is tested, but not what is learned from what. Another corpus is
-# noticed by its manifests.
-MAY_CHANGE = {
-    "number_of_epochs",
-    "early_stopping_patience",
-    "data_folder",
-    "manifest_folder",
-    "manifest_test",
-    "output_folder",
-    "save_folder",
-    "check",
-    "on_error",
-    "num_workers",
-    "valid_batch_size",
-    "test_variants",
-    "save_audio",
-    "eval_precision",
-    "nonfinite_patience",
-    "device",
-    "noprogressbar",
-    "test_only",
-    "ckpt_interval_minutes",
-    "ckpt_interval_steps",
-    "tqdm_colored_bar",
-    "log_config",
-}
-# What the test's scores and audio depend on, beside the checkpoint.
-TEST_SETTINGS = (
-    "manifest_test",
-    "test_variants",
-    "save_audio",
-    "eval_precision",
-)
-
 PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "numpy")
-
-
-class Curve:
-    """The learning curve: a row an epoch.
-
-    Arguments
-    ---------
-    path : Path
-        The CSV file; an earlier part of the run is read from it.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "curve.csv"
-    >>> curve = Curve(path)
-    >>> curve.add({"epoch": 1, "valid_si_sdr": 2.5})
-    >>> curve.add({"epoch": 2, "valid_si_sdr": 3.5})
-    >>> [row["valid_si_sdr"] for row in Curve(path).rows]
-    [2.5, 3.5]
-    """
-
-    def __init__(self, path):
-        self.path = path
-        self.rows = []
-        if path.exists():
-            self.rows = pd.read_csv(path).to_dict("records")
-
-    def add(self, row):
-        """Write an epoch's row.
-
-        Rows of that epoch and later ones stem from a part of the run that was
-        lost with its checkpoint, and go.
-
-        Arguments
-        ---------
-        row : dict
-            With ``epoch``, and the same keys each time.
-        """
-        self.rows = [old for old in self.rows if old["epoch"] < row["epoch"]]
-        self.rows.append(row)
-        write_atomically(self.path, pd.DataFrame(self.rows).to_csv(index=False))
-
-
-class RunFiles:
-    """Names of a run's files, and their writing.
-
-    Arguments
-    ---------
-    folder : str, Path
-        The run's output folder.
-    """
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        self.curve = self.folder / "curve.csv"
-        self.scores = self.folder / "test.csv"
-        self.result = self.folder / "result.json"
-        self.settings = self.folder / "settings.json"
-        self.audio = self.folder / "audio"
-
-    def check_same_run(self, settings):
-        """Check a resumed run's settings against those it was started with.
-
-        Arguments
-        ---------
-        settings : dict
-            What ``plain_settings`` returned.
-
-        Raises
-        ------
-        UserError
-            If others than those that may change differ, naming them.
-        """
-        if not self.settings.exists():
-            return
-        before = json.loads(self.settings.read_text(encoding="utf-8"))
-        now = json.loads(_to_json(settings))
-        names = {*before, *now} - MAY_CHANGE
-        if "manifest_train" not in now:  # before the corpus is prepared
-            names -= {"manifest_train", "manifest_val"}
-        differing = [
-            f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
-            for name in sorted(names)
-            if before.get(name) != now.get(name)
-        ]
-        if differing:
-            raise UserError(
-                f"{self.folder} holds a run with other settings: "
-                f"{'; '.join(differing)}. Resume it with its own, or give "
-                "--output_folder or --experiment_name for a new one"
-            )
-
-    def write_settings(self, settings):
-        """Note the settings that the run goes on with."""
-        write_atomically(self.settings, _to_json(settings))
-
-    def write_scores(self, scores):
-        """Write the test's rows, a dict each."""
-        write_atomically(self.scores, pd.DataFrame(scores).to_csv(index=False))
-
-    def write_result(self, result):
-        """Write the result; NaN becomes null, which every reader takes."""
-        write_atomically(self.result, _to_json(result))
-
-    def are_complete(self, curve, settings):
-        """Whether there is a result of this curve and the test's settings."""
-        if not (self.result.exists() and self.scores.exists()):
-            return False
-        result = json.loads(self.result.read_text(encoding="utf-8"))
-        highest = max(row["valid_si_sdr"] for row in curve.rows)
-        return (
-            result["epochs_run"] == len(curve.rows)
-            and result["best_valid_si_sdr"] == highest
-            and all(
-                result["settings"][name] == settings[name]
-                for name in TEST_SETTINGS
-            )
-        )
 
 
 def describe_run(brain, best, settings):
@@ -229,44 +68,6 @@ def print_report(files):
     )
 
 
-def _to_json(value):
-    """Lay out what JSON can hold, NaN as null."""
-    return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
-
-
-def _without_nan(value):
-    """Put None where a number is not finite."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def hash_manifests(folder):
-    """Hash the manifests that a run reads.
-
-    Arguments
-    ---------
-    folder : str, Path
-        Where ``prepare_polsess`` wrote them. Their paths are relative to the
-        corpus, so one that was moved has the same hashes.
-
-    Returns
-    -------
-    dict
-        ``manifest_train``, ``manifest_val`` and ``manifest_test``.
-    """
-    return {
-        f"manifest_{split}": hashlib.sha256(
-            (Path(folder) / f"{split}_all.csv").read_bytes()
-        ).hexdigest()
-        for split in ("train", "val", "test")
-    }
-
-
 def software_versions():
     """List what made a result.
 
@@ -297,28 +98,3 @@ def _git_commit():
     except OSError:  # no git on this machine
         return None
     return process.stdout.strip() or None
-
-
-def write_atomically(path, text):
-    """Write a text file whole or not at all.
-
-    Arguments
-    ---------
-    path : Path
-        Where to.
-    text : str
-        The content.
-
-    Raises
-    ------
-    UserError
-        If the folder cannot be written to, or the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -24,21 +24,16 @@ import time
 import pandas as pd
 import speechbrain as sb
 import torch
-from dataset import Example
-from example_audio import write_example
+from example_audio import write_examples
 from loaders import make_loaders
 from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError, prepare_polsess
-from result import (
-    Curve,
-    RunFiles,
-    describe_run,
-    hash_manifests,
-    print_report,
-)
+from result import describe_run, print_report
+from run_files import Curve, RunFiles, hash_manifests
 from sampling import fixed_examples
 from scores import DIVERGED, score_batch
-from settings import check_device, plain_settings, read_settings
+from setting_checks import check_device
+from settings import effective_run_options, plain_settings, read_settings
 from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.logger import get_logger
 
@@ -129,7 +124,14 @@ class Separation(sb.Brain):
                     batch, estimates, si_sdr, permutation, self.rows[stage]
                 )
         if stage == sb.Stage.TEST:
-            self.write_audio(batch, estimates, permutation)
+            write_examples(
+                self.files.audio,
+                self.examples_to_write,
+                batch,
+                estimates,
+                permutation,
+                self.hparams.sample_rate,
+            )
         return loss
 
     def fit_batch(self, batch):
@@ -241,22 +243,6 @@ class Separation(sb.Brain):
             meta={"epoch": epoch, **valid}, max_keys=["si_sdr"]
         )
 
-    def write_audio(self, batch, estimates, permutation):
-        """Write the audio of the first test mixtures, as ``save_audio`` says.
-
-        Each in the first of the test variants that it has.
-        """
-        examples = zip(batch.row.tolist(), batch.variant, strict=True)
-        for index, (row, variant) in enumerate(examples):
-            if Example(row, variant) in self.examples_to_write:
-                write_example(
-                    self.files.audio / f"{row + 1:03d}_{variant}",
-                    batch.mixture.data[index].cpu(),
-                    batch.targets.data[index].cpu(),
-                    estimates[index][:, permutation[index]].cpu(),
-                    self.hparams.sample_rate,
-                )
-
 
 def make_output_folder(hparams, hparams_file, overrides, log_config):
     """Make the run's folder, with its settings and its log."""
@@ -285,7 +271,7 @@ def main(arguments):
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("train.py runs as one process: start it with python")
     hparams, run_opts, hparams_file, overrides = read_settings(arguments)
-    check_device(hparams, run_opts)
+    check_device(effective_run_options(hparams, run_opts))
     settings = plain_settings(hparams, run_opts)
     files = RunFiles(hparams["output_folder"])
     if hparams["checkpointer"].list_checkpoints():
