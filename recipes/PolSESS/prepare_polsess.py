@@ -36,7 +36,7 @@ from preparation.counts import (
 )
 from preparation.errors import Finding, UserError, report
 from preparation.layout import AUDIO_COLUMNS, SPLITS, find_metadata
-from preparation.manifests import MANIFEST_COLUMNS, make_manifests, to_csv
+from preparation.manifests import MANIFEST_COLUMNS, make_manifests
 from preparation.metadata import read_metadata
 from preparation.record import (
     describe_request,
@@ -190,7 +190,8 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     files = make_manifests(good, audio, sizes)
     if options["on_error"] == "drop":
         rejected = pd.DataFrame(findings, columns=Finding._fields)
-        files = chain(files, [("rejected.csv", to_csv(rejected))])
+        text = rejected.to_csv(index=False, lineterminator="\n")
+        files = chain(files, [("rejected.csv", text)])
     if findings:
         rows = len(table) - len(good)
         notes.append(f"rows left out, listed in rejected.csv: {rows}")

@@ -1,5 +1,9 @@
 """Making manifests of checked metadata: one row is one mixture."""
 
+import csv
+from itertools import compress
+from types import SimpleNamespace
+
 import pandas as pd
 
 from preparation.layout import AUDIO_COLUMNS, SPLITS
@@ -36,18 +40,20 @@ def make_manifests(table, audio, sizes):
     str
         Its text.
     """
+    header = ",".join(MANIFEST_COLUMNS) + "\n"
     for split in SPLITS:
         manifest = build_manifest(table[table["split"] == split], audio)
-        selections = {split: manifest}
+        lines = csv_lines(manifest)
+        selections = {split: lines}
         for variant, environments in ENVIRONMENTS.items():
             compatible = manifest["environment"].isin(environments)
-            selections[f"{split}_{variant}"] = manifest[compatible]
+            selections[f"{split}_{variant}"] = list(compress(lines, compatible))
         for name, selection in selections.items():
-            yield f"{name}_all.csv", to_csv(selection)
+            yield f"{name}_all.csv", header + "".join(selection)
             # Limiting after the selection, in the metadata's order, nests
             # every subset in the next larger one.
             for size in sizes if split == "train" else []:
-                yield f"{name}_{size}.csv", to_csv(selection[:size])
+                yield f"{name}_{size}.csv", header + "".join(selection[:size])
 
 
 def build_manifest(table, audio):
@@ -82,21 +88,28 @@ def build_manifest(table, audio):
     return manifest[list(MANIFEST_COLUMNS)]
 
 
-def to_csv(table):
-    r"""Text of a CSV file.
+def csv_lines(table):
+    r"""Format the rows of a CSV file, once for all files that they go to.
 
     Arguments
     ---------
     table : pandas.DataFrame
-        What to write, without its index.
+        What to write, without its index and its header.
 
     Returns
     -------
-    str
+    list of str
+        A line a row, with its end.
 
     Example
     -------
-    >>> to_csv(pd.DataFrame({"ID": ["a"], "scene_class": ["street, busy"]}))
-    'ID,scene_class\na,"street, busy"\n'
+    >>> csv_lines(pd.DataFrame({"ID": ["a"], "scene_class": ["street, busy"]}))
+    ['a,"street, busy"\n']
     """
-    return table.to_csv(index=False, lineterminator="\n")
+    lines = []
+    # A csv.writer hands each row over in one call.
+    writer = csv.writer(
+        SimpleNamespace(write=lines.append), lineterminator="\n"
+    )
+    writer.writerows(table.itertuples(index=False))
+    return lines
