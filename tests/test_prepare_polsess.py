@@ -54,11 +54,6 @@ def test_save_folder_that_cannot_be_written(corpus, tmp_path):
         prepare_polsess(corpus, tmp_path / "file")
 
 
-def test_skip_prep(tmp_path):
-    assert prepare_polsess("/no/such", tmp_path / "s", skip_prep=True) is None
-    assert not (tmp_path / "s").exists()
-
-
 # Command line
 
 
@@ -77,7 +72,7 @@ def test_command_line(corpus, tmp_path):
     done = run_script(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     title, header, *rows, note = done.stdout.splitlines()
-    assert title == "PolSESS, 8000 Hz, 0.1 s a mixture:"
+    assert title == "Mixtures of 0.1 s at 8000 Hz:"
     table = pd.DataFrame(map(str.split, rows)).set_index(0).astype(int)
     table.columns = header.split()
     assert list(table.index) == list(SPLITS)

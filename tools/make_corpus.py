@@ -67,7 +67,9 @@ def parse_options(arguments=None):
     add(
         "--jobs",
         type=int,
-        default=os.cpu_count(),
+        default=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")  # macOS cannot tell
+        else os.cpu_count(),
         help="processes, default one a core",
     )
     values = vars(parser.parse_args(arguments))

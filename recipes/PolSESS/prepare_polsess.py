@@ -74,7 +74,6 @@ def prepare_polsess(
     on_error="stop",
     sample_rate=None,
     jobs=None,
-    skip_prep=False,
 ):
     """Check a PolSESS corpus and write its manifests.
 
@@ -106,21 +105,17 @@ def prepare_polsess(
         In Hz, if the corpus must have it.
     jobs : int
         How many processes read audio. None means one per available CPU.
-    skip_prep : bool
-        Whether to do nothing at all.
 
     Returns
     -------
     dict
-        What prepare.json holds; None with skip_prep.
+        What prepare.json holds.
 
     Raises
     ------
     UserError
         If an option or the corpus is at fault; the message is complete.
     """
-    if skip_prep:
-        return None
     options = _check_options(subset_sizes, check, on_error)
     data_folder = Path(data_folder).expanduser()
     save_folder = Path(save_folder).expanduser()
@@ -177,7 +172,7 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     if findings and options["on_error"] == "stop":
         raise UserError(
             f"{found}\nNothing was written. Repair the corpus, or leave these "
-            "rows out with on_error drop."
+            "rows out with --on_error drop."
         )
     counts = count_rows(table, good)
     for split in SPLITS:

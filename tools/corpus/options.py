@@ -6,7 +6,7 @@ from pathlib import Path
 from corpus.errors import CorpusError
 from corpus.tables import DEFAULT_TABLES
 
-SAMPLE_RATES = (4000, 192000)
+SAMPLE_RATES = (8000, 16000)  # Hz; those of the published generator
 DURATIONS = (0.5, 60.0)
 
 
@@ -69,10 +69,9 @@ class Options:
             )
         _check(self.seed >= 0, f"--seed {self.seed} must not be negative")
         _check(self.jobs >= 1, f"--jobs {self.jobs} must be 1 or more")
-        low, high = SAMPLE_RATES
         _check(
-            low <= self.sample_rate <= high,
-            f"--sample_rate {self.sample_rate} must be {low} to {high} Hz",
+            self.sample_rate in SAMPLE_RATES,
+            f"--sample_rate {self.sample_rate} must be 8000 or 16000 Hz",
         )
         low, high = DURATIONS
         _check(

@@ -72,7 +72,7 @@ def _read_first_format(data_folder, table):
     except (OSError, ValueError) as error:
         raise UserError(
             f"'{path}', which should tell how long all files are, is missing "
-            f"or damaged ({error}). Check the corpus with check headers."
+            f"or damaged ({error}). Run again with --check headers."
         ) from error
     return audio
 
@@ -98,5 +98,6 @@ def check_sample_rate(found, wanted):
         )
     if wanted not in (None, found):
         raise UserError(
-            f"sample_rate is {wanted}, but the corpus is sampled at {found} Hz."
+            f"sample_rate is {wanted}, but the corpus is sampled at {found} "
+            f"Hz; give --sample_rate {found}."
         )

@@ -149,7 +149,7 @@ def summarise(record):
     seconds = record["samples"] / record["sample_rate"]
     return "\n".join(
         [
-            f"PolSESS, {record['sample_rate']} Hz, {seconds} s a mixture:",
+            f"Mixtures of {seconds} s at {record['sample_rate']} Hz:",
             counts.to_string(),
             *(f"Note: {note}." for note in record["notes"]),
         ]

@@ -52,7 +52,7 @@ def read_manifest(manifest, data_folder):
     return [{"ID": name, **row} for name, row in rows.items()]
 
 
-def select_rows(rows, variants, size=None):
+def select_rows(rows, variants, size=None, setting="variants"):
     """Choose the rows that can be rendered in one of the variants.
 
     Arguments
@@ -64,6 +64,8 @@ def select_rows(rows, variants, size=None):
     size : int, None
         How many of the chosen rows to keep, the first ones, so that a smaller
         subset lies within a larger one; None keeps all.
+    setting : str
+        Where the variants are set, for the messages.
 
     Returns
     -------
@@ -88,13 +90,13 @@ def select_rows(rows, variants, size=None):
     ]
     if not chosen:
         raise UserError(
-            f"none of the {len(rows)} rows can be rendered as "
+            f"{setting}: none of the {len(rows)} rows can be rendered as "
             f"{', '.join(variants)}: allow a variant of their environment"
         )
     if size is not None and size > len(chosen):
         raise UserError(
-            f"{size} mixtures were asked for, but only {len(chosen)} of the "
-            f"{len(rows)} can be rendered as {', '.join(variants)}"
+            f"train_size: {size} mixtures were asked for, but only "
+            f"{len(chosen)} of the {len(rows)} can be rendered as {', '.join(variants)}"
         )
     return chosen[:size]
 
@@ -132,8 +134,8 @@ class RenderedMixtures(torch.utils.data.Dataset):
         Returns
         -------
         dict
-            ``id``, ``row``, ``variant``, ``mixture`` [time] and ``targets``
-            [time, n_sources].
+            ``id``, ``row``, ``environment``, ``variant``, ``mixture`` [time]
+            and ``targets`` [time, n_sources].
         """
         row = self.rows[example.row]
         environment = row["environment"]
@@ -156,6 +158,7 @@ class RenderedMixtures(torch.utils.data.Dataset):
         return {
             "id": row["ID"],
             "row": example.row,
+            "environment": environment,
             "variant": example.variant,
             "mixture": mixture,
             "targets": targets,

@@ -60,7 +60,8 @@ def removed_components(environment, variant, task):
     >>> removed_components("outdoor", "S", "ES")
     ('event', 's2')
     """
-    check_task(task)
+    if task not in TASKS:
+        raise UserError(f"task {task!r}: choose from {', '.join(TASKS)}")
     if environment not in VARIANTS:
         raise UserError(
             f"environment {environment!r}: choose from {', '.join(VARIANTS)}"
@@ -151,20 +152,3 @@ def render(audio, environment, variant, task):
     else:
         targets = (audio["s1"] + audio["s2"]).unsqueeze(-1)
     return mixture, targets
-
-
-def check_task(task):
-    """Raise an error that names the tasks, unless ``task`` is one.
-
-    Arguments
-    ---------
-    task : str
-        The name to check.
-
-    Raises
-    ------
-    UserError
-        If there is no such task.
-    """
-    if task not in TASKS:
-        raise UserError(f"task {task!r}: choose from {', '.join(TASKS)}")

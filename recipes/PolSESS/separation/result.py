@@ -64,7 +64,8 @@ def print_report(files):
         f"(improvement {result['best_valid_si_sdr_improvement']:.2f} dB), "
         f"epoch {result['best_epoch']} of {result['epochs_run']}; "
         f"{result['parameters']:,} parameters\n"
-        f"Everything is in {files.folder}"
+        f"Everything is in {files.folder}, made by commit "
+        f"{result['versions']['git_commit']}"
     )
 
 

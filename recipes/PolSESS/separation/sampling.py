@@ -91,7 +91,12 @@ class TrainingBatches(torch.utils.data.Sampler):
         ]
         # All stages at once: a stage without rows is told before training.
         self.chosen = {
-            stage["epoch"]: select_rows(rows, stage["variants"], size)
+            stage["epoch"]: select_rows(
+                rows,
+                stage["variants"],
+                size,
+                f"curriculum from epoch {stage['epoch']}",
+            )
             for stage in curriculum.stages
         }
         self.set_epoch(1)
@@ -147,7 +152,9 @@ def fixed_examples(rows, variants):
     """
     return [
         Example(index, min(compatible, key=variants.index))
-        for index, compatible in select_rows(rows, variants)
+        for index, compatible in select_rows(
+            rows, variants, setting="valid_variants"
+        )
     ]
 
 
@@ -173,6 +180,8 @@ def all_examples(rows, variants):
     """
     return [
         Example(index, variant)
-        for index, compatible in select_rows(rows, variants)
+        for index, compatible in select_rows(
+            rows, variants, setting="test_variants"
+        )
         for variant in compatible
     ]

@@ -13,21 +13,19 @@ from prepare_polsess import ALL_VARIANTS
 DIVERGED = "an estimate is not finite"
 
 
-def score_batch(batch, estimates, si_sdr, permutation, rows):
+def score_batch(batch, estimates, si_sdr, permutation):
     """Score the estimates of a batch.
 
     Arguments
     ---------
     batch : PaddedBatch
-        With ``id``, ``row``, ``variant``, ``mixture`` and ``targets``.
+        With ``id``, ``environment``, ``variant``, ``mixture``, ``targets``.
     estimates : torch.Tensor
         Shape [batch, time, n_sources].
     si_sdr : torch.Tensor
         Of each target in dB, of shape [batch, n_sources].
     permutation : torch.Tensor
         Which estimate was assigned to each target, of the same shape.
-    rows : list of dict
-        The manifest that ``batch.row`` counts in.
 
     Returns
     -------
@@ -50,7 +48,7 @@ def score_batch(batch, estimates, si_sdr, permutation, rows):
             {
                 "ID": batch.id[index],
                 "variant": batch.variant[index],
-                "environment": rows[int(batch.row[index])]["environment"],
+                "environment": batch.environment[index],
                 "si_sdr": means[index],
                 "si_sdr_mixture": unprocessed[index],
                 "si_sdr_improvement": means[index] - unprocessed[index],

@@ -43,24 +43,21 @@ logger = get_logger(__name__)
 class Separation(sb.Brain):
     """Trains ``modules.separator`` with negative SI-SDR and PIT."""
 
-    def set_data(self, rows, batches, train_loader):
+    def set_data(self, test_rows, batches, train_loader):
         """Take what ``make_loaders`` made, before ``fit``.
 
         Arguments
         ---------
-        rows : dict
-            Manifest rows by stage.
+        test_rows : list of dict
+            Rows of the test's manifest.
         batches : TrainingBatches
             The training loader's batch sampler.
         train_loader : SaveableDataLoader
             Its place in the epoch goes into checkpoints within an epoch.
         """
-        self.rows = rows
         self.batches = batches
         self.train_sampler = batches  # so that fit tells it the epoch
-        test_examples = fixed_examples(
-            rows[sb.Stage.TEST], self.hparams.test_variants
-        )
+        test_examples = fixed_examples(test_rows, self.hparams.test_variants)
         self.examples_to_write = test_examples[: self.hparams.save_audio]
         self.checkpointer.add_recoverable("train_loader", train_loader)
         self.files = RunFiles(self.hparams.output_folder)
@@ -121,7 +118,7 @@ class Separation(sb.Brain):
             loss = negative_si_sdr(si_sdr, targets)
             if stage != sb.Stage.TRAIN:
                 self.scores += score_batch(
-                    batch, estimates, si_sdr, permutation, self.rows[stage]
+                    batch, estimates, si_sdr, permutation
                 )
         if stage == sb.Stage.TEST:
             write_examples(
@@ -315,7 +312,7 @@ def main(arguments):
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
-    brain.set_data(rows, batches, loaders[sb.Stage.TRAIN])
+    brain.set_data(rows[sb.Stage.TEST], batches, loaders[sb.Stage.TRAIN])
     brain.fit(
         hparams["epoch_counter"],
         loaders[sb.Stage.TRAIN],
