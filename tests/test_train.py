@@ -490,7 +490,7 @@ def test_an_unreadable_file_is_one_line_from_a_worker_too(tmp_path):
 
 def test_a_killed_run_is_resumed_by_the_same_command(small_corpus, tmp_path):
     arguments = small_arguments(
-        "convtasnet", data_folder=small_corpus, number_of_epochs=40
+        "convtasnet", data_folder=small_corpus, number_of_epochs=20
     )
     killed = tmp_path / "killed"
     line = command(*arguments, "--output_folder", str(killed))
@@ -500,10 +500,10 @@ def test_a_killed_run_is_resumed_by_the_same_command(small_corpus, tmp_path):
             assert process.poll() is None
         process.send_signal(signal.SIGKILL)
     reached = len(pd.read_csv(killed / "curve.csv"))
-    assert 1 <= reached < 40
+    assert 1 <= reached < 20
     subprocess.run(line, check=True, capture_output=True)
     whole = run(
-        "convtasnet", small_corpus, tmp_path / "whole", number_of_epochs=40
+        "convtasnet", small_corpus, tmp_path / "whole", number_of_epochs=20
     )
     assert os.path.exists(killed / "result.json")
     assert_same_weights(whole, killed)
