@@ -16,7 +16,7 @@ FOLDER ?= quickstart
 
 help:
 	@echo "make setup       install everything into .venv"
-	@echo "make quickstart  corpus, training, test, audio, figure: ten minutes or so"
+	@echo "make quickstart  corpus, training, test, audio, figure: 10 to 15 minutes"
 	@echo "make test        style and tests, as the continuous integration"
 	@echo "make lint        style only"
 	@echo "make format      put the style right"
@@ -31,7 +31,7 @@ setup: .venv/installed
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements.txt
 	touch $@
 
-# A ConvTasNet small enough to be trained on two cores in ten minutes.
+# A ConvTasNet small enough to be trained on two cores in about ten minutes.
 quickstart: setup
 	$(BIN)/python tools/make_corpus.py $(FOLDER)/corpus \
 		--train 1000 --valid 40 --test 60 --seed 0
