@@ -15,6 +15,14 @@ def test_estimates_get_the_level_they_have_in_the_mixture():
     torch.testing.assert_close(scaled, sources, atol=5e-3, rtol=0)
 
 
+def test_what_both_estimates_hold_is_not_counted_twice():
+    speech = 0.1 * torch.randn(8000, 2)
+    noise = 0.1 * torch.randn(8000, 1)
+    estimates = 5 * (speech + noise / 2)
+    scaled = at_mixture_level(estimates, (speech + noise / 2).sum(-1))
+    torch.testing.assert_close(scaled, estimates / 5, atol=1e-4, rtol=0)
+
+
 def test_half_precision_estimates_are_not_lost():
     estimates = torch.randn(32000, 1)
     mixture = 0.1 * estimates[:, 0]

@@ -96,7 +96,8 @@ def select_rows(rows, variants, size=None, setting="variants"):
     if size is not None and size > len(chosen):
         raise UserError(
             f"train_size: {size} mixtures were asked for, but only "
-            f"{len(chosen)} of the {len(rows)} can be rendered as {', '.join(variants)}"
+            f"{len(chosen)} of the {len(rows)} can be rendered as "
+            f"{', '.join(variants)}"
         )
     return chosen[:size]
 

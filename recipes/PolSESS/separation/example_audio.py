@@ -12,8 +12,8 @@ def at_mixture_level(estimates, mixture):
     """Scale estimates to the level that they have within the mixture.
 
     A separator trained with SI-SDR leaves the scale of its estimates open. The
-    gain of each is the one whose result differs least from the mixture, in
-    the sense of least squares.
+    gains are those with which the sum of all estimates differs least from the
+    mixture, in the sense of least squares.
 
     Arguments
     ---------
@@ -25,7 +25,7 @@ def at_mixture_level(estimates, mixture):
     Returns
     -------
     torch.Tensor
-        Shape [time, n_sources].
+        Shape [time, n_sources], in FP32 on the CPU.
 
     Example
     -------
@@ -34,10 +34,14 @@ def at_mixture_level(estimates, mixture):
     >>> torch.allclose(scaled[:, 0], mixture, atol=1e-5)
     True
     """
-    estimates = estimates.float()  # FP16 cannot hold the energy of a second
-    energy = estimates.square().sum(dim=0)
-    gain = (estimates * mixture.unsqueeze(-1)).sum(dim=0) / energy
-    return estimates * gain.nan_to_num(0.0, posinf=0.0, neginf=0.0)
+    # FP16 could not hold the energy of a second. The driver is one that takes
+    # silent or equal estimates, too.
+    estimates, mixture = estimates.float().cpu(), mixture.float().cpu()
+    # To one level first: a quiet estimate is not a silent one.
+    loudest = estimates.abs().amax(dim=0)
+    estimates = estimates / torch.where(loudest > 0, loudest, 1.0)
+    fit = torch.linalg.lstsq(estimates, mixture.unsqueeze(-1), driver="gelsd")
+    return estimates * fit.solution.squeeze(-1)
 
 
 def write_examples(folder, wanted, batch, estimates, permutation, sample_rate):
@@ -63,9 +67,9 @@ def write_examples(folder, wanted, batch, estimates, permutation, sample_rate):
         if Example(row, variant) in wanted:
             write_example(
                 folder / f"{row + 1:03d}_{variant}",
-                batch.mixture.data[index].cpu(),
-                batch.targets.data[index].cpu(),
-                estimates[index][:, permutation[index]].cpu(),
+                batch.mixture.data[index],
+                batch.targets.data[index],
+                estimates[index][:, permutation[index]],
                 sample_rate,
             )
 
