@@ -209,10 +209,15 @@ class Separation(sb.Brain):
         """Adapt the learning rate, log, and save a checkpoint."""
         valid = scores[["si_sdr", "si_sdr_improvement"]].mean().to_dict()
         # Its NaN would pass for the best of all checkpoints.
-        if (scores["reason"] == DIVERGED).any() or math.isnan(valid["si_sdr"]):
+        if (scores["reason"] == DIVERGED).any():
             raise UserError(
                 f"training stops: in the validation of epoch {epoch} "
-                f"{scores['reason'].max()}. {self.advice_after_divergence()}"
+                f"{DIVERGED}. {self.advice_after_divergence()}"
+            )
+        if math.isnan(valid["si_sdr"]):
+            raise UserError(
+                "no mixture of the validation has an SI-SDR: each has a "
+                "silent source"
             )
         lr = self.optimizer.param_groups[0]["lr"]
         if self.batches.stage["lr_scheduler"]:
