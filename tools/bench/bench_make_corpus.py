@@ -17,10 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from corpus import building, mixtures, progress  # noqa: E402
-from corpus.options import Options  # noqa: E402
-from corpus.parallel import Workers  # noqa: E402
-from corpus.tables import load_tables  # noqa: E402
+from corpus import building, mixtures, progress
+from corpus.options import Options
+from corpus.parallel import Workers
+from corpus.tables import load_tables
 
 
 def timed(title, function, *arguments):
