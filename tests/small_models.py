@@ -26,6 +26,16 @@ SMALL = {
         "attention_heads": 4,
         "feedforward_channels": 64,
     },
+    "spmamba": {
+        "fft_size": 64,
+        "hop_size": 32,
+        "blocks": 1,
+        "hidden_channels": 8,
+        "unfold_size": 2,
+        "attention_size": 64,
+        "state_size": 4,
+        "expansion": 2,
+    },
 }
 
 

@@ -8,7 +8,7 @@ from settings import read_settings
 from small_models import SEPARATION, SMALL, small_arguments
 
 # Parameters of the published networks, in millions.
-PUBLISHED = {"convtasnet": 8.7, "dprnn": 2.6, "sepformer": 25.7}
+PUBLISHED = {"convtasnet": 8.7, "dprnn": 2.6, "sepformer": 25.7, "spmamba": 1.2}
 
 
 def load_separator(model, **options):
