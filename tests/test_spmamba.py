@@ -1,0 +1,188 @@
+"""SPMamba's parameters, its parts, and the levels it takes."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import spmamba
+import torch
+from mamba import layer
+from prepare_polsess import UserError
+from sequential_mamba import sequential_mamba
+from settings import read_settings
+from small_models import SEPARATION, small_arguments
+from spmamba import Block, ChannelNorm, SPMamba
+from torch.nn import functional as F
+
+YAML = str(SEPARATION / "hparams/spmamba.yaml")
+PAPER = "--blocks 6 --unfold_size 8 --attention_heads 4 --attention_size 512"
+
+
+def make_small():
+    """Make a small network, its parameters off their first values."""
+    torch.manual_seed(0)
+    model = SPMamba(
+        fft_size=32,
+        hop_size=8,
+        blocks=2,
+        hidden_channels=4,
+        unfold_size=3,
+        attention_size=32,
+        state_size=3,
+        expansion=2,
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def test_the_complete_list_of_published_parameters():
+    path = Path(__file__).parent / "spmamba_parameters.csv"
+    expected = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            name = row["name"]
+            first = name.startswith("blocks.0.")
+            for block in range(4 if first else 1):
+                here = f"blocks.{block}." + name.removeprefix("blocks.0.")
+                expected[here if first else name] = row["shape"]
+    separator = read_settings([YAML, "--data_folder", "unused"])[0]["separator"]
+    found = {
+        name: "x".join(map(str, tensor.shape))
+        for name, tensor in separator.state_dict().items()
+    }
+    assert found == expected
+    assert sum(p.numel() for p in separator.parameters()) == 1156368
+
+
+def test_the_papers_setting_is_reachable_by_options():
+    arguments = [YAML, "--data_folder", "unused", *PAPER.split()]
+    separator = read_settings(arguments)[0]["separator"]
+    assert sum(p.numel() for p in separator.parameters()) == 6094498
+
+
+def test_the_network_with_a_slow_exact_scan(monkeypatch):
+    model = make_small()
+    mixture = torch.randn(2, 500)
+    estimates = model(mixture)
+    estimates.square().sum().backward()
+    exact = make_small().double()
+    monkeypatch.setattr(layer, "mamba_on_cpu", sequential_mamba)
+    expected = exact(mixture.double())
+    expected.square().sum().backward()
+    largest = expected.abs().max()
+    assert (estimates - expected).abs().max() / largest < 1e-4
+    for ours, other in zip(model.parameters(), exact.parameters(), strict=True):
+        scale = other.grad.abs().max().clamp(min=1e-3)
+        assert (ours.grad - other.grad).abs().max() / scale < 1e-3
+
+
+def test_levels_pass_through():
+    model = make_small()
+    mixture = torch.randn(1, 500)
+    with torch.no_grad():
+        estimates = model(mixture)
+        for level in (1e-30, 1e-4, 1000.0):
+            error = model(level * mixture) / level - estimates
+            assert error.abs().max() / estimates.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("length", [1, 2, 40, 500])
+def test_silence_and_other_constants(length):
+    model = make_small()
+    for value in (0.0, 0.1, -1.0):
+        mixture = torch.full((2, length), value)
+        estimates = model(mixture)
+        assert estimates.shape == (2, length, 2)
+        assert estimates.isfinite().all()
+        estimates.square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_mixtures_of_a_batch_do_not_meet():
+    model = make_small()
+    mixture = torch.randn(3, 500)
+    with torch.no_grad():
+        together = model(mixture * torch.tensor([[1.0], [100.0], [0.0]]))
+        alone = model(mixture[:1])
+    assert torch.allclose(together[:1], alone, atol=1e-5)
+
+
+class Twice(torch.nn.Module):
+    """Stands for a bidirectional layer: its input, side by side."""
+
+    def forward(self, steps):
+        """Double the channels."""
+        return torch.cat([steps, steps], dim=2)
+
+
+def make_block(unfold_step=1):
+    """Make a block whose Mamba layers only repeat their input."""
+    torch.manual_seed(0)
+    block = Block(4, 17, 3, unfold_step, 2, 64, {"d_state": 2})
+    for path in ("intra", "inter"):
+        setattr(block, f"{path}_mamba", Twice())
+    return block
+
+
+def test_unfolding_is_that_of_published_checkpoints():
+    # Their order of channels: torch's unfold, channels before neighbours.
+    block = make_block()
+    hidden = torch.randn(2, 4, 9, 17)  # [batch, channels, frames, bins]
+    rows = block.intra_norm(hidden).transpose(1, 2).reshape(18, 4, 17, 1)
+    steps = F.unfold(rows, (3, 1))
+    expected = block.intra_linear(torch.cat([steps, steps], dim=1))
+    expected = expected.view(2, 9, 4, 17).transpose(1, 2)
+    assert torch.allclose(
+        block._along_last("intra", hidden), expected, atol=1e-5
+    )
+
+
+def test_attention_is_softmax_over_frames():
+    block = make_block()
+    hidden = torch.randn(1, 4, 9, 17)
+    outputs = []
+    for head in range(2):
+        query, key, value = (
+            getattr(block, f"attn_conv_{name}_{head}")(hidden)[0]
+            .transpose(0, 1)
+            .flatten(1)
+            for name in "QKV"
+        )
+        weights = torch.softmax(query @ key.T / query.shape[1] ** 0.5, dim=-1)
+        outputs.append((weights @ value).view(9, 2, 17).transpose(0, 1))
+    expected = torch.cat(outputs)[None]
+    assert torch.allclose(block._attend(hidden), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 17), (2, 17), (10, 17), (11, 17)])
+def test_steps_that_do_not_fit_are_completed(size):
+    block = make_block(unfold_step=2)
+    hidden = torch.randn(1, 4, *size)
+    assert block(hidden).shape == hidden.shape
+
+
+def test_norm_over_channels_and_bins():
+    norm = ChannelNorm(4, 17)
+    hidden = 3 * torch.randn(2, 4, 9, 17) + 5
+    expected = F.layer_norm(
+        hidden.permute(0, 2, 1, 3), (4, 17), eps=spmamba.EPSILON
+    ).permute(0, 2, 1, 3)
+    assert torch.allclose(norm(hidden), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attention_heads": 3}, "attention_heads 3 do not divide"),
+        ({"hop_size": 40}, "hop_size 40 is over half of fft_size"),
+        ({"unfold_step": 3}, "unfold_step 3 is over unfold_size"),
+        ({"state_size": 0}, "--state_size 0: give a whole number above 0"),
+    ],
+)
+def test_settings_that_do_not_fit(options, message):
+    with pytest.raises(UserError, match=message):
+        read_settings(
+            small_arguments("spmamba", data_folder="unused", **options)
+        )
