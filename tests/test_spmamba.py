@@ -73,8 +73,10 @@ def test_the_network_with_a_slow_exact_scan(monkeypatch):
     expected.square().sum().backward()
     largest = expected.abs().max()
     assert (estimates - expected).abs().max() / largest < 1e-4
+    # Some, as the attention keys' offsets, have no effect: gradients near 0.
+    smallest = 1e-3 * max(p.grad.abs().max() for p in exact.parameters())
     for ours, other in zip(model.parameters(), exact.parameters(), strict=True):
-        scale = other.grad.abs().max().clamp(min=1e-3)
+        scale = other.grad.abs().max().clamp(min=smallest)
         assert (ours.grad - other.grad).abs().max() / scale < 1e-3
 
 
