@@ -1,45 +1,19 @@
 """Whole trainings, small: results, resuming, and mistakes."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import speechbrain as sb
 import torch
 import train
 from prepare_polsess import UserError
 from small_corpus import write_small_corpus
 from small_models import SEPARATION, SMALL, small_arguments
-
-
-def run(model, corpus, folder, **options):
-    """Train in this process; return the output folder."""
-    train.main(
-        small_arguments(
-            model, data_folder=corpus, output_folder=folder, **options
-        )
-    )
-    return folder
-
-
-def weights(folder):
-    """Read the newest checkpoint's weights."""
-    newest = sorted((folder / "save").iterdir())[-1]
-    return torch.load(newest / "separator.ckpt")
-
-
-def assert_same_weights(first, second):
-    """Compare two runs' newest weights, bit by bit."""
-    first, second = weights(first), weights(second)
-    assert all(torch.equal(first[name], second[name]) for name in first)
+from small_runs import assert_same_weights, command, run, weights
 
 
 @pytest.mark.parametrize("model", list(SMALL))
@@ -100,65 +74,6 @@ def test_early_stopping_acts(small_corpus, tmp_path):
     assert len(pd.read_csv(folder / "curve.csv")) == 3
 
 
-def test_resuming_gives_the_run_that_was_never_interrupted(
-    small_corpus, tmp_path
-):
-    whole = run("dprnn", small_corpus, tmp_path / "whole", number_of_epochs=4)
-    parts = tmp_path / "parts"
-    run("dprnn", small_corpus, parts, number_of_epochs=2)
-    run("dprnn", small_corpus, parts, number_of_epochs=4)
-    assert_same_weights(whole, parts)
-    curves = [
-        pd.read_csv(f / "curve.csv").drop(columns="seconds")
-        for f in (whole, parts)
-    ]
-    pd.testing.assert_frame_equal(*curves)
-    assert (whole / "test.csv").read_text() == (parts / "test.csv").read_text()
-
-
-def test_scheduler_and_early_stopping_resume(small_corpus, tmp_path):
-    options = {
-        "max_grad_norm": 1e-14,  # below Adam's epsilon: nothing improves
-        "curriculum": "[{epoch: 1, variants: [C], lr_scheduler: True}]",
-        "lr_patience": 2,
-        "early_stopping_patience": 6,
-    }
-    curves = []
-    for folder, stops in [("whole", [9]), ("parts", [3, 5, 9])]:
-        for epochs in stops:
-            run(
-                "convtasnet",
-                small_corpus,
-                tmp_path / folder,
-                number_of_epochs=epochs,
-                **options,
-            )
-        curves.append(pd.read_csv(tmp_path / folder / "curve.csv"))
-    # The third epoch without improvement, the fourth of all, halves the rate.
-    assert list(curves[0]["lr"] * 1e3) == [1, 1, 1, 1, 0.5, 0.5, 0.5]
-    assert list(curves[1]["lr"]) == list(curves[0]["lr"])
-
-
-def test_a_checkpoint_within_an_epoch_resumes(
-    small_corpus, tmp_path, monkeypatch
-):
-    options = {"number_of_epochs": 2, "ckpt_interval_steps": 2}
-    whole = run("convtasnet", small_corpus, tmp_path / "whole", **options)
-    original = train.Separation.on_fit_batch_end
-
-    def interrupt(self, *arguments):
-        original(self, *arguments)
-        if self.batches.epoch == 2 and self.step == 4:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(train.Separation, "on_fit_batch_end", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        run("convtasnet", small_corpus, tmp_path / "parts", **options)
-    monkeypatch.undo()
-    run("convtasnet", small_corpus, tmp_path / "parts", **options)
-    assert_same_weights(whole, tmp_path / "parts")
-
-
 def test_a_loss_scaler_changes_nothing(small_corpus, tmp_path, monkeypatch):
     # What fp16 does on a GPU, on the CPU in fp32: a power of two is exact.
     options = {"number_of_epochs": 1, "grad_accumulation_factor": 2}
@@ -172,72 +87,6 @@ def test_a_loss_scaler_changes_nothing(small_corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(train.Separation, "on_fit_start", scale)
     scaled = run("convtasnet", small_corpus, tmp_path / "scaled", **options)
     assert_same_weights(plain, scaled)
-
-
-def test_a_diverged_validation_keeps_the_best_checkpoint(
-    small_corpus, tmp_path, monkeypatch
-):
-    original = train.Separation.compute_forward
-
-    def diverge(self, batch, stage):
-        estimates = original(self, batch, stage)
-        bad = stage == sb.Stage.VALID and self.batches.epoch == 2
-        return estimates * float("nan") if bad else estimates
-
-    monkeypatch.setattr(train.Separation, "compute_forward", diverge)
-    message = "validation of epoch 2 an estimate is not finite.*is safe in"
-    with pytest.raises(UserError, match=message):
-        run("convtasnet", small_corpus, tmp_path, number_of_epochs=3)
-    checkpoint = next((tmp_path / "save").iterdir())
-    assert "epoch: 1" in (checkpoint / "CKPT.yaml").read_text()
-    assert all(weight.isfinite().all() for weight in weights(tmp_path).values())
-
-
-def test_another_corpus_does_not_resume_a_run(small_corpus, tmp_path):
-    folder = run("convtasnet", small_corpus, tmp_path / "run")
-    moved = tmp_path / "moved"
-    shutil.copytree(small_corpus, moved)
-    run("convtasnet", moved, folder, number_of_epochs=3)
-    assert len(pd.read_csv(folder / "curve.csv")) == 3
-    other = tmp_path / "other"
-    write_small_corpus(other, {"train": 10, "val": 4, "test": 4}, seed=1)
-    with pytest.raises(UserError, match="manifest_train was .*manifest_val"):
-        run("convtasnet", other, folder, number_of_epochs=4)
-
-
-def test_a_finished_run_is_not_touched_again(small_corpus, tmp_path, capsys):
-    folder = run("convtasnet", small_corpus, tmp_path / "run")
-    before = (folder / "result.json").stat().st_mtime_ns
-    table = capsys.readouterr().out.split("Test, SI-SDR")[1]
-    run("convtasnet", small_corpus, folder)
-    assert (folder / "result.json").stat().st_mtime_ns == before
-    assert capsys.readouterr().out.endswith(table)
-    assert "SER" in table
-
-
-def test_other_settings_do_not_resume_a_run(small_corpus, tmp_path):
-    folder = run("convtasnet", small_corpus, tmp_path / "run")
-    message = "encoder_filters was 64, now 32; lr was 0.001, now 0.01"
-    with pytest.raises(UserError, match=message):
-        run("convtasnet", small_corpus, folder, encoder_filters=32, lr=0.01)
-    with pytest.raises(UserError, match="max_grad_norm was 5.0, now 3.0"):
-        run("convtasnet", small_corpus, folder, max_grad_norm=3)
-
-
-def test_what_may_change_acts_on_a_finished_run(small_corpus, tmp_path):
-    options = {"lr": 1e-12, "early_stopping_patience": 1}
-    folder = run(
-        "convtasnet",
-        small_corpus,
-        tmp_path / "run",
-        **options | {"number_of_epochs": 9},
-    )
-    assert len(pd.read_csv(folder / "curve.csv")) == 2
-    options |= {"early_stopping_patience": 3, "number_of_epochs": 9}
-    run("convtasnet", small_corpus, folder, **options)
-    assert len(pd.read_csv(folder / "curve.csv")) == 4
-    run("convtasnet", small_corpus, folder, **options, save_audio=1)
-    assert (folder / "audio/001_SER/estimate1.wav").exists()
 
 
 def test_seed_decides_and_workers_do_not(small_corpus, tmp_path):
@@ -369,26 +218,6 @@ def test_a_silent_source_is_counted_not_dropped(tmp_path):
     assert undefined["SE"] == 0
 
 
-def test_a_loss_that_is_not_finite_is_skipped_then_stops(
-    small_corpus, tmp_path, monkeypatch
-):
-    original = train.Separation.compute_forward
-    poisoned = {"calls": 0, "until": 2}
-
-    def forward(self, batch, stage):
-        estimates = original(self, batch, stage)
-        poisoned["calls"] += 1
-        bad = poisoned["calls"] <= poisoned["until"]
-        return estimates * float("nan") if bad else estimates
-
-    monkeypatch.setattr(train.Separation, "compute_forward", forward)
-    folder = run("convtasnet", small_corpus, tmp_path / "a")
-    assert pd.read_csv(folder / "curve.csv")["valid_si_sdr"].notna().all()
-    poisoned.update(calls=0, until=10**6)
-    with pytest.raises(UserError, match="not finite in more than 3 batches"):
-        run("convtasnet", small_corpus, tmp_path / "b")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -432,11 +261,6 @@ def test_testing_needs_a_trained_run(small_corpus, tmp_path):
     with pytest.raises(UserError, match="no checkpoint to test"):
         train.main([*arguments, "--test_only"])
     assert json.loads(result)["best_epoch"] == 1
-
-
-def command(*arguments):
-    """Make a command line of train.py."""
-    return [sys.executable, str(SEPARATION / "train.py"), *arguments]
 
 
 def test_the_command_line_works_from_any_folder(small_corpus, tmp_path):
@@ -486,24 +310,3 @@ def test_an_unreadable_file_is_one_line_from_a_worker_too(tmp_path):
     assert last.startswith("Error: ")
     assert "cannot be read" in last
     assert "cannot be read" in (prepared / "log.txt").read_text()
-
-
-def test_a_killed_run_is_resumed_by_the_same_command(small_corpus, tmp_path):
-    arguments = small_arguments(
-        "convtasnet", data_folder=small_corpus, number_of_epochs=20
-    )
-    killed = tmp_path / "killed"
-    line = command(*arguments, "--output_folder", str(killed))
-    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
-        while not (killed / "curve.csv").exists():
-            time.sleep(0.05)
-            assert process.poll() is None
-        process.send_signal(signal.SIGKILL)
-    reached = len(pd.read_csv(killed / "curve.csv"))
-    assert 1 <= reached < 20
-    subprocess.run(line, check=True, capture_output=True)
-    whole = run(
-        "convtasnet", small_corpus, tmp_path / "whole", number_of_epochs=20
-    )
-    assert os.path.exists(killed / "result.json")
-    assert_same_weights(whole, killed)

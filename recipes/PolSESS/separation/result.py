@@ -36,6 +36,7 @@ def describe_run(brain, best, settings):
         "best_valid_si_sdr_improvement": best.meta["si_sdr_improvement"],
         "best_epoch": best.meta["epoch"],
         "epochs_run": len(brain.curve.rows),
+        "went_back": _read_divergence(brain.files.divergence),
         "seconds": sum(row["seconds"] for row in brain.curve.rows),
         "parameters": sum(p.numel() for p in parameters),
         "device": str(brain.device),
@@ -45,6 +46,11 @@ def describe_run(brain, best, settings):
         "settings": settings,
         "versions": software_versions(),
     }
+
+
+def _read_divergence(path):
+    """Read why and to where the training went back; None if it did not."""
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
 def print_report(files):

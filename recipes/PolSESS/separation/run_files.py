@@ -34,6 +34,7 @@ MAY_CHANGE = {
     "save_audio",
     "eval_precision",
     "nonfinite_patience",
+    "nonfinite_lr_factor",
     "device",
     "noprogressbar",
     "test_only",
@@ -106,6 +107,7 @@ class RunFiles:
         self.scores = self.folder / "test.csv"
         self.result = self.folder / "result.json"
         self.settings = self.folder / "settings.json"
+        self.divergence = self.folder / "divergence.json"
         self.audio = self.folder / "audio"
 
     def check_same_run(self, settings):

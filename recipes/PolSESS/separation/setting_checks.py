@@ -25,10 +25,12 @@ CHOICES = {"check": CHECKS, "on_error": ON_ERROR, "task": tuple(TASKS)}
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
 MAY_BE_NULL = {"train_size": int, "training_segment": float}
 
+BELOW_ONE = ("lr_factor", "nonfinite_lr_factor")
+
 USED_KEYS = (
     *CHOICES,
     *MAY_BE_NULL,
-    *("n_sources", "valid_variants", "test_variants", "lr_factor"),
+    *("n_sources", "valid_variants", "test_variants", *BELOW_ONE),
 )
 
 # SpeechBrain's options that would do nothing here, or harm.
@@ -38,6 +40,7 @@ REFUSED = {
     "bfloat16_mix_prec": "give --precision bf16",
     "jit": "the models cannot be scripted",
     "jit_module_keys": "the models cannot be scripted",
+    "skip_nonfinite_grads": "such steps are always skipped",
     "remove_vector_weight_decay": "the rest would not be clipped",
     "data_parallel_backend": ONE_PROCESS,
     "data_parallel_count": ONE_PROCESS,
@@ -157,11 +160,12 @@ def check_values(hparams):
     for name in AT_LEAST_TWO:
         if hparams.get(name, 2) < 2:
             raise UserError(f"{name} {hparams[name]}: give at least 2")
-    if not hparams["lr_factor"] < 1:
-        raise UserError(
-            f"lr_factor {hparams['lr_factor']}: give a number below 1, since "
-            "the learning rate is multiplied by it"
-        )
+    for name in BELOW_ONE:
+        if not hparams[name] < 1:
+            raise UserError(
+                f"{name} {hparams[name]}: give a number below 1, since the "
+                "learning rate is multiplied by it"
+            )
     for name, kind in MAY_BE_NULL.items():
         value = hparams[name]
         allowed = (int, float) if kind is float else kind

@@ -24,10 +24,12 @@ import time
 import pandas as pd
 import speechbrain as sb
 import torch
+from divergence import DivergenceError, go_back
 from example_audio import write_examples
 from loaders import make_loaders
 from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError, prepare_polsess
+from reliable_brain import ReliableBrain
 from result import describe_run, print_report
 from run_files import Curve, RunFiles, hash_manifests
 from sampling import fixed_examples
@@ -40,7 +42,7 @@ from speechbrain.utils.logger import get_logger
 logger = get_logger(__name__)
 
 
-class Separation(sb.Brain):
+class Separation(ReliableBrain):
     """Trains ``modules.separator`` with negative SI-SDR and PIT."""
 
     def set_data(self, test_rows, batches, train_loader):
@@ -55,27 +57,17 @@ class Separation(sb.Brain):
         train_loader : SaveableDataLoader
             Its place in the epoch goes into checkpoints within an epoch.
         """
-        self.batches = batches
-        self.train_sampler = batches  # so that fit tells it the epoch
-        test_examples = fixed_examples(test_rows, self.hparams.test_variants)
-        self.examples_to_write = test_examples[: self.hparams.save_audio]
-        self.checkpointer.add_recoverable("train_loader", train_loader)
         self.files = RunFiles(self.hparams.output_folder)
         self.curve = Curve(self.files.curve)
+        self.set_training_data(batches, train_loader, self.files.divergence)
+        test_examples = fixed_examples(test_rows, self.hparams.test_variants)
+        self.examples_to_write = test_examples[: self.hparams.save_audio]
 
     def init_optimizers(self):
         """Make the optimiser, and the scheduler that belongs to it."""
         super().init_optimizers()
         self.lr_scheduler = self.hparams.lr_scheduler(self.optimizer)
         self.checkpointer.add_recoverable("lr_scheduler", self.lr_scheduler)
-
-    def on_fit_start(self):
-        """Resume; an early stop is decided anew, by the patience of today."""
-        super().on_fit_start()
-        counter = self.hparams.epoch_counter
-        counter.should_stop = (
-            counter.current - counter.best_limit >= counter.limit_to_stop
-        )
 
     def compute_forward(self, batch, stage):
         """Estimate the sources of a batch's mixtures.
@@ -131,70 +123,12 @@ class Separation(sb.Brain):
             )
         return loss
 
-    def fit_batch(self, batch):
-        """Train on one batch.
-
-        SpeechBrain's own never applies the gradients of an epoch's last,
-        incomplete accumulation group, weights a smaller last batch as if it
-        were full, and lets a loss that is NaN into the weights.
-
-        Arguments
-        ---------
-        batch : PaddedBatch
-            What the training loader gave.
-
-        Returns
-        -------
-        torch.Tensor
-            The loss, detached.
-        """
-        factor = self.grad_accumulation_factor
-        batch_size = self.hparams.batch_size
-        examples_before = (self.step - 1) // factor * factor * batch_size
-        group_examples = min(
-            factor * batch_size, self.batches.n_examples - examples_before
-        )
-        should_step = self.step % factor == 0 or self.step == len(self.batches)
-        self.on_fit_batch_start(batch, should_step)
-        with self.no_sync(not should_step):
-            with self.training_ctx:
-                estimates = self.compute_forward(batch, sb.Stage.TRAIN)
-                loss = self.compute_objectives(estimates, batch, sb.Stage.TRAIN)
-            if self.loss_is_finite(loss):
-                weight = len(batch.id) / group_examples
-                self.scaler.scale(loss * weight).backward()
-                self.group_has_gradients = True
-        if should_step and self.group_has_gradients:
-            self.optimizers_step()
-            self.group_has_gradients = False
-        self.on_fit_batch_end(batch, estimates, loss, should_step)
-        return loss.detach().cpu()
-
-    def loss_is_finite(self, loss):
-        """Whether a batch may be trained on; stop when too many may not."""
-        try:
-            self.check_loss_isfinite(loss)
-        except ValueError as error:
-            raise UserError(
-                "training stops: the loss was not finite in more than "
-                f"{self.nonfinite_patience} batches of epoch "
-                f"{self.batches.epoch}. {self.advice_after_divergence()}"
-            ) from error
-        return torch.isfinite(loss)
-
-    def advice_after_divergence(self):
-        """Say what is left and what to try."""
-        return (
-            f"The best checkpoint is safe in {self.hparams.save_folder}; try a "
-            "lower --lr, or --precision fp32, with a new --experiment_name"
-        )
-
     def on_stage_start(self, stage, epoch=None):
         """Start the clock and the scores."""
+        super().on_stage_start(stage, epoch)
         self.scores = []
         if stage == sb.Stage.TRAIN:
             self.epoch_start = time.time()
-            self.group_has_gradients = False
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Finish an epoch after its validation; write the test's scores."""
@@ -210,9 +144,8 @@ class Separation(sb.Brain):
         valid = scores[["si_sdr", "si_sdr_improvement"]].mean().to_dict()
         # Its NaN would pass for the best of all checkpoints.
         if (scores["reason"] == DIVERGED).any():
-            raise UserError(
-                f"training stops: in the validation of epoch {epoch} "
-                f"{DIVERGED}. {self.advice_after_divergence()}"
+            raise DivergenceError(
+                f"in the validation of epoch {epoch} {DIVERGED}"
             )
         if math.isnan(valid["si_sdr"]):
             raise UserError(
@@ -238,6 +171,7 @@ class Separation(sb.Brain):
                 "train_loss": self.train_loss,
                 **{f"valid_{name}": value for name, value in valid.items()},
                 "valid_undefined": int(scores["si_sdr"].isna().sum()),
+                "skipped_batches": self.skipped.finish_epoch(),
                 "seconds": round(time.time() - self.epoch_start, 2),
             }
         )
@@ -260,6 +194,88 @@ def make_output_folder(hparams, hparams_file, overrides, log_config):
             f"output_folder {hparams['output_folder']}: cannot be written "
             f"({error.strerror})"
         ) from error
+
+
+def fit(hparams, run_opts, files):
+    """Train; once, if it diverges, go on from a checkpoint.
+
+    Going back is the same as being resumed: with a new brain and new loaders.
+
+    Arguments
+    ---------
+    hparams : dict
+        The loaded YAML.
+    run_opts : RunOptions
+        From the command line.
+    files : RunFiles
+        The run's.
+
+    Returns
+    -------
+    brain : Separation
+        Trained.
+    loaders : dict
+        DataLoaders by stage.
+    """
+    while True:
+        brain, loaders = make_brain(hparams, run_opts)
+        try:
+            brain.fit(
+                hparams["epoch_counter"],
+                loaders[sb.Stage.TRAIN],
+                loaders[sb.Stage.VALID],
+            )
+            return brain, loaders
+        except DivergenceError as error:
+            go_back(
+                error,
+                brain.checkpointer,
+                files.divergence,
+                hparams["nonfinite_lr_factor"],
+            )
+
+
+def make_brain(hparams, run_opts):
+    """Make the brain and its loaders.
+
+    Arguments
+    ---------
+    hparams : dict
+        The loaded YAML.
+    run_opts : RunOptions
+        From the command line.
+
+    Returns
+    -------
+    brain : Separation
+        Before it is resumed.
+    loaders : dict
+        DataLoaders by stage.
+    """
+    rows, batches, loaders = make_loaders(
+        data_folder=hparams["data_folder"],
+        manifest_folder=hparams["manifest_folder"],
+        task=hparams["task"],
+        sample_rate=hparams["sample_rate"],
+        seed=hparams["seed"],
+        curriculum=hparams["curriculum"],
+        train_size=hparams["train_size"],
+        training_segment=hparams["training_segment"],
+        valid_variants=hparams["valid_variants"],
+        test_variants=hparams["test_variants"],
+        batch_size=hparams["batch_size"],
+        valid_batch_size=hparams["valid_batch_size"],
+        num_workers=hparams["num_workers"],
+    )
+    brain = Separation(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.set_data(rows[sb.Stage.TEST], batches, loaders[sb.Stage.TRAIN])
+    return brain, loaders
 
 
 def main(arguments):
@@ -295,34 +311,7 @@ def main(arguments):
     if hparams["checkpointer"].list_checkpoints():
         files.check_same_run(settings)
     files.write_settings(settings)
-    rows, batches, loaders = make_loaders(
-        data_folder=hparams["data_folder"],
-        manifest_folder=hparams["manifest_folder"],
-        task=hparams["task"],
-        sample_rate=hparams["sample_rate"],
-        seed=hparams["seed"],
-        curriculum=hparams["curriculum"],
-        train_size=hparams["train_size"],
-        training_segment=hparams["training_segment"],
-        valid_variants=hparams["valid_variants"],
-        test_variants=hparams["test_variants"],
-        batch_size=hparams["batch_size"],
-        valid_batch_size=hparams["valid_batch_size"],
-        num_workers=hparams["num_workers"],
-    )
-    brain = Separation(
-        modules=hparams["modules"],
-        opt_class=hparams["opt_class"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=hparams["checkpointer"],
-    )
-    brain.set_data(rows[sb.Stage.TEST], batches, loaders[sb.Stage.TRAIN])
-    brain.fit(
-        hparams["epoch_counter"],
-        loaders[sb.Stage.TRAIN],
-        loaders[sb.Stage.VALID],
-    )
+    brain, loaders = fit(hparams, run_opts, files)
     best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
     if best is None:
         raise UserError(

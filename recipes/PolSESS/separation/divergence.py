@@ -1,0 +1,190 @@
+"""What happens when a training's numbers are no longer finite.
+
+A batch whose loss or gradients are not finite is skipped and counted. Too many
+in a row, or an estimate in validation that is not finite, and the training goes
+back to its newest checkpoint with a lower learning rate; the second time it
+stops.
+
+SpeechBrain's own guards do not do: its count of losses starts anew each epoch
+and ends the run, and of gradients it drops those that are not finite and steps
+with the others, after clipping has scaled all of them by their common norm.
+"""
+
+import json
+
+import torch
+from prepare_polsess import UserError
+from run_files import write_atomically
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from speechbrain.utils.logger import get_logger
+
+logger = get_logger(__name__)
+
+
+class DivergenceError(Exception):
+    """A training whose numbers are no longer finite."""
+
+
+@register_checkpoint_hooks
+class SkippedBatches:
+    """Counts the batches that were not trained on.
+
+    Arguments
+    ---------
+    patience : int
+        So many in a row are borne with.
+
+    Example
+    -------
+    >>> skipped = SkippedBatches(patience=1)
+    >>> skipped.note("loss", "batch 7 of epoch 1")
+    >>> skipped.note(None, "batch 8 of epoch 1")
+    >>> skipped.in_epoch, skipped.in_a_row
+    (1, 0)
+    """
+
+    def __init__(self, patience):
+        self.patience = patience
+        self.in_epoch = 0
+        self.in_a_row = 0
+
+    def note(self, problem, where):
+        """Note how a batch went.
+
+        Arguments
+        ---------
+        problem : str, None
+            What of it was not finite; None for a batch that was trained on.
+        where : str
+            Which batch, for the message.
+
+        Raises
+        ------
+        DivergenceError
+            If there were more in a row than the patience.
+        """
+        if problem is None:
+            self.in_a_row = 0
+            return
+        self.in_epoch += 1
+        self.in_a_row += 1
+        logger.warning(
+            f"Skipped {where}: its {problem} not finite ({self.in_a_row} in a "
+            f"row, {self.in_epoch} in this epoch)"
+        )
+        if self.in_a_row > self.patience:
+            raise DivergenceError(
+                f"{self.in_a_row} batches in a row up to {where} were not "
+                "finite"
+            )
+
+    def finish_epoch(self):
+        """Return the epoch's count, and start the next epoch's."""
+        count, self.in_epoch = self.in_epoch, 0
+        return count
+
+    @mark_as_saver
+    def save(self, path):
+        """Save the counts."""
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump([self.in_epoch, self.in_a_row], file)
+
+    @mark_as_loader
+    def load(self, path, end_of_epoch):
+        """Load the counts."""
+        with open(path, encoding="utf-8") as file:
+            self.in_epoch, self.in_a_row = json.load(file)
+
+
+def gradients_are_finite(parameters):
+    """Whether all gradients of parameters are finite.
+
+    Arguments
+    ---------
+    parameters : iterable of torch.nn.Parameter
+        Those without a gradient do not count.
+
+    Returns
+    -------
+    bool
+        False if there is a NaN or an infinity.
+
+    Example
+    -------
+    >>> gradients_are_finite([torch.nn.Parameter(torch.ones(2))])
+    True
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients, float("inf"))
+    return bool(norm.isfinite())
+
+
+def go_back(error, checkpointer, path, lr_factor):
+    """Note that the training goes on from its newest checkpoint.
+
+    Arguments
+    ---------
+    error : DivergenceError
+        Why.
+    checkpointer : Checkpointer
+        Its newest checkpoint is used.
+    path : Path
+        ``divergence.json``, which is written.
+    lr_factor : float
+        The learning rate is multiplied by this.
+
+    Raises
+    ------
+    UserError
+        If the training has gone back before, or has no checkpoint.
+    """
+    advice = "with a new --experiment_name try a lower --lr or --precision fp32"
+    checkpoint = checkpointer.find_checkpoint()
+    if checkpoint is None:
+        raise UserError(
+            f"training stops: {error}, before the first checkpoint; {advice}"
+        )
+    if path.exists():
+        raise UserError(
+            f"training stops: {error}, although it had gone back before with "
+            f"a lower learning rate ({path}). The best checkpoint is safe in "
+            f"{checkpointer.checkpoints_dir}; {advice}"
+        )
+    logger.warning(
+        f"{error}: going back to {checkpoint.path.name}, with the learning "
+        f"rate times {lr_factor}"
+    )
+    record = {
+        "reason": str(error),
+        "checkpoint": checkpoint.path.name,
+        # Names are of a second's resolution, and used again.
+        "unixtime": checkpoint.meta["unixtime"],
+        "lr_factor": lr_factor,
+    }
+    write_atomically(path, json.dumps(record, indent=2) + "\n")
+
+
+def lower_learning_rate(optimizer, checkpoint, path):
+    """Lower the learning rate if the training went back to a checkpoint.
+
+    Later checkpoints hold the lowered one already.
+
+    Arguments
+    ---------
+    optimizer : torch.optim.Optimizer
+        Just loaded from the checkpoint.
+    checkpoint : Checkpoint, None
+        The one that was loaded.
+    path : Path
+        ``divergence.json``.
+    """
+    if checkpoint is None or not path.exists():
+        return
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if checkpoint.meta["unixtime"] == record["unixtime"]:
+        for group in optimizer.param_groups:
+            group["lr"] *= record["lr_factor"]

@@ -1,0 +1,34 @@
+"""Whole trainings of small models, for tests."""
+
+import sys
+
+import torch
+import train
+from small_models import SEPARATION, small_arguments
+
+
+def run(model, corpus, folder, **options):
+    """Train in this process; return the output folder."""
+    train.main(
+        small_arguments(
+            model, data_folder=corpus, output_folder=folder, **options
+        )
+    )
+    return folder
+
+
+def weights(folder):
+    """Read the newest checkpoint's weights."""
+    newest = sorted((folder / "save").iterdir())[-1]
+    return torch.load(newest / "separator.ckpt")
+
+
+def assert_same_weights(first, second):
+    """Compare two runs' newest weights, bit by bit."""
+    first, second = weights(first), weights(second)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def command(*arguments):
+    """Make a command line of train.py."""
+    return [sys.executable, str(SEPARATION / "train.py"), *arguments]

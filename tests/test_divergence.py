@@ -1,0 +1,205 @@
+"""Numbers that are not finite: skipped, then gone back from, then the end."""
+
+import json
+
+import pandas as pd
+import pytest
+import speechbrain as sb
+import torch
+import train
+from divergence import DivergenceError, SkippedBatches, gradients_are_finite
+from prepare_polsess import UserError
+from small_runs import run, weights
+
+
+def poison(monkeypatch, bad):
+    """Make estimates NaN in the calls of ``compute_forward`` that are bad.
+
+    Arguments
+    ---------
+    monkeypatch : MonkeyPatch
+        Of the test.
+    bad : callable
+        Takes the brain, the stage and the number of the call, from 1.
+    """
+    original = train.Separation.compute_forward
+    calls = []
+
+    def forward(self, batch, stage):
+        calls.append(stage)
+        estimates = original(self, batch, stage)
+        return estimates * (
+            float("nan") if bad(self, stage, len(calls)) else 1.0
+        )
+
+    monkeypatch.setattr(train.Separation, "compute_forward", forward)
+
+
+def assert_best_is_safe(folder, epoch):
+    """Check that the only checkpoint is an epoch's, and finite."""
+    (checkpoint,) = (folder / "save").iterdir()
+    assert f"epoch: {epoch}" in (checkpoint / "CKPT.yaml").read_text()
+    assert all(weight.isfinite().all() for weight in weights(folder).values())
+
+
+def test_a_few_losses_that_are_not_finite_are_skipped(
+    small_corpus, tmp_path, monkeypatch
+):
+    poison(monkeypatch, lambda brain, stage, call: call in (1, 2, 4))
+    folder = run("convtasnet", small_corpus, tmp_path)
+    curve = pd.read_csv(folder / "curve.csv")
+    assert list(curve["skipped_batches"]) == [3, 0]
+    assert curve["valid_si_sdr"].notna().all()
+    assert "2 in a row, 2 in this epoch" in (folder / "log.txt").read_text()
+    assert json.loads((folder / "result.json").read_text())["went_back"] is None
+
+
+def test_a_step_with_gradients_that_are_not_finite_changes_nothing(
+    small_corpus, tmp_path, monkeypatch
+):
+    original = train.Separation.on_fit_batch_start
+    seen = []
+
+    def damage(self, batch, should_step):
+        original(self, batch, should_step)
+        parameters = list(self.modules.parameters())
+        if self.step == 3:  # after two steps Adam moves by itself
+            parameters[3].register_hook(lambda grad: grad * float("inf"))
+        if self.step >= 3:
+            seen.append([p.detach().clone() for p in parameters])
+
+    monkeypatch.setattr(train.Separation, "on_fit_batch_start", damage)
+    with pytest.raises(UserError, match="in a row up to batch 5"):
+        run(
+            "convtasnet",
+            small_corpus,
+            tmp_path,
+            number_of_epochs=1,
+            nonfinite_patience=2,
+        )
+    assert len(seen) == 3
+    assert all(map(torch.equal, seen[0], seen[2]))
+    assert "its gradients are not finite" in (tmp_path / "log.txt").read_text()
+
+
+def test_too_many_in_a_row_go_back_once_with_a_lower_learning_rate(
+    small_corpus, tmp_path, monkeypatch
+):
+    # Epoch 1 has five training batches and one of validation.
+    poison(monkeypatch, lambda brain, stage, call: 8 <= call <= 11)
+    folder = run(
+        "convtasnet",
+        small_corpus,
+        tmp_path,
+        number_of_epochs=3,
+        nonfinite_lr_factor=0.25,
+    )
+    curve = pd.read_csv(folder / "curve.csv")
+    assert list(curve["epoch"]) == [1, 2, 3]
+    assert list(curve["lr"]) == [0.001, 0.00025, 0.00025]
+    assert list(curve["skipped_batches"]) == [0, 0, 0]
+    record = json.loads((folder / "result.json").read_text())["went_back"]
+    assert record["lr_factor"] == 0.25
+    assert "4 batches in a row up to batch 5 of epoch 2" in record["reason"]
+    assert "going back to CKPT" in (folder / "log.txt").read_text()
+
+
+def test_the_second_time_stops_and_keeps_the_best_checkpoint(
+    small_corpus, tmp_path, monkeypatch
+):
+    poison(
+        monkeypatch,
+        lambda brain, stage, call: (
+            brain.batches.epoch > 1 and stage == sb.Stage.TRAIN
+        ),
+    )
+    message = "had gone back before.*best checkpoint is safe in.*lower --lr"
+    with pytest.raises(UserError, match=message):
+        run("convtasnet", small_corpus, tmp_path, number_of_epochs=3)
+    assert_best_is_safe(tmp_path, epoch=1)
+    with pytest.raises(UserError, match=message):  # nor by trying again
+        run("convtasnet", small_corpus, tmp_path, number_of_epochs=3)
+
+
+def test_before_the_first_checkpoint_there_is_nothing_to_go_back_to(
+    small_corpus, tmp_path
+):
+    with pytest.raises(UserError, match="before the first checkpoint.*lower"):
+        run("dprnn", small_corpus, tmp_path, lr=1e30, max_grad_norm=1e30)
+
+
+def test_a_diverged_validation_goes_back_too(
+    small_corpus, tmp_path, monkeypatch
+):
+    poison(monkeypatch, lambda brain, stage, call: call == 12)
+    folder = run("convtasnet", small_corpus, tmp_path, number_of_epochs=3)
+    assert list(pd.read_csv(folder / "curve.csv")["lr"]) == [1e-3, 5e-4, 5e-4]
+    record = json.loads((folder / "divergence.json").read_text())
+    assert "validation of epoch 2 an estimate is not" in record["reason"]
+
+
+def test_a_validation_that_diverges_again_keeps_the_best_checkpoint(
+    small_corpus, tmp_path, monkeypatch
+):
+    poison(
+        monkeypatch,
+        lambda brain, stage, call: (
+            brain.batches.epoch == 2 and stage == sb.Stage.VALID
+        ),
+    )
+    with pytest.raises(UserError, match="validation of epoch 2.*gone back"):
+        run("convtasnet", small_corpus, tmp_path, number_of_epochs=3)
+    assert_best_is_safe(tmp_path, epoch=1)
+
+
+def test_a_resumed_run_goes_on_with_the_lowered_learning_rate(
+    small_corpus, tmp_path, monkeypatch
+):
+    poison(monkeypatch, lambda brain, stage, call: call == 12)
+    run("convtasnet", small_corpus, tmp_path, number_of_epochs=3)
+    monkeypatch.undo()
+    folder = run("convtasnet", small_corpus, tmp_path, number_of_epochs=4)
+    assert list(pd.read_csv(folder / "curve.csv")["lr"])[1:] == [5e-4] * 3
+
+
+def test_no_checkpoint_is_saved_while_batches_are_skipped(
+    small_corpus, tmp_path, monkeypatch
+):
+    saved = []
+    original = train.Separation._save_intra_epoch_ckpt
+
+    def note(self):
+        saved.append((self.batches.epoch, self.step))
+        original(self)
+
+    monkeypatch.setattr(train.Separation, "_save_intra_epoch_ckpt", note)
+    poison(monkeypatch, lambda brain, stage, call: call in (2, 3))
+    run(
+        "convtasnet",
+        small_corpus,
+        tmp_path,
+        number_of_epochs=1,
+        ckpt_interval_steps=1,
+    )
+    assert saved == [(1, 1), (1, 4), (1, 5)]
+
+
+def test_counts_survive_a_checkpoint(tmp_path):
+    skipped = SkippedBatches(patience=2)
+    skipped.note("loss is", "batch 1")
+    skipped.note("loss is", "batch 2")
+    skipped.save(tmp_path / "counts")
+    again = SkippedBatches(patience=2)
+    again.load(tmp_path / "counts", end_of_epoch=False)
+    assert again.in_epoch == 2
+    with pytest.raises(DivergenceError, match="3 batches in a row up to batch"):
+        again.note("loss is", "batch 3")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_one_bad_gradient_is_found(value):
+    parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(3)]
+    parameters[1].grad = torch.tensor([1e38, -1e38, 0.0])
+    assert gradients_are_finite(parameters)
+    parameters[2].grad = torch.tensor([0.0, value, 0.0])
+    assert not gradients_are_finite(parameters)
