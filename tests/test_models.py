@@ -91,6 +91,26 @@ def test_pauses_are_finite_in_half_precision(model, dtype):
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("level", [0.0, 1e-4, 1000.0])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model", list(SMALL))
+def test_any_level_is_finite(model, precision, level):
+    torch.manual_seed(0)
+    separator = load_separator(model)
+    targets = 0.1 * torch.randn(2, 2000, 2)
+    mixture = level * targets.sum(dim=-1)
+    bf16 = precision == "bf16"
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        estimates = separator(mixture)
+    assert estimates.isfinite().all()
+    si_sdr, _ = pit_si_sdr(estimates, targets)
+    loss = negative_si_sdr(si_sdr, targets)
+    assert loss.isfinite()
+    loss.backward()
+    gradients = [p.grad for p in separator.parameters() if p.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 def test_positional_encoding_acts():
     torch.manual_seed(0)
     with_encoding = load_separator("sepformer")
