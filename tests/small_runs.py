@@ -5,6 +5,7 @@ import sys
 import torch
 import train
 from small_models import SEPARATION, small_arguments
+from speechbrain.utils.checkpoints import Checkpointer
 
 
 def run(model, corpus, folder, **options):
@@ -19,8 +20,8 @@ def run(model, corpus, folder, **options):
 
 def weights(folder):
     """Read the newest checkpoint's weights."""
-    newest = sorted((folder / "save").iterdir())[-1]
-    return torch.load(newest / "separator.ckpt")
+    newest = Checkpointer(folder / "save").find_checkpoint()
+    return torch.load(newest.paramfiles["separator"])
 
 
 def assert_same_weights(first, second):

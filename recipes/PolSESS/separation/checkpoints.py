@@ -1,10 +1,14 @@
-"""Checkpoints that are there whole or not at all."""
+"""Checkpoints that are there whole or not at all, and are checked when read."""
 
+import hashlib
+import json
 import logging
 import shutil
 
+import yaml
 from prepare_polsess import UserError
 from speechbrain.utils.checkpoints import (
+    METAFNAME,
     Checkpoint,
     Checkpointer,
     register_checkpoint_hooks,
@@ -16,6 +20,10 @@ from speechbrain.utils.logger import get_logger
 logger = get_logger(__name__)
 
 PARTIAL = "partial-"
+CORRUPT = "corrupt-"
+CHECKSUMS = "checksums.json"
+# So many of the newest are kept, in case that the newest proves corrupt.
+NEWEST = 2
 
 # SpeechBrain 1.1.2 wrote the methods that save the best score and its epoch,
 # but does not register them: its checkpoints hold the epoch alone, and early
@@ -24,12 +32,15 @@ register_checkpoint_hooks(EpochCounterWithStopper)
 
 
 class WholeCheckpointer(Checkpointer):
-    """SpeechBrain's Checkpointer, safe against being killed while it saves.
+    """SpeechBrain's Checkpointer, safe against being killed and bad disks.
 
     The original makes the folder under its final name and writes the file
     that marks a checkpoint first. A run killed while it saves then finds half
     a checkpoint as its newest, and cannot be resumed. This one gives the
-    folder its name when all is in it.
+    folder its name when all is in it, with checksums; a checkpoint that does
+    not match them is set aside with a warning, and the one before is used.
+
+    With several processes only the main one writes; all read.
 
     Arguments
     ---------
@@ -57,6 +68,7 @@ class WholeCheckpointer(Checkpointer):
                 f"({error.strerror})"
             ) from error
 
+    @main_process_only
     def save_checkpoint(
         self, meta=None, end_of_epoch=True, name=None, verbosity=logging.INFO
     ):
@@ -75,9 +87,10 @@ class WholeCheckpointer(Checkpointer):
             checkpoint = super().save_checkpoint(
                 meta or {}, end_of_epoch, name, logging.DEBUG
             )
-            if checkpoint is None:  # not the main process
-                return None
             partial = checkpoint.path
+            checksums = {file.name: _checksum(file) for file in _files(partial)}
+            text = json.dumps(checksums, indent=2) + "\n"
+            (partial / CHECKSUMS).write_text(text, encoding="utf-8")
             whole = partial.with_name(partial.name.removeprefix(PARTIAL))
             partial.rename(whole)
             logger.log(verbosity, f"Saved a checkpoint in {whole}")
@@ -94,6 +107,93 @@ class WholeCheckpointer(Checkpointer):
         }
         return Checkpoint(whole, checkpoint.meta, files)
 
+    @main_process_only
+    def keep_newest_and_best(self, max_keys):
+        """Delete the checkpoints that are neither new nor best.
+
+        SpeechBrain's own method deletes a checkpoint file by file; killed
+        meanwhile, it would leave half of one.
+
+        Arguments
+        ---------
+        max_keys : list of str
+            For each of these the checkpoint with the highest value is kept.
+        """
+        kept = {c.path for c in self.find_checkpoints()[:NEWEST]}
+        for key in max_keys:
+            kept |= {c.path for c in self.find_checkpoints(max_key=key)[:1]}
+        for checkpoint in self.list_checkpoints():
+            if checkpoint.path not in kept:
+                partial = checkpoint.path.with_name(
+                    PARTIAL + checkpoint.path.name
+                )
+                checkpoint.path.rename(partial)
+        self._remove_partial()
+
+    def find_checkpoint(
+        self,
+        importance_key=None,
+        max_key=None,
+        min_key=None,
+        ckpt_predicate=None,
+    ):
+        """Find the best intact one; see ``Checkpointer.find_checkpoint``.
+
+        One that proves corrupt is set aside.
+        """
+        find = super().find_checkpoint
+        criteria = (importance_key, max_key, min_key, ckpt_predicate)
+        return self._find_intact(find, criteria)
+
+    @main_process_only
+    def _find_intact(self, find, criteria):
+        while (checkpoint := find(*criteria)) is not None:
+            problem = _problem(checkpoint.path)
+            if problem is None:
+                break
+            self._set_aside(checkpoint.path, problem)
+        return checkpoint
+
+    def load_checkpoint(self, checkpoint):
+        """Load all recoverables; see ``Checkpointer.load_checkpoint``.
+
+        Raises
+        ------
+        UserError
+            If it is of another model.
+        """
+        try:
+            super().load_checkpoint(checkpoint)
+        except (RuntimeError, ValueError, KeyError) as error:
+            problem = " ".join(str(error).split())
+            raise UserError(
+                f"{checkpoint.path}: is a checkpoint of another model or of "
+                f"other settings ({problem[:300]}); give --output_folder or "
+                "--experiment_name for a new run"
+            ) from error
+
+    def _list_checkpoint_dirs(self):
+        """List folders of checkpoints, those without readable meta aside."""
+        paths = []
+        for path in super()._list_checkpoint_dirs():
+            try:
+                meta = yaml.safe_load((path / METAFNAME).read_text("utf-8"))
+            except (OSError, ValueError, yaml.YAMLError):
+                meta = None
+            if isinstance(meta, dict) and "unixtime" in meta:
+                paths.append(path)
+            else:
+                self._set_aside(path, f"{METAFNAME} is damaged")
+        return paths
+
+    def _set_aside(self, path, problem):
+        aside = path.with_name(CORRUPT + path.name)
+        logger.warning(
+            f"The checkpoint {path} is corrupt: {problem}. It is now "
+            f"{aside.name}, and the one before it is used"
+        )
+        path.rename(aside)
+
     def _new_checkpoint_dirpath(self):
         path = super()._new_checkpoint_dirpath()
         return path.with_name(PARTIAL + path.name)
@@ -102,7 +202,31 @@ class WholeCheckpointer(Checkpointer):
         path = super()._custom_checkpoint_dirpath(name)
         return path.with_name(PARTIAL + path.name)
 
-    @main_process_only
     def _remove_partial(self):
         for path in self.checkpoints_dir.glob(f"{PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _files(path):
+    """List a checkpoint's files that have checksums."""
+    return sorted(file for file in path.iterdir() if file.name != CHECKSUMS)
+
+
+def _checksum(path):
+    """Hash a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _problem(path):
+    """Say what is wrong with a checkpoint's files; None if nothing is."""
+    try:
+        checksums = json.loads((path / CHECKSUMS).read_text("utf-8"))
+        found = {file.name: _checksum(file) for file in _files(path)}
+    except (OSError, ValueError) as error:
+        return f"{CHECKSUMS} or a file cannot be read ({error})"
+    missing = sorted(set(checksums) - set(found))
+    if missing:
+        return f"{missing[0]} is missing"
+    damaged = sorted(n for n in checksums if checksums[n] != found[n])
+    return f"{damaged[0]} is damaged" if damaged else None

@@ -14,6 +14,7 @@ import json
 
 import torch
 from prepare_polsess import UserError
+from processes import on_main
 from run_files import write_atomically
 from speechbrain.utils.checkpoints import (
     mark_as_loader,
@@ -148,7 +149,7 @@ def go_back(error, checkpointer, path, lr_factor):
         raise UserError(
             f"training stops: {error}, before the first checkpoint; {advice}"
         )
-    if path.exists():
+    if on_main(path.exists):
         raise UserError(
             f"training stops: {error}, although it had gone back before with "
             f"a lower learning rate ({path}). The best checkpoint is safe in "

@@ -6,6 +6,7 @@ import torch
 from curriculum import Curriculum
 from dataset import RenderedMixtures, read_manifest
 from prepare_polsess import UserError
+from processes import process_count, process_rank
 from sampling import TrainingBatches, all_examples, fixed_examples
 from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
@@ -56,7 +57,7 @@ def make_loaders(
     test_variants : list of str
         Each row is tested in all of these that it has.
     batch_size : int
-        Mixtures in a training batch.
+        Mixtures in a training batch of each process.
     valid_batch_size : int
         Mixtures in a batch of validation and test.
     num_workers : int
@@ -93,6 +94,8 @@ def make_loaders(
         train_size,
         segment,
         sample_rate,
+        process_count(),
+        process_rank(),
     )
     stages = {
         Stage.TRAIN: batches,
@@ -120,8 +123,9 @@ def make_loaders(
 
 
 def _cut(examples, size):
-    """Cut a list of examples into batches, in order."""
-    return [
+    """Cut a list of examples into batches; return those of this process."""
+    batches = [
         examples[first : first + size]
         for first in range(0, len(examples), size)
     ]
+    return batches[process_rank() :: process_count()]

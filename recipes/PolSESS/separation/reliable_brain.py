@@ -7,10 +7,15 @@ from divergence import (
     gradients_are_finite,
     lower_learning_rate,
 )
+from processes import all_true, process_count, process_rank
+from speechbrain.utils.logger import get_logger
+from training_state import TrainingState
+
+logger = get_logger(__name__)
 
 
 class ReliableBrain(sb.Brain):
-    """Trains on every example once, and resumes where it was."""
+    """Trains on every example once, and resumes exactly where it was."""
 
     def set_training_data(self, batches, train_loader, divergence_file):
         """Take what a resumed training goes on with, before ``fit``.
@@ -27,26 +32,91 @@ class ReliableBrain(sb.Brain):
         self.batches = batches
         self.train_sampler = batches  # so that fit tells it the epoch
         self.skipped = SkippedBatches(self.nonfinite_patience)
-        self.checkpointer.add_recoverable("train_loader", train_loader)
-        self.checkpointer.add_recoverable("skipped", self.skipped)
+        self.training_state = TrainingState()
+        self.checkpointer.add_recoverables(
+            {
+                "train_loader": train_loader,
+                "skipped": self.skipped,
+                "training_state": self.training_state,
+            }
+        )
         self.divergence_file = divergence_file
 
     def on_fit_start(self):
-        """Resume; an early stop is decided anew, by the patience of today."""
-        super().on_fit_start()
-        lower_learning_rate(
-            self.optimizer,
-            self.checkpointer.find_checkpoint(),
-            self.divergence_file,
+        """Resume from the newest checkpoint from which that is possible.
+
+        An early stop is decided anew, by the patience of today.
+        """
+        if process_rank() > 0:  # each process has dropout of its own
+            torch.manual_seed(torch.initial_seed() + process_rank())
+        self._compile()
+        self._wrap_distributed()
+        self.init_optimizers()
+        checkpoint = self.checkpointer.recover_if_possible(
+            ckpt_predicate=self.can_resume
         )
+        lower_learning_rate(self.optimizer, checkpoint, self.divergence_file)
         counter = self.hparams.epoch_counter
         counter.should_stop = (
             counter.current - counter.best_limit >= counter.limit_to_stop
         )
 
+    def can_resume(self, checkpoint):
+        """Whether a checkpoint's place in the epoch has a meaning here.
+
+        Arguments
+        ---------
+        checkpoint : Checkpoint
+            One of this run.
+
+        Returns
+        -------
+        bool
+            False within an epoch of another number of processes: each has
+            seen other examples.
+        """
+        if checkpoint.meta["end-of-epoch"]:
+            return True
+        return checkpoint.meta["processes"] == process_count()
+
+    def save(self, meta, end_of_epoch, max_keys=()):
+        """Save a checkpoint, and delete what is neither new nor best.
+
+        Arguments
+        ---------
+        meta : dict
+            What to choose a checkpoint by.
+        end_of_epoch : bool
+            Whether the epoch is finished.
+        max_keys : iterable of str
+            The best by each of these keys of ``meta`` is kept.
+        """
+        self.training_state.collect()
+        meta = {**meta, "processes": process_count()}
+        self.checkpointer.save_checkpoint(meta, end_of_epoch)
+        self.checkpointer.keep_newest_and_best(max_keys)
+
+    def _save_intra_epoch_ckpt(self):
+        self.save({}, end_of_epoch=False, max_keys=self.best_keys)
+
+    def _should_save_intra_epoch_ckpt(self, *arguments):
+        """Whether to save after this batch.
+
+        Not within an accumulation group, whose gradients would be lost, nor
+        while batches are skipped: a training that has diverged would go back
+        to it.
+        """
+        decision = super()._should_save_intra_epoch_ckpt(*arguments)
+        return (
+            decision and not self.group_is_open and self.skipped.in_a_row == 0
+        )
+
     def on_stage_start(self, stage, epoch=None):
         """Start with no gradients."""
+        self.group_is_open = False
         self.group_has_gradients = False
+        if stage == sb.Stage.TRAIN and self.step == 0:
+            self.training_state.start_epoch()
 
     def fit_batch(self, batch):
         """Train on one batch.
@@ -66,20 +136,18 @@ class ReliableBrain(sb.Brain):
             The loss, detached.
         """
         factor = self.grad_accumulation_factor
-        batch_size = self.hparams.batch_size
-        examples_before = (self.step - 1) // factor * factor * batch_size
-        group_examples = min(
-            factor * batch_size, self.batches.n_examples - examples_before
-        )
         should_step = self.step % factor == 0 or self.step == len(self.batches)
+        self.group_is_open = not should_step
         self.on_fit_batch_start(batch, should_step)
         with self.no_sync(not should_step):
             with self.training_ctx:
                 estimates = self.compute_forward(batch, sb.Stage.TRAIN)
                 loss = self.compute_objectives(estimates, batch, sb.Stage.TRAIN)
-            problem = None if torch.isfinite(loss) else "loss is"
-            if problem is None:
-                weight = len(batch.id) / group_examples
+            # All processes or none: a backward pass waits for the others.
+            finite = all_true(torch.isfinite(loss).item(), self.device)
+            problem = None if finite else "loss is"
+            if finite:
+                weight = self.batches.weight(self.step, factor)
                 self.scaler.scale(loss * weight).backward()
                 self.group_has_gradients = True
         if should_step and self.group_has_gradients:
@@ -97,8 +165,3 @@ class ReliableBrain(sb.Brain):
         )
         self.on_fit_batch_end(batch, estimates, loss, should_step)
         return loss.detach().cpu()
-
-    def _should_save_intra_epoch_ckpt(self, *arguments):
-        """Save no checkpoint that a diverged training would go back to."""
-        decision = super()._should_save_intra_epoch_ckpt(*arguments)
-        return decision and self.skipped.in_a_row == 0

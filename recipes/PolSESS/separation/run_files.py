@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 from prepare_polsess import UserError
+from speechbrain.utils.distributed import main_process_only
 
 # What may differ when a run is resumed: how long it goes on, where things are
 # and what is tested, but not what is learned from what. Another corpus is
@@ -124,7 +125,11 @@ class RunFiles:
             If others than those that may change differ, naming them.
         """
         if not self.settings.exists():
-            return
+            raise UserError(
+                f"{self.folder}: has checkpoints but no {self.settings.name}, "
+                "so that it cannot be told whether they are of the same run. "
+                "Give --output_folder or --experiment_name for a new one"
+            )
         before = json.loads(self.settings.read_text(encoding="utf-8"))
         now = json.loads(_to_json(settings))
         names = {*before, *now} - MAY_CHANGE
@@ -208,8 +213,9 @@ def _without_nan(value):
     return value
 
 
+@main_process_only
 def write_atomically(path, text):
-    """Write a text file whole or not at all.
+    """Write a text file whole or not at all; of several processes the main.
 
     Arguments
     ---------

@@ -69,6 +69,10 @@ class TrainingBatches(torch.utils.data.Sampler):
         Length of the segments in samples; None for whole mixtures.
     sample_rate : int
         In Hz, to turn the manifest's durations into samples.
+    processes : int
+        How many share each batch: ``batch_size`` is that of each.
+    rank : int
+        Which of them this is, from 0.
 
     Raises
     ------
@@ -77,11 +81,22 @@ class TrainingBatches(torch.utils.data.Sampler):
     """
 
     def __init__(
-        self, rows, curriculum, seed, batch_size, size, segment, sample_rate
+        self,
+        rows,
+        curriculum,
+        seed,
+        batch_size,
+        size,
+        segment,
+        sample_rate,
+        processes=1,
+        rank=0,
     ):
         self.rows = rows
         self.seed = seed
-        self.batch_size = batch_size
+        self.processes = processes
+        self.rank = rank
+        self.batch_size = processes * batch_size  # of all processes
         self.curriculum = curriculum
         self.latest_starts = [
             0
@@ -111,12 +126,50 @@ class TrainingBatches(torch.utils.data.Sampler):
         """Count the epoch's batches."""
         return -(-self.n_examples // self.batch_size)
 
+    def weight(self, step, factor):
+        """Weight a batch's loss so that each example of a step counts alike.
+
+        Arguments
+        ---------
+        step : int
+            The batch's number in the epoch, from 1.
+        factor : int
+            Batches that make a step of the optimiser.
+
+        Returns
+        -------
+        float
+            For the mean loss of this process's part, before the processes'
+            gradients are averaged.
+        """
+        first = (step - 1) // factor * factor * self.batch_size
+        together = min(factor * self.batch_size, self.n_examples - first)
+        here = self._share(self._batch_examples(step))
+        return (here.stop - here.start) * self.processes / together
+
+    def _batch_examples(self, step):
+        """Count the examples of a batch, from 1, in all processes."""
+        first = (step - 1) * self.batch_size
+        return min(self.batch_size, self.n_examples - first)
+
+    def _share(self, count):
+        """Cut this process's part out of a batch."""
+        return slice(
+            self.rank * count // self.processes,
+            (self.rank + 1) * count // self.processes,
+        )
+
     def __iter__(self):
-        """Yield the epoch's batches, lists of Example."""
+        """Yield the epoch's batches, lists of Example.
+
+        Of a last batch with fewer examples than processes some get an example
+        that has no weight, since all have to take part in the step.
+        """
         chosen = self.chosen[self.stage["epoch"]]
         generator = random.Random(f"{self.seed} {self.epoch} order")
         order = generator.sample(range(len(chosen)), len(chosen))
         for first in range(0, len(order), self.batch_size):
+            batch = order[first : first + self.batch_size]
             yield [
                 draw_example(
                     self.seed,
@@ -126,7 +179,7 @@ class TrainingBatches(torch.utils.data.Sampler):
                     chosen[place][1],
                     self.latest_starts[chosen[place][0]],
                 )
-                for place in order[first : first + self.batch_size]
+                for place in batch[self._share(len(batch))] or batch[:1]
             ]
 
 

@@ -34,7 +34,7 @@ USED_KEYS = (
 )
 
 # SpeechBrain's options that would do nothing here, or harm.
-ONE_PROCESS = "training runs in one process"
+USE_TORCHRUN = "start several processes with torchrun"
 REFUSED = {
     "auto_mix_prec": "give --precision fp16",
     "bfloat16_mix_prec": "give --precision bf16",
@@ -42,11 +42,10 @@ REFUSED = {
     "jit_module_keys": "the models cannot be scripted",
     "skip_nonfinite_grads": "such steps are always skipped",
     "remove_vector_weight_decay": "the rest would not be clipped",
-    "data_parallel_backend": ONE_PROCESS,
-    "data_parallel_count": ONE_PROCESS,
-    "distributed_backend": ONE_PROCESS,
-    "distributed_launch": ONE_PROCESS,
-    "find_unused_parameters": ONE_PROCESS,
+    "data_parallel_backend": USE_TORCHRUN,
+    "data_parallel_count": USE_TORCHRUN,
+    "distributed_launch": USE_TORCHRUN,
+    "find_unused_parameters": "all parameters are used",
 }
 AT_LEAST_TWO = ("kernel_size", "chunk_frames")  # half of it is a step
 BUILT = object()
@@ -193,6 +192,11 @@ def check_device(options):
     ------
     UserError
         If there is no such device, or FP16 was asked of the CPU.
+
+    Returns
+    -------
+    str
+        The device.
     """
     device = str(options.get("device") or infer_device())
     try:
@@ -206,3 +210,4 @@ def check_device(options):
                 f"{name} fp16 needs a GPU, and this run is on the CPU: add "
                 f"--{name} fp32 or --{name} bf16"
             )
+    return device

@@ -17,9 +17,8 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 """
 
 import math
-import os
 import sys
-import time
+from itertools import zip_longest
 
 import pandas as pd
 import speechbrain as sb
@@ -29,6 +28,7 @@ from example_audio import write_examples
 from loaders import make_loaders
 from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError, prepare_polsess
+from processes import gather, join_processes, leave_processes, on_main
 from reliable_brain import ReliableBrain
 from result import describe_run, print_report
 from run_files import Curve, RunFiles, hash_manifests
@@ -36,7 +36,6 @@ from sampling import fixed_examples
 from scores import DIVERGED, score_batch
 from setting_checks import check_device
 from settings import effective_run_options, plain_settings, read_settings
-from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -44,6 +43,8 @@ logger = get_logger(__name__)
 
 class Separation(ReliableBrain):
     """Trains ``modules.separator`` with negative SI-SDR and PIT."""
+
+    best_keys = ("si_sdr",)
 
     def set_data(self, test_rows, batches, train_loader):
         """Take what ``make_loaders`` made, before ``fit``.
@@ -77,14 +78,19 @@ class Separation(ReliableBrain):
         batch : PaddedBatch
             With ``mixture`` [batch, time].
         stage : Stage
-            Not used: the separator knows whether it is trained.
+            Training, validation or test.
 
         Returns
         -------
         torch.Tensor
             Shape [batch, time, n_sources].
         """
-        return self.modules.separator(batch.mixture.data.to(self.device))
+        separator = self.modules.separator
+        if stage != sb.Stage.TRAIN:
+            # The processes' parts need not be as long, and the wrapper would
+            # wait for the others.
+            separator = getattr(separator, "module", separator)
+        return separator(batch.mixture.data.to(self.device))
 
     def compute_objectives(self, estimates, batch, stage):
         """Compute the loss; in validation and test note the scores too.
@@ -109,8 +115,8 @@ class Separation(ReliableBrain):
             si_sdr, permutation = pit_si_sdr(estimates, targets)
             loss = negative_si_sdr(si_sdr, targets)
             if stage != sb.Stage.TRAIN:
-                self.scores += score_batch(
-                    batch, estimates, si_sdr, permutation
+                self.scores.append(
+                    score_batch(batch, estimates, si_sdr, permutation)
                 )
         if stage == sb.Stage.TEST:
             write_examples(
@@ -124,17 +130,20 @@ class Separation(ReliableBrain):
         return loss
 
     def on_stage_start(self, stage, epoch=None):
-        """Start the clock and the scores."""
+        """Start with no scores."""
         super().on_stage_start(stage, epoch)
         self.scores = []
-        if stage == sb.Stage.TRAIN:
-            self.epoch_start = time.time()
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Finish an epoch after its validation; write the test's scores."""
         if stage == sb.Stage.TRAIN:
-            self.train_loss = stage_loss
-        elif stage == sb.Stage.VALID:
+            losses = gather(stage_loss)
+            self.train_loss = sum(losses) / len(losses)
+            return
+        # Batch by batch, in the order that one process would have had.
+        turns = zip_longest(*gather(self.scores), fillvalue=[])
+        self.scores = [row for turn in turns for batch in turn for row in batch]
+        if stage == sb.Stage.VALID:
             self.finish_epoch(epoch, pd.DataFrame(self.scores))
         else:
             self.files.write_scores(self.scores)
@@ -172,12 +181,10 @@ class Separation(ReliableBrain):
                 **{f"valid_{name}": value for name, value in valid.items()},
                 "valid_undefined": int(scores["si_sdr"].isna().sum()),
                 "skipped_batches": self.skipped.finish_epoch(),
-                "seconds": round(time.time() - self.epoch_start, 2),
+                "seconds": round(self.training_state.seconds(), 2),
             }
         )
-        self.checkpointer.save_and_keep_only(
-            meta={"epoch": epoch, **valid}, max_keys=["si_sdr"]
-        )
+        self.save({"epoch": epoch, **valid}, True, self.best_keys)
 
 
 def make_output_folder(hparams, hparams_file, overrides, log_config):
@@ -194,6 +201,44 @@ def make_output_folder(hparams, hparams_file, overrides, log_config):
             f"output_folder {hparams['output_folder']}: cannot be written "
             f"({error.strerror})"
         ) from error
+
+
+def prepare_run(hparams, settings, files, make_folder):
+    """Check that a run may begin or go on, and prepare its corpus.
+
+    Arguments
+    ---------
+    hparams : dict
+        The loaded YAML.
+    settings : dict
+        What ``plain_settings`` returned.
+    files : RunFiles
+        The run's.
+    make_folder : callable
+        Makes the run's folder.
+
+    Returns
+    -------
+    dict
+        The settings, with the manifests' hashes.
+    """
+    has_checkpoints = bool(hparams["checkpointer"].list_checkpoints())
+    if has_checkpoints:
+        files.check_same_run(settings)
+    make_folder()
+    prepare_polsess(
+        data_folder=hparams["data_folder"],
+        save_folder=hparams["manifest_folder"],
+        subset_sizes=[],  # training cuts subsets itself
+        check=hparams["check"],
+        on_error=hparams["on_error"],
+        sample_rate=hparams["sample_rate"],
+    )
+    settings = settings | hash_manifests(hparams["manifest_folder"])
+    if has_checkpoints:
+        files.check_same_run(settings)
+    files.write_settings(settings)
+    return settings
 
 
 def fit(hparams, run_opts, files):
@@ -286,31 +331,20 @@ def main(arguments):
     arguments : list of str
         YAML file and options.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("train.py runs as one process: start it with python")
     hparams, run_opts, hparams_file, overrides = read_settings(arguments)
-    check_device(effective_run_options(hparams, run_opts))
+    device = check_device(effective_run_options(hparams, run_opts))
+    join_processes(run_opts, device)
     settings = plain_settings(hparams, run_opts)
     files = RunFiles(hparams["output_folder"])
-    if hparams["checkpointer"].list_checkpoints():
-        files.check_same_run(settings)
-    make_output_folder(hparams, hparams_file, overrides, run_opts.log_config)
-    run_on_main(
-        prepare_polsess,
-        kwargs={
-            "data_folder": hparams["data_folder"],
-            "save_folder": hparams["manifest_folder"],
-            # Training cuts subsets itself.
-            "subset_sizes": [],
-            "check": hparams["check"],
-            "on_error": hparams["on_error"],
-            "sample_rate": hparams["sample_rate"],
-        },
+    settings = on_main(
+        prepare_run,
+        hparams,
+        settings,
+        files,
+        lambda: make_output_folder(
+            hparams, hparams_file, overrides, run_opts.log_config
+        ),
     )
-    settings |= hash_manifests(hparams["manifest_folder"])
-    if hparams["checkpointer"].list_checkpoints():
-        files.check_same_run(settings)
-    files.write_settings(settings)
     brain, loaders = fit(hparams, run_opts, files)
     best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
     if best is None:
@@ -321,7 +355,8 @@ def main(arguments):
     if run_opts.test_only or not files.are_complete(brain.curve, settings):
         brain.evaluate(loaders[sb.Stage.TEST], max_key="si_sdr")
         files.write_result(describe_run(brain, best, settings))
-    print_report(files)
+    on_main(print_report, files)
+    leave_processes()
 
 
 if __name__ == "__main__":

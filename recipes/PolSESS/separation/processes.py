@@ -1,0 +1,152 @@
+"""Several processes that train one model together, as torchrun starts them."""
+
+import os
+import sys
+
+import torch
+from prepare_polsess import UserError
+from speechbrain.utils.distributed import (
+    ddp_init_group,
+    is_distributed_initialized,
+    main_process_only,
+)
+
+
+def join_processes(run_opts, device):
+    """Join the processes that torchrun started; alone, do nothing.
+
+    Arguments
+    ---------
+    run_opts : RunOptions
+        SpeechBrain's own options; on the CPU their back-end becomes gloo.
+    device : str
+        Where to compute.
+
+    Raises
+    ------
+    UserError
+        If they cannot be joined.
+    """
+    if "RANK" not in os.environ or "LOCAL_RANK" not in os.environ:
+        return
+    if not device.startswith("cuda"):
+        run_opts.distributed_backend = "gloo"
+        run_opts.overridden_args.add("distributed_backend")
+    try:
+        ddp_init_group(run_opts)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"process {os.environ['RANK']} cannot join the others: {error}"
+        ) from error
+
+
+def leave_processes():
+    """Leave the other processes, when all is done."""
+    if is_distributed_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def process_count():
+    """Count the processes that train together."""
+    if is_distributed_initialized():
+        return torch.distributed.get_world_size()
+    return 1
+
+
+def process_rank():
+    """Return this process's number among those that train together."""
+    if is_distributed_initialized():
+        return torch.distributed.get_rank()
+    return 0
+
+
+def gather(item):
+    """Collect an object of every process, in the order of their ranks.
+
+    Arguments
+    ---------
+    item : object
+        This process's; can be pickled.
+
+    Returns
+    -------
+    list
+        Every process's, in each of them.
+
+    Example
+    -------
+    >>> gather("alone")
+    ['alone']
+    """
+    items = [item]
+    if is_distributed_initialized():
+        items = [None] * process_count()
+        torch.distributed.all_gather_object(items, item)
+    return items
+
+
+def all_true(value, device):
+    """Whether a condition holds in all processes.
+
+    Arguments
+    ---------
+    value : bool
+        Whether it does in this one.
+    device : str
+        Where the processes exchange tensors.
+
+    Returns
+    -------
+    bool
+        The same in each.
+
+    Example
+    -------
+    >>> all_true(True, "cpu")
+    True
+    """
+    if not is_distributed_initialized():
+        return value
+    holds = torch.tensor(int(value), device=device)
+    torch.distributed.all_reduce(holds, op=torch.distributed.ReduceOp.MIN)
+    return bool(holds)
+
+
+def on_main(function, *arguments):
+    """Call a function in the main process; all have its result or its error.
+
+    Arguments
+    ---------
+    function : callable
+        May raise UserError.
+    *arguments : object
+        For it.
+
+    Returns
+    -------
+    object
+        What it returned.
+
+    Raises
+    ------
+    UserError
+        As the function did. The other processes end without a message.
+
+    Example
+    -------
+    >>> on_main(max, 1, 2)
+    2
+    """
+
+    def attempt():
+        try:
+            return function(*arguments), None
+        except UserError as error:
+            return None, error
+
+    result, error = main_process_only(attempt)()
+    if error is not None:
+        if process_rank() > 0:
+            sys.exit(1)
+        raise error
+    return result
