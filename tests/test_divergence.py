@@ -1,6 +1,7 @@
 """Numbers that are not finite: skipped, then gone back from, then the end."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -124,7 +125,7 @@ def test_the_second_time_stops_and_keeps_the_best_checkpoint(
 def test_before_the_first_checkpoint_there_is_nothing_to_go_back_to(
     small_corpus, tmp_path
 ):
-    with pytest.raises(UserError, match="before the first checkpoint.*lower"):
+    with pytest.raises(UserError, match="before the first epoch's end.*lower"):
         run("dprnn", small_corpus, tmp_path, lr=1e30, max_grad_norm=1e30)
 
 
@@ -162,26 +163,103 @@ def test_a_resumed_run_goes_on_with_the_lowered_learning_rate(
     assert list(pd.read_csv(folder / "curve.csv")["lr"])[1:] == [5e-4] * 3
 
 
-def test_no_checkpoint_is_saved_while_batches_are_skipped(
+def damage_gradients(monkeypatch, bad):
+    """Make gradients infinite in the batches that are bad.
+
+    Arguments
+    ---------
+    monkeypatch : MonkeyPatch
+        Of the test.
+    bad : callable
+        Takes the brain.
+    """
+    original = train.Separation.compute_objectives
+
+    def objectives(self, estimates, batch, stage):
+        if estimates.requires_grad and bad(self):
+            estimates.register_hook(lambda gradient: gradient * float("inf"))
+        return original(self, estimates, batch, stage)
+
+    monkeypatch.setattr(train.Separation, "compute_objectives", objectives)
+
+
+def test_bad_gradients_of_accumulated_batches_count_as_steps(
     small_corpus, tmp_path, monkeypatch
 ):
-    saved = []
-    original = train.Separation._save_intra_epoch_ckpt
+    damage_gradients(monkeypatch, lambda brain: brain.batches.epoch > 1)
+    with pytest.raises(UserError, match="2 batches in a row up to batch 4 of"):
+        run(
+            "convtasnet",
+            small_corpus,
+            tmp_path,
+            batch_size=1,
+            grad_accumulation_factor=2,
+            nonfinite_patience=1,
+            number_of_epochs=3,
+        )
+    log = (tmp_path / "log.txt").read_text()
+    assert "(1 in a row, 2 in this epoch)" in log
+    assert "(2 in a row, 4 in this epoch)" in log
 
-    def note(self):
-        saved.append((self.batches.epoch, self.step))
+
+def test_fp16_stops_when_no_scale_helps(small_corpus, tmp_path, monkeypatch):
+    # What fp16 does on a GPU, on the CPU in fp32.
+    original = train.Separation.on_fit_start
+
+    def scale(self):
         original(self)
+        self.scaler = torch.GradScaler("cpu", init_scale=4.0)
 
-    monkeypatch.setattr(train.Separation, "_save_intra_epoch_ckpt", note)
-    poison(monkeypatch, lambda brain, stage, call: call in (2, 3))
-    run(
+    monkeypatch.setattr(train.Separation, "on_fit_start", scale)
+    damage_gradients(monkeypatch, lambda brain: True)
+    with pytest.raises(UserError, match="2 batches in a row up to batch 4 of"):
+        run("convtasnet", small_corpus, tmp_path, nonfinite_patience=1)
+
+
+def test_it_goes_back_to_what_was_validated(
+    small_corpus, tmp_path, monkeypatch
+):
+    original = train.Separation.on_fit_batch_end
+    blown_up = []
+
+    def blow_up(self, batch, outputs, loss, should_step):
+        original(self, batch, outputs, loss, should_step)
+        if self.batches.epoch == 2 and self.step == 2 and not blown_up:
+            blown_up.append(True)
+            with torch.no_grad():
+                next(self.modules.parameters()).fill_(float("nan"))
+
+    monkeypatch.setattr(train.Separation, "on_fit_batch_end", blow_up)
+    folder = run(
         "convtasnet",
         small_corpus,
         tmp_path,
-        number_of_epochs=1,
         ckpt_interval_steps=1,
+        nonfinite_patience=1,
     )
-    assert saved == [(1, 1), (1, 4), (1, 5)]
+    assert blown_up
+    assert len(pd.read_csv(folder / "curve.csv")) == 2
+    assert (folder / "divergence.json").exists()
+
+
+def test_going_back_starts_a_new_count(small_corpus, tmp_path, monkeypatch):
+    # Three at the end of epoch 1, one in epoch 2; then one more.
+    poison(monkeypatch, lambda brain, stage, call: call in (3, 4, 5, 7, 8))
+    folder = run("convtasnet", small_corpus, tmp_path)
+    curve = pd.read_csv(folder / "curve.csv")
+    assert list(curve["skipped_batches"]) == [3, 1]
+
+
+def test_the_record_of_a_run_that_was_deleted_goes(
+    small_corpus, tmp_path, monkeypatch
+):
+    poison(monkeypatch, lambda brain, stage, call: call == 12)
+    folder = run("convtasnet", small_corpus, tmp_path)
+    assert (folder / "divergence.json").exists()
+    monkeypatch.undo()
+    shutil.rmtree(folder / "save")
+    run("convtasnet", small_corpus, tmp_path, number_of_epochs=3)
+    assert not (folder / "divergence.json").exists()
 
 
 def test_counts_survive_a_checkpoint(tmp_path):

@@ -3,13 +3,15 @@
 import multiprocessing
 import sys
 import types
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from mamba import on_cpu
+from mamba import compiled, on_cpu, on_gpu
 from mamba.layer import Mamba
 from mamba.on_cpu import mamba_on_cpu
-from mamba.on_gpu import mamba_on_gpu
+from mamba.on_gpu import import_fused_layer, mamba_on_gpu
 from prepare_polsess import UserError
 from sequential_mamba import sequential_mamba
 
@@ -88,6 +90,20 @@ def test_output_and_gradients_are_those_of_the_equations(
 def test_gradcheck():
     inputs = in_double(make_inputs(2, 35, 3, n_states=2, width=3))
     assert torch.autograd.gradcheck(mamba_on_cpu, inputs, fast_mode=True)
+
+
+def test_gradcheck_of_the_module():
+    layer = Mamba(3, d_state=2, d_conv=3, expand=2).double()
+    names = list(layer.state_dict())
+
+    def apply(hidden, *parameters):
+        named = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(layer, named, hidden)
+
+    hidden = torch.randn(2, 35, 3, dtype=torch.float64, requires_grad=True)
+    torch.nn.init.constant_(layer.dt_proj.bias, 1.0)
+    inputs = (hidden, *layer.parameters())
+    assert torch.autograd.gradcheck(apply, inputs, fast_mode=True)
 
 
 def test_large_and_small_step_sizes_are_exact():
@@ -246,13 +262,13 @@ def test_in_a_forked_process():
     torch.set_num_threads(2)
     inputs = [tensor.clone().requires_grad_() for tensor in dataset.inputs]
     expected = results(mamba_on_cpu, inputs)  # threads were used before
-    torch.set_num_threads(1)  # torch's own do not survive a fork
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     child = context.Process(target=train_in_child, args=(dataset, queue))
     child.start()
     found = queue.get(timeout=60)
     child.join(timeout=60)
+    torch.set_num_threads(1)
     assert child.exitcode == 0
     for gradient, other in zip(found, expected, strict=True):
         assert torch.allclose(torch.tensor(gradient), other, atol=1e-6)
@@ -312,6 +328,10 @@ def fake_mamba_ssm(monkeypatch):
     for name in ("causal_conv1d", "mamba_ssm", "mamba_ssm.ops"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     monkeypatch.setitem(sys.modules, package.__name__, package)
+    # The stand-in runs on the CPU.
+    monkeypatch.setattr(
+        on_gpu, "import_fused_layer", lambda _: import_fused_layer("cuda")
+    )
     return calls
 
 
@@ -331,7 +351,44 @@ def test_mamba_ssm_computes_in_float32_under_autocast(fake_mamba_ssm):
     assert all(t.dtype == torch.float32 for t in fake_mamba_ssm[0])
 
 
-def test_without_mamba_ssm_a_gpu_is_told_what_to_do():
-    layer = Mamba(8).to("meta")
+def test_without_mamba_ssm_a_gpu_is_told_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "causal_conv1d", None)
     with pytest.raises(UserError, match="requirements-gpu.txt.*--device cpu"):
+        import_fused_layer("cuda:0")
+
+
+def test_other_devices_are_told_what_to_do():
+    layer = Mamba(8).to("meta")
+    with pytest.raises(UserError, match="does not run on meta.*--device cpu"):
         layer(torch.empty(1, 5, 8, device="meta"))
+
+
+def test_compiled_code_is_kept_apart_for_each_state_of_the_files(monkeypatch):
+    folders = compiled.cache_folders()
+    assert folders == compiled.cache_folders()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b"changed")
+    assert not set(folders) & set(compiled.cache_folders())
+    # It is where it is looked for.
+    assert any(folders[0].rglob("*scan_backward*.nbi"))
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_anyway(monkeypatch):
+    monkeypatch.setattr(
+        compiled, "cache_folders", lambda: [Path("/dev/null/kernels")]
+    )
+
+    @compiled.compiled
+    def double(numbers):
+        for i in range(numbers.size):
+            numbers[i] *= 2
+
+    numbers = np.ones(2)
+    double(numbers)
+    assert list(numbers) == [2, 2]
+
+
+def test_torch_compile_goes_round_the_layer():
+    layer = Mamba(8, d_state=4)
+    hidden = torch.randn(2, 9, 8)
+    found = torch.compile(layer, backend="aot_eager")(hidden)
+    assert torch.equal(found, layer(hidden))

@@ -8,6 +8,7 @@ import time
 
 import pandas as pd
 import pytest
+import reliable_brain
 import train
 from prepare_polsess import UserError
 from small_corpus import write_small_corpus
@@ -15,13 +16,14 @@ from small_models import small_arguments
 from small_runs import assert_same_weights, command, run
 
 
+@pytest.mark.parametrize("model", ["dprnn", "spmamba"])
 def test_resuming_gives_the_run_that_was_never_interrupted(
-    small_corpus, tmp_path
+    model, small_corpus, tmp_path
 ):
-    whole = run("dprnn", small_corpus, tmp_path / "whole", number_of_epochs=4)
+    whole = run(model, small_corpus, tmp_path / "whole", number_of_epochs=4)
     parts = tmp_path / "parts"
-    run("dprnn", small_corpus, parts, number_of_epochs=2)
-    run("dprnn", small_corpus, parts, number_of_epochs=4)
+    run(model, small_corpus, parts, number_of_epochs=2)
+    run(model, small_corpus, parts, number_of_epochs=4)
     assert_same_weights(whole, parts)
     curves = [
         pd.read_csv(f / "curve.csv").drop(columns="seconds")
@@ -54,23 +56,49 @@ def test_scheduler_and_early_stopping_resume(small_corpus, tmp_path):
     assert list(curves[1]["lr"]) == list(curves[0]["lr"])
 
 
+def interrupt(monkeypatch, corpus, folder, **options):
+    """Run until the fourth batch of epoch 2, and stop there."""
+    original = train.Separation.on_fit_batch_end
+
+    def stop(self, *arguments):
+        original(self, *arguments)
+        if self.batches.epoch == 2 and self.step == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Separation, "on_fit_batch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run("convtasnet", corpus, folder, **options)
+
+
 def test_a_checkpoint_within_an_epoch_resumes(
     small_corpus, tmp_path, monkeypatch
 ):
     options = {"number_of_epochs": 2, "ckpt_interval_steps": 2}
     whole = run("convtasnet", small_corpus, tmp_path / "whole", **options)
-    original = train.Separation.on_fit_batch_end
-
-    def interrupt(self, *arguments):
-        original(self, *arguments)
-        if self.batches.epoch == 2 and self.step == 4:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(train.Separation, "on_fit_batch_end", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        run("convtasnet", small_corpus, tmp_path / "parts", **options)
-    monkeypatch.undo()
+    interrupt(monkeypatch, small_corpus, tmp_path / "parts", **options)
     run("convtasnet", small_corpus, tmp_path / "parts", **options)
+    assert_same_weights(whole, tmp_path / "parts")
+
+
+def test_within_an_epoch_another_number_of_processes_starts_the_epoch_anew(
+    small_corpus, tmp_path, monkeypatch
+):
+    options = {"number_of_epochs": 2, "ckpt_interval_steps": 2}
+    whole = run("convtasnet", small_corpus, tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(reliable_brain, "process_count", lambda: 2)
+        interrupt(patch, small_corpus, tmp_path / "parts", **options)
+    batches = []
+    original = train.Separation.fit_batch
+
+    def note(self, batch):
+        batches.append((self.batches.epoch, self.step))
+        return original(self, batch)
+
+    monkeypatch.setattr(train.Separation, "fit_batch", note)
+    run("convtasnet", small_corpus, tmp_path / "parts", **options)
+    assert batches == [(2, step) for step in range(1, 6)]
     assert_same_weights(whole, tmp_path / "parts")
 
 

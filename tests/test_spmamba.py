@@ -4,14 +4,15 @@ import csv
 from pathlib import Path
 
 import pytest
-import spmamba
 import torch
 from mamba import layer
 from prepare_polsess import UserError
 from sequential_mamba import sequential_mamba
 from settings import read_settings
 from small_models import SEPARATION, small_arguments
-from spmamba import Block, ChannelNorm, SPMamba
+from spmamba import SPMamba
+from spmamba_blocks import EPSILON, Block, ChannelNorm
+from straight_spmamba import straight_spmamba
 from torch.nn import functional as F
 
 YAML = str(SEPARATION / "hparams/spmamba.yaml")
@@ -60,6 +61,15 @@ def test_the_papers_setting_is_reachable_by_options():
     arguments = [YAML, "--data_folder", "unused", *PAPER.split()]
     separator = read_settings(arguments)[0]["separator"]
     assert sum(p.numel() for p in separator.parameters()) == 6094498
+
+
+def test_the_network_is_the_published_one():
+    model = make_small().double()
+    mixture = torch.randn(2, 504, dtype=torch.float64)
+    with torch.no_grad():
+        expected = straight_spmamba(model.state_dict(), mixture, 32, 8, 3)
+        found = model(mixture)
+    assert (found - expected).abs().max() / expected.abs().max() < 1e-9
 
 
 def test_the_network_with_a_slow_exact_scan(monkeypatch):
@@ -169,7 +179,7 @@ def test_norm_over_channels_and_bins():
     norm = ChannelNorm(4, 17)
     hidden = 3 * torch.randn(2, 4, 9, 17) + 5
     expected = F.layer_norm(
-        hidden.permute(0, 2, 1, 3), (4, 17), eps=spmamba.EPSILON
+        hidden.permute(0, 2, 1, 3), (4, 17), eps=EPSILON
     ).permute(0, 2, 1, 3)
     assert torch.allclose(norm(hidden), expected, atol=1e-5)
 

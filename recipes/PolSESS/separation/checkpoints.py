@@ -111,6 +111,9 @@ class WholeCheckpointer(Checkpointer):
     def keep_newest_and_best(self, max_keys):
         """Delete the checkpoints that are neither new nor best.
 
+        The newest of an epoch's end is kept as well: a training that diverges
+        goes back to it.
+
         SpeechBrain's own method deletes a checkpoint file by file; killed
         meanwhile, it would leave half of one.
 
@@ -120,14 +123,30 @@ class WholeCheckpointer(Checkpointer):
             For each of these the checkpoint with the highest value is kept.
         """
         kept = {c.path for c in self.find_checkpoints()[:NEWEST]}
+        finished = self.find_checkpoints(ckpt_predicate=is_of_an_epochs_end)
+        kept |= {c.path for c in finished[:1]}
         for key in max_keys:
             kept |= {c.path for c in self.find_checkpoints(max_key=key)[:1]}
         for checkpoint in self.list_checkpoints():
             if checkpoint.path not in kept:
-                partial = checkpoint.path.with_name(
-                    PARTIAL + checkpoint.path.name
-                )
-                checkpoint.path.rename(partial)
+                self._delete(checkpoint)
+
+    @main_process_only
+    def delete_newer_than(self, checkpoint):
+        """Delete the checkpoints that were saved after one.
+
+        Arguments
+        ---------
+        checkpoint : Checkpoint
+            Becomes the newest.
+        """
+        for other in self.list_checkpoints():
+            if other.meta["unixtime"] > checkpoint.meta["unixtime"]:
+                self._delete(other)
+
+    def _delete(self, checkpoint):
+        path = checkpoint.path
+        path.rename(path.with_name(PARTIAL + path.name))
         self._remove_partial()
 
     def find_checkpoint(
@@ -205,6 +224,11 @@ class WholeCheckpointer(Checkpointer):
     def _remove_partial(self):
         for path in self.checkpoints_dir.glob(f"{PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def is_of_an_epochs_end(checkpoint):
+    """Whether a checkpoint was saved after an epoch's validation."""
+    return checkpoint.meta["end-of-epoch"]
 
 
 def _files(path):

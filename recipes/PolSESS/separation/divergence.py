@@ -2,8 +2,8 @@
 
 A batch whose loss or gradients are not finite is skipped and counted. Too many
 in a row, or an estimate in validation that is not finite, and the training goes
-back to its newest checkpoint with a lower learning rate; the second time it
-stops.
+back to the newest checkpoint that was validated, with a lower learning rate;
+the second time it stops.
 
 SpeechBrain's own guards do not do: its count of losses starts anew each epoch
 and ends the run, and of gradients it drops those that are not finite and steps
@@ -13,6 +13,7 @@ with the others, after clipping has scaled all of them by their common norm.
 import json
 
 import torch
+from checkpoints import is_of_an_epochs_end
 from prepare_polsess import UserError
 from processes import on_main
 from run_files import write_atomically
@@ -53,15 +54,17 @@ class SkippedBatches:
         self.in_epoch = 0
         self.in_a_row = 0
 
-    def note(self, problem, where):
-        """Note how a batch went.
+    def note(self, problem, where, count=1):
+        """Note how a batch, or a step, went.
 
         Arguments
         ---------
         problem : str, None
-            What of it was not finite; None for a batch that was trained on.
+            What of it was not finite; None for a step that was done.
         where : str
             Which batch, for the message.
+        count : int
+            How many batches are lost: of a step those that belong to it.
 
         Raises
         ------
@@ -71,7 +74,7 @@ class SkippedBatches:
         if problem is None:
             self.in_a_row = 0
             return
-        self.in_epoch += 1
+        self.in_epoch += count
         self.in_a_row += 1
         logger.warning(
             f"Skipped {where}: its {problem} not finite ({self.in_a_row} in a "
@@ -125,14 +128,14 @@ def gradients_are_finite(parameters):
 
 
 def go_back(error, checkpointer, path, lr_factor):
-    """Note that the training goes on from its newest checkpoint.
+    """Arrange that the training goes on from its newest validated checkpoint.
 
     Arguments
     ---------
     error : DivergenceError
         Why.
-    checkpointer : Checkpointer
-        Its newest checkpoint is used.
+    checkpointer : WholeCheckpointer
+        Loses the checkpoints since then.
     path : Path
         ``divergence.json``, which is written.
     lr_factor : float
@@ -141,24 +144,29 @@ def go_back(error, checkpointer, path, lr_factor):
     Raises
     ------
     UserError
-        If the training has gone back before, or has no checkpoint.
+        If the training has gone back before, or has no such checkpoint.
     """
     advice = "with a new --experiment_name try a lower --lr or --precision fp32"
-    checkpoint = checkpointer.find_checkpoint()
+    checkpoint = checkpointer.find_checkpoint(
+        ckpt_predicate=is_of_an_epochs_end
+    )
     if checkpoint is None:
         raise UserError(
-            f"training stops: {error}, before the first checkpoint; {advice}"
+            f"training stops: {error}, before the first epoch's end; {advice}"
         )
     if on_main(path.exists):
         raise UserError(
             f"training stops: {error}, although it had gone back before with "
             f"a lower learning rate ({path}). The best checkpoint is safe in "
-            f"{checkpointer.checkpoints_dir}; {advice}"
+            f"{checkpointer.checkpoints_dir} and --test_only tests it; {advice}"
         )
     logger.warning(
         f"{error}: going back to {checkpoint.path.name}, with the learning "
         f"rate times {lr_factor}"
     )
+    # In this order: killed between the two, it would diverge and go back
+    # again.
+    checkpointer.delete_newer_than(checkpoint)
     record = {
         "reason": str(error),
         "checkpoint": checkpoint.path.name,
@@ -169,23 +177,37 @@ def go_back(error, checkpointer, path, lr_factor):
     write_atomically(path, json.dumps(record, indent=2) + "\n")
 
 
-def lower_learning_rate(optimizer, checkpoint, path):
-    """Lower the learning rate if the training went back to a checkpoint.
+def went_back_to(checkpoint, path):
+    """Whether a checkpoint is the one that the training went back to.
 
-    Later checkpoints hold the lowered one already.
+    Arguments
+    ---------
+    checkpoint : Checkpoint, None
+        From which it is resumed; later ones hold the lowered learning rate.
+    path : Path
+        ``divergence.json``.
+
+    Returns
+    -------
+    bool
+        False if the training has not gone back.
+    """
+    if checkpoint is None or not path.exists():
+        return False
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return checkpoint.meta["unixtime"] == record["unixtime"]
+
+
+def lower_learning_rate(optimizer, path):
+    """Lower the learning rate of a training that goes back.
 
     Arguments
     ---------
     optimizer : torch.optim.Optimizer
         Just loaded from the checkpoint.
-    checkpoint : Checkpoint, None
-        The one that was loaded.
     path : Path
         ``divergence.json``.
     """
-    if checkpoint is None or not path.exists():
-        return
     record = json.loads(path.read_text(encoding="utf-8"))
-    if checkpoint.meta["unixtime"] == record["unixtime"]:
-        for group in optimizer.param_groups:
-            group["lr"] *= record["lr_factor"]
+    for group in optimizer.param_groups:
+        group["lr"] *= record["lr_factor"]

@@ -1,5 +1,6 @@
 """Several processes that train one model together, as torchrun starts them."""
 
+import dataclasses
 import os
 import sys
 
@@ -18,9 +19,14 @@ def join_processes(run_opts, device):
     Arguments
     ---------
     run_opts : RunOptions
-        SpeechBrain's own options; on the CPU their back-end becomes gloo.
+        SpeechBrain's own options.
     device : str
         Where to compute.
+
+    Returns
+    -------
+    RunOptions
+        On the CPU with gloo as back-end.
 
     Raises
     ------
@@ -28,16 +34,48 @@ def join_processes(run_opts, device):
         If they cannot be joined.
     """
     if "RANK" not in os.environ or "LOCAL_RANK" not in os.environ:
-        return
+        return run_opts
     if not device.startswith("cuda"):
-        run_opts.distributed_backend = "gloo"
-        run_opts.overridden_args.add("distributed_backend")
+        run_opts = dataclasses.replace(
+            run_opts,
+            distributed_backend="gloo",
+            overridden_args={*run_opts.overridden_args, "distributed_backend"},
+        )
     try:
         ddp_init_group(run_opts)
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"process {os.environ['RANK']} cannot join the others: {error}"
         ) from error
+    return run_opts
+
+
+def same_in_all_processes(function, *arguments):
+    """Call a function that does the same in each process, before they join.
+
+    Arguments
+    ---------
+    function : callable
+        May raise UserError.
+    *arguments : object
+        For it.
+
+    Returns
+    -------
+    object
+        What it returned.
+
+    Raises
+    ------
+    UserError
+        As the function did; only the first process tells it.
+    """
+    try:
+        return function(*arguments)
+    except UserError:
+        if os.environ.get("RANK", "0") != "0":
+            sys.exit(1)
+        raise
 
 
 def leave_processes():

@@ -2,10 +2,12 @@
 
 import speechbrain as sb
 import torch
+from checkpoints import is_of_an_epochs_end
 from divergence import (
     SkippedBatches,
     gradients_are_finite,
     lower_learning_rate,
+    went_back_to,
 )
 from processes import all_true, process_count, process_rank
 from speechbrain.utils.logger import get_logger
@@ -55,7 +57,9 @@ class ReliableBrain(sb.Brain):
         checkpoint = self.checkpointer.recover_if_possible(
             ckpt_predicate=self.can_resume
         )
-        lower_learning_rate(self.optimizer, checkpoint, self.divergence_file)
+        if went_back_to(checkpoint, self.divergence_file):
+            lower_learning_rate(self.optimizer, self.divergence_file)
+            self.skipped.in_a_row = 0
         counter = self.hparams.epoch_counter
         counter.should_stop = (
             counter.current - counter.best_limit >= counter.limit_to_stop
@@ -75,9 +79,10 @@ class ReliableBrain(sb.Brain):
             False within an epoch of another number of processes: each has
             seen other examples.
         """
-        if checkpoint.meta["end-of-epoch"]:
-            return True
-        return checkpoint.meta["processes"] == process_count()
+        return (
+            is_of_an_epochs_end(checkpoint)
+            or checkpoint.meta["processes"] == process_count()
+        )
 
     def save(self, meta, end_of_epoch, max_keys=()):
         """Save a checkpoint, and delete what is neither new nor best.
@@ -102,19 +107,15 @@ class ReliableBrain(sb.Brain):
     def _should_save_intra_epoch_ckpt(self, *arguments):
         """Whether to save after this batch.
 
-        Not within an accumulation group, whose gradients would be lost, nor
-        while batches are skipped: a training that has diverged would go back
-        to it.
+        Not within an accumulation group, whose gradients would be lost.
         """
         decision = super()._should_save_intra_epoch_ckpt(*arguments)
-        return (
-            decision and not self.group_is_open and self.skipped.in_a_row == 0
-        )
+        return decision and not self.group_is_open
 
     def on_stage_start(self, stage, epoch=None):
         """Start with no gradients."""
         self.group_is_open = False
-        self.group_has_gradients = False
+        self.group_batches = 0
         if stage == sb.Stage.TRAIN and self.step == 0:
             self.training_state.start_epoch()
 
@@ -149,19 +150,29 @@ class ReliableBrain(sb.Brain):
             if finite:
                 weight = self.batches.weight(self.step, factor)
                 self.scaler.scale(loss * weight).backward()
-                self.group_has_gradients = True
-        if should_step and self.group_has_gradients:
-            # FP16's scaler expects infinities, and skips these steps itself.
-            if self.scaler.is_enabled() or gradients_are_finite(
-                self.modules.parameters()
-            ):
+                self.group_batches += 1
+        lost = 1
+        if should_step:
+            if self.group_batches and not self.step_if_finite():
+                problem, lost = "gradients are", self.group_batches
+            self.group_batches = 0
+        if problem or should_step:
+            where = f"batch {self.step} of epoch {self.batches.epoch}"
+            self.skipped.note(problem, where, lost)
+        self.on_fit_batch_end(batch, estimates, loss, should_step)
+        return loss.detach().cpu()
+
+    def step_if_finite(self):
+        """Apply the gradients; return whether that was possible."""
+        if not self.scaler.is_enabled():
+            finite = gradients_are_finite(self.modules.parameters())
+            if finite:
                 self.optimizers_step()
             else:
                 self.zero_grad(set_to_none=True)
-                problem = "gradients are"
-            self.group_has_gradients = False
-        self.skipped.note(
-            problem, f"batch {self.step} of epoch {self.batches.epoch}"
-        )
-        self.on_fit_batch_end(batch, estimates, loss, should_step)
-        return loss.detach().cpu()
+            return finite
+        # FP16's scaler looks for its scale by infinities, and skips these
+        # steps itself. No scale below 1 would help.
+        before = self.scaler.get_scale()
+        self.optimizers_step()
+        return self.scaler.get_scale() >= min(before, 1.0)

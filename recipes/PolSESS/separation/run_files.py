@@ -37,6 +37,7 @@ MAY_CHANGE = {
     "nonfinite_patience",
     "nonfinite_lr_factor",
     "device",
+    "distributed_backend",
     "noprogressbar",
     "test_only",
     "ckpt_interval_minutes",

@@ -8,10 +8,10 @@ names and shapes of the published implementation.
 """
 
 import torch
-from mamba.layer import Mamba
+from mamba.on_gpu import import_fused_layer
+from spmamba_blocks import EPSILON, Block
 from torch.nn import functional as F
 
-EPSILON = 1e-5  # of all normalisations
 SMALLEST_LEVEL = 1e-4  # of a mixture, as a part of its peak
 
 
@@ -137,6 +137,22 @@ class SPMamba(torch.nn.Module):
         estimates = self._synthesise(parts, mixture.shape[1])
         return estimates * level.unsqueeze(2)
 
+    def check_device(self, device):
+        """Check, before a training, that the Mamba layers can be computed.
+
+        Arguments
+        ---------
+        device : str
+            Where.
+
+        Raises
+        ------
+        UserError
+            If not, saying what to install.
+        """
+        if device != "cpu":
+            import_fused_layer(device)
+
     def _analyse(self, mixture):
         """Compute the STFT, of shape [batch, frames, bins]."""
         # A frame at each end is mirrored, and must be there.
@@ -161,219 +177,6 @@ class SPMamba(torch.nn.Module):
             length=max(length, self.fft_size),
         )[:, :length]
         return signals.reshape(batch, self.n_sources, length).transpose(1, 2)
-
-
-class Block(torch.nn.Module):
-    """Models each frame, then each frequency, then attends over frames.
-
-    Arguments
-    ---------
-    channels : int
-        Channels of a time-frequency bin.
-    bins : int
-        Number of frequencies.
-    unfold_size : int
-        Neighbouring bins that make a step of a Mamba layer.
-    unfold_step : int
-        Bins from step to step.
-    heads : int
-        Heads of the attention.
-    attention_size : int
-        About as many values make a query.
-    mamba : dict
-        Options of the Mamba layers.
-
-    Example
-    -------
-    >>> block = Block(4, 17, 3, 1, 2, 64, {"d_state": 4})
-    >>> block(torch.randn(2, 4, 20, 17)).shape
-    torch.Size([2, 4, 20, 17])
-    """
-
-    def __init__(
-        self,
-        channels,
-        bins,
-        unfold_size,
-        unfold_step,
-        heads,
-        attention_size,
-        mamba,
-    ):
-        super().__init__()
-        self.unfold_size = unfold_size
-        self.unfold_step = unfold_step
-        self.heads = heads
-        steps = unfold_size * channels
-        for path in ("intra", "inter"):
-            self.add_module(f"{path}_norm", ChannelNorm(channels))
-            self.add_module(f"{path}_mamba", BidirectionalMamba(steps, mamba))
-            self.add_module(
-                f"{path}_linear",
-                torch.nn.ConvTranspose1d(
-                    2 * steps, channels, unfold_size, stride=unfold_step
-                ),
-            )
-        query_channels = -(-attention_size // bins)
-        sizes = {
-            "Q": query_channels,
-            "K": query_channels,
-            "V": channels // heads,
-        }
-        for head in range(heads):
-            for name, size in sizes.items():
-                self.add_module(
-                    f"attn_conv_{name}_{head}",
-                    _projection(channels, size, bins),
-                )
-        self.attn_concat_proj = _projection(channels, channels, bins)
-
-    def forward(self, hidden):
-        """Transform hidden channels.
-
-        Arguments
-        ---------
-        hidden : torch.Tensor
-            Shape [batch, channels, frames, bins].
-
-        Returns
-        -------
-        torch.Tensor
-            Of the same shape.
-        """
-        frames, bins = hidden.shape[2:]
-        missing = (0, self._missing(bins), 0, self._missing(frames))
-        hidden = F.pad(hidden, missing)
-        hidden = hidden + self._along_last("intra", hidden)
-        hidden = hidden.transpose(2, 3)
-        hidden = hidden + self._along_last("inter", hidden)
-        hidden = hidden.transpose(2, 3)[:, :, :frames, :bins]
-        return hidden + self.attn_concat_proj(self._attend(hidden))
-
-    def _missing(self, length):
-        """Count the zeros that complete the last step."""
-        beyond = max(0, length - self.unfold_size)
-        steps = -(-beyond // self.unfold_step)
-        return self.unfold_size + steps * self.unfold_step - length
-
-    def _along_last(self, path, hidden):
-        """Run a bidirectional Mamba layer along the last dimension."""
-        batch, channels, rows, length = hidden.shape
-        hidden = getattr(self, f"{path}_norm")(hidden)
-        steps = hidden.unfold(3, self.unfold_size, self.unfold_step)
-        # [batch * rows, steps, channels * unfold_size]
-        steps = steps.permute(0, 2, 3, 1, 4).flatten(3).flatten(0, 1)
-        steps = getattr(self, f"{path}_mamba")(steps)
-        output = getattr(self, f"{path}_linear")(steps.transpose(1, 2))
-        output = output.reshape(batch, rows, channels, length)
-        return output.transpose(1, 2)
-
-    def _attend(self, hidden):
-        """Attend over frames; a head's values are channels x bins."""
-        batch, channels, frames, bins = hidden.shape
-        # [batch, heads, frames, channels of a head * bins]
-        query, key, value = (
-            torch.stack(
-                [
-                    getattr(self, f"attn_conv_{name}_{head}")(hidden)
-                    .transpose(1, 2)
-                    .flatten(2)
-                    for head in range(self.heads)
-                ],
-                dim=1,
-            )
-            for name in "QKV"
-        )
-        output = F.scaled_dot_product_attention(query, key, value)
-        output = output.unflatten(3, (channels // self.heads, bins))
-        return output.transpose(2, 3).flatten(1, 2)
-
-
-class BidirectionalMamba(torch.nn.Module):
-    """A Mamba layer for each direction, side by side.
-
-    Each stands behind an RMS norm and has its input added.
-
-    Arguments
-    ---------
-    d_model : int
-        Channels of a step.
-    options : dict
-        Of the Mamba layers.
-
-    Example
-    -------
-    >>> layer = BidirectionalMamba(8, {"d_state": 4})
-    >>> layer(torch.randn(2, 50, 8)).shape
-    torch.Size([2, 50, 16])
-    """
-
-    def __init__(self, d_model, options):
-        super().__init__()
-        for direction in ("forward_blocks", "backward_blocks"):
-            layer = torch.nn.ModuleDict(
-                {
-                    "norm": torch.nn.RMSNorm(d_model, eps=EPSILON),
-                    "mixer": Mamba(d_model, **options),
-                }
-            )
-            self.add_module(direction, torch.nn.ModuleList([layer]))
-
-    def forward(self, steps):
-        """Transform [batch, time, d_model] to [batch, time, 2 * d_model]."""
-        outputs = []
-        for layers, turn in (
-            (self.forward_blocks, ()),
-            (self.backward_blocks, (1,)),
-        ):
-            hidden = steps.flip(turn) if turn else steps
-            for layer in layers:
-                hidden = hidden + layer["mixer"](layer["norm"](hidden))
-            outputs.append(hidden.flip(turn) if turn else hidden)
-        return torch.cat(outputs, dim=-1)
-
-
-class ChannelNorm(torch.nn.Module):
-    """Layer norm over channels, or over channels and bins.
-
-    Arguments
-    ---------
-    channels : int
-        Number of channels.
-    bins : int, None
-        Number of bins, if the norm goes over them too.
-
-    Example
-    -------
-    >>> ChannelNorm(4)(torch.randn(2, 4, 10, 9)).mean(dim=1).abs().max() < 1e-5
-    tensor(True)
-    """
-
-    def __init__(self, channels, bins=None):
-        super().__init__()
-        self.dimensions = (1,) if bins is None else (1, 3)
-        shape = (1, channels, 1, bins or 1)
-        self.gamma = torch.nn.Parameter(torch.ones(shape))
-        self.beta = torch.nn.Parameter(torch.zeros(shape))
-
-    def forward(self, hidden):
-        """Normalise [batch, channels, frames, bins]."""
-        # In half precision the squares of a loud spectrum overflow.
-        hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
-        variance, mean = torch.var_mean(
-            hidden, self.dimensions, correction=0, keepdim=True
-        )
-        hidden = (hidden - mean) * torch.rsqrt(variance + EPSILON)
-        return hidden * self.gamma + self.beta
-
-
-def _projection(channels, out_channels, bins):
-    """A 1x1 convolution with PReLU and norm, of the attention."""
-    return torch.nn.Sequential(
-        torch.nn.Conv2d(channels, out_channels, 1),
-        torch.nn.PReLU(),
-        ChannelNorm(out_channels, bins),
-    )
 
 
 def _level(mixture):

@@ -4,6 +4,7 @@
 > python train.py hparams/convtasnet.yaml --data_folder /corpora/PolSESS_C_16k
 > python train.py hparams/dprnn.yaml --data_folder /corpora/PolSESS_C_16k
 > python train.py hparams/sepformer.yaml --data_folder /corpora/PolSESS_C_16k
+> python train.py hparams/spmamba.yaml --data_folder /corpora/PolSESS_C_16k
 
 Any key of the YAML file can be given as an option, e.g. ``--seed 456``. The
 same command again resumes a run that was interrupted.
@@ -28,7 +29,13 @@ from example_audio import write_examples
 from loaders import make_loaders
 from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError, prepare_polsess
-from processes import gather, join_processes, leave_processes, on_main
+from processes import (
+    gather,
+    join_processes,
+    leave_processes,
+    on_main,
+    same_in_all_processes,
+)
 from reliable_brain import ReliableBrain
 from result import describe_run, print_report
 from run_files import Curve, RunFiles, hash_manifests
@@ -225,6 +232,9 @@ def prepare_run(hparams, settings, files, make_folder):
     has_checkpoints = bool(hparams["checkpointer"].list_checkpoints())
     if has_checkpoints:
         files.check_same_run(settings)
+    else:
+        # Of a run whose checkpoints were deleted.
+        files.divergence.unlink(missing_ok=True)
     make_folder()
     prepare_polsess(
         data_folder=hparams["data_folder"],
@@ -331,9 +341,14 @@ def main(arguments):
     arguments : list of str
         YAML file and options.
     """
-    hparams, run_opts, hparams_file, overrides = read_settings(arguments)
+    hparams, run_opts, hparams_file, overrides = same_in_all_processes(
+        read_settings, arguments
+    )
     device = check_device(effective_run_options(hparams, run_opts))
-    join_processes(run_opts, device)
+    run_opts = join_processes(run_opts, device)
+    for module in hparams["modules"].values():
+        if hasattr(module, "check_device"):
+            module.check_device(device)
     settings = plain_settings(hparams, run_opts)
     files = RunFiles(hparams["output_folder"])
     settings = on_main(

@@ -4,14 +4,17 @@ They are compiled by numba when they are called for the first time, which takes
 some seconds, and kept on disk. Channels are the innermost dimension everywhere,
 and each loop over them writes few arrays: LLVM vectorises a loop only if a few
 comparisons can rule out that these overlap. Sequences are shared out over
-Python threads, which needs no thread pool of a library, so that a process may
-fork at any time. Each sequence is computed by itself: the number of threads
+Python threads. Each sequence is computed by itself: the number of threads
 changes no bit.
 """
 
+import hashlib
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numba
 import numpy as np
 import torch
 from numba import njit, types
@@ -29,6 +32,9 @@ E1, E2, E3, E4, E5, E6 = np.float32(
 L1, L2, L3, L4, L5, L6, L7, L8 = np.float32(
     [1 / (2 * k + 1) for k in range(1, 9)]
 )
+
+# In a forked process torch's own threads are not there to be waited for.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 # No "nnan" and "ninf": a NaN must stay one.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
@@ -59,10 +65,37 @@ def compiled(function):
     >>> numbers
     array([2., 2., 2.])
     """
-    try:
-        return njit(nogil=True, cache=True, **OPTIONS)(function)
-    except RuntimeError:  # there is no folder to keep it in
-        return njit(nogil=True, **OPTIONS)(function)
+    for folder in cache_folders():
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return njit(nogil=True, cache=True, **OPTIONS)(function)
+        except (OSError, RuntimeError):  # cannot be written to
+            continue
+        finally:
+            numba.config.CACHE_DIR = before
+    return njit(nogil=True, **OPTIONS)(function)
+
+
+def cache_folders():
+    """List where compiled code may be kept, in order of preference.
+
+    numba itself compiles a function again when its file has changed, but not
+    when a function that it calls has, in another file. The folders' names
+    change with any file of this package.
+
+    Returns
+    -------
+    list of Path
+        Beside the code, or in the user's cache.
+    """
+    here = Path(__file__).parent
+    code = b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))
+    name = f"kernels-{hashlib.blake2b(code, digest_size=8).hexdigest()}"
+    return [
+        here / "__pycache__" / name,
+        Path(os.path.expanduser("~"), ".cache", "polsess", name),
+    ]
 
 
 # numba's own exp calls the C library for each number. These become vector
@@ -88,7 +121,7 @@ def _exp2(x):
         # In this order a NaN passes through.
         x = LOWEST if x < LOWEST else x
         x = HIGHEST if x > HIGHEST else x
-        whole = math.floor(x + HALF)
+        whole = np.floor(x + HALF)  # math.floor returns an integer
         rest = x - whole
         power = (
             (((E6 * rest + E5) * rest + E4) * rest + E3) * rest + E2

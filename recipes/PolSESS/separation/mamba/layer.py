@@ -87,6 +87,7 @@ class Mamba(torch.nn.Module):
             If the input is on a GPU and mamba-ssm is not installed.
         """
         on_cpu = hidden.device.type == "cpu"
+        at_least_float32 = torch.promote_types(self.A_log.dtype, torch.float32)
         return (mamba_on_cpu if on_cpu else mamba_on_gpu)(
             hidden,
             self.in_proj.weight,
@@ -95,7 +96,7 @@ class Mamba(torch.nn.Module):
             self.x_proj.weight,
             self.dt_proj.weight,
             self.dt_proj.bias,
-            -torch.exp(self.A_log.float()),
+            -torch.exp(self.A_log.to(at_least_float32)),
             self.D,
             self.out_proj.weight,
         )

@@ -21,6 +21,7 @@ SLAB_STEPS = 8192
 SLAB_SEQUENCES = 32
 
 
+@torch.compiler.disable
 def mamba_on_cpu(
     hidden,
     in_weight,

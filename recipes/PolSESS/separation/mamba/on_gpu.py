@@ -7,6 +7,7 @@ from prepare_polsess import UserError
 from torch.nn import functional as F
 
 
+@torch.compiler.disable
 def mamba_on_gpu(
     hidden,
     in_weight,
@@ -67,8 +68,8 @@ def import_fused_layer(device):
 
     Arguments
     ---------
-    device : torch.device
-        Where the tensors are, for the message.
+    device : torch.device, str
+        Where the tensors are.
 
     Returns
     -------
@@ -80,6 +81,11 @@ def import_fused_layer(device):
     UserError
         If it is not installed, or not built for this machine.
     """
+    if torch.device(device).type != "cuda":
+        raise UserError(
+            f"SPMamba does not run on {device}: mamba-ssm has no kernels for "
+            "it; add --device cpu"
+        )
     try:
         # mamba-ssm itself misses it only when it is called.
         importlib.import_module("causal_conv1d")

@@ -1,0 +1,165 @@
+"""Several processes train as one process with the larger batch does."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from curriculum import Curriculum
+from killed_runs import assert_same
+from sampling import TrainingBatches
+from small_models import SEPARATION, small_arguments
+from small_runs import command, weights
+
+STAGES = [{"epoch": 1, "variants": ["C"], "lr_scheduler": False}]
+
+
+def launch(processes, *arguments):
+    """Start train.py with torchrun; return the finished process."""
+    if processes == 1:
+        line = command(*arguments)
+    else:
+        line = [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *(f"--nproc_per_node={processes}", str(SEPARATION / "train.py")),
+            *arguments,
+        ]
+    return subprocess.run(line, capture_output=True, text=True, timeout=300)
+
+
+def sgd_yaml(folder):
+    """Write a YAML file with SGD: FP32 Adam amplifies rounding."""
+    text = (SEPARATION / "hparams/convtasnet.yaml").read_text()
+    text = text.replace("torch.optim.Adam", "torch.optim.SGD")
+    (folder / "sgd.yaml").write_text(text)
+    return str(folder / "sgd.yaml")
+
+
+def run(processes, folder, corpus, yaml=None, model="convtasnet", **options):
+    """Train with so many processes; return the folder."""
+    options = {"number_of_epochs": 1, **options}
+    arguments = small_arguments(
+        model, data_folder=corpus, output_folder=folder, **options
+    )
+    if yaml:
+        arguments[0] = yaml
+    process = launch(processes, *arguments)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return folder
+
+
+def read_scores(folder):
+    """Read the test's rows."""
+    return pd.read_csv(folder / "test.csv")
+
+
+def test_two_processes_equal_one_with_the_doubled_batch(small_corpus, tmp_path):
+    # Ten mixtures: groups of 2 x 2 x 2 = 8, and a last one of 2.
+    options = {
+        "yaml": sgd_yaml(tmp_path),
+        "lr": 0.01,
+        "number_of_epochs": 2,
+        "grad_accumulation_factor": 2,
+    }
+    one = run(1, tmp_path / "one", small_corpus, batch_size=4, **options)
+    two = run(2, tmp_path / "two", small_corpus, batch_size=2, **options)
+    for name, weight in weights(one).items():
+        assert torch.allclose(weight, weights(two)[name], rtol=0, atol=1e-6)
+    # Every utterance of validation and test once, in the same order.
+    scores = [read_scores(folder) for folder in (one, two)]
+    assert len(scores[1]) == 2 * 5 + 2 * 4
+    pd.testing.assert_frame_equal(*scores, rtol=1e-3, atol=1e-3)
+    curves = [pd.read_csv(folder / "curve.csv") for folder in (one, two)]
+    columns = ["train_loss", "valid_si_sdr", "valid_undefined"]
+    pd.testing.assert_frame_equal(*(c[columns] for c in curves), rtol=1e-3)
+    # The main process alone logs and writes.
+    assert len((two / "train_log.txt").read_text().splitlines()) == 2
+    files = [{path.name for path in folder.iterdir()} for folder in (one, two)]
+    assert files[0] == files[1]
+
+
+def test_another_number_resumes_at_an_epochs_end(small_corpus, tmp_path):
+    folder = tmp_path / "run"
+    for epochs, processes in enumerate((1, 2, 1), start=1):
+        run(processes, folder, small_corpus, number_of_epochs=epochs)
+        curve = pd.read_csv(folder / "curve.csv")
+        assert list(curve["epoch"]) == list(range(1, epochs + 1))
+    result = json.loads((folder / "result.json").read_text())
+    assert result["epochs_run"] == 3
+
+
+@pytest.mark.parametrize("model", ["dprnn", "sepformer", "spmamba"])
+def test_each_model_trains_in_two_processes(model, small_corpus, tmp_path):
+    folder = run(2, tmp_path, small_corpus, model=model, batch_size=1)
+    assert read_scores(folder)["si_sdr"].notna().all()
+
+
+def test_a_mistake_is_told_once(small_corpus, tmp_path):
+    arguments = small_arguments(
+        "convtasnet", data_folder=tmp_path / "nothing", output_folder=tmp_path
+    )
+    process = launch(2, *arguments)
+    assert process.returncode != 0
+    lines = process.stderr.splitlines()
+    assert sum(line.startswith("Error: ") for line in lines) == 1
+    assert "nothing" in process.stderr
+    arguments = small_arguments(
+        "convtasnet", data_folder=small_corpus, output_folder=tmp_path, sead=1
+    )
+    process = launch(2, *arguments)
+    assert process.stderr.count("did you mean --seed?") == 1
+    assert 'train.py", line' not in process.stderr  # no traceback of ours
+
+
+def make_batches(n_rows, batch_size, processes=1, rank=0):
+    """Make the batches of a process."""
+    rows = [
+        {"ID": str(n), "environment": "indoor", "duration": 1.0}
+        for n in range(n_rows)
+    ]
+    return TrainingBatches(
+        rows,
+        Curriculum(STAGES),
+        seed=1,
+        batch_size=batch_size,
+        size=None,
+        segment=None,
+        sample_rate=8000,
+        processes=processes,
+        rank=rank,
+    )
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 7, 12, 13])
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_processes_share_the_batches_of_one(n_rows, processes, factor):
+    alone = make_batches(n_rows, 2 * processes)
+    together = [
+        make_batches(n_rows, 2, processes, rank) for rank in range(processes)
+    ]
+    assert {len(batches) for batches in together} == {len(alone)}
+    shares = zip(*together, strict=True)
+    weighted = {}
+    for step, (batch, parts) in enumerate(zip(alone, shares, strict=True), 1):
+        assert all(parts)
+        counted = []
+        for batches, part in zip(together, parts, strict=True):
+            weight = batches.weight(step, factor)
+            if weight:
+                counted += part
+                # Mean over the part, then over the processes.
+                share = weight / len(part) / processes
+                group = weighted.setdefault((step - 1) // factor, [])
+                group += [share] * len(part)
+        assert counted == batch
+    for shares in weighted.values():
+        assert shares == pytest.approx([1 / len(shares)] * len(shares))
+
+
+def test_nested_values_are_compared():
+    assert_same({"a": [torch.ones(2)]}, {"a": [torch.ones(2)]}, "x")
+    with pytest.raises(AssertionError, match="x a"):
+        assert_same({"a": [torch.ones(2)]}, {"a": [torch.zeros(2)]}, "x")
