@@ -12,7 +12,7 @@ BIN := .venv/bin
 RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
 
-.PHONY: help setup quickstart test lint format bench-mamba clean
+.PHONY: help setup quickstart test lint format bench-mamba soak clean
 
 help:
 	@echo "make setup       install everything into .venv"
@@ -20,7 +20,8 @@ help:
 	@echo "make test        style and tests, as the continuous integration"
 	@echo "make lint        style only"
 	@echo "make format      put the style right"
-	@echo "make bench-mamba the Mamba layer against others: 5 minutes, 12 GB"
+	@echo "make bench-mamba Mamba on the CPU against others: 7 minutes, 12 GB"
+	@echo "make soak        kill and resume fifty small runs: 5 minutes"
 	@echo "make clean       remove what quickstart made"
 
 setup: .venv/installed
@@ -60,6 +61,11 @@ format: setup
 bench-mamba: setup
 	$(BIN)/python -m pip install --quiet -r tools/bench/requirements.txt
 	$(BIN)/python tools/bench/bench_mamba.py
+
+# With one thread, as the tests: the same run needs the same rounding.
+soak: setup
+	OMP_NUM_THREADS=1 PYTHONPATH=$(RECIPE)/separation:tests \
+		$(BIN)/python tests/killed_runs.py 50
 
 test: lint
 	$(BIN)/python -m pytest

@@ -4,6 +4,8 @@ from pathlib import Path
 
 SEPARATION = Path(__file__).parent.parent / "recipes/PolSESS/separation"
 
+FLAG = object()  # the value of an option that takes none
+
 SMALL = {
     "convtasnet": {
         "encoder_filters": 64,
@@ -66,5 +68,7 @@ def small_arguments(model, **options):
     }
     arguments = [str(SEPARATION / "hparams" / f"{model}.yaml")]
     for name, value in settings.items():
-        arguments += [f"--{name}", str(value)]
+        arguments += (
+            [f"--{name}"] if value is FLAG else [f"--{name}", str(value)]
+        )
     return [*arguments, "--noprogressbar"]

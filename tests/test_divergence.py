@@ -52,7 +52,9 @@ def test_a_few_losses_that_are_not_finite_are_skipped(
     assert list(curve["skipped_batches"]) == [3, 0]
     assert curve["valid_si_sdr"].notna().all()
     assert "2 in a row, 2 in this epoch" in (folder / "log.txt").read_text()
-    assert json.loads((folder / "result.json").read_text())["went_back"] is None
+    assert (
+        json.loads((folder / "result.json").read_text())["divergence"] is None
+    )
 
 
 def test_a_step_with_gradients_that_are_not_finite_changes_nothing(
@@ -99,7 +101,7 @@ def test_too_many_in_a_row_go_back_once_with_a_lower_learning_rate(
     assert list(curve["epoch"]) == [1, 2, 3]
     assert list(curve["lr"]) == [0.001, 0.00025, 0.00025]
     assert list(curve["skipped_batches"]) == [0, 0, 0]
-    record = json.loads((folder / "result.json").read_text())["went_back"]
+    record = json.loads((folder / "result.json").read_text())["divergence"]
     assert record["lr_factor"] == 0.25
     assert "4 batches in a row up to batch 5 of epoch 2" in record["reason"]
     assert "going back to CKPT" in (folder / "log.txt").read_text()

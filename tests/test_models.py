@@ -111,6 +111,26 @@ def test_any_level_is_finite(model, precision, level):
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("model", list(SMALL))
+def test_norms_are_computed_in_float32_under_autocast(model):
+    separator = load_separator(model)
+    seen = []
+
+    def note(module, inputs, output):
+        seen.append((type(module).__name__, output.dtype))
+
+    for module in separator.modules():
+        if type(module).__name__.endswith("Norm"):
+            module.register_forward_hook(note)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        separator(torch.randn(1, 2000))
+    # torch's own norms compute in FP32 within, whatever they are given.
+    own = ("GroupNorm", "LayerNorm", "RMSNorm")
+    others = {dtype for name, dtype in seen if name not in own}
+    assert others <= {torch.float32}
+    assert seen
+
+
 def test_positional_encoding_acts():
     torch.manual_seed(0)
     with_encoding = load_separator("sepformer")

@@ -100,7 +100,7 @@ def test_the_command_line_goes_before_the_yaml():
         (["--jit"], "--jit is not supported"),
         (["--bfloat16_mix_prec"], "not supported: give --precision bf16"),
         (["--remove_vector_weight_decay"], "not supported"),
-        (["--data_parallel_backend"], "training runs in one process"),
+        (["--data_parallel_backend"], "several processes with torchrun"),
     ],
 )
 def test_mistakes_are_named(options, message):

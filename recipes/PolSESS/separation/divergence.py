@@ -146,19 +146,23 @@ def go_back(error, checkpointer, path, lr_factor):
     UserError
         If the training has gone back before, or has no such checkpoint.
     """
-    advice = "with a new --experiment_name try a lower --lr or --precision fp32"
     checkpoint = checkpointer.find_checkpoint(
         ckpt_predicate=is_of_an_epochs_end
     )
+    problem = None
     if checkpoint is None:
-        raise UserError(
-            f"training stops: {error}, before the first epoch's end; {advice}"
+        problem = f"{error}, before the first epoch's end"
+    elif "unixtime" in on_main(read_divergence, path):
+        problem = (
+            f"{error}, although it had gone back before with a lower learning "
+            f"rate. The best checkpoint is safe in "
+            f"{checkpointer.checkpoints_dir} and --test_only tests it"
         )
-    if on_main(path.exists):
+    if problem:
+        _note(path, {"stopped": str(error)})
         raise UserError(
-            f"training stops: {error}, although it had gone back before with "
-            f"a lower learning rate ({path}). The best checkpoint is safe in "
-            f"{checkpointer.checkpoints_dir} and --test_only tests it; {advice}"
+            f"training stops: {problem}; with a new --experiment_name try a "
+            "lower --lr or --precision fp32"
         )
     logger.warning(
         f"{error}: going back to {checkpoint.path.name}, with the learning "
@@ -167,13 +171,38 @@ def go_back(error, checkpointer, path, lr_factor):
     # In this order: killed between the two, it would diverge and go back
     # again.
     checkpointer.delete_newer_than(checkpoint)
-    record = {
-        "reason": str(error),
-        "checkpoint": checkpoint.path.name,
-        # Names are of a second's resolution, and used again.
-        "unixtime": checkpoint.meta["unixtime"],
-        "lr_factor": lr_factor,
-    }
+    _note(
+        path,
+        {
+            "reason": str(error),
+            "checkpoint": checkpoint.path.name,
+            # Names are of a second's resolution, and used again.
+            "unixtime": checkpoint.meta["unixtime"],
+            "lr_factor": lr_factor,
+        },
+    )
+
+
+def read_divergence(path):
+    """Read what ``divergence.json`` says.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        ``reason``, ``checkpoint``, ``unixtime`` and ``lr_factor`` if the
+        training went back, ``stopped`` if it ended; empty without a file.
+    """
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def _note(path, news):
+    """Add to ``divergence.json``."""
+    record = {**on_main(read_divergence, path), **news}
     write_atomically(path, json.dumps(record, indent=2) + "\n")
 
 
@@ -192,10 +221,9 @@ def went_back_to(checkpoint, path):
     bool
         False if the training has not gone back.
     """
-    if checkpoint is None or not path.exists():
-        return False
-    record = json.loads(path.read_text(encoding="utf-8"))
-    return checkpoint.meta["unixtime"] == record["unixtime"]
+    return checkpoint is not None and checkpoint.meta[
+        "unixtime"
+    ] == read_divergence(path).get("unixtime")
 
 
 def lower_learning_rate(optimizer, path):
@@ -208,6 +236,6 @@ def lower_learning_rate(optimizer, path):
     path : Path
         ``divergence.json``.
     """
-    record = json.loads(path.read_text(encoding="utf-8"))
+    factor = read_divergence(path)["lr_factor"]
     for group in optimizer.param_groups:
-        group["lr"] *= record["lr_factor"]
+        group["lr"] *= factor

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from itertools import zip_longest
 
 import torch
 from prepare_polsess import UserError
@@ -121,6 +122,29 @@ def gather(item):
         items = [None] * process_count()
         torch.distributed.all_gather_object(items, item)
     return items
+
+
+def gather_batches(batches):
+    """Collect the rows of all batches, in the order of a single process.
+
+    Arguments
+    ---------
+    batches : list of list
+        Rows of this process's batches: of two processes the first has the
+        first, third ... batch.
+
+    Returns
+    -------
+    list
+        All rows, in each process.
+
+    Example
+    -------
+    >>> gather_batches([["a", "b"], ["c"]])
+    ['a', 'b', 'c']
+    """
+    turns = zip_longest(*gather(batches), fillvalue=[])
+    return [row for turn in turns for batch in turn for row in batch]
 
 
 def all_true(value, device):

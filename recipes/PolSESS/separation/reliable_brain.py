@@ -11,6 +11,7 @@ from divergence import (
 )
 from processes import all_true, process_count, process_rank
 from speechbrain.utils.logger import get_logger
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from training_state import TrainingState
 
 logger = get_logger(__name__)
@@ -19,7 +20,9 @@ logger = get_logger(__name__)
 class ReliableBrain(sb.Brain):
     """Trains on every example once, and resumes exactly where it was."""
 
-    def set_training_data(self, batches, train_loader, divergence_file):
+    def set_training_data(
+        self, batches, train_loader, divergence_file, ema_decay
+    ):
         """Take what a resumed training goes on with, before ``fit``.
 
         Arguments
@@ -30,6 +33,8 @@ class ReliableBrain(sb.Brain):
             Its place in the epoch goes into checkpoints within an epoch.
         divergence_file : Path
             ``divergence.json``.
+        ema_decay : float
+            Of the separator's averaged weights; 0 for none.
         """
         self.batches = batches
         self.train_sampler = batches  # so that fit tells it the epoch
@@ -43,6 +48,13 @@ class ReliableBrain(sb.Brain):
             }
         )
         self.divergence_file = divergence_file
+        self.averaged = None
+        if ema_decay:
+            self.averaged = AveragedModel(
+                self.modules.separator,
+                multi_avg_fn=get_ema_multi_avg_fn(ema_decay),
+            ).eval()
+            self.checkpointer.add_recoverable("averaged", self.averaged)
 
     def on_fit_start(self):
         """Resume from the newest checkpoint from which that is possible.
@@ -64,6 +76,38 @@ class ReliableBrain(sb.Brain):
         counter.should_stop = (
             counter.current - counter.best_limit >= counter.limit_to_stop
         )
+
+    def _compile(self):
+        """Compile modules if asked to and possible.
+
+        SpeechBrain catches what ``torch.compile`` raises when it is called,
+        but it compiles, and fails, when the module is.
+        """
+        plain = dict(self.modules.items())
+        try:
+            super()._compile()
+            if dict(self.modules.items()) != plain:
+                self._try_compiled()
+        except Exception as error:  # whatever a compiler raises
+            for name, module in plain.items():
+                self.modules[name] = module
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            logger.warning(
+                "--compile does not work here, the training goes on without: "
+                f"{reason[0][:200]}"
+            )
+
+    def _try_compiled(self):
+        """Go forward and backward once, and forward for evaluation."""
+        shape = (self.hparams.batch_size, self.batches.n_samples)
+        # What is drawn and computed here leaves no trace.
+        with torch.random.fork_rng():
+            mixture = torch.randn(shape, device=self.device)
+            with self.training_ctx:
+                self.modules.separator.train()(mixture).sum().backward()
+            with torch.no_grad(), self.evaluation_ctx:
+                self.modules.separator.eval()(mixture)
+        self.zero_grad(set_to_none=True)
 
     def can_resume(self, checkpoint):
         """Whether a checkpoint's place in the epoch has a meaning here.
@@ -155,6 +199,8 @@ class ReliableBrain(sb.Brain):
         if should_step:
             if self.group_batches and not self.step_if_finite():
                 problem, lost = "gradients are", self.group_batches
+            elif self.group_batches and self.averaged is not None:
+                self.averaged.update_parameters(self.hparams.separator)
             self.group_batches = 0
         if problem or should_step:
             where = f"batch {self.step} of epoch {self.batches.epoch}"

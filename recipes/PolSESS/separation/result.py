@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+from divergence import read_divergence
 from scores import format_table, summarise
 
 PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "numpy")
@@ -36,21 +37,22 @@ def describe_run(brain, best, settings):
         "best_valid_si_sdr_improvement": best.meta["si_sdr_improvement"],
         "best_epoch": best.meta["epoch"],
         "epochs_run": len(brain.curve.rows),
-        "went_back": _read_divergence(brain.files.divergence),
+        "divergence": read_divergence(brain.files.divergence) or None,
         "seconds": sum(row["seconds"] for row in brain.curve.rows),
         "parameters": sum(p.numel() for p in parameters),
         "device": str(brain.device),
-        "test": summarise(pd.DataFrame(brain.scores))
-        .reset_index()
-        .to_dict("records"),
+        "test": _by_variant(brain.scores),
+        "test_averaged": _by_variant(brain.averaged_scores),
         "settings": settings,
         "versions": software_versions(),
     }
 
 
-def _read_divergence(path):
-    """Read why and to where the training went back; None if it did not."""
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
+def _by_variant(scores):
+    """Average scores by variant; None without any."""
+    if not scores:
+        return None
+    return summarise(pd.DataFrame(scores)).reset_index().to_dict("records")
 
 
 def print_report(files):
@@ -63,9 +65,13 @@ def print_report(files):
     """
     result = json.loads(files.result.read_text(encoding="utf-8"))
     summary = summarise(pd.read_csv(files.scores))
+    averaged = ""
+    if result["test_averaged"]:
+        table = format_table(summarise(pd.read_csv(files.averaged_scores)))
+        averaged = f"\n\nThe same with averaged weights\n{table}"
     print(
         f"\nTest, SI-SDR in dB by variant ('mixture': unprocessed)\n"
-        f"{format_table(summary)}\n\n"
+        f"{format_table(summary)}{averaged}\n\n"
         f"Best validation SI-SDR {result['best_valid_si_sdr']:.2f} dB "
         f"(improvement {result['best_valid_si_sdr_improvement']:.2f} dB), "
         f"epoch {result['best_epoch']} of {result['epochs_run']}; "

@@ -44,6 +44,14 @@ MAY_CHANGE = {
     "ckpt_interval_steps",
     "tqdm_colored_bar",
     "log_config",
+    "log_to",
+    # These change rounding, but not what the checkpoints hold.
+    "deterministic",
+    "compile",
+    "compile_mode",
+    "compile_module_keys",
+    "compile_using_fullgraph",
+    "compile_using_dynamic_shape_tracing",
 }
 # What the test's scores and audio depend on, beside the checkpoint.
 TEST_SETTINGS = (
@@ -107,6 +115,7 @@ class RunFiles:
         self.folder = Path(folder)
         self.curve = self.folder / "curve.csv"
         self.scores = self.folder / "test.csv"
+        self.averaged_scores = self.folder / "test_averaged.csv"
         self.result = self.folder / "result.json"
         self.settings = self.folder / "settings.json"
         self.divergence = self.folder / "divergence.json"
@@ -152,9 +161,14 @@ class RunFiles:
         """Note the settings that the run goes on with."""
         write_atomically(self.settings, _to_json(settings))
 
-    def write_scores(self, scores):
-        """Write the test's rows, a dict each."""
-        write_atomically(self.scores, pd.DataFrame(scores).to_csv(index=False))
+    def write_scores(self, scores, averaged=()):
+        """Write the test's rows, a dict each; of averaged weights too."""
+        for path, rows in (
+            (self.scores, scores),
+            (self.averaged_scores, averaged),
+        ):
+            if rows:
+                write_atomically(path, pd.DataFrame(rows).to_csv(index=False))
 
     def write_result(self, result):
         """Write the result; NaN becomes null, which every reader takes."""

@@ -97,6 +97,9 @@ class TrainingBatches(torch.utils.data.Sampler):
         self.processes = processes
         self.rank = rank
         self.batch_size = processes * batch_size  # of all processes
+        self.n_samples = segment or round(
+            float(rows[0]["duration"]) * sample_rate
+        )
         self.curriculum = curriculum
         self.latest_starts = [
             0

@@ -53,6 +53,11 @@ class MaskingSeparator(torch.nn.Module):
         self.kernel_size = kernel_size
         self.stride = kernel_size // 2
         self.minimum_frames = minimum_frames
+        for module in mask_network.modules():
+            # torch's own compute in FP32 within.
+            own = type(module).__module__.startswith("torch.")
+            if type(module).__name__.endswith("Norm") and not own:
+                module.register_forward_pre_hook(_in_float32)
 
     def forward(self, mixture):
         """Estimate the sources of mixtures.
@@ -84,3 +89,10 @@ class MaskingSeparator(torch.nn.Module):
         estimates = self.decoder((masks * representation).flatten(0, 1))
         estimates = estimates.reshape(-1, batch, padded)
         return estimates[..., :time].permute(1, 2, 0)
+
+
+def _in_float32(module, inputs):
+    """Give a norm its inputs in FP32: half precision has no exact means."""
+    return tuple(
+        x.to(torch.promote_types(x.dtype, torch.float32)) for x in inputs
+    )

@@ -8,6 +8,7 @@ import difflib
 
 import torch
 from curriculum import check_variants
+from loggers import LOGGERS
 from mmipc import TASKS
 from prepare_polsess import CHECKS, ON_ERROR, UserError
 from speechbrain.utils.distributed import infer_device
@@ -21,11 +22,16 @@ MAY_BE_ZERO = (
     "lr_patience",
     "nonfinite_patience",
 )
-CHOICES = {"check": CHECKS, "on_error": ON_ERROR, "task": tuple(TASKS)}
+CHOICES = {
+    "check": CHECKS,
+    "on_error": ON_ERROR,
+    "task": tuple(TASKS),
+    "log_to": LOGGERS,
+}
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
 MAY_BE_NULL = {"train_size": int, "training_segment": float}
 
-BELOW_ONE = ("lr_factor", "nonfinite_lr_factor")
+BELOW_ONE = ("lr_factor", "nonfinite_lr_factor", "ema_decay")
 
 USED_KEYS = (
     *CHOICES,
@@ -162,8 +168,8 @@ def check_values(hparams):
     for name in BELOW_ONE:
         if not hparams[name] < 1:
             raise UserError(
-                f"{name} {hparams[name]}: give a number below 1, since the "
-                "learning rate is multiplied by it"
+                f"{name} {hparams[name]}: give a number below 1, since values "
+                "are multiplied by it"
             )
     for name, kind in MAY_BE_NULL.items():
         value = hparams[name]

@@ -18,8 +18,8 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 """
 
 import math
+import os
 import sys
-from itertools import zip_longest
 
 import pandas as pd
 import speechbrain as sb
@@ -27,10 +27,12 @@ import torch
 from divergence import DivergenceError, go_back
 from example_audio import write_examples
 from loaders import make_loaders
+from loggers import log_epoch, make_logger
 from objective import negative_si_sdr, pit_si_sdr
-from prepare_polsess import UserError, prepare_polsess
+from prepare_polsess import UserError
 from processes import (
     gather,
+    gather_batches,
     join_processes,
     leave_processes,
     on_main,
@@ -38,7 +40,8 @@ from processes import (
 )
 from reliable_brain import ReliableBrain
 from result import describe_run, print_report
-from run_files import Curve, RunFiles, hash_manifests
+from run_files import Curve, RunFiles
+from run_start import start_run
 from sampling import fixed_examples
 from scores import DIVERGED, score_batch
 from setting_checks import check_device
@@ -67,7 +70,19 @@ class Separation(ReliableBrain):
         """
         self.files = RunFiles(self.hparams.output_folder)
         self.curve = Curve(self.files.curve)
-        self.set_training_data(batches, train_loader, self.files.divergence)
+        self.set_training_data(
+            batches,
+            train_loader,
+            self.files.divergence,
+            self.hparams.ema_decay,
+        )
+        self.logger = make_logger(
+            self.hparams.log_to,
+            self.hparams.output_folder,
+            f"{self.hparams.experiment_name}-{self.hparams.seed}",
+        )
+        if self.averaged is not None:
+            self.best_keys = ("si_sdr", "averaged_si_sdr")
         test_examples = fixed_examples(test_rows, self.hparams.test_variants)
         self.examples_to_write = test_examples[: self.hparams.save_audio]
 
@@ -121,10 +136,10 @@ class Separation(ReliableBrain):
         with torch.autocast(self.device_type, enabled=False):
             si_sdr, permutation = pit_si_sdr(estimates, targets)
             loss = negative_si_sdr(si_sdr, targets)
-            if stage != sb.Stage.TRAIN:
-                self.scores.append(
-                    score_batch(batch, estimates, si_sdr, permutation)
-                )
+        if stage != sb.Stage.TRAIN:
+            self.scores.append(
+                score_batch(batch, estimates, si_sdr, permutation)
+            )
         if stage == sb.Stage.TEST:
             write_examples(
                 self.files.audio,
@@ -136,10 +151,36 @@ class Separation(ReliableBrain):
             )
         return loss
 
+    def evaluate_batch(self, batch, stage):
+        """Evaluate a batch; with the averaged weights too, if there are.
+
+        Arguments
+        ---------
+        batch : PaddedBatch
+            What the loader gave.
+        stage : Stage
+            Validation or test.
+
+        Returns
+        -------
+        torch.Tensor
+            The loss of the weights that are trained.
+        """
+        loss = super().evaluate_batch(batch, stage)
+        if self.averaged is not None:
+            with self.evaluation_ctx:
+                estimates = self.averaged(batch.mixture.data.to(self.device))
+            targets = batch.targets.data.to(self.device)
+            self.averaged_scores.append(
+                score_batch(batch, estimates, *pit_si_sdr(estimates, targets))
+            )
+        return loss
+
     def on_stage_start(self, stage, epoch=None):
         """Start with no scores."""
         super().on_stage_start(stage, epoch)
         self.scores = []
+        self.averaged_scores = []
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Finish an epoch after its validation; write the test's scores."""
@@ -147,13 +188,12 @@ class Separation(ReliableBrain):
             losses = gather(stage_loss)
             self.train_loss = sum(losses) / len(losses)
             return
-        # Batch by batch, in the order that one process would have had.
-        turns = zip_longest(*gather(self.scores), fillvalue=[])
-        self.scores = [row for turn in turns for batch in turn for row in batch]
+        self.scores = gather_batches(self.scores)
+        self.averaged_scores = gather_batches(self.averaged_scores)
         if stage == sb.Stage.VALID:
             self.finish_epoch(epoch, pd.DataFrame(self.scores))
         else:
-            self.files.write_scores(self.scores)
+            self.files.write_scores(self.scores, self.averaged_scores)
 
     def finish_epoch(self, epoch, scores):
         """Adapt the learning rate, log, and save a checkpoint."""
@@ -168,6 +208,9 @@ class Separation(ReliableBrain):
                 "no mixture of the validation has an SI-SDR: each has a "
                 "silent source"
             )
+        if self.averaged_scores:
+            averaged = pd.DataFrame(self.averaged_scores)["si_sdr"].mean()
+            valid["averaged_si_sdr"] = float(averaged)
         lr = self.optimizer.param_groups[0]["lr"]
         if self.batches.stage["lr_scheduler"]:
             self.lr_scheduler.step(valid["si_sdr"])
@@ -177,6 +220,9 @@ class Separation(ReliableBrain):
             train_stats={"loss": self.train_loss},
             valid_stats=valid,
         )
+        if self.logger is not None:
+            train = {"loss": self.train_loss, "lr": lr}
+            log_epoch(self.logger, epoch, train, valid)
         # The curve goes first: a row without a checkpoint is replaced when
         # the epoch is repeated, a checkpoint without a row would stay so.
         self.curve.add(
@@ -192,63 +238,6 @@ class Separation(ReliableBrain):
             }
         )
         self.save({"epoch": epoch, **valid}, True, self.best_keys)
-
-
-def make_output_folder(hparams, hparams_file, overrides, log_config):
-    """Make the run's folder, with its settings and its log."""
-    try:
-        sb.create_experiment_directory(
-            experiment_directory=hparams["output_folder"],
-            hyperparams_to_save=hparams_file,
-            overrides=overrides,
-            **({"log_config": log_config} if log_config else {}),
-        )
-    except OSError as error:
-        raise UserError(
-            f"output_folder {hparams['output_folder']}: cannot be written "
-            f"({error.strerror})"
-        ) from error
-
-
-def prepare_run(hparams, settings, files, make_folder):
-    """Check that a run may begin or go on, and prepare its corpus.
-
-    Arguments
-    ---------
-    hparams : dict
-        The loaded YAML.
-    settings : dict
-        What ``plain_settings`` returned.
-    files : RunFiles
-        The run's.
-    make_folder : callable
-        Makes the run's folder.
-
-    Returns
-    -------
-    dict
-        The settings, with the manifests' hashes.
-    """
-    has_checkpoints = bool(hparams["checkpointer"].list_checkpoints())
-    if has_checkpoints:
-        files.check_same_run(settings)
-    else:
-        # Of a run whose checkpoints were deleted.
-        files.divergence.unlink(missing_ok=True)
-    make_folder()
-    prepare_polsess(
-        data_folder=hparams["data_folder"],
-        save_folder=hparams["manifest_folder"],
-        subset_sizes=[],  # training cuts subsets itself
-        check=hparams["check"],
-        on_error=hparams["on_error"],
-        sample_rate=hparams["sample_rate"],
-    )
-    settings = settings | hash_manifests(hparams["manifest_folder"])
-    if has_checkpoints:
-        files.check_same_run(settings)
-    files.write_settings(settings)
-    return settings
 
 
 def fit(hparams, run_opts, files):
@@ -344,21 +333,33 @@ def main(arguments):
     hparams, run_opts, hparams_file, overrides = same_in_all_processes(
         read_settings, arguments
     )
+    if hparams["deterministic"]:
+        # cuBLAS reads it when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     device = check_device(effective_run_options(hparams, run_opts))
     run_opts = join_processes(run_opts, device)
     for module in hparams["modules"].values():
         if hasattr(module, "check_device"):
             module.check_device(device)
-    settings = plain_settings(hparams, run_opts)
     files = RunFiles(hparams["output_folder"])
     settings = on_main(
-        prepare_run,
-        hparams,
-        settings,
+        start_run,
         files,
-        lambda: make_output_folder(
-            hparams, hparams_file, overrides, run_opts.log_config
-        ),
+        plain_settings(hparams, run_opts),
+        hparams["checkpointer"],
+        {
+            "hyperparams_to_save": hparams_file,
+            "overrides": overrides,
+            "log_config": run_opts.log_config,
+        },
+        {
+            "data_folder": hparams["data_folder"],
+            "save_folder": hparams["manifest_folder"],
+            "check": hparams["check"],
+            "on_error": hparams["on_error"],
+            "sample_rate": hparams["sample_rate"],
+        },
     )
     brain, loaders = fit(hparams, run_opts, files)
     best = brain.checkpointer.find_checkpoint(max_key="si_sdr")

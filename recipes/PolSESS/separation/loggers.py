@@ -1,0 +1,74 @@
+"""Learning curves in TensorBoard or Weights & Biases, beside the files."""
+
+from pathlib import Path
+
+from prepare_polsess import UserError
+from speechbrain.utils.train_logger import TensorboardLogger, WandBLogger
+
+LOGGERS = ("files", "tensorboard", "wandb")
+
+
+def make_logger(kind, output_folder, name):
+    """Make the logger that ``log_to`` names.
+
+    Arguments
+    ---------
+    kind : str
+        One of ``LOGGERS``.
+    output_folder : str
+        The run's; the logger's files go into a folder in it.
+    name : str
+        What the run is called in Weights & Biases.
+
+    Returns
+    -------
+    TrainLogger, None
+        One of SpeechBrain's; None for files alone, which are always written.
+
+    Raises
+    ------
+    UserError
+        If its package is not installed, or it cannot start.
+    """
+    folder = Path(output_folder) / kind
+    if kind == "files":
+        return None
+    try:
+        if kind == "tensorboard":
+            return TensorboardLogger(str(folder))
+        import wandb
+
+        folder.mkdir(parents=True, exist_ok=True)
+        # With an id of its own a resumed run goes on with the same curve.
+        return WandBLogger(
+            wandb.init, dir=str(folder), name=name, id=name, resume="allow"
+        )
+    except ImportError as error:
+        raise UserError(
+            f"log_to {kind}: is not installed ({error}); `pip install {kind}`"
+        ) from error
+    except Exception as error:  # whatever the service's client raises
+        raise UserError(f"log_to {kind}: cannot start ({error})") from error
+
+
+def log_epoch(logger, epoch, train, valid):
+    """Log an epoch's figures.
+
+    Arguments
+    ---------
+    logger : TrainLogger
+        What ``make_logger`` made.
+    epoch : int
+        From 1.
+    train, valid : dict
+        Names and values.
+    """
+    # SpeechBrain's counts from 1 in each process: a resumed run would be
+    # drawn over its beginning.
+    if isinstance(logger, TensorboardLogger):
+        logger.global_step = {
+            "meta": epoch - 1,
+            "train": dict.fromkeys(train, epoch - 1),
+            "valid": dict.fromkeys(valid, epoch - 1),
+        }
+    logger.log_stats({"epoch": epoch}, train, valid)
