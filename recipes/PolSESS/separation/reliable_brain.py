@@ -107,7 +107,7 @@ class ReliableBrain(sb.Brain):
                 self.modules.separator.train()(mixture).sum().backward()
             with torch.no_grad(), self.evaluation_ctx:
                 self.modules.separator.eval()(mixture)
-        self.zero_grad(set_to_none=True)
+        self.modules.zero_grad()
 
     def can_resume(self, checkpoint):
         """Whether a checkpoint's place in the epoch has a meaning here.
