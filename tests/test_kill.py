@@ -12,6 +12,8 @@ from killed_runs import KilledRuns
 )
 def test_killed_runs_come_to_the_same(model, kills, small_corpus, tmp_path):
     runs = KilledRuns(model, small_corpus, tmp_path)
-    generator = random.Random()
+    seed = random.randrange(10**9)
+    print(f"{seed = }")  # shown if it fails
+    generator = random.Random(seed)
     for number in range(kills):
         runs.kill_and_resume(f"killed{number}", generator)

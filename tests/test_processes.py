@@ -1,6 +1,7 @@
 """Several processes train as one process with the larger batch does."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -16,17 +17,23 @@ from small_runs import command, weights
 STAGES = [{"epoch": 1, "variants": ["C"], "lr_scheduler": False}]
 
 
-def launch(processes, *arguments):
-    """Start train.py with torchrun; return the finished process."""
+def launch(processes, *arguments, script=SEPARATION / "train.py"):
+    """Start a script with torchrun; return the finished process."""
     if processes == 1:
         line = command(*arguments)
     else:
         line = [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *(f"--nproc_per_node={processes}", str(SEPARATION / "train.py")),
+            *(f"--nproc_per_node={processes}", str(script)),
             *arguments,
         ]
-    return subprocess.run(line, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        line,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(SEPARATION)},
+    )
 
 
 def sgd_yaml(folder):
@@ -111,6 +118,56 @@ def test_a_mistake_is_told_once(small_corpus, tmp_path):
     process = launch(2, *arguments)
     assert process.stderr.count("did you mean --seed?") == 1
     assert 'train.py", line' not in process.stderr  # no traceback of ours
+
+
+POISONED = """
+import sys
+import torch
+import train
+from pathlib import Path
+
+original = train.Separation.compute_forward
+
+def forward(self, batch, stage):
+    estimates = original(self, batch, stage)
+    rank = torch.distributed.get_rank()
+    bad = rank == 1 and self.step in {steps} and self.batches.epoch == 1
+    return estimates * (float("nan") if bad else 1.0)
+
+def save(self, *arguments):
+    rank = torch.distributed.get_rank()
+    weights = self.hparams.separator.state_dict()
+    torch.save(weights, Path(sys.argv[1]) / f"{{rank}}.pt")
+    finish(self, *arguments)
+
+finish = train.Separation.finish_epoch
+train.Separation.compute_forward = forward
+train.Separation.finish_epoch = save
+train.main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("steps", [(1,), (2,), (1, 2), (5,)])
+def test_a_loss_of_one_process_is_skipped_by_all(steps, small_corpus, tmp_path):
+    # Groups of two batches: in the first the loss, at the second it is
+    # averaged; the fifth is a group by itself.
+    script = tmp_path / "poisoned.py"
+    script.write_text(POISONED.format(steps=steps))
+    arguments = small_arguments(
+        "convtasnet",
+        data_folder=small_corpus,
+        output_folder=tmp_path / "run",
+        number_of_epochs=1,
+        batch_size=1,
+        grad_accumulation_factor=2,
+    )
+    process = launch(2, str(tmp_path), *arguments, script=script)
+    assert process.returncode == 0, process.stderr[-3000:]
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    curve = pd.read_csv(tmp_path / "run/curve.csv")
+    lost = {(1,): 1, (2,): 2, (1, 2): 2, (5,): 1}[steps]
+    assert list(curve["skipped_batches"]) == [lost]
 
 
 def make_batches(n_rows, batch_size, processes=1, rank=0):

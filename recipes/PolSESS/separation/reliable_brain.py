@@ -196,6 +196,12 @@ class ReliableBrain(sb.Brain):
                 self.scaler.scale(loss * weight).backward()
                 self.group_batches += 1
         lost = 1
+        if should_step and not finite and process_count() > 1:
+            # This batch's backward pass would have averaged the gradients of
+            # the group over the processes.
+            self.zero_grad(set_to_none=True)
+            lost += self.group_batches
+            self.group_batches = 0
         if should_step:
             if self.group_batches and not self.step_if_finite():
                 problem, lost = "gradients are", self.group_batches
