@@ -21,7 +21,7 @@ help:
 	@echo "make lint        style only"
 	@echo "make format      put the style right"
 	@echo "make bench-mamba Mamba on the CPU against others: 7 minutes, 12 GB"
-	@echo "make soak        kill and resume fifty small runs: 5 minutes"
+	@echo "make soak        kill and resume fifty small runs: 3 minutes"
 	@echo "make clean       remove what quickstart made"
 
 setup: .venv/installed

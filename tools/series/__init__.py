@@ -1,0 +1,1 @@
+"""Series of runs: their files, and their tables."""
