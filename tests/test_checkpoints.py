@@ -1,5 +1,7 @@
 """Checkpoints survive what interrupts their saving."""
 
+import resource
+
 import pytest
 import torch
 from checkpoints import WholeCheckpointer
@@ -30,6 +32,25 @@ def test_a_failed_save_leaves_the_earlier_checkpoint(tmp_path):
     again = WholeCheckpointer(tmp_path, {"layer": layer})
     assert again.recover_if_possible().meta["si_sdr"] == 1.0
     assert torch.equal(layer.weight, saved)
+
+
+@pytest.fixture
+def little_room():
+    """Let no file become larger than 20 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_that_cannot_be_written_to_its_end(tmp_path, little_room):
+    small, large = torch.nn.Linear(10, 10), torch.nn.Linear(100, 100)
+    WholeCheckpointer(tmp_path, {"layer": small}).save_checkpoint()
+    with pytest.raises(UserError, match="cannot be saved.*earlier ones are in"):
+        WholeCheckpointer(tmp_path, {"layer": large}).save_checkpoint()
+    assert len(list(tmp_path.iterdir())) == 1
+    again = WholeCheckpointer(tmp_path, {"layer": small})
+    assert again.recover_if_possible() is not None
 
 
 def test_what_a_killed_save_left_is_not_found_and_removed(tmp_path):
