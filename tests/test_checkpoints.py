@@ -1,6 +1,7 @@
 """Checkpoints survive what interrupts their saving."""
 
 import resource
+import time
 
 import pytest
 import torch
@@ -157,3 +158,14 @@ def test_a_killed_deletion_leaves_no_half_checkpoint(tmp_path, monkeypatch):
     found = [c.meta["epoch"] for c in checkpointer.list_checkpoints()]
     assert sorted(found) == [2, 3]
     assert len(list(tmp_path.glob("partial-*"))) == 1
+
+
+def test_the_newest_is_the_last_even_if_the_clock_went_back(
+    tmp_path, monkeypatch
+):
+    checkpointer = WholeCheckpointer(tmp_path, {"l": torch.nn.Linear(1, 1)})
+    checkpointer.save_checkpoint(meta={"epoch": 1})
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 3600)
+    checkpointer.save_checkpoint(meta={"epoch": 2})
+    assert checkpointer.find_checkpoint().meta["epoch"] == 2

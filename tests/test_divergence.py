@@ -252,6 +252,25 @@ def test_going_back_starts_a_new_count(small_corpus, tmp_path, monkeypatch):
     assert list(curve["skipped_batches"]) == [3, 1]
 
 
+def test_a_run_that_finishes_after_all_has_not_stopped(
+    small_corpus, tmp_path, monkeypatch
+):
+    options = {"number_of_epochs": 1, "ckpt_interval_steps": 1}
+    with monkeypatch.context() as patch:
+        poison(patch, lambda brain, stage, call: call in (3, 4))
+        with pytest.raises(UserError, match="before the first epoch's end"):
+            run(
+                "convtasnet",
+                small_corpus,
+                tmp_path,
+                nonfinite_patience=1,
+                **options,
+            )
+    assert (tmp_path / "divergence.json").exists()
+    run("convtasnet", small_corpus, tmp_path, **options)
+    assert not (tmp_path / "divergence.json").exists()
+
+
 def test_the_record_of_a_run_that_was_deleted_goes(
     small_corpus, tmp_path, monkeypatch
 ):

@@ -69,6 +69,11 @@ def test_wandb_has_each_epoch(small_corpus, tmp_path, fake_wandb):
     assert values == pytest.approx(list(curve["valid_si_sdr"]))
     assert fake_wandb.options["name"] == "convtasnet-42"
     assert fake_wandb.options["resume"] == "allow"
+    name = fake_wandb.options["id"]
+    run("convtasnet", small_corpus, tmp_path, log_to="wandb")
+    assert fake_wandb.options["id"] == name
+    run("convtasnet", small_corpus, tmp_path / "other", log_to="wandb")
+    assert fake_wandb.options["id"] != name
 
 
 def test_what_is_missing_is_named(small_corpus, tmp_path, monkeypatch):
@@ -86,5 +91,5 @@ def test_a_service_that_cannot_start_is_one_line(
         raise RuntimeError("no network")
 
     fake_wandb.init = init
-    with pytest.raises(UserError, match="log_to wandb: cannot start"):
+    with pytest.raises(UserError, match="cannot start .no network"):
         run("convtasnet", small_corpus, tmp_path, log_to="wandb")

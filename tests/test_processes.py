@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from curriculum import Curriculum
-from killed_runs import assert_same
+from killed_runs import assert_same, assert_same_runs
 from sampling import TrainingBatches
 from small_models import SEPARATION, small_arguments
 from small_runs import command, weights
@@ -63,15 +63,15 @@ def read_scores(folder):
 
 
 def test_two_processes_equal_one_with_the_doubled_batch(small_corpus, tmp_path):
-    # Ten mixtures: groups of 2 x 2 x 2 = 8, and a last one of 2.
+    # Ten mixtures: batches of six and four, which are one group.
     options = {
         "yaml": sgd_yaml(tmp_path),
         "lr": 0.01,
         "number_of_epochs": 2,
         "grad_accumulation_factor": 2,
     }
-    one = run(1, tmp_path / "one", small_corpus, batch_size=4, **options)
-    two = run(2, tmp_path / "two", small_corpus, batch_size=2, **options)
+    one = run(1, tmp_path / "one", small_corpus, batch_size=6, **options)
+    two = run(2, tmp_path / "two", small_corpus, batch_size=3, **options)
     for name, weight in weights(one).items():
         assert torch.allclose(weight, weights(two)[name], rtol=0, atol=1e-6)
     # Every utterance of validation and test once, in the same order.
@@ -101,6 +101,45 @@ def test_another_number_resumes_at_an_epochs_end(small_corpus, tmp_path):
 def test_each_model_trains_in_two_processes(model, small_corpus, tmp_path):
     folder = run(2, tmp_path, small_corpus, model=model, batch_size=1)
     assert read_scores(folder)["si_sdr"].notna().all()
+
+
+KILLED = """
+import os, signal, sys, train
+
+original = train.Separation.on_fit_batch_end
+
+def kill(self, *arguments):
+    original(self, *arguments)
+    if self.batches.epoch == 2 and self.step == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train.Separation.on_fit_batch_end = kill
+train.main(sys.argv[1:])
+"""
+
+
+def test_processes_that_were_killed_come_to_the_same(small_corpus, tmp_path):
+    options = {
+        "model": "sepformer",
+        "dropout": 0.1,
+        "ema_decay": 0.9,
+        "batch_size": 1,
+        "number_of_epochs": 2,
+        "ckpt_interval_steps": 3,
+    }
+    whole = run(2, tmp_path / "whole", small_corpus, **options)
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    model = options.pop("model")
+    arguments = small_arguments(
+        model,
+        data_folder=small_corpus,
+        output_folder=tmp_path / "killed",
+        **options,
+    )
+    assert launch(2, *arguments, script=script).returncode != 0
+    killed = run(2, tmp_path / "killed", small_corpus, model=model, **options)
+    assert_same_runs(whole, killed)
 
 
 def test_a_mistake_is_told_once(small_corpus, tmp_path):

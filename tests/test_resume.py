@@ -168,3 +168,31 @@ def test_a_killed_run_is_resumed_by_the_same_command(small_corpus, tmp_path):
     )
     assert os.path.exists(killed / "result.json")
     assert_same_weights(whole, killed)
+
+
+def test_scores_and_result_are_of_the_same_test(
+    small_corpus, tmp_path, monkeypatch
+):
+    folder = run("convtasnet", small_corpus, tmp_path, number_of_epochs=1)
+    before = (folder / "test.csv").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "describe_run", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):  # as if killed there
+            run(
+                "convtasnet",
+                small_corpus,
+                folder,
+                number_of_epochs=1,
+                test_variants="[C]",
+            )
+    run("convtasnet", small_corpus, folder, number_of_epochs=1)
+    assert (folder / "test.csv").read_text() == before
+    assert (folder / "result.json").exists()
+
+
+@pytest.mark.parametrize("name", ["settings.json", "curve.csv", "result.json"])
+def test_a_damaged_file_is_named(name, small_corpus, tmp_path):
+    folder = run("convtasnet", small_corpus, tmp_path, number_of_epochs=1)
+    (folder / name).write_text("")
+    with pytest.raises(UserError, match=f"{name}: is damaged"):
+        run("convtasnet", small_corpus, folder, number_of_epochs=1)

@@ -4,9 +4,11 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 
 import yaml
 from prepare_polsess import UserError
+from processes import on_main
 from speechbrain.utils.checkpoints import (
     METAFNAME,
     Checkpoint,
@@ -68,7 +70,6 @@ class WholeCheckpointer(Checkpointer):
                 f"({error.strerror})"
             ) from error
 
-    @main_process_only
     def save_checkpoint(
         self, meta=None, end_of_epoch=True, name=None, verbosity=logging.INFO
     ):
@@ -80,12 +81,21 @@ class WholeCheckpointer(Checkpointer):
             If the folder cannot be written to, or the disk is full; earlier
             checkpoints are untouched.
         """
+        return on_main(self._save, meta or {}, end_of_epoch, name, verbosity)
+
+    def _save(self, meta, end_of_epoch, name, verbosity):
         # What an interrupted save left.
         self._remove_partial()
+        # The newest even if the clock went back.
+        times = [c.meta["unixtime"] for c in self.list_checkpoints()]
+        meta = {
+            "unixtime": max([time.time(), *(t + 1e-3 for t in times)]),
+            **meta,
+        }
         try:
             # Its message would name the temporary folder.
             checkpoint = super().save_checkpoint(
-                meta or {}, end_of_epoch, name, logging.DEBUG
+                meta, end_of_epoch, name, logging.DEBUG
             )
             partial = checkpoint.path
             checksums = {file.name: _checksum(file) for file in _files(partial)}
@@ -96,10 +106,11 @@ class WholeCheckpointer(Checkpointer):
             logger.log(verbosity, f"Saved a checkpoint in {whole}")
         except (OSError, RuntimeError) as error:
             self._remove_partial()
+            free = shutil.disk_usage(self.checkpoints_dir).free / 1e6
             raise UserError(
                 f"{self.checkpoints_dir}: a checkpoint cannot be saved "
-                f"({error}); earlier ones are intact, and the same command "
-                "resumes from the newest"
+                f"({error}; {free:.0f} MB are free); earlier ones are intact, "
+                "and the same command resumes from the newest"
             ) from error
         files = {
             name: whole / path.name
@@ -207,6 +218,8 @@ class WholeCheckpointer(Checkpointer):
 
     def _set_aside(self, path, problem):
         aside = path.with_name(CORRUPT + path.name)
+        while aside.exists():
+            aside = aside.with_name(f"{aside.name}-again")
         logger.warning(
             f"The checkpoint {path} is corrupt: {problem}. It is now "
             f"{aside.name}, and the one before it is used"

@@ -16,7 +16,7 @@ import torch
 from checkpoints import is_of_an_epochs_end
 from prepare_polsess import UserError
 from processes import on_main
-from run_files import write_atomically
+from run_files import read_json, write_atomically
 from speechbrain.utils.checkpoints import (
     mark_as_loader,
     mark_as_saver,
@@ -197,7 +197,23 @@ def read_divergence(path):
         ``reason``, ``checkpoint``, ``unixtime`` and ``lr_factor`` if the
         training went back, ``stopped`` if it ended; empty without a file.
     """
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
+
+
+def forget_stop(path):
+    """Forget that a training had stopped, when it has finished after all.
+
+    Arguments
+    ---------
+    path : Path
+        ``divergence.json``.
+    """
+    record = read_divergence(path)
+    if record.pop("stopped", None) is not None:
+        if record:
+            write_atomically(path, json.dumps(record, indent=2) + "\n")
+        else:
+            path.unlink()
 
 
 def _note(path, news):
@@ -236,6 +252,6 @@ def lower_learning_rate(optimizer, path):
     path : Path
         ``divergence.json``.
     """
-    factor = read_divergence(path)["lr_factor"]
+    factor = on_main(read_divergence, path)["lr_factor"]
     for group in optimizer.param_groups:
         group["lr"] *= factor

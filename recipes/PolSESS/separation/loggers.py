@@ -1,8 +1,11 @@
 """Learning curves in TensorBoard or Weights & Biases, beside the files."""
 
+import uuid
 from pathlib import Path
 
 from prepare_polsess import UserError
+from processes import on_main
+from run_files import write_atomically
 from speechbrain.utils.train_logger import TensorboardLogger, WandBLogger
 
 LOGGERS = ("files", "tensorboard", "wandb")
@@ -39,16 +42,25 @@ def make_logger(kind, output_folder, name):
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
-        # With an id of its own a resumed run goes on with the same curve.
+        # By its id a resumed run goes on with the same curve.
+        known = folder / "run_id.txt"
+        if not on_main(known.exists):
+            write_atomically(known, uuid.uuid4().hex)
         return WandBLogger(
-            wandb.init, dir=str(folder), name=name, id=name, resume="allow"
+            wandb.init,
+            dir=str(folder),
+            name=name,
+            id=known.read_text(encoding="utf-8"),
+            resume="allow",
         )
     except ImportError as error:
         raise UserError(
             f"log_to {kind}: is not installed ({error}); `pip install {kind}`"
         ) from error
     except Exception as error:  # whatever the service's client raises
-        raise UserError(f"log_to {kind}: cannot start ({error})") from error
+        # SpeechBrain fails to raise what it caught.
+        reason = error.__context__ or error
+        raise UserError(f"log_to {kind}: cannot start ({reason})") from error
 
 
 def log_epoch(logger, epoch, train, valid):

@@ -51,34 +51,6 @@ def join_processes(run_opts, device):
     return run_opts
 
 
-def same_in_all_processes(function, *arguments):
-    """Call a function that does the same in each process, before they join.
-
-    Arguments
-    ---------
-    function : callable
-        May raise UserError.
-    *arguments : object
-        For it.
-
-    Returns
-    -------
-    object
-        What it returned.
-
-    Raises
-    ------
-    UserError
-        As the function did; only the first process tells it.
-    """
-    try:
-        return function(*arguments)
-    except UserError:
-        if os.environ.get("RANK", "0") != "0":
-            sys.exit(1)
-        raise
-
-
 def leave_processes():
     """Leave the other processes, when all is done."""
     if is_distributed_initialized():

@@ -195,6 +195,9 @@ class ReliableBrain(sb.Brain):
                 weight = self.batches.weight(self.step, factor)
                 self.scaler.scale(loss * weight).backward()
                 self.group_batches += 1
+                self.training_state.add_loss(
+                    loss.item(), self.batches.examples_here(self.step)
+                )
         lost = 1
         if should_step and not finite and process_count() > 1:
             # This batch's backward pass would have averaged the gradients of
@@ -205,8 +208,6 @@ class ReliableBrain(sb.Brain):
         if should_step:
             if self.group_batches and not self.step_if_finite():
                 problem, lost = "gradients are", self.group_batches
-            elif self.group_batches and self.averaged is not None:
-                self.averaged.update_parameters(self.hparams.separator)
             self.group_batches = 0
         if problem or should_step:
             where = f"batch {self.step} of epoch {self.batches.epoch}"
@@ -215,16 +216,22 @@ class ReliableBrain(sb.Brain):
         return loss.detach().cpu()
 
     def step_if_finite(self):
-        """Apply the gradients; return whether that was possible."""
-        if not self.scaler.is_enabled():
-            finite = gradients_are_finite(self.modules.parameters())
-            if finite:
+        """Apply the gradients; return whether there is hope for the next."""
+        if self.scaler.is_enabled():
+            # FP16's scaler looks for its scale by infinities, and skips these
+            # steps itself. No scale below 1 would help.
+            before = self.scaler.get_scale()
+            self.optimizers_step()
+            after = self.scaler.get_scale()
+            stepped, hope = after >= before, after >= min(before, 1.0)
+            if hope and not stepped:
+                self.skipped.in_epoch += self.group_batches
+        else:
+            stepped = hope = gradients_are_finite(self.modules.parameters())
+            if stepped:
                 self.optimizers_step()
             else:
                 self.zero_grad(set_to_none=True)
-            return finite
-        # FP16's scaler looks for its scale by infinities, and skips these
-        # steps itself. No scale below 1 would help.
-        before = self.scaler.get_scale()
-        self.optimizers_step()
-        return self.scaler.get_scale() >= min(before, 1.0)
+        if stepped and self.averaged is not None:
+            self.averaged.update_parameters(self.hparams.separator)
+        return hope

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 from prepare_polsess import UserError
-from speechbrain.utils.distributed import main_process_only
+from processes import on_main
 
 # What may differ when a run is resumed: how long it goes on, where things are
 # and what is tested, but not what is learned from what. Another corpus is
@@ -84,7 +84,13 @@ class Curve:
         self.path = path
         self.rows = []
         if path.exists():
-            self.rows = pd.read_csv(path).to_dict("records")
+            try:
+                self.rows = pd.read_csv(path).to_dict("records")
+            except ValueError as error:
+                raise UserError(
+                    f"{path}: is damaged ({error}); delete it, and the run "
+                    "goes on with a new one"
+                ) from error
 
     def add(self, row):
         """Write an epoch's row.
@@ -140,13 +146,14 @@ class RunFiles:
                 "so that it cannot be told whether they are of the same run. "
                 "Give --output_folder or --experiment_name for a new one"
             )
-        before = json.loads(self.settings.read_text(encoding="utf-8"))
+        before = read_json(self.settings)
         now = json.loads(_to_json(settings))
         names = {*before, *now} - MAY_CHANGE
         if "manifest_train" not in now:  # before the corpus is prepared
             names -= {"manifest_train", "manifest_val"}
         differing = [
-            f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+            f"{name} was {before.get(name, 'no setting')!r}, now "
+            f"{now.get(name, 'none')!r}"
             for name in sorted(names)
             if before.get(name) != now.get(name)
         ]
@@ -170,6 +177,10 @@ class RunFiles:
             if rows:
                 write_atomically(path, pd.DataFrame(rows).to_csv(index=False))
 
+    def remove_result(self):
+        """Remove the result, whose test is about to be done anew."""
+        self.result.unlink(missing_ok=True)
+
     def write_result(self, result):
         """Write the result; NaN becomes null, which every reader takes."""
         write_atomically(self.result, _to_json(result))
@@ -178,8 +189,8 @@ class RunFiles:
         """Whether there is a result of this curve and the test's settings."""
         if not (self.result.exists() and self.scores.exists()):
             return False
-        result = json.loads(self.result.read_text(encoding="utf-8"))
-        highest = max(row["valid_si_sdr"] for row in curve.rows)
+        result = read_json(self.result)
+        highest = max((r["valid_si_sdr"] for r in curve.rows), default=None)
         return (
             result["epochs_run"] == len(curve.rows)
             and result["best_valid_si_sdr"] == highest
@@ -228,7 +239,33 @@ def _without_nan(value):
     return value
 
 
-@main_process_only
+def read_json(path):
+    """Read a file that ``write_atomically`` wrote.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Its content.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: is damaged ({error}); delete it, or give "
+            "--output_folder for a new run"
+        ) from error
+
+
 def write_atomically(path, text):
     """Write a text file whole or not at all; of several processes the main.
 
@@ -244,9 +281,16 @@ def write_atomically(path, text):
     UserError
         If the folder cannot be written to, or the disk is full.
     """
+    on_main(_write, path, text)
+
+
+def _write(path, text):
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # before the name, if the power fails
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error})") from error

@@ -1,11 +1,10 @@
 """What comes before a run's training: its folder, its corpus, its settings."""
 
-import speechbrain as sb
 from prepare_polsess import UserError, prepare_polsess
 from run_files import hash_manifests
 
 
-def start_run(files, settings, checkpointer, folder_options, corpus_options):
+def start_run(files, settings, checkpointer, make_folder, corpus_options):
     """Check that a run may begin or go on, and prepare its corpus.
 
     Arguments
@@ -16,8 +15,8 @@ def start_run(files, settings, checkpointer, folder_options, corpus_options):
         What ``plain_settings`` returned.
     checkpointer : WholeCheckpointer
         The run's.
-    folder_options : dict
-        Of SpeechBrain's ``create_experiment_directory``; None is left out.
+    make_folder : callable
+        Makes the run's folder, with its log.
     corpus_options : dict
         Of ``prepare_polsess``.
 
@@ -38,9 +37,8 @@ def start_run(files, settings, checkpointer, folder_options, corpus_options):
     else:
         # Of a run whose checkpoints were deleted.
         files.divergence.unlink(missing_ok=True)
-    given = {name: v for name, v in folder_options.items() if v is not None}
     try:
-        sb.create_experiment_directory(str(files.folder), **given)
+        make_folder()
     except OSError as error:
         raise UserError(
             f"output_folder {files.folder}: cannot be written "

@@ -147,13 +147,13 @@ class TrainingBatches(torch.utils.data.Sampler):
         """
         first = (step - 1) // factor * factor * self.batch_size
         together = min(factor * self.batch_size, self.n_examples - first)
-        here = self._share(self._batch_examples(step))
-        return (here.stop - here.start) * self.processes / together
+        return self.examples_here(step) * self.processes / together
 
-    def _batch_examples(self, step):
-        """Count the examples of a batch, from 1, in all processes."""
+    def examples_here(self, step):
+        """Count the examples of a batch, from 1, that this process has."""
         first = (step - 1) * self.batch_size
-        return min(self.batch_size, self.n_examples - first)
+        here = self._share(min(self.batch_size, self.n_examples - first))
+        return here.stop - here.start
 
     def _share(self, count):
         """Cut this process's part out of a batch."""

@@ -47,6 +47,10 @@ REFUSED = {
     "jit": "the models cannot be scripted",
     "jit_module_keys": "the models cannot be scripted",
     "skip_nonfinite_grads": "such steps are always skipped",
+    "optimizer_step_limit": "give --number_of_epochs",
+    "profile_training": "it would end the training",
+    "profile_warmup": "it would end the training",
+    "profile_steps": "it would end the training",
     "remove_vector_weight_decay": "the rest would not be clipped",
     "data_parallel_backend": USE_TORCHRUN,
     "data_parallel_count": USE_TORCHRUN,
@@ -127,6 +131,13 @@ def check_run_options(run_opts):
     for name, reason in REFUSED.items():
         if name in run_opts.overridden_args:
             raise UserError(f"--{name} is not supported: {reason}")
+    for name in run_opts.overridden_args:
+        if name.startswith("compile_") and not run_opts["compile"]:
+            raise UserError(f"--{name} does nothing without --compile")
+    if run_opts.ckpt_interval_minutes > 0 and run_opts.ckpt_interval_steps > 0:
+        raise UserError(
+            "give --ckpt_interval_minutes or --ckpt_interval_steps, not both"
+        )
     for name in ("max_grad_norm", "grad_accumulation_factor"):
         # A negative norm would turn the gradients around.
         if not run_opts[name] > 0:

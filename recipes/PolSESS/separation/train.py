@@ -20,23 +20,22 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 import math
 import os
 import sys
+import time
 
 import pandas as pd
 import speechbrain as sb
 import torch
-from divergence import DivergenceError, go_back
+from divergence import DivergenceError, forget_stop, go_back
 from example_audio import write_examples
 from loaders import make_loaders
 from loggers import log_epoch, make_logger
 from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError
 from processes import (
-    gather,
     gather_batches,
     join_processes,
     leave_processes,
     on_main,
-    same_in_all_processes,
 )
 from reliable_brain import ReliableBrain
 from result import describe_run, print_report
@@ -185,8 +184,7 @@ class Separation(ReliableBrain):
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Finish an epoch after its validation; write the test's scores."""
         if stage == sb.Stage.TRAIN:
-            losses = gather(stage_loss)
-            self.train_loss = sum(losses) / len(losses)
+            self.train_loss = self.training_state.mean_loss()
             return
         self.scores = gather_batches(self.scores)
         self.averaged_scores = gather_batches(self.averaged_scores)
@@ -215,14 +213,19 @@ class Separation(ReliableBrain):
         if self.batches.stage["lr_scheduler"]:
             self.lr_scheduler.step(valid["si_sdr"])
         self.hparams.epoch_counter.update_metric(valid["si_sdr"])
-        self.hparams.train_logger.log_stats(
-            {"epoch": epoch, "lr": lr},
-            train_stats={"loss": self.train_loss},
-            valid_stats=valid,
-        )
-        if self.logger is not None:
-            train = {"loss": self.train_loss, "lr": lr}
-            log_epoch(self.logger, epoch, train, valid)
+        try:
+            self.hparams.train_logger.log_stats(
+                {"epoch": epoch, "lr": lr},
+                train_stats={"loss": self.train_loss},
+                valid_stats=valid,
+            )
+            if self.logger is not None:
+                train = {"loss": self.train_loss, "lr": lr}
+                log_epoch(self.logger, epoch, train, valid)
+        except OSError as error:
+            raise UserError(
+                f"{self.files.folder}: the log cannot be written ({error})"
+            ) from error
         # The curve goes first: a row without a checkpoint is replaced when
         # the epoch is repeated, a checkpoint without a row would stay so.
         self.curve.add(
@@ -269,6 +272,7 @@ def fit(hparams, run_opts, files):
                 loaders[sb.Stage.TRAIN],
                 loaders[sb.Stage.VALID],
             )
+            on_main(forget_stop, files.divergence)
             return brain, loaders
         except DivergenceError as error:
             go_back(
@@ -330,29 +334,33 @@ def main(arguments):
     arguments : list of str
         YAML file and options.
     """
-    hparams, run_opts, hparams_file, overrides = same_in_all_processes(
-        read_settings, arguments
-    )
+    hparams, run_opts, hparams_file, overrides = read_settings(arguments)
     if hparams["deterministic"]:
         # cuBLAS reads it when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(True, warn_only=True)
     device = check_device(effective_run_options(hparams, run_opts))
     run_opts = join_processes(run_opts, device)
     for module in hparams["modules"].values():
         if hasattr(module, "check_device"):
             module.check_device(device)
     files = RunFiles(hparams["output_folder"])
+
+    def make_folder():  # here, since SpeechBrain copies its caller's file
+        given = {"log_config": run_opts.log_config}
+        sb.create_experiment_directory(
+            hparams["output_folder"],
+            hparams_file,
+            overrides,
+            **(given if run_opts.log_config else {}),
+        )
+
     settings = on_main(
         start_run,
         files,
         plain_settings(hparams, run_opts),
         hparams["checkpointer"],
-        {
-            "hyperparams_to_save": hparams_file,
-            "overrides": overrides,
-            "log_config": run_opts.log_config,
-        },
+        make_folder,
         {
             "data_folder": hparams["data_folder"],
             "save_folder": hparams["manifest_folder"],
@@ -368,7 +376,10 @@ def main(arguments):
             f"{hparams['save_folder']}: no checkpoint to test; train first, "
             "without --test_only"
         )
-    if run_opts.test_only or not files.are_complete(brain.curve, settings):
+    complete = on_main(files.are_complete, brain.curve, settings)
+    if run_opts.test_only or not complete:
+        # Last to be written, it says that the scores are of the same test.
+        on_main(files.remove_result)
         brain.evaluate(loaders[sb.Stage.TEST], max_key="si_sdr")
         files.write_result(describe_run(brain, best, settings))
     on_main(print_report, files)
@@ -382,4 +393,8 @@ if __name__ == "__main__":
         # A loader's process hands its whole traceback over as the message.
         message = str(error).rpartition("UserError: ")[2].strip()
         logger.debug(message)  # goes to log.txt, not to the terminal
+        if int(os.environ.get("RANK", "0")) > 0:
+            # The first process's is enough: torchrun ends this one soon after
+            # it. An error of this process alone is told.
+            time.sleep(3)
         sys.exit(f"Error: {message}")

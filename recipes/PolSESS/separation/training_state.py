@@ -1,9 +1,10 @@
-"""What of a training is neither weights nor counters: random states, time.
+"""What of a training is neither weights nor counters: random states, losses.
 
 SpeechBrain's checkpoints hold no random state, so that dropout draws otherwise
 after a run was resumed.
 """
 
+import math
 import time
 
 import torch
@@ -17,7 +18,9 @@ from speechbrain.utils.checkpoints import (
 
 @register_checkpoint_hooks
 class TrainingState:
-    """Random states of all processes, and the seconds of the epoch so far.
+    """Random states and losses of all processes, and the epoch's seconds.
+
+    SpeechBrain saves the average loss of the main process alone.
 
     Example
     -------
@@ -35,16 +38,41 @@ class TrainingState:
         self.start_epoch()
 
     def start_epoch(self):
-        """Start the epoch's clock."""
+        """Start the epoch's clock and its average loss."""
         self.epoch_start = time.time()
+        self.loss_sum = 0.0
+        self.loss_count = 0
+
+    def add_loss(self, loss, count):
+        """Add a batch's mean loss to the epoch's.
+
+        Arguments
+        ---------
+        loss : float
+            Finite.
+        count : int
+            How many examples it is of.
+        """
+        self.loss_sum += loss * count
+        self.loss_count += count
+
+    def mean_loss(self):
+        """Average the epoch's loss over the examples of all processes."""
+        sums, counts = zip(
+            *gather((self.loss_sum, self.loss_count)), strict=True
+        )
+        return sum(sums) / sum(counts) if sum(counts) else math.nan
 
     def seconds(self):
         """Tell the seconds of the epoch so far, without interruptions."""
         return time.time() - self.epoch_start
 
     def collect(self):
-        """Collect all processes' random states, before the main one saves."""
-        states = {"cpu": torch.get_rng_state()}
+        """Collect all processes' states, before the main one saves."""
+        states = {
+            "cpu": torch.get_rng_state(),
+            "loss": [self.loss_sum, self.loss_count],
+        }
         if torch.cuda.is_available():
             states["cuda"] = torch.cuda.get_rng_state()
         self.collected = gather(states)
@@ -52,11 +80,13 @@ class TrainingState:
     @mark_as_saver
     def save(self, path):
         """Save what was collected, and the clock."""
-        torch.save({"random": self.collected, "seconds": self.seconds()}, path)
+        torch.save(
+            {"processes": self.collected, "seconds": self.seconds()}, path
+        )
 
     @mark_as_loader
     def load(self, path, end_of_epoch):
-        """Set this process's random state, and the clock.
+        """Set this process's random state and losses, and the clock.
 
         With another number of processes than before, all keep the state that
         they started with.
@@ -65,9 +95,11 @@ class TrainingState:
         self.epoch_start = time.time()
         if not end_of_epoch:
             self.epoch_start -= saved["seconds"]
-        if len(saved["random"]) != process_count():
+        if len(saved["processes"]) != process_count():
             return
-        states = saved["random"][process_rank()]
+        states = saved["processes"][process_rank()]
+        if not end_of_epoch:
+            self.loss_sum, self.loss_count = states["loss"]
         torch.set_rng_state(states["cpu"])
         if "cuda" in states and torch.cuda.is_available():
             torch.cuda.set_rng_state(states["cuda"])
