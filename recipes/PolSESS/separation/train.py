@@ -197,7 +197,8 @@ class Separation(ReliableBrain):
         """Adapt the learning rate, log, and save a checkpoint."""
         valid = scores[["si_sdr", "si_sdr_improvement"]].mean().to_dict()
         # Its NaN would pass for the best of all checkpoints.
-        if (scores["reason"] == DIVERGED).any():
+        rows = self.scores + self.averaged_scores
+        if any(row["reason"] == DIVERGED for row in rows):
             raise DivergenceError(
                 f"in the validation of epoch {epoch} {DIVERGED}"
             )
