@@ -34,9 +34,6 @@ def start_run(files, settings, checkpointer, make_folder, corpus_options):
     has_checkpoints = bool(checkpointer.list_checkpoints())
     if has_checkpoints:
         files.check_same_run(settings)
-    else:
-        # Of a run whose checkpoints were deleted.
-        files.divergence.unlink(missing_ok=True)
     try:
         make_folder()
     except OSError as error:
@@ -44,6 +41,9 @@ def start_run(files, settings, checkpointer, make_folder, corpus_options):
             f"output_folder {files.folder}: cannot be written "
             f"({error.strerror})"
         ) from error
+    if not has_checkpoints:
+        # Of a run whose checkpoints were deleted.
+        files.divergence.unlink(missing_ok=True)
     # Training cuts subsets itself.
     prepare_polsess(**corpus_options, subset_sizes=[])
     settings = settings | hash_manifests(corpus_options["save_folder"])
