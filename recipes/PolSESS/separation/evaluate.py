@@ -19,7 +19,6 @@ first.
 """
 
 import argparse
-import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -33,10 +32,11 @@ from evaluation_files import (
 from foreign_corpora import is_librimix, read_csv_corpus, read_librimix
 from metrics import METRICS, check_metrics
 from polsess_corpora import read_polsess
+from preparation.audio import available_cpus
 from prepare_polsess import UserError
 from result import software_versions
 from setting_checks import check_device
-from test_sets import check_headers
+from evaluation_sets import check_headers
 from trained_run import load_trained_run
 
 DEFAULT_METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
@@ -149,7 +149,7 @@ def open_test_set(run, options, root):
 
     Returns
     -------
-    TestSet
+    EvaluationSet
     """
     settings = run.settings
     folder = (options.data_folder or Path(settings["data_folder"])).expanduser()
@@ -216,7 +216,7 @@ def main(arguments):
                 file=sys.stderr,
             )
         evaluation = Evaluation(run, test_set, files, device, precision)
-        jobs = options.jobs or len(os.sched_getaffinity(0))
+        jobs = options.jobs or available_cpus()
         evaluation.score(metrics, batch_size, jobs, options.noprogressbar)
         if options.save_audio:
             evaluation.write_audio(options.save_audio)
@@ -235,7 +235,7 @@ def describe(run, test_set, files, metrics, device):
     ---------
     run : TrainedRun
         What was evaluated.
-    test_set : TestSet
+    test_set : EvaluationSet
         On what.
     files : EvaluationFiles
         With all scores.

@@ -11,7 +11,7 @@ from prepare_polsess import UserError
 from scores import missing_reason
 from scoring import ScoringProcesses
 from speechbrain.dataio.batch import PaddedBatch
-from test_sets import AtSampleRate
+from evaluation_sets import AtSampleRate
 from tqdm import tqdm
 
 READING_PROCESSES = 2  # beside a GPU; a CPU is busy computing
@@ -25,7 +25,7 @@ class Evaluation:
     ---------
     run : TrainedRun
         Whose separator is used.
-    test_set : TestSet
+    test_set : EvaluationSet
         With its formats.
     files : EvaluationFiles
         Knows what has been scored, and gets what is.

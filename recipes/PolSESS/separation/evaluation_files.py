@@ -146,7 +146,7 @@ class EvaluationFiles:
 
         Arguments
         ---------
-        test_set : TestSet
+        test_set : EvaluationSet
             Whose examples are all known.
         metrics : list of str
             Which are wanted.

@@ -11,7 +11,7 @@ import torch
 from dataset import Example
 from prepare_polsess import UserError
 from speechbrain.dataio.dataio import read_audio
-from test_sets import TestSet, choose, hash_rows
+from evaluation_sets import EvaluationSet, choose, hash_rows
 
 # Folders of mixtures that belong to a task.
 LIBRIMIX_VARIANTS = {
@@ -89,7 +89,7 @@ def read_librimix(folder, split, variants, task, sample_rate):
 
     Returns
     -------
-    TestSet
+    EvaluationSet
         In the order of the file names.
 
     Raises
@@ -163,7 +163,7 @@ def read_csv_corpus(path, variants, task):
 
     Returns
     -------
-    TestSet
+    EvaluationSet
         In the file's order.
 
     Raises
@@ -224,7 +224,7 @@ def _make_set(corpus, split, data_folder, root, rows, variants, task):
     ]
     there = list(dict.fromkeys(row["variant"] for row in rows))
     chosen = choose(variants, there, "--variants")
-    return TestSet(
+    return EvaluationSet(
         corpus=corpus,
         split=split,
         data_folder=str(data_folder),

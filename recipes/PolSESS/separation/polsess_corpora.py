@@ -8,7 +8,7 @@ from preparation.layout import find_metadata
 from preparation.record import describe_request, read_record
 from prepare_polsess import ALL_VARIANTS, SPLITS, prepare_polsess
 from sampling import all_examples
-from test_sets import TestSet, choose
+from evaluation_sets import EvaluationSet, choose
 
 
 def read_polsess(
@@ -36,7 +36,7 @@ def read_polsess(
 
     Returns
     -------
-    TestSet
+    EvaluationSet
         Each row in all its variants.
 
     Raises
@@ -70,7 +70,7 @@ def read_polsess(
         names = required_components(row["environment"], example.variant, task)
         return [row[f"{name}_wav"] for name in names]
 
-    return TestSet(
+    return EvaluationSet(
         corpus=data_folder.name,
         split=split,
         data_folder=str(data_folder),

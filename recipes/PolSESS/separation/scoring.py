@@ -21,8 +21,14 @@ from example_audio import at_mixture_level
 from metrics import compute_metric
 from prepare_polsess import UserError
 
-# One thread a process: the processes already use all cores.
-SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# What a process's libraries read when they are loaded. One thread each: the
+# processes already use all cores.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "SB_LOG_LEVEL": "ERROR",  # SpeechBrain's warnings were given once
+}
 
 
 class ScoringProcesses:
@@ -53,9 +59,8 @@ class ScoringProcesses:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.limit = shutil.disk_usage(self.folder).free // 2
-        # What a process's libraries read when they are loaded.
-        self.environment = {n: os.environ.get(n) for n in SINGLE_THREADED}
-        os.environ.update(dict.fromkeys(SINGLE_THREADED, "1"))
+        self.environment = {name: os.environ.get(name) for name in ENVIRONMENT}
+        os.environ.update(ENVIRONMENT)
         self.pool = ProcessPoolExecutor(
             self.jobs,
             multiprocessing.get_context("spawn"),

@@ -155,11 +155,16 @@ def _score_name(averaged):
     return "averaged_si_sdr" if averaged else "si_sdr"
 
 
+def _find_save_folder(folder, settings):
+    """Find the checkpoints, in the run's folder wherever that is now."""
+    usual = Path(settings.get("output_folder", folder), "save")
+    given = Path(settings.get("save_folder", usual))
+    return folder / "save" if given == usual else given
+
+
 def _find_best(folder, settings, averaged):
     """Find the best checkpoint: its folder and its meta."""
-    save_folder = folder / "save"
-    if not save_folder.is_dir():  # perhaps --save_folder was given
-        save_folder = Path(settings.get("save_folder", save_folder))
+    save_folder = _find_save_folder(folder, settings)
     score = _score_name(averaged)
     found = []
     for path in sorted(save_folder.glob(f"CKPT+*/{METAFNAME}")):

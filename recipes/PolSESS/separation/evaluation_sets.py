@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import soundfile
 import torch
-from metrics import resample
 from prepare_polsess import UserError
+from speech_metrics import resample
 from tqdm import tqdm
 
 
 @dataclass
-class TestSet:
+class EvaluationSet:
     """Mixtures to separate, and the sources to compare with.
 
     Arguments
@@ -100,7 +100,7 @@ def check_headers(test_set, quiet=False):
 
     Arguments
     ---------
-    test_set : TestSet
+    test_set : EvaluationSet
         Gets its ``formats``.
     quiet : bool
         Whether to show no progress.
@@ -169,7 +169,7 @@ class AtSampleRate(torch.utils.data.Dataset):
     Arguments
     ---------
     dataset : torch.utils.data.Dataset
-        Of a ``TestSet``.
+        Of a ``EvaluationSet``.
     formats : dict
         Row -> sample rate (Hz) and length.
     sample_rate : int
