@@ -17,8 +17,9 @@ def speech(seed, seconds=2.0, sample_rate=8000):
     generator = np.random.default_rng(seed)
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     envelope = np.maximum(0, np.sin(2 * np.pi * 2 * time + seed)) ** 2
-    noise = generator.standard_normal(len(time))
-    return (0.1 * envelope * np.cumsum(noise - noise.mean()) / 9).astype("f4")
+    noise = np.cumsum(generator.standard_normal(len(time)))
+    signal = envelope * np.diff(noise, prepend=0) + 0.1 * envelope * noise
+    return (0.3 * signal / np.abs(signal).max()).astype("f4")
 
 
 SOURCES = np.stack([speech(1), speech(2)])

@@ -29,6 +29,7 @@ from evaluation_files import (
     format_metrics,
     summarise_metrics,
 )
+from evaluation_sets import check_headers
 from foreign_corpora import is_librimix, read_csv_corpus, read_librimix
 from metrics import METRICS, check_metrics
 from polsess_corpora import read_polsess
@@ -36,7 +37,6 @@ from preparation.audio import available_cpus
 from prepare_polsess import UserError
 from result import software_versions
 from setting_checks import check_device
-from evaluation_sets import check_headers
 from trained_run import load_trained_run
 
 DEFAULT_METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")

@@ -5,13 +5,13 @@ import time
 
 import pandas as pd
 import torch
+from evaluation_sets import AtSampleRate
 from example_audio import write_example
 from objective import pairwise_si_sdr, pit_si_sdr
 from prepare_polsess import UserError
 from scores import missing_reason
 from scoring import ScoringProcesses
 from speechbrain.dataio.batch import PaddedBatch
-from evaluation_sets import AtSampleRate
 from tqdm import tqdm
 
 READING_PROCESSES = 2  # beside a GPU; a CPU is busy computing
@@ -178,6 +178,7 @@ class Evaluation:
         pd.DataFrame(listed).to_csv(folder / "examples.csv", index=False)
         shutil.rmtree(self.files.audio, ignore_errors=True)
         folder.rename(self.files.audio)
+        self.files.work.rmdir()
 
     def _write_example(self, folder, example):
         """Separate a mixture and write its audio."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 from dataset import Example
+from evaluation_sets import EvaluationSet, choose, hash_rows
 from prepare_polsess import UserError
 from speechbrain.dataio.dataio import read_audio
-from evaluation_sets import EvaluationSet, choose, hash_rows
 
 # Folders of mixtures that belong to a task.
 LIBRIMIX_VARIANTS = {
