@@ -18,7 +18,6 @@ are, ``ID``, ``variant``, ``environment``, ``scene_class``, ``event_class``,
 first.
 """
 
-import argparse
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +28,7 @@ from evaluation_files import (
     format_metrics,
     summarise_metrics,
 )
+from evaluation_options import read_options
 from evaluation_sets import check_headers
 from foreign_corpora import is_librimix, read_csv_corpus, read_librimix
 from metrics import METRICS, check_metrics
@@ -38,101 +38,6 @@ from prepare_polsess import UserError
 from result import software_versions
 from setting_checks import check_device
 from trained_run import load_trained_run
-
-DEFAULT_METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
-
-
-def read_arguments(arguments):
-    """Read the command line.
-
-    Arguments
-    ---------
-    arguments : list of str
-        Without the script's name.
-
-    Returns
-    -------
-    argparse.Namespace
-    """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("run_folder", type=Path, metavar="RUN_FOLDER", help="of a trained run")
-    add(
-        "--split",
-        help="PolSESS: train, val or test; LibriMix: dev, test, train-100 ...; "
-        "default test",
-    )
-    add(
-        "--variants",
-        nargs="+",
-        metavar="NAME",
-        help="PolSESS: SER SR ER R C SE S E, default those of the run's test; "
-        "LibriMix: mix_clean mix_both; CSV: what its column says; default all",
-    )
-    add(
-        "--metrics",
-        nargs="+",
-        default=list(DEFAULT_METRICS),
-        metavar="NAME",
-        help="si_sdr and sdr (dB), pesq (MOS-LQO), stoi and estoi (at most 1), "
-        f"dnsmos (overall MOS, slow); default {' '.join(DEFAULT_METRICS)}",
-    )
-    add(
-        "--data_folder",
-        type=Path,
-        help="corpus or CSV file; default the run's own corpus",
-    )
-    add(
-        "--save_audio",
-        type=int,
-        default=0,
-        metavar="N",
-        help="write the N worst and N best mixtures by improvement of SI-SDR, "
-        "separated once more, to audio/; default 0",
-    )
-    add(
-        "--output",
-        type=Path,
-        metavar="FOLDER",
-        help="instead of the folder in RUN_FOLDER",
-    )
-    add(
-        "--averaged",
-        action="store_true",
-        help="evaluate the averaged weights of a run with ema_decay, into "
-        "another folder: <split>-averaged",
-    )
-    add("--device", help="cpu, cuda, cuda:1 ...; default a GPU if there is one")
-    add(
-        "--precision",
-        choices=("fp32", "bf16", "fp16"),
-        help="of the separator; default the run's eval_precision",
-    )
-    add(
-        "--batch_size",
-        type=int,
-        metavar="N",
-        help="mixtures separated at once; default the run's valid_batch_size",
-    )
-    add(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="processes that score, of one thread each; default one a CPU. "
-        "Estimates wait for them on the disk and take at most half of its free "
-        "space",
-    )
-    add("--noprogressbar", action="store_true", help="show no progress")
-    options = parser.parse_args(arguments)
-    for name, least in (("save_audio", 0), ("batch_size", 1), ("jobs", 1)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name} {value}: give a number from {least}")
-    return options
 
 
 def open_test_set(run, options, root):
@@ -184,7 +89,7 @@ def main(arguments):
     arguments : list of str
         Without the script's name.
     """
-    options = read_arguments(arguments)
+    options = read_options(arguments, __doc__)
     check_metrics(options.metrics)
     metrics = [name for name in METRICS if name in options.metrics]
     run = load_trained_run(options.run_folder, options.averaged)

@@ -59,13 +59,25 @@ class Evaluation:
         -------
         torch.Tensor
             Shape [batch, time, n_sources], on the device.
+
+        Raises
+        ------
+        UserError
+            If the device has too little memory.
         """
-        with torch.autocast(
-            self.device.type,
-            AUTOCAST.get(self.precision),
-            enabled=self.precision != "fp32",
-        ):
-            return self.separator(mixture.to(self.device))
+        try:
+            with torch.autocast(
+                self.device.type,
+                AUTOCAST.get(self.precision),
+                enabled=self.precision != "fp32",
+            ):
+                return self.separator(mixture.to(self.device))
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"{self.device} has too little memory for {len(mixture)} "
+                f"mixtures of {mixture.shape[1]} samples at once: give a "
+                "smaller --batch_size"
+            ) from error
 
     def score(self, metrics, batch_size, jobs, quiet=False):
         """Compute the scores that are not known yet.

@@ -142,7 +142,9 @@ def is_librimix(folder):
     -------
     bool
     """
-    return any(any(folder.glob(f"{'*/' * n}s1")) for n in (1, 2, 3))
+    places = [folder, *folder.glob("wav*k")]
+    places += [place / mode for place in places for mode in MODES]
+    return any(any(place.glob("*/s1")) for place in places)
 
 
 def read_csv_corpus(path, variants, task):

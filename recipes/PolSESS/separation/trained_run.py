@@ -25,6 +25,10 @@ NEEDED_SETTINGS = (
     "n_sources",
     "sample_rate",
     "data_folder",
+    "check",
+    "on_error",
+    "test_variants",
+    "valid_batch_size",
 )
 
 
