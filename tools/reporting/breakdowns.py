@@ -1,191 +1,258 @@
-"""Where models differ: by variant, scene, level, seed and metric.
+"""Where models differ: by variant, scene, level, seed and metric."""
 
-The scores are one table, that of all evaluations with the columns ``model`` and
-``seed`` beside those of ``scores.csv``.
-"""
+from dataclasses import replace
 
 import pandas as pd
-from matplotlib.lines import Line2D
+from comparison.comparing import MEASURES, Measure
+from comparison.evaluations import by_group
+from comparison.samples import choose_variants, take_sample
 
-from reporting.figures import add_legend, new_figure, to_svg, wrapped
+from reporting.conditions import condition
+from reporting.contents import Figure, Section
+from reporting.drawings import draw_dots, draw_levels
+from reporting.figures import model_styles
 
 LEVEL_BINS = 6
-ROW = 0.2  # inches a model takes in a row of dots
+IMPROVEMENT = "SI-SDR improvement (dB)"
+MARKS = (
+    "Large marks are means over the seeds, short vertical lines single seeds."
+)
+LEVELS = (
+    ("ssr", "Speech-to-speech ratio", "speaker 1 to speaker 2 (dB)"),
+    ("scene_offset", "Scene level", "scene to speech (dB)"),
+)
 
 
-def all_scores(evaluations):
-    """Put the scores of evaluations into one table.
+def only(evaluations, utterances):
+    """Keep some utterances of evaluations.
 
     Arguments
     ---------
     evaluations : list of comparison.evaluations.Evaluation
-        Of any runs.
+        What ``read_evaluations`` returned.
+    utterances : iterable of str
+        Their IDs.
 
     Returns
     -------
-    pandas.DataFrame
-        With ``model`` and ``seed``.
+    list of comparison.evaluations.Evaluation
+        With the rows of these utterances.
     """
-    return pd.concat(
-        (
-            run.scores.assign(model=run.group, seed=run.seed)
-            for run in evaluations
-        ),
-        ignore_index=True,
-    )
+    ids = set(utterances)
+    return [
+        replace(run, scores=run.scores[run.scores["ID"].isin(ids)])
+        for run in evaluations
+    ]
 
 
-def in_first_variant(scores):
-    """Select each utterance in the first variant it was evaluated in.
+def improvements(evaluations, variants):
+    """Take the SI-SDR improvements of all models and seeds.
 
     Arguments
     ---------
-    scores : pandas.DataFrame
-        With ``ID`` and ``variant``, an utterance's variants in their order.
+    evaluations : list of comparison.evaluations.Evaluation
+        What ``read_evaluations`` returned.
+    variants : list of str
+        An utterance's value is the mean over those of them that it has.
 
     Returns
     -------
-    pandas.DataFrame
-        Usually the mixtures with everything in them, SER and SE.
-
-    Example
-    -------
-    >>> table = {"ID": ["a", "a", "b"], "variant": ["SER", "C", "SE"]}
-    >>> list(in_first_variant(pd.DataFrame(table))["variant"])
-    ['SER', 'SE']
+    comparison.samples.Sample
+        Whose values are the scores less those of the unprocessed mixtures.
     """
-    first = scores.groupby("ID", sort=False)["variant"].transform("first")
-    return scores[scores["variant"] == first]
+    sample = take_sample(evaluations, "si_sdr", variants)
+    values = {m: v - sample.mixture for m, v in sample.values.items()}
+    return replace(sample, values=values)
 
 
-def means_by(scores, category, column="improvement"):
-    """Average scores in every category, for each run.
+def samples_by_class(evaluations, variants, column):
+    """Take the improvements for each class of a column.
 
     Arguments
     ---------
-    scores : pandas.DataFrame
-        With ``model`` and ``seed``.
-    category : str
-        The column of the categories; rows without one are left out.
+    evaluations : list of comparison.evaluations.Evaluation
+        What ``read_evaluations`` returned.
+    variants : list of str
+        As for ``improvements``.
     column : str
-        What is averaged; what is undefined is left out.
+        ``scene_class`` or ``event_class``.
 
     Returns
     -------
-    pandas.DataFrame
-        ``category``, ``model``, ``seed`` and ``value``.
+    dict
+        Class -> Sample, sorted; none where the manifest does not tell.
     """
-    known = scores[scores[category] != ""]
-    means = known.groupby([category, "model", "seed"], sort=False)[column]
-    means = means.mean().rename("value").reset_index()
-    return means.rename(columns={category: "category"})
+    scores = evaluations[0].scores
+    known = scores[scores[column] != ""]
+    return _not_empty(
+        {
+            name: improvements(only(evaluations, ids), variants)
+            for name, ids in known.groupby(column)["ID"]
+        }
+    )
 
 
-def draw_dots(means, styles, label, name, description, reference=None):
-    """Draw a row a category: each model's mean, and its seeds.
+def samples_by_level(evaluations, variants, column):
+    """Take the improvements in several ranges of a level.
 
     Arguments
     ---------
-    means : pandas.DataFrame
-        As ``means_by`` returns it.
-    styles : dict
-        Model -> ModelStyle.
-    label : str
-        Of the axis, with the unit.
-    name : str
-        Of the figure in the page.
-    description : str
-        For those who cannot see it.
-    reference : pandas.Series, None
-        Category -> value of the unprocessed mixture.
+    evaluations : list of comparison.evaluations.Evaluation
+        What ``read_evaluations`` returned.
+    variants : list of str
+        As for ``improvements``.
+    column : str
+        ``ssr`` or ``scene_offset``, in dB.
 
     Returns
     -------
-    Markup
-        The <svg> element.
+    dict
+        Mean level of a range -> Sample. The ranges have about equally many
+        utterances; none if there are not two different levels.
     """
-    categories = list(dict.fromkeys(means["category"]))
-    models = [model for model in styles if (means["model"] == model).any()]
-    height = max(0.42, ROW * len(models) + 0.12) * len(categories)
-    figure, axis = new_figure(height + 0.9 + 0.2 * ((len(models) + 2) // 2))
-    step = 0.76 / max(len(models), 1)
-    for number, model in enumerate(models):
-        of_model = means[means["model"] == model]
-        for row, category in enumerate(categories):
-            values = of_model.loc[of_model["category"] == category, "value"]
-            _draw_row(
-                axis,
-                row + (number - (len(models) - 1) / 2) * step,
-                values.dropna(),
-                styles[model],
-            )
-    for row in range(0, len(categories), 2):
-        axis.axhspan(row - 0.5, row + 0.5, color="#f2f2f2", zorder=0)
-    handles = [_handle(styles[model]) for model in models]
-    if reference is not None:
-        handles.append(_draw_reference(axis, categories, reference))
-    axis.set_yticks(range(len(categories)), [wrapped(c, 13) for c in categories])
-    axis.set_ylim(len(categories) - 0.5, -0.5)
-    axis.tick_params(axis="y", length=0)
-    axis.grid(False, axis="y")
-    axis.set_xlabel(label)
-    labels = models + ["unprocessed mixture"] * (reference is not None)
-    add_legend(figure, handles, labels)
-    return to_svg(figure, name, description)
-
-
-def _draw_row(axis, height, values, style):
-    """Draw a model's mean in a category, and its seeds behind it."""
-    if values.empty:
-        return
-    axis.plot(
-        *([values.min(), values.max()], [height, height]),
-        color=style.colour,
-        linewidth=1.2,
-    )
-    axis.plot(
-        *(values, [height] * len(values), "|"),
-        color=style.colour,
-        markersize=9,
-        markeredgewidth=1.2,
-    )
-    axis.plot(values.mean(), height, style.marker, color=style.colour, zorder=3)
-
-
-def _handle(style):
-    """Make a model's entry in the legend."""
-    return Line2D([], [], color=style.colour, marker=style.marker, linewidth=1.2)
-
-
-def _draw_reference(axis, categories, reference):
-    """Draw the unprocessed mixtures' values as dashed lines over a row."""
-    line = {"color": "#555555", "linestyle": "--", "linewidth": 1.4}
-    for row, category in enumerate(categories):
-        axis.vlines(reference[category], row - 0.45, row + 0.45, **line)
-    return Line2D([], [], **line)
-
-
-def level_bins(levels):
-    """Sort levels into bins with about equally many utterances.
-
-    Arguments
-    ---------
-    levels : pandas.Series
-        In dB, one an utterance.
-
-    Returns
-    -------
-    pandas.Series, None
-        The bin of each, an interval; None where there are not two different
-        levels to be sorted.
-
-    Example
-    -------
-    >>> bins = level_bins(pd.Series(range(60), dtype=float))
-    >>> list(bins.value_counts(sort=False))
-    [10, 10, 10, 10, 10, 10]
-    """
+    scores = evaluations[0].scores
+    chosen = scores[scores["variant"].isin(variants)]
+    levels = chosen.groupby("ID", sort=False)[column].first().dropna()
     if levels.nunique() < 2:
-        return None
+        return {}
     count = min(LEVEL_BINS, levels.nunique())
-    return pd.qcut(levels, count, duplicates="drop")
+    bins = pd.qcut(levels, count, labels=False, duplicates="drop")
+    return _not_empty(
+        {
+            part.mean(): improvements(only(evaluations, part.index), variants)
+            for _, part in levels.groupby(bins)
+        }
+    )
+
+
+def _not_empty(samples):
+    """Leave out samples in which no utterance has a value."""
+    return {name: s for name, s in samples.items() if s.utterances}
+
+
+def breakdown_section(evaluations):
+    """Show SI-SDR improvements by seed, variant, scene class and level.
+
+    Arguments
+    ---------
+    evaluations : list of comparison.evaluations.Evaluation
+        What ``read_evaluations`` returned.
+
+    Returns
+    -------
+    Section
+        With a figure for everything that the manifest tells.
+    """
+    styles = model_styles(by_group(evaluations))
+    chosen = choose_variants(evaluations)
+    there = evaluations[0].info["variants"]
+    whole = improvements(evaluations, chosen)
+    dots = {
+        "Seeds": (
+            chosen,
+            {m: replace(whole, values={m: v}) for m, v in whole.values.items()},
+        ),
+        "Variants": (
+            there,
+            _not_empty({v: improvements(evaluations, [v]) for v in there}),
+        ),
+        "Scene classes": (
+            chosen,
+            samples_by_class(evaluations, chosen, "scene_class"),
+        ),
+    }
+    figures = [
+        _dots(title, samples, styles, evaluations, variants)
+        for title, (variants, samples) in dots.items()
+        if samples
+    ]
+    for column, title, label in LEVELS:
+        samples = samples_by_level(evaluations, chosen, column)
+        if samples:
+            labels = label, IMPROVEMENT
+            figures.append(
+                _levels(title, samples, styles, labels, evaluations, chosen)
+            )
+    shown = {figure.title for figure in figures}
+    lacking = [
+        title
+        for title in (*dots, *(title for _, title, _ in LEVELS))
+        if title not in shown
+    ]
+    words = []
+    if lacking:
+        words = [f"The corpus's manifest does not tell: {', '.join(lacking)}."]
+    return Section(
+        "breakdown", "Seeds, variants, scenes and levels", words, figures=figures
+    )
+
+
+def _dots(title, samples, styles, evaluations, variants):
+    """Make a figure of rows of dots."""
+    name = f"dots-{title.lower().replace(' ', '-')}"
+    spoken = f"{IMPROVEMENT}, {title.lower()}. {_spoken(samples)}"
+    svg = draw_dots(samples, styles, IMPROVEMENT, name, spoken)
+    of = condition(evaluations, variants, samples.values())
+    return Figure(title, svg, f"{MARKS} {of}")
+
+
+def _levels(title, samples, styles, labels, evaluations, variants):
+    """Make a figure of means against a level."""
+    named = {f"{level:.1f} dB": sample for level, sample in samples.items()}
+    svg = draw_levels(
+        samples,
+        styles,
+        labels,
+        f"levels-{title.lower().replace(' ', '-')}",
+        f"{IMPROVEMENT} against {title.lower()}. {_spoken(named)}",
+    )
+    return Figure(
+        title,
+        svg,
+        f"Means in {len(samples)} ranges, each at the range's mean level; "
+        "vertical lines are 95 % intervals by the bootstrap over seeds and "
+        f"utterances. {condition(evaluations, variants, samples.values())}",
+    )
+
+
+def _spoken(samples):
+    """Say a figure's means, for those who cannot see it."""
+    return "; ".join(
+        f"{name}: "
+        + ", ".join(f"{m} {v.mean():.2f}" for m, v in s.values.items())
+        for name, s in samples.items()
+    )
+
+
+def metrics_section(evaluations):
+    """Show the metrics beside SI-SDR by variant.
+
+    Arguments
+    ---------
+    evaluations : list of comparison.evaluations.Evaluation
+        What ``read_evaluations`` returned.
+
+    Returns
+    -------
+    Section, None
+        None if no other metric was evaluated.
+    """
+    info = evaluations[0].info
+    styles = model_styles(by_group(evaluations))
+    figures = []
+    for metric in info["metrics"]:
+        samples = _not_empty(
+            {v: take_sample(evaluations, metric, [v]) for v in info["variants"]}
+        )
+        if metric == "si_sdr" or not samples:
+            continue
+        label = MEASURES.get(metric, Measure(metric)).text
+        spoken = f"{label}, variants. {_spoken(samples)}"
+        name = f"metric-{metric.replace('_', '-')}"
+        svg = draw_dots(samples, styles, label, name, spoken, True)
+        of = condition(evaluations, samples, samples.values())
+        caption = f"Higher is better. {MARKS} {of}"
+        figures.append(Figure(label, svg, caption))
+    if not figures:
+        return None
+    return Section("metrics", "Other metrics", figures=figures)

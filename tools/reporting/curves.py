@@ -6,10 +6,11 @@ A run's curve is the table ``curve.csv`` that ``train.py`` left.
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from comparison.errors import ComparisonError
-from reporting.figures import Figure, add_legend, new_figure, to_svg, wrapped
+from reporting.contents import Figure
+from reporting.figures import add_legend, new_figure, to_svg, wrapped
 
 COLUMNS = ("epoch", "variants", "lr", "valid_si_sdr")
 VALIDATION = "validation SI-SDR (dB)"
@@ -216,13 +217,15 @@ def _mark_stages(axes, marked, last):
 
 
 def _scale_rates(axis, rates):
-    """Show learning rates by their logarithms, with plain numbers."""
-    if (rates > 0).all():
+    """Show learning rates by their logarithms: the highest and the lowest."""
+    low, high = rates.min(), rates.max()
+    if low > 0:
         axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=5))
-        axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.set_ylim(rates.min() / 1.6, rates.max() * 1.6)
-    axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.set_ylim(low / 1.6, high * 1.6)
+    ends = [low, high] if low < 0.7 * high else [high]
+    axis.yaxis.set_major_locator(FixedLocator(ends))
+    axis.yaxis.set_major_formatter("{x:.3g}")
 
 
 def _add_curve_legend(figure, style, count):

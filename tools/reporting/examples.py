@@ -20,6 +20,8 @@ from comparison.errors import ComparisonError
 COLUMNS = ("folder", "rank", "ID", "variant", "score", "improvement")
 PEAK = 10 ** (-1 / 20)  # of the loudest sample of an example, as it is heard
 GREYS = 32  # levels in a picture, each 2 dB
+PICTURE_SIZE = (476, 294)  # pixels
+PICTURE_DPI = 140
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Signal:
     duration : float
         In s.
     picture : str
-        The spectrogram, a PNG as data URI.
+        The spectrogram, a PNG as data URI, of PICTURE_SIZE.
     audio : str
         What is heard, a 16-bit FLAC as data URI.
     """
@@ -48,7 +50,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class ListenedMixture:
+class Example:
     """An example, with everything that the page says about it.
 
     Arguments
@@ -98,7 +100,7 @@ def read_examples(folder, scores, count):
 
     Returns
     -------
-    list of ListenedMixture
+    list of Example
         The worst first, then the best, each from rank 1.
 
     Raises
@@ -160,7 +162,7 @@ def _read_example(folder, rank, row):
         )
         for name, (signal, rate) in stored.items()
     ]
-    return ListenedMixture(rank, row, _decibels(gain), signals)
+    return Example(rank, row, _decibels(gain), signals)
 
 
 def _title(name):
@@ -189,7 +191,10 @@ def _draw_spectrograms(stored):
     loudest = max(power.max() for power, _ in powers.values())
     pictures = {}
     for name, (power, extent) in powers.items():
-        figure, axis = plt.subplots(figsize=(3.4, 2.1), dpi=140)
+        figure, axis = plt.subplots(
+            figsize=[side / PICTURE_DPI for side in PICTURE_SIZE],
+            dpi=PICTURE_DPI,
+        )
         axis.imshow(
             power,
             origin="lower",

@@ -36,25 +36,6 @@ STYLE = {
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure of the page.
-
-    Arguments
-    ---------
-    title : str
-        Its heading.
-    svg : Markup
-        The drawing, to be put into HTML as it is.
-    caption : str
-        What is shown, under which condition.
-    """
-
-    title: str
-    svg: str
-    caption: str
-
-
-@dataclass(frozen=True)
 class ModelStyle:
     """How a model is drawn in every figure.
 

@@ -1,10 +1,10 @@
 """What a page says about its runs: budget, settings and versions."""
 
 import json
-from dataclasses import dataclass
 
 from comparison.errors import ComparisonError
 from comparison.runs import read_json_object
+from reporting.contents import Table
 from series.tables import SeriesError, read_run
 
 # Different for every run, without telling anything about the model.
@@ -16,22 +16,6 @@ OWN = {
     "manifest_folder",
 }
 COMMIT_LENGTH = 10
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page.
-
-    Arguments
-    ---------
-    header : list of str
-        A heading a column.
-    rows : list of list of str
-        Their first cell names the row.
-    """
-
-    header: list
-    rows: list
 
 
 def budget_table(evaluations):
@@ -79,7 +63,7 @@ def budget_table(evaluations):
                 *(_commit(result), _commit(info)),
             ]
         )
-    return Table(header, rows)
+    return Table("Runs", header, rows)
 
 
 def _read_result(folder):
@@ -155,11 +139,13 @@ def versions_by_model(groups):
     }
 
 
-def side_by_side(by_model, only_different=False):
+def side_by_side(title, by_model, only_different=False):
     """Lay out values of models side by side.
 
     Arguments
     ---------
+    title : str
+        Of the table.
     by_model : dict
         Model -> list of dict, one a seed.
     only_different : bool
@@ -174,7 +160,7 @@ def side_by_side(by_model, only_different=False):
     Example
     -------
     >>> models = {"a": [{"lr": 0.1, "task": "SB"}], "b": [{"task": "SB"}]}
-    >>> side_by_side(models, only_different=True).rows
+    >>> side_by_side("Settings", models, only_different=True).rows
     [['lr', '0.1', '–']]
     """
     names = dict.fromkeys(
@@ -189,4 +175,4 @@ def side_by_side(by_model, only_different=False):
         wanted = name not in OWN and len(set(cells)) > 1
         if wanted or not only_different:
             rows.append([name, *cells])
-    return Table(["", *by_model], rows)
+    return Table(title, ["", *by_model], rows)
