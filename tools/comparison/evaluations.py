@@ -32,7 +32,7 @@ INFO = {
     "variants": list,
     "metrics": list,
 }
-SAME = ("task", "corpus", "split", "sample_rate")  # of all that are compared
+SAME = ("task", "sample_rate")  # of all that are compared
 KEYS = ["ID", "variant", "metric"]
 MIXTURE_TOLERANCE = 0.01  # dB, for rounding on another machine
 

@@ -145,13 +145,14 @@ def seed_tests(first, second, resamples, generator):
     if several and (np.ptp(first) > 0 or np.ptp(second) > 0):
         result = stats.ttest_ind(first, second, equal_var=False)
         welch = (result.statistic, result.df, result.pvalue)
-    ways = math.comb(len(first) + len(second), len(first))
+    smallest = smallest_p(len(first), len(second))
+    enumerated = smallest * MAXIMUM >= 2
     permutation = stats.permutation_test(
         (first, second),
         lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
         permutation_type="independent",
         vectorized=True,
-        n_resamples=math.inf if ways <= MAXIMUM else resamples,
+        n_resamples=math.inf if enumerated else resamples,
         batch=BATCH,
         rng=generator,
     )
@@ -164,7 +165,7 @@ def seed_tests(first, second, resamples, generator):
             )
         ),
         "seeds_p": float(permutation.pvalue),
-        "seeds_smallest_p": smallest_p(len(first), len(second)),
+        "seeds_smallest_p": smallest if enumerated else 2 / (resamples + 1),
     }
 
 
