@@ -12,12 +12,13 @@ BIN := .venv/bin
 RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
 
-.PHONY: help setup quickstart test lint format bench-mamba soak clean
+.PHONY: help setup quickstart test test-browser lint format bench-mamba soak clean
 
 help:
 	@echo "make setup       install everything into .venv"
 	@echo "make quickstart  corpus, training, test, audio, figure: 10 to 15 minutes"
 	@echo "make test        style and tests, as the continuous integration"
+	@echo "make test-browser  looks at a report in chromium: 5 minutes at first"
 	@echo "make lint        style only"
 	@echo "make format      put the style right"
 	@echo "make bench-mamba Mamba on the CPU against others: 7 minutes, 12 GB"
@@ -70,5 +71,10 @@ soak: setup
 test: lint
 	$(BIN)/python -m pytest
 
+# Needs Debian's chromium: apt-get install chromium
+test-browser: setup
+	$(BIN)/python -m pip install --quiet -r tests/browser/requirements.txt
+	$(BIN)/python tests/browser/check_report.py browser
+
 clean:
-	rm -rf $(FOLDER)
+	rm -rf $(FOLDER) browser

@@ -1,9 +1,12 @@
 """Looks at a report in a real browser, Debian's chromium without a window.
 
-> python tests/browser/check_report.py report.html --screenshots FOLDER
+> python tests/browser/check_report.py browser
 
-Says what was found and exits with 1 if anything is wrong. The screenshots are
-for people: desktop, phone, black and white, print.
+Makes a corpus, trains two small models with two seeds each, evaluates them and
+makes the report, all in the folder; what is there already is not made again
+(five minutes the first time). Then says what was found, and exits with 1 if
+anything is wrong. The screenshots are for people: desktop, phone, and both
+without colours; print.pdf is what would be printed.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from make_report import make_report
 from playwright.sync_api import sync_playwright
 
 SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
@@ -170,8 +174,8 @@ def look(browser, name, address, folder, duration):
     page.close()
     print(
         f"{name}, {width} x {height}: {len(facts['players'])} players, "
-        f"{len(facts['pictures'])} pictures, {len(facts['drawings'])} drawings, "
-        f"{len(requests)} requests"
+        f"{len(facts['pictures'])} pictures, {len(facts['drawings'])} "
+        f"drawings, {len(requests)} requests"
     )
     return [f"{name}: {problem}" for problem in problems]
 
@@ -184,11 +188,13 @@ def take_screenshots(page, folder, name):
         section.screenshot(path=folder / f"{name}-{anchor}.png")
 
 
-def check(report, screenshots, duration=4.0):
+def check(program, report, screenshots, duration=4.0):
     """Look at a report in all sizes.
 
     Arguments
     ---------
+    program : str
+        The browser.
     report : Path
         The page.
     screenshots : Path
@@ -201,9 +207,6 @@ def check(report, screenshots, duration=4.0):
     list of str
         What is wrong; empty if nothing is.
     """
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        return [f"there is no chromium; as root: {INSTALL}"]
     screenshots.mkdir(parents=True, exist_ok=True)
     address = report.resolve().as_uri()
     with sync_playwright() as playwright:
@@ -222,15 +225,21 @@ def check(report, screenshots, duration=4.0):
 
 
 def main():
-    """Check the report that the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("report", type=Path)
-    parser.add_argument("--screenshots", type=Path, required=True)
-    options = parser.parse_args()
-    problems = check(options.report, options.screenshots)
+    """Make a report in the folder that the command line names; check it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="made if missing")
+    folder = parser.parse_args().folder.resolve()
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        sys.exit(f"Error: there is no chromium; as root: {INSTALL}")
+    report = make_report(folder)
+    problems = check(program, report, folder / "screenshots")
     for problem in problems:
         print(f"Error: {problem}", file=sys.stderr)
-    print(f"Screenshots are in {options.screenshots}")
+    print(f"Screenshots are in {folder / 'screenshots'}")
     sys.exit(1 if problems else 0)
 
 

@@ -182,9 +182,8 @@ def breakdown_section(evaluations):
     words = []
     if lacking:
         words = [f"The corpus's manifest does not tell: {', '.join(lacking)}."]
-    return Section(
-        "breakdown", "Seeds, variants, scenes and levels", words, figures=figures
-    )
+    title = "Seeds, variants, scenes and levels"
+    return Section("breakdown", title, words, figures=figures)
 
 
 def _dots(title, samples, styles, evaluations, variants):

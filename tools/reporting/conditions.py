@@ -1,6 +1,9 @@
 """Under which conditions figures hold: corpus, variants, utterances, seeds."""
 
+from pathlib import Path
+
 from comparison.evaluations import by_group
+from comparison.runs import read_json_object
 
 
 def corpus_of(evaluations):
@@ -18,6 +21,30 @@ def corpus_of(evaluations):
     """
     info = evaluations[0].info
     return f"{info.get('corpus')}, {info.get('split')}"
+
+
+def validation_of(run):
+    """Name what a run was validated on.
+
+    Arguments
+    ---------
+    run : comparison.evaluations.Evaluation
+        Of the run.
+
+    Returns
+    -------
+    str
+        The corpus and the variants, as far as the run's settings tell.
+
+    Raises
+    ------
+    ComparisonError
+        If the settings cannot be read.
+    """
+    settings = read_json_object(run.folder / "settings.json")
+    corpus = Path(settings.get("data_folder", "")).name
+    variants = ", ".join(settings.get("valid_variants", []))
+    return ", ".join(filter(None, (corpus, "validation split", variants)))
 
 
 def seeds_of(evaluations):

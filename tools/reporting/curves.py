@@ -5,15 +5,16 @@ A run's curve is the table ``curve.csv`` that ``train.py`` left.
 
 import numpy as np
 import pandas as pd
+from comparison.errors import ComparisonError
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from comparison.errors import ComparisonError
 from reporting.contents import Figure
 from reporting.figures import add_legend, new_figure, to_svg, wrapped
 
 COLUMNS = ("epoch", "variants", "lr", "valid_si_sdr")
 VALIDATION = "validation SI-SDR (dB)"
+THIN, THICK = 0.8, 2.8  # points
 
 
 def read_curve(folder):
@@ -76,7 +77,7 @@ def stages(curve):
     ]
 
 
-def draw_curves(curves, styles):
+def draw_curves(curves, styles, where):
     """Draw learning curves: all models' means, then a figure a model.
 
     Arguments
@@ -86,6 +87,8 @@ def draw_curves(curves, styles):
         out.
     styles : dict
         Model -> ModelStyle.
+    where : dict
+        Model -> what it was validated on.
 
     Returns
     -------
@@ -101,23 +104,26 @@ def draw_curves(curves, styles):
     margin = 0.05 * (high - low) + 0.1
     limits = (low - margin, high + margin) if np.isfinite(low) else None
     figures = [
-        _draw_model(model, seeds, styles[model], limits, f"curve-{number}")
+        _draw_model(
+            *(model, seeds, styles[model], limits, where[model]),
+            f"curve-{number}",
+        )
         for number, (model, seeds) in enumerate(curves.items(), 1)
     ]
     if len(curves) > 1:
-        figures.insert(0, _draw_means(curves, styles))
+        figures.insert(0, _draw_means(curves, styles, where))
     return figures
 
 
 def _mean_curve(seeds):
     """Average the epochs that every seed has."""
     table = pd.DataFrame(
-        {seed: c.set_index("epoch")["valid_si_sdr"] for seed, c in seeds.items()}
+        {s: c.set_index("epoch")["valid_si_sdr"] for s, c in seeds.items()}
     )
     return table.dropna().mean(axis=1)
 
 
-def _draw_means(curves, styles):
+def _draw_means(curves, styles, where):
     """Draw the mean curve of every model."""
     figure, axis = new_figure(3.4)
     handles = []
@@ -137,7 +143,7 @@ def _draw_means(curves, styles):
     add_legend(figure, handles, list(curves))
     caption = (
         "Mean over the seeds, in the epochs that all seeds of a model have "
-        f"({_seed_counts(curves)})."
+        f"({_seed_counts(curves)}). {'; '.join(dict.fromkeys(where.values()))}."
     )
     description = f"Validation SI-SDR by epoch of {', '.join(curves)}."
     return Figure(
@@ -153,49 +159,58 @@ def _seed_counts(curves):
     )
 
 
-def _draw_model(model, seeds, style, limits, name):
-    """Draw a model's seeds, their mean and the learning rate."""
-    figure, (top, bottom) = new_figure(
-        4.2, nrows=2, sharex=True, height_ratios=(3, 1)
-    )
-    for curve in seeds.values():
-        line = {"color": style.colour, "linewidth": 0.8}
-        top.plot(curve["epoch"], curve["valid_si_sdr"], **line)
-        if curve["valid_si_sdr"].notna().any():
-            best = curve.loc[curve["valid_si_sdr"].idxmax()]
-            top.plot(
-                *(best["epoch"], best["valid_si_sdr"], style.marker),
-                markerfacecolor="white",
-                markeredgecolor=style.colour,
-            )
-        bottom.step(curve["epoch"], curve["lr"], where="mid", **line)
-    mean = _mean_curve(seeds)
-    if len(seeds) > 1:
-        top.plot(mean.index, mean, color=style.colour, linewidth=2.8)
+def _draw_model(model, seeds, style, limits, where, name):
+    """Draw a model's curves, with the curriculum's stages."""
+    figure, axes = new_figure(4.2, nrows=2, sharex=True, height_ratios=(3, 1))
+    _draw_seeds(*axes, seeds, style)
     longest = max(seeds.values(), key=len)
     marked = stages(longest)
-    _mark_stages((top, bottom), marked, longest["epoch"].max())
-    top.set(ylabel=VALIDATION, ylim=limits)
-    bottom.set(xlabel="epoch", ylabel=wrapped("learning rate", 9))
-    _scale_rates(bottom, pd.concat(c["lr"] for c in seeds.values()))
-    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _mark_stages(axes, marked, longest["epoch"].max())
+    axes[0].set(ylabel=VALIDATION, ylim=limits)
+    axes[1].set(xlabel="epoch", ylabel=wrapped("learning rate", 9))
+    axes[1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    _scale_rates(axes[1], pd.concat(c["lr"] for c in seeds.values()))
     figure.align_ylabels()
     _add_curve_legend(figure, style, len(seeds))
     listed = "; ".join(
         f"{number} from epoch {epoch}: {variants}"
         for number, (epoch, variants) in enumerate(marked, 1)
     )
-    caption = (
-        f"Seeds {', '.join(map(str, seeds))}. The dotted lines and the numbers "
-        f"above them mark the curriculum's stages ({listed})."
+    best = ", ".join(f"{c['valid_si_sdr'].max():.2f}" for c in seeds.values())
+    spoken = (
+        f"Validation SI-SDR and learning rate of {model} by epoch. The best "
+        f"epoch of each seed has {best} dB."
     )
-    description = (
-        f"Validation SI-SDR and learning rate of {model} by epoch; the best "
-        f"epochs reach "
-        + ", ".join(f"{c['valid_si_sdr'].max():.2f}" for c in seeds.values())
-        + " dB."
+    return Figure(
+        model,
+        to_svg(figure, name, spoken),
+        f"{where}; seeds {', '.join(map(str, seeds))}. The dotted lines, and "
+        f"the numbers above, mark the curriculum's stages ({listed}).",
     )
-    return Figure(model, to_svg(figure, name, description), caption)
+
+
+def _draw_seeds(top, bottom, seeds, style):
+    """Draw every seed and their mean above, the learning rates below."""
+    for curve in seeds.values():
+        line = {"color": style.colour, "linewidth": THIN}
+        top.plot(curve["epoch"], curve["valid_si_sdr"], **line)
+        bottom.step(curve["epoch"], curve["lr"], where="mid", **line)
+        if curve["valid_si_sdr"].notna().any():
+            best = curve.loc[curve["valid_si_sdr"].idxmax()]
+            top.plot(best["epoch"], best["valid_si_sdr"], **_best(style))
+    if len(seeds) > 1:
+        mean = _mean_curve(seeds)
+        top.plot(mean.index, mean, color=style.colour, linewidth=THICK)
+
+
+def _best(style):
+    """Say how best epochs are marked."""
+    return {
+        "linestyle": "",
+        "marker": style.marker,
+        "markerfacecolor": "white",
+        "markeredgecolor": style.colour,
+    }
 
 
 def _mark_stages(axes, marked, last):
@@ -222,27 +237,20 @@ def _scale_rates(axis, rates):
     if low > 0:
         axis.set_yscale("log")
         axis.yaxis.set_minor_locator(NullLocator())
-        axis.set_ylim(low / 1.6, high * 1.6)
-    ends = [low, high] if low < 0.7 * high else [high]
-    axis.yaxis.set_major_locator(FixedLocator(ends))
+        margin = max(1.01, (high / low) ** 0.2)
+        axis.set_ylim(low / margin, high * margin)
+    axis.yaxis.set_major_locator(FixedLocator(sorted({low, high})))
     axis.yaxis.set_major_formatter("{x:.3g}")
 
 
 def _add_curve_legend(figure, style, count):
     """Tell thin lines, thick line and marker apart."""
-    line = {"color": style.colour}
-    handles = [
-        Line2D([], [], linewidth=0.8, **line),
-        Line2D([], [], linewidth=2.8, **line),
-        Line2D(
-            *([], []),
-            linestyle="",
-            marker=style.marker,
-            markerfacecolor="white",
-            markeredgecolor=style.colour,
-        ),
-    ]
-    labels = ["one seed", "mean of seeds", "best epoch"]
+    handles = {
+        "one seed": {"color": style.colour, "linewidth": THIN},
+        "mean of seeds": {"color": style.colour, "linewidth": THICK},
+        "best epoch": _best(style),
+    }
     if count == 1:
-        del handles[1], labels[1]
-    add_legend(figure, handles, labels)
+        del handles["mean of seeds"]
+    lines = [Line2D([], [], **how) for how in handles.values()]
+    add_legend(figure, lines, list(handles))

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from reporting.figures import add_legend, new_figure, to_svg, wrapped
 
 RESAMPLES = 2000  # of an interval in a figure
+LABEL = 0.58  # inches, three lines of text
 ROW = 0.2  # inches a model takes in a row of dots
 SEVERAL = 0.76  # of a row is taken by its models
 
@@ -38,7 +39,7 @@ def draw_dots(samples, styles, label, name, description, with_mixture=False):
         The <svg> element.
     """
     most = max(len(sample.values) for sample in samples.values())
-    rows = max(0.45, ROW * most + 0.14) * len(samples)
+    rows = max(LABEL, ROW * most + 0.14) * len(samples)
     figure, axis = new_figure(rows + 0.8 + 0.11 * (len(styles) + 2))
     for row, sample in enumerate(samples.values()):
         if row % 2 == 0:

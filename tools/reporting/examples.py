@@ -12,10 +12,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import soundfile
+from comparison.errors import ComparisonError
 from PIL import Image
 from plot_separation import DYNAMIC_RANGE, spectrogram
-
-from comparison.errors import ComparisonError
 
 COLUMNS = ("folder", "rank", "ID", "variant", "score", "improvement")
 PEAK = 10 ** (-1 / 20)  # of the loudest sample of an example, as it is heard
@@ -110,14 +109,20 @@ def read_examples(folder, scores, count):
     """
     listed = _read_list(folder / "audio" / "examples.csv")
     si_sdr = scores[scores["metric"] == "si_sdr"].set_index(["ID", "variant"])
+    ranks = [f"{k}-{n}" for k in ("worst", "best") for n in range(1, count + 1)]
+    listed = listed[listed["rank"].isin(ranks)]
     examples = []
-    for kind in ("worst", "best"):
-        for number in range(1, count + 1):
-            for row in listed[listed["rank"] == f"{kind}-{number}"].itertuples():
-                known = si_sdr.loc[(row.ID, row.variant)].to_dict()
-                known |= {"ID": row.ID, "variant": row.variant}
-                place = folder / "audio" / row.folder
-                examples.append(_read_example(place, row.rank, known))
+    for row in sorted(listed.itertuples(), key=lambda r: ranks.index(r.rank)):
+        if (row.ID, row.variant) not in si_sdr.index:
+            raise ComparisonError(
+                f"{folder / 'audio' / 'examples.csv'}: {row.ID} as "
+                f"{row.variant} is not in scores.csv; delete the folder, and "
+                "evaluate again with --save_audio"
+            )
+        known = si_sdr.loc[(row.ID, row.variant)].to_dict()
+        known |= {"ID": row.ID, "variant": row.variant}
+        place = folder / "audio" / row.folder
+        examples.append(_read_example(place, row.rank, known))
     return examples
 
 

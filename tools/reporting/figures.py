@@ -137,7 +137,7 @@ def add_legend(figure, handles, labels):
 
 
 def wrapped(text, width):
-    """Break a text into at most two lines that fit a figure.
+    r"""Break a text into at most two lines that fit a figure.
 
     Arguments
     ---------
@@ -154,7 +154,7 @@ def wrapped(text, width):
     Example
     -------
     >>> wrapped("street, busy in the morning", 14)
-    'street, busy\\nin the morning'
+    'street, busy\nin the morning'
     """
     lines = wrap(text, width) or [""]
     if len(lines) > 2:
@@ -170,8 +170,8 @@ def to_svg(figure, name, description):
     figure : matplotlib.figure.Figure
         Is closed.
     name : str
-        Of letters, digits and dashes, not used twice in a page: the elements' IDs
-        start with it.
+        Of letters, digits and dashes, not used twice in a page: the elements'
+        IDs start with it.
     description : str
         What the figure shows, for those who cannot see it.
 

@@ -4,8 +4,9 @@ import json
 
 from comparison.errors import ComparisonError
 from comparison.runs import read_json_object
-from reporting.contents import Table
 from series.tables import SeriesError, read_run
+
+from reporting.contents import Table
 
 # Different for every run, without telling anything about the model.
 OWN = {
@@ -46,9 +47,7 @@ def budget_table(evaluations):
         result = _read_result(evaluation.folder)
         info = evaluation.info
         try:
-            run = read_run(
-                evaluation.folder, evaluation.group, evaluation.seed
-            )
+            run = read_run(evaluation.folder, evaluation.group, evaluation.seed)
         except SeriesError as error:
             raise ComparisonError(str(error)) from error
         checkpoint = info.get("checkpoint", {})

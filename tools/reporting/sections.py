@@ -4,6 +4,7 @@ from comparison.evaluations import by_group
 from comparison.runs import evaluate_command
 from comparison.samples import choose_variants, take_sample
 
+from reporting.conditions import validation_of
 from reporting.contents import Listened, Section, Table
 from reporting.curves import draw_curves, read_curve
 from reporting.examples import has_audio, read_examples
@@ -74,18 +75,16 @@ def curves_section(evaluations):
         for run in runs:
             curve = read_curve(run.folder)
             if curve is None:
-                lacking.append(f"{run.folder}")
+                lacking.append(str(run.folder))
             else:
                 curves.setdefault(model, {})[run.seed] = curve
-    words = []
+    words, figures = [], []
     if curves:
-        words.append(
-            "SI-SDR on the validation split after every epoch. The figures of "
-            "single models have one scale."
-        )
+        where = {model: validation_of(groups[model][0]) for model in curves}
+        figures = draw_curves(curves, model_styles(groups), where)
+        words.append("The figures of single models have one scale.")
     if lacking:
         words.append(f"Without a curve.csv: {', '.join(lacking)}.")
-    figures = draw_curves(curves, model_styles(groups)) if curves else []
     return Section("curves", "Learning curves", words, figures=figures)
 
 
