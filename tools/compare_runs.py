@@ -142,9 +142,8 @@ def main(arguments=None):
             ],
             **resampling,
         )
-    print(comparison.markdown())
     write_comparison(comparison, options.output)
-    print(f"Wrote {options.output}")
+    print(f"{comparison.markdown()}\nWrote {options.output}")
 
 
 if __name__ == "__main__":

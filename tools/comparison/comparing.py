@@ -216,7 +216,7 @@ def compare_values(sample, missing=(), baseline=None, seed=0, resamples=10000):
 
 def _over_seeds(sample, measure, resamples, generator):
     """Make the section of tests over seeds, if there is anything to test."""
-    if len(sample.values) == 1 or max(map(len, sample.seeds.values())) == 1:
+    if sum(len(seeds) > 1 for seeds in sample.seeds.values()) < 2:
         return []
     table = seeds_table(sample, measure, resamples, generator)
     return [(table, seed_words(table, sample))]

@@ -37,7 +37,8 @@ def paired_tests(differences, resamples, generator):
     >>> tests["wilcoxon_p"], tests["permutation_p"]
     (0.0625, 0.0625)
     """
-    if not differences.any():  # scipy divides by zero
+    # scipy divides by zero, or takes no single value.
+    if not differences.any() or len(differences) == 1:
         wilcoxon = permutation = 1.0
     else:
         wilcoxon = stats.wilcoxon(differences).pvalue
@@ -129,10 +130,10 @@ def seed_tests(first, second, resamples, generator):
     Returns
     -------
     dict
-        ``welch_t``, ``welch_df`` and ``welch_p`` of Welch's t-test, NaN with a
-        single seed or without any deviation; ``seeds_p`` of the permutation
-        test of the difference of means and ``seeds_smallest_p``, its smallest
-        possible value. All are two-sided.
+        ``welch_t``, ``welch_df`` and ``welch_p`` of Welch's t-test, NaN without
+        any deviation; ``seeds_p`` of the permutation test of the difference
+        of means and ``seeds_smallest_p``, its smallest possible value. All are
+        two-sided, and NaN if a model has a single seed.
 
     Example
     -------
@@ -140,13 +141,18 @@ def seed_tests(first, second, resamples, generator):
     >>> round(tests["seeds_p"], 6), round(tests["seeds_smallest_p"], 6)
     (0.333333, 0.333333)
     """
-    welch = (math.nan,) * 3
-    several = len(first) > 1 and len(second) > 1
-    if several and (np.ptp(first) > 0 or np.ptp(second) > 0):
-        result = stats.ttest_ind(first, second, equal_var=False)
-        welch = (result.statistic, result.df, result.pvalue)
+    names = ("welch_t", "welch_df", "welch_p", "seeds_p", "seeds_smallest_p")
+    tests = dict.fromkeys(names, math.nan)
+    if min(len(first), len(second)) == 1:
+        return tests
+    if np.ptp(first) > 0 or np.ptp(second) > 0:
+        welch = stats.ttest_ind(first, second, equal_var=False)
+        tests["welch_t"] = float(welch.statistic)
+        tests["welch_df"] = float(welch.df)
+        tests["welch_p"] = float(welch.pvalue)
     smallest = smallest_p(len(first), len(second))
     enumerated = smallest * MAXIMUM >= 2
+    tests["seeds_smallest_p"] = smallest if enumerated else 2 / (resamples + 1)
     permutation = stats.permutation_test(
         (first, second),
         lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
@@ -156,17 +162,8 @@ def seed_tests(first, second, resamples, generator):
         batch=BATCH,
         rng=generator,
     )
-    return {
-        **dict(
-            zip(
-                ("welch_t", "welch_df", "welch_p"),
-                map(float, welch),
-                strict=True,
-            )
-        ),
-        "seeds_p": float(permutation.pvalue),
-        "seeds_smallest_p": smallest if enumerated else 2 / (resamples + 1),
-    }
+    tests["seeds_p"] = float(permutation.pvalue)
+    return tests
 
 
 def smallest_p(first, second):

@@ -40,8 +40,8 @@ def intervals_words(sample, resamples):
         fewest = min(several)
         sentences.append(
             f"Of the variance between seeds a bootstrap over {fewest} of them "
-            f"shows {100 * (fewest - 1) / fewest:.0f} %, which makes its intervals too "
-            "narrow; those by t allow for it."
+            f"shows {100 * (fewest - 1) / fewest:.0f} %, which makes its "
+            "intervals too narrow; those by t allow for it."
         )
         if fewest < FEW_SEEDS:
             sentences.append("Where the two differ, go by t.")
@@ -158,8 +158,8 @@ def seed_words(table, sample):
     untested = int(figures["welch_p"].isna().sum())
     if untested:
         sentences.append(
-            f"{_counted(untested, 'pair')} cannot be tested by Welch: that "
-            "takes two seeds of each model and some deviation."
+            f"{_counted(untested, 'pair')} cannot be tested: that takes two "
+            "seeds of each model, and Welch's test some deviation."
         )
     smallest = figures["seeds_smallest_p"].min()
     if smallest * pairs >= ALPHA:
