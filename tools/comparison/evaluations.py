@@ -147,7 +147,9 @@ def _read_evaluation(run, name):
 def _read_scores(path, metrics):
     """Read and check a file of scores."""
     try:
-        scores = pd.read_csv(path, dtype=str, keep_default_na=False)
+        scores = pd.read_csv(
+            path, dtype=str, keep_default_na=False, index_col=False
+        )
     except (OSError, ValueError) as error:
         raise ComparisonError(
             f"{path}: cannot be read ({error}); delete its folder and "

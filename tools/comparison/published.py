@@ -1,9 +1,10 @@
 """Values of models and seeds from a table, such as a published one."""
 
+import csv
 import math
+import re
 
 import numpy as np
-import pandas as pd
 
 from comparison.errors import ComparisonError
 from comparison.samples import Sample
@@ -46,26 +47,25 @@ def read_values(path):
     >>> sample.values["dprnn"].tolist(), missing
     ([[3.01]], ['dprnn, seed 1'])
     """
-    table = _read_table(path)
     models, missing, seen = {}, [], set()
-    for number, row in enumerate(table.itertuples(index=False), start=2):
+    for number, (model, seed, text) in enumerate(_read_rows(path), start=2):
         where = f"{path}, row {number}"
-        if not row.model or not row.seed:
+        if not model or not seed:
             raise ComparisonError(f"{where}: no model or no seed")
-        if not row.seed.isdigit():
+        if not re.fullmatch("[0-9]+", seed):
             raise ComparisonError(
-                f"{where}: seed {row.seed!r} is no whole number from 0"
+                f"{where}: seed {seed!r} is no whole number from 0"
             )
-        key = (row.model, int(row.seed))
+        key = (model, int(seed))
         if key in seen:
             raise ComparisonError(
-                f"{where}: {row.model} with seed {row.seed} came before"
+                f"{where}: {model} with seed {seed} came before"
             )
         seen.add(key)
-        if row.value == "":
-            missing.append(f"{row.model}, seed {row.seed}")
-            continue
-        models.setdefault(row.model, {})[key[1]] = _number(row.value, where)
+        if text:
+            models.setdefault(model, {})[int(seed)] = _number(text, where)
+        else:
+            missing.append(f"{model}, seed {seed}")
     if not models:
         raise ComparisonError(f"{path}: has no values")
     return (
@@ -77,23 +77,27 @@ def read_values(path):
     )
 
 
-def _read_table(path):
-    """Read the three columns as text."""
+def _read_rows(path):
+    """Read model, seed and value of each row, as text."""
     try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, skipinitialspace=True
-        )
-    except (OSError, ValueError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+        header, *rows = list(csv.reader(text.splitlines())) or [[]]
+    except (OSError, ValueError, csv.Error) as error:
         raise ComparisonError(f"{path}: cannot be read ({error})") from error
-    for form in FORMS:
-        if set(form) <= set(table.columns):
-            columns = dict(zip(form, FORMS[0], strict=True))
-            table = table[list(form)].rename(columns=columns)
-            return table.apply(lambda column: column.str.strip())
-    raise ComparisonError(
-        f"{path}: has the columns {', '.join(table.columns)}; give "
-        + " or ".join(",".join(form) for form in FORMS)
-    )
+    header = [cell.strip() for cell in header]
+    form = next((form for form in FORMS if set(form) <= set(header)), None)
+    if form is None:
+        raise ComparisonError(
+            f"{path}: has the columns {', '.join(header) or 'none'}; give "
+            + " or ".join(",".join(form) for form in FORMS)
+        )
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise ComparisonError(
+                f"{path}, row {number}: has {len(row)} cells, not {len(header)}"
+            )
+    places = [header.index(name) for name in form]
+    return [[row[place].strip() for place in places] for row in rows]
 
 
 def _number(text, where):

@@ -120,7 +120,11 @@ def utterance_words(table, sample, resamples):
         "training. The tests take utterances for independent; where they "
         "share speakers, p is too small.",
         *_told_apart(
-            figures, {"Wilcoxon": "wilcoxon_p", "permutation": "permutation_p"}
+            figures,
+            {
+                "Wilcoxon's test": "wilcoxon_p",
+                "the permutation test": "permutation_p",
+            },
         ),
         "d_z: mean over sample standard deviation of the differences (Cohen). "
         "r: (W+ − W−) / (W+ + W−), W being the sums of ranks above and below "
@@ -155,12 +159,6 @@ def seed_words(table, sample):
         f"correction over {_counted(pairs, 'pair')}. The intervals are those "
         "that belong to Welch's test."
     ]
-    untested = int(figures["welch_p"].isna().sum())
-    if untested:
-        sentences.append(
-            f"{_counted(untested, 'pair')} cannot be tested: that takes two "
-            "seeds of each model, and Welch's test some deviation."
-        )
     smallest = figures["seeds_smallest_p"].min()
     if smallest * pairs >= ALPHA:
         sizes = listed(map(str, sorted(set(counts.values()))))
@@ -177,7 +175,7 @@ def seed_words(table, sample):
             "Whether the values are normally distributed cannot be seen in so "
             "few seeds."
         )
-    tests = {"Welch": "welch_p", "permutation": "seeds_p"}
+    tests = {"Welch's test": "welch_p", "the permutation test": "seeds_p"}
     return " ".join([*sentences, *_told_apart(figures, tests)])
 
 
@@ -206,21 +204,28 @@ def needed_seeds(pairs):
 
 
 def _told_apart(figures, tests):
-    """Say which pairs each test tells apart."""
+    """Say which pairs each test tells apart, and which it cannot test."""
     sentences = []
     for test, name in tests.items():
         p = figures[f"{name}_holm"]
         yes = figures["pair"][p < ALPHA]
-        no = figures["pair"][~(p < ALPHA)]
+        no = figures["pair"][p >= ALPHA]
+        untested = figures["pair"][p.isna()]
         if not len(yes):
             parts = "no pair"
         elif not len(no):
-            parts = "every pair"
+            parts = listed(yes)
         else:
             parts = f"{listed(yes)}, but not {listed(no)}"
-        sentences.append(
-            f"At {ALPHA} after correction, {test} tells apart {parts}."
-        )
+        if len(untested) < len(p):
+            sentences.append(
+                f"At {ALPHA} after correction, {test} tells apart {parts}."
+            )
+        if len(untested):
+            sentences.append(
+                f"{test[0].upper()}{test[1:]} cannot be made for "
+                f"{listed(untested)}."
+            )
     return sentences
 
 
