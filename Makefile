@@ -12,7 +12,8 @@ BIN := .venv/bin
 RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
 
-.PHONY: help setup quickstart test test-browser lint format bench-mamba soak clean
+.PHONY: help setup quickstart test test-browser lint format bench-mamba soak \
+	clean
 
 help:
 	@echo "make setup       install everything into .venv"

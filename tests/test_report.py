@@ -13,7 +13,12 @@ import soundfile
 from comparison.comparing import compare_evaluations
 from comparison.errors import ComparisonError
 from comparison.evaluations import read_evaluations
-from small_evaluations import write_series
+from reporting.breakdowns import (
+    LEVEL_BINS,
+    samples_by_class,
+    samples_by_level,
+)
+from small_evaluations import mixtures, scores_of, write_run, write_series
 
 SIGNALS = ("mixture", "source1", "source2", "estimate1", "estimate2")
 AWKWARD = '<img src="x"> & $x$'
@@ -173,6 +178,31 @@ def test_figures_show_the_means_of_the_scores(runs, text):
         )
 
 
+def test_ranges_of_a_level_have_their_own_utterances(tmp_path):
+    rows = mixtures(50)
+    scores = scores_of(rows, rows["ssr"])  # each improves by its SSR
+    run = write_run(tmp_path / "a" / "1", scores, "a", 1)
+    samples = samples_by_level(read_evaluations([run]), ["SER", "SE"], "ssr")
+    assert len(samples) == LEVEL_BINS
+    for level, sample in samples.items():
+        assert sample.values["a"].mean() == pytest.approx(level, abs=1e-9)
+    counts = [sample.utterances for sample in samples.values()]
+    assert sum(counts) == 50
+    assert list(samples) == sorted(samples)
+
+
+def test_classes_have_their_own_utterances(tmp_path):
+    rows = mixtures(20)
+    gains = rows["scene_class"].map(len)  # each improves by its name's length
+    run = write_run(tmp_path / "a" / "1", scores_of(rows, gains), "a", 1)
+    evaluations = read_evaluations([run])
+    samples = samples_by_class(evaluations, ["SER", "SE"], "scene_class")
+    assert list(samples) == ["kitchen", "office", "park", "street"]
+    for name, sample in samples.items():
+        assert sample.utterances == 5
+        assert sample.values["a"] == pytest.approx(len(name), abs=1e-9)
+
+
 def test_curves_mark_the_stages(text):
     stages = "(1 from epoch 1: C R; 2 from epoch 3: C R SR S; 3 from epoch 4: "
     captions = [s for s in Page(text).texts if stages + "SER SE)" in s]
@@ -293,6 +323,24 @@ def damage_audio(run):
     return "estimate1.wav.*evaluate again with --save_audio"
 
 
+def damage_length(run):
+    """Leave a reference without samples."""
+    path = next(run.glob("evaluation/test/audio/*/source2.wav"))
+    soundfile.write(path, np.zeros(0), 8000)
+    return "source2.wav: is too short"
+
+
+def damage_metrics(run):
+    """Leave an evaluation without SI-SDR."""
+    folder = run / "evaluation/test"
+    info = json.loads((folder / "evaluation.json").read_text())
+    info["metrics"] = ["stoi"]
+    (folder / "evaluation.json").write_text(json.dumps(info))
+    scores = pd.read_csv(folder / "scores.csv").assign(metric="stoi")
+    scores.to_csv(folder / "scores.csv", index=False)
+    return "was evaluated without si_sdr"
+
+
 def damage_example(run):
     """List an example that was not scored."""
     path = run / "evaluation/test/audio/examples.csv"
@@ -302,7 +350,10 @@ def damage_example(run):
 
 @pytest.mark.parametrize(
     "damage",
-    [damage_curve, damage_result, damage_list, damage_audio, damage_example],
+    [
+        *(damage_curve, damage_result, damage_list, damage_audio),
+        *(damage_length, damage_metrics, damage_example),
+    ],
 )
 def test_damaged_files_are_named_and_nothing_is_written(damage, tmp_path):
     runs = write_series(tmp_path, {"a": 1.0}, seeds=(1,), count=4)

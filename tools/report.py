@@ -134,6 +134,12 @@ def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parse(arguments)
     evaluations = read_evaluations(options.runs, options.evaluation)
+    first = evaluations[0]
+    if "si_sdr" not in first.info["metrics"]:
+        raise ComparisonError(
+            f"{first.folder}: was evaluated without si_sdr, which the report "
+            "is about; evaluate it with --metrics si_sdr and those it has"
+        )
     _, left_out = find_runs(options.runs, options.evaluation)
     page = make_page(
         evaluations,

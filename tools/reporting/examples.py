@@ -14,7 +14,7 @@ import pandas as pd
 import soundfile
 from comparison.errors import ComparisonError
 from PIL import Image
-from plot_separation import DYNAMIC_RANGE, spectrogram
+from plot_separation import DYNAMIC_RANGE, WINDOW_SECONDS, spectrogram
 
 COLUMNS = ("folder", "rank", "ID", "variant", "score", "improvement")
 PEAK = 10 ** (-1 / 20)  # of the loudest sample of an example, as it is heard
@@ -154,7 +154,13 @@ def _read_example(folder, rank, row):
         raise ComparisonError(
             f"{error}; evaluate again with --save_audio"
         ) from error
-    peak = max(np.abs(signal).max(initial=0) for signal, _ in stored.values())
+    for name, (signal, rate) in stored.items():
+        if len(signal) < WINDOW_SECONDS * rate:
+            raise ComparisonError(
+                f"{folder / name}.wav: is too short, or torn; evaluate again "
+                "with --save_audio"
+            )
+    peak = max(np.abs(signal).max() for signal, _ in stored.values())
     gain = PEAK / peak if peak > 0 else 1.0
     pictures = _draw_spectrograms(stored)
     signals = [
