@@ -119,6 +119,7 @@ def test_no_percentage_of_a_baseline_below_zero(tmp_path):
         ([",1,2.0"], "row 2: no model"),
         (["a,1,"], "has no values"),
         ([], "has no values"),
+        (["a,1,2.0", "", "a,2,x"], "row 4: 'x' is no"),
         (["a,1,2.0,3"], "row 2: has 4 cells, not 3"),
         (["b,1,2.0", "a,1"], "row 3: has 2 cells, not 3"),
     ],

@@ -256,6 +256,14 @@ def test_without_audio_the_page_tells_the_command(tmp_path):
     assert "audio" not in {tag for tag, _ in page.elements}
 
 
+def test_runs_that_were_not_evaluated_are_named(tmp_path):
+    write_series(tmp_path / "runs", {"a": 1.0}, seeds=(1,), count=4)
+    write_run(tmp_path / "runs/b/1", None, "b", 1)
+    page = Page(make([tmp_path / "runs"], tmp_path))
+    command = f"evaluate.py {tmp_path}/runs/b/1"
+    assert any(command in said for said in page.texts)
+
+
 def test_without_curves_the_page_says_so(tmp_path):
     runs = write_series(tmp_path, {"a": 1.0, "b": 2.0}, seeds=(1, 2))
     for run in runs[1:]:

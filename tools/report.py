@@ -21,7 +21,7 @@ from pathlib import Path
 from comparison.comparing import compare_evaluations
 from comparison.errors import ComparisonError
 from comparison.evaluations import by_group, read_evaluations
-from comparison.runs import find_runs
+from comparison.runs import evaluate_command, find_runs
 from reporting.breakdowns import breakdown_section, metrics_section
 from reporting.conditions import seeds_of
 from reporting.contents import Section
@@ -141,11 +141,16 @@ def main(arguments=None):
             "is about; evaluate it with --metrics si_sdr and those it has"
         )
     _, left_out = find_runs(options.runs, options.evaluation)
+    comparison = compare_evaluations(
+        evaluations,
+        baseline=options.baseline,
+        left_out=[
+            evaluate_command(run, options.evaluation) for run in left_out
+        ],
+    )
     page = make_page(
         evaluations,
-        compare_evaluations(
-            evaluations, baseline=options.baseline, left_out=left_out
-        ),
+        comparison,
         options.evaluation,
         options.examples,
         shlex.join(["python", "tools/report.py", *arguments]),

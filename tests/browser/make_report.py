@@ -15,7 +15,7 @@ SEPARATION = ROOT / "recipes/PolSESS/separation"
 MODELS = {"convtasnet": "ConvTasNet, small", "dprnn": 'DPRNN & "co"'}
 SEEDS = (42, 123)
 OPTIONS = {
-    "number_of_epochs": 8,
+    "number_of_epochs": 6,
     "batch_size": 4,
     "training_segment": 1,
     "lr": 0.002,
@@ -38,7 +38,7 @@ def make_report(folder):
         The page.
     """
     corpus = folder / "PolSESS_browser"
-    sizes = ("--train", 120, "--valid", 16, "--test", 40)
+    sizes = ("--train", 48, "--valid", 8, "--test", 24)
     _run(ROOT / "tools/make_corpus.py", corpus, *sizes)
     runs = []
     for model, name in MODELS.items():

@@ -1,6 +1,7 @@
 """Values of models and seeds from a table, such as a published one."""
 
 import csv
+import io
 import math
 import re
 
@@ -48,7 +49,7 @@ def read_values(path):
     ([[3.01]], ['dprnn, seed 1'])
     """
     models, missing, seen = {}, [], set()
-    for number, (model, seed, text) in enumerate(_read_rows(path), start=2):
+    for number, model, seed, text in _read_rows(path):
         where = f"{path}, row {number}"
         if not model or not seed:
             raise ComparisonError(f"{where}: no model or no seed")
@@ -78,10 +79,10 @@ def read_values(path):
 
 
 def _read_rows(path):
-    """Read model, seed and value of each row, as text."""
+    """Read number, and as text model, seed and value, of each row."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        header, *rows = list(csv.reader(text.splitlines())) or [[]]
+        header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
     except (OSError, ValueError, csv.Error) as error:
         raise ComparisonError(f"{path}: cannot be read ({error})") from error
     header = [cell.strip() for cell in header]
@@ -91,13 +92,14 @@ def _read_rows(path):
             f"{path}: has the columns {', '.join(header) or 'none'}; give "
             + " or ".join(",".join(form) for form in FORMS)
         )
-    for number, row in enumerate(rows, start=2):
+    rows = [(number, row) for number, row in enumerate(rows, start=2) if row]
+    for number, row in rows:
         if len(row) != len(header):
             raise ComparisonError(
                 f"{path}, row {number}: has {len(row)} cells, not {len(header)}"
             )
     places = [header.index(name) for name in form]
-    return [[row[place].strip() for place in places] for row in rows]
+    return [(n, *(row[place].strip() for place in places)) for n, row in rows]
 
 
 def _number(text, where):
