@@ -6,6 +6,7 @@ Every value is that of the comparison, and so are the intervals.
 import numpy as np
 from comparison.intervals import bootstrap_means, percentile_interval
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from reporting.figures import add_legend, new_figure, to_svg, wrapped
 
@@ -63,6 +64,7 @@ def draw_dots(samples, styles, label, name, description, with_mixture=False):
     axis.tick_params(axis="y", length=0)
     axis.grid(False, axis="y")
     axis.set_xlabel(label)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     add_legend(figure, handles, labels)
     return to_svg(figure, name, description)
 
