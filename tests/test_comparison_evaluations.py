@@ -72,7 +72,9 @@ def test_an_unfinished_evaluation_names_the_command(tmp_path):
     folders = write_pair(tmp_path)
     (folders[1] / "evaluation/test/evaluation.json").unlink()
     assert "is not finished" in refusal(folders)
-    assert "--data_folder PATH/TO/Libri" in refusal(folders, "Libri-test")
+    assert refusal(folders, "Libri-2-val-averaged").endswith(
+        "--split val --data_folder PATH/TO/Libri-2 --averaged"
+    )
 
 
 def test_a_folder_without_runs_is_named(tmp_path):

@@ -57,6 +57,14 @@ def test_what_three_seeds_show(tmp_path):
     assert "significant" not in text
 
 
+def test_the_readme_has_the_tables_that_are_printed():
+    sample, missing = read_values(PUBLISHED)
+    comparison = compare_values(sample, missing, baseline="ConvTasNet")
+    readme = (PUBLISHED.parent / "README.md").read_text(encoding="utf-8")
+    for table in comparison.tables:
+        assert table.markdown() in readme
+
+
 def test_the_table_of_a_series_is_read(tmp_path):
     runs = [
         Run("a", 1, "finished", 2.5),

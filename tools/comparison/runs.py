@@ -124,7 +124,8 @@ def evaluate_command(run, name="test"):
     run : Path
         The run's folder.
     name : str
-        Of the evaluation: a split, or another corpus and its split.
+        Of the evaluation: a split, or another corpus and its split, and
+        ``-averaged`` for averaged weights.
 
     Returns
     -------
@@ -137,10 +138,12 @@ def evaluate_command(run, name="test"):
     'python recipes/PolSESS/separation/evaluate.py results/dprnn/42 --split val'
     """
     command = f"python recipes/PolSESS/separation/evaluate.py {run}"
-    corpus, _, split = name.rpartition("-")
+    corpus, _, split = name.removesuffix("-averaged").rpartition("-")
     if split != "test":
         command += f" --split {split}"
-    return command + (f" --data_folder PATH/TO/{corpus}" if corpus else "")
+    if corpus:
+        command += f" --data_folder PATH/TO/{corpus}"
+    return command + (" --averaged" if name.endswith("-averaged") else "")
 
 
 def group_of(run, seed, model):

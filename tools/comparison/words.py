@@ -50,7 +50,7 @@ def intervals_words(sample, resamples):
         sentences.append(
             f"{listed(single)}: one seed, which tells nothing of how another "
             "training would end"
-            + ("; intervals are of this network." if resamples else ".")
+            + ("; intervals hold for these networks." if resamples else ".")
         )
     flat = [
         name
@@ -113,7 +113,8 @@ def utterance_words(table, sample, resamples):
         f"(random signs) over the same {sample.utterances} utterances, both "
         f"two-sided; in brackets p after Holm's correction over "
         f"{_counted(len(figures), 'pair')}. A permutation p cannot be below "
-        f"{smallest:.1g}.",
+        f"{smallest:.2g}. The intervals are each pair's own, before "
+        "correction.",
         "A model's value of an utterance is its mean over its seeds, which are "
         "taken as they are: a small p says that these trained networks differ "
         "on such utterances, not that the models would after another "
@@ -156,8 +157,8 @@ def seed_words(table, sample):
         "the difference: Welch's t-test, which takes seeds' values for "
         "normally distributed, and a permutation test of the difference of "
         "means, which does not. Both are two-sided; in brackets p after Holm's "
-        f"correction over {_counted(pairs, 'pair')}. The intervals are those "
-        "that belong to Welch's test."
+        f"correction over {_counted(pairs, 'pair')}. The intervals belong to "
+        "Welch's test, before correction."
     ]
     smallest = figures["seeds_smallest_p"].min()
     if smallest * pairs >= ALPHA:
