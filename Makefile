@@ -21,7 +21,7 @@ help:
 	@echo "make quickstart     corpus, training, test, audio, figure: 10 to 15 minutes"
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
 	@echo "make test           style and tests, as the continuous integration"
-	@echo "make test-browser   looks at a report in chromium: 5 minutes at first"
+	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
 	@echo "make lint           style only"
 	@echo "make format         put the style right"
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"

@@ -4,7 +4,7 @@
 
 Makes a corpus, trains two small models with two seeds each, evaluates them and
 makes the report, all in the folder; what is there already is not made again
-(five minutes the first time). Then says what was found, and exits with 1 if
+(two CPU minutes the first time). Then says what was found, and exits with 1 if
 anything is wrong. The screenshots are for people: desktop, phone, and both
 without colours; print is what a printer without colours gets.
 """

@@ -1,6 +1,7 @@
 """Run folders: which there are, whose they are, and with what settings."""
 
 import json
+import shlex
 import os
 from pathlib import Path
 
@@ -137,7 +138,8 @@ def evaluate_command(run, name="test"):
     >>> evaluate_command(Path("results/dprnn/42"), "val")
     'python recipes/PolSESS/separation/evaluate.py results/dprnn/42 --split val'
     """
-    command = f"python recipes/PolSESS/separation/evaluate.py {run}"
+    command = "python recipes/PolSESS/separation/evaluate.py "
+    command += shlex.quote(str(run))
     corpus, _, split = name.removesuffix("-averaged").rpartition("-")
     if split != "test":
         command += f" --split {split}"
