@@ -241,7 +241,8 @@ def measure(options, folder):
                 *("--metrics", *options.metrics),
             )
         )
-        print(f"round {number + 1}: {ours[-1]:.1f} s, {theirs[-1]:.1f} s")
+        seconds = f"{ours[-1]:.1f} s, {theirs[-1]:.1f} s"
+        print(f"round {number + 1}: {seconds}", flush=True)
     count = len(pd.read_csv(table)) // len(options.metrics)
     print(
         f"{count} mixtures, {' '.join(options.metrics)}: evaluate.py "
