@@ -1,8 +1,8 @@
 """Run folders: which there are, whose they are, and with what settings."""
 
 import json
-import shlex
 import os
+import shlex
 from pathlib import Path
 
 from comparison.errors import ComparisonError
