@@ -62,9 +62,9 @@ demonstration: setup
 		tools/series/demonstration.yaml \
 		--data_folder $(DEMONSTRATION)/corpus \
 		--output_folder $(DEMONSTRATION)/results --devices cpu cpu
-	for run in $(DEMONSTRATION)/results/*/[0-9]*; do \
-		$(BIN)/python $(RECIPE)/separation/evaluate.py $$run \
-			--save_audio 2 || exit 1; \
+	for run in "$(DEMONSTRATION)"/results/*/[0-9]*; do \
+		$(BIN)/python $(RECIPE)/separation/evaluate.py "$$run" \
+			--variants SER SR ER R SE S E C --save_audio 2 || exit 1; \
 	done
 	$(BIN)/python tools/compare_runs.py $(DEMONSTRATION)/results \
 		--baseline convtasnet --output $(DEMONSTRATION)/comparison
@@ -101,4 +101,4 @@ test-browser: setup
 	$(BIN)/python tests/browser/check_report.py browser
 
 clean:
-	rm -rf $(FOLDER) browser
+	rm -rf $(FOLDER) $(DEMONSTRATION) browser
