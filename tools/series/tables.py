@@ -210,7 +210,7 @@ def runs_table(runs):
     >>> print(runs_table([run]).splitlines()[-1])
     | dprnn | 123 | 2.87 | 62 | 72 | 3.8 | early-stopped |
     """
-    return _markdown(
+    return markdown_table(
         [
             *("model", "seed", "best SI-SDR (dB)", "its epoch", "epochs run"),
             *("hours", "how it ended"),
@@ -267,7 +267,7 @@ def published_table(runs):
                 _number(statistics.fmean(hours) if hours else None, 1),
             ]
         )
-    return _markdown(
+    return markdown_table(
         [
             "model",
             *(f"seed {seed}" for seed in seeds),
@@ -291,8 +291,28 @@ def _number(value, decimals=0):
     return "–" if value is None else f"{value:.{decimals}f}"
 
 
-def _markdown(header, rows):
-    """Lay out a table in Markdown."""
+def markdown_table(header, rows):
+    """Lay out a table in Markdown.
+
+    Arguments
+    ---------
+    header : list
+        A cell a column.
+    rows : list of list
+        A list of cells a row.
+
+    Returns
+    -------
+    str
+        The table.
+
+    Example
+    -------
+    >>> print(markdown_table(["model", "dB"], [["dprnn", 3.01]]))
+    | model | dB |
+    | --- | --- |
+    | dprnn | 3.01 |
+    """
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
