@@ -151,7 +151,7 @@ def _parse(arguments):
         "and own configuration say)",
     )
     storage.add_argument(
-        "--config",
+        "--storage_config",
         type=Path,
         metavar="YAML",
         help="file with Orion's storage, as orion hunt has it",
@@ -183,10 +183,10 @@ def main(arguments=None):
     parser, options = _parse(arguments)
     if options.experiment:
         trials = read_experiments(
-            options.experiment, options.params, options.storage, options.config
+            options.experiment, options.params, options.storage, options.storage_config
         )
-    elif options.storage or options.config:
-        parser.error("--storage and --config go with --experiment")
+    elif options.storage or options.storage_config:
+        parser.error("--storage and --storage_config go with --experiment")
     else:
         trials = read_trials(options.trials, options.params)
     select(trials, options, options.output)

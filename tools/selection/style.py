@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")  # no screen needed
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 
 GREY = "0.75"
@@ -157,9 +158,18 @@ def number_finalists(axis, finalists, pool, x):
     x : pandas.Series
         Where each trial of the pool is drawn.
     """
-    places = pool.index[pool["rank"].isin(finalists["rank"])]
-    for number, place in enumerate(places):
-        point = (x[place], pool["objective"][place])
+    axis.margins(y=0.12)
+    rows = pool["rank"].isin(finalists["rank"])
+    points = np.column_stack([x[rows], pool["objective"][rows]])
+    spread = np.ptp([x, pool["objective"]], axis=1)
+    scaled = points / np.where(spread > 0, spread, 1)
+    for number, point in enumerate(points):
+        # Away from the nearest other one.
+        apart = scaled[number] - np.delete(scaled, number, axis=0)
+        distances = np.linalg.norm(apart, axis=1)
+        towards = np.array([1.0, 0.5])
+        if distances.size and distances.min() > 0:
+            towards = apart[distances.argmin()]
         axis.plot(
             *point,
             "o",
@@ -169,11 +179,11 @@ def number_finalists(axis, finalists, pool, x):
             markeredgewidth=1.4,
         )
         axis.annotate(
-            str(pool["rank"][place]),
+            str(pool["rank"][rows].iloc[number]),
             point,
-            # Neighbours in rank can lie close together.
-            xytext=((8, 4), (-14, -12))[number % 2],
+            xytext=15 * towards / np.linalg.norm(towards),
             textcoords="offset points",
-            fontsize=10,
+            ha="center",
+            va="center",
             fontweight="bold",
         )
