@@ -59,22 +59,16 @@ def add_options(parser):
         "it, and if need be redundant ones are taken (default: %(default)s)",
     )
     parser.add_argument(
-        "--params",
-        nargs="+",
-        metavar="NAME",
-        help="the parameters (default: all further numeric columns)",
-    )
-    parser.add_argument(
         "--settings",
         type=Path,
-        default=SETTINGS,
         metavar="YAML",
         help="the finalists' other settings: those of the first run of a "
-        "series, or of a model's YAML file (default: %(default)s)",
+        "series, or of a model's YAML file (default: those of the published "
+        "validation of DPRNN, in tools/series)",
     )
 
 
-def select(trials, options, folder):
+def select(trials, options, folder, settings=SETTINGS, same=None):
     """Select finalists, and write and print what there is to say about them.
 
     Arguments
@@ -85,6 +79,10 @@ def select(trials, options, folder):
         Of ``add_options``.
     folder : Path
         Where the files go; it is made.
+    settings : Path
+        Where the finalists' other settings are from, without ``--settings``.
+    same : dict, None
+        Options of train.py that all trials had, and the finalists keep.
 
     Returns
     -------
@@ -156,6 +154,12 @@ def _parse(arguments):
         metavar="YAML",
         help="file with Orion's storage, as orion hunt has it",
     )
+    parser.add_argument(
+        "--params",
+        nargs="+",
+        metavar="NAME",
+        help="the parameters (default: all further numeric columns)",
+    )
     add_options(parser)
     parser.add_argument(
         "--output",
@@ -183,7 +187,10 @@ def main(arguments=None):
     parser, options = _parse(arguments)
     if options.experiment:
         trials = read_experiments(
-            options.experiment, options.params, options.storage, options.storage_config
+            options.experiment,
+            options.params,
+            options.storage,
+            options.storage_config,
         )
     elif options.storage or options.storage_config:
         parser.error("--storage and --storage_config go with --experiment")

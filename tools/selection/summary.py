@@ -216,7 +216,7 @@ def _decimals(value):
     return "–" if np.isnan(value) else f"{value:.2f}"
 
 
-def make_series(finalists, parameters, settings, folder):
+def make_series(finalists, parameters, settings, folder, same):
     """Make a series that trains the finalists, for run_series.py.
 
     Arguments
@@ -229,6 +229,8 @@ def make_series(finalists, parameters, settings, folder):
         A series, whose first run has the other options, or a model's YAML.
     folder : Path
         Where the series will be.
+    same : dict
+        Further options of train.py, the same for all.
 
     Returns
     -------
@@ -251,8 +253,11 @@ def make_series(finalists, parameters, settings, folder):
             # It names a folder.
             "name": re.sub(r"[^\w.-]+", "-", row["name"]).lstrip(".-"),
             "hparams": os.path.relpath(hparams, folder),
-            "options": options
-            | {name: _plain(row[name]) for name in parameters},
+            "options": {
+                **options,
+                **same,
+                **{name: _plain(row[name]) for name in parameters},
+            },
         }
         for _, row in finalists.iterrows()
     ]
