@@ -63,7 +63,9 @@ class Prior:
                 f"--{name} {value!r}: is not {kind}; {source} has {name} "
                 f"from {self.text}"
             )
-        if not self.low <= value <= self.high:
+        # Orion rounds to five digits, and may round beyond a bound.
+        slack = 1e-4 * abs(value)
+        if not self.low - slack <= value <= self.high + slack:
             raise UserError(
                 f"--{name} {value!r}: lies outside of {source}, which has "
                 f"{name} from {self.text}"

@@ -26,7 +26,10 @@ from priors import read_prior
 # Of Orion's own options those that belong to the search; how many workers
 # there are, and where the database is, belongs to the machine.
 EXPERIMENT_KEYS = ("name", "algorithm", "max_trials", "max_broken")
-WORKER_KEYS = ("max_broken", "idle_timeout")
+WORKER_KEYS = ("max_broken", "idle_timeout", "executor_configuration")
+# With processes, Orion's default, Ctrl-C ends those of a hunt in a way that it
+# waits for them for ever.
+EXECUTOR = {"backend": "threading"}
 SECTIONS = ("experiment", "worker", "sweep")
 NUMBERS = {
     "seed": 0,
@@ -118,8 +121,13 @@ def read_sweep_file(path):
     check_keys(sweep, SWEEP_KEYS, f"{path}: sweep")
     for name in ("max_trials", "max_broken"):
         check_number(experiment[name], 1, f"{path}: experiment: {name}")
-    for name in WORKER_KEYS:
+    for name in ("max_broken", "idle_timeout"):
         check_number(worker[name], 1, f"{path}: worker: {name}")
+    if worker["executor_configuration"] != EXECUTOR:
+        raise UserError(
+            f"{path}: worker: executor_configuration: give {EXECUTOR}; with "
+            "Orion's default Ctrl-C would not end a hunt"
+        )
     check_text(experiment["name"], f"{path}: experiment: name")
     for name in ("model", "stage"):
         check_text(sweep[name], f"{path}: sweep: {name}")
