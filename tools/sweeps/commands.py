@@ -72,6 +72,9 @@ def run(options, texts):
     variables = storage_variables(storage, options.storage_config)
     if options.storage_config is None:
         check_pickled_storage(storage, stage.folder(options.output) / "trials")
+    # Its small files would lie in the recipe when a hunt is killed.
+    working_folder = stage.folder(options.output).resolve() / "orion"
+    variables["ORION_WORKING_DIR"] = str(working_folder)
     command = hunt_command(
         stage, options.data_folder, options.output, options.workers, for_train
     )

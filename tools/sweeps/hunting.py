@@ -18,6 +18,11 @@ from sweeps.stages import SEPARATION, SHIPPED, SweepError
 from sweeps.trials import OPEN, read_trials
 
 ORION = Path(sys.executable).parent / "orion"
+# Of what it imports itself, which is not our users' concern.
+WARNINGS = (
+    "ignore::UserWarning:orion.core.utils",
+    "ignore::RuntimeWarning:orion.benchmark.task.profet.model_utils",
+)
 LOOK_SECONDS = 1.0
 END_SECONDS = 60.0  # after which what was interrupted is killed
 
@@ -195,12 +200,13 @@ def hunt(stage, output, command, variables, devices):
 
 def _start(command, variables, log):
     """Start a hunt; return it, its log and how long that was before."""
+    ignored = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), *WARNINGS]
     with log.open("ab") as file:
         start = file.tell()
         process = subprocess.Popen(
             command,
             cwd=SEPARATION,
-            env=os.environ | variables,
+            env=os.environ | variables | {"PYTHONWARNINGS": ",".join(ignored)},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
