@@ -8,21 +8,27 @@ PIP_OPTIONS ?=
 FIRST_STAGE := {epoch: 1, variants: [C, R], lr_scheduler: False}
 LAST_STAGE := {epoch: 5, variants: [C, R, S, SE, SER], lr_scheduler: True}
 
+# The search's demonstration: what its final validation trains with
+SWEEP_STAGES := [{epoch: 1, variants: [C, R], lr_scheduler: False}, \
+	{epoch: 3, variants: [R, SR, S, SE, ER, E, SER], lr_scheduler: True}]
+
 BIN := .venv/bin
 RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
+SWEEP_FOLDER ?= sweep-demo
 
-.PHONY: help setup quickstart test lint format bench-mamba soak clean
+.PHONY: help setup quickstart sweep-demo test lint format bench-mamba soak clean
 
 help:
 	@echo "make setup       install everything into .venv"
 	@echo "make quickstart  corpus, training, test, audio, figure: 10 to 15 minutes"
+	@echo "make sweep-demo  a hyperparameter search from end to end: TODO minutes"
 	@echo "make test        style and tests, as the continuous integration"
 	@echo "make lint        style only"
 	@echo "make format      put the style right"
 	@echo "make bench-mamba Mamba on the CPU against others: 7 minutes, 12 GB"
 	@echo "make soak        kill and resume fifty small runs: 3 minutes"
-	@echo "make clean       remove what quickstart made"
+	@echo "make clean       remove what quickstart and sweep-demo made"
 
 setup: .venv/installed
 
@@ -49,6 +55,28 @@ quickstart: setup
 	$(BIN)/python tools/plot_separation.py $(FOLDER)/run/audio \
 		--output $(FOLDER)/separation.png
 
+# Two trials of one thread each at a time.
+sweep-demo: export OMP_NUM_THREADS = 1
+sweep-demo: SWEEP = $(BIN)/python tools/sweep.py
+sweep-demo: KEPT = --output $(SWEEP_FOLDER)/sweeps \
+	--sweeps $(RECIPE)/sweeps/demo $(SWEEP_FOLDER)/stages
+sweep-demo: RUN_OPTIONS = --data_folder $(SWEEP_FOLDER)/corpus --workers 2
+sweep-demo: setup
+	$(BIN)/python tools/make_corpus.py $(SWEEP_FOLDER)/corpus \
+		--train 160 --valid 24 --test 8 --seed 0
+	mkdir -p $(SWEEP_FOLDER)/stages
+	$(SWEEP) run dprnn stage1 $(KEPT) $(RUN_OPTIONS)
+	$(SWEEP) next dprnn stage1 $(KEPT) --write $(SWEEP_FOLDER)/stages --force
+	$(SWEEP) run dprnn stage2 $(KEPT) $(RUN_OPTIONS)
+	$(SWEEP) next dprnn stage2 $(KEPT) --write $(SWEEP_FOLDER)/stages --force
+	$(SWEEP) run dprnn stage3a $(KEPT) $(RUN_OPTIONS)
+	$(SWEEP) run dprnn stage3b $(KEPT) $(RUN_OPTIONS)
+	$(SWEEP) select dprnn $(KEPT) --n 2 --min_diversity 0.5
+	$(SWEEP) validate dprnn $(KEPT) --data_folder $(SWEEP_FOLDER)/corpus \
+		--seeds 42 123 --devices cpu cpu --number_of_epochs 10 \
+		--curriculum "$(SWEEP_STAGES)"
+	$(SWEEP) status dprnn $(KEPT)
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -71,4 +99,4 @@ test: lint
 	$(BIN)/python -m pytest
 
 clean:
-	rm -rf $(FOLDER)
+	rm -rf $(FOLDER) $(SWEEP_FOLDER)

@@ -1,7 +1,10 @@
-"""Sweep folders as the trials of Orion leave them, written by hand."""
+"""Files of stages, and folders as their trials leave them, for tests."""
 
 import hashlib
 import json
+
+import yaml
+from sweeps.stages import SHIPPED
 
 
 def write_trial(folder, number, parameters, best=None, **changes):
@@ -80,3 +83,38 @@ def write_stage(folder, bests, **changes):
         }
         key = f"{folder.name} {number}"
         write_trial(folder, key, parameters, best, **changes)
+
+
+def written_stage(folder, name="dprnn_stage1.yaml", trials=None, **changes):
+    """Write the file of a shipped stage with changes, and random search.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Where to.
+    name : str
+        The shipped file's.
+    trials : int, None
+        As many it is to have; None for those of the shipped file.
+    **changes : object
+        Other contents of its section sweep.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Example
+    -------
+    >>> folder = written_stage(getfixture("tmp_path"), seed=7)
+    >>> [path.name for path in folder.iterdir()]
+    ['dprnn_stage1.yaml']
+    """
+    content = yaml.safe_load((SHIPPED / name).read_text())
+    content["experiment"]["algorithm"] = {"random": {"seed": 1}}
+    if trials is not None:
+        content["experiment"]["max_trials"] = trials
+    content["sweep"] |= changes
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder

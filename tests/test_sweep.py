@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 from select_configs import main as select_configs
 from series import jobs
 from small_models import SEPARATION
-from small_trials import write_stage, write_trial
+from small_trials import write_stage, write_trial, written_stage
 from sweep import main
-from sweeps.stages import SweepError, find_stages
+from sweeps.stages import SHIPPED, SweepError, find_stages
 from sweeps.storage import storage_variables
 from test_run_series import STAND_IN
 
 TOOL = Path(__file__).parent.parent / "tools/sweep.py"
-SWEEPS = SEPARATION.parent / "sweeps"
 PARAMETERS = {"lr": 0.001, "weight_decay": 1e-6, "max_grad_norm": 5.0}
 PARAMETERS |= {"lr_factor": 0.5, "lr_patience": 2}
 
@@ -34,16 +34,6 @@ def rows_of(printed):
         if line.startswith("| ") and not line.startswith("| ---")
     ]
     return {row[0]: row[1:] for row in rows}
-
-
-def written_stage(folder, name="dprnn_stage1.yaml", **changes):
-    """Write a stage's file with changes in its sweep section."""
-    content = yaml.safe_load((SWEEPS / name).read_text())
-    content["experiment"]["algorithm"] = {"random": {"seed": 1}}
-    content["sweep"] |= changes
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
-    return folder
 
 
 # Figures
@@ -62,19 +52,19 @@ def test_status_has_the_published_figures(capsys):
                 "stage2",
                 "131",
                 "48 (37%)",
-                *"3.06 2.47 149.8 +1.31 +0.03".split(),
+                *["3.06", "2.47", "149.8", "+1.31", "+0.03"],
             ],
             [
                 "stage3a",
                 "69",
                 "25 (36%)",
-                *"4.08 3.51 47.6 +1.02 +1.05".split(),
+                *["4.08", "3.51", "47.6", "+1.02", "+1.05"],
             ],
             [
                 "stage3b",
                 "41",
                 "40 (98%)",
-                *"3.74 3.46 57.1 +0.68 +0.71".split(),
+                *["3.74", "3.46", "57.1", "+0.68", "+0.71"],
             ],
         )
     }
@@ -121,14 +111,15 @@ def test_trials_go_into_select_configs(tmp_path, capsys):
     stages = ["--from", "stage3a", "stage3b"]
     assert main(["trials", "dprnn", "--output", "out", *stages]) == 0
     Path("trials.csv").write_text(capsys.readouterr().out)
-    select_configs(["trials.csv", "--output", "one"])
+    select_configs(["trials.csv", "--min_diversity", "0", "--output", "one"])
     # The last stages are meant, unless others are named.
-    assert main(["select", "dprnn", "--output", "out"]) == 0
+    command = ["select", "dprnn", "--output", "out", "--min_diversity", "0"]
+    assert main(command) == 0
     ours, theirs = Path("out/dprnn-selection"), Path("one")
     for name in ("summary.md", "finalists.csv"):
         assert (ours / name).read_text() == (theirs / name).read_text()
     finalists = pd.read_csv(ours / "finalists.csv")
-    assert list(finalists["objective"]) == [3.0, 2.5, 1.0, 0.5]
+    assert list(finalists["objective"]) == [3.0, 2.5, 2.0, 1.0, 0.5]
     assert "dprnn-stage3a" in finalists["sweep"][0]
 
 
@@ -224,7 +215,7 @@ def test_own_stages_replace_shipped_ones(tmp_path):
     ]
     assert stages[0].settings["number_of_epochs"] == 45
     assert stages[1].settings["train_size"] == 7
-    assert stages[2].path == SWEEPS.resolve() / "dprnn_stage3a.yaml"
+    assert stages[2].path == SHIPPED / "dprnn_stage3a.yaml"
 
 
 def test_the_storage_in_orion_s_environment(tmp_path):
@@ -315,8 +306,6 @@ def test_a_wrong_file_of_a_stage_is_named(tmp_path):
 
 
 def test_a_database_that_cannot_be_used_is_told(tmp_path, monkeypatch):
-    from filelock import FileLock
-
     monkeypatch.setattr("sweeps.storage.LOCK_SECONDS", 0.1)
     own = written_stage(tmp_path / "own")
     command = ["run", "dprnn", "stage1", "--data_folder", ".", "--output"]
@@ -325,9 +314,11 @@ def test_a_database_that_cannot_be_used_is_told(tmp_path, monkeypatch):
     with pytest.raises(SweepError, match=r"dprnn\.pkl: .*Was it moved\?"):
         main(command)
     Path("out/dprnn.pkl").write_bytes(b"")
-    with FileLock("out/dprnn.pkl.lock"):
-        with pytest.raises(SweepError, match=r"dprnn\.pkl: is locked for"):
-            main(command)
+    with (
+        FileLock("out/dprnn.pkl.lock"),
+        pytest.raises(SweepError, match=r"dprnn\.pkl: is locked for"),
+    ):
+        main(command)
 
 
 def test_an_algorithm_that_is_not_installed_is_told(tmp_path):

@@ -107,7 +107,13 @@ def select(trials, options, folder, settings=SETTINGS, same=None):
     except ValueError as error:
         raise SelectionError(f"--n, --min_per_sweep: {error}") from error
     finalists = selection.finalists
-    series = make_series(finalists, trials.parameters, options.settings, folder)
+    series = make_series(
+        finalists,
+        trials.parameters,
+        options.settings or settings,
+        folder,
+        same or {},
+    )
     asked = (
         f"--n {options.n} --min_diversity {options.min_diversity:g} "
         f"--min_per_sweep {options.min_per_sweep}"

@@ -80,7 +80,7 @@ def run(options, texts):
     )
     print(lay_out_command(command, variables), flush=True)
     try:
-        hunt(stage, options.output, command, variables, options.devices)
+        words = hunt(stage, options.output, command, variables, options.devices)
     except KeyboardInterrupt:
         print("Stopped; the same command goes on")
         return 130
@@ -88,7 +88,10 @@ def run(options, texts):
         None if options.storage_config else storage, options.storage_config
     )
     counts = count_statuses(stage, described)
-    print(tell_counts(counts, stage.max_trials))
+    told = tell_counts(counts, stage.max_trials)
+    if counts["completed"] < stage.max_trials:
+        raise SweepError(f"{told} The last words: {'; '.join(words)}")
+    print(told)
     return 0
 
 

@@ -166,6 +166,11 @@ def hunt(stage, output, command, variables, devices):
     devices : list
         A name each; None for what train.py chooses.
 
+    Returns
+    -------
+    list of str
+        The last words of each hunt.
+
     Raises
     ------
     KeyboardInterrupt
@@ -192,10 +197,14 @@ def hunt(stage, output, command, variables, devices):
             _end([process for process, _, _ in hunts])
             raise
     _tell_new_trials(stage, output, known)
-    for process, log, start in hunts:
+    words = [
+        last_words(log, start, process.returncode).removeprefix("Error: ")
+        for process, log, start in hunts
+    ]
+    for (process, _, _), said in zip(hunts, words, strict=True):
         if process.returncode:
-            words = last_words(log, start, process.returncode)
-            raise SweepError(words.removeprefix("Error: "))
+            raise SweepError(f"orion hunt failed: {said}")
+    return words
 
 
 def _start(command, variables, log):

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from series.tables import markdown_table, write_atomically
 
 from sweeps.narrowing import narrow, write_prior
-from sweeps.stages import SweepError, read_stage
+from sweeps.stages import SweepError, read_stages
 
 
 def best_trials(pool, fraction):
@@ -137,4 +137,4 @@ def write_stage(following, proposed, told, path, force):
     # The head of the file tells of its own space.
     body = re.sub(rf"\A{bar}.*?{bar}", "", body.getvalue(), flags=re.DOTALL)
     write_atomically(path, head + body)
-    read_stage(path)
+    read_stages([path])  # an error if what was written cannot be read

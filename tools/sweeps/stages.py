@@ -7,7 +7,6 @@ import difflib
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -117,42 +116,43 @@ def find_stages(model, own=()):
         raise SweepError(
             f"{model}: there is no search for it{_hint(model, models)}"
         )
-    with ThreadPoolExecutor() as pool:
-        return list(
-            pool.map(
-                read_stage, sorted(of_model.values(), key=attrgetter("name"))
-            )
-        )
+    return read_stages(sorted(of_model.values(), key=attrgetter("name")))
 
 
-def read_stage(path):
-    """Read a stage's file.
+def read_stages(paths):
+    """Read the files of stages.
 
     Arguments
     ---------
-    path : Path
-        The file.
+    paths : list of Path
+        The files.
 
     Returns
     -------
-    Stage
-        What it says.
+    list of Stage
+        What they say.
 
     Raises
     ------
     SweepError
-        If it is not right.
+        If one is not right.
     """
-    command = [sys.executable, "sweep_file.py", str(path.resolve()), "--json"]
+    # The recipe checks them; tools import nothing of it.
+    command = [sys.executable, "sweep_file.py", "--json"]
     ended = subprocess.run(
-        command, cwd=SEPARATION, capture_output=True, text=True
+        [*command, *(str(path.resolve()) for path in paths)],
+        cwd=SEPARATION,
+        capture_output=True,
+        text=True,
     )
     if ended.returncode:
-        problem = ended.stderr.strip().rpartition("Error: ")[2]
-        raise SweepError(problem)
-    content = json.loads(ended.stdout)
+        raise SweepError(ended.stderr.strip().rpartition("Error: ")[2])
     keys = Stage.__dataclass_fields__.keys() - {"path"}
-    return Stage(path=path, **{key: content[key] for key in keys})
+    contents = map(json.loads, ended.stdout.splitlines())
+    return [
+        Stage(path=path, **{key: content[key] for key in keys})
+        for path, content in zip(paths, contents, strict=True)
+    ]
 
 
 def find_stage(stages, name):

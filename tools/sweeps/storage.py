@@ -152,7 +152,7 @@ def tell_counts(counts, max_trials):
     >>> tell_counts(Counter(completed=30), 30)
     '30 trials, as many as max_trials.'
     >>> tell_counts(Counter(completed=7, broken=2), 30)
-    '7 of 30 trials; the same command goes on. 2 crashed, the log says why.'
+    '7 of 30 trials; the same command goes on. 2 crashed.'
     """
     completed = counts["completed"]
     if completed > max_trials:
@@ -165,5 +165,5 @@ def tell_counts(counts, max_trials):
     else:
         told = f"{completed} of {max_trials} trials; the same command goes on."
     if counts["broken"]:
-        told += f" {counts['broken']} crashed, the log says why."
+        told += f" {counts['broken']} crashed."
     return told

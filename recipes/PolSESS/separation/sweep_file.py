@@ -277,11 +277,11 @@ def _as_json(sweep):
         "termination": sweep.termination
         and {sweep.termination.name: asdict(sweep.termination)},
     }
-    return json.dumps(content, indent=2)
+    return json.dumps(content)
 
 
 def main(arguments):
-    """Print a sweep's command, or its content.
+    """Print the commands of sweeps, or their content, a line each.
 
     Arguments
     ---------
@@ -291,13 +291,14 @@ def main(arguments):
     parser = argparse.ArgumentParser(
         description="Check a sweep's file and print the command that runs it."
     )
-    parser.add_argument("file", help="one of ../sweeps")
+    parser.add_argument("files", nargs="+", help="of ../sweeps")
     parser.add_argument(
         "--json", action="store_true", help="print its content instead"
     )
     options = parser.parse_args(arguments)
-    sweep = read_sweep_file(options.file)
-    print(_as_json(sweep) if options.json else hunt_command(sweep))
+    lay_out = _as_json if options.json else hunt_command
+    for sweep in [read_sweep_file(file) for file in options.files]:
+        print(lay_out(sweep))
 
 
 if __name__ == "__main__":
