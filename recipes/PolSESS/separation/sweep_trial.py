@@ -132,17 +132,17 @@ class Trial:
                 f"trial {self.name}: Orion's worker has ended; the trial goes "
                 "on when another takes it up"
             )
-        if self.sweep.termination is None or not values:
-            return False
         # Once decided it stays so, whatever the others have done since.
         decision = self._read_decision()
-        if decision.get("epoch") != len(values) and not decision.get("reason"):
-            reason = self.sweep.termination.reason_to_stop(
-                values, self.others.read()
-            )
-            decision = {"epoch": len(values), "reason": reason}
-            write_atomically(self.decision, json.dumps(decision) + "\n")
-        return decision["reason"] is not None
+        if decision.get("reason"):
+            return True
+        rule = self.sweep.termination
+        if rule is None or not values or decision.get("epoch") == len(values):
+            return False
+        reason = rule.reason_to_stop(values, self.others.read())
+        decision = {"epoch": len(values), "reason": reason}
+        write_atomically(self.decision, json.dumps(decision) + "\n")
+        return reason is not None
 
     def _read_decision(self):
         """Read what was decided last."""

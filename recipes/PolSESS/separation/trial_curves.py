@@ -40,14 +40,16 @@ def read_curve(path):
     >>> read_curve(path)
     [2.5, 3.5]
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        try:
-            rows = [
-                (int(row["epoch"]), float(row["valid_si_sdr"]))
-                for row in csv.DictReader(file)
-            ]
-        except (KeyError, TypeError, csv.Error) as error:
-            raise ValueError(f"not a curve: {error}") from error
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):
+        raise ValueError("its end is missing")
+    try:
+        rows = [
+            (int(row["epoch"]), float(row["valid_si_sdr"]))
+            for row in csv.DictReader(text.splitlines())
+        ]
+    except (KeyError, TypeError, csv.Error) as error:
+        raise ValueError(f"not a curve: {error}") from error
     values = [value for _, value in rows]
     if [epoch for epoch, _ in rows] != list(range(1, len(rows) + 1)):
         raise ValueError("epochs are missing")
