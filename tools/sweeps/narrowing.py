@@ -47,6 +47,7 @@ def _narrow_axis(axis, values, margin):
     """Find the bounds of one parameter."""
     forth, back = (math.log, math.exp) if axis["log"] else (float, float)
     low, high = axis["low"], axis["high"]
+    values = values.clip(low, high)
     wider = margin * (forth(high) - forth(low))
     new_low = back(forth(values.min()) - wider)
     new_high = back(forth(values.max()) + wider)

@@ -1,14 +1,13 @@
 """The next stage: the proposed space beside the shipped one, and its file."""
 
-import io
 import math
 import re
+import textwrap
 
-from ruamel.yaml import YAML
 from series.tables import markdown_table, write_atomically
 
 from sweeps.narrowing import narrow, write_prior
-from sweeps.stages import SweepError, read_stages
+from sweeps.stages import SweepError
 
 
 def best_trials(pool, fraction):
@@ -118,23 +117,26 @@ def write_stage(following, proposed, told, path, force):
     """
     if path.exists() and not force:
         raise SweepError(f"{path}: is there already; --force replaces it")
-    yaml = YAML()
-    yaml.width = 80
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    content = yaml.load(following.path.read_text(encoding="utf-8"))
-    space = content["sweep"]["space"]
-    if set(space) != set(proposed):
+    if following.space.keys() != proposed.keys():
         raise SweepError(
-            f"{following.path}: has the parameters {', '.join(space)}, not "
-            f"{', '.join(proposed)}"
+            f"{following.path}: has the parameters "
+            f"{', '.join(following.space)}, not {', '.join(proposed)}"
         )
+    text = following.path.read_text(encoding="utf-8")
+    before, space, after = text.partition("\n  space:\n")
     for name, prior in proposed.items():
-        space[name] = prior
-    body = io.StringIO()
-    yaml.dump(content, body)
+        line = re.compile(rf"^( +{re.escape(name)}: )[^#\n]*?( *#.*)?$", re.M)
+        after, count = line.subn(rf"\g<1>{prior}\g<2>", after, count=1)
+        if not count:
+            raise SweepError(
+                f"{following.path}: {name} does not stand on a line of its own "
+                "below `space:`"
+            )
     bar = f"# {'#' * 76}\n"
-    head = f"{bar}# Search: {following.model}, {following.stage}\n{told}{bar}"
+    what = f"Search: {following.model}, {following.stage}; its space is {told}."
+    comment = textwrap.fill(
+        what, 79, initial_indent="# ", subsequent_indent="# "
+    )
     # The head of the file tells of its own space.
-    body = re.sub(rf"\A{bar}.*?{bar}", "", body.getvalue(), flags=re.DOTALL)
-    write_atomically(path, head + body)
-    read_stages([path])  # an error if what was written cannot be read
+    before = re.sub(rf"\A{bar}.*?{bar}", "", before, flags=re.DOTALL)
+    write_atomically(path, f"{bar}{comment}\n{bar}{before}{space}{after}")
