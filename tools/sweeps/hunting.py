@@ -83,6 +83,7 @@ def hunt_command(stage, data_folder, output, workers, options):
     command += ["--sweep", str(file)]
     command += ["--sweep_folder", str(stage.folder(output).resolve())]
     command += ["--data_folder", str(data_folder.resolve()), *stage.priors]
+    command.append("--noprogressbar")
     for name, text in options.items():
         command += [f"--{name}"] if text is None else [f"--{name}", text]
     return command
