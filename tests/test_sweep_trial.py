@@ -95,8 +95,9 @@ def test_a_finished_trial_reports_its_best_and_no_test(sweep):
     assert outcome["ended"] == "finished"
     assert outcome["best_epoch"] == curve.argmax() + 1
     assert outcome["parameters"]["lr"] == 0.001
-    for name in ("save", "test.csv", "result.json"):
+    for name in ("test.csv", "result.json"):
         assert not sweep.path("a1", name).exists()
+    assert not list(sweep.path("a1", "save").iterdir())
 
 
 def test_a_trial_behind_the_others_is_stopped_and_says_where_and_why(sweep):
@@ -183,16 +184,32 @@ def test_a_diverged_trial_reports_a_finite_worst_value(sweep):
         lambda *given, **named: original(*given, **named) * float("nan"),
     )
     report = sweep.train("a1")
+    assert report["objective"] == 100.0
+    assert (report["failed"], report["stopped"]) == (1, 0)
+    outcome = sweep.outcome("a1")
+    assert outcome["ended"] == "diverged"
+    assert "batches in a row" in outcome["reason"]
+    assert outcome["best_valid_si_sdr"] == sweep.curve("a1").max()
+    # Not better when it is started again.
+    sweep.path("a1", "trial.json").unlink()
+    assert sweep.train("a1") == report
+
+
+def test_a_trial_that_diverges_at_once_has_no_best(sweep):
+    original = train.Separation.compute_forward
+    sweep.monkeypatch.setattr(
+        train.Separation,
+        "compute_forward",
+        lambda *given, **named: original(*given, **named) * float("nan"),
+    )
+    report = sweep.train("a1")
     assert report == {
         "objective": 100.0,
         "stopped": 0,
         "failed": 1,
         "epochs": 0,
     }
-    outcome = sweep.outcome("a1")
-    assert outcome["ended"] == "diverged"
-    assert "batches in a row" in outcome["reason"]
-    assert outcome["best_valid_si_sdr"] is None
+    assert sweep.outcome("a1")["best_valid_si_sdr"] is None
 
 
 def test_a_trial_that_does_not_fit_on_the_gpu_has_failed(sweep):

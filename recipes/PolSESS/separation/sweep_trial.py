@@ -168,8 +168,10 @@ class Trial:
             text = json.dumps(outcome, indent=2, allow_nan=False)
             write_atomically(self.record, text + "\n")
         # Hundreds of trials would fill the disk, and nobody goes on with one:
-        # the best parameters are trained anew.
-        shutil.rmtree(self.folder / "save", ignore_errors=True)
+        # the best parameters are trained anew. The folder itself stays, for
+        # another process that waits for this one.
+        for path in (self.folder / "save").iterdir():
+            shutil.rmtree(path, ignore_errors=True)
         return read_json(self.record)
 
     def _describe(self, failed, reason):
