@@ -14,7 +14,6 @@ import train
 from prepare_polsess import UserError
 from small_models import SEPARATION
 from small_sweeps import act_as_orion, trial_arguments, write_sweep
-from sweep_trial import write_once
 
 RULE = {"hyperband": {"min_iter": 2, "eta": 3, "s": 1}}
 
@@ -252,11 +251,3 @@ def test_trials_that_cannot_be_compared_are_refused(sweep):
     with pytest.raises(UserError, match=r"termination .*, and this.* 'None'"):
         sweep.train("a3")
     assert sweep.results.read_text() == ""
-
-
-def test_of_two_that_write_once_the_first_counts(tmp_path):
-    path = tmp_path / "sweep.json"
-    write_once(path, {"a": 1})
-    write_once(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["sweep.json"]

@@ -16,9 +16,10 @@ from divergence import TrainingStoppedError
 from orion_call import report_when_left
 from prepare_polsess import UserError
 from processes import on_main, process_count
-from run_files import MAY_CHANGE, Curve, RunFiles, read_json, write_atomically
+from run_files import Curve, RunFiles, read_json, write_atomically
 from speechbrain.utils.hpopt import report_result
 from speechbrain.utils.logger import get_logger
+from sweep_settings import check_same_sweep
 from trial_curves import OtherCurves
 
 logger = get_logger(__name__)
@@ -112,7 +113,12 @@ class Trial:
         int
             The next epoch.
         """
-        on_main(self._check_same_sweep)
+        on_main(
+            check_same_sweep,
+            self.sweep_settings,
+            self.sweep,
+            self.files.settings,
+        )
         while counter.current < counter.limit and not counter.should_stop:
             values = [
                 row["valid_si_sdr"]
@@ -200,49 +206,6 @@ class Trial:
             "epochs": len(rows),
             "seconds": round(sum(row["seconds"] for row in rows), 2),
         }
-
-    def _check_same_sweep(self):
-        """Check that this trial can be compared with the others."""
-        settings = {
-            name: value
-            for name, value in read_json(self.files.settings).items()
-            if name not in MAY_CHANGE and name not in self.sweep.space
-        }
-        settings |= self.sweep.settings
-        settings["space"] = {n: p.text for n, p in self.sweep.space.items()}
-        settings["termination"] = repr(self.sweep.termination)
-        write_once(self.sweep_settings, settings)
-        begun = read_json(self.sweep_settings)
-        for name in sorted(begun.keys() | settings.keys()):
-            if begun.get(name) != settings.get(name):
-                raise UserError(
-                    f"{self.sweep_settings}: this sweep was begun with {name} "
-                    f"{begun.get(name)!r}, and this trial has "
-                    f"{settings.get(name)!r}. Go on with the same, or begin "
-                    "another sweep: with another -n of orion hunt"
-                )
-
-
-def write_once(path, content):
-    """Write a JSON file unless there is one, whoever else does so too.
-
-    Arguments
-    ---------
-    path : Path
-        Where to.
-    content : dict
-        What JSON can hold.
-    """
-    if path.exists():
-        return
-    whole = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
-    write_atomically(whole, json.dumps(content, indent=2) + "\n")
-    try:
-        os.link(whole, path)
-    except FileExistsError:  # another trial was faster
-        pass
-    finally:
-        whole.unlink()
 
 
 @contextmanager
