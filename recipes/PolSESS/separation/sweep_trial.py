@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 
 import torch
 from divergence import TrainingStoppedError
-from orion_call import report_when_left
+from orion_call import experiment_name, report_when_left
 from prepare_polsess import UserError
 from processes import on_main, process_count
 from run_files import Curve, RunFiles, read_json, write_atomically
@@ -196,7 +196,7 @@ class Trial:
         objective = WORST if worst else min(-best["valid_si_sdr"], WORST)
         return {
             "trial": self.name,
-            "experiment": self.sweep.name,
+            "experiment": experiment_name(),
             "parameters": self.parameters,
             "ended": ended,
             "reason": reason,
