@@ -14,7 +14,6 @@ import train
 from prepare_polsess import UserError
 from small_models import SEPARATION
 from small_sweeps import act_as_orion, trial_arguments, write_sweep
-from sweep_trial import write_once
 
 RULE = {"hyperband": {"min_iter": 2, "eta": 3, "s": 1}}
 
@@ -95,8 +94,9 @@ def test_a_finished_trial_reports_its_best_and_no_test(sweep):
     assert outcome["ended"] == "finished"
     assert outcome["best_epoch"] == curve.argmax() + 1
     assert outcome["parameters"]["lr"] == 0.001
-    for name in ("save", "test.csv", "result.json"):
+    for name in ("test.csv", "result.json"):
         assert not sweep.path("a1", name).exists()
+    assert not list(sweep.path("a1", "save").iterdir())
 
 
 def test_a_trial_behind_the_others_is_stopped_and_says_where_and_why(sweep):
@@ -183,16 +183,32 @@ def test_a_diverged_trial_reports_a_finite_worst_value(sweep):
         lambda *given, **named: original(*given, **named) * float("nan"),
     )
     report = sweep.train("a1")
+    assert report["objective"] == 100.0
+    assert (report["failed"], report["stopped"]) == (1, 0)
+    outcome = sweep.outcome("a1")
+    assert outcome["ended"] == "diverged"
+    assert "batches in a row" in outcome["reason"]
+    assert outcome["best_valid_si_sdr"] == sweep.curve("a1").max()
+    # Not better when it is started again.
+    sweep.path("a1", "trial.json").unlink()
+    assert sweep.train("a1") == report
+
+
+def test_a_trial_that_diverges_at_once_has_no_best(sweep):
+    original = train.Separation.compute_forward
+    sweep.monkeypatch.setattr(
+        train.Separation,
+        "compute_forward",
+        lambda *given, **named: original(*given, **named) * float("nan"),
+    )
+    report = sweep.train("a1")
     assert report == {
         "objective": 100.0,
         "stopped": 0,
         "failed": 1,
         "epochs": 0,
     }
-    outcome = sweep.outcome("a1")
-    assert outcome["ended"] == "diverged"
-    assert "batches in a row" in outcome["reason"]
-    assert outcome["best_valid_si_sdr"] is None
+    assert sweep.outcome("a1")["best_valid_si_sdr"] is None
 
 
 def test_a_trial_that_does_not_fit_on_the_gpu_has_failed(sweep):
@@ -235,11 +251,3 @@ def test_trials_that_cannot_be_compared_are_refused(sweep):
     with pytest.raises(UserError, match=r"termination .*, and this.* 'None'"):
         sweep.train("a3")
     assert sweep.results.read_text() == ""
-
-
-def test_of_two_that_write_once_the_first_counts(tmp_path):
-    path = tmp_path / "sweep.json"
-    write_once(path, {"a": 1})
-    write_once(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["sweep.json"]

@@ -10,6 +10,13 @@ from setting_checks import check_device
 from settings import effective_run_options
 
 
+def use_deterministic_algorithms():
+    """Take such algorithms on a GPU too, and warn where there are none."""
+    # cuBLAS reads it when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 def prepare_device(hparams, run_opts):
     """Check where to compute, and join the other processes there.
 
@@ -30,10 +37,6 @@ def prepare_device(hparams, run_opts):
     UserError
         If that cannot be done there.
     """
-    if hparams["deterministic"]:
-        # cuBLAS reads it when it starts.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
     device = check_device(effective_run_options(hparams, run_opts))
     run_opts = join_processes(run_opts, device)
     for module in hparams["modules"].values():

@@ -131,6 +131,8 @@ def read_sweep_file(path):
     check_text(experiment["name"], f"{path}: experiment: name")
     for name in ("model", "stage"):
         check_text(sweep[name], f"{path}: sweep: {name}")
+    if sweep["baseline"] is not None:
+        check_finite(sweep["baseline"], f"{path}: sweep: baseline")
     if sweep["after"] is not None:
         check_text(sweep["after"], f"{path}: sweep: after")
     return Sweep(
@@ -143,7 +145,7 @@ def read_sweep_file(path):
         settings=_read_settings(sweep, path),
         space=_read_space(sweep, path),
         termination=_read_termination(sweep, path),
-        baseline=_read_baseline(sweep["baseline"], path),
+        baseline=sweep["baseline"],
         published=_read_published(sweep["published"], path),
     )
 
@@ -216,13 +218,6 @@ def _read_termination(sweep, path):
             "over"
         )
     return rule
-
-
-def _read_baseline(value, path):
-    """Read the published SI-SDR without a search; None for null."""
-    if value is not None:
-        check_finite(value, f"{path}: sweep: baseline")
-    return value
 
 
 def _read_published(content, path):

@@ -13,12 +13,13 @@ from contextlib import closing, contextmanager
 
 import torch
 from divergence import TrainingStoppedError
-from orion_call import report_when_left
+from orion_call import experiment_name, report_when_left
 from prepare_polsess import UserError
 from processes import on_main, process_count
-from run_files import MAY_CHANGE, Curve, RunFiles, read_json, write_atomically
+from run_files import Curve, RunFiles, read_json, write_atomically
 from speechbrain.utils.hpopt import report_result
 from speechbrain.utils.logger import get_logger
+from sweep_settings import check_same_sweep
 from trial_curves import OtherCurves
 
 logger = get_logger(__name__)
@@ -112,7 +113,12 @@ class Trial:
         int
             The next epoch.
         """
-        on_main(self._check_same_sweep)
+        on_main(
+            check_same_sweep,
+            self.sweep_settings,
+            self.sweep,
+            self.files.settings,
+        )
         while counter.current < counter.limit and not counter.should_stop:
             values = [
                 row["valid_si_sdr"]
@@ -168,8 +174,10 @@ class Trial:
             text = json.dumps(outcome, indent=2, allow_nan=False)
             write_atomically(self.record, text + "\n")
         # Hundreds of trials would fill the disk, and nobody goes on with one:
-        # the best parameters are trained anew.
-        shutil.rmtree(self.folder / "save", ignore_errors=True)
+        # the best parameters are trained anew. The folder itself stays, for
+        # another process that waits for this one.
+        for path in (self.folder / "save").iterdir():
+            shutil.rmtree(path, ignore_errors=True)
         return read_json(self.record)
 
     def _describe(self, failed, reason):
@@ -188,7 +196,7 @@ class Trial:
         objective = WORST if worst else min(-best["valid_si_sdr"], WORST)
         return {
             "trial": self.name,
-            "experiment": self.sweep.name,
+            "experiment": experiment_name(),
             "parameters": self.parameters,
             "ended": ended,
             "reason": reason,
@@ -198,49 +206,6 @@ class Trial:
             "epochs": len(rows),
             "seconds": round(sum(row["seconds"] for row in rows), 2),
         }
-
-    def _check_same_sweep(self):
-        """Check that this trial can be compared with the others."""
-        settings = {
-            name: value
-            for name, value in read_json(self.files.settings).items()
-            if name not in MAY_CHANGE and name not in self.sweep.space
-        }
-        settings |= self.sweep.settings
-        settings["space"] = {n: p.text for n, p in self.sweep.space.items()}
-        settings["termination"] = repr(self.sweep.termination)
-        write_once(self.sweep_settings, settings)
-        begun = read_json(self.sweep_settings)
-        for name in sorted(begun.keys() | settings.keys()):
-            if begun.get(name) != settings.get(name):
-                raise UserError(
-                    f"{self.sweep_settings}: this sweep was begun with {name} "
-                    f"{begun.get(name)!r}, and this trial has "
-                    f"{settings.get(name)!r}. Go on with the same, or begin "
-                    "another sweep: with another -n of orion hunt"
-                )
-
-
-def write_once(path, content):
-    """Write a JSON file unless there is one, whoever else does so too.
-
-    Arguments
-    ---------
-    path : Path
-        Where to.
-    content : dict
-        What JSON can hold.
-    """
-    if path.exists():
-        return
-    whole = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
-    write_atomically(whole, json.dumps(content, indent=2) + "\n")
-    try:
-        os.link(whole, path)
-    except FileExistsError:  # another trial was faster
-        pass
-    finally:
-        whole.unlink()
 
 
 @contextmanager

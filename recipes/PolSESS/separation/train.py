@@ -38,7 +38,11 @@ from processes import (
 from reliable_brain import ReliableBrain
 from result import describe_run, print_report
 from run_files import Curve, RunFiles
-from run_start import prepare_device, start_run
+from run_start import (
+    prepare_device,
+    start_run,
+    use_deterministic_algorithms,
+)
 from sampling import fixed_examples
 from scores import DIVERGED, score_batch
 from settings import plain_settings, read_settings
@@ -338,6 +342,8 @@ def main(arguments):
     """
     arguments, trial = read_sweep_arguments(arguments)
     hparams, run_opts, hparams_file, overrides = read_settings(arguments)
+    if hparams["deterministic"]:
+        use_deterministic_algorithms()
     run_opts = prepare_device(hparams, run_opts)
     files = RunFiles(hparams["output_folder"])
 
