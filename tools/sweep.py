@@ -114,6 +114,12 @@ def _parse(arguments):
             metavar="DB",
             help="SI-SDR without a search (default: as in the stages' files)",
         )
+    added["validate"].add_argument(
+        "--seeds",
+        nargs="+",
+        metavar="SEED",
+        help="of each finalist (default: 42 123 456)",
+    )
     options, others = parser.parse_known_args(arguments)
     for_train = options.function in (commands.run, commands.validate)
     if others and not for_train:

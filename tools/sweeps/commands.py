@@ -209,7 +209,11 @@ def validate(options, texts):
     stages = find_stages(options.model, options.sweeps)
     folder = options.output / f"{options.model}-validation"
     exit_status, told = train_finalists(
-        _selection(options), folder, _baseline(options, stages), texts
+        _selection(options),
+        folder,
+        _baseline(options, stages),
+        options.seeds,
+        texts,
     )
     write_atomically(folder / "validation.md", told)
     print(f"\n{told}", end="")

@@ -4,14 +4,14 @@ import csv
 import statistics
 
 import run_series
-from series.jobs import read_series
+from series.jobs import check_seeds, read_series
 from series.tables import DONE, markdown_table, read_run
 
 from sweeps.stages import SweepError
 from sweeps.status import decimals, gain
 
 
-def train_finalists(selection, folder, baseline, arguments):
+def train_finalists(selection, folder, baseline, seeds, arguments):
     """Train the finalists, and say which is the best.
 
     Arguments
@@ -22,8 +22,10 @@ def train_finalists(selection, folder, baseline, arguments):
         Where the runs go.
     baseline : float, None
         SI-SDR without a search, in dB.
+    seeds : list of str, None
+        Of each finalist; None for those of finalists.yaml.
     arguments : list of str
-        For ``run_series.py``: its options and those of train.py.
+        For ``run_series.py``: its other options and those of train.py.
 
     Returns
     -------
@@ -43,9 +45,13 @@ def train_finalists(selection, folder, baseline, arguments):
     series = selection / "finalists.yaml"
     if not series.is_file():
         raise SweepError(f"{series}: is not there; `sweep.py select` makes it")
-    arguments = [str(series), "--output_folder", str(folder), *arguments]
+    given, entries = read_series(series)
+    seeds = given if seeds is None else check_seeds(seeds, "--seeds")
+    arguments = [
+        *(str(series), "--output_folder", str(folder)),
+        *("--seeds", *map(str, seeds), *arguments),
+    ]
     status = run_series.main(arguments)
-    seeds, entries = read_series(series)
     names = [name for name, _, _ in entries]
     runs = {
         name: {
