@@ -174,7 +174,7 @@ def slow_selection(rows, n, threshold, per_sweep):
     return [row[0] for row in ranked if row in taken]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(15))
 def test_against_a_slow_selection(seed):
     generator = np.random.default_rng(seed)
     rows = [
@@ -294,7 +294,7 @@ def test_parameters_are_the_numeric_columns_or_those_named(tmp_path):
 # Pictures
 
 
-@pytest.mark.parametrize("count", [1, 2, 65])
+@pytest.mark.parametrize("count", [1, 65])
 def test_pictures_of_any_number_of_trials(tmp_path, count):
     path = published_pool(tmp_path / "trials.csv")
     rows = list(csv.reader(path.open()))

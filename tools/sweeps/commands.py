@@ -7,7 +7,13 @@ from selection.experiments import describe_storage
 from series.jobs import read_train_options
 from series.tables import write_atomically
 
-from sweeps.hunting import check_orion, hunt, hunt_command, lay_out_command
+from sweeps.hunting import (
+    check_orion,
+    environment_of,
+    hunt,
+    hunt_command,
+    lay_out_command,
+)
 from sweeps.next_stage import (
     best_trials,
     proposal_table,
@@ -59,17 +65,18 @@ def run(options, texts):
         The exit status.
     """
     for_train = read_train_options(texts, GIVEN_BY)
+    environments = [environment_of(device) for device in options.devices]
     if options.workers < 1:
         raise SweepError(f"--workers {options.workers}: give 1 or more")
-    stages = find_stages(options.model, options.sweeps)
-    stage = find_stage(stages, options.stage)
     if not options.data_folder.is_dir():
         raise SweepError(
             f"--data_folder {options.data_folder}: there is no such folder"
         )
-    check_orion(stage)
-    storage = options.storage or options.output / f"{stage.model}.pkl"
+    storage = options.storage or options.output / f"{options.model}.pkl"
     variables = storage_variables(storage, options.storage_config)
+    stages = find_stages(options.model, options.sweeps)
+    stage = find_stage(stages, options.stage)
+    check_orion(stage)
     if options.storage_config is None:
         check_pickled_storage(storage, stage.folder(options.output) / "trials")
     # Its small files would lie in the recipe when a hunt is killed.
@@ -80,7 +87,12 @@ def run(options, texts):
     )
     print(lay_out_command(command, variables), flush=True)
     try:
-        words = hunt(stage, options.output, command, variables, options.devices)
+        words = hunt(
+            stage,
+            options.output,
+            command,
+            [variables | environment for environment in environments],
+        )
     except KeyboardInterrupt:
         print("Stopped; the same command goes on")
         return 130

@@ -151,8 +151,8 @@ def environment_of(device):
     return {"CUDA_VISIBLE_DEVICES": number}
 
 
-def hunt(stage, output, command, variables, devices):
-    """Run a hunt on each device until the stage has its trials.
+def hunt(stage, output, command, environments):
+    """Run hunts until the stage has its trials.
 
     Arguments
     ---------
@@ -162,10 +162,8 @@ def hunt(stage, output, command, variables, devices):
         Of all sweeps.
     command : list of str
         What ``hunt_command`` returned.
-    variables : dict
-        Of Orion's environment.
-    devices : list
-        A name each; None for what train.py chooses.
+    environments : list of dict
+        Of each hunt: names and values beside those that are set already.
 
     Returns
     -------
@@ -185,16 +183,14 @@ def hunt(stage, output, command, variables, devices):
     hunts = []  # process, its log, what that had before
     with interrupted_by_signals():
         try:
-            for number, device in enumerate(devices, start=1):
+            for number, environment in enumerate(environments, start=1):
                 log = folder / f"hunt-{number}.log"
-                environment = variables | environment_of(device)
                 hunts.append(_start(command, environment, log))
-                place = f" on {device}" if device else ""
-                print(f"Started{place}, see {log}", flush=True)
+                print(f"Started, see {log}", flush=True)
             while any(process.poll() is None for process, _, _ in hunts):
                 time.sleep(LOOK_SECONDS)
                 _tell_new_trials(stage, output, known)
-        except KeyboardInterrupt:
+        except BaseException:  # also an error must leave no hunt behind
             _end([process for process, _, _ in hunts])
             raise
     _tell_new_trials(stage, output, known)
@@ -208,7 +204,7 @@ def hunt(stage, output, command, variables, devices):
     return words
 
 
-def _start(command, variables, log):
+def _start(command, environment, log):
     """Start a hunt; return it, its log and how long that was before."""
     ignored = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), *WARNINGS]
     with log.open("ab") as file:
@@ -216,7 +212,9 @@ def _start(command, variables, log):
         process = subprocess.Popen(
             command,
             cwd=SEPARATION,
-            env=os.environ | variables | {"PYTHONWARNINGS": ",".join(ignored)},
+            env=os.environ
+            | environment
+            | {"PYTHONWARNINGS": ",".join(ignored)},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -248,7 +246,10 @@ def _signal(process, number):
 
 def _tell_new_trials(stage, output, known):
     """Print a line for each trial that has ended since the last time."""
-    for trial in read_trials(stage, output):
+    trials = []
+    with contextlib.suppress(SweepError):  # no reason to end; `status` tells it
+        trials = read_trials(stage, output)
+    for trial in trials:
         if trial.status == OPEN or trial.name in known:
             continue
         known.add(trial.name)
