@@ -18,7 +18,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from select_configs import add_options
+from selection.options import add_options
 from selection.trials import SelectionError
 from series.tables import SeriesError
 from sweeps import commands

@@ -2,8 +2,8 @@
 
 import shlex
 
-import select_configs
 from selection.experiments import describe_storage
+from selection.options import SETTINGS
 from series.jobs import read_train_options
 from series.tables import write_atomically
 
@@ -185,10 +185,10 @@ def select(options):
     int
         The exit status.
     """
+    import select_configs  # here, since its pictures take a second to import
+
     stages = _from(options, last_stages)
-    settings = select_configs.SETTINGS.with_name(
-        f"{options.model}_finalists.yaml"
-    )
+    settings = SETTINGS.with_name(f"{options.model}_finalists.yaml")
     if not settings.exists():
         settings = RECIPE / "hparams" / f"{options.model}.yaml"
     folder = _selection(options)
