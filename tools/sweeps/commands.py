@@ -79,9 +79,6 @@ def run(options, texts):
     check_orion(stage)
     if options.storage_config is None:
         check_pickled_storage(storage, stage.folder(options.output) / "trials")
-    # Its small files would lie in the recipe when a hunt is killed.
-    working_folder = stage.folder(options.output).resolve() / "orion"
-    variables["ORION_WORKING_DIR"] = str(working_folder)
     command = hunt_command(
         stage, options.data_folder, options.output, options.workers, for_train
     )

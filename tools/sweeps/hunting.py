@@ -77,11 +77,12 @@ def hunt_command(stage, data_folder, output, workers, options):
     file = stage.path.resolve()
     if file.parent == SHIPPED:
         file = Path("../sweeps", file.name)
+    folder = stage.folder(output).resolve()
     command = [str(ORION), "hunt", "-n", stage.name, "--config", str(file)]
+    command += ["--working-dir", str(folder / "orion")]
     command += ["--n-workers", str(workers)]
     command += [sys.executable, "train.py", f"hparams/{stage.model}.yaml"]
-    command += ["--sweep", str(file)]
-    command += ["--sweep_folder", str(stage.folder(output).resolve())]
+    command += ["--sweep", str(file), "--sweep_folder", str(folder)]
     command += ["--data_folder", str(data_folder.resolve()), *stage.priors]
     command.append("--noprogressbar")
     for name, text in options.items():
