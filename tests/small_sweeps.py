@@ -126,6 +126,7 @@ def act_as_orion(monkeypatch, results, trial="a1"):
         "ORION_EXPERIMENT_VERSION": "1",
         "ORION_TRIAL_ID": trial,
         "ORION_RESULTS_PATH": str(results),
+        "ORION_WORKING_DIR": str(results.parent / "orion" / trial),
         "ORION_INTERRUPT_CODE": "130",
     }
     for name, value in environment.items():

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 import sweep_arguments
+from orion.core.utils.working_dir import SetupWorkingDir
 from prepare_polsess import UserError
 from settings import read_options
 from small_sweeps import VALUES, act_as_orion, trial_arguments, write_sweep
@@ -128,3 +129,18 @@ def test_priors_that_mean_the_same_are_none(sweep, orion):
     orion["lr"] = "loguniform(0.0003,0.003)"
     _, trial = read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
     assert trial is not None
+
+
+def test_a_temporary_working_folder_is_refused(
+    sweep, orion, monkeypatch, tmp_path
+):
+    # As Orion 0.2.7 makes it.
+    class Experiment:
+        name, version, working_dir = "small", 1, ""
+
+    experiment = Experiment()
+    monkeypatch.chdir(tmp_path)
+    with SetupWorkingDir(experiment) as folder:
+        monkeypatch.setenv("ORION_WORKING_DIR", f"{folder}/a1")
+        with pytest.raises(UserError, match="--working-dir FOLDER"):
+            read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))

@@ -113,12 +113,13 @@ def test_command_is_read_by_orion_as_the_file_says(monkeypatch):
     monkeypatch.chdir(SEPARATION)
     sweep = read_sweep_file("../sweeps/dprnn_stage1.yaml")
     words = shlex.split(hunt_command(sweep).replace("\\\n", ""))
-    assert words[:6] == [
+    assert words[:8] == [
         *("orion", "hunt", "-n", "dprnn-stage1", "--config"),
-        "../sweeps/dprnn_stage1.yaml",
+        *("../sweeps/dprnn_stage1.yaml", "--working-dir"),
+        "results/sweeps/dprnn-stage1/orion",
     ]
     parser = OrionCmdlineParser()
-    parser.parse(words[6:])
+    parser.parse(words[8:])
     assert dict(parser.priors) == {
         f"/{name}": prior.text for name, prior in sweep.space.items()
     }

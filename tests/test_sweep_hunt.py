@@ -45,6 +45,7 @@ class Hunts:
         """Start a hunt; its output goes to a file of its own."""
         priors = SMALL_SWEEP["sweep"]["space"] | priors
         command = ["orion", "hunt", "-n", "small", "--config", str(self.file)]
+        command += ["--working-dir", str(self.folder / "orion")]
         command += [*orion_options, "python", "train.py", "hparams/dprnn.yaml"]
         command += ["--sweep", str(self.file), "--data_folder"]
         command += [str(self.corpus), "--sweep_folder", str(self.folder)]

@@ -6,10 +6,12 @@ small model; its traps are worked around here.
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
 import psutil
+from prepare_polsess import UserError
 from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.hpopt import (
     HyperparameterOptimizationContext,
@@ -38,6 +40,28 @@ def experiment_name():
 def trial_id():
     """Tell the trial's ID, the same when it is taken up again."""
     return os.environ["ORION_TRIAL_ID"]
+
+
+def check_working_folder():
+    """Check that Orion's own files have a lasting folder.
+
+    Otherwise each hunt makes a temporary one and notes it with the trials that
+    it draws. One that ends takes with it the results of the trials that it has
+    drawn and another hunt trains, and these count as crashed.
+
+    Raises
+    ------
+    UserError
+        If it is temporary.
+    """
+    folder = Path(os.environ["ORION_WORKING_DIR"]).parent.name
+    name = os.environ["ORION_EXPERIMENT_NAME"]
+    version = os.environ["ORION_EXPERIMENT_VERSION"]
+    if re.fullmatch(rf"{re.escape(name)}-v{version}[a-z0-9_]{{8}}", folder):
+        raise UserError(
+            "orion hunt has no lasting working folder, and trials would get "
+            "lost: give it --working-dir FOLDER, before python train.py"
+        )
 
 
 def interrupt_status():

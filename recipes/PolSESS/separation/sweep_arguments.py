@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orion_call import (
     called_by_orion,
+    check_working_folder,
     experiment_name,
     priors_on_command_line,
     treat_sigterm_as_interrupt,
@@ -93,6 +94,7 @@ def _compare(sweep, arguments):
             f"{hparams_file}: {sweep.path} is for hparams/{sweep.model}.yaml"
         )
     if called_by_orion():
+        check_working_folder()
         _check_priors(sweep, priors_on_command_line())
         for name in OF_TRIALS:
             if name in given:

@@ -257,6 +257,7 @@ def hunt_command(sweep):
     ]
     lines = [
         f"orion hunt -n {sweep.name} --config {file}",
+        f"--working-dir results/sweeps/{sweep.name}/orion",
         f"python train.py hparams/{sweep.model}.yaml --sweep {file}",
         f"--data_folder {CORPUS}",
         *priors,
