@@ -17,7 +17,8 @@ RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
 SWEEP_FOLDER ?= sweep-demo
 
-.PHONY: help setup quickstart sweep-demo test lint format bench-mamba soak clean
+.PHONY: help setup quickstart sweep-demo test lint format bench-mamba \
+	bench-sampler soak clean
 
 help:
 	@echo "make setup       install everything into .venv"
@@ -27,13 +28,14 @@ help:
 	@echo "make lint        style only"
 	@echo "make format      put the style right"
 	@echo "make bench-mamba Mamba on the CPU against others: 7 minutes, 12 GB"
+	@echo "make bench-sampler  the search's sampler against others: 2 minutes"
 	@echo "make soak        kill and resume fifty small runs: 3 minutes"
 	@echo "make clean       remove what quickstart and sweep-demo made"
 
 setup: .venv/installed
 
 # pip 26.3 and later refuse orion 0.2.7, whose metadata name direct URLs.
-.venv/installed: requirements.txt
+.venv/installed: requirements.txt $(RECIPE)/sweeps/sampler/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet "pip==26.2"
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements.txt
@@ -89,6 +91,9 @@ format: setup
 bench-mamba: setup
 	$(BIN)/python -m pip install --quiet -r tools/bench/requirements.txt
 	$(BIN)/python tools/bench/bench_mamba.py
+
+bench-sampler: setup
+	$(BIN)/python tools/bench/bench_sampler.py
 
 # With one thread, as the tests: the same run needs the same rounding.
 soak: setup

@@ -5,7 +5,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from orion.algo.base import BaseAlgorithm
 from orion.core.utils.format_trials import dict_to_trial
 
-from .distributions import make_distributions, to_orion
+from .distributions import SettingError, make_distributions, to_orion
 from .studies import make_study
 
 # Draws until one is new: from the estimator, then at random.
@@ -35,7 +35,7 @@ class OptunaTPE(BaseAlgorithm):
 
     Raises
     ------
-    ValueError
+    SettingError
         For an option out of range or a dimension that Optuna cannot express.
 
     Example
@@ -56,11 +56,11 @@ class OptunaTPE(BaseAlgorithm):
 
     def __init__(self, space, seed=None, n_startup_trials=10):
         if seed is not None and not (isinstance(seed, int) and seed >= 0):
-            raise ValueError(
+            raise SettingError(
                 f"optunatpe: seed is {seed!r}, but must be an integer from 0"
             )
         if not (isinstance(n_startup_trials, int) and n_startup_trials >= 1):
-            raise ValueError(
+            raise SettingError(
                 f"optunatpe: n_startup_trials is {n_startup_trials!r}, but "
                 "must be an integer from 1"
             )

@@ -7,9 +7,17 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from orion.core.utils.exceptions import NoConfigurationError
 
 # Orion calls loguniform by scipy's name, and puts int_ before an integer's.
 SCALES = {"uniform": False, "reciprocal": True}
+
+
+class SettingError(NoConfigurationError, ValueError):
+    """An option or a dimension that cannot be used.
+
+    `orion` prints Orion's own errors as one line, and a traceback of others.
+    """
 
 
 def make_distributions(space):
@@ -28,7 +36,7 @@ def make_distributions(space):
 
     Raises
     ------
-    ValueError
+    SettingError
         For a dimension that Optuna cannot express; names it.
     """
     return {name: _distribution(dim) for name, dim in space.items()}
@@ -138,4 +146,4 @@ def _round(number, digits, rounding):
 
 def _error(dim, reason):
     """What to raise for a dimension."""
-    return ValueError(f"The dimension {dim.name!r} {reason}.")
+    return SettingError(f"The dimension {dim.name!r} {reason}.")
