@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from small_models import small_arguments
+from small_models import CLOCKS, small_arguments
 from speechbrain.utils.checkpoints import Checkpointer
 
 # Checkpoints within epochs, groups of which the last is incomplete, a change
@@ -158,17 +158,15 @@ def assert_same_runs(first, second):
     for name in ("curve.csv", "test.csv"):
         tables = [pd.read_csv(f / name) for f in (first, second)]
         pd.testing.assert_frame_equal(
-            *(
-                table.drop(columns="seconds", errors="ignore")
-                for table in tables
-            ),
+            *(table.drop(columns=CLOCKS, errors="ignore") for table in tables),
             check_exact=True,
         )
     results = [
         json.loads((f / "result.json").read_text()) for f in (first, second)
     ]
     for result in results:
-        result.pop("seconds")
+        for clock in CLOCKS:
+            result.pop(clock)
         result["settings"].pop("output_folder")
         result["settings"].pop("save_folder")
         result["settings"].pop("manifest_folder")
@@ -189,7 +187,8 @@ def _read(path):
         return content
     saved = torch.load(path, weights_only=True)
     if isinstance(saved, dict):
-        saved.pop("seconds", None)
+        for clock in CLOCKS:
+            saved.pop(clock, None)
     return saved
 
 

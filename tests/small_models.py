@@ -6,6 +6,8 @@ SEPARATION = Path(__file__).parent.parent / "recipes/PolSESS/separation"
 
 FLAG = object()  # the value of an option that takes none
 
+CLOCKS = ["seconds", "cpu_seconds"]  # which differ between two equal runs
+
 SMALL = {
     "convtasnet": {
         "encoder_filters": 64,

@@ -29,7 +29,8 @@ def describe_run(brain, best, settings):
     Returns
     -------
     dict
-        Figures in dB and seconds, settings and versions.
+        Figures in dB and seconds (CPU seconds are those of all processes
+        but the ones that only read), settings and versions.
     """
     parameters = [p for p in brain.modules.parameters() if p.requires_grad]
     return {
@@ -39,6 +40,7 @@ def describe_run(brain, best, settings):
         "epochs_run": len(brain.curve.rows),
         "divergence": read_divergence(brain.files.divergence) or None,
         "seconds": sum(row["seconds"] for row in brain.curve.rows),
+        "cpu_seconds": sum(row["cpu_seconds"] for row in brain.curve.rows),
         "parameters": sum(p.numel() for p in parameters),
         "device": str(brain.device),
         "test": _by_variant(brain.scores),

@@ -239,6 +239,7 @@ class Separation(ReliableBrain):
                 "valid_undefined": int(scores["si_sdr"].isna().sum()),
                 "skipped_batches": self.skipped.finish_epoch(),
                 "seconds": round(self.training_state.seconds(), 2),
+                "cpu_seconds": round(self.training_state.cpu_seconds(), 2),
             }
         )
         self.save({"epoch": epoch, **valid}, True, self.best_keys)

@@ -40,6 +40,8 @@ class TrainingState:
     def start_epoch(self):
         """Start the epoch's clock and its average loss."""
         self.epoch_start = time.time()
+        self.cpu_start = time.process_time()
+        self.earlier_cpu_seconds = 0.0
         self.loss_sum = 0.0
         self.loss_count = 0
 
@@ -67,6 +69,14 @@ class TrainingState:
         """Tell the seconds of the epoch so far, without interruptions."""
         return time.time() - self.epoch_start
 
+    def cpu_seconds(self):
+        """Tell the CPU seconds of the epoch so far, of all processes.
+
+        Those of loaders' workers, which only read, are not among them.
+        """
+        here = time.process_time() - self.cpu_start
+        return self.earlier_cpu_seconds + sum(gather(here))
+
     def collect(self):
         """Collect all processes' states, before the main one saves."""
         states = {
@@ -76,25 +86,31 @@ class TrainingState:
         if torch.cuda.is_available():
             states["cuda"] = torch.cuda.get_rng_state()
         self.collected = gather(states)
+        self.collected_cpu_seconds = self.cpu_seconds()
 
     @mark_as_saver
     def save(self, path):
-        """Save what was collected, and the clock."""
-        torch.save(
-            {"processes": self.collected, "seconds": self.seconds()}, path
-        )
+        """Save what was collected, and the clocks."""
+        saved = {
+            "processes": self.collected,
+            "seconds": self.seconds(),
+            "cpu_seconds": self.collected_cpu_seconds,
+        }
+        torch.save(saved, path)
 
     @mark_as_loader
     def load(self, path, end_of_epoch):
-        """Set this process's random state and losses, and the clock.
+        """Set this process's random state and losses, and the clocks.
 
         With another number of processes than before, all keep the state that
         they started with.
         """
         saved = torch.load(path, weights_only=True)
         self.epoch_start = time.time()
+        self.cpu_start = time.process_time()
         if not end_of_epoch:
             self.epoch_start -= saved["seconds"]
+            self.earlier_cpu_seconds = saved["cpu_seconds"]
         if len(saved["processes"]) != process_count():
             return
         states = saved["processes"][process_rank()]

@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+r"""Compare models by their evaluated runs, or by published values.
+
+> python tools/compare_runs.py results/convtasnet results/sepformer \
+    --baseline convtasnet
+> python tools/compare_runs.py --values recipes/PolSESS/published_results.csv
+
+A RUN is a run's folder, which evaluate.py has evaluated, or a folder with such
+below it. Runs are grouped by model: the name above the seed's folder. Prints
+the comparison and writes it to OUTPUT: comparison.md, the tables as
+comparison.tex, and the unrounded figures of each as CSV. With --values nothing
+is needed but a CSV file with the columns model, seed, value, or the one that
+run_series.py writes.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from comparison.comparing import compare_evaluations, compare_values
+from comparison.errors import ComparisonError
+from comparison.evaluations import read_evaluations
+from comparison.published import read_values
+from comparison.runs import evaluate_command, find_runs
+from series.tables import write_atomically
+
+TABLES = ("models", "differences", "seeds", "variants", "environments")
+# What says nothing beside --values.
+OF_RUNS = {"evaluation": "test", "metric": "si_sdr", "variants": None}
+
+
+def write_comparison(comparison, folder):
+    """Write a comparison into a folder.
+
+    Arguments
+    ---------
+    comparison : Comparison
+        What is written.
+    folder : Path
+        Where to; it is made.
+    """
+    write_atomically(folder / "comparison.md", comparison.markdown())
+    write_atomically(folder / "comparison.tex", comparison.latex())
+    tables = {table.name: table for table in comparison.tables}
+    for name in TABLES:
+        path = folder / f"{name}.csv"
+        if name in tables:
+            write_atomically(path, tables[name].csv())
+        else:
+            path.unlink(missing_ok=True)  # of another comparison
+
+
+def _parse(arguments):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN")
+    parser.add_argument(
+        "--values", type=Path, metavar="CSV", help="instead of runs"
+    )
+    parser.add_argument(
+        "--evaluation", help="name of the evaluation (default: test)"
+    )
+    parser.add_argument("--metric", help="that is compared (default: si_sdr)")
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        metavar="VARIANT",
+        help="that are compared (default: SER and SE)",
+    )
+    parser.add_argument(
+        "--baseline", metavar="MODEL", help="over which improvement is given"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("comparison"),
+        help="folder to write (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of resampling (default: 0)"
+    )
+    parser.add_argument(
+        "--resamples",
+        type=int,
+        default=10000,
+        help="of bootstrap and permutation tests (default: %(default)s)",
+    )
+    return parser.parse_args(arguments)
+
+
+def _check(options):
+    """Check what the command line gives; fill in defaults."""
+    if bool(options.runs) == (options.values is not None):
+        raise ComparisonError("give either runs or --values CSV")
+    if options.seed < 0:
+        raise ComparisonError(f"--seed {options.seed}: give a number from 0")
+    if options.resamples < 100:
+        raise ComparisonError(
+            f"--resamples {options.resamples}: give at least 100"
+        )
+    for name, default in OF_RUNS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+        elif options.values is not None:
+            raise ComparisonError(f"--{name} says nothing about --values")
+
+
+def main(arguments=None):
+    """Compare what the command line names.
+
+    Arguments
+    ---------
+    arguments : list of str, None
+        Of the command line; None for those of the process.
+
+    Raises
+    ------
+    ComparisonError
+        If something about the runs, the values or an option is not right.
+    """
+    options = _parse(arguments)
+    _check(options)
+    resampling = {"seed": options.seed, "resamples": options.resamples}
+    if options.values is not None:
+        sample, missing = read_values(options.values)
+        comparison = compare_values(
+            sample, missing, options.baseline, **resampling
+        )
+    else:
+        _, left_out = find_runs(options.runs, options.evaluation)
+        comparison = compare_evaluations(
+            read_evaluations(options.runs, options.evaluation),
+            options.metric,
+            options.variants,
+            options.baseline,
+            left_out=[
+                evaluate_command(run, options.evaluation) for run in left_out
+            ],
+            **resampling,
+        )
+    write_comparison(comparison, options.output)
+    print(f"{comparison.markdown()}\nWrote {options.output}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ComparisonError, OSError) as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,113 @@
+"""Values of models and seeds from a table, such as a published one."""
+
+import csv
+import io
+import math
+import re
+
+import numpy as np
+
+from comparison.errors import ComparisonError
+from comparison.samples import Sample
+
+# Columns of a table of one's own, and of the one that run_series.py writes.
+FORMS = (
+    ("model", "seed", "value"),
+    ("name", "seed", "best_valid_si_sdr"),
+)
+
+
+def read_values(path):
+    r"""Read a CSV file of values.
+
+    Arguments
+    ---------
+    path : Path
+        With the columns ``model``, ``seed`` and ``value``, or ``name``,
+        ``seed`` and ``best_valid_si_sdr``; others are not read. Higher values
+        are better.
+
+    Returns
+    -------
+    sample : Sample
+        Values of shape [seeds, 1], models and seeds in the order of the file.
+    missing : list of str
+        Model and seed of the rows without a value.
+
+    Raises
+    ------
+    ComparisonError
+        If the file cannot be read, a column is missing, a model and seed come
+        twice, or a value is no number; it names the row.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "values.csv"
+    >>> _ = path.write_text("model,seed,value\ndprnn,42,3.01\ndprnn,1,\n")
+    >>> sample, missing = read_values(path)
+    >>> sample.values["dprnn"].tolist(), missing
+    ([[3.01]], ['dprnn, seed 1'])
+    """
+    models, missing, seen = {}, [], set()
+    for number, model, seed, text in _read_rows(path):
+        where = f"{path}, row {number}"
+        if not model or not seed:
+            raise ComparisonError(f"{where}: no model or no seed")
+        if not re.fullmatch("[0-9]+", seed):
+            raise ComparisonError(
+                f"{where}: seed {seed!r} is no whole number from 0"
+            )
+        key = (model, int(seed))
+        if key in seen:
+            raise ComparisonError(
+                f"{where}: {model} with seed {seed} came before"
+            )
+        seen.add(key)
+        if text:
+            models.setdefault(model, {})[int(seed)] = _number(text, where)
+        else:
+            missing.append(f"{model}, seed {seed}")
+    if not models:
+        raise ComparisonError(f"{path}: has no values")
+    return (
+        Sample(
+            {m: np.array(list(v.values()))[:, None] for m, v in models.items()},
+            {model: list(values) for model, values in models.items()},
+        ),
+        missing,
+    )
+
+
+def _read_rows(path):
+    """Read number, and as text model, seed and value, of each row."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+    except (OSError, ValueError, csv.Error) as error:
+        raise ComparisonError(f"{path}: cannot be read ({error})") from error
+    header = [cell.strip() for cell in header]
+    form = next((form for form in FORMS if set(form) <= set(header)), None)
+    if form is None:
+        raise ComparisonError(
+            f"{path}: has the columns {', '.join(header) or 'none'}; give "
+            + " or ".join(",".join(form) for form in FORMS)
+        )
+    rows = [(number, row) for number, row in enumerate(rows, start=2) if row]
+    for number, row in rows:
+        if len(row) != len(header):
+            raise ComparisonError(
+                f"{path}, row {number}: has {len(row)} cells, not {len(header)}"
+            )
+    places = [header.index(name) for name in form]
+    return [(n, *(row[place].strip() for place in places)) for n, row in rows]
+
+
+def _number(text, where):
+    """Read a value."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ComparisonError(f"{where}: {text!r} is no finite number")
+    return value

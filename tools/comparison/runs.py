@@ -1,0 +1,256 @@
+"""Run folders: which there are, whose they are, and with what settings."""
+
+import json
+import os
+import shlex
+from pathlib import Path
+
+from comparison.errors import ComparisonError
+
+# What seeds of one model may differ in: the seed, names and paths, how long a
+# run went on and what was tested. These are what train.py lets change when a
+# run is resumed (MAY_CHANGE in separation/run_files.py), and the first two.
+MAY_DIFFER = {
+    "seed",
+    "experiment_name",
+    "number_of_epochs",
+    "early_stopping_patience",
+    "data_folder",
+    "manifest_folder",
+    "manifest_test",
+    "output_folder",
+    "save_folder",
+    "check",
+    "on_error",
+    "num_workers",
+    "valid_batch_size",
+    "test_variants",
+    "save_audio",
+    "eval_precision",
+    "nonfinite_patience",
+    "nonfinite_lr_factor",
+    "device",
+    "distributed_backend",
+    "noprogressbar",
+    "test_only",
+    "ckpt_interval_minutes",
+    "ckpt_interval_steps",
+    "tqdm_colored_bar",
+    "log_config",
+    "log_to",
+    "deterministic",
+    "compile",
+    "compile_mode",
+    "compile_module_keys",
+    "compile_using_fullgraph",
+    "compile_using_dynamic_shape_tracing",
+}
+
+
+def find_runs(folders, name="test"):
+    """Find the runs that are meant by run folders and folders of runs.
+
+    Arguments
+    ---------
+    folders : list of Path
+        A run's folder, which has ``settings.json``, or one with runs below it,
+        such as the output folder of ``run_series.py``.
+    name : str
+        Of the evaluation.
+
+    Returns
+    -------
+    runs : list of Path
+        Run folders, each once. A run that was named itself is among them
+        whether it was evaluated or not; of those below a folder, the ones
+        that were.
+    left_out : list of Path
+        Runs below a folder that were not evaluated.
+
+    Raises
+    ------
+    ComparisonError
+        If a folder holds no run.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path") / "dprnn" / "42"
+    >>> (folder / "evaluation" / "test").mkdir(parents=True)
+    >>> _ = (folder / "settings.json").write_text("{}")
+    >>> [len(runs) for runs in find_runs([folder.parent.parent])]
+    [0, 1]
+    >>> [len(runs) for runs in find_runs([folder])]
+    [1, 0]
+    """
+    runs, left_out = [], []
+    for folder in folders:
+        if _is_run(folder):
+            runs.append(folder)
+            continue
+        below = _runs_below(folder)
+        if not below:
+            raise ComparisonError(
+                f"{folder}: is no run and has none below it (a run has a "
+                "settings.json); give results/<experiment_name>/<seed>"
+            )
+        for run in below:
+            ready = (run / "evaluation" / name / "evaluation.json").exists()
+            (runs if ready else left_out).append(run)
+    return [
+        list({run.resolve(): run for run in r}.values())
+        for r in (runs, left_out)
+    ]
+
+
+def _is_run(folder):
+    """Whether a folder is that of a run."""
+    return (folder / "settings.json").is_file()
+
+
+def _runs_below(folder):
+    """List the runs below a folder, seeds in the order of numbers."""
+    found = []
+    for path, folders, _ in os.walk(folder):
+        if _is_run(Path(path)):
+            found.append(Path(path))
+            folders.clear()  # nothing below a run is one
+    return sorted(found, key=lambda p: (str(p.parent), len(p.name), p.name))
+
+
+def evaluate_command(run, name="test"):
+    """Tell the command that makes an evaluation.
+
+    Arguments
+    ---------
+    run : Path
+        The run's folder.
+    name : str
+        Of the evaluation: a split, or another corpus and its split, and
+        ``-averaged`` for averaged weights.
+
+    Returns
+    -------
+    str
+        The command, from the repository's folder.
+
+    Example
+    -------
+    >>> evaluate_command(Path("results/dprnn/42"), "val")
+    'python recipes/PolSESS/separation/evaluate.py results/dprnn/42 --split val'
+    """
+    command = "python recipes/PolSESS/separation/evaluate.py "
+    command += shlex.quote(str(run))
+    corpus, _, split = name.removesuffix("-averaged").rpartition("-")
+    if split != "test":
+        command += f" --split {split}"
+    if corpus:
+        command += f" --data_folder PATH/TO/{corpus}"
+    return command + (" --averaged" if name.endswith("-averaged") else "")
+
+
+def group_of(run, seed, model):
+    """Name the group that a run belongs to.
+
+    Arguments
+    ---------
+    run : Path
+        The run's folder.
+    seed : int
+        Of the run.
+    model : str
+        The run's ``experiment_name``.
+
+    Returns
+    -------
+    str
+        For ``<name>/<seed>``, as train.py and run_series.py call their
+        folders, the name; otherwise the model.
+
+    Example
+    -------
+    >>> group_of(Path("results/DPRNN baseline/42"), 42, "dprnn")
+    'DPRNN baseline'
+    >>> group_of(Path("runs/first"), 42, "dprnn")
+    'dprnn'
+    """
+    path = run.resolve()
+    return path.parent.name if path.name == str(seed) else model
+
+
+def read_settings(run):
+    """Read the settings that seeds of one model have to share.
+
+    Arguments
+    ---------
+    run : Path
+        The run's folder.
+
+    Returns
+    -------
+    dict
+        Those of ``settings.json`` that are not in ``MAY_DIFFER``.
+
+    Raises
+    ------
+    ComparisonError
+        If the file cannot be read.
+    """
+    settings = read_json_object(run / "settings.json")
+    return {n: v for n, v in settings.items() if n not in MAY_DIFFER}
+
+
+def differing(first, second):
+    """Tell which settings of two runs differ.
+
+    Arguments
+    ---------
+    first, second : dict
+        Names and values.
+
+    Returns
+    -------
+    str
+        Empty if they are equal.
+
+    Example
+    -------
+    >>> differing({"lr": 0.1, "task": "SB"}, {"lr": 0.2, "task": "SB"})
+    'lr 0.1 and 0.2'
+    """
+    return ", ".join(
+        f"{name} {first.get(name, 'not set')!r} and "
+        f"{second.get(name, 'not set')!r}"
+        for name in sorted({*first, *second})
+        if first.get(name) != second.get(name)
+    )
+
+
+def read_json_object(path):
+    """Read a JSON file that holds an object.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Its content.
+
+    Raises
+    ------
+    ComparisonError
+        If it is missing or damaged, naming it.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ComparisonError(
+            f"{path}: cannot be read ({error.strerror})"
+        ) from error
+    except ValueError as error:
+        raise ComparisonError(f"{path}: is damaged ({error})") from error
+    if not isinstance(value, dict):
+        raise ComparisonError(f"{path}: is damaged (no JSON object)")
+    return value

@@ -1,0 +1,215 @@
+"""Tests and effect sizes for two models: over utterances, and over seeds."""
+
+import math
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+ALPHA = 0.05
+BATCH = 500  # resamples at a time, to bound the memory
+MAXIMUM = 200_000  # divisions of seeds that are enumerated: 10 and 10 seeds
+
+
+def paired_tests(differences, resamples, generator):
+    """Test whether paired differences are symmetric around zero.
+
+    Arguments
+    ---------
+    differences : numpy.ndarray
+        Of two models on the same utterances, of shape [utterances].
+    resamples : int
+        Of the permutation test; fewer utterances than its logarithm to the
+        base of 2 are permuted in all ways.
+    generator : numpy.random.Generator
+        Draws the permutations.
+
+    Returns
+    -------
+    dict
+        ``wilcoxon_p`` of Wilcoxon's signed-rank test, ``permutation_p`` of the
+        mean under random signs, both two-sided, ``cohen_dz`` and
+        ``rank_biserial``.
+
+    Example
+    -------
+    >>> tests = paired_tests(np.arange(1.0, 6), 100, np.random.default_rng(0))
+    >>> tests["wilcoxon_p"], tests["permutation_p"]
+    (0.0625, 0.0625)
+    """
+    # scipy divides by zero, or takes no single value.
+    if not differences.any() or len(differences) == 1:
+        wilcoxon = permutation = 1.0
+    else:
+        wilcoxon = stats.wilcoxon(differences).pvalue
+        permutation = stats.permutation_test(
+            (differences,),
+            np.mean,
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=resamples,
+            batch=BATCH,
+            rng=generator,
+        ).pvalue
+    return {
+        "wilcoxon_p": float(wilcoxon),
+        "permutation_p": float(permutation),
+        "cohen_dz": cohen_dz(differences),
+        "rank_biserial": rank_biserial(differences),
+    }
+
+
+def cohen_dz(differences):
+    """Compute Cohen's d_z: mean over sample standard deviation.
+
+    Of paired differences (Cohen, "Statistical Power Analysis for the
+    Behavioral Sciences", 1988).
+
+    Arguments
+    ---------
+    differences : numpy.ndarray
+        Shape [utterances].
+
+    Returns
+    -------
+    float
+        NaN if the differences do not vary.
+
+    Example
+    -------
+    >>> cohen_dz(np.array([1.0, 2.0, 3.0]))
+    2.0
+    """
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return math.nan
+    return float(np.mean(differences) / np.std(differences, ddof=1))
+
+
+def rank_biserial(differences):
+    """Compute the matched-pairs rank-biserial correlation.
+
+    (W+ - W-) / (W+ + W-), where W+ and W- are the sums of the ranks of the
+    absolute differences above and below zero (Kerby, "The Simple Difference
+    Formula", 2014); zeros are left out, as in Wilcoxon's test.
+
+    Arguments
+    ---------
+    differences : numpy.ndarray
+        Shape [utterances].
+
+    Returns
+    -------
+    float
+        From -1 to 1; NaN if all differences are zero.
+
+    Example
+    -------
+    >>> rank_biserial(np.array([3.0, 2.0, -1.0, 0.0]))
+    0.6666666666666666
+    """
+    nonzero = differences[differences != 0]
+    if not len(nonzero):
+        return math.nan
+    ranks = stats.rankdata(np.abs(nonzero))
+    return float((np.sign(nonzero) * ranks).sum() / ranks.sum())
+
+
+def seed_tests(first, second, resamples, generator):
+    """Test whether two models' seeds have the same mean.
+
+    Arguments
+    ---------
+    first, second : numpy.ndarray
+        A value a seed, of shapes [seeds of the model].
+    resamples : int
+        Of the permutation test, if the ways of dividing the seeds are more
+        than 200 000; otherwise all are enumerated.
+    generator : numpy.random.Generator
+        Draws them.
+
+    Returns
+    -------
+    dict
+        ``welch_t``, ``welch_df`` and ``welch_p`` of Welch's t-test, NaN without
+        any deviation; ``seeds_p`` of the permutation test of the difference
+        of means and ``seeds_smallest_p``, its smallest possible value. All are
+        two-sided, and NaN if a model has a single seed.
+
+    Example
+    -------
+    >>> tests = seed_tests(np.array([1.0, 2.0]), np.array([3.0, 5.0]), 1, None)
+    >>> round(tests["seeds_p"], 6), round(tests["seeds_smallest_p"], 6)
+    (0.333333, 0.333333)
+    """
+    names = ("welch_t", "welch_df", "welch_p", "seeds_p", "seeds_smallest_p")
+    tests = dict.fromkeys(names, math.nan)
+    if min(len(first), len(second)) == 1:
+        return tests
+    if np.ptp(first) > 0 or np.ptp(second) > 0:
+        welch = stats.ttest_ind(first, second, equal_var=False)
+        tests["welch_t"] = float(welch.statistic)
+        tests["welch_df"] = float(welch.df)
+        tests["welch_p"] = float(welch.pvalue)
+    smallest = smallest_p(len(first), len(second))
+    enumerated = smallest * MAXIMUM >= 2
+    tests["seeds_smallest_p"] = smallest if enumerated else 2 / (resamples + 1)
+    permutation = stats.permutation_test(
+        (first, second),
+        lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+        permutation_type="independent",
+        vectorized=True,
+        n_resamples=math.inf if enumerated else resamples,
+        batch=BATCH,
+        rng=generator,
+    )
+    tests["seeds_p"] = float(permutation.pvalue)
+    return tests
+
+
+def smallest_p(first, second):
+    """Compute the smallest two-sided p of the permutation test over seeds.
+
+    Arguments
+    ---------
+    first, second : int
+        Number of seeds of each model.
+
+    Returns
+    -------
+    float
+        Two of all ways to divide the seeds among the models.
+
+    Example
+    -------
+    >>> smallest_p(3, 3)
+    0.1
+    """
+    return min(1.0, 2 / math.comb(first + second, first))
+
+
+def holm(p_values):
+    """Correct p-values for several tests, by Holm's method.
+
+    (Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.)
+
+    Arguments
+    ---------
+    p_values : list of float
+        Of all tests; NaN of those that could not be made, which do not count.
+
+    Returns
+    -------
+    list of float
+        In the same order.
+
+    Example
+    -------
+    >>> holm([0.01, 0.04, float("nan")])
+    [0.02, 0.04, nan]
+    """
+    corrected = np.full(len(p_values), np.nan)
+    made = ~np.isnan(p_values)
+    if made.any():
+        values = np.asarray(p_values)[made]
+        corrected[made] = multipletests(values, method="holm")[1]
+    return corrected.tolist()

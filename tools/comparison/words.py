@@ -1,0 +1,262 @@
+"""What the tables of a comparison can say, and what they cannot."""
+
+import numpy as np
+
+from comparison.significance import ALPHA, smallest_p
+
+FEW_SEEDS = 10
+
+
+def intervals_words(sample, resamples):
+    """Say what the intervals are, and how far they can be trusted.
+
+    Arguments
+    ---------
+    sample : Sample
+        The values.
+    resamples : int, None
+        Of the bootstrap; None without utterances.
+
+    Returns
+    -------
+    str
+        A paragraph.
+    """
+    counts = _counts(sample)
+    sentences = []
+    if resamples:
+        sentences.append(
+            "The intervals are of 95 %: by a hierarchical bootstrap over seeds "
+            f"and utterances ({resamples} resamples), and by Student's t from "
+            "the variances of the means over seeds and over utterances."
+        )
+    elif max(counts.values()) > 1:
+        sentences.append(
+            "The intervals are of 95 %, by Student's t with one degree of "
+            "freedom less than seeds."
+        )
+    several = [count for count in counts.values() if count > 1]
+    if resamples and several:
+        fewest = min(several)
+        sentences.append(
+            f"Of the variance between seeds a bootstrap over {fewest} of them "
+            f"shows {100 * (fewest - 1) / fewest:.0f} %, which makes its "
+            "intervals too narrow; those by t allow for it."
+        )
+        if fewest < FEW_SEEDS:
+            sentences.append("Where the two differ, go by t.")
+    single = [name for name, count in counts.items() if count == 1]
+    if single:
+        sentences.append(
+            f"{listed(single)}: one seed, which tells nothing of how another "
+            "training would end"
+            + ("; intervals hold for these networks." if resamples else ".")
+        )
+    flat = [
+        name
+        for name, seeds in sample.seed_means.items()
+        if len(seeds) > 1 and np.ptp(seeds) == 0
+    ]
+    if flat:
+        sentences.append(
+            f"{listed(flat)}: all seeds have the same value, so that nothing "
+            "can be concluded from their deviation. Are they different runs?"
+        )
+    return " ".join(sentences)
+
+
+def baseline_words(sample, baseline):
+    """Say why there is no percentage, if the baseline allows none.
+
+    Arguments
+    ---------
+    sample : Sample
+        The values.
+    baseline : str, None
+        A model.
+
+    Returns
+    -------
+    str
+        A sentence, or nothing.
+    """
+    if baseline is None or sample.seed_means[baseline].mean() > 0:
+        return ""
+    return (
+        f"The mean of {baseline} is not above zero, so a percentage of it "
+        "would have no meaning and is left out."
+    )
+
+
+def utterance_words(table, sample, resamples):
+    """Say what the tests over utterances can and cannot show.
+
+    Arguments
+    ---------
+    table : Table
+        What ``differences_table`` returned.
+    sample : Sample
+        The values.
+    resamples : int
+        Of the permutation test.
+
+    Returns
+    -------
+    str
+        A paragraph.
+    """
+    figures = table.figures
+    exact = resamples >= 2**sample.utterances
+    smallest = 2 / (2**sample.utterances if exact else resamples + 1)
+    sentences = [
+        f"Wilcoxon's signed-rank test and a permutation test of the mean "
+        f"(random signs) over the same {sample.utterances} utterances, both "
+        f"two-sided; in brackets p after Holm's correction over "
+        f"{_counted(len(figures), 'pair')}. A permutation p cannot be below "
+        f"{smallest:.2g}. The intervals are each pair's own, before "
+        "correction.",
+        "A model's value of an utterance is its mean over its seeds, which are "
+        "taken as they are: a small p says that these trained networks differ "
+        "on such utterances, not that the models would after another "
+        "training. The tests take utterances for independent; where they "
+        "share speakers, p is too small.",
+        *_told_apart(
+            figures,
+            {
+                "Wilcoxon's test": "wilcoxon_p",
+                "the permutation test": "permutation_p",
+            },
+        ),
+        "d_z: mean over sample standard deviation of the differences (Cohen). "
+        "r: (W+ − W−) / (W+ + W−), W being the sums of ranks above and below "
+        "zero.",
+    ]
+    return " ".join(sentences)
+
+
+def seed_words(table, sample):
+    """Say what the tests over seeds can and cannot show.
+
+    Arguments
+    ---------
+    table : Table
+        What ``seeds_table`` returned.
+    sample : Sample
+        The values.
+
+    Returns
+    -------
+    str
+        A paragraph.
+    """
+    figures = table.figures
+    pairs = len(figures)
+    counts = _counts(sample)
+    sentences = [
+        "These tests ask whether training again, with other seeds, would show "
+        "the difference: Welch's t-test, which takes seeds' values for "
+        "normally distributed, and a permutation test of the difference of "
+        "means, which does not. Both are two-sided; in brackets p after Holm's "
+        f"correction over {_counted(pairs, 'pair')}. The intervals belong to "
+        "Welch's test, before correction."
+    ]
+    smallest = figures["seeds_smallest_p"].min()
+    if smallest * pairs >= ALPHA:
+        sizes = listed(map(str, sorted(set(counts.values()))))
+        corrected = min(1.0, smallest * pairs)
+        sentences.append(
+            f"With {sizes} seeds a model the permutation test's p cannot be "
+            f"below {smallest:.2g}, nor below {corrected:.2g} after "
+            f"the correction, however far apart the models are; "
+            f"{needed_seeds(pairs)} seeds a model are the fewest with which it "
+            f"could be below {ALPHA}."
+        )
+    if max(counts.values()) < FEW_SEEDS:
+        sentences.append(
+            "Whether the values are normally distributed cannot be seen in so "
+            "few seeds."
+        )
+    tests = {"Welch's test": "welch_p", "the permutation test": "seeds_p"}
+    return " ".join([*sentences, *_told_apart(figures, tests)])
+
+
+def needed_seeds(pairs):
+    """Compute the seeds a model that the permutation test over seeds needs.
+
+    Arguments
+    ---------
+    pairs : int
+        For which its p is corrected.
+
+    Returns
+    -------
+    int
+        The fewest with which the smallest p, times the pairs, is below 0.05.
+
+    Example
+    -------
+    >>> needed_seeds(1), needed_seeds(6)
+    (4, 5)
+    """
+    seeds = 1
+    while smallest_p(seeds, seeds) * pairs >= ALPHA:
+        seeds += 1
+    return seeds
+
+
+def _told_apart(figures, tests):
+    """Say which pairs each test tells apart, and which it cannot test."""
+    sentences = []
+    for test, name in tests.items():
+        p = figures[f"{name}_holm"]
+        yes = figures["pair"][p < ALPHA]
+        no = figures["pair"][p >= ALPHA]
+        untested = figures["pair"][p.isna()]
+        if not len(yes):
+            parts = "no pair"
+        elif not len(no):
+            parts = listed(yes)
+        else:
+            parts = f"{listed(yes)}, but not {listed(no)}"
+        if len(untested) < len(p):
+            sentences.append(
+                f"At {ALPHA} after correction, {test} tells apart {parts}."
+            )
+        if len(untested):
+            sentences.append(
+                f"{test[0].upper()}{test[1:]} cannot be made for "
+                f"{listed(untested)}."
+            )
+    return sentences
+
+
+def _counts(sample):
+    """Count the seeds of each model."""
+    return {name: len(seeds) for name, seeds in sample.seeds.items()}
+
+
+def _counted(count, noun):
+    """Count something in words."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names):
+    """Join names to a list.
+
+    Arguments
+    ---------
+    names : iterable of str
+        At least one.
+
+    Returns
+    -------
+    str
+        With "and" before the last.
+
+    Example
+    -------
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
