@@ -113,7 +113,7 @@ def test_the_written_stages_can_be_run(tmp_path, capsys):
     own = Path("own")
     names = ["dprnn_stage3a.yaml", "dprnn_stage3b.yaml"]
     assert sorted(path.name for path in own.iterdir()) == names
-    assert "sweep.py run dprnn stage3a --sweeps own" in printed
+    assert "run dprnn stage3a --output out --sweeps own ..." in printed
     shipped, written = find_stages("dprnn"), find_stages("dprnn", [own])
     for name in ("stage3a", "stage3b"):
         old, new = find_stage(shipped, name), find_stage(written, name)

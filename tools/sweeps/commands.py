@@ -163,8 +163,10 @@ def propose_next(options):
         path = options.write / other.path.name
         write_stage(other, proposed, rule, path, options.force)
         print(f"Wrote {path}")
+    folders = dict.fromkeys((*options.sweeps, options.write))
     command = ["sweep.py", "run", options.model, following[0].stage]
-    command += ["--sweeps", *map(str, (*options.sweeps, options.write))]
+    command += ["--output", str(options.output)]
+    command += ["--sweeps", *map(str, folders)]
     print(f"It is run with {shlex.join(command)} ...")
     return 0
 
