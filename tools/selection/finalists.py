@@ -4,6 +4,7 @@ The rule is that of the published search: by rank, but for those that lie too
 close to one that is selected already, in a space whose axes are standardised.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,39 +120,53 @@ def select_finalists(trials, n=5, min_diversity=1.0, min_per_sweep=0):
             f"{len(wanted)} sweeps"
         )
     scaled = standardise(pool, trials.parameters)
-    selected, others = [], []  # of (place in the pool, diversity, note)
-
-    def diversity(place):
-        if not selected:
-            return float("nan")
-        taken = scaled[[other for other, _, _ in selected]]
-        return float(np.linalg.norm(taken - scaled[place], axis=1).min())
-
-    def owed(sweep):
-        have = sum(pool["sweep"][place] == sweep for place, _, _ in selected)
-        return max(wanted[sweep] - have, 0)
-
-    for place, sweep in enumerate(pool["sweep"]):
-        left = n - len(selected)
-        if not left:
-            break
-        distance = diversity(place)
-        if distance < min_diversity:
-            others.append((place, distance, REDUNDANT))
-        elif not owed(sweep) and left <= sum(map(owed, wanted)):
-            others.append((place, distance, PLACE_KEPT))
-        else:
-            selected.append((place, distance, ""))
-    for sweep in wanted:
-        mine = [other for other in others if pool["sweep"][other[0]] == sweep]
-        for place, _, _ in mine[: owed(sweep)]:
-            selected.append((place, diversity(place), REDUNDANT))
+    selected, others = _walk(pool["sweep"], scaled, n, min_diversity, wanted)
     taken = {place for place, _, _ in selected}
     return Selection(
         _rows(pool, sorted(selected)),
         _rows(pool, [other for other in others if other[0] not in taken]),
         _notes(trials, pool, n, len(selected), min_per_sweep),
     )
+
+
+def _walk(sweeps, scaled, n, min_diversity, wanted):
+    """Select by rank: (place in the pool, diversity, note) of each trial.
+
+    Returns those selected, and those considered and not taken at first.
+    """
+    selected, others = [], []
+    for place, sweep in enumerate(sweeps):
+        left = n - len(selected)
+        if not left:
+            break
+        distance = _diversity(place, selected, scaled)
+        owed = _owed(selected, sweeps, wanted)
+        if distance < min_diversity:
+            others.append((place, distance, REDUNDANT))
+        elif not owed[sweep] and left <= sum(owed.values()):
+            others.append((place, distance, PLACE_KEPT))
+        else:
+            selected.append((place, distance, ""))
+    for sweep, missing in _owed(selected, sweeps, wanted).items():
+        mine = [place for place, _, _ in others if sweeps[place] == sweep]
+        for place in mine[:missing]:
+            distance = _diversity(place, selected, scaled)
+            selected.append((place, distance, REDUNDANT))
+    return selected, others
+
+
+def _diversity(place, selected, scaled):
+    """Compute the distance to the nearest selected trial; NaN of the first."""
+    if not selected:
+        return float("nan")
+    taken = scaled[[other for other, _, _ in selected]]
+    return float(np.linalg.norm(taken - scaled[place], axis=1).min())
+
+
+def _owed(selected, sweeps, wanted):
+    """Count how many finalists each sweep is still to get."""
+    have = Counter(sweeps[place] for place, _, _ in selected)
+    return {sweep: max(n - have[sweep], 0) for sweep, n in wanted.items()}
 
 
 def _rows(pool, places):

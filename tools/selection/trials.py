@@ -142,18 +142,7 @@ def check_trials(table, parameters, where):
     _check_columns(table, parameters, where)
     notes = []
     if parameters is None:
-        further = [name for name in table.columns if name not in COLUMNS]
-        parameters = [name for name in further if _is_numeric(table[name])]
-        others = [name for name in further if name not in parameters]
-        if others:
-            notes.append(
-                f"Not numeric, hence no parameters: {', '.join(others)}."
-            )
-    if not parameters:
-        raise SelectionError(
-            f"{where}: no numeric column beside {', '.join(COLUMNS)}; name "
-            "the parameters with --params"
-        )
+        parameters = _find_parameters(table, where, notes)
     table = table[[*COLUMNS, *parameters]].copy()
     _check_names(table, where)
     for column in ("objective", *parameters):
@@ -171,6 +160,21 @@ def check_trials(table, parameters, where):
         table.loc[undefined, "status"] = "failed"
     _check_finished(table, parameters, where)
     return Trials(table, parameters, notes)
+
+
+def _find_parameters(table, where, notes):
+    """Find the numeric columns; note which further ones are not."""
+    further = [name for name in table.columns if name not in COLUMNS]
+    parameters = [name for name in further if _is_numeric(table[name])]
+    others = [name for name in further if name not in parameters]
+    if others:
+        notes.append(f"Not numeric, hence no parameters: {', '.join(others)}.")
+    if not parameters:
+        raise SelectionError(
+            f"{where}: no numeric column beside {', '.join(COLUMNS)}; name "
+            "the parameters with --params"
+        )
+    return parameters
 
 
 def _check_columns(table, parameters, where):
