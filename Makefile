@@ -8,31 +8,38 @@ PIP_OPTIONS ?=
 FIRST_STAGE := {epoch: 1, variants: [C, R], lr_scheduler: False}
 LAST_STAGE := {epoch: 5, variants: [C, R, S, SE, SER], lr_scheduler: True}
 
+# The search's demonstration: what its final validation trains with
+SWEEP_STAGES := [{epoch: 1, variants: [C, R], lr_scheduler: False}, \
+	{epoch: 3, variants: [R, SR, S, SE, ER, E, SER], lr_scheduler: True}]
+
 BIN := .venv/bin
 RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
+SWEEP_FOLDER ?= sweep-demo
 DEMONSTRATION ?= demonstration
 
-.PHONY: help setup quickstart demonstration test test-browser lint format \
-	bench-mamba bench-evaluate soak clean
+.PHONY: help setup quickstart demonstration sweep-demo test test-browser lint \
+	format bench-mamba bench-evaluate bench-sampler soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
 	@echo "make quickstart     corpus, training, test, audio, figure: 10 to 15 minutes"
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
+	@echo "make sweep-demo     a hyperparameter search, to its winner: TODO minutes"
 	@echo "make test           style and tests, as the continuous integration"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
 	@echo "make lint           style only"
 	@echo "make format         put the style right"
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
 	@echo "make bench-evaluate evaluate.py against metrics one by one: 6 minutes"
+	@echo "make bench-sampler  the search's sampler against others: 2 minutes"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
-	@echo "make clean          remove what quickstart and demonstration made"
+	@echo "make clean          remove what quickstart and the demonstrations made"
 
 setup: .venv/installed
 
 # pip 26.3 and later refuse orion 0.2.7, whose metadata name direct URLs.
-.venv/installed: requirements.txt
+.venv/installed: requirements.txt $(RECIPE)/sweeps/sampler/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet "pip==26.2"
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements.txt
@@ -53,6 +60,28 @@ quickstart: setup
 		--curriculum "[$(FIRST_STAGE), $(LAST_STAGE)]"
 	$(BIN)/python tools/plot_separation.py $(FOLDER)/run/audio \
 		--output $(FOLDER)/separation.png
+
+# Two trials of one thread each at a time.
+sweep-demo: export OMP_NUM_THREADS = 1
+sweep-demo: SWEEP = $(BIN)/python tools/sweep.py
+sweep-demo: KEPT = --output $(SWEEP_FOLDER)/sweeps \
+	--sweeps $(RECIPE)/sweeps/demo $(SWEEP_FOLDER)/stages
+sweep-demo: RUN_OPTIONS = --data_folder $(SWEEP_FOLDER)/corpus --workers 2
+sweep-demo: setup
+	$(BIN)/python tools/make_corpus.py $(SWEEP_FOLDER)/corpus \
+		--train 160 --valid 24 --test 8 --seed 0
+	mkdir -p $(SWEEP_FOLDER)/stages
+	$(SWEEP) run dprnn stage1 $(KEPT) $(RUN_OPTIONS)
+	$(SWEEP) next dprnn stage1 $(KEPT) --write $(SWEEP_FOLDER)/stages --force
+	$(SWEEP) run dprnn stage2 $(KEPT) $(RUN_OPTIONS)
+	$(SWEEP) next dprnn stage2 $(KEPT) --write $(SWEEP_FOLDER)/stages --force
+	$(SWEEP) run dprnn stage3a $(KEPT) $(RUN_OPTIONS)
+	$(SWEEP) run dprnn stage3b $(KEPT) $(RUN_OPTIONS)
+	$(SWEEP) select dprnn $(KEPT) --n 2 --min_diversity 0.5
+	$(SWEEP) validate dprnn $(KEPT) --data_folder $(SWEEP_FOLDER)/corpus \
+		--seeds 42 123 --devices cpu cpu --number_of_epochs 10 \
+		--curriculum "$(SWEEP_STAGES)"
+	$(SWEEP) status dprnn $(KEPT)
 
 # Two runs at a time, of one thread each.
 demonstration: setup
@@ -84,6 +113,9 @@ bench-mamba: setup
 	$(BIN)/python -m pip install --quiet -r tools/bench/requirements.txt
 	$(BIN)/python tools/bench/bench_mamba.py
 
+bench-sampler: setup
+	$(BIN)/python tools/bench/bench_sampler.py
+
 bench-evaluate: setup
 	$(BIN)/python tools/bench/bench_evaluate.py
 
@@ -101,4 +133,4 @@ test-browser: setup
 	$(BIN)/python tests/browser/check_report.py browser
 
 clean:
-	rm -rf $(FOLDER) $(DEMONSTRATION) browser
+	rm -rf $(FOLDER) $(DEMONSTRATION) $(SWEEP_FOLDER) browser

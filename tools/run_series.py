@@ -20,7 +20,6 @@ deviation. The exit status is 1 if a run failed, 130 after Ctrl-C.
 
 import argparse
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -35,6 +34,7 @@ from series.jobs import (
     read_series,
     read_train_options,
 )
+from series.processes import interrupted_by_signals, last_words
 from series.tables import (
     DIVERGED,
     NOT_STARTED,
@@ -47,8 +47,6 @@ from series.tables import (
     runs_table,
     write_atomically,
 )
-
-STOPPING = (signal.SIGTERM, signal.SIGHUP)  # beside SIGINT
 
 
 class Runner:
@@ -78,22 +76,15 @@ class Runner:
         Raises
         ------
         KeyboardInterrupt
-            After Ctrl-C, or what else in STOPPING is sent, when the processes
-            have been ended.
+            After Ctrl-C, SIGTERM or SIGHUP, when the processes have been
+            ended.
         """
-        # Otherwise the processes would go on without anybody watching. What
-        # nohup lets the series ignore stays ignored.
-        before = {number: signal.getsignal(number) for number in STOPPING}
-        for number, handler in before.items():
-            if handler == signal.SIG_DFL:
-                signal.signal(number, signal.default_int_handler)
-        try:
-            # Interrupted, Thread.join would take its thread for ended.
-            with ThreadPoolExecutor(len(self.devices)) as pool:
-                self._wait([pool.submit(self._work, d) for d in self.devices])
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        # Interrupted, Thread.join would take its thread for ended.
+        with (
+            interrupted_by_signals(),
+            ThreadPoolExecutor(len(self.devices)) as pool,
+        ):
+            self._wait([pool.submit(self._work, d) for d in self.devices])
 
     def _wait(self, workers):
         """Wait for the workers; interrupted, end their processes."""
@@ -150,9 +141,9 @@ class Runner:
         if status and self.stopping:
             _tell(job, "stopped; the same command goes on")
         elif status and run.ended != DIVERGED:
-            self._fail(job, _last_words(log, start, status))
+            self._fail(job, last_words(log, start, status))
         elif status:
-            _tell(job, f"{run.ended}; {_last_words(log, start, status)}")
+            _tell(job, f"{run.ended}; {last_words(log, start, status)}")
         else:
             _tell(job, _figures(run))
 
@@ -175,17 +166,6 @@ def _figures(run):
         f"{run.ended}, {run.best:.2f} dB in epoch {run.best_epoch} of "
         f"{run.epochs_run}, {run.hours:.1f} hours"
     )
-
-
-def _last_words(log, start, status):
-    """Find what train.py said in the end, behind what the log had before."""
-    text = log.read_bytes()[start:].decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("Error: ")]
-    if errors:
-        return errors[-1]
-    said = lines[-1] if lines else "without a word"
-    return f"Error: {said} (exit status {status}, see {log})"
 
 
 def read_runs(jobs):

@@ -172,11 +172,11 @@ def _check_keys(mapping, keys, where):
             raise SeriesError(f"{where}: unknown key {key!r}; {hint}")
 
 
-def _check_options(names, where):
+def _check_options(names, where, given_by=GIVEN_BY):
     """Check that options of train.py are not those given in another way."""
     for name in names:
-        if name in GIVEN_BY:
-            raise SeriesError(f"{where}{name}: give {GIVEN_BY[name]} instead")
+        if name in given_by:
+            raise SeriesError(f"{where}{name}: give {given_by[name]} instead")
 
 
 def check_seeds(values, where):
@@ -216,13 +216,15 @@ def check_seeds(values, where):
     return seeds
 
 
-def read_train_options(texts):
+def read_train_options(texts, given_by=GIVEN_BY):
     """Read the options of the command line that are for train.py.
 
     Arguments
     ---------
     texts : list of str
         ``--name value``, ``--name=value`` or ``--name``.
+    given_by : dict
+        Options that are not accepted -> what to give instead.
 
     Returns
     -------
@@ -232,7 +234,7 @@ def read_train_options(texts):
     Raises
     ------
     SeriesError
-        If a value has no name, or an option stands twice.
+        If a value has no name, or an option stands twice or is not accepted.
 
     Example
     -------
@@ -250,7 +252,7 @@ def read_train_options(texts):
             raise SeriesError(f"{text!r}: options are given as --name value")
         else:
             options[name] = text
-    _check_options(options, "--")
+    _check_options(options, "--", given_by)
     return options
 
 

@@ -31,6 +31,10 @@ class DivergenceError(Exception):
     """A training whose numbers are no longer finite."""
 
 
+class TrainingStoppedError(UserError):
+    """A training that diverged, and cannot or may not go back any more."""
+
+
 @register_checkpoint_hooks
 class SkippedBatches:
     """Counts the batches that were not trained on.
@@ -143,7 +147,7 @@ def go_back(error, checkpointer, path, lr_factor):
 
     Raises
     ------
-    UserError
+    TrainingStoppedError
         If the training has gone back before, or has no such checkpoint.
     """
     checkpoint = checkpointer.find_checkpoint(
@@ -160,7 +164,7 @@ def go_back(error, checkpointer, path, lr_factor):
         )
     if problem:
         _note(path, {"stopped": str(error)})
-        raise UserError(
+        raise TrainingStoppedError(
             f"training stops: {problem}; with a new --experiment_name try a "
             "lower --lr or --precision fp32"
         )

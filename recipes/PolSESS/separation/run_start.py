@@ -1,7 +1,48 @@
 """What comes before a run's training: its folder, its corpus, its settings."""
 
+import os
+
+import torch
 from prepare_polsess import UserError, prepare_polsess
+from processes import join_processes
 from run_files import hash_manifests
+from setting_checks import check_device
+from settings import effective_run_options
+
+
+def use_deterministic_algorithms():
+    """Take such algorithms on a GPU too, and warn where there are none."""
+    # cuBLAS reads it when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def prepare_device(hparams, run_opts):
+    """Check where to compute, and join the other processes there.
+
+    Arguments
+    ---------
+    hparams : dict
+        The loaded YAML.
+    run_opts : RunOptions
+        From the command line.
+
+    Returns
+    -------
+    RunOptions
+        Of a process that has joined the others.
+
+    Raises
+    ------
+    UserError
+        If that cannot be done there.
+    """
+    device = check_device(effective_run_options(hparams, run_opts))
+    run_opts = join_processes(run_opts, device)
+    for module in hparams["modules"].values():
+        if hasattr(module, "check_device"):
+            module.check_device(device)
+    return run_opts
 
 
 def start_run(files, settings, checkpointer, make_folder, corpus_options):

@@ -42,8 +42,7 @@ def read_settings(arguments):
     UserError
         If the file or a setting is missing, unknown or of another kind.
     """
-    hparams_file, run_opts, text = sb.parse_arguments(arguments)
-    overrides = _read_overrides(text)
+    hparams_file, run_opts, overrides = read_options(arguments)
     defaults, placeholders = _read_defaults(hparams_file)
     for key, value in overrides.items():
         check_override(key, value, defaults, hparams_file)
@@ -65,6 +64,37 @@ def read_settings(arguments):
         ) from error
     check_values(hparams)
     return hparams, run_opts, hparams_file, overrides
+
+
+def read_options(arguments):
+    """Read a command line, without checking what it says.
+
+    Arguments
+    ---------
+    arguments : list of str
+        YAML file and options.
+
+    Returns
+    -------
+    hparams_file : str
+        The YAML file.
+    run_opts : RunOptions
+        SpeechBrain's own options.
+    overrides : dict
+        All other options.
+
+    Raises
+    ------
+    UserError
+        If it is not of this form.
+
+    Example
+    -------
+    >>> read_options(["hparams/dprnn.yaml", "--lr", "1e-3"])[2]
+    {'lr': 0.001}
+    """
+    hparams_file, run_opts, text = sb.parse_arguments(arguments)
+    return hparams_file, run_opts, _read_overrides(text)
 
 
 def effective_run_options(hparams, run_opts):

@@ -7,7 +7,8 @@
 > python train.py hparams/spmamba.yaml --data_folder /corpora/PolSESS_C_16k
 
 Any key of the YAML file can be given as an option, e.g. ``--seed 456``. The
-same command again resumes a run that was interrupted.
+same command again resumes a run that was interrupted. ``--sweep FILE`` trains
+with the settings of a stage of the hyperparameter search; see ``../sweeps``.
 
 What a run leaves in ``results/<experiment_name>/<seed>``:
 
@@ -18,13 +19,11 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 """
 
 import math
-import os
-import sys
-import time
 
 import pandas as pd
 import speechbrain as sb
 import torch
+from command_line import run
 from divergence import DivergenceError, forget_stop, go_back
 from example_audio import write_examples
 from loaders import make_loaders
@@ -33,21 +32,22 @@ from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError
 from processes import (
     gather_batches,
-    join_processes,
     leave_processes,
     on_main,
 )
 from reliable_brain import ReliableBrain
 from result import describe_run, print_report
 from run_files import Curve, RunFiles
-from run_start import start_run
+from run_start import (
+    prepare_device,
+    start_run,
+    use_deterministic_algorithms,
+)
 from sampling import fixed_examples
 from scores import DIVERGED, score_batch
-from setting_checks import check_device
-from settings import effective_run_options, plain_settings, read_settings
-from speechbrain.utils.logger import get_logger
-
-logger = get_logger(__name__)
+from settings import plain_settings, read_settings
+from sweep_arguments import read_sweep_arguments
+from sweep_trial import reporting
 
 
 class Separation(ReliableBrain):
@@ -245,7 +245,7 @@ class Separation(ReliableBrain):
         self.save({"epoch": epoch, **valid}, True, self.best_keys)
 
 
-def fit(hparams, run_opts, files):
+def fit(hparams, run_opts, files, trial):
     """Train; once, if it diverges, go on from a checkpoint.
 
     Going back is the same as being resumed: with a new brain and new loaders.
@@ -258,6 +258,8 @@ def fit(hparams, run_opts, files):
         From the command line.
     files : RunFiles
         The run's.
+    trial : Trial, None
+        Of a sweep, which may end earlier.
 
     Returns
     -------
@@ -268,9 +270,12 @@ def fit(hparams, run_opts, files):
     """
     while True:
         brain, loaders = make_brain(hparams, run_opts)
+        epochs = hparams["epoch_counter"]
+        if trial is not None:
+            epochs = trial.until_stopped(epochs, brain.curve)
         try:
             brain.fit(
-                hparams["epoch_counter"],
+                epochs,
                 loaders[sb.Stage.TRAIN],
                 loaders[sb.Stage.VALID],
             )
@@ -336,16 +341,11 @@ def main(arguments):
     arguments : list of str
         YAML file and options.
     """
+    arguments, trial = read_sweep_arguments(arguments)
     hparams, run_opts, hparams_file, overrides = read_settings(arguments)
     if hparams["deterministic"]:
-        # cuBLAS reads it when it starts.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    device = check_device(effective_run_options(hparams, run_opts))
-    run_opts = join_processes(run_opts, device)
-    for module in hparams["modules"].values():
-        if hasattr(module, "check_device"):
-            module.check_device(device)
+        use_deterministic_algorithms()
+    run_opts = prepare_device(hparams, run_opts)
     files = RunFiles(hparams["output_folder"])
 
     def make_folder():  # here, since SpeechBrain copies its caller's file
@@ -357,21 +357,25 @@ def main(arguments):
             **(given if run_opts.log_config else {}),
         )
 
-    settings = on_main(
-        start_run,
-        files,
-        plain_settings(hparams, run_opts),
-        hparams["checkpointer"],
-        make_folder,
-        {
-            "data_folder": hparams["data_folder"],
-            "save_folder": hparams["manifest_folder"],
-            "check": hparams["check"],
-            "on_error": hparams["on_error"],
-            "sample_rate": hparams["sample_rate"],
-        },
-    )
-    brain, loaders = fit(hparams, run_opts, files)
+    with reporting(trial):  # to Orion, if it is the caller
+        settings = on_main(
+            start_run,
+            files,
+            plain_settings(hparams, run_opts),
+            hparams["checkpointer"],
+            make_folder,
+            {
+                "data_folder": hparams["data_folder"],
+                "save_folder": hparams["manifest_folder"],
+                "check": hparams["check"],
+                "on_error": hparams["on_error"],
+                "sample_rate": hparams["sample_rate"],
+            },
+        )
+        brain, loaders = fit(hparams, run_opts, files, trial)
+    if trial is not None:  # of which only the validation counts
+        leave_processes()
+        return
     best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
     if best is None:
         raise UserError(
@@ -389,14 +393,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        # A loader's process hands its whole traceback over as the message.
-        message = str(error).rpartition("UserError: ")[2].strip()
-        logger.debug(message)  # goes to log.txt, not to the terminal
-        if int(os.environ.get("RANK", "0")) > 0:
-            # The first process's is enough: torchrun ends this one soon after
-            # it. An error of this process alone is told.
-            time.sleep(3)
-        sys.exit(f"Error: {message}")
+    run(main)

@@ -1,0 +1,152 @@
+"""Early termination of trials by the curves of the others.
+
+Two rules of the published search: Hyperband's brackets (the sweep service's
+rule of that name, which ends runs and does not draw them) and median stopping.
+Both are functions of curves alone, the validation SI-SDR of each epoch in dB;
+which curves there are, and what becomes of a trial, is no concern of theirs.
+"""
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Hyperband:
+    """Only the best go on beyond certain epochs.
+
+    A trial that reaches a bracket's epoch, ``min_iter * eta**k``, goes on only
+    when its best value so far is in the top ``1 / eta`` of the trials that
+    reached it: of n trials, ``n / eta`` rounded up, and who has the same value
+    as the last of them. So the first to arrive passes.
+
+    Arguments
+    ---------
+    min_iter : int
+        Epoch of the first bracket.
+    eta : int
+        Of how many trials one goes on.
+    s : int
+        Number of brackets.
+
+    Example
+    -------
+    >>> rule = Hyperband(min_iter=2, eta=3, s=1)
+    >>> rule.reason_to_stop([1.0, 2.0], [[1.0, 3.0], [0.5, 0.7, 0.9]])
+    'hyperband: rank 2 of 3 at epoch 2, and only 1 go on'
+    >>> rule.reason_to_stop([1.0, 3.0], [[1.0, 3.0]]) is None
+    True
+    """
+
+    name: ClassVar[str] = "hyperband"
+    min_iter: int
+    eta: int
+    s: int
+
+    def brackets(self):
+        """List the brackets' epochs."""
+        return [self.min_iter * self.eta**k for k in range(self.s)]
+
+    def last_epoch(self):
+        """Tell after which epoch the last trial can be ended first."""
+        return self.brackets()[-1]
+
+    def reason_to_stop(self, curve, others):
+        """Say why a trial is to end after its newest epoch.
+
+        Arguments
+        ---------
+        curve : list of float
+            The trial's, up to that epoch.
+        others : iterable of list of float
+            Those of all other trials, also of those that have ended.
+
+        Returns
+        -------
+        str, None
+            None if it goes on.
+        """
+        epoch = len(curve)
+        if epoch not in self.brackets():
+            return None
+        best = max(curve)
+        rivals = [max(o[:epoch]) for o in others if len(o) >= epoch]
+        rank = 1 + sum(rival > best for rival in rivals)
+        count = len(rivals) + 1
+        places = math.ceil(count / self.eta)
+        if rank <= places:
+            return None
+        return (
+            f"hyperband: rank {rank} of {count} at epoch {epoch}, and only "
+            f"{places} go on"
+        )
+
+
+@dataclass(frozen=True)
+class Median:
+    """Who stays below the median of the others ends.
+
+    Compared is a trial's best value so far with the median of the other
+    trials' running averages, the means of their values up to the same epoch.
+
+    Arguments
+    ---------
+    from_epoch : int
+        The first epoch that counts.
+    patience : int
+        After so many epochs in a row below the median it ends.
+
+    Example
+    -------
+    >>> rule = Median(from_epoch=1, patience=2)
+    >>> rule.reason_to_stop([1.0, 1.5], [[2.0, 2.0], [1.9, 1.7]])
+    'median: 2 epochs in a row below the median, at epoch 2 1.50 under 1.90 dB'
+    >>> rule.reason_to_stop([1.0, 2.5], [[2.0, 2.0], [1.9, 1.7]]) is None
+    True
+    """
+
+    name: ClassVar[str] = "median"
+    from_epoch: int
+    patience: int
+
+    def last_epoch(self):
+        """Tell after which epoch the last trial can be ended first."""
+        return self.from_epoch + self.patience - 1
+
+    def reason_to_stop(self, curve, others):
+        """Say why a trial is to end after its newest epoch.
+
+        Arguments
+        ---------
+        curve : list of float
+            The trial's, up to that epoch.
+        others : iterable of list of float
+            Those of all other trials, also of those that have ended.
+
+        Returns
+        -------
+        str, None
+            None if it goes on.
+        """
+        epochs = range(len(curve) - self.patience + 1, len(curve) + 1)
+        if epochs[0] < self.from_epoch:
+            return None
+        others = list(others)
+        for epoch in epochs:
+            best = max(curve[:epoch])
+            averages = [
+                statistics.fmean(other[:epoch])
+                for other in others
+                if len(other) >= epoch
+            ]
+            if not averages or best >= statistics.median(averages):
+                return None
+        return (
+            f"median: {self.patience} epochs in a row below the median, at "
+            f"epoch {epoch} {best:.2f} under {statistics.median(averages):.2f} "
+            "dB"
+        )
+
+
+RULES = {rule.name: rule for rule in (Hyperband, Median)}

@@ -1,0 +1,66 @@
+"""What all trials of a sweep share, so that they can be compared."""
+
+import json
+import os
+
+from prepare_polsess import UserError
+from run_files import MAY_CHANGE, read_json, write_atomically
+
+
+def check_same_sweep(path, sweep, run_settings):
+    """Check a trial's settings against those of the sweep's first trial.
+
+    Arguments
+    ---------
+    path : Path
+        ``sweep.json``, which the first trial writes.
+    sweep : Sweep
+        What the sweep's file says now.
+    run_settings : Path
+        ``settings.json`` of the trial's run, with the corpus's hashes.
+
+    Raises
+    ------
+    UserError
+        Naming a setting that differs, and both values.
+    """
+    settings = {
+        name: value
+        for name, value in read_json(run_settings).items()
+        if name not in MAY_CHANGE and name not in sweep.space
+    }
+    settings |= sweep.settings
+    settings["space"] = {n: p.text for n, p in sweep.space.items()}
+    settings["termination"] = repr(sweep.termination)
+    write_once(path, settings)
+    begun = read_json(path)
+    for name in sorted(begun.keys() | settings.keys()):
+        if begun.get(name) != settings.get(name):
+            raise UserError(
+                f"{path}: this sweep was begun with {name} "
+                f"{begun.get(name)!r}, and this trial has "
+                f"{settings.get(name)!r}. Go on with the same, or begin "
+                "another sweep: with another -n of orion hunt"
+            )
+
+
+def write_once(path, content):
+    """Write a JSON file unless there is one, whoever else does so too.
+
+    Arguments
+    ---------
+    path : Path
+        Where to.
+    content : dict
+        What JSON can hold.
+    """
+    if path.exists():
+        return
+    whole = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
+    write_atomically(whole, json.dumps(content, indent=2) + "\n")
+    try:
+        os.link(whole, path)
+    except FileExistsError:  # another trial was faster
+        pass
+    finally:
+        whole.unlink()

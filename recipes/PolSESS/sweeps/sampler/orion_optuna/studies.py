@@ -1,0 +1,100 @@
+"""Orion's trials as the trials of an Optuna study."""
+
+import math
+from contextlib import contextmanager
+
+import optuna
+from optuna.trial import TrialState, create_trial
+from orion.core.utils.flatten import flatten
+
+from .distributions import to_optuna
+
+
+def make_study(trials, space, distributions):
+    """An Optuna study, in memory, of everything that Orion knows.
+
+    A completed trial with a finite objective has that value. One whose
+    statistic `stopped` is not 0 is pruned at the epoch of its statistic
+    `epochs`: for TPE worse than every completed one, and among the pruned ones
+    the later the better. One whose statistic `failed` is not 0, or whose
+    objective is not finite, is pruned before the first epoch: the worst of
+    all. A broken one, whose script crashed, says nothing about its parameters.
+    All others are running, or will.
+
+    Arguments
+    ---------
+    trials : iterable of orion.core.worker.trial.Trial
+        In the order in which they were suggested.
+    space : orion.core.worker.transformer.TransformedSpace
+        Their dimensions.
+    distributions : dict
+        What `make_distributions` made of it.
+
+    Returns
+    -------
+    study : optuna.Study
+        To be minimised.
+    """
+    with quiet_optuna():
+        study = optuna.create_study(direction="minimize")
+    for trial in trials:
+        values = flatten(trial.params)
+        params = {
+            name: to_optuna(values[name], space[name], distribution)
+            for name, distribution in distributions.items()
+        }
+        study.add_trial(
+            create_trial(
+                params=params, distributions=distributions, **outcome(trial)
+            )
+        )
+    return study
+
+
+def outcome(trial):
+    """What became of a trial, as arguments for Optuna's `create_trial`.
+
+    Arguments
+    ---------
+    trial : orion.core.worker.trial.Trial
+        Of any status.
+
+    Returns
+    -------
+    outcome : dict
+        `state`, and with it `value` or `intermediate_values`.
+
+    Example
+    -------
+    >>> from orion.core.worker.trial import Trial
+    >>> trial = Trial(params=[], status="completed")
+    >>> trial.results = [Trial.Result(name="o", type="objective", value=-2.5)]
+    >>> outcome(trial)["value"]
+    -2.5
+    """
+    if trial.status == "broken":
+        return {"state": TrialState.FAIL}
+    if trial.status != "completed" or trial.objective is None:
+        return {"state": TrialState.RUNNING}
+    statistics = {result.name: result.value for result in trial.statistics}
+    objective = float(trial.objective.value)
+    if statistics.get("failed") or not math.isfinite(objective):
+        return {"state": TrialState.PRUNED}
+    if statistics.get("stopped"):
+        epochs = int(statistics.get("epochs", 0))
+        return {
+            "state": TrialState.PRUNED,
+            "intermediate_values": {epochs: objective},
+        }
+    return {"state": TrialState.COMPLETE, "value": objective}
+
+
+@contextmanager
+def quiet_optuna():
+    """Optuna without its messages, of which each study makes one."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

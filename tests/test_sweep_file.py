@@ -1,0 +1,211 @@
+"""Sweep files: the published ones, and what is wrong with others."""
+
+import copy
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import yaml
+from early_termination import Hyperband, Median
+from prepare_polsess import UserError
+from small_models import SEPARATION
+from small_sweeps import SMALL_SWEEP
+from sweep_file import hunt_command, read_sweep_file
+
+SWEEPS = SEPARATION.parent / "sweeps"
+FILES = sorted(SWEEPS.glob("*.yaml"))
+MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
+STAGES = ("stage1", "stage2", "stage3a", "stage3b")
+
+# The experiment log's table: mixtures, epochs, patience, rule, the space in
+# the order lr, weight decay, clip, factor, patience; runs (finished), best,
+# mean, hours; first epoch of the curriculum's last stage.
+HYPERBAND = Hyperband(min_iter=10, eta=3, s=2)
+PUBLISHED = {
+    "stage1": (
+        *(2000, 50, 12, HYPERBAND),
+        [(3e-4, 3e-3), (1e-6, 1e-4), (0.5, 20), (0.3, 0.95), (1, 5)],
+        *((91, 42, 1.75, 1.15, 19.8), 6),
+    ),
+    "stage2": (
+        *(4000, 60, 15, HYPERBAND),
+        [(5e-4, 2e-3), (1e-6, 5e-5), (0.5, 20), (0.38, 0.95), (1, 5)],
+        *((131, 48, 3.06, 2.47, 149.8), 8),
+    ),
+    "stage3a": (
+        *(8000, 80, 15, HYPERBAND),
+        [(7e-4, 2e-3), (1e-6, 5e-5), (0.5, 20), (0.38, 0.95), (2, 5)],
+        *((69, 25, 4.08, 3.51, 47.6), 8),
+    ),
+    "stage3b": (
+        *(8000, 80, 15, Median(from_epoch=20, patience=5)),
+        [(7e-4, 2e-3), (1e-6, 5e-5), (0.5, 20), (0.38, 0.95), (2, 5)],
+        *((41, 40, 3.74, 3.46, 57.1), 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dprnn_is_searched_as_published(stage):
+    sweep = read_sweep_file(SWEEPS / f"dprnn_{stage}.yaml")
+    size, epochs, patience, rule, space, published, last = PUBLISHED[stage]
+    assert sweep.settings["train_size"] == size
+    assert sweep.settings["number_of_epochs"] == epochs
+    assert sweep.settings["early_stopping_patience"] == patience
+    assert sweep.termination == rule
+    assert list(sweep.space) == [
+        *("lr", "weight_decay", "max_grad_norm", "lr_factor", "lr_patience")
+    ]
+    priors = list(sweep.space.values())
+    assert [(prior.low, prior.high) for prior in priors] == space
+    assert [prior.log for prior in priors] == [True, True, False, False, False]
+    assert [prior.discrete for prior in priors] == [False] * 4 + [True]
+    assert tuple(sweep.published.values()) == published
+    assert sweep.max_trials == published[0]
+    assert [s["epoch"] for s in sweep.settings["curriculum"]] == [1, 3, last]
+    assert sweep.settings["seed"] == 42
+    assert sweep.baseline == 3.03
+
+
+def test_there_is_a_file_a_model_and_stage():
+    sweeps = {path.stem: read_sweep_file(path) for path in FILES}
+    assert set(sweeps) == {f"{m}_{s}" for m in MODELS for s in STAGES}
+    for stem, sweep in sweeps.items():
+        assert stem == f"{sweep.model}_{sweep.stage}"
+        assert sweep.name == stem.replace("_", "-")
+        if sweep.stage == "stage1":
+            assert sweep.after is None
+            continue
+        before = sweeps[sweep.after]
+        assert before.model == sweep.model
+        assert before.settings["train_size"] < sweep.settings["train_size"]
+        for name, prior in sweep.space.items():  # narrower, or the same
+            assert before.space[name].low <= prior.low
+            assert prior.high <= before.space[name].high
+        hparams = (SEPARATION / "hparams" / f"{sweep.model}.yaml").read_text()
+        # As in the model's own curriculum.
+        last = sweep.settings["curriculum"][-1]["variants"]
+        assert f"variants: [{', '.join(last)}]" in hparams
+
+
+def test_other_models_learning_rates_lie_around_their_baselines():
+    for model in ("convtasnet", "sepformer", "spmamba"):
+        text = (SEPARATION / "hparams" / f"{model}.yaml").read_text()
+        baseline = float(re.search(r"^lr: (\S+)", text, re.M).group(1))
+        for stage in STAGES:
+            lr = read_sweep_file(SWEEPS / f"{model}_{stage}.yaml").space["lr"]
+            assert 0.9 < (lr.low * lr.high) ** 0.5 / baseline < 1.1
+
+
+def test_readme_has_every_stages_command():
+    readme = (SWEEPS / "README.md").read_text()
+    for path in FILES:
+        if path.stem.startswith("dprnn"):
+            assert f"```\n{hunt_command(read_sweep_file(path))}\n```" in readme
+
+
+def test_command_is_read_by_orion_as_the_file_says(monkeypatch):
+    from orion.core.io.orion_cmdline_parser import OrionCmdlineParser
+
+    monkeypatch.chdir(SEPARATION)
+    sweep = read_sweep_file("../sweeps/dprnn_stage1.yaml")
+    words = shlex.split(hunt_command(sweep).replace("\\\n", ""))
+    assert words[:8] == [
+        *("orion", "hunt", "-n", "dprnn-stage1", "--config"),
+        *("../sweeps/dprnn_stage1.yaml", "--working-dir"),
+        "results/sweeps/dprnn-stage1/orion",
+    ]
+    parser = OrionCmdlineParser()
+    parser.parse(words[8:])
+    assert dict(parser.priors) == {
+        f"/{name}": prior.text for name, prior in sweep.space.items()
+    }
+
+
+def edit(tmp_path, edit_content):
+    """Write the small sweep's file after a change; return its path."""
+    content = copy.deepcopy(SMALL_SWEEP)
+    edit_content(content)
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("sweep", "epochs", 3, r"sweep: epochs is not a key"),
+        ("sweep", "train_sizes", 3, r"did you mean train_size\?"),
+        ("experiment", "space", {}, r"experiment: space is not a key"),
+        ("experiment", "max_trials", 0, r"max_trials 0: give a whole number"),
+        ("experiment", "name", "a b", r"name 'a b': give letters"),
+        ("worker", "n_workers", 2, r"worker: n_workers is not a key"),
+        ("worker", "executor_configuration", {}, r"executor_configuration"),
+        ("sweep", "seed", "42", r"seed '42': give a whole number"),
+        ("sweep", "number_of_epochs", 1.5, r"number_of_epochs 1\.5"),
+        ("sweep", "curriculum", [], r"sweep: curriculum"),
+        ("sweep", "space", {}, r"space: give a prior"),
+        ("sweep", "space", {"lr": 0.1}, r"lr: 0\.1 is not a prior"),
+        ("sweep", "space", {"seed": "uniform(1, 2)"}, r"seed has a fixed"),
+        ("sweep", "options", {"train_size": 5}, r"options: train_size"),
+        ("sweep", "options", {"output_folder": "a"}, r"output_folder"),
+        ("sweep", "termination", {"asha": {}}, r"asha is not one of"),
+        ("sweep", "termination", {"median": {"patience": 5}}, r"from_epoch"),
+        (
+            *("sweep", "termination"),
+            {"hyperband": {"min_iter": 2, "eta": 1, "s": 1}},
+            r"eta 1: give a whole number from 2",
+        ),
+        (
+            *("sweep", "termination"),
+            {"hyperband": {"min_iter": 2, "eta": 2, "s": 2}},
+            r"would act after epoch 4",
+        ),
+        ("sweep", "published", {"runs": 3}, r"published: finished is missing"),
+        ("sweep", "baseline", "3", r"baseline '3': give a number"),
+        ("sweep", "model", "../x", r"model '\.\./x': give letters"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, section, key, value, message):
+    path = edit(tmp_path, lambda content: content[section].update({key: value}))
+    with pytest.raises(UserError, match=rf"a\.yaml: .*{message}"):
+        read_sweep_file(path)
+
+
+@pytest.mark.parametrize("text", ["sweep: {a: [1, 2", "", "- 1", "\x00"])
+def test_what_is_no_sweep_is_named(tmp_path, text):
+    (tmp_path / "torn.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"torn\.yaml: .*"):
+        read_sweep_file(tmp_path / "torn.yaml")
+
+
+@pytest.mark.parametrize("section", SMALL_SWEEP)
+def test_a_missing_key_is_named(tmp_path, section):
+    for key in SMALL_SWEEP[section]:
+        path = edit(
+            tmp_path, lambda content, key=key: content[section].pop(key)
+        )
+        with pytest.raises(UserError, match=f"{section}: {key} is missing"):
+            read_sweep_file(path)
+
+
+def test_command_prints_content_and_mistakes(tmp_path):
+    def call(*arguments):
+        return subprocess.run(
+            [sys.executable, SEPARATION / "sweep_file.py", *arguments],
+            capture_output=True,
+            text=True,
+        )
+
+    process = call(SWEEPS / "dprnn_stage3b.yaml", "--json")
+    content = json.loads(process.stdout)
+    assert content["termination"] == {
+        "median": {"from_epoch": 20, "patience": 5}
+    }
+    assert content["priors"][0] == "--lr~loguniform(7e-4, 2e-3)"
+    process = call(tmp_path / "none.yaml")
+    assert process.returncode == 1
+    assert re.fullmatch(r"Error: \S+none\.yaml: .*\n", process.stderr)

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+r"""Select the configurations of a search that are validated in the end.
+
+> python tools/select_configs.py TRIALS.csv --output results/selection
+> python tools/select_configs.py --experiment dprnn-stage3a dprnn-stage3b \
+    --storage results/sweeps/dprnn/orion.pkl --output results/selection
+
+TRIALS.csv has a row a trial with the columns name, sweep, status (finished,
+stopped, failed, ...), objective (SI-SDR in dB, higher is better) and a column a
+parameter; only finished trials take part. The best trials are taken, but for
+those too similar to one that is taken already. The output folder gets
+
+    summary.md       finalists, what was passed over and why, sweeps, parameters
+    finalists.csv    the finalists, their figures not rounded
+    finalists.yaml   the finalists as a series for tools/run_series.py
+    *.png            pictures
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from selection.experiments import read_experiments
+from selection.finalists import select_finalists
+from selection.options import SETTINGS, add_options
+from selection.plots import draw_all
+from selection.summary import make_series, write_summary
+from selection.trials import SelectionError, read_trials
+from series.tables import write_atomically
+
+
+def select(trials, options, folder, settings=SETTINGS, same=None):
+    """Select finalists, and write and print what there is to say about them.
+
+    Arguments
+    ---------
+    trials : Trials
+        What to select from.
+    options : argparse.Namespace
+        Of ``add_options``.
+    folder : Path
+        Where the files go; it is made.
+    settings : Path
+        Where the finalists' other settings are from, without ``--settings``.
+    same : dict, None
+        Options of train.py that all trials had, and the finalists keep.
+
+    Returns
+    -------
+    Selection
+        What was selected.
+
+    Raises
+    ------
+    SelectionError
+        If an option is not right.
+    """
+    if options.n < 1 or options.min_per_sweep < 0:
+        raise SelectionError("--n: give 1 or more, --min_per_sweep: 0 or more")
+    if not options.min_diversity >= 0:
+        raise SelectionError(
+            f"--min_diversity {options.min_diversity}: give 0 or more"
+        )
+    try:
+        selection = select_finalists(
+            trials, options.n, options.min_diversity, options.min_per_sweep
+        )
+    except ValueError as error:
+        raise SelectionError(f"--n, --min_per_sweep: {error}") from error
+    finalists = selection.finalists
+    series = make_series(
+        finalists,
+        trials.parameters,
+        options.settings or settings,
+        folder,
+        same or {},
+    )
+    asked = (
+        f"--n {options.n} --min_diversity {options.min_diversity:g} "
+        f"--min_per_sweep {options.min_per_sweep}"
+    )
+    summary = write_summary(trials, selection, asked)
+    write_atomically(folder / "summary.md", summary)
+    write_atomically(
+        folder / "finalists.csv",
+        finalists.drop(columns="status").to_csv(index=False),
+    )
+    write_atomically(folder / "finalists.yaml", series)
+    draw_all(trials, finalists, folder)
+    print(summary)
+    return selection
+
+
+def _parse(arguments):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "trials", nargs="?", type=Path, metavar="TRIALS.csv", help="the trials"
+    )
+    source.add_argument(
+        "--experiment",
+        nargs="+",
+        metavar="NAME",
+        help="take the trials of Orion's experiments, a sweep each",
+    )
+    storage = parser.add_mutually_exclusive_group()
+    storage.add_argument(
+        "--storage",
+        type=Path,
+        metavar="FILE.pkl",
+        help="Orion's PickledDB (default: what Orion's environment variables "
+        "and own configuration say)",
+    )
+    storage.add_argument(
+        "--storage_config",
+        type=Path,
+        metavar="YAML",
+        help="file with Orion's storage, as orion hunt has it",
+    )
+    parser.add_argument(
+        "--params",
+        nargs="+",
+        metavar="NAME",
+        help="the parameters (default: all further numeric columns)",
+    )
+    add_options(parser)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("selection"),
+        metavar="FOLDER",
+        help="where the files go (default: %(default)s)",
+    )
+    return parser, parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Select as the command line says.
+
+    Arguments
+    ---------
+    arguments : list of str
+        Of the command line; None for those of the process.
+
+    Raises
+    ------
+    SelectionError
+        If the trials or an option are not right.
+    """
+    parser, options = _parse(arguments)
+    if options.experiment:
+        trials = read_experiments(
+            options.experiment,
+            options.params,
+            options.storage,
+            options.storage_config,
+        )
+    elif options.storage or options.storage_config:
+        parser.error("--storage and --storage_config go with --experiment")
+    else:
+        trials = read_trials(options.trials, options.params)
+    select(trials, options, options.output)
+    print(f"Wrote {options.output}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (SelectionError, OSError) as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,1 @@
+"""Finalists out of the trials of a hyperparameter search."""

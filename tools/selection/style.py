@@ -1,0 +1,189 @@
+"""What the pictures share; each can be read in black and white."""
+
+import io
+import os
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen needed
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LogNorm, Normalize
+
+GREY = "0.75"
+OBJECTIVE = "SI-SDR of the validation (dB)"
+_MARKERS = "osD^vP*X<>"
+_HATCHES = ["", "///", "...", "xxx", "\\\\\\", "ooo", "---", "+++", "|||"]
+
+
+def marker(number):
+    """Choose the marker of a sweep.
+
+    Arguments
+    ---------
+    number : int
+        Its place among the sweeps.
+
+    Returns
+    -------
+    str
+        As matplotlib calls it.
+
+    Example
+    -------
+    >>> marker(0), marker(1)
+    ('o', 's')
+    """
+    return _MARKERS[number % len(_MARKERS)]
+
+
+def hatch(number):
+    """Choose the hatching of a sweep.
+
+    Arguments
+    ---------
+    number : int
+        Its place among the sweeps.
+
+    Returns
+    -------
+    str
+        As matplotlib calls it.
+
+    Example
+    -------
+    >>> hatch(1)
+    '///'
+    """
+    return _HATCHES[number % len(_HATCHES)]
+
+
+def new_figure(width, height):
+    """Make a figure with one set of axes.
+
+    Arguments
+    ---------
+    width, height : float
+        In inches.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    axis : matplotlib.axes.Axes
+    """
+    figure, axis = plt.subplots(figsize=(width, height), layout="constrained")
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure, axis
+
+
+def save_figure(figure, path):
+    """Write a picture whole or not at all, and close the figure.
+
+    Arguments
+    ---------
+    figure : matplotlib.figure.Figure
+        What to write.
+    path : Path
+        Where to; its suffix says the format.
+    """
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=120)
+    plt.close(figure)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content.getvalue())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def is_logarithmic(values):
+    """Whether values spread over so much that a logarithmic axis is wanted.
+
+    Arguments
+    ---------
+    values : pandas.Series
+        Finite numbers.
+
+    Returns
+    -------
+    bool
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> is_logarithmic(pd.Series([1e-6, 1e-4]))
+    True
+    >>> is_logarithmic(pd.Series([0.0, 1e-4]))
+    False
+    """
+    return bool(values.min() > 0 and values.max() / values.min() >= 20)
+
+
+def norm_of(values):
+    """Make what maps values to shades of grey.
+
+    Arguments
+    ---------
+    values : pandas.Series
+        Finite numbers.
+
+    Returns
+    -------
+    matplotlib.colors.Normalize
+        Logarithmic where ``is_logarithmic`` says so.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> float(norm_of(pd.Series([1e-6, 1e-4]))(1e-5)).__round__(3)
+    0.5
+    """
+    kind = LogNorm if is_logarithmic(values) else Normalize
+    return kind(values.min(), values.max())
+
+
+def number_finalists(axis, finalists, pool, x):
+    """Write the finalists' ranks beside their markers.
+
+    Arguments
+    ---------
+    axis : matplotlib.axes.Axes
+        Where the pool was drawn.
+    finalists : pandas.DataFrame
+        With rank.
+    pool : pandas.DataFrame
+        With rank and objective.
+    x : pandas.Series
+        Where each trial of the pool is drawn.
+    """
+    axis.margins(y=0.12)
+    rows = pool["rank"].isin(finalists["rank"])
+    points = np.column_stack([x[rows], pool["objective"][rows]])
+    spread = np.ptp([x, pool["objective"]], axis=1)
+    scaled = points / np.where(spread > 0, spread, 1)
+    for number, point in enumerate(points):
+        # Away from the nearest other one.
+        apart = scaled[number] - np.delete(scaled, number, axis=0)
+        distances = np.linalg.norm(apart, axis=1)
+        towards = np.array([1.0, 0.5])
+        if distances.size and distances.min() > 0:
+            towards = apart[distances.argmin()]
+        axis.plot(
+            *point,
+            "o",
+            markersize=13,
+            markerfacecolor="none",
+            markeredgecolor="black",
+            markeredgewidth=1.4,
+        )
+        axis.annotate(
+            str(pool["rank"][rows].iloc[number]),
+            point,
+            xytext=15 * towards / np.linalg.norm(towards),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontweight="bold",
+        )

@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+r"""Run the staged hyperparameter search of a model, and say what it comes to.
+
+> python tools/sweep.py run dprnn stage1 --data_folder /corpora/PolSESS_C_16k
+> python tools/sweep.py status dprnn
+> python tools/sweep.py next dprnn stage1
+> python tools/sweep.py select dprnn
+> python tools/sweep.py validate dprnn --data_folder /corpora/PolSESS_C_16k
+> python tools/sweep.py trials dprnn --csv trials.csv
+
+The stages are the files in recipes/PolSESS/sweeps, whose README.md explains
+them; Orion runs their trials. Everything is kept below results/sweeps, or what
+--output says: a folder a stage, the database, the finalists and their
+validation. `sweep.py COMMAND --help` tells more.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from selection.options import add_options
+from selection.trials import SelectionError
+from series.tables import SeriesError
+from sweeps import commands
+from sweeps.stages import SweepError
+
+RUN = r"""Run a stage until it has its trials, or go on with it.
+
+> python tools/sweep.py run dprnn stage1 --data_folder /corpora/PolSESS_C_16k \
+    --devices cuda:0 cuda:1
+
+Prints the command of `orion hunt`, runs it, and tells of each trial that has
+ended. Several of these commands, also on several machines with the same
+--output and --storage_config, work on one stage. Ctrl-C ends all trials; the
+same command goes on. Options that are not listed go to train.py for every
+trial.
+"""
+STATUS = r"""Print what each stage has come to, beside the published figures.
+
+> python tools/sweep.py status dprnn
+
+Best and mean are of the finished trials, the hours of all. Open trials are
+running, wait to be taken up again, or crashed.
+"""
+NEXT = r"""Narrow the space of a stage for the next one.
+
+> python tools/sweep.py next dprnn stage1 --write my_sweeps
+> python tools/sweep.py run dprnn stage2 --sweeps my_sweeps --data_folder ...
+
+The published narrowing was judgement. This one is a rule: the hull of the best
+part of the finished trials, wider by a margin at either end, and nowhere wider
+than before. It is printed beside what the next stage's own file says.
+"""
+SELECT = r"""Select the finalists, as tools/select_configs.py does.
+
+> python tools/sweep.py select dprnn --from stage3a stage3b --min_per_sweep 1
+
+What it finds goes to OUTPUT/MODEL-selection.
+"""
+VALIDATE = r"""Train the finalists with several seeds, and name the winner.
+
+> python tools/sweep.py validate dprnn --data_folder /corpora/PolSESS_C_16k \
+    --devices cuda:0 cuda:1
+
+Trains what `sweep.py select` left with tools/run_series.py, whose options and
+those of train.py can be given too. The same command again goes on. The runs
+and tables go to OUTPUT/MODEL-validation.
+"""
+TRIALS = r"""Print the trials as a table for tools/select_configs.py.
+
+> python tools/sweep.py trials dprnn --from stage3a stage3b --csv trials.csv
+"""
+
+
+def _parse(arguments):
+    """Read the command line: own options, and those for train.py."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    added = {
+        name: _add_command(subparsers, name, text, function)
+        for name, text, function in (
+            ("run", RUN, commands.run),
+            ("status", STATUS, commands.status),
+            ("next", NEXT, commands.propose_next),
+            ("select", SELECT, commands.select),
+            ("validate", VALIDATE, commands.validate),
+            ("trials", TRIALS, commands.trials),
+        )
+    }
+    for name in ("run", "next"):
+        added[name].add_argument("stage", help="e.g. stage1")
+    _add_run_options(added["run"])
+    _add_next_options(added["next"])
+    add_options(added["select"])
+    added["trials"].add_argument(
+        "--csv", type=Path, metavar="FILE", help="write it here instead"
+    )
+    for name in ("select", "trials"):
+        added[name].add_argument(
+            "--from",
+            nargs="+",
+            dest="from_",
+            metavar="STAGE",
+            help="the stages (default: "
+            + ("the last ones)" if name == "select" else "all)"),
+        )
+    for name in ("status", "validate"):
+        added[name].add_argument(
+            "--baseline",
+            type=float,
+            metavar="DB",
+            help="SI-SDR without a search (default: as in the stages' files)",
+        )
+    added["validate"].add_argument(
+        "--seeds",
+        nargs="+",
+        metavar="SEED",
+        help="of each finalist (default: 42 123 456)",
+    )
+    options, others = parser.parse_known_args(arguments)
+    for_train = options.function in (commands.run, commands.validate)
+    if others and not for_train:
+        parser.error(f"unknown arguments: {' '.join(others)}")
+    return options, [others] if for_train else []
+
+
+def _add_command(subparsers, name, text, function):
+    """Add a command, with the options that all have."""
+    parser = subparsers.add_parser(
+        name,
+        help=text.partition("\n")[0],
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # what is unknown may be for train.py
+    )
+    parser.set_defaults(function=function)
+    parser.add_argument("model", help="convtasnet, dprnn, sepformer or spmamba")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("results/sweeps"),
+        metavar="FOLDER",
+        help="where everything is kept (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sweeps",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="with stages of your own, whose files replace those of the same "
+        "name that are shipped or in an earlier folder",
+    )
+    return parser
+
+
+def _add_run_options(parser):
+    """Add the options of ``run``."""
+    parser.add_argument(
+        "--data_folder", type=Path, required=True, help="the corpus"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="trials at a time on each device (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--devices",
+        nargs="+",
+        default=[None],
+        metavar="DEVICE",
+        help="cpu, or e.g. cuda:0 cuda:1 (default: what train.py chooses)",
+    )
+    storage = parser.add_mutually_exclusive_group()
+    storage.add_argument(
+        "--storage",
+        type=Path,
+        metavar="FILE.pkl",
+        help="Orion's PickledDB (default: OUTPUT/MODEL.pkl)",
+    )
+    storage.add_argument(
+        "--storage_config",
+        type=Path,
+        metavar="YAML",
+        help="file with another storage of Orion's, such as MongoDB",
+    )
+
+
+def _add_next_options(parser):
+    """Add the options of ``next``."""
+    parser.add_argument(
+        "--fraction",
+        type=float,
+        default=0.25,
+        help="of the finished trials, the best (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.1,
+        help="at either end, as a part of the parameter's range (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FOLDER",
+        help="write the file of the next stage here, for --sweeps",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace a file that is there",
+    )
+
+
+def main(arguments=None):
+    """Do what the command line says.
+
+    Arguments
+    ---------
+    arguments : list of str, None
+        Of the command line; None for those of the process.
+
+    Returns
+    -------
+    int
+        The exit status.
+
+    Raises
+    ------
+    SweepError
+        If a stage, its trials or an option is not right.
+    SelectionError
+        If there is nothing to select from.
+    SeriesError
+        If an option of train.py or the finalists are not right.
+    """
+    options, for_train = _parse(arguments)
+    return options.function(options, *for_train)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (SweepError, SelectionError, SeriesError, OSError) as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,1 @@
+"""Stages of the hyperparameter search: run, watched, narrowed, validated."""

@@ -1,0 +1,142 @@
+"""The next stage: the proposed space beside the shipped one, and its file."""
+
+import math
+import re
+import textwrap
+
+from series.tables import markdown_table, write_atomically
+
+from sweeps.narrowing import narrow, write_prior
+from sweeps.stages import SweepError
+
+
+def best_trials(pool, fraction):
+    """Take the best part of the finished trials.
+
+    Arguments
+    ---------
+    pool : pandas.DataFrame
+        The finished trials, the best first.
+    fraction : float
+        Above 0, at most 1.
+
+    Returns
+    -------
+    pandas.DataFrame
+        At least one.
+    """
+    return pool.head(math.ceil(round(fraction * len(pool), 9)))
+
+
+def propose(stage, best, margin):
+    """Narrow the space of a stage to where its best trials were.
+
+    Arguments
+    ---------
+    stage : Stage
+        The stage.
+    best : pandas.DataFrame
+        Its best trials.
+    margin : float
+        As ``narrow`` has it.
+
+    Returns
+    -------
+    dict
+        Name of a parameter -> prior.
+    """
+    space = narrow(stage.space, best, margin)
+    return {name: write_prior(axis) for name, axis in space.items()}
+
+
+def proposal_table(stage, best, proposed, following):
+    """Lay out a row a parameter.
+
+    Arguments
+    ---------
+    stage : Stage
+        The stage.
+    best : pandas.DataFrame
+        Its best trials.
+    proposed : dict
+        What ``propose`` returned.
+    following : list of Stage
+        Those that come next, whose files have spaces too.
+
+    Returns
+    -------
+    str
+        The table, in Markdown.
+    """
+    rows = [
+        [
+            name,
+            write_prior(axis),
+            f"{best[name].min():.3g} to {best[name].max():.3g}",
+            proposed[name],
+            *(
+                write_prior(other.space[name]) if name in other.space else "–"
+                for other in following
+            ),
+        ]
+        for name, axis in stage.space.items()
+    ]
+    chosen = [
+        f"{other.stage}, {'published' if other.published else 'in its file'}"
+        for other in following
+    ]
+    return markdown_table(
+        [
+            *("parameter", stage.stage, f"best {len(best)} trials"),
+            *("proposed", *chosen),
+        ],
+        rows,
+    )
+
+
+def write_stage(following, proposed, told, path, force):
+    """Write a stage's file with another space.
+
+    Arguments
+    ---------
+    following : Stage
+        What its file says stays, but for the space.
+    proposed : dict
+        Name of a parameter -> prior.
+    told : str
+        How the space came about, for the file's head.
+    path : Path
+        Where to.
+    force : bool
+        Whether to replace a file that is there.
+
+    Raises
+    ------
+    SweepError
+        If there is a file, or it has other parameters.
+    """
+    if path.exists() and not force:
+        raise SweepError(f"{path}: is there already; --force replaces it")
+    if following.space.keys() != proposed.keys():
+        raise SweepError(
+            f"{following.path}: has the parameters "
+            f"{', '.join(following.space)}, not {', '.join(proposed)}"
+        )
+    text = following.path.read_text(encoding="utf-8")
+    before, space, after = text.partition("\n  space:\n")
+    for name, prior in proposed.items():
+        line = re.compile(rf"^( +{re.escape(name)}: )[^#\n]*?( *#.*)?$", re.M)
+        after, count = line.subn(rf"\g<1>{prior}\g<2>", after, count=1)
+        if not count:
+            raise SweepError(
+                f"{following.path}: {name} does not stand on a line of its own "
+                "below `space:`"
+            )
+    bar = f"# {'#' * 76}\n"
+    what = f"Search: {following.model}, {following.stage}; its space is {told}."
+    comment = textwrap.fill(
+        what, 79, initial_indent="# ", subsequent_indent="# "
+    )
+    # The head of the file tells of its own space.
+    before = re.sub(rf"\A{bar}.*?{bar}", "", before, flags=re.DOTALL)
+    write_atomically(path, f"{bar}{comment}\n{bar}{before}{space}{after}")

@@ -1,0 +1,259 @@
+"""The stages of a model's search, as their files say.
+
+The files are read by the recipe, which checks them.
+"""
+
+import difflib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+
+RECIPE = Path(__file__).resolve().parents[2] / "recipes/PolSESS"
+SHIPPED = RECIPE / "sweeps"
+SEPARATION = RECIPE / "separation"  # where orion hunt is run
+# Settings of train.py that are a stage's own.
+OF_STAGES = {
+    *("seed", "train_size", "number_of_epochs", "early_stopping_patience"),
+    "curriculum",
+}
+
+
+class SweepError(Exception):
+    """Something the user can put right; the message says what."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the search for one model.
+
+    Arguments
+    ---------
+    path : Path
+        Its file.
+    name : str
+        Of its experiment in Orion.
+    model : str
+        Name of the YAML file in ``hparams/``.
+    stage : str
+        E.g. ``stage1``.
+    after : str, None
+        Stem of the file of the stage before.
+    max_trials : int
+        Trials, those that were stopped included.
+    settings : dict
+        Options of ``train.py`` that are the same in every trial.
+    space : dict
+        Name of a parameter -> dict with low, high, log and discrete.
+    priors : list of str
+        The space, as ``orion hunt`` wants it.
+    baseline : float, None
+        Published SI-SDR without a search, in dB.
+    published : dict, None
+        What the published stage came to.
+    """
+
+    path: Path
+    name: str
+    model: str
+    stage: str
+    after: str | None
+    max_trials: int
+    settings: dict
+    space: dict
+    priors: list
+    baseline: float | None
+    published: dict | None
+
+    def folder(self, output):
+        """Tell where its trials go.
+
+        Arguments
+        ---------
+        output : Path
+            Of all sweeps.
+
+        Returns
+        -------
+        Path
+        """
+        return output / self.name
+
+
+def find_stages(model, own=()):
+    """Find and read the stages of a model's search.
+
+    Arguments
+    ---------
+    model : str
+        Name of the YAML file in ``hparams/``.
+    own : iterable of Path
+        Folders with files that replace those of the same name that are
+        shipped, or in an earlier one.
+
+    Returns
+    -------
+    list of Stage
+        In the order of their files' names.
+
+    Raises
+    ------
+    SweepError
+        If there is no such model or folder, or a file is not right.
+    """
+    paths = {}
+    for folder in (SHIPPED, *own):
+        if not folder.is_dir():
+            raise SweepError(f"--sweeps {folder}: there is no such folder")
+        paths |= {path.name: path for path in folder.glob("*_*.yaml")}
+    of_model = {
+        name: path for name, path in paths.items() if _model(path) == model
+    }
+    if not of_model:
+        models = sorted({_model(path) for path in paths.values()})
+        raise SweepError(
+            f"{model}: there is no search for it{_hint(model, models)}"
+        )
+    return read_stages(sorted(of_model.values(), key=attrgetter("name")))
+
+
+def read_stages(paths):
+    """Read the files of stages.
+
+    Arguments
+    ---------
+    paths : list of Path
+        The files.
+
+    Returns
+    -------
+    list of Stage
+        What they say.
+
+    Raises
+    ------
+    SweepError
+        If one is not right.
+    """
+    # The recipe checks them; tools import nothing of it.
+    command = [sys.executable, "sweep_file.py", "--json"]
+    ended = subprocess.run(
+        [*command, *(str(path.resolve()) for path in paths)],
+        cwd=SEPARATION,
+        capture_output=True,
+        text=True,
+    )
+    if ended.returncode:
+        raise SweepError(ended.stderr.strip().rpartition("Error: ")[2])
+    keys = Stage.__dataclass_fields__.keys() - {"path"}
+    contents = map(json.loads, ended.stdout.splitlines())
+    return [
+        Stage(path=path, **{key: content[key] for key in keys})
+        for path, content in zip(paths, contents, strict=True)
+    ]
+
+
+def find_stage(stages, name):
+    """Find a stage by its name.
+
+    Arguments
+    ---------
+    stages : list of Stage
+        Of a model.
+    name : str
+        E.g. ``stage1``.
+
+    Returns
+    -------
+    Stage
+        The one.
+
+    Raises
+    ------
+    SweepError
+        If there is none, naming those that there are.
+    """
+    for stage in stages:
+        if stage.stage == name:
+            return stage
+    names = [stage.stage for stage in stages]
+    raise SweepError(f"{stages[0].model} has no {name}{_hint(name, names)}")
+
+
+def stages_after(stages, stage):
+    """Find the stages that come next.
+
+    Arguments
+    ---------
+    stages : list of Stage
+        Of a model.
+    stage : Stage
+        One of them.
+
+    Returns
+    -------
+    list of Stage
+        None of them after the last; stage 2 has two.
+    """
+    return [other for other in stages if other.after == stage.path.stem]
+
+
+def last_stages(stages):
+    """Find the stages that no other comes after.
+
+    Arguments
+    ---------
+    stages : list of Stage
+        Of a model.
+
+    Returns
+    -------
+    list of Stage
+        From which the finalists are selected.
+    """
+    return [stage for stage in stages if not stages_after(stages, stage)]
+
+
+def options_of(stages):
+    """Find the options of train.py by which stages make a model their own.
+
+    Arguments
+    ---------
+    stages : list of Stage
+        Of a model.
+
+    Returns
+    -------
+    dict
+        Without what differs from stage to stage, such as the epochs.
+
+    Raises
+    ------
+    SweepError
+        If the stages differ in them.
+    """
+    first, *others = [
+        {n: v for n, v in stage.settings.items() if n not in OF_STAGES}
+        for stage in stages
+    ]
+    for stage, options in zip(stages[1:], others, strict=True):
+        if options != first:
+            raise SweepError(
+                f"{stages[0].path} and {stage.path} have other options; select "
+                "from stages that train the same model"
+            )
+    return first
+
+
+def _model(path):
+    """Tell the model of a file's name."""
+    return path.stem.rpartition("_")[0]
+
+
+def _hint(name, names):
+    """Tell what may have been meant, and what there is."""
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ";"
+    return f"{meant} There are {', '.join(names)}"

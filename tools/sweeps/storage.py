@@ -1,0 +1,169 @@
+"""Orion's database: where it is, and whether a search can use it."""
+
+import os
+import tempfile
+from collections import Counter
+
+from filelock import FileLock, Timeout
+from selection.experiments import describe_storage, open_experiment
+
+from sweeps.stages import SweepError
+
+LOCK_SECONDS = 30
+# Orion's environment variables by its own words for what they say.
+VARIABLES = {
+    "type": "ORION_DB_TYPE",
+    "name": "ORION_DB_NAME",
+    "host": "ORION_DB_ADDRESS",
+    "port": "ORION_DB_PORT",
+}
+
+
+def storage_variables(path, config):
+    """Say in Orion's environment variables where its database is.
+
+    Unlike the options of Orion's commands, they work with all of them.
+
+    Arguments
+    ---------
+    path : Path
+        A PickledDB, which need not exist.
+    config : Path, None
+        Instead, a YAML file with another storage.
+
+    Returns
+    -------
+    dict
+        Names and values.
+
+    Raises
+    ------
+    SweepError
+        If the file says what no variable can.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> variables = storage_variables(Path("/lab/dprnn.pkl"), None)
+    >>> variables["ORION_DB_TYPE"], variables["ORION_DB_ADDRESS"]
+    ('pickleddb', '/lab/dprnn.pkl')
+    """
+    if config is None:
+        database = {"type": "pickleddb", "host": str(path.resolve())}
+        kind = "legacy"
+    else:
+        described = describe_storage(config=config)
+        database, kind = described["database"], described["type"]
+    unknown = database.keys() - VARIABLES.keys()
+    if unknown:
+        raise SweepError(
+            f"{config}: database: {', '.join(sorted(unknown))}: give "
+            f"{', '.join(VARIABLES)} only; what else MongoDB needs can stand "
+            "in its address, as mongodb://..."
+        )
+    return {
+        "ORION_STORAGE_TYPE": kind,
+        **{VARIABLES[name]: str(value) for name, value in database.items()},
+    }
+
+
+def check_pickled_storage(path, trials_folder):
+    """Check that a PickledDB can be used, for what Orion tells badly or late.
+
+    Arguments
+    ---------
+    path : Path
+        The database, which need not exist.
+    trials_folder : Path
+        Where the trials go whose results it has, or is to have.
+
+    Raises
+    ------
+    SweepError
+        If it was moved, cannot be written, or is locked.
+    """
+    if path.is_dir():
+        raise SweepError(f"--storage {path}: is a folder; give a file in it")
+    if not path.exists() and any(trials_folder.glob("*/trial.json")):
+        raise SweepError(
+            f"{path}: there is no such database, though {trials_folder} has "
+            "trials that one knows of. Was it moved? Give its place with "
+            "--storage; to begin anew give another --output"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Orion replaces the whole file.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.exists() and not os.access(path, os.R_OK):
+            raise PermissionError(13, "it may not be read")
+        lock = FileLock(f"{path}.lock")
+        lock.acquire(timeout=LOCK_SECONDS)
+        lock.release()
+    except Timeout as error:
+        raise SweepError(
+            f"{path}: is locked for more than {LOCK_SECONDS} s: a process that "
+            "hangs holds it, or the file system has no locks; see who has "
+            f"{path}.lock open"
+        ) from error
+    except OSError as error:
+        raise SweepError(
+            f"{path}: cannot be written ({error.strerror}); give another place "
+            "with --storage"
+        ) from error
+
+
+def count_statuses(stage, described):
+    """Count the trials of a stage by what Orion says of them.
+
+    Arguments
+    ---------
+    stage : Stage
+        The stage.
+    described : dict
+        What ``describe_storage`` returned.
+
+    Returns
+    -------
+    collections.Counter
+        Orion's word -> trials.
+    """
+    experiment = open_experiment(stage.name, described, "Orion's database")
+    return Counter(trial.status for trial in experiment.fetch_trials())
+
+
+def tell_counts(counts, max_trials):
+    """Say whether a stage has the trials that it was to have.
+
+    Arguments
+    ---------
+    counts : collections.Counter
+        What ``count_statuses`` returned.
+    max_trials : int
+        As many it was to have.
+
+    Returns
+    -------
+    str
+        A sentence or two.
+
+    Example
+    -------
+    >>> tell_counts(Counter(completed=30), 30)
+    '30 trials, as many as max_trials.'
+    >>> tell_counts(Counter(completed=7, broken=2), 30)
+    '7 of 30 trials; the same command goes on. 2 crashed.'
+    """
+    completed = counts["completed"]
+    if completed > max_trials:
+        told = (
+            f"{completed} trials, {completed - max_trials} more than "
+            f"max_trials {max_trials}: others were running when it was reached."
+        )
+    elif completed == max_trials:
+        told = f"{completed} trials, as many as max_trials."
+    else:
+        told = f"{completed} of {max_trials} trials; the same command goes on."
+    if counts["broken"]:
+        told += f" {counts['broken']} crashed."
+    return told
