@@ -1,5 +1,6 @@
 """The comparison of evaluated runs: figures, words, files, options."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -228,3 +229,13 @@ def test_errors_are_one_line():
     assert process.returncode == 1
     assert process.stderr.startswith("Error: nowhere: is no run")
     assert process.stderr.count("\n") == 1
+
+
+def test_every_option_has_a_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out.partition("positional arguments:")[2]
+    assert re.search(r"\n  RUN +\S", said)
+    with pytest.raises(SystemExit):
+        main(["nowhere", "--eval", "test"])
+    assert "unrecognized arguments: --eval" in capsys.readouterr().err

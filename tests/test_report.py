@@ -384,3 +384,9 @@ def test_options_that_are_wrong_are_named(options, message, tmp_path):
     runs = write_series(tmp_path, {"a": 1.0}, seeds=(1,), count=4)
     with pytest.raises(ComparisonError, match=message):
         make(runs, tmp_path, *options)
+
+
+def test_options_are_not_abbreviated(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        report.main(["runs", "--out", str(tmp_path / "page.html")])
+    assert "required: --output" in capsys.readouterr().err

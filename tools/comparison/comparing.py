@@ -6,6 +6,7 @@ import numpy as np
 
 from comparison.errors import ComparisonError
 from comparison.intervals import bootstrap_means
+from comparison.measures import Measure, measure_of
 from comparison.samples import choose_variants, take_sample
 from comparison.tables import (
     breakdown_table,
@@ -20,40 +21,6 @@ from comparison.words import (
     seed_words,
     utterance_words,
 )
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What the compared values are.
-
-    Arguments
-    ---------
-    text : str
-        Its name and unit.
-    unit : str
-        Empty if it has none.
-    decimals : int
-        That are shown.
-    """
-
-    text: str
-    unit: str = ""
-    decimals: int = 2
-
-    @property
-    def in_unit(self):
-        """The unit behind a name."""
-        return f" ({self.unit})" if self.unit else ""
-
-
-MEASURES = {
-    "si_sdr": Measure("SI-SDR (dB)", "dB"),
-    "sdr": Measure("SDR (dB)", "dB"),
-    "pesq": Measure("PESQ (MOS-LQO)"),
-    "stoi": Measure("STOI", decimals=3),
-    "estoi": Measure("ESTOI", decimals=3),
-    "dnsmos": Measure("DNSMOS (overall MOS)"),
-}
 
 
 @dataclass(frozen=True)
@@ -140,7 +107,7 @@ def compare_evaluations(
             "runs"
         )
     _check_baseline(baseline, sample)
-    measure = MEASURES.get(metric, Measure(metric))
+    measure = measure_of(metric)
     generator = np.random.default_rng(seed)
     drawn = bootstrap_means(sample.values, resamples, generator)
     sections = [

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pandas as pd
-from comparison.comparing import MEASURES, Measure
 from comparison.evaluations import by_group
+from comparison.measures import measure_of
 from comparison.samples import choose_variants, take_sample
 
 from reporting.conditions import condition
@@ -245,7 +245,7 @@ def metrics_section(evaluations):
         )
         if metric == "si_sdr" or not samples:
             continue
-        label = MEASURES.get(metric, Measure(metric)).text
+        label = measure_of(metric).text
         spoken = f"{label}, variants. {_spoken(samples)}"
         name = f"metric-{metric.replace('_', '-')}"
         svg = draw_dots(samples, styles, label, name, spoken, True)

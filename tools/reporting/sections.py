@@ -1,7 +1,7 @@
 """The page's sections but the breakdowns."""
 
+from comparison.commands import evaluate_command
 from comparison.evaluations import by_group
-from comparison.runs import evaluate_command
 from comparison.samples import choose_variants, take_sample
 
 from reporting.conditions import validation_of
@@ -133,7 +133,7 @@ def examples_section(evaluations, name, count):
             title = f"{model}, seed {run.seed}"
             listened.append(Listened(title, words, examples=examples))
         else:
-            command = evaluate_command(run.folder, name)
+            command = evaluate_command(run.folder, name, [run.folder])
             command += f" --save_audio {count}"
             words = "No audio. This writes that of its best run:"
             listened.append(Listened(model, words, command))
