@@ -129,9 +129,10 @@ def main(arguments=None):
     _check(options)
     resampling = {"seed": options.seed, "resamples": options.resamples}
     if options.values is not None:
-        sample, missing = read_values(options.values)
         comparison = compare_values(
-            sample, missing, options.baseline, **resampling
+            *read_values(options.values),
+            baseline=options.baseline,
+            **resampling,
         )
     else:
         runs, left_out = find_runs(options.runs, options.evaluation)

@@ -9,7 +9,7 @@ from comparison.samples import choose_variants, take_sample
 
 from reporting.conditions import condition
 from reporting.contents import Figure, Section
-from reporting.drawings import draw_dots, draw_levels
+from reporting.drawings import FEWEST, draw_dots, draw_levels, has_interval
 from reporting.figures import model_styles
 
 LEVEL_BINS = 6
@@ -208,10 +208,24 @@ def _levels(title, samples, styles, labels, evaluations, variants):
     return Figure(
         title,
         svg,
-        f"Means in {len(samples)} ranges, each at the range's mean level; "
-        "vertical lines are 95 % intervals by the bootstrap over seeds and "
-        f"utterances. {condition(evaluations, variants, samples.values())}",
+        f"Means in {len(samples)} ranges, each at the range's mean level. "
+        f"{_intervals(samples.values())} "
+        f"{condition(evaluations, variants, samples.values())}",
     )
+
+
+def _intervals(samples):
+    """Say which intervals a figure of levels has."""
+    drawn = [has_interval(sample) for sample in samples]
+    few = f"Ranges of fewer than {FEWEST} utterances have no interval."
+    if not any(drawn):
+        return few
+    words = (
+        "Vertical lines are 95 % intervals by Student's t, as in the tables: "
+        "from the variances over utterances and, of models with several seeds, "
+        "over them."
+    )
+    return words if all(drawn) else f"{words} {few}"
 
 
 def _spoken(samples):

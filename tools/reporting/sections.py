@@ -165,11 +165,13 @@ def runs_section(evaluations):
     """
     groups = by_group(evaluations)
     settings = settings_by_model(groups)
-    folded = [side_by_side("All settings", settings)]
+    folded = [side_by_side("All settings", "setting", settings)]
     if len(groups) > 1:
         title = "Settings that differ between models"
-        folded.insert(0, side_by_side(title, settings, only_different=True))
-    folded.append(side_by_side("Versions", versions_by_model(groups)))
+        differing = side_by_side(title, "setting", settings, True)
+        folded.insert(0, differing)
+    versions = versions_by_model(groups)
+    folded.append(side_by_side("Versions", "version of", versions))
     return Section(
         "runs",
         "Runs, settings and versions",
