@@ -18,10 +18,11 @@ import shlex
 import sys
 from pathlib import Path
 
+from comparison.commands import evaluate_command
 from comparison.comparing import compare_evaluations
 from comparison.errors import ComparisonError
 from comparison.evaluations import by_group, read_evaluations
-from comparison.runs import evaluate_command, find_runs
+from comparison.runs import find_runs
 from reporting.breakdowns import breakdown_section, metrics_section
 from reporting.conditions import seeds_of
 from reporting.contents import Section
@@ -82,6 +83,7 @@ def _parse(arguments):
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="a folder"
@@ -140,12 +142,12 @@ def main(arguments=None):
             f"{first.folder}: was evaluated without si_sdr, which the report "
             "is about; evaluate it with --metrics si_sdr and those it has"
         )
-    _, left_out = find_runs(options.runs, options.evaluation)
+    runs, left_out = find_runs(options.runs, options.evaluation)
     comparison = compare_evaluations(
         evaluations,
         baseline=options.baseline,
         left_out=[
-            evaluate_command(run, options.evaluation) for run in left_out
+            evaluate_command(run, options.evaluation, runs) for run in left_out
         ],
     )
     page = make_page(

@@ -5,10 +5,21 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from comparison.intervals import mean_part, percentile_interval, t_interval
+from comparison.intervals import (
+    deviation,
+    mean_interval,
+    mean_part,
+    percentile_interval,
+    t_interval,
+)
 from comparison.layout import Table, interval, label, number, p_values
 from comparison.samples import take_sample
-from comparison.significance import holm, paired_tests, seed_tests
+from comparison.significance import (
+    holm,
+    paired_tests,
+    seed_tests,
+    subtract,
+)
 
 
 def models_table(sample, drawn, measure, baseline=None):
@@ -37,12 +48,11 @@ def models_table(sample, drawn, measure, baseline=None):
             "model": name,
             "seeds": len(seeds),
             "mean": seeds.mean(),
-            "sample_std": _deviation(seeds),
+            "sample_std": deviation(seeds),
             "best": seeds.max(),
             "worst": seeds.min(),
         }
-        parts = mean_part(seeds) + mean_part(sample.utterance_means[name])
-        row["t_low"], row["t_high"] = t_interval(row["mean"], parts)
+        row["t_low"], row["t_high"] = mean_interval(sample.values[name])
         if drawn:
             ends = percentile_interval(drawn[name])
             row["bootstrap_low"], row["bootstrap_high"] = ends
@@ -55,6 +65,13 @@ def models_table(sample, drawn, measure, baseline=None):
                 np.nan if own or base <= 0 else 100 * (row["mean"] / base - 1)
             )
         rows.append(row)
+    columns = _models_columns(measure, bool(drawn), baseline)
+    title = f"Models: {measure.text}"
+    return Table("models", title, pd.DataFrame(rows), columns)
+
+
+def _models_columns(measure, drawn, baseline):
+    """Lay out the columns of the models' table."""
     d = measure.decimals
     columns = [label("model", "model"), number("seeds", "seeds", 0)]
     columns += [
@@ -74,8 +91,7 @@ def models_table(sample, drawn, measure, baseline=None):
             ),
             number(f"over {baseline} (%)", "over_baseline_percent", 0, "+"),
         ]
-    title = f"Models: {measure.text}"
-    return Table("models", title, pd.DataFrame(rows), columns)
+    return columns
 
 
 def differences_table(sample, drawn, measure, resamples, generator):
@@ -101,11 +117,14 @@ def differences_table(sample, drawn, measure, resamples, generator):
     """
     rows = []
     for first, second in combinations(sample.ranking, 2):
-        paired = sample.utterance_means[first] - sample.utterance_means[second]
+        models = first, second
+        paired = subtract(*(sample.utterance_means[m] for m in models))
+        # A model with one seed brings no part: it is taken as it is.
+        parts = mean_part(paired) + _seed_parts(sample, models)
         ends = percentile_interval(drawn[first] - drawn[second])
         rows.append(
             {
-                **_difference(sample, first, second, mean_part(paired)),
+                **_difference(sample, models, parts),
                 **dict(
                     zip(("bootstrap_low", "bootstrap_high"), ends, strict=True)
                 ),
@@ -149,10 +168,13 @@ def seeds_table(sample, measure, resamples, generator):
     """
     rows = []
     for first, second in combinations(sample.ranking, 2):
-        ends = sample.seed_means[first], sample.seed_means[second]
+        models = first, second
+        ends = [sample.seed_means[model] for model in models]
+        # As Welch's test, it needs several seeds of both.
+        parts = _seed_parts(sample, models) if min(map(len, ends)) > 1 else []
         rows.append(
             {
-                **_difference(sample, first, second),
+                **_difference(sample, models, parts),
                 "seeds": f"{len(ends[0])} and {len(ends[1])}",
                 **seed_tests(*ends, resamples, generator),
             }
@@ -174,7 +196,7 @@ def seeds_table(sample, measure, resamples, generator):
     return Table("seeds", title, figures, columns)
 
 
-def breakdown_table(evaluations, metric, measure, by, parts):
+def breakdown_table(evaluations, metric, measure, by, parts, ranking):
     """Describe the models on parts of the test set.
 
     Arguments
@@ -189,6 +211,8 @@ def breakdown_table(evaluations, metric, measure, by, parts):
         What the parts are: ``variant`` or ``environment``.
     parts : dict
         Name of the part -> arguments of ``take_sample`` for it.
+    ranking : list of str
+        The models, in the order of the rows.
 
     Returns
     -------
@@ -200,13 +224,14 @@ def breakdown_table(evaluations, metric, measure, by, parts):
         sample = take_sample(evaluations, metric, **chosen)
         if not sample.utterances:
             continue
-        for name, seeds in sample.seed_means.items():
+        for name in ranking:
+            seeds = sample.seed_means[name]
             rows.append(
                 {
                     by: part,
                     "model": name,
                     "mean": seeds.mean(),
-                    "sample_std": _deviation(seeds),
+                    "sample_std": deviation(seeds),
                     "over_mixture": seeds.mean() - sample.mixture.mean(),
                     "utterances": sample.utterances,
                     "undefined": sample.undefined,
@@ -226,25 +251,21 @@ def breakdown_table(evaluations, metric, measure, by, parts):
     return Table(f"{by}s", title, pd.DataFrame(rows), columns)
 
 
-def _deviation(seeds):
-    """Compute the sample standard deviation; NaN of a single seed."""
-    return np.std(seeds, ddof=1) if len(seeds) > 1 else np.nan
+def _seed_parts(sample, models):
+    """List the parts of the variance that models with several seeds bring."""
+    return [p for m in models for p in mean_part(sample.seed_means[m])]
 
 
-def _difference(sample, first, second, parts=()):
+def _difference(sample, models, parts):
     """Describe the difference of two models' means.
 
-    ``parts`` are those of its variance that are not the seeds'.
+    ``parts`` are those of its variance.
     """
-    ends = sample.seed_means[first], sample.seed_means[second]
-    difference = ends[0].mean() - ends[1].mean()
-    parts = list(parts)
-    if min(map(len, ends)) > 1:  # otherwise it is of these networks alone
-        parts += mean_part(ends[0]) + mean_part(ends[1])
-    low, high = t_interval(difference, parts)
+    first, second = (sample.seed_means[model].mean() for model in models)
+    low, high = t_interval(first - second, parts)
     return {
-        "pair": f"{first} – {second}",
-        "difference": difference,
+        "pair": " – ".join(models),
+        "difference": first - second,
         "t_low": low,
         "t_high": high,
     }
