@@ -98,7 +98,8 @@ demonstration: setup
 	$(BIN)/python tools/compare_runs.py $(DEMONSTRATION)/results \
 		--baseline convtasnet --output $(DEMONSTRATION)/comparison
 	$(BIN)/python tools/report.py $(DEMONSTRATION)/results \
-		--baseline convtasnet --output $(DEMONSTRATION)/report.html
+		--baseline convtasnet --output $(DEMONSTRATION)/report.html \
+		--figures $(DEMONSTRATION)/figures
 
 lint: setup
 	$(BIN)/ruff format --check .

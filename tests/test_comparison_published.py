@@ -156,7 +156,7 @@ def test_no_percentage_of_a_baseline_below_zero(tmp_path):
     )
     assert tables["models"]["over_baseline"].tolist()[0] == 4.0
     assert tables["models"]["over_baseline_percent"].isna().all()
-    assert "The mean of a is not above zero" in text
+    assert "The mean of a is not clearly above zero" in text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64decode
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -267,3 +268,13 @@ def test_options_are_not_abbreviated(tmp_path, capsys):
     with pytest.raises(SystemExit):
         report.main(["runs", "--out", str(tmp_path / "page.html")])
     assert "required: --output" in capsys.readouterr().err
+
+
+def test_figures_are_pictures_of_their_own_too(runs, text, tmp_path):
+    make_page(runs, tmp_path, "--figures", str(tmp_path / "figures"))
+    for path in (tmp_path / "figures").iterdir():
+        root = ElementTree.parse(path).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert path.read_text(encoding="utf-8").strip() in text
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"breakdown-variants.svg", "curves-all-models.svg"} <= names

@@ -14,6 +14,7 @@ are those of compare_runs.py. The same runs give the same page, byte by byte.
 """
 
 import argparse
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -37,8 +38,8 @@ from reporting.sections import (
 from series.tables import write_atomically
 
 
-def make_page(evaluations, comparison, name, count, command):
-    """Make the page of evaluations.
+def make_sections(evaluations, comparison, name, count, command):
+    """Make what the page of evaluations holds.
 
     Arguments
     ---------
@@ -55,8 +56,8 @@ def make_page(evaluations, comparison, name, count, command):
 
     Returns
     -------
-    str
-        HTML.
+    list of reporting.contents.Section
+        In their order.
 
     Raises
     ------
@@ -73,9 +74,24 @@ def make_page(evaluations, comparison, name, count, command):
             runs_section(evaluations),
             Section("made", "How this page was made", command=command),
         ]
-    models = ", ".join(by_group(evaluations))
-    summary = f"{models}; {seeds_of(evaluations)}."
-    return render(comparison.title, summary, [s for s in sections if s])
+    return [section for section in sections if section]
+
+
+def write_figures(folder, sections):
+    """Write each figure of the page as a picture of its own.
+
+    Arguments
+    ---------
+    folder : Path
+        Gets ``<section>-<title>.svg``.
+    sections : list of reporting.contents.Section
+        Of the page.
+    """
+    for section in sections:
+        for figure in section.figures:
+            title = re.sub(r"\W+", "-", figure.title.lower()).strip("-")
+            path = folder / f"{section.anchor}-{title}.svg"
+            write_atomically(path, f"{figure.svg}\n")
 
 
 def _parse(arguments):
@@ -114,6 +130,12 @@ def _parse(arguments):
         help="worst and best mixtures of each model to listen to, "
         "0 for none (default: %(default)s)",
     )
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="FOLDER",
+        help="also write the figures there, as SVG files",
+    )
     options = parser.parse_args(arguments)
     if options.examples < 0:
         raise ComparisonError("--examples: give 0 or more")
@@ -150,14 +172,19 @@ def main(arguments=None):
             evaluate_command(run, options.evaluation, runs) for run in left_out
         ],
     )
-    page = make_page(
+    sections = make_sections(
         evaluations,
         comparison,
         options.evaluation,
         options.examples,
         shlex.join(["python", "tools/report.py", *arguments]),
     )
+    models = ", ".join(by_group(evaluations))
+    summary = f"{models}; {seeds_of(evaluations)}."
+    page = render(comparison.title, summary, sections)
     write_atomically(options.output, page)
+    if options.figures:
+        write_figures(options.figures, sections)
     size = options.output.stat().st_size / 1e6
     print(f"Wrote {options.output}, {size:.1f} MB")
 

@@ -62,12 +62,34 @@ def models_table(sample, drawn, measure, baseline=None):
             own = name == baseline
             row["over_baseline"] = np.nan if own else row["mean"] - base
             row["over_baseline_percent"] = (
-                np.nan if own or base <= 0 else 100 * (row["mean"] / base - 1)
+                100 * (row["mean"] / base - 1)
+                if not own and is_clearly_positive(sample, baseline)
+                else np.nan
             )
         rows.append(row)
     columns = _models_columns(measure, bool(drawn), baseline)
     title = f"Models: {measure.text}"
     return Table("models", title, pd.DataFrame(rows), columns)
+
+
+def is_clearly_positive(sample, name):
+    """Whether a percentage of a model's mean has a meaning.
+
+    Arguments
+    ---------
+    sample : Sample
+        The values.
+    name : str
+        A model.
+
+    Returns
+    -------
+    bool
+        True if its 95 % interval lies above zero; without an interval, if its
+        mean does.
+    """
+    low, _ = mean_interval(sample.values[name])
+    return bool((sample.seed_means[name].mean() if np.isnan(low) else low) > 0)
 
 
 def _models_columns(measure, drawn, baseline):

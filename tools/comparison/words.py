@@ -4,6 +4,7 @@ from itertools import combinations
 
 from comparison.intervals import deviation
 from comparison.significance import ALPHA, smallest_p
+from comparison.tables import is_clearly_positive
 
 FEW_SEEDS = 10
 
@@ -81,11 +82,11 @@ def baseline_words(sample, baseline):
     str
         A sentence, or nothing.
     """
-    if baseline is None or sample.seed_means[baseline].mean() > 0:
+    if baseline is None or is_clearly_positive(sample, baseline):
         return ""
     return (
-        f"The mean of {baseline} is not above zero, so a percentage of it "
-        "would have no meaning and is left out."
+        f"The mean of {baseline} is not clearly above zero, so a percentage "
+        "of it would have no meaning and is left out."
     )
 
 
