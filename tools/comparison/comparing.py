@@ -7,13 +7,9 @@ import numpy as np
 from comparison.errors import ComparisonError
 from comparison.intervals import bootstrap_means
 from comparison.measures import measure_of
+from comparison.pairs import differences_table, seeds_table
 from comparison.samples import choose_variants, take_sample
-from comparison.tables import (
-    breakdown_table,
-    differences_table,
-    models_table,
-    seeds_table,
-)
+from comparison.tables import breakdown_table, models_table
 from comparison.words import (
     baseline_words,
     intervals_words,

@@ -1,25 +1,11 @@
-"""The tables of a comparison."""
-
-from itertools import combinations
+"""Tables of models: over all, and on parts of the test set."""
 
 import numpy as np
 import pandas as pd
 
-from comparison.intervals import (
-    deviation,
-    mean_interval,
-    mean_part,
-    percentile_interval,
-    t_interval,
-)
-from comparison.layout import Table, interval, label, number, p_values
+from comparison.intervals import deviation, mean_interval, percentile_interval
+from comparison.layout import Table, interval, label, number
 from comparison.samples import take_sample
-from comparison.significance import (
-    holm,
-    paired_tests,
-    seed_tests,
-    subtract,
-)
 
 
 def models_table(sample, drawn, measure, baseline=None):
@@ -116,108 +102,6 @@ def _models_columns(measure, drawn, baseline):
     return columns
 
 
-def differences_table(sample, drawn, measure, resamples, generator):
-    """Compare pairs of models on the same utterances.
-
-    Arguments
-    ---------
-    sample : Sample
-        The values, with utterances.
-    drawn : dict
-        What ``bootstrap_means`` returned.
-    measure : Measure
-        What the values are.
-    resamples : int
-        Of the permutation test.
-    generator : numpy.random.Generator
-        Draws them.
-
-    Returns
-    -------
-    Table
-        A row a pair, the higher mean first.
-    """
-    rows = []
-    for first, second in combinations(sample.ranking, 2):
-        models = first, second
-        paired = subtract(*(sample.utterance_means[m] for m in models))
-        # A model with one seed brings no part: it is taken as it is.
-        parts = mean_part(paired) + _seed_parts(sample, models)
-        ends = percentile_interval(drawn[first] - drawn[second])
-        rows.append(
-            {
-                **_difference(sample, models, parts),
-                **dict(
-                    zip(("bootstrap_low", "bootstrap_high"), ends, strict=True)
-                ),
-                **paired_tests(paired, resamples, generator),
-            }
-        )
-    d = measure.decimals
-    columns = [
-        label("models", "pair"),
-        number(f"difference{measure.in_unit}", "difference", d, "+"),
-        interval("95 % CI, bootstrap", "bootstrap", d),
-        interval("95 % CI, t", "t", d),
-        p_values("Wilcoxon p (Holm)", "wilcoxon_p"),
-        p_values("permutation p (Holm)", "permutation_p"),
-        number("d_z", "cohen_dz", 2, "+"),
-        number("rank-biserial r", "rank_biserial", 2, "+"),
-    ]
-    title = "Differences, tested over utterances"
-    figures = _corrected(rows, "wilcoxon_p", "permutation_p")
-    return Table("differences", title, figures, columns)
-
-
-def seeds_table(sample, measure, resamples, generator):
-    """Compare pairs of models by their seeds' means.
-
-    Arguments
-    ---------
-    sample : Sample
-        The values.
-    measure : Measure
-        What the values are.
-    resamples : int
-        Of the permutation test, if its permutations are too many for all.
-    generator : numpy.random.Generator
-        Draws them.
-
-    Returns
-    -------
-    Table
-        A row a pair, the higher mean first.
-    """
-    rows = []
-    for first, second in combinations(sample.ranking, 2):
-        models = first, second
-        ends = [sample.seed_means[model] for model in models]
-        # As Welch's test, it needs several seeds of both.
-        parts = _seed_parts(sample, models) if min(map(len, ends)) > 1 else []
-        rows.append(
-            {
-                **_difference(sample, models, parts),
-                "seeds": f"{len(ends[0])} and {len(ends[1])}",
-                **seed_tests(*ends, resamples, generator),
-            }
-        )
-    d = measure.decimals
-    columns = [
-        label("models", "pair"),
-        label("seeds", "seeds"),
-        number(f"difference{measure.in_unit}", "difference", d, "+"),
-        interval("95 % CI, Welch", "t", d),
-        number("Welch t", "welch_t", 2),
-        number("df", "welch_df", 1),
-        p_values("Welch p (Holm)", "welch_p"),
-        p_values("permutation p (Holm)", "seeds_p"),
-        number("smallest possible", "seeds_smallest_p", 3),
-    ]
-    title = "Differences, tested over seeds"
-    figures = _corrected(rows, "welch_p", "seeds_p")
-    return Table("seeds", title, figures, columns)
-
-
 def breakdown_table(evaluations, metric, measure, by, parts, ranking):
     """Describe the models on parts of the test set.
 
@@ -271,31 +155,3 @@ def breakdown_table(evaluations, metric, measure, by, parts, ranking):
     ]
     title = f"By {by}: {measure.text}"
     return Table(f"{by}s", title, pd.DataFrame(rows), columns)
-
-
-def _seed_parts(sample, models):
-    """List the parts of the variance that models with several seeds bring."""
-    return [p for m in models for p in mean_part(sample.seed_means[m])]
-
-
-def _difference(sample, models, parts):
-    """Describe the difference of two models' means.
-
-    ``parts`` are those of its variance.
-    """
-    first, second = (sample.seed_means[model].mean() for model in models)
-    low, high = t_interval(first - second, parts)
-    return {
-        "pair": " – ".join(models),
-        "difference": first - second,
-        "t_low": low,
-        "t_high": high,
-    }
-
-
-def _corrected(rows, *names):
-    """Lay out rows of figures with p-values corrected over all of them."""
-    figures = pd.DataFrame(rows)
-    for name in names:
-        figures[f"{name}_holm"] = holm(figures[name])
-    return figures
