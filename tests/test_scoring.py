@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from evaluation_sets import AtSampleRate, check_headers
+from evaluation_sets import AtSampleRate, check_files
 from foreign_corpora import read_librimix
 from metrics import compute_metric
 from prepare_polsess import UserError
@@ -19,7 +19,7 @@ def test_estimates_wait_for_processes(tmp_path):
     found = read_librimix(
         tmp_path / "Libri2Mix", "test", ["mix_both"], "SB", 8000
     )
-    check_headers(found, quiet=True)
+    check_files(found, quiet=True)
     dataset = AtSampleRate(found.dataset, found.formats, 8000)
     before = dict(os.environ)
     work = tmp_path / "work"

@@ -14,6 +14,7 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 
 import numpy as np
 import torch
@@ -63,7 +64,13 @@ class ScoringProcesses:
     def __enter__(self):
         """Prepare the folder; processes start with the first estimates."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        try:
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(
+                f"{self.folder}: cannot be made ({error.strerror}); estimates "
+                "wait there for being scored, so remove what is in the way"
+            ) from error
         self.limit = shutil.disk_usage(self.folder).free // 2
         self.environment = {name: os.environ.get(name) for name in ENVIRONMENT}
         os.environ.update(ENVIRONMENT)
@@ -71,6 +78,10 @@ class ScoringProcesses:
         # used: safe, and each process is there in milliseconds.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(SLOW_IMPORTS)
+        # Ctrl-C is this process's business, not that of those it starts.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        forkserver.ensure_running()
+        signal.signal(signal.SIGINT, before)
         self.pool = ProcessPoolExecutor(
             self.jobs,
             context,
@@ -155,8 +166,6 @@ def _start_process(dataset, sample_rate):
     global _DATASET, _SAMPLE_RATE
     _DATASET, _SAMPLE_RATE = dataset, sample_rate
     torch.set_num_threads(1)
-    # Ctrl-C is the parent's business.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
