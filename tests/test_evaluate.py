@@ -166,14 +166,34 @@ def test_librimix_with_a_silent_source(trained_runs, tmp_path, capsys):
     assert list(listed["rank"]) == ["worst-1", "best-1"]
 
 
-def test_one_source(small_corpus, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "variant"), [("ES", "mix_single"), ("EB", "mix_both")]
+)
+def test_one_source(task, variant, small_corpus, tmp_path):
     run = train_run(
-        "convtasnet", small_corpus, tmp_path / "run", task="EB", n_sources=1
+        "dprnn", small_corpus, tmp_path / "run", task=task, n_sources=1
     )
-    scores, _ = evaluated(run, tmp_path / "evaluation", "--metrics", "si_sdr")
+    metrics = ("--metrics", "si_sdr", "stoi")
+    scores, _ = evaluated(
+        run, tmp_path / "evaluation", *metrics, "--save_audio", "1"
+    )
     assert list(scores) == [name for name in COLUMNS if name[-2:] != "_2"]
+    si_sdr = scores[scores["metric"] == "si_sdr"]
     tested = pd.read_csv(run / "test.csv")
-    assert scores["score"].mean() == pytest.approx(tested["si_sdr"].mean())
+    assert si_sdr["score"].mean() == pytest.approx(tested["si_sdr"].mean())
+    assert (scores["score"] == scores["score_1"]).all()
+    audio = tmp_path / "evaluation/audio"
+    assert {path.name for path in audio.glob("*/*")} == {
+        *("mixture.wav", "source1.wav", "estimate1.wav")
+    }
+    write_librimix(tmp_path / "Libri2Mix", [4000])
+    scores, description = evaluated(
+        run,
+        tmp_path / "libri",
+        *(*metrics, "--data_folder", tmp_path / "Libri2Mix"),
+    )
+    assert description["variants"] == [variant]
+    assert scores["score"].notna().all()
 
 
 @pytest.mark.parametrize(

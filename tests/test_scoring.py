@@ -14,6 +14,16 @@ from scoring import ENVIRONMENT, ScoringProcesses
 from test_foreign_corpora import write_librimix
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    path = tmp_path / "work"
+    path.write_text("")
+    with (
+        pytest.raises(UserError, match="work: cannot be made .File exists"),
+        ScoringProcesses(None, 8000, 1, path),
+    ):
+        pass
+
+
 def test_estimates_wait_for_processes(tmp_path):
     signals = write_librimix(tmp_path / "Libri2Mix", [8000] * 3)
     found = read_librimix(

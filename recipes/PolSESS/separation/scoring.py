@@ -4,6 +4,7 @@ Estimates go through files, so that whoever separates never waits for a slow
 metric; mixtures and sources are read anew where they are needed.
 """
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -14,7 +15,7 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 
 import numpy as np
 import torch
@@ -78,10 +79,9 @@ class ScoringProcesses:
         # used: safe, and each process is there in milliseconds.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(SLOW_IMPORTS)
-        # Ctrl-C is this process's business, not that of those it starts.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        forkserver.ensure_running()
-        signal.signal(signal.SIGINT, before)
+        resource_tracker.ensure_running()  # for it would end the waiting
+        with _ctrl_c_waits():
+            forkserver.ensure_running()
         self.pool = ProcessPoolExecutor(
             self.jobs,
             context,
@@ -132,7 +132,9 @@ class ScoringProcesses:
             raise UserError(f"{path}: cannot be written ({error})") from error
         size = path.stat().st_size
         try:
-            future = self.pool.submit(score_example, example, path, metrics)
+            # A process that was just being started would be left alone.
+            with _ctrl_c_waits():
+                future = self.pool.submit(score_example, example, path, metrics)
         except BrokenProcessPool as error:
             raise self._broken() from error
         self.waiting[future] = size
@@ -159,6 +161,22 @@ class ScoringProcesses:
             "goes on where this one was, with fewer --jobs if they need too "
             "much memory"
         )
+
+
+@contextlib.contextmanager
+def _ctrl_c_waits():
+    """Hold Ctrl-C back; what is started meanwhile never gets it."""
+    came = []
+    # The mask alone would not do: another thread may get the signal.
+    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _start_process(dataset, sample_rate):
