@@ -54,6 +54,11 @@ def read_polsess(
     if not (_is_same(manifests, data_folder) and _hash(manifest) == known):
         manifest = save_folder / data_folder.name / manifest.name
         _prepare(data_folder, manifest.parent, settings)
+    return _make_set(data_folder, manifest, settings, split, variants)
+
+
+def _make_set(data_folder, manifest, settings, split, variants):
+    """Make the test set of a manifest's rows."""
     rows = read_manifest(manifest, data_folder)
     rows_hash = _hash(manifest)
     task = settings["task"]
@@ -72,7 +77,7 @@ def read_polsess(
         dataset=RenderedMixtures(rows, task),
         files=files,
         rows_hash=rows_hash,
-        own=rows_hash == known,
+        own=rows_hash == settings.get(f"manifest_{split}"),
     )
 
 
