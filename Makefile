@@ -25,7 +25,7 @@ help:
 	@echo "make setup          install everything into .venv"
 	@echo "make quickstart     corpus, training, test, audio, figure: 10 to 15 minutes"
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
-	@echo "make sweep-demo     a hyperparameter search, to its winner: TODO minutes"
+	@echo "make sweep-demo     a hyperparameter search, small: 10 CPU minutes"
 	@echo "make test           style and tests, as the continuous integration"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
 	@echo "make lint           style only"
