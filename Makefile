@@ -25,7 +25,7 @@ help:
 	@echo "make setup          install everything into .venv"
 	@echo "make quickstart     corpus, training, test, audio, figure: 10 to 15 minutes"
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
-	@echo "make sweep-demo     a hyperparameter search, small: 10 CPU minutes"
+	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
 	@echo "make test           style and tests, as the continuous integration"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
 	@echo "make lint           style only"
@@ -91,14 +91,15 @@ demonstration: setup
 		tools/series/demonstration.yaml \
 		--data_folder $(DEMONSTRATION)/corpus \
 		--output_folder $(DEMONSTRATION)/results --devices cpu cpu
-	for run in $(DEMONSTRATION)/results/*/[0-9]*; do \
-		$(BIN)/python $(RECIPE)/separation/evaluate.py $$run \
-			--save_audio 2 || exit 1; \
+	for run in "$(DEMONSTRATION)"/results/*/[0-9]*; do \
+		$(BIN)/python $(RECIPE)/separation/evaluate.py "$$run" \
+			--variants SER SR ER R SE S E C --save_audio 2 || exit 1; \
 	done
 	$(BIN)/python tools/compare_runs.py $(DEMONSTRATION)/results \
 		--baseline convtasnet --output $(DEMONSTRATION)/comparison
 	$(BIN)/python tools/report.py $(DEMONSTRATION)/results \
-		--baseline convtasnet --output $(DEMONSTRATION)/report.html
+		--baseline convtasnet --output $(DEMONSTRATION)/report.html \
+		--figures $(DEMONSTRATION)/figures
 
 lint: setup
 	$(BIN)/ruff format --check .

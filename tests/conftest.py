@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from evaluated_runs import start
 from small_corpus import write_small_corpus
 from small_runs import run
 
@@ -39,3 +40,13 @@ def trained_runs(small_corpus, tmp_path_factory):
         return folders[model]
 
     return trained
+
+
+@pytest.fixture(scope="session")
+def whole(trained_runs, tmp_path_factory):
+    """Evaluate a run as a user does, without interruption."""
+    folder = tmp_path_factory.mktemp("whole") / "evaluation"
+    process = start(trained_runs("convtasnet"), folder, "--save_audio", "1")
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return folder, output

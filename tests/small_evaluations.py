@@ -85,17 +85,16 @@ def scores_of(rows, improvements, metrics=("si_sdr",)):
     return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
 
 
-def write_run(folder, scores, model, seed, settings=None, name="test", **info):
-    """Write a run's folder: settings, curve, result and an evaluation.
+def write_training(folder, model, seed, settings):
+    """Write what a training leaves: settings, curve and result.
 
-    ``info`` replaces or adds values of evaluation.json; ``scores`` None
-    writes a run that was not evaluated.
+    Returns the versions that it names.
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         **{"experiment_name": model, "seed": seed, **SETTINGS},
         "output_folder": str(folder),
-        **(settings or {}),
+        **settings,
     }
     write_json(folder / "settings.json", settings)
     valid = [1.0, 2.0, 2.5, 2.4]
@@ -126,6 +125,16 @@ def write_run(folder, scores, model, seed, settings=None, name="test", **info):
             "versions": versions,
         },
     )
+    return versions
+
+
+def write_run(folder, scores, model, seed, settings=None, name="test", **info):
+    """Write a run's folder: settings, curve, result and an evaluation.
+
+    ``info`` replaces or adds values of evaluation.json; ``scores`` None
+    writes a run that was not evaluated.
+    """
+    versions = write_training(folder, model, seed, settings or {})
     if scores is None:
         return folder
     metrics = list(dict.fromkeys(scores["metric"]))

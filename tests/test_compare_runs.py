@@ -1,5 +1,6 @@
 """The comparison of evaluated runs: figures, words, files, options."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +172,42 @@ def test_one_seed_is_compared_over_utterances_alone(tmp_path):
     assert row["t_high"] == pytest.approx(paired.mean() + half, abs=1e-3)
 
 
+def test_several_seeds_against_one(tmp_path):
+    write_series(tmp_path, {"a": 3, "b": 5}, (1, 2, 3), 30)
+    write_series(tmp_path, {"c": 7}, (1,), 30)
+    text, tables = compare(tmp_path)
+    pairs = tables["differences"].set_index("pair")
+    means = {
+        seed: slow_mean(tmp_path, "a", seed, ("SER", "SE"))
+        for seed in (1, 2, 3)
+    }
+    # At least as wide as by the deviation of the seeds of a alone.
+    variance = np.var(list(means.values()), ddof=1) / 3
+    row = pairs.loc["c – a"]
+    assert row["t_high"] - row["t_low"] > 2 * 1.96 * variance**0.5
+    assert row["t_high"] - row["t_low"] > (
+        row["bootstrap_high"] - row["bootstrap_low"]
+    )
+    assert (
+        "Those of c – b and c – a are partly of these trained networks: they "
+        "allow for the seeds of the model with several, and take c as trained."
+        in text
+    )
+    write_series(tmp_path / "all", {"a": 3, "b": 5}, (1, 2), 8)
+    text, _ = compare(tmp_path / "all")
+    assert "partly of these trained networks" not in text
+
+
+def test_models_have_one_order_in_all_tables(tmp_path):
+    write_series(tmp_path, {"a": 3, "b": 5, "c": 4}, (1, 2), 12)
+    _, tables = compare(tmp_path)
+    order = tables["models"]["model"].tolist()
+    assert order == ["b", "c", "a"]
+    for name in ("variants", "environments"):
+        models = tables[name]["model"].tolist()
+        assert models == order * (len(models) // 3)
+
+
 def test_files_and_output(series, tmp_path, capsys):
     output = tmp_path / "to/compare"
     arguments = [str(series), "--resamples", "200", "--output", str(output)]
@@ -228,3 +265,13 @@ def test_errors_are_one_line():
     assert process.returncode == 1
     assert process.stderr.startswith("Error: nowhere: is no run")
     assert process.stderr.count("\n") == 1
+
+
+def test_every_option_has_a_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out.partition("positional arguments:")[2]
+    assert re.search(r"\n  RUN +\S", said)
+    with pytest.raises(SystemExit):
+        main(["nowhere", "--eval", "test"])
+    assert "unrecognized arguments: --eval" in capsys.readouterr().err

@@ -1,14 +1,18 @@
 """Reading evaluations: what is found, grouped, and refused."""
 
 import json
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from comparison.commands import evaluate_command
 from comparison.errors import ComparisonError
 from comparison.evaluations import by_group, read_evaluations
 from comparison.runs import MAY_DIFFER, find_runs
 from comparison.samples import choose_variants, take_sample
+from evaluation_options import read_options
 from run_files import MAY_CHANGE
 from small_evaluations import (
     SETTINGS,
@@ -73,8 +77,40 @@ def test_an_unfinished_evaluation_names_the_command(tmp_path):
     (folders[1] / "evaluation/test/evaluation.json").unlink()
     assert "is not finished" in refusal(folders)
     assert refusal(folders, "Libri-2-val-averaged").endswith(
-        "--split val --data_folder PATH/TO/Libri-2 --averaged"
+        "--data_folder PATH/TO/CORPUS --split SPLIT --averaged"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "corpus", "split", "folder"),
+    [
+        ("Libri2Mix-train-100", "Libri2Mix", "train-100", "/c/Libri2Mix"),
+        ("my-set-test", "my-set", "test", "/c/my set.csv"),
+        ("Libri2Mix-test-averaged", "Libri2Mix", "test", "/c/Libri2Mix"),
+        ("val", "PolSESS_small", "val", "/c/PolSESS_small"),
+    ],
+)
+def test_a_command_makes_the_evaluation_that_others_have(
+    tmp_path, name, corpus, split, folder
+):
+    rows = mixtures(4)
+    scores = scores_of(rows, np.ones(len(rows)))
+    info = {"corpus": corpus, "split": split, "data_folder": folder}
+    first = write_run(tmp_path / "a/1", scores, "a", 1, None, name, **info)
+    second = write_run(tmp_path / "b/1", None, "b", 1)
+    for message in (
+        refusal([first, second], name),
+        evaluate_command(second, name, [second, first]),
+    ):
+        command = shlex.split(message.partition("python ")[2])
+        # What evaluate.py itself understands, and calls the evaluation.
+        options = read_options(command[1:], "")
+        assert options.run_folder == second
+        assert (options.split or "test") == split
+        own = name == split
+        assert options.data_folder == (None if own else Path(folder))
+        assert options.averaged == name.endswith("averaged")
+        assert not (options.split and folder.endswith(".csv"))
 
 
 def test_a_folder_without_runs_is_named(tmp_path):
@@ -92,12 +128,16 @@ def test_rows_in_another_order_are_put_in_the_first_ones(tmp_path):
     assert first.scores["reason"].tolist() == [""] * len(first.scores)
 
 
-def test_seeds_may_differ_in_what_a_resumed_run_may_change(tmp_path):
-    assert {"seed", "experiment_name"} | MAY_CHANGE == MAY_DIFFER
+BUDGET = {"number_of_epochs", "early_stopping_patience"}
+
+
+def test_seeds_may_differ_in_what_a_resumed_run_may_but_the_budget(tmp_path):
+    names = {"seed", "experiment_name"}
+    assert names | MAY_CHANGE == MAY_DIFFER | BUDGET
     rows = mixtures(4)
     scores = scores_of(rows, np.ones(len(rows)))
-    for seed, epochs in ((1, 28), (2, 37)):
-        settings = {"number_of_epochs": epochs}
+    for seed, device in ((1, "cpu"), (2, "cuda:1")):
+        settings = {"device": device, "nonfinite_patience": seed}
         write_run(tmp_path / f"a/{seed}", scores, "a", seed, settings)
     assert len(read_evaluations([tmp_path])) == 2
 
@@ -167,6 +207,15 @@ def test_seeds_of_different_settings_are_refused_by_name(tmp_path):
     assert not any(name in message for name in set(SETTINGS) - {"lr"})
 
 
+@pytest.mark.parametrize("name", sorted(BUDGET))
+def test_seeds_of_different_budgets_are_refused(tmp_path, name):
+    rows = mixtures(4)
+    scores = scores_of(rows, np.ones(len(rows)))
+    for seed, value in ((1, 5), (2, 50)):
+        write_run(tmp_path / f"a/{seed}", scores, "a", seed, {name: value})
+    assert f"more than the seed: {name} 5 and 50." in refusal([tmp_path])
+
+
 def test_other_test_rows_are_refused_and_named(tmp_path):
     def fewer(scores):
         return scores[~scores["ID"].isin(["m0000", "m0003"])]
@@ -187,19 +236,25 @@ def test_other_test_rows_are_refused_and_named(tmp_path):
     assert "same IDs" in refusal(folders)
 
 
-def test_other_audio_is_refused(tmp_path):
-    def shifted(amount):
-        def change(scores):
-            scores.loc[0, "mixture"] += amount
-            return scores
-
-        return change
-
-    folders = write_pair(tmp_path / "rounded", shifted(0.005))
-    assert len(read_evaluations(folders)) == 2
-    folders = write_pair(tmp_path / "other", shifted(0.02))
-    message = refusal(folders)
-    assert "of 1 test rows" in message and "m0000 as SER" in message
+@pytest.mark.parametrize(
+    ("metric", "rounded", "other"),
+    [("si_sdr", 0.005, 0.02), ("stoi", 0.0005, 0.002), ("pesq", 0.005, 0.02)],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_other_audio_is_refused(tmp_path, metric, rounded, other, alone):
+    metrics = (metric,) if alone else ("sdr", metric)
+    rows = mixtures(6)
+    folders = []
+    for model, shift in (("a", 0), ("b", rounded), ("c", other)):
+        scores = scores_of(rows, np.full(len(rows), 3.0), metrics)
+        first = scores.index[scores["metric"] == metric][0]
+        scores.loc[first, "mixture"] += shift
+        folder = tmp_path / f"{model}/42"
+        folders.append(write_run(folder, scores, model, 42))
+    assert len(read_evaluations(folders[:2])) == 2
+    message = refusal([folders[0], folders[2]])
+    assert f"of 1 test rows has another {metric}" in message
+    assert "m0000 as SER" in message
 
 
 @pytest.mark.parametrize(
@@ -263,5 +318,8 @@ def test_torn_files_are_named(tmp_path):
     info = json.loads(path.read_text())
     path.write_text(json.dumps({**info, "seed": "42"}))
     assert f"{path}: is damaged (seed is '42')" in refusal(folders)
+    for key in ("corpus", "split", "data_folder"):
+        path.write_text(json.dumps({k: v for k, v in info.items() if k != key}))
+        assert f"{path}: is damaged ({key} is None)" in refusal(folders)
     path.write_text("{")
     assert f"{path}: is damaged" in refusal(folders)

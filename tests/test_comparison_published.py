@@ -23,8 +23,8 @@ def write_values(tmp_path, *rows, header="model,seed,value"):
 
 def compared(tmp_path, *rows, **options):
     """Compare values; return the text and the tables by name."""
-    sample, missing = read_values(write_values(tmp_path, *rows))
-    comparison = compare_values(sample, missing, **options)
+    values = read_values(write_values(tmp_path, *rows))
+    comparison = compare_values(*values, **options)
     tables = {table.name: table.figures for table in comparison.tables}
     return comparison.markdown(), tables
 
@@ -44,8 +44,7 @@ def test_the_published_table_is_reproduced(tmp_path, capsys):
 
 
 def test_what_three_seeds_show(tmp_path):
-    sample, missing = read_values(PUBLISHED)
-    text = compare_values(sample, missing).markdown()
+    text = compare_values(*read_values(PUBLISHED)).markdown()
     assert (
         "With 3 seeds a model the permutation test's p cannot be below 0.1, "
         "nor below 0.6 after the correction" in text
@@ -58,8 +57,8 @@ def test_what_three_seeds_show(tmp_path):
 
 
 def test_the_readme_has_the_tables_that_are_printed():
-    sample, missing = read_values(PUBLISHED)
-    comparison = compare_values(sample, missing, baseline="ConvTasNet")
+    values = read_values(PUBLISHED)
+    comparison = compare_values(*values, baseline="ConvTasNet")
     readme = (PUBLISHED.parent / "README.md").read_text(encoding="utf-8")
     for table in comparison.tables:
         assert table.markdown() in readme
@@ -74,13 +73,26 @@ def test_the_table_of_a_series_is_read(tmp_path):
     ]
     path = tmp_path / "series.csv"
     path.write_text(csv_table(runs))
-    sample, missing = read_values(path)
+    sample, measure, missing = read_values(path)
     assert sample.seeds == {"a": [1, 2], "b": [1]}
     assert sample.values["a"].tolist() == [[2.5], [3.5]]
     assert missing == ["b, seed 2"]
-    text = compare_values(sample, missing).markdown()
+    comparison = compare_values(sample, measure, missing, baseline="a")
+    text = comparison.markdown()
+    assert "| over a (dB) |" in text and "in the unit of" not in text
     assert "left out: b, seed 2." in text
     assert "b: one seed" in text and "tested over seeds" not in text
+
+
+def test_the_unit_of_values_is_known_by_their_name(tmp_path):
+    rows = ("a,1,2", "a,2,3", "b,1,1", "b,2,1")
+    text, _ = compared(tmp_path, *rows, baseline="a")
+    assert "in the unit of the values" in text and "dB" not in text
+    header = "model,seed,best_valid_si_sdr"
+    values = read_values(write_values(tmp_path, *rows, header=header))
+    text = compare_values(*values, baseline="a").markdown()
+    assert "| over a (dB) |" in text and "| difference (dB) |" in text
+    assert "in the unit of" not in text
 
 
 def test_one_model_has_no_pairs(tmp_path):
@@ -106,6 +118,36 @@ def test_a_single_seed_among_several(tmp_path):
     assert pairs.loc["c – a"].notna().all()
     assert pairs.loc["c – b", ["t_low", "welch_p", "seeds_p"]].isna().all()
     assert "Welch's test cannot be made for c – b and b – a." in text
+    # Only one pair counts, and the seeds of its models.
+    assert pairs.loc["c – a", "welch_p_holm"] == pairs.loc["c – a", "welch_p"]
+    assert "Holm's correction over 1 tested pair." in text
+    assert (
+        "With 2 seeds a model the permutation test's p cannot be below 0.33, "
+        "however far apart the models are; 4 seeds a model are the fewest"
+        in text
+    )
+
+
+def test_pairs_are_counted_for_each_test(tmp_path):
+    text, _ = compared(
+        tmp_path,
+        *("a,1,2.0", "a,2,2.0", "b,1,3.0", "b,2,3.0", "c,1,4.0", "c,2,4.5"),
+    )
+    assert (
+        "Holm's correction over 2 pairs with Welch's test and 3 pairs with the "
+        "permutation test." in text
+    )
+    assert "cannot be below 0.33, nor below 1 after the correction" in text
+
+
+def test_deviation_by_rounding_is_none(tmp_path):
+    # The same value, but for the last bit.
+    text, tables = compared(
+        tmp_path, "a,1,0.3", f"a,2,{0.1 + 0.2!r}", "b,1,3.0", "b,2,3.0"
+    )
+    assert "a and b: all seeds have the same value" in text
+    assert tables["models"][["t_low", "t_high"]].isna().all(axis=None)
+    assert tables["seeds"][["t_low", "welch_t"]].isna().all(axis=None)
 
 
 def test_no_percentage_of_a_baseline_below_zero(tmp_path):
@@ -114,7 +156,7 @@ def test_no_percentage_of_a_baseline_below_zero(tmp_path):
     )
     assert tables["models"]["over_baseline"].tolist()[0] == 4.0
     assert tables["models"]["over_baseline_percent"].isna().all()
-    assert "The mean of a is not above zero" in text
+    assert "The mean of a is not clearly above zero" in text
 
 
 @pytest.mark.parametrize(

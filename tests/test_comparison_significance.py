@@ -11,6 +11,7 @@ from comparison.significance import (
     rank_biserial,
     seed_tests,
     smallest_p,
+    subtract,
 )
 from scipy import stats
 
@@ -56,6 +57,23 @@ def test_equal_models_differ_nowhere():
     tests = paired_tests(np.zeros(20), 200, generator())
     assert tests["wilcoxon_p"] == tests["permutation_p"] == 1.0
     assert np.isnan([tests["cohen_dz"], tests["rank_biserial"]]).all()
+
+
+def test_differences_that_are_constant_up_to_rounding():
+    first = generator().normal(5, 3, 40)
+    constant = subtract(first + 2.0, first)
+    assert 0 < np.std(constant) < 1e-12
+    tests = paired_tests(constant, 200, generator())
+    assert np.isnan(tests["cohen_dz"]) and tests["rank_biserial"] == 1.0
+    # Equal models, one of them computed another way.
+    rounded = first * 3 / 3
+    assert (rounded != first).any()
+    tests = paired_tests(subtract(rounded, first), 200, generator())
+    assert tests["wilcoxon_p"] == tests["permutation_p"] == 1.0
+    assert np.isnan(tests["cohen_dz"])
+    # What is small but no rounding stays.
+    small = subtract(first + 1e-6 * np.arange(40), first)
+    assert cohen_dz(small) == pytest.approx(19.5 / np.arange(40).std(ddof=1))
 
 
 def test_p_is_uniform_where_nothing_differs():
@@ -120,9 +138,10 @@ def test_welch_is_scipys_or_missing():
     assert tests["welch_df"] == pytest.approx(expected.df)
     single = seed_tests(first[:1], second, 1, generator())
     assert np.isnan(list(single.values())).all()
-    flat = seed_tests(np.ones(2), np.full(2, 3.0), 1, generator())
-    assert np.isnan(flat["welch_p"])
-    assert flat["seeds_p"] == pytest.approx(2 / 6)
+    for ones in (np.ones(2), np.array([1.0, 1.0 + 1e-15])):
+        flat = seed_tests(ones, np.full(2, 3.0), 1, generator())
+        assert np.isnan(flat["welch_p"])
+        assert flat["seeds_p"] == pytest.approx(2 / 6)
 
 
 def test_holm_by_hand():

@@ -1,22 +1,15 @@
 """Evaluations of trained runs, through the command line."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import evaluate
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
-from evaluation_files import EvaluationFiles
+from evaluated_runs import evaluated, read, start
 from prepare_polsess import UserError
 from small_corpus import write_small_corpus
-from small_models import SEPARATION
 from small_runs import run as train_run
 from test_foreign_corpora import write, write_librimix, write_table
 
@@ -28,45 +21,6 @@ COLUMNS = [
     "reason",
 ]
 ALL = ["si_sdr", "sdr", "pesq", "stoi", "estoi"]
-
-
-def command(run, output, *options):
-    """Make a command line of evaluate.py."""
-    options = ("--output", output, "--jobs", "1", "--noprogressbar", *options)
-    return [str(run), *map(str, options)]
-
-
-def evaluated(run, output, *options):
-    """Evaluate in this process; return the scores and their description."""
-    evaluate.main(command(run, output, *options))
-    return read(output)
-
-
-def read(folder):
-    """Read an evaluation's files."""
-    description = json.loads((folder / "evaluation.json").read_text())
-    return pd.read_csv(folder / "scores.csv"), description
-
-
-def start(run, output, *options, importtime=0):
-    """Start evaluate.py in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, *["-X", "importtime"][: 2 * importtime]]
-        + [SEPARATION / "evaluate.py", *command(run, output, *options)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.fixture(scope="module")
-def whole(trained_runs, tmp_path_factory):
-    """Evaluate a run as a user does, without interruption."""
-    folder = tmp_path_factory.mktemp("whole") / "evaluation"
-    process = start(trained_runs("convtasnet"), folder, "--save_audio", "1")
-    output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    return folder, output
 
 
 def test_scores_have_the_form_that_tools_read(whole, trained_runs):
@@ -123,106 +77,6 @@ def test_si_sdr_is_that_of_the_training(whole, trained_runs):
         assert scores[ours].to_numpy() == pytest.approx(
             tested[theirs].to_numpy(), abs=1e-3
         )
-
-
-def test_other_metrics_are_of_the_audio_that_is_written(whole):
-    folder, _ = whole
-    scores, _ = read(folder)
-    listed = pd.read_csv(folder / "audio/examples.csv")
-    assert list(listed["rank"]) == ["worst-1", "best-1"]
-    first = scores[scores["variant"].isin(["SER", "SE"])]
-    si_sdr = first[first["metric"] == "si_sdr"]
-    assert list(listed["improvement"]) == [
-        si_sdr["improvement"].min(),
-        si_sdr["improvement"].max(),
-    ]
-    from pesq import pesq
-    from pystoi import stoi
-
-    for example in listed.to_dict("records"):
-        audio = {
-            path.stem: soundfile.read(path)[0]
-            for path in (folder / "audio" / example["folder"]).glob("*.wav")
-        }
-        assert len(audio) == 5
-        rows = first[first["ID"] == example["ID"]].set_index("metric")
-        for n in (1, 2):
-            source = audio[f"source{n}"]
-            for name, file in (
-                ("score", f"estimate{n}"),
-                ("mixture", "mixture"),
-            ):
-                heard = audio[file]
-                assert rows.loc["pesq", f"{name}_{n}"] == pytest.approx(
-                    pesq(8000, source, heard, "nb"), abs=0.02
-                )
-                assert rows.loc["stoi", f"{name}_{n}"] == pytest.approx(
-                    stoi(source, heard, 8000), abs=0.01
-                )
-
-
-def test_a_killed_evaluation_goes_on(whole, trained_runs, tmp_path):
-    output = tmp_path / "evaluation"
-    process = start(trained_runs("convtasnet"), output)
-    computed = output / ".computed.jsonl"
-    while not computed.exists() or computed.read_bytes().count(b"\n") < 30:
-        assert process.poll() is None
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not (output / "evaluation.json").exists()
-    # Torn, as by a power failure.
-    content = computed.read_bytes()
-    computed.write_bytes(content[:-7])
-    evaluated(trained_runs("convtasnet"), output)
-    expected = (whole[0] / "scores.csv").read_bytes()
-    assert (output / "scores.csv").read_bytes() == expected
-    assert computed.read_bytes().startswith(
-        content[: content[:-7].rfind(b"\n")]
-    )
-
-
-def test_more_metrics_and_variants_only_add(whole, trained_runs, tmp_path):
-    run, output = trained_runs("convtasnet"), tmp_path / "evaluation"
-    computed = output / ".computed.jsonl"
-    few = ("--metrics", "si_sdr", "--variants", "SE", "C")
-    scores, description = evaluated(run, output, *few)
-    assert set(scores["variant"]) == {"SE", "C"}
-    before = computed.read_bytes()
-    _, description = evaluated(run, output, "--metrics", "si_sdr", "stoi")
-    assert description["metrics"] == ["si_sdr", "stoi"]
-    after = computed.read_bytes()
-    assert after.startswith(before)
-    expected = pd.read_csv(whole[0] / "scores.csv")
-    expected = expected[expected["metric"].isin(["si_sdr", "stoi"])]
-    pd.testing.assert_frame_equal(
-        pd.read_csv(output / "scores.csv"),
-        expected.reset_index(drop=True),
-        check_exact=True,
-    )
-    # What was asked for first needs no computation.
-    again, _ = evaluated(run, output, *few)
-    pd.testing.assert_frame_equal(again, scores, check_exact=True)
-    assert computed.read_bytes() == after
-
-
-def test_other_weights_are_never_mixed(trained_runs, tmp_path, capsys):
-    run = shutil.copytree(trained_runs("dprnn"), tmp_path / "run")
-    only = ("--metrics", "si_sdr")
-    output = tmp_path / "evaluation"
-    first, description = evaluated(run, output, *only, "--save_audio", "1")
-    best = description["checkpoint"]["epoch"]
-    averaged, description = evaluated(run, output, *only, "--averaged")
-    assert "are computed anew: weights" in capsys.readouterr().err
-    assert description["model"] == "dprnn (averaged)"
-    assert not np.allclose(averaged["score"], first["score"])
-    assert not (output / "audio").exists()
-    for path in run.glob("save/CKPT+*"):
-        if f"epoch: {best}\n" in (path / "CKPT.yaml").read_text():
-            shutil.rmtree(path)
-    second, description = evaluated(run, output, *only)
-    assert description["checkpoint"]["epoch"] != best
-    assert not np.allclose(second["score"], first["score"])
 
 
 def test_folders_are_named_after_what_is_evaluated(
@@ -312,14 +166,34 @@ def test_librimix_with_a_silent_source(trained_runs, tmp_path, capsys):
     assert list(listed["rank"]) == ["worst-1", "best-1"]
 
 
-def test_one_source(small_corpus, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "variant"), [("ES", "mix_single"), ("EB", "mix_both")]
+)
+def test_one_source(task, variant, small_corpus, tmp_path):
     run = train_run(
-        "convtasnet", small_corpus, tmp_path / "run", task="EB", n_sources=1
+        "dprnn", small_corpus, tmp_path / "run", task=task, n_sources=1
     )
-    scores, _ = evaluated(run, tmp_path / "evaluation", "--metrics", "si_sdr")
+    metrics = ("--metrics", "si_sdr", "stoi")
+    scores, _ = evaluated(
+        run, tmp_path / "evaluation", *metrics, "--save_audio", "1"
+    )
     assert list(scores) == [name for name in COLUMNS if name[-2:] != "_2"]
+    si_sdr = scores[scores["metric"] == "si_sdr"]
     tested = pd.read_csv(run / "test.csv")
-    assert scores["score"].mean() == pytest.approx(tested["si_sdr"].mean())
+    assert si_sdr["score"].mean() == pytest.approx(tested["si_sdr"].mean())
+    assert (scores["score"] == scores["score_1"]).all()
+    audio = tmp_path / "evaluation/audio"
+    assert {path.name for path in audio.glob("*/*")} == {
+        *("mixture.wav", "source1.wav", "estimate1.wav")
+    }
+    write_librimix(tmp_path / "Libri2Mix", [4000])
+    scores, description = evaluated(
+        run,
+        tmp_path / "libri",
+        *(*metrics, "--data_folder", tmp_path / "Libri2Mix"),
+    )
+    assert description["variants"] == [variant]
+    assert scores["score"].notna().all()
 
 
 @pytest.mark.parametrize(
@@ -354,12 +228,3 @@ def test_errors_take_one_line_and_dnsmos_is_imported_on_request(tmp_path):
     assert "torchaudio" in errors  # every module that was imported is named
     for name in ("librosa", "speechmos", "onnxruntime"):
         assert name not in errors
-
-
-def test_two_evaluations_do_not_write_one_folder(tmp_path):
-    with (
-        EvaluationFiles(tmp_path, {"weights": "a"}),
-        pytest.raises(UserError, match="another process evaluates into it"),
-        EvaluationFiles(tmp_path, {"weights": "a"}),
-    ):
-        pass

@@ -1,10 +1,12 @@
 """Corpora that are not PolSESS."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from evaluation_sets import AtSampleRate, check_headers
+from evaluation_sets import AtSampleRate, check_files
 from foreign_corpora import is_librimix, read_csv_corpus, read_librimix
 from prepare_polsess import UserError
 
@@ -44,7 +46,8 @@ def write_table(path, **columns):
     ("task", "expected"),
     [
         ("SB", {"mix_clean": ("s1", "s2"), "mix_both": ("s1", "s2")}),
-        ("EB", {"mix_clean": ("s1+s2",), "mix_both": ("s1+s2",)}),
+        # mix_clean is what EB wants to get, not where it starts.
+        ("EB", {"mix_both": ("s1+s2",)}),
         ("ES", {"mix_single": ("s1",)}),
     ],
 )
@@ -53,7 +56,7 @@ def test_librimix_gives_what_a_task_needs(task, expected, tmp_path):
     signals = write_librimix(root / "wav8k/min")
     assert is_librimix(root)
     found = read_librimix(root, "test", None, task, 8000)
-    check_headers(found, quiet=True)
+    check_files(found, quiet=True)
     assert (found.name, found.variants) == ("Libri2Mix-test", list(expected))
     assert len(found.examples) == 2 * len(expected)
     for example in found.examples:
@@ -73,7 +76,7 @@ def test_librimix_prefers_the_models_rate_and_min(tmp_path):
     found = read_librimix(root, "test", None, "SB", 8000)
     assert "wav16k/max" in found.rows[0]["mix_wav"]
     # A file at another rate is resampled: half as many samples.
-    check_headers(found, quiet=True)
+    check_files(found, quiet=True)
     resampled = AtSampleRate(found.dataset, found.formats, 8000)
     assert resampled[found.examples[0]]["targets"].shape == (4500, 2)
     write_librimix(root / "wav8k/max", [4500])
@@ -81,9 +84,48 @@ def test_librimix_prefers_the_models_rate_and_min(tmp_path):
     found = read_librimix(root, "test", ["mix_both"], "SB", 8000)
     assert "wav8k/min/test/mix_both" in found.rows[1]["mix_wav"]
     assert found.variants == ["mix_both"]
-    # The folder may be a part of LibriMix.
-    part = read_librimix(root / "wav16k", "test", None, "SB", 8000)
-    assert "wav16k/max" in part.rows[0]["mix_wav"]
+
+
+def test_a_part_of_librimix_is_told_from_other_parts(tmp_path):
+    root = tmp_path / "Libri2Mix"
+    hashes = []
+    for part, rate in (("wav8k/min", 8000), ("wav16k/min", 16000)):
+        write_librimix(root / part, [400], rate)
+    write_librimix(root / "wav8k/max", [400])
+    for part in (".", "wav8k", "wav8k/min", "wav8k/max", "wav16k"):
+        found = read_librimix(root / part, "test", None, "SB", 8000)
+        place = part if "/" in part else f"{part.replace('.', 'wav8k')}/min"
+        assert f"{place}/test" in found.rows[0]["mix_wav"]
+        assert found.name == "Libri2Mix-test"
+        hashes.append(found.rows_hash)
+    assert hashes[0] == hashes[1] == hashes[2]
+    assert len(set(hashes)) == 3
+
+
+def test_hashes_are_of_the_audio_that_an_example_needs(tmp_path):
+    hashes = {}
+    write_librimix(tmp_path / "a/Libri2Mix", [400, 500])
+    for name in "abc":
+        root = tmp_path / name / "Libri2Mix"
+        if name != "a":  # copied, and moved
+            shutil.copytree(tmp_path / "a/Libri2Mix", root)
+        if name == "c":
+            write(root / "test/s1/u1.wav", np.full(500, 0.1))
+        for task in ("SB", "ES"):
+            found = read_librimix(root, "test", None, task, 8000)
+            check_files(found, quiet=True)
+            hashes[name, task] = found
+    for task, key in (("SB", ("u1", "mix_both")), ("ES", ("u1", "mix_single"))):
+        a, b, c = (hashes[name, task] for name in "abc")
+        assert a.audio == b.audio
+        assert a.audio_hash == b.audio_hash != c.audio_hash
+        differing = {key for key in a.audio if a.audio[key] != c.audio[key]}
+        assert key in differing
+        assert {name for name, _ in differing} == {"u1"}
+    write(tmp_path / "a/Libri2Mix/test/s2/u1.wav", np.full(500, 0.3))
+    again = read_librimix(tmp_path / "a/Libri2Mix", "test", None, "ES", 8000)
+    check_files(again, quiet=True)
+    assert again.audio == hashes["a", "ES"].audio  # which does not need s2
 
 
 def test_rows_are_told_apart_wherever_they_are(tmp_path):
@@ -105,6 +147,8 @@ def test_unknown_splits_and_variants_are_named(tmp_path):
         read_librimix(tmp_path, "test", None, "SB", 8000)
     with pytest.raises(UserError, match="mix_all: choose from mix_clean, mix"):
         read_librimix(tmp_path, "dev", ["mix_all"], "SB", 8000)
+    with pytest.raises(UserError, match="mix_clean: choose from mix_both"):
+        read_librimix(tmp_path, "dev", ["mix_clean"], "EB", 8000)
 
 
 def test_csv_columns_and_paths(tmp_path):
@@ -119,12 +163,12 @@ def test_csv_columns_and_paths(tmp_path):
         ssr=[3, -2],
     )
     found = read_csv_corpus(path, ["clean"], "SB")
-    check_headers(found, quiet=True)
+    check_files(found, quiet=True)
     assert (found.name, len(found.examples)) == ("pairs-test", 1)
     row = found.rows[found.examples[0].row]
     assert (row["ID"], row["ssr"]) == ("u0", "-2")
     both = read_csv_corpus(path, None, "SB")
-    check_headers(both, quiet=True)
+    check_files(both, quiet=True)
     assert both.rows_hash == found.rows_hash
     assert both.dataset[both.examples[0]]["targets"].shape == (400, 2)
 
@@ -146,6 +190,8 @@ def test_csv_columns_and_paths(tmp_path):
         ),
         ({"s1_wav": ["other.wav"] * 2}, r"at 16000 Hz.*\(2 such findings\)"),
         ({"s1_wav": ["text.wav", "s1.wav"]}, "text.wav cannot be read"),
+        ({"ssr": ["1.5", "high"]}, "row 3: ssr 'high' is no number of dB"),
+        ({"scene_offset": ["nan", ""]}, "row 2: scene_offset 'nan' is no num"),
         ({"s1_wav": ["empty.wav", "s1.wav"]}, "empty.wav has no audio"),
     ],
 )
@@ -167,7 +213,7 @@ def test_what_is_wrong_with_a_csv_file_is_named(change, named, tmp_path):
         **{name: value for name, value in columns.items() if value},
     )
     with pytest.raises(UserError, match=named) as error:
-        check_headers(read_csv_corpus(path, None, "SB"), quiet=True)
+        check_files(read_csv_corpus(path, None, "SB"), quiet=True)
     assert str(path) in str(error.value)
 
 
@@ -187,7 +233,7 @@ def test_empty_and_broken_csv_files_are_named(tmp_path):
 def test_batches_have_one_variant_and_one_length(tmp_path):
     write_librimix(tmp_path, [400, 500, 400, 400, 500])
     found = read_librimix(tmp_path, "test", None, "SB", 8000)
-    check_headers(found, quiet=True)
+    check_files(found, quiet=True)
     batches = found.batches(2)
     assert sorted(sum(batches, [])) == sorted(found.examples)
     assert sorted(len(batch) for batch in batches) == [1, 1, 2, 2, 2, 2]
@@ -196,5 +242,5 @@ def test_batches_have_one_variant_and_one_length(tmp_path):
         assert len(kinds) == 1
     # Without one variant, the others' batches stay the same.
     part = read_librimix(tmp_path, "test", ["mix_both"], "SB", 8000)
-    check_headers(part, quiet=True)
+    check_files(part, quiet=True)
     assert all(batch in batches for batch in part.batches(2))

@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64decode
-from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -13,75 +13,8 @@ import soundfile
 from comparison.comparing import compare_evaluations
 from comparison.errors import ComparisonError
 from comparison.evaluations import read_evaluations
-from reporting.breakdowns import (
-    LEVEL_BINS,
-    samples_by_class,
-    samples_by_level,
-)
 from small_evaluations import mixtures, scores_of, write_run, write_series
-
-SIGNALS = ("mixture", "source1", "source2", "estimate1", "estimate2")
-AWKWARD = '<img src="x"> & $x$'
-VOID = {"meta", "link", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Reads a page: elements, their texts and attributes; checks nesting."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.elements, self.texts = [], [], []
-        self.rows = []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        """Note an element."""
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_startendtag(self, tag, attrs):
-        """Note an element without content."""
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        """Close the innermost element, which has to be this one."""
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        """Note a text, and which cell it is in."""
-        self.texts.append(data)
-        if self.open and self.open[-1] in ("td", "th"):
-            self.rows[-1][-1] += data
-
-    def attributes(self, tag, name):
-        """List an attribute of all elements of a kind."""
-        return [a.get(name) for t, a in self.elements if t == tag]
-
-
-def write_audio(run, ranks=("worst-1", "best-1"), seconds=0.3):
-    """Write an evaluation's audio: tones, each signal of another level."""
-    scores = pd.read_csv(run / "evaluation/test/scores.csv")
-    scores = scores[scores["metric"] == "si_sdr"]
-    folder = run / "evaluation/test/audio"
-    rows = []
-    for number, rank in enumerate(ranks):
-        row = scores.iloc[number]
-        name = f"{row['ID']}_{row['variant']}"
-        (folder / name).mkdir(parents=True)
-        time = np.arange(round(8000 * seconds)) / 8000
-        for power, signal in enumerate(SIGNALS):
-            tone = 0.1 / 2**power * np.sin(2 * np.pi * 500 * time)
-            soundfile.write(folder / name / f"{signal}.wav", tone, 8000)
-        columns = ["ID", "variant", "score", "improvement"]
-        rows.append({"folder": name, "rank": rank, **row[columns]})
-    pd.DataFrame(rows).to_csv(folder / "examples.csv", index=False)
-    return folder
+from small_pages import AWKWARD, SIGNALS, Page, make_page, write_audio
 
 
 @pytest.fixture(scope="module")
@@ -97,22 +30,15 @@ def runs(tmp_path_factory):
     return folders
 
 
-def make(runs, folder, *options):
-    """Make a page; return its text."""
-    output = folder / "page.html"
-    report.main([*map(str, runs), "--output", str(output), *options])
-    return output.read_text(encoding="utf-8")
-
-
 @pytest.fixture(scope="module")
 def text(runs, tmp_path_factory):
     """Make the page that most tests read."""
-    return make(runs, tmp_path_factory.mktemp("page"))
+    return make_page(runs, tmp_path_factory.mktemp("page"))
 
 
 def test_sections_are_there_and_in_the_contents(text):
     page = Page(text)
-    anchors = [a["id"] for t, a in page.elements if t == "section" and a]
+    anchors = [i for i in page.attributes("section", "id") if i]
     assert anchors == [
         *("results", "curves", "breakdown", "metrics", "examples"),
         *("runs", "made"),
@@ -178,31 +104,6 @@ def test_figures_show_the_means_of_the_scores(runs, text):
         )
 
 
-def test_ranges_of_a_level_have_their_own_utterances(tmp_path):
-    rows = mixtures(50)
-    scores = scores_of(rows, rows["ssr"])  # each improves by its SSR
-    run = write_run(tmp_path / "a" / "1", scores, "a", 1)
-    samples = samples_by_level(read_evaluations([run]), ["SER", "SE"], "ssr")
-    assert len(samples) == LEVEL_BINS
-    for level, sample in samples.items():
-        assert sample.values["a"].mean() == pytest.approx(level, abs=1e-9)
-    counts = [sample.utterances for sample in samples.values()]
-    assert sum(counts) == 50
-    assert list(samples) == sorted(samples)
-
-
-def test_classes_have_their_own_utterances(tmp_path):
-    rows = mixtures(20)
-    gains = rows["scene_class"].map(len)  # each improves by its name's length
-    run = write_run(tmp_path / "a" / "1", scores_of(rows, gains), "a", 1)
-    evaluations = read_evaluations([run])
-    samples = samples_by_class(evaluations, ["SER", "SE"], "scene_class")
-    assert list(samples) == ["kitchen", "office", "park", "street"]
-    for name, sample in samples.items():
-        assert sample.utterances == 5
-        assert sample.values["a"] == pytest.approx(len(name), abs=1e-9)
-
-
 def test_curves_mark_the_stages(text):
     stages = "(1 from epoch 1: C R; 2 from epoch 3: C R SR S; 3 from epoch 4: "
     captions = [s for s in Page(text).texts if stages + "SER SE)" in s]
@@ -228,6 +129,48 @@ def test_the_best_run_that_has_audio_is_heard(runs, text):
     ]
 
 
+def test_every_player_and_part_has_a_name_of_its_own(text):
+    page = Page(text)
+    named = page.attributes("audio", "aria-label")
+    assert len(set(named)) == len(named) == 2 * 2 * len(SIGNALS)
+    assert any(
+        re.fullmatch(r"estimate 1 of m0000 as SER, plain, seed \d, worst-1", n)
+        for n in named
+    )
+    headings = page.attributes("section", "aria-labelledby")
+    headings = [heading for heading in headings if heading]
+    assert len(headings) == 2
+    assert set(headings) <= set(page.attributes("h3", "id"))
+    assert None not in [
+        a.get("id") or a.get("aria-labelledby")
+        for t, a in page.elements
+        if t == "section"
+    ]
+
+
+def test_the_mean_curves_are_told(text):
+    (said,) = [
+        s
+        for s in Page(text).attributes("svg", "aria-label")
+        if s.startswith("Validation SI-SDR by epoch of plain, ")
+    ]
+    # Every seed's curve is 1.0, 2.0, 2.5, 2.4.
+    assert f"plain 2.50 dB, epoch 3; {AWKWARD} 2.50 dB, epoch 3" in said
+
+
+def test_one_source_of_several_speakers_is_no_speaker(tmp_path):
+    rows = mixtures(6)
+    scores = scores_of(rows, np.full(len(rows), 3.0))
+    scores = scores.drop(columns=[c for c in scores if c.endswith("_2")])
+    run = write_run(tmp_path / "a/1", scores, "a", 1, task="EB")
+    write_audio(run, seconds=0.1)
+    texts = Page(make_page([run], tmp_path)).texts
+    said = [text for text in texts if text.startswith("Mixture m")]
+    assert len(said) == 2
+    for text in said:
+        assert re.search(r"SI-SDR: source 1 \S+ dB \(in the mixture", text)
+
+
 def test_audio_is_whole_and_keeps_its_ratios(text, tmp_path):
     levels = []
     for address in Page(text).attributes("audio", "src")[: len(SIGNALS)]:
@@ -243,14 +186,14 @@ def test_audio_is_whole_and_keeps_its_ratios(text, tmp_path):
 
 
 def test_the_same_runs_give_the_same_bytes(runs, text, tmp_path):
-    assert make(runs, tmp_path).replace(str(tmp_path), "") == re.sub(
+    assert make_page(runs, tmp_path).replace(str(tmp_path), "") == re.sub(
         r"--output \S+page\.html", "--output /page.html", text
     )
 
 
 def test_without_audio_the_page_tells_the_command(tmp_path):
     runs = write_series(tmp_path, {"a": 1.0}, seeds=(1,))
-    page = Page(make(runs, tmp_path))
+    page = Page(make_page(runs, tmp_path))
     command = f"evaluate.py {runs[0]} --save_audio 2"
     assert any(command in said for said in page.texts)
     assert "audio" not in {tag for tag, _ in page.elements}
@@ -259,7 +202,7 @@ def test_without_audio_the_page_tells_the_command(tmp_path):
 def test_runs_that_were_not_evaluated_are_named(tmp_path):
     write_series(tmp_path / "runs", {"a": 1.0}, seeds=(1,), count=4)
     write_run(tmp_path / "runs/b/1", None, "b", 1)
-    page = Page(make([tmp_path / "runs"], tmp_path))
+    page = Page(make_page([tmp_path / "runs"], tmp_path))
     command = f"evaluate.py {tmp_path}/runs/b/1"
     assert any(command in said for said in page.texts)
 
@@ -268,7 +211,7 @@ def test_without_curves_the_page_says_so(tmp_path):
     runs = write_series(tmp_path, {"a": 1.0, "b": 2.0}, seeds=(1, 2))
     for run in runs[1:]:
         (run / "curve.csv").unlink()
-    page = Page(make(runs, tmp_path))
+    page = Page(make_page(runs, tmp_path))
     assert f"Without a curve.csv: {', '.join(map(str, runs[1:]))}." in (
         page.texts
     )
@@ -285,7 +228,7 @@ def test_one_run_that_knows_nothing_of_its_corpus_is_enough(tmp_path):
     scores[[*unknown, "ssr", "scene_offset"]] = np.nan
     scores.to_csv(path, index=False)
     (run / "result.json").unlink()
-    page = Page(make([run], tmp_path, "--examples", "0"))
+    page = Page(make_page([run], tmp_path, "--examples", "0"))
     lacking = "Scene classes, Speech-to-speech ratio, Scene level"
     assert f"The corpus's manifest does not tell: {lacking}." in page.texts
     assert "examples" not in page.attributes("section", "id")
@@ -296,80 +239,15 @@ def test_settings_that_differ_stand_side_by_side(tmp_path):
     path = runs[1] / "settings.json"
     settings = json.loads(path.read_text())
     path.write_text(json.dumps(settings | {"lr": 0.5, "new": "<x>"}))
-    rows = Page(make(runs, tmp_path)).rows
-    start = rows.index(["", "a", "b"])
+    rows = Page(make_page(runs, tmp_path)).rows
+    start = rows.index(["setting", "a", "b"])
     assert rows[start + 1 : start + 3] == [
         ["lr", "0.001", "0.5"],
         ["new", "–", "<x>"],
     ]
-    assert rows[start + 3] == ["", "a", "b"]
-
-
-def damage_curve(run):
-    """Leave a curve without its validation."""
-    (run / "curve.csv").write_text("epoch,lr,variants\n1,0.1,C\n")
-    return "curve.csv: is damaged .*no column valid_si_sdr"
-
-
-def damage_result(run):
-    """Tear the result."""
-    (run / "result.json").write_text('{"epochs_run": 4')
-    return "result.json: is damaged"
-
-
-def damage_list(run):
-    """Leave a list of examples without ranks."""
-    path = run / "evaluation/test/audio/examples.csv"
-    pd.read_csv(path).drop(columns="rank").to_csv(path, index=False)
-    return "examples.csv: has no column rank"
-
-
-def damage_audio(run):
-    """Leave an estimate that is no audio."""
-    path = next(run.glob("evaluation/test/audio/*/estimate1.wav"))
-    path.write_text("not audio")
-    return "estimate1.wav.*evaluate again with --save_audio"
-
-
-def damage_length(run):
-    """Leave a reference without samples."""
-    path = next(run.glob("evaluation/test/audio/*/source2.wav"))
-    soundfile.write(path, np.zeros(0), 8000)
-    return "source2.wav: is too short"
-
-
-def damage_metrics(run):
-    """Leave an evaluation without SI-SDR."""
-    folder = run / "evaluation/test"
-    info = json.loads((folder / "evaluation.json").read_text())
-    info["metrics"] = ["stoi"]
-    (folder / "evaluation.json").write_text(json.dumps(info))
-    scores = pd.read_csv(folder / "scores.csv").assign(metric="stoi")
-    scores.to_csv(folder / "scores.csv", index=False)
-    return "was evaluated without si_sdr"
-
-
-def damage_example(run):
-    """List an example that was not scored."""
-    path = run / "evaluation/test/audio/examples.csv"
-    pd.read_csv(path).assign(ID="other").to_csv(path, index=False)
-    return "examples.csv: other as SER is not in scores.csv"
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        *(damage_curve, damage_result, damage_list, damage_audio),
-        *(damage_length, damage_metrics, damage_example),
-    ],
-)
-def test_damaged_files_are_named_and_nothing_is_written(damage, tmp_path):
-    runs = write_series(tmp_path, {"a": 1.0}, seeds=(1,), count=4)
-    write_audio(runs[0])
-    message = damage(runs[0])
-    with pytest.raises(ComparisonError, match=message):
-        make(runs, tmp_path / "new")
-    assert not (tmp_path / "new").exists()
+    assert rows[start + 3] == ["setting", "a", "b"]
+    assert ["version of", "a", "b"] in rows
+    assert all(row[0] for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -383,4 +261,20 @@ def test_damaged_files_are_named_and_nothing_is_written(damage, tmp_path):
 def test_options_that_are_wrong_are_named(options, message, tmp_path):
     runs = write_series(tmp_path, {"a": 1.0}, seeds=(1,), count=4)
     with pytest.raises(ComparisonError, match=message):
-        make(runs, tmp_path, *options)
+        make_page(runs, tmp_path, *options)
+
+
+def test_options_are_not_abbreviated(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        report.main(["runs", "--out", str(tmp_path / "page.html")])
+    assert "required: --output" in capsys.readouterr().err
+
+
+def test_figures_are_pictures_of_their_own_too(runs, text, tmp_path):
+    make_page(runs, tmp_path, "--figures", str(tmp_path / "figures"))
+    for path in (tmp_path / "figures").iterdir():
+        root = ElementTree.parse(path).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert path.read_text(encoding="utf-8").strip() in text
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"breakdown-variants.svg", "curves-all-models.svg"} <= names

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from evaluation_sets import AtSampleRate, check_headers
+from evaluation_sets import AtSampleRate, check_files
 from foreign_corpora import read_librimix
 from metrics import compute_metric
 from prepare_polsess import UserError
@@ -14,12 +14,22 @@ from scoring import ENVIRONMENT, ScoringProcesses
 from test_foreign_corpora import write_librimix
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    path = tmp_path / "work"
+    path.write_text("")
+    with (
+        pytest.raises(UserError, match="work: cannot be made .File exists"),
+        ScoringProcesses(None, 8000, 1, path),
+    ):
+        pass
+
+
 def test_estimates_wait_for_processes(tmp_path):
     signals = write_librimix(tmp_path / "Libri2Mix", [8000] * 3)
     found = read_librimix(
         tmp_path / "Libri2Mix", "test", ["mix_both"], "SB", 8000
     )
-    check_headers(found, quiet=True)
+    check_files(found, quiet=True)
     dataset = AtSampleRate(found.dataset, found.formats, 8000)
     before = dict(os.environ)
     work = tmp_path / "work"

@@ -8,6 +8,7 @@ import shutil
 import pandas as pd
 import pytest
 import torch
+import yaml
 from dataset import RenderedMixtures, read_manifest
 from objective import pit_si_sdr
 from prepare_polsess import UserError
@@ -121,6 +122,51 @@ def tear_meta(folder):
     (best_checkpoint(folder) / "CKPT.yaml").write_bytes(b"\xff\x00")
 
 
+def without_time(folder):
+    """Take the time from the file that tells how good a checkpoint is."""
+    path = best_checkpoint(folder) / "CKPT.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(x for x in lines if not x.startswith("unixtime")))
+
+
+def only_undefined(folder):
+    """Make all validation scores NaN."""
+    for path in folder.glob("save/*/CKPT.yaml"):
+        set_score(path, float("nan"))
+
+
+def set_score(path, value):
+    """Write another validation SI-SDR into a checkpoint's meta."""
+    meta = yaml.safe_load(path.read_text())
+    assert "si_sdr" in meta
+    path.write_text(yaml.safe_dump(meta | {"si_sdr": value}))
+
+
+def replace_weights(folder, weights):
+    """Give the best checkpoint other weights, with their checksum."""
+    path = best_checkpoint(folder)
+    torch.save(weights, path / "separator.ckpt")
+    content = (path / "separator.ckpt").read_bytes()
+    checksums = json.loads((path / "checksums.json").read_text())
+    checksums["separator.ckpt"] = hashlib.blake2b(content).hexdigest()
+    (path / "checksums.json").write_text(json.dumps(checksums))
+
+
+def list_of_weights(folder):
+    """Replace weights by a list of tensors."""
+    replace_weights(folder, [torch.zeros(1)])
+
+
+def named_by_numbers(folder):
+    """Replace the names of weights by numbers."""
+    replace_weights(folder, {1: torch.zeros(1)})
+
+
+def numbers_as_weights(folder):
+    """Replace weights by plain numbers."""
+    replace_weights(folder, {"encoder": 1.0})
+
+
 def other_network(folder):
     """Change the network that the weights belong to."""
     path = folder / "hyperparams.yaml"
@@ -137,6 +183,11 @@ def incomplete_settings(folder):
     [
         (flip_a_byte, "is corrupt: separator.ckpt is damaged"),
         (tear_meta, "is corrupt: CKPT.yaml is damaged"),
+        (without_time, "is corrupt: CKPT.yaml has no number as unixtime"),
+        (only_undefined, "no checkpoint has a validation SI-SDR"),
+        (list_of_weights, "separator.ckpt: is not a file of weights"),
+        (named_by_numbers, "is not a file of weights .1 is no name"),
+        (numbers_as_weights, "is not a file of weights .'encoder' is no"),
         (remove("save/*/separator.ckpt"), "separator.ckpt is missing"),
         (remove("save"), "has no checkpoint of a finished epoch"),
         (remove("settings.json"), "has no settings.json"),
@@ -153,17 +204,25 @@ def test_what_is_wrong_is_named(damage, named, copied_run):
     assert contents(copied_run) == before
 
 
+def test_undefined_checkpoints_are_not_the_best(copied_run):
+    others = [
+        path
+        for path in copied_run.glob("save/*/CKPT.yaml")
+        if path.parent != best_checkpoint(copied_run)
+    ]
+    assert others
+    for path in others:
+        set_score(path, float("nan"))
+    best = json.loads((copied_run / "result.json").read_text())["best_epoch"]
+    assert load_trained_run(copied_run).epoch == best
+
+
 def test_a_pickle_is_not_executed(copied_run, tmp_path):
     class Malice:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "stolen"),)
 
-    path = best_checkpoint(copied_run)
-    torch.save({"a": Malice()}, path / "separator.ckpt")
-    weights = (path / "separator.ckpt").read_bytes()
-    checksums = json.loads((path / "checksums.json").read_text())
-    checksums["separator.ckpt"] = hashlib.blake2b(weights).hexdigest()
-    (path / "checksums.json").write_text(json.dumps(checksums))
+    replace_weights(copied_run, {"a": Malice()})
     with pytest.raises(UserError, match="is not a file of weights"):
         load_trained_run(copied_run)
     assert not (tmp_path / "stolen").exists()

@@ -17,11 +17,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from comparison.commands import evaluate_command
 from comparison.comparing import compare_evaluations, compare_values
 from comparison.errors import ComparisonError
 from comparison.evaluations import read_evaluations
 from comparison.published import read_values
-from comparison.runs import evaluate_command, find_runs
+from comparison.runs import find_runs
 from series.tables import write_atomically
 
 TABLES = ("models", "differences", "seeds", "variants", "environments")
@@ -57,7 +58,9 @@ def _parse(arguments):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN")
+    parser.add_argument(
+        "runs", type=Path, nargs="*", metavar="RUN", help="a folder, see above"
+    )
     parser.add_argument(
         "--values", type=Path, metavar="CSV", help="instead of runs"
     )
@@ -126,19 +129,21 @@ def main(arguments=None):
     _check(options)
     resampling = {"seed": options.seed, "resamples": options.resamples}
     if options.values is not None:
-        sample, missing = read_values(options.values)
         comparison = compare_values(
-            sample, missing, options.baseline, **resampling
+            *read_values(options.values),
+            baseline=options.baseline,
+            **resampling,
         )
     else:
-        _, left_out = find_runs(options.runs, options.evaluation)
+        runs, left_out = find_runs(options.runs, options.evaluation)
         comparison = compare_evaluations(
             read_evaluations(options.runs, options.evaluation),
             options.metric,
             options.variants,
             options.baseline,
             left_out=[
-                evaluate_command(run, options.evaluation) for run in left_out
+                evaluate_command(run, options.evaluation, runs)
+                for run in left_out
             ],
             **resampling,
         )

@@ -14,14 +14,16 @@ are those of compare_runs.py. The same runs give the same page, byte by byte.
 """
 
 import argparse
+import re
 import shlex
 import sys
 from pathlib import Path
 
+from comparison.commands import evaluate_command
 from comparison.comparing import compare_evaluations
 from comparison.errors import ComparisonError
 from comparison.evaluations import by_group, read_evaluations
-from comparison.runs import evaluate_command, find_runs
+from comparison.runs import find_runs
 from reporting.breakdowns import breakdown_section, metrics_section
 from reporting.conditions import seeds_of
 from reporting.contents import Section
@@ -36,8 +38,8 @@ from reporting.sections import (
 from series.tables import write_atomically
 
 
-def make_page(evaluations, comparison, name, count, command):
-    """Make the page of evaluations.
+def make_sections(evaluations, comparison, name, count, command):
+    """Make what the page of evaluations holds.
 
     Arguments
     ---------
@@ -54,8 +56,8 @@ def make_page(evaluations, comparison, name, count, command):
 
     Returns
     -------
-    str
-        HTML.
+    list of reporting.contents.Section
+        In their order.
 
     Raises
     ------
@@ -72,9 +74,24 @@ def make_page(evaluations, comparison, name, count, command):
             runs_section(evaluations),
             Section("made", "How this page was made", command=command),
         ]
-    models = ", ".join(by_group(evaluations))
-    summary = f"{models}; {seeds_of(evaluations)}."
-    return render(comparison.title, summary, [s for s in sections if s])
+    return [section for section in sections if section]
+
+
+def write_figures(folder, sections):
+    """Write each figure of the page as a picture of its own.
+
+    Arguments
+    ---------
+    folder : Path
+        Gets ``<section>-<title>.svg``.
+    sections : list of reporting.contents.Section
+        Of the page.
+    """
+    for section in sections:
+        for figure in section.figures:
+            title = re.sub(r"\W+", "-", figure.title.lower()).strip("-")
+            path = folder / f"{section.anchor}-{title}.svg"
+            write_atomically(path, f"{figure.svg}\n")
 
 
 def _parse(arguments):
@@ -82,6 +99,7 @@ def _parse(arguments):
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="a folder"
@@ -112,6 +130,12 @@ def _parse(arguments):
         help="worst and best mixtures of each model to listen to, "
         "0 for none (default: %(default)s)",
     )
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="FOLDER",
+        help="also write the figures there, as SVG files",
+    )
     options = parser.parse_args(arguments)
     if options.examples < 0:
         raise ComparisonError("--examples: give 0 or more")
@@ -140,22 +164,27 @@ def main(arguments=None):
             f"{first.folder}: was evaluated without si_sdr, which the report "
             "is about; evaluate it with --metrics si_sdr and those it has"
         )
-    _, left_out = find_runs(options.runs, options.evaluation)
+    runs, left_out = find_runs(options.runs, options.evaluation)
     comparison = compare_evaluations(
         evaluations,
         baseline=options.baseline,
         left_out=[
-            evaluate_command(run, options.evaluation) for run in left_out
+            evaluate_command(run, options.evaluation, runs) for run in left_out
         ],
     )
-    page = make_page(
+    sections = make_sections(
         evaluations,
         comparison,
         options.evaluation,
         options.examples,
         shlex.join(["python", "tools/report.py", *arguments]),
     )
+    models = ", ".join(by_group(evaluations))
+    summary = f"{models}; {seeds_of(evaluations)}."
+    page = render(comparison.title, summary, sections)
     write_atomically(options.output, page)
+    if options.figures:
+        write_figures(options.figures, sections)
     size = options.output.stat().st_size / 1e6
     print(f"Wrote {options.output}, {size:.1f} MB")
 

@@ -6,13 +6,10 @@ import numpy as np
 
 from comparison.errors import ComparisonError
 from comparison.intervals import bootstrap_means
+from comparison.measures import measure_of
+from comparison.pairs import differences_table, seeds_table
 from comparison.samples import choose_variants, take_sample
-from comparison.tables import (
-    breakdown_table,
-    differences_table,
-    models_table,
-    seeds_table,
-)
+from comparison.tables import breakdown_table, models_table
 from comparison.words import (
     baseline_words,
     intervals_words,
@@ -20,40 +17,6 @@ from comparison.words import (
     seed_words,
     utterance_words,
 )
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What the compared values are.
-
-    Arguments
-    ---------
-    text : str
-        Its name and unit.
-    unit : str
-        Empty if it has none.
-    decimals : int
-        That are shown.
-    """
-
-    text: str
-    unit: str = ""
-    decimals: int = 2
-
-    @property
-    def in_unit(self):
-        """The unit behind a name."""
-        return f" ({self.unit})" if self.unit else ""
-
-
-MEASURES = {
-    "si_sdr": Measure("SI-SDR (dB)", "dB"),
-    "sdr": Measure("SDR (dB)", "dB"),
-    "pesq": Measure("PESQ (MOS-LQO)"),
-    "stoi": Measure("STOI", decimals=3),
-    "estoi": Measure("ESTOI", decimals=3),
-    "dnsmos": Measure("DNSMOS (overall MOS)"),
-}
 
 
 @dataclass(frozen=True)
@@ -134,43 +97,36 @@ def compare_evaluations(
     """
     chosen = choose_variants(evaluations, variants)
     sample = take_sample(evaluations, metric, chosen)
-    if not sample.utterances:
-        raise ComparisonError(
-            f"no utterance has a value of {metric} in {listed(chosen)} in all "
-            "runs"
-        )
+    _check_utterances(sample, metric, chosen)
     _check_baseline(baseline, sample)
-    measure = MEASURES.get(metric, Measure(metric))
+    measure = measure_of(metric)
     generator = np.random.default_rng(seed)
     drawn = bootstrap_means(sample.values, resamples, generator)
     sections = [
         (None, _conditions(evaluations, sample, measure, chosen, left_out)),
-        (
-            models_table(sample, drawn, measure, baseline),
-            _paragraph(
-                "Mean, sample standard deviation, best and worst are of the "
-                "seeds' means.",
-                intervals_words(sample, resamples),
-                baseline_words(sample, baseline),
-            ),
-        ),
+        _models(sample, drawn, measure, baseline, resamples),
     ]
     if len(sample.values) > 1:
         table = differences_table(sample, drawn, measure, resamples, generator)
         sections.append((table, utterance_words(table, sample, resamples)))
     sections += _over_seeds(sample, measure, resamples, generator)
-    sections += _breakdowns(evaluations, metric, measure, chosen)
-    title = f"{_models(sample)} on {evaluations[0].info['corpus']}"
+    ranking = sample.ranking
+    sections += _breakdowns(evaluations, metric, measure, chosen, ranking)
+    title = f"{_counts(sample)} on {evaluations[0].info['corpus']}"
     return Comparison(title, sections)
 
 
-def compare_values(sample, missing=(), baseline=None, seed=0, resamples=10000):
+def compare_values(
+    sample, measure, missing=(), baseline=None, seed=0, resamples=10000
+):
     """Compare models by a value a seed, such as published ones.
 
     Arguments
     ---------
     sample : Sample
         What ``read_values`` returned.
+    measure : Measure
+        What its values are.
     missing : list of str
         Runs without a value, to be named.
     baseline : str, None
@@ -191,27 +147,35 @@ def compare_values(sample, missing=(), baseline=None, seed=0, resamples=10000):
         If the baseline is not there.
     """
     _check_baseline(baseline, sample)
-    measure = Measure("a value a seed")
     words = (
         "Nothing but a value a seed is known here. Scores of single utterances "
         "are not, so nothing can be said about whether the models differ from "
         "utterance to utterance or on other utterances."
     )
+    if not measure.unit:
+        words += (
+            " Everything but p, t and percent is in the unit of the values."
+        )
     if missing:
         words += f" Without a value, and left out: {'; '.join(missing)}."
-    table = models_table(sample, None, measure, baseline)
-    sections = [
-        (None, words),
-        (
-            table,
-            _paragraph(
-                intervals_words(sample, None), baseline_words(sample, baseline)
-            ),
-        ),
-    ]
+    sections = [(None, words), _models(sample, None, measure, baseline, None)]
     generator = np.random.default_rng(seed)
     sections += _over_seeds(sample, measure, resamples, generator)
-    return Comparison(_models(sample), sections)
+    return Comparison(_counts(sample), sections)
+
+
+def _models(sample, drawn, measure, baseline, resamples):
+    """Make the section of the models, with what its figures mean."""
+    of_means = (
+        "Mean, sample standard deviation, best and worst are of the seeds' "
+        "means."
+    )
+    words = _paragraph(
+        of_means if drawn else "",
+        intervals_words(sample, resamples),
+        baseline_words(sample, baseline),
+    )
+    return models_table(sample, drawn, measure, baseline), words
 
 
 def _over_seeds(sample, measure, resamples, generator):
@@ -220,6 +184,15 @@ def _over_seeds(sample, measure, resamples, generator):
         return []
     table = seeds_table(sample, measure, resamples, generator)
     return [(table, seed_words(table, sample))]
+
+
+def _check_utterances(sample, metric, variants):
+    """Check that there is anything to compare."""
+    if not sample.utterances:
+        raise ComparisonError(
+            f"no utterance has a value of {metric} in {listed(variants)} in "
+            "all runs"
+        )
 
 
 def _check_baseline(baseline, sample):
@@ -231,7 +204,7 @@ def _check_baseline(baseline, sample):
         )
 
 
-def _models(sample):
+def _counts(sample):
     """Say how many models and runs there are."""
     models = len(sample.values)
     runs = sum(map(len, sample.seeds.values()))
@@ -266,13 +239,14 @@ def _conditions(evaluations, sample, measure, variants, left_out):
     return _paragraph(*sentences)
 
 
-def _breakdowns(evaluations, metric, measure, chosen):
+def _breakdowns(evaluations, metric, measure, chosen, ranking):
     """Make the tables by variant and by environment."""
     there = evaluations[0].info["variants"]
     parts = {variant: {"variants": [variant]} for variant in there}
-    sections = [
-        (breakdown_table(evaluations, metric, measure, "variant", parts), "")
-    ]
+    table = breakdown_table(
+        evaluations, metric, measure, "variant", parts, ranking
+    )
+    sections = [(table, "")]
     places = [p for p in evaluations[0].scores["environment"].unique() if p]
     if places:
         parts = {
@@ -280,7 +254,7 @@ def _breakdowns(evaluations, metric, measure, chosen):
             for place in places
         }
         table = breakdown_table(
-            evaluations, metric, measure, "environment", parts
+            evaluations, metric, measure, "environment", parts, ranking
         )
         sections.append((table, f"Over the variants {listed(chosen)}."))
     return sections

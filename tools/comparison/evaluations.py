@@ -9,15 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from comparison.commands import evaluate_command
+from comparison.comparable import KEYS, check_comparable, check_group
 from comparison.errors import ComparisonError
-from comparison.runs import (
-    differing,
-    evaluate_command,
-    find_runs,
-    group_of,
-    read_json_object,
-    read_settings,
-)
+from comparison.runs import find_runs, group_of, read_json_object
 
 SCORES = ("score", "mixture", "improvement")
 PLACES = ("environment", "scene_class", "event_class")
@@ -27,14 +22,14 @@ INFO = {
     "model": str,
     "seed": int,
     "task": str,
+    "corpus": str,
+    "split": str,
+    "data_folder": str,
     "rows": str,
     "sample_rate": int,
     "variants": list,
     "metrics": list,
 }
-SAME = ("task", "sample_rate")  # of all that are compared
-KEYS = ["ID", "variant", "metric"]
-MIXTURE_TOLERANCE = 0.01  # dB, for rounding on another machine
 
 
 @dataclass(frozen=True)
@@ -93,12 +88,12 @@ def read_evaluations(folders, name="test"):
     if not runs:
         commands = "; ".join(evaluate_command(run, name) for run in left_out)
         raise ComparisonError(f"no run was evaluated; do it with: {commands}")
-    evaluations = [_read_evaluation(run, name) for run in runs]
+    evaluations = [_read_evaluation(run, name, runs) for run in runs]
     for group in by_group(evaluations).values():
-        _check_group(group)
+        check_group(group)
     first = evaluations[0]
     for other in evaluations[1:]:
-        _check_comparable(first, other)
+        check_comparable(first, other)
     order = pd.MultiIndex.from_frame(first.scores[KEYS])
     return [_in_order(evaluation, order) for evaluation in evaluations]
 
@@ -122,15 +117,15 @@ def by_group(evaluations):
     return groups
 
 
-def _read_evaluation(run, name):
-    """Read the evaluation of one run."""
+def _read_evaluation(run, name, runs):
+    """Read the evaluation of one run; the others tell how it is made."""
     folder = run / "evaluation" / name
     path = folder / "evaluation.json"
     if not path.exists():
         state = "is not finished" if folder.exists() else "was not made"
         raise ComparisonError(
             f"{run}: its evaluation {name!r} {state}; do it with: "
-            f"{evaluate_command(run, name)}"
+            f"{evaluate_command(run, name, runs)}"
         )
     info = read_json_object(path)
     for key, kind in INFO.items():
@@ -192,102 +187,6 @@ def _numbers(texts, path):
             "finite number"
         )
     return numbers
-
-
-def _check_group(group):
-    """Check that runs of a model differ in their seeds only."""
-    first, *others = group
-    settings = read_settings(first.folder)
-    folders = {first.seed: first.folder}
-    for other in others:
-        if other.seed in folders:
-            raise ComparisonError(
-                f"{folders[other.seed]} and {other.folder} are both "
-                f"{other.group} with seed {other.seed}; give one of them, or "
-                "call the folders above them differently"
-            )
-        folders[other.seed] = other.folder
-        difference = differing(settings, read_settings(other.folder))
-        if difference:
-            raise ComparisonError(
-                f"{first.folder} and {other.folder} are both {other.group}, "
-                f"but differ in more than the seed: {difference}. If they "
-                "are two models, call the folders above them differently"
-            )
-
-
-def _check_comparable(first, other):
-    """Check that two evaluations are of the same mixtures and metrics."""
-    runs = f"{first.folder} and {other.folder}"
-    difference = differing(
-        {key: first.info.get(key) for key in SAME},
-        {key: other.info.get(key) for key in SAME},
-    )
-    if difference:
-        raise ComparisonError(
-            f"{runs} were evaluated differently: {difference}"
-        )
-    for one, two in ((first, other), (other, first)):
-        lacking = set(one.info["metrics"]) - set(two.info["metrics"])
-        if lacking:
-            raise ComparisonError(
-                f"{two.folder}: was not evaluated with "
-                f"{', '.join(sorted(lacking))}, which {one.folder} was; "
-                "evaluate it with --metrics " + " ".join(one.info["metrics"])
-            )
-    _check_rows(first, other)
-    _check_mixtures(first, other)
-
-
-def _check_rows(first, other):
-    """Check that two evaluations are of the same test rows."""
-    rows = [
-        list(map(tuple, run.scores[KEYS[:2]].drop_duplicates().to_numpy()))
-        for run in (first, other)
-    ]
-    parts = []
-    for run, own, others in (
-        (first, rows[0], set(rows[1])),
-        (other, rows[1], set(rows[0])),
-    ):
-        only = [f"{i} as {v}" for i, v in own if (i, v) not in others]
-        if only:
-            named = ", ".join(only[:3]) + (", ..." if len(only) > 3 else "")
-            parts.append(f"{len(only)} only in {run.folder} ({named})")
-    if parts:
-        raise ComparisonError(
-            f"{first.folder} and {other.folder} were evaluated on different "
-            f"test rows: {'; '.join(parts)}. Evaluate both on the same corpus, "
-            "split and --variants"
-        )
-    if first.info["rows"] != other.info["rows"]:
-        raise ComparisonError(
-            f"{first.folder} and {other.folder} were evaluated on corpora "
-            "whose test rows have the same IDs and differ in other columns of "
-            "the manifest. Evaluate both on the same corpus"
-        )
-
-
-def _check_mixtures(first, other):
-    """Check that two evaluations had the same audio."""
-    both = [
-        run.scores[run.scores["metric"] == "si_sdr"].set_index(KEYS[:2])
-        for run in (first, other)
-    ]
-    one, two = (scores["mixture"] for scores in both)
-    two = two.reindex(one.index)
-    differs = ~np.isclose(
-        one, two, rtol=0, atol=MIXTURE_TOLERANCE, equal_nan=True
-    )
-    if differs.any():
-        (row, variant) = one.index[differs][0]
-        raise ComparisonError(
-            f"{first.folder} and {other.folder}: the unprocessed mixture of "
-            f"{int(differs.sum())} test rows has another SI-SDR, e.g. {row} as "
-            f"{variant} {one[differs].iloc[0]:.2f} and "
-            f"{two[differs].iloc[0]:.2f} dB, so the audio differs. Evaluate "
-            "both on the same corpus"
-        )
 
 
 def _in_order(evaluation, order):

@@ -13,6 +13,7 @@ from scipy import stats
 
 LEVEL = 0.95
 BLOCK = 500  # resamples at a time, to bound the memory
+ROUNDING = 1e-9  # of the values' magnitude: what is smaller is no deviation
 
 
 def bootstrap_means(values, resamples, generator):
@@ -110,6 +111,32 @@ def t_interval(estimate, parts):
     return float(estimate - half), float(estimate + half)
 
 
+def deviation(values):
+    """Compute the sample standard deviation.
+
+    Arguments
+    ---------
+    values : numpy.ndarray
+        Shape [count].
+
+    Returns
+    -------
+    float
+        Zero if the values are equal up to rounding; NaN of a single one.
+
+    Example
+    -------
+    >>> deviation(np.array([1.0, 2.0, 3.0]))
+    1.0
+    >>> deviation(np.array([0.3, 0.1 + 0.2]))
+    0.0
+    """
+    if len(values) < 2:
+        return float("nan")
+    result = float(np.std(values, ddof=1))
+    return result if result > ROUNDING * np.abs(values).max() else 0.0
+
+
 def mean_part(values):
     """Compute the part of an error's variance that a mean brings in.
 
@@ -126,10 +153,33 @@ def mean_part(values):
 
     Example
     -------
-    >>> mean_part(np.array([1.0, 2.0, 3.0]))
-    [(0.3333333333333333, 2)]
+    >>> mean_part(np.array([1.0, 3.0, 5.0]))
+    [(1.3333333333333333, 2)]
     """
     count = len(values)
-    if count < 2:
-        return []
-    return [(float(np.var(values, ddof=1)) / count, count - 1)]
+    return [(deviation(values) ** 2 / count, count - 1)] if count > 1 else []
+
+
+def mean_interval(values):
+    """Compute the interval by Student's t of a model's mean.
+
+    Arguments
+    ---------
+    values : numpy.ndarray
+        Shape [seeds, utterances].
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper end, from the variances of the means over seeds and
+        over utterances; of a single seed from that over utterances alone. NaN
+        without any variance.
+
+    Example
+    -------
+    >>> low, high = mean_interval(np.array([[1.0, 2.0, 3.0]]))
+    >>> f"{low:.2f} {high:.2f}"
+    '-0.48 4.48'
+    """
+    parts = mean_part(values.mean(axis=1)) + mean_part(values.mean(axis=0))
+    return t_interval(values.mean(), parts)

@@ -8,13 +8,17 @@ import re
 import numpy as np
 
 from comparison.errors import ComparisonError
+from comparison.measures import Measure
 from comparison.samples import Sample
 
-# Columns of a table of one's own, and of the one that run_series.py writes.
-FORMS = (
-    ("model", "seed", "value"),
-    ("name", "seed", "best_valid_si_sdr"),
-)
+BEST = Measure("best SI-SDR of the validation (dB)", "dB")
+# Columns of a table of one's own, whose unit is known if its values are called
+# so, and of the one that run_series.py writes.
+FORMS = {
+    ("model", "seed", "value"): Measure("a value a seed"),
+    ("model", "seed", "best_valid_si_sdr"): BEST,
+    ("name", "seed", "best_valid_si_sdr"): BEST,
+}
 
 
 def read_values(path):
@@ -23,14 +27,16 @@ def read_values(path):
     Arguments
     ---------
     path : Path
-        With the columns ``model``, ``seed`` and ``value``, or ``name``,
-        ``seed`` and ``best_valid_si_sdr``; others are not read. Higher values
-        are better.
+        With the columns ``model`` or ``name``, ``seed``, and
+        ``best_valid_si_sdr``, in dB, or ``model``, ``seed`` and ``value``, of
+        any unit; others are not read. Higher values are better.
 
     Returns
     -------
     sample : Sample
         Values of shape [seeds, 1], models and seeds in the order of the file.
+    measure : Measure
+        What they are.
     missing : list of str
         Model and seed of the rows without a value.
 
@@ -44,12 +50,13 @@ def read_values(path):
     -------
     >>> path = getfixture("tmp_path") / "values.csv"
     >>> _ = path.write_text("model,seed,value\ndprnn,42,3.01\ndprnn,1,\n")
-    >>> sample, missing = read_values(path)
+    >>> sample, measure, missing = read_values(path)
     >>> sample.values["dprnn"].tolist(), missing
     ([[3.01]], ['dprnn, seed 1'])
     """
     models, missing, seen = {}, [], set()
-    for number, model, seed, text in _read_rows(path):
+    form, rows = _read_rows(path)
+    for number, model, seed, text in rows:
         where = f"{path}, row {number}"
         if not model or not seed:
             raise ComparisonError(f"{where}: no model or no seed")
@@ -57,8 +64,7 @@ def read_values(path):
             raise ComparisonError(
                 f"{where}: seed {seed!r} is no whole number from 0"
             )
-        key = (model, int(seed))
-        if key in seen:
+        if (key := (model, int(seed))) in seen:
             raise ComparisonError(
                 f"{where}: {model} with seed {seed} came before"
             )
@@ -69,17 +75,15 @@ def read_values(path):
             missing.append(f"{model}, seed {seed}")
     if not models:
         raise ComparisonError(f"{path}: has no values")
-    return (
-        Sample(
-            {m: np.array(list(v.values()))[:, None] for m, v in models.items()},
-            {model: list(values) for model, values in models.items()},
-        ),
-        missing,
+    sample = Sample(
+        {m: np.array(list(v.values()))[:, None] for m, v in models.items()},
+        {model: list(values) for model, values in models.items()},
     )
+    return sample, FORMS[form], missing
 
 
 def _read_rows(path):
-    """Read number, and as text model, seed and value, of each row."""
+    """Read the form, and of each row number and texts in its columns."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
@@ -99,7 +103,7 @@ def _read_rows(path):
                 f"{path}, row {number}: has {len(row)} cells, not {len(header)}"
             )
     places = [header.index(name) for name in form]
-    return [(n, *(row[place].strip() for place in places)) for n, row in rows]
+    return form, [(n, *(row[p].strip() for p in places)) for n, row in rows]
 
 
 def _number(text, where):

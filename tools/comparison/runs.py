@@ -2,19 +2,17 @@
 
 import json
 import os
-import shlex
 from pathlib import Path
 
 from comparison.errors import ComparisonError
 
-# What seeds of one model may differ in: the seed, names and paths, how long a
-# run went on and what was tested. These are what train.py lets change when a
-# run is resumed (MAY_CHANGE in separation/run_files.py), and the first two.
+# What seeds of one model may differ in: the seed, names and paths, what was
+# tested and what changes rounding only. These are what train.py lets change
+# when a run is resumed (MAY_CHANGE in separation/run_files.py) but for the
+# budget, the epochs and the patience, and the first two.
 MAY_DIFFER = {
     "seed",
     "experiment_name",
-    "number_of_epochs",
-    "early_stopping_patience",
     "data_folder",
     "manifest_folder",
     "manifest_test",
@@ -115,37 +113,6 @@ def _runs_below(folder):
             found.append(Path(path))
             folders.clear()  # nothing below a run is one
     return sorted(found, key=lambda p: (str(p.parent), len(p.name), p.name))
-
-
-def evaluate_command(run, name="test"):
-    """Tell the command that makes an evaluation.
-
-    Arguments
-    ---------
-    run : Path
-        The run's folder.
-    name : str
-        Of the evaluation: a split, or another corpus and its split, and
-        ``-averaged`` for averaged weights.
-
-    Returns
-    -------
-    str
-        The command, from the repository's folder.
-
-    Example
-    -------
-    >>> evaluate_command(Path("results/dprnn/42"), "val")
-    'python recipes/PolSESS/separation/evaluate.py results/dprnn/42 --split val'
-    """
-    command = "python recipes/PolSESS/separation/evaluate.py "
-    command += shlex.quote(str(run))
-    corpus, _, split = name.removesuffix("-averaged").rpartition("-")
-    if split != "test":
-        command += f" --split {split}"
-    if corpus:
-        command += f" --data_folder PATH/TO/{corpus}"
-    return command + (" --averaged" if name.endswith("-averaged") else "")
 
 
 def group_of(run, seed, model):

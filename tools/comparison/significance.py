@@ -6,9 +6,35 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from comparison.intervals import ROUNDING, deviation
+
 ALPHA = 0.05
 BATCH = 500  # resamples at a time, to bound the memory
 MAXIMUM = 200_000  # divisions of seeds that are enumerated: 10 and 10 seeds
+
+
+def subtract(first, second):
+    """Subtract the values of two models on the same utterances.
+
+    Arguments
+    ---------
+    first, second : numpy.ndarray
+        Of shape [utterances].
+
+    Returns
+    -------
+    numpy.ndarray
+        Exactly zero where the values differ by rounding alone, which would
+        otherwise have a sign and a rank.
+
+    Example
+    -------
+    >>> subtract(np.array([0.1 + 0.2, 2.0]), np.array([0.3, 1.0])).tolist()
+    [0.0, 1.0]
+    """
+    difference = first - second
+    magnitude = np.maximum(np.abs(first), np.abs(second))
+    return np.where(np.abs(difference) > ROUNDING * magnitude, difference, 0.0)
 
 
 def paired_tests(differences, resamples, generator):
@@ -73,16 +99,15 @@ def cohen_dz(differences):
     Returns
     -------
     float
-        NaN if the differences do not vary.
+        NaN if the differences do not vary but by rounding.
 
     Example
     -------
     >>> cohen_dz(np.array([1.0, 2.0, 3.0]))
     2.0
     """
-    if len(differences) < 2 or np.ptp(differences) == 0:
-        return math.nan
-    return float(np.mean(differences) / np.std(differences, ddof=1))
+    spread = deviation(differences)
+    return float(np.mean(differences) / spread) if spread > 0 else math.nan
 
 
 def rank_biserial(differences):
@@ -131,9 +156,9 @@ def seed_tests(first, second, resamples, generator):
     -------
     dict
         ``welch_t``, ``welch_df`` and ``welch_p`` of Welch's t-test, NaN without
-        any deviation; ``seeds_p`` of the permutation test of the difference
-        of means and ``seeds_smallest_p``, its smallest possible value. All are
-        two-sided, and NaN if a model has a single seed.
+        any deviation but rounding; ``seeds_p`` of the permutation test of the
+        difference of means and ``seeds_smallest_p``, its smallest possible
+        value. All are two-sided, and NaN if a model has a single seed.
 
     Example
     -------
@@ -145,7 +170,7 @@ def seed_tests(first, second, resamples, generator):
     tests = dict.fromkeys(names, math.nan)
     if min(len(first), len(second)) == 1:
         return tests
-    if np.ptp(first) > 0 or np.ptp(second) > 0:
+    if deviation(first) > 0 or deviation(second) > 0:
         welch = stats.ttest_ind(first, second, equal_var=False)
         tests["welch_t"] = float(welch.statistic)
         tests["welch_df"] = float(welch.df)

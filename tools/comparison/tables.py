@@ -1,14 +1,11 @@
-"""The tables of a comparison."""
-
-from itertools import combinations
+"""Tables of models: over all, and on parts of the test set."""
 
 import numpy as np
 import pandas as pd
 
-from comparison.intervals import mean_part, percentile_interval, t_interval
-from comparison.layout import Table, interval, label, number, p_values
+from comparison.intervals import deviation, mean_interval, percentile_interval
+from comparison.layout import Table, interval, label, number
 from comparison.samples import take_sample
-from comparison.significance import holm, paired_tests, seed_tests
 
 
 def models_table(sample, drawn, measure, baseline=None):
@@ -37,12 +34,11 @@ def models_table(sample, drawn, measure, baseline=None):
             "model": name,
             "seeds": len(seeds),
             "mean": seeds.mean(),
-            "sample_std": _deviation(seeds),
+            "sample_std": deviation(seeds),
             "best": seeds.max(),
             "worst": seeds.min(),
         }
-        parts = mean_part(seeds) + mean_part(sample.utterance_means[name])
-        row["t_low"], row["t_high"] = t_interval(row["mean"], parts)
+        row["t_low"], row["t_high"] = mean_interval(sample.values[name])
         if drawn:
             ends = percentile_interval(drawn[name])
             row["bootstrap_low"], row["bootstrap_high"] = ends
@@ -52,9 +48,38 @@ def models_table(sample, drawn, measure, baseline=None):
             own = name == baseline
             row["over_baseline"] = np.nan if own else row["mean"] - base
             row["over_baseline_percent"] = (
-                np.nan if own or base <= 0 else 100 * (row["mean"] / base - 1)
+                100 * (row["mean"] / base - 1)
+                if not own and is_clearly_positive(sample, baseline)
+                else np.nan
             )
         rows.append(row)
+    columns = _models_columns(measure, bool(drawn), baseline)
+    title = f"Models: {measure.text}"
+    return Table("models", title, pd.DataFrame(rows), columns)
+
+
+def is_clearly_positive(sample, name):
+    """Whether a percentage of a model's mean has a meaning.
+
+    Arguments
+    ---------
+    sample : Sample
+        The values.
+    name : str
+        A model.
+
+    Returns
+    -------
+    bool
+        True if its 95 % interval lies above zero; without an interval, if its
+        mean does.
+    """
+    low, _ = mean_interval(sample.values[name])
+    return bool((sample.seed_means[name].mean() if np.isnan(low) else low) > 0)
+
+
+def _models_columns(measure, drawn, baseline):
+    """Lay out the columns of the models' table."""
     d = measure.decimals
     columns = [label("model", "model"), number("seeds", "seeds", 0)]
     columns += [
@@ -74,107 +99,10 @@ def models_table(sample, drawn, measure, baseline=None):
             ),
             number(f"over {baseline} (%)", "over_baseline_percent", 0, "+"),
         ]
-    title = f"Models: {measure.text}"
-    return Table("models", title, pd.DataFrame(rows), columns)
+    return columns
 
 
-def differences_table(sample, drawn, measure, resamples, generator):
-    """Compare pairs of models on the same utterances.
-
-    Arguments
-    ---------
-    sample : Sample
-        The values, with utterances.
-    drawn : dict
-        What ``bootstrap_means`` returned.
-    measure : Measure
-        What the values are.
-    resamples : int
-        Of the permutation test.
-    generator : numpy.random.Generator
-        Draws them.
-
-    Returns
-    -------
-    Table
-        A row a pair, the higher mean first.
-    """
-    rows = []
-    for first, second in combinations(sample.ranking, 2):
-        paired = sample.utterance_means[first] - sample.utterance_means[second]
-        ends = percentile_interval(drawn[first] - drawn[second])
-        rows.append(
-            {
-                **_difference(sample, first, second, mean_part(paired)),
-                **dict(
-                    zip(("bootstrap_low", "bootstrap_high"), ends, strict=True)
-                ),
-                **paired_tests(paired, resamples, generator),
-            }
-        )
-    d = measure.decimals
-    columns = [
-        label("models", "pair"),
-        number(f"difference{measure.in_unit}", "difference", d, "+"),
-        interval("95 % CI, bootstrap", "bootstrap", d),
-        interval("95 % CI, t", "t", d),
-        p_values("Wilcoxon p (Holm)", "wilcoxon_p"),
-        p_values("permutation p (Holm)", "permutation_p"),
-        number("d_z", "cohen_dz", 2, "+"),
-        number("rank-biserial r", "rank_biserial", 2, "+"),
-    ]
-    title = "Differences, tested over utterances"
-    figures = _corrected(rows, "wilcoxon_p", "permutation_p")
-    return Table("differences", title, figures, columns)
-
-
-def seeds_table(sample, measure, resamples, generator):
-    """Compare pairs of models by their seeds' means.
-
-    Arguments
-    ---------
-    sample : Sample
-        The values.
-    measure : Measure
-        What the values are.
-    resamples : int
-        Of the permutation test, if its permutations are too many for all.
-    generator : numpy.random.Generator
-        Draws them.
-
-    Returns
-    -------
-    Table
-        A row a pair, the higher mean first.
-    """
-    rows = []
-    for first, second in combinations(sample.ranking, 2):
-        ends = sample.seed_means[first], sample.seed_means[second]
-        rows.append(
-            {
-                **_difference(sample, first, second),
-                "seeds": f"{len(ends[0])} and {len(ends[1])}",
-                **seed_tests(*ends, resamples, generator),
-            }
-        )
-    d = measure.decimals
-    columns = [
-        label("models", "pair"),
-        label("seeds", "seeds"),
-        number(f"difference{measure.in_unit}", "difference", d, "+"),
-        interval("95 % CI, Welch", "t", d),
-        number("Welch t", "welch_t", 2),
-        number("df", "welch_df", 1),
-        p_values("Welch p (Holm)", "welch_p"),
-        p_values("permutation p (Holm)", "seeds_p"),
-        number("smallest possible", "seeds_smallest_p", 3),
-    ]
-    title = "Differences, tested over seeds"
-    figures = _corrected(rows, "welch_p", "seeds_p")
-    return Table("seeds", title, figures, columns)
-
-
-def breakdown_table(evaluations, metric, measure, by, parts):
+def breakdown_table(evaluations, metric, measure, by, parts, ranking):
     """Describe the models on parts of the test set.
 
     Arguments
@@ -189,6 +117,8 @@ def breakdown_table(evaluations, metric, measure, by, parts):
         What the parts are: ``variant`` or ``environment``.
     parts : dict
         Name of the part -> arguments of ``take_sample`` for it.
+    ranking : list of str
+        The models, in the order of the rows.
 
     Returns
     -------
@@ -200,13 +130,14 @@ def breakdown_table(evaluations, metric, measure, by, parts):
         sample = take_sample(evaluations, metric, **chosen)
         if not sample.utterances:
             continue
-        for name, seeds in sample.seed_means.items():
+        for name in ranking:
+            seeds = sample.seed_means[name]
             rows.append(
                 {
                     by: part,
                     "model": name,
                     "mean": seeds.mean(),
-                    "sample_std": _deviation(seeds),
+                    "sample_std": deviation(seeds),
                     "over_mixture": seeds.mean() - sample.mixture.mean(),
                     "utterances": sample.utterances,
                     "undefined": sample.undefined,
@@ -224,35 +155,3 @@ def breakdown_table(evaluations, metric, measure, by, parts):
     ]
     title = f"By {by}: {measure.text}"
     return Table(f"{by}s", title, pd.DataFrame(rows), columns)
-
-
-def _deviation(seeds):
-    """Compute the sample standard deviation; NaN of a single seed."""
-    return np.std(seeds, ddof=1) if len(seeds) > 1 else np.nan
-
-
-def _difference(sample, first, second, parts=()):
-    """Describe the difference of two models' means.
-
-    ``parts`` are those of its variance that are not the seeds'.
-    """
-    ends = sample.seed_means[first], sample.seed_means[second]
-    difference = ends[0].mean() - ends[1].mean()
-    parts = list(parts)
-    if min(map(len, ends)) > 1:  # otherwise it is of these networks alone
-        parts += mean_part(ends[0]) + mean_part(ends[1])
-    low, high = t_interval(difference, parts)
-    return {
-        "pair": f"{first} – {second}",
-        "difference": difference,
-        "t_low": low,
-        "t_high": high,
-    }
-
-
-def _corrected(rows, *names):
-    """Lay out rows of figures with p-values corrected over all of them."""
-    figures = pd.DataFrame(rows)
-    for name in names:
-        figures[f"{name}_holm"] = holm(figures[name])
-    return figures

@@ -1,8 +1,10 @@
 """What the tables of a comparison can say, and what they cannot."""
 
-import numpy as np
+from itertools import combinations
 
+from comparison.intervals import deviation
 from comparison.significance import ALPHA, smallest_p
+from comparison.tables import is_clearly_positive
 
 FEW_SEEDS = 10
 
@@ -55,7 +57,7 @@ def intervals_words(sample, resamples):
     flat = [
         name
         for name, seeds in sample.seed_means.items()
-        if len(seeds) > 1 and np.ptp(seeds) == 0
+        if deviation(seeds) == 0
     ]
     if flat:
         sentences.append(
@@ -80,11 +82,11 @@ def baseline_words(sample, baseline):
     str
         A sentence, or nothing.
     """
-    if baseline is None or sample.seed_means[baseline].mean() > 0:
+    if baseline is None or is_clearly_positive(sample, baseline):
         return ""
     return (
-        f"The mean of {baseline} is not above zero, so a percentage of it "
-        "would have no meaning and is left out."
+        f"The mean of {baseline} is not clearly above zero, so a percentage "
+        "of it would have no meaning and is left out."
     )
 
 
@@ -115,6 +117,7 @@ def utterance_words(table, sample, resamples):
         f"{_counted(len(figures), 'pair')}. A permutation p cannot be below "
         f"{smallest:.2g}. The intervals are each pair's own, before "
         "correction.",
+        *_partly_words(sample),
         "A model's value of an utterance is its mean over its seeds, which are "
         "taken as they are: a small p says that these trained networks differ "
         "on such utterances, not that the models would after another "
@@ -150,24 +153,26 @@ def seed_words(table, sample):
         A paragraph.
     """
     figures = table.figures
-    pairs = len(figures)
     counts = _counts(sample)
+    tests = {"Welch's test": "welch_p", "the permutation test": "seeds_p"}
     sentences = [
         "These tests ask whether training again, with other seeds, would show "
         "the difference: Welch's t-test, which takes seeds' values for "
         "normally distributed, and a permutation test of the difference of "
         "means, which does not. Both are two-sided; in brackets p after Holm's "
-        f"correction over {_counted(pairs, 'pair')}. The intervals belong to "
-        "Welch's test, before correction."
+        f"correction over {_tested_words(figures, tests)}. The intervals "
+        "belong to Welch's test, before correction."
     ]
-    smallest = figures["seeds_smallest_p"].min()
+    pairs = int(figures["seeds_p"].notna().sum())
+    smallest = figures["seeds_smallest_p"].min()  # of the tested ones
     if smallest * pairs >= ALPHA:
-        sizes = listed(map(str, sorted(set(counts.values()))))
+        sizes = sorted({count for count in counts.values() if count > 1})
         corrected = min(1.0, smallest * pairs)
+        after = f", nor below {corrected:.2g} after the correction"
         sentences.append(
-            f"With {sizes} seeds a model the permutation test's p cannot be "
-            f"below {smallest:.2g}, nor below {corrected:.2g} after "
-            f"the correction, however far apart the models are; "
+            f"With {listed(map(str, sizes))} seeds a model the permutation "
+            f"test's p cannot be below {smallest:.2g}"
+            f"{after if pairs > 1 else ''}, however far apart the models are; "
             f"{needed_seeds(pairs)} seeds a model are the fewest with which it "
             f"could be below {ALPHA}."
         )
@@ -176,7 +181,6 @@ def seed_words(table, sample):
             "Whether the values are normally distributed cannot be seen in so "
             "few seeds."
         )
-    tests = {"Welch's test": "welch_p", "the permutation test": "seeds_p"}
     return " ".join([*sentences, *_told_apart(figures, tests)])
 
 
@@ -202,6 +206,36 @@ def needed_seeds(pairs):
     while smallest_p(seeds, seeds) * pairs >= ALPHA:
         seeds += 1
     return seeds
+
+
+def _partly_words(sample):
+    """Say which pairs' intervals are partly of the trained networks alone."""
+    counts = _counts(sample)
+    pairs = [
+        " – ".join(pair)
+        for pair in combinations(sample.ranking, 2)
+        if sorted(counts[model] > 1 for model in pair) == [False, True]
+    ]
+    if not pairs:
+        return []
+    single = listed(name for name, count in counts.items() if count == 1)
+    return [
+        f"Those of {listed(pairs)} are partly of these trained networks: they "
+        f"allow for the seeds of the model with several, and take {single} as "
+        "trained."
+    ]
+
+
+def _tested_words(figures, tests):
+    """Say how many pairs each test could be made for."""
+    made = {
+        test: int(figures[name].notna().sum()) for test, name in tests.items()
+    }
+    if len(set(made.values())) == 1:
+        return _counted(next(iter(made.values())), "tested pair")
+    return listed(
+        f"{_counted(count, 'pair')} with {test}" for test, count in made.items()
+    )
 
 
 def _told_apart(figures, tests):

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pandas as pd
-from comparison.comparing import MEASURES, Measure
 from comparison.evaluations import by_group
+from comparison.measures import measure_of
 from comparison.samples import choose_variants, take_sample
 
 from reporting.conditions import condition
 from reporting.contents import Figure, Section
-from reporting.drawings import draw_dots, draw_levels
+from reporting.drawings import FEWEST, draw_dots, draw_levels, has_interval
 from reporting.figures import model_styles
 
 LEVEL_BINS = 6
@@ -208,10 +208,24 @@ def _levels(title, samples, styles, labels, evaluations, variants):
     return Figure(
         title,
         svg,
-        f"Means in {len(samples)} ranges, each at the range's mean level; "
-        "vertical lines are 95 % intervals by the bootstrap over seeds and "
-        f"utterances. {condition(evaluations, variants, samples.values())}",
+        f"Means in {len(samples)} ranges, each at the range's mean level. "
+        f"{_intervals(samples.values())} "
+        f"{condition(evaluations, variants, samples.values())}",
     )
+
+
+def _intervals(samples):
+    """Say which intervals a figure of levels has."""
+    drawn = [has_interval(sample) for sample in samples]
+    few = f"Ranges of fewer than {FEWEST} utterances have no interval."
+    if not any(drawn):
+        return few
+    words = (
+        "Vertical lines are 95 % intervals by Student's t, as in the tables: "
+        "from the variances over utterances and, of models with several seeds, "
+        "over them."
+    )
+    return words if all(drawn) else f"{words} {few}"
 
 
 def _spoken(samples):
@@ -245,7 +259,7 @@ def metrics_section(evaluations):
         )
         if metric == "si_sdr" or not samples:
             continue
-        label = MEASURES.get(metric, Measure(metric)).text
+        label = measure_of(metric).text
         spoken = f"{label}, variants. {_spoken(samples)}"
         name = f"metric-{metric.replace('_', '-')}"
         svg = draw_dots(samples, styles, label, name, spoken, True)

@@ -126,7 +126,7 @@ def _mean_curve(seeds):
 def _draw_means(curves, styles, where):
     """Draw the mean curve of every model."""
     figure, axis = new_figure(3.4)
-    handles = []
+    handles, best = [], []
     for model, seeds in curves.items():
         mean, style = _mean_curve(seeds), styles[model]
         every = max(1, len(mean) // 8)
@@ -138,6 +138,8 @@ def _draw_means(curves, styles, where):
             marker=style.marker,
             markevery=every,
         )
+        if mean.notna().any():
+            best.append(f"{model} {mean.max():.2f} dB, epoch {mean.idxmax():g}")
     axis.set(xlabel="epoch", ylabel=VALIDATION)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     add_legend(figure, handles, list(curves))
@@ -145,7 +147,10 @@ def _draw_means(curves, styles, where):
         "Mean over the seeds, in the epochs that all seeds of a model have "
         f"({_seed_counts(curves)}). {'; '.join(dict.fromkeys(where.values()))}."
     )
-    description = f"Validation SI-SDR by epoch of {', '.join(curves)}."
+    description = (
+        f"Validation SI-SDR by epoch of {', '.join(curves)}. The highest mean "
+        f"of each: {'; '.join(best) or 'undefined'}."
+    )
     return Figure(
         "All models", to_svg(figure, "curve-means", description), caption
     )

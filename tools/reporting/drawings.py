@@ -4,13 +4,13 @@ Every value is that of the comparison, and so are the intervals.
 """
 
 import numpy as np
-from comparison.intervals import bootstrap_means, percentile_interval
+from comparison.intervals import mean_interval
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from reporting.figures import add_legend, new_figure, to_svg, wrapped
 
-RESAMPLES = 2000  # of an interval in a figure
+FEWEST = 5  # utterances that have an interval
 LABEL = 0.58  # inches, three lines of text
 ROW = 0.2  # inches a model takes in a row of dots
 SEVERAL = 0.76  # of a row is taken by its models
@@ -100,8 +100,23 @@ def _draw_mixtures(axis, values):
     return Line2D([], [], **line)
 
 
+def has_interval(sample):
+    """Whether a sample is large enough for an interval to be drawn.
+
+    Arguments
+    ---------
+    sample : comparison.samples.Sample
+        The values.
+
+    Returns
+    -------
+    bool
+    """
+    return sample.utterances >= FEWEST
+
+
 def draw_levels(samples, styles, labels, name, description):
-    """Draw means and intervals against a level.
+    """Draw means, and intervals as in the tables, against a level.
 
     Arguments
     ---------
@@ -122,10 +137,7 @@ def draw_levels(samples, styles, labels, name, description):
         The <svg> element.
     """
     levels = np.array(list(samples))
-    drawn = [
-        bootstrap_means(s.values, RESAMPLES, np.random.default_rng(0))
-        for s in samples.values()
-    ]
+    enough = np.array([has_interval(s) for s in samples.values()])
     figure, axis = new_figure(3.3 + 0.1 * len(styles))
     gap = np.ptp(levels) / 90  # beside each other, not over each other
     for number, (model, style) in enumerate(styles.items()):
@@ -137,8 +149,10 @@ def draw_levels(samples, styles, labels, name, description):
             linestyle=style.line,
             linewidth=1.3,
         )
-        ends = [percentile_interval(means[model]) for means in drawn]
-        axis.vlines(places, *np.transpose(ends), color=style.colour)
+        ends = np.array(
+            [mean_interval(s.values[model]) for s in samples.values()]
+        )
+        axis.vlines(places[enough], *ends[enough].T, color=style.colour)
     axis.set(xlabel=labels[0], ylabel=labels[1])
     handles = [_handle(style, style.line) for style in styles.values()]
     add_legend(figure, handles, list(styles))

@@ -55,7 +55,7 @@ def _decibels(value):
 
 
 def _described(example):
-    """Tell what is known about a mixture, and each speaker's SI-SDR."""
+    """Tell what is known about a mixture, and each source's SI-SDR."""
     row = example.row
     parts = [f"Mixture {row['ID']}"]
     for column, word in (("scene_class", "scene"), ("event_class", "event")):
@@ -67,14 +67,14 @@ def _described(example):
     ):
         if row[column] == row[column]:
             parts.append(f"{words} {_decibels(row[column])}")
-    speakers = [
-        f"speaker {number} {_decibels(row[f'score_{number}'])} (in the mixture "
+    sources = [
+        f"source {number} {_decibels(row[f'score_{number}'])} (in the mixture "
         f"{_decibels(row[f'mixture_{number}'])})"
         for number in (1, 2)
         if f"score_{number}" in row
     ]
     raised = _decibels(example.gain)
     return (
-        f"{'; '.join(parts)}. SI-SDR: {', '.join(speakers)}. Played with "
+        f"{'; '.join(parts)}. SI-SDR: {', '.join(sources)}. Played with "
         f"a gain of {raised}."
     )

@@ -138,13 +138,15 @@ def versions_by_model(groups):
     }
 
 
-def side_by_side(title, by_model, only_different=False):
+def side_by_side(title, named, by_model, only_different=False):
     """Lay out values of models side by side.
 
     Arguments
     ---------
     title : str
         Of the table.
+    named : str
+        What each name stands for, e.g. ``setting``.
     by_model : dict
         Model -> list of dict, one a seed.
     only_different : bool
@@ -159,7 +161,7 @@ def side_by_side(title, by_model, only_different=False):
     Example
     -------
     >>> models = {"a": [{"lr": 0.1, "task": "SB"}], "b": [{"task": "SB"}]}
-    >>> side_by_side("Settings", models, only_different=True).rows
+    >>> side_by_side("Settings", "setting", models, only_different=True).rows
     [['lr', '0.1', '–']]
     """
     names = dict.fromkeys(
@@ -174,4 +176,4 @@ def side_by_side(title, by_model, only_different=False):
         wanted = name not in OWN and len(set(cells)) > 1
         if wanted or not only_different:
             rows.append([name, *cells])
-    return Table(title, ["", *by_model], rows)
+    return Table(title, [named, *by_model], rows)

@@ -1,7 +1,7 @@
 """The page's sections but the breakdowns."""
 
+from comparison.commands import evaluate_command
 from comparison.evaluations import by_group
-from comparison.runs import evaluate_command
 from comparison.samples import choose_variants, take_sample
 
 from reporting.conditions import validation_of
@@ -133,7 +133,7 @@ def examples_section(evaluations, name, count):
             title = f"{model}, seed {run.seed}"
             listened.append(Listened(title, words, examples=examples))
         else:
-            command = evaluate_command(run.folder, name)
+            command = evaluate_command(run.folder, name, [run.folder])
             command += f" --save_audio {count}"
             words = "No audio. This writes that of its best run:"
             listened.append(Listened(model, words, command))
@@ -165,11 +165,13 @@ def runs_section(evaluations):
     """
     groups = by_group(evaluations)
     settings = settings_by_model(groups)
-    folded = [side_by_side("All settings", settings)]
+    folded = [side_by_side("All settings", "setting", settings)]
     if len(groups) > 1:
         title = "Settings that differ between models"
-        folded.insert(0, side_by_side(title, settings, only_different=True))
-    folded.append(side_by_side("Versions", versions_by_model(groups)))
+        differing = side_by_side(title, "setting", settings, True)
+        folded.insert(0, differing)
+    versions = versions_by_model(groups)
+    folded.append(side_by_side("Versions", "version of", versions))
     return Section(
         "runs",
         "Runs, settings and versions",

@@ -23,21 +23,21 @@ from importlib.metadata import version
 from pathlib import Path
 
 from evaluation import Evaluation
-from evaluation_files import (
-    EvaluationFiles,
-    format_metrics,
-    summarise_metrics,
-)
+from evaluation_files import MANIFESTS, EvaluationFiles, check_folder
 from evaluation_options import read_options
-from evaluation_sets import check_headers
+from evaluation_sets import check_files
+from evaluation_tables import format_metrics, summarise_metrics
 from foreign_corpora import is_librimix, read_csv_corpus, read_librimix
-from metrics import METRICS, check_metrics
+from metrics import METRICS, check_metrics, metric_versions
 from polsess_corpora import read_polsess
 from preparation.audio import available_cpus
 from prepare_polsess import UserError
 from result import software_versions
 from setting_checks import check_device
 from trained_run import load_trained_run
+
+# What estimates depend on, beside weights and mixtures.
+PACKAGES = ("torch", "torchaudio", "speechbrain")
 
 
 def open_test_set(run, options, root):
@@ -77,7 +77,7 @@ def open_test_set(run, options, root):
         )
     manifests = run.folder / "manifests"
     return read_polsess(
-        settings, manifests, folder, split, variants, root / ".manifests"
+        settings, manifests, folder, split, variants, root / MANIFESTS
     )
 
 
@@ -100,37 +100,59 @@ def main(arguments):
         run.separator.check_device(device)
     batch_size = options.batch_size or settings["valid_batch_size"]
     root = options.output or run.folder / "evaluation"
+    if options.output:
+        check_folder(root)
     test_set = open_test_set(run, options, root)
-    check_headers(test_set, options.noprogressbar)
+    check_files(test_set, options.noprogressbar)
     name = test_set.name + ("-averaged" if run.averaged else "")
-    identity = {
-        "weights": run.weights_checksum,
-        "rows": test_set.rows_hash,
-        "sample_rate": settings["sample_rate"],
-        "task": settings["task"],
-        "device": device.partition(":")[0],
-        "precision": precision,
-        "batch_size": batch_size,
-    }
     folder = options.output or root / name
-    with EvaluationFiles(folder, identity) as files:
-        if files.replaced:
-            print(
-                f"The earlier scores in {folder} were of something else and "
-                f"are computed anew: {'; '.join(files.replaced)}",
-                file=sys.stderr,
-            )
+    identity = identify(run, test_set, device, precision)
+    with EvaluationFiles(folder, identity, test_set.audio) as files:
         evaluation = Evaluation(run, test_set, files, device, precision)
         jobs = options.jobs or available_cpus()
         evaluation.score(metrics, batch_size, jobs, options.noprogressbar)
         if options.save_audio:
             evaluation.write_audio(options.save_audio)
-        table = files.table(test_set, metrics)
+        table = files.table(test_set)
         files.write(table, describe(run, test_set, files, table, device))
     print(
         f"{format_metrics(summarise_metrics(table))}\n\nMeans over the "
         f"mixtures; 'mixture': unprocessed. Everything is in {folder}"
     )
+
+
+def identify(run, test_set, device, precision):
+    """Collect what all scores depend on.
+
+    Not the size of the batches: mixtures are not padded, and what one's
+    estimates are depends on the others of its batch by rounding at most.
+
+    Arguments
+    ---------
+    run : TrainedRun
+        What is evaluated.
+    test_set : EvaluationSet
+        On what.
+    device : str
+        Where it is separated.
+    precision : str
+        Of the separator.
+
+    Returns
+    -------
+    dict
+        Of plain values.
+    """
+    return {
+        "weights": run.weights_checksum,
+        "separator": run.description_hash,
+        "rows": test_set.rows_hash,
+        "sample_rate": run.settings["sample_rate"],
+        "task": run.settings["task"],
+        "device": device.partition(":")[0],
+        "precision": precision,
+        "versions": {package: version(package) for package in PACKAGES},
+    }
 
 
 def describe(run, test_set, files, table, device):
@@ -155,16 +177,16 @@ def describe(run, test_set, files, table, device):
         Names, counts, seconds and versions.
     """
     metrics = list(dict.fromkeys(table["metric"]))
-    wanted = {
-        (test_set.rows[e.row]["ID"], e.variant) for e in test_set.examples
-    }
+    wanted = {test_set.key(example) for example in test_set.examples}
     seconds = {"separation": 0.0, "metrics": 0.0}
-    for (name, variant, metric), row in files.known.items():
-        if (name, variant) in wanted and metric in ("si_sdr", *metrics):
+    for (name, variant, metric), row in files.computed.known.items():
+        if (name, variant) in wanted and metric in metrics:
             part = "separation" if metric == "si_sdr" else "metrics"
             seconds[part] += row["seconds"]
     missing = table["score"].isna() | table["mixture"].isna()
-    packages = sorted({p for m in metrics for p in METRICS[m].packages})
+    versions = software_versions()
+    for metric in metrics:
+        versions |= metric_versions(metric)
     return {
         "model": run.settings["experiment_name"]
         + (" (averaged)" if run.averaged else ""),
@@ -176,13 +198,14 @@ def describe(run, test_set, files, table, device):
         "split": test_set.split,
         "data_folder": test_set.data_folder,
         "rows": test_set.rows_hash,
+        "audio": test_set.audio_hash,
         "sample_rate": run.settings["sample_rate"],
         "variants": test_set.variants,
         "metrics": metrics,
         "checkpoint": {"epoch": run.epoch, "valid_si_sdr": run.valid_si_sdr},
         "device": device,
         "seconds": seconds | {"audio": test_set.seconds()},
-        "versions": software_versions() | {p: version(p) for p in packages},
+        "versions": versions,
         "undefined": {
             m: int((missing & (table["metric"] == m)).sum()) for m in metrics
         },
@@ -192,6 +215,11 @@ def describe(run, test_set, files, table, device):
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print(
+            "Interrupted. The same command goes on from here.", file=sys.stderr
+        )
+        sys.exit(130)
     except UserError as error:
         # A reading process hands its whole traceback over as the message.
         message = str(error).rpartition("UserError: ")[2].strip()

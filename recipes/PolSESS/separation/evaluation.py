@@ -1,14 +1,15 @@
 """Separating a test set once, and scoring it meanwhile."""
 
-import shutil
 import time
 
 import pandas as pd
 import torch
+from evaluation_files import LIST, LISTED
 from evaluation_sets import AtSampleRate
 from example_audio import write_example
 from objective import pairwise_si_sdr, pit_si_sdr
 from prepare_polsess import UserError
+from run_files import write_atomically
 from scores import missing_reason
 from scoring import ScoringProcesses
 from speechbrain.dataio.batch import PaddedBatch
@@ -72,11 +73,13 @@ class Evaluation:
                 enabled=self.precision != "fp32",
             ):
                 return self.separator(mixture.to(self.device))
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             raise UserError(
                 f"{self.device} has too little memory for {len(mixture)} "
                 f"mixtures of {mixture.shape[1]} samples at once: give a "
-                "smaller --batch_size"
+                "smaller --batch_size; the scores that are there are kept"
             ) from error
 
     def score(self, metrics, batch_size, jobs, quiet=False):
@@ -95,8 +98,8 @@ class Evaluation:
         """
         metrics = list(dict.fromkeys(["si_sdr", *metrics]))
         missing = {
-            example: self.files.missing(
-                self.test_set.rows[example.row]["ID"], example.variant, metrics
+            example: self.files.computed.missing(
+                self.test_set.key(example), metrics
             )
             for example in self.test_set.examples
         }
@@ -112,7 +115,7 @@ class Evaluation:
         )
         with bar, processes:
             for scores in self._score_batches(batches, missing, processes):
-                self.files.add(scores)
+                self.files.computed.add(scores)
                 bar.update()
 
     def _score_batches(self, batches, missing, processes):
@@ -153,6 +156,8 @@ class Evaluation:
     def write_audio(self, count):
         """Write the worst and the best mixtures, separated once more.
 
+        They wait in the evaluation's ``new_audio``.
+
         Each utterance counts in the first of its variants that were evaluated;
         mixtures without a value do not.
 
@@ -160,9 +165,13 @@ class Evaluation:
         ---------
         count : int
             How many of the worst and of the best.
+
+        Raises
+        ------
+        UserError
+            If there is nothing to write, or it cannot be written.
         """
-        folder = self.files.work / "audio"
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = self.files.new_audio
         table = self.files.table(self.test_set, ["si_sdr"])
         table["example"] = self.test_set.examples
         table = table.drop_duplicates("ID")
@@ -175,21 +184,19 @@ class Evaluation:
         for rank, rows in (("worst", worst), ("best", best)):
             for number, row in enumerate(rows.to_dict("records"), start=1):
                 name = f"{row['ID']}_{row['variant']}".replace("/", "_")
+                name = _unlike(name, [other["folder"] for other in listed])
                 self._write_example(folder / name, row["example"])
-                columns = ("ID", "variant", "score", "improvement")
                 listed.append(
                     {"folder": name, "rank": f"{rank}-{number}"}
-                    | {column: row[column] for column in columns}
+                    | {column: row[column] for column in LISTED}
                 )
         if not listed:
             raise UserError(
                 "--save_audio: no mixture has an SI-SDR, so that none is the "
                 "best or the worst"
             )
-        pd.DataFrame(listed).to_csv(folder / "examples.csv", index=False)
-        shutil.rmtree(self.files.audio, ignore_errors=True)
-        folder.rename(self.files.audio)
-        self.files.work.rmdir()
+        text = pd.DataFrame(listed).to_csv(index=False)
+        write_atomically(folder / LIST, text)
 
     def _write_example(self, folder, example):
         """Separate a mixture and write its audio."""
@@ -204,6 +211,22 @@ class Evaluation:
             estimates[0][:, permutation[0]],
             self.sample_rate,
         )
+
+
+def _is_out_of_memory(error):
+    """Whether a device, or the machine, has no memory left."""
+    # On a CPU torch raises a RuntimeError like any other.
+    return isinstance(
+        error, torch.OutOfMemoryError | MemoryError
+    ) or "DefaultCPUAllocator" in str(error)
+
+
+def _unlike(name, others):
+    """Lengthen a name until it is unlike others, in any file system."""
+    others = {other.casefold() for other in others}
+    while name.casefold() in others:
+        name += "_"
+    return name
 
 
 def _score_si_sdr(batch, estimates):

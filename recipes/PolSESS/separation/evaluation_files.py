@@ -6,17 +6,56 @@ says of what; both are written at the end. Until then, and for the next time,
 was killed goes on, and one that is asked for more computes only that.
 """
 
-import fcntl
-import json
-import math
 import shutil
+import sys
 
 import pandas as pd
+from computed_scores import ComputedScores
+from evaluation_tables import score_columns
 from metrics import METRICS
 from prepare_polsess import UserError
 from run_files import to_json, write_atomically
 
 ROW_KEYS = ("environment", "scene_class", "event_class", "ssr", "scene_offset")
+COMPUTED = ".computed.jsonl"
+LIST = "examples.csv"  # of the mixtures in audio/
+LISTED = ["ID", "variant", "score", "improvement"]  # SI-SDR, in dB
+MANIFESTS = ".manifests"  # those of another corpus may be in the folder
+
+
+def check_folder(folder):
+    """Check that a folder is an evaluation's, if there is one.
+
+    Arguments
+    ---------
+    folder : Path
+        Where an evaluation is to go.
+
+    Raises
+    ------
+    UserError
+        If it holds anything else.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be read ({error.strerror})"
+        ) from error
+    others = names - {MANIFESTS}
+    if others and COMPUTED not in names:
+        raise UserError(
+            f"{folder}: holds {min(others)} and is no folder of an evaluation "
+            f"(it has no {COMPUTED}); give --output for a new or an empty one"
+        )
+    audio = folder / "audio"
+    if audio.exists() and not (audio / LIST).exists():
+        raise UserError(
+            f"{audio}: is not of an evaluation, it has no {LIST}; move it "
+            "away, or give --output for another folder"
+        )
 
 
 class EvaluationFiles:
@@ -27,241 +66,120 @@ class EvaluationFiles:
     Arguments
     ---------
     folder : Path
-        Made if missing.
+        Made if missing; must not hold anything but an evaluation.
     identity : dict
-        All that scores depend on. Scores with another identity are discarded.
+        What all scores depend on; see ``ComputedScores``.
+    audio : dict
+        ID and variant -> hash of the audio.
     """
 
-    def __init__(self, folder, identity):
+    def __init__(self, folder, identity, audio):
         self.folder = folder
-        self.identity = identity
         self.scores = folder / "scores.csv"
         self.description = folder / "evaluation.json"
         self.audio = folder / "audio"
-        self.computed = folder / ".computed.jsonl"
+        self.computed = ComputedScores(folder / COMPUTED, identity, audio)
         self.work = folder / ".work"
-        self.known = {}
-        self.replaced = []  # parts of the identity that were others
+        self.new_audio = self.work / "audio"
 
     def __enter__(self):
         """Lock the folder and read what is known."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.computed, "a+b")  # noqa: SIM115
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.file.close()
-            raise UserError(
-                f"{self.folder}: another process evaluates into it; wait for "
-                "its end, or give --output for another folder"
-            ) from error
-        except OSError as error:
-            raise UserError(
-                f"{self.folder}: cannot be written ({error.strerror})"
-            ) from error
-        self._read()
+        check_folder(self.folder)
+        self.computed.open()
         return self
 
     def __exit__(self, *_):
         """Let others write."""
-        self.file.close()
+        self.computed.close()
 
-    def _read(self):
-        """Read the known scores; cut off what was torn or is of others."""
-        self.file.seek(0)
-        end = 0
-        identity = None
-        for line in self.file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break
-            if not line.endswith(b"\n"):
-                break
-            if identity is None:
-                identity = row
-                if identity != self.identity:
-                    break
-            else:
-                self._note(row)
-            end += len(line)
-        if identity is not None:
-            self.replaced = [
-                f"{name} {identity.get(name)!r}, now {value!r}"
-                for name, value in self.identity.items()
-                if identity.get(name) != value
-            ]
-        self.file.truncate(end)
-        if end == 0:
-            # The rest is of the same other weights or rows.
-            self.description.unlink(missing_ok=True)
-            self.scores.unlink(missing_ok=True)
-            shutil.rmtree(self.audio, ignore_errors=True)
-            self._append(self.identity)
-
-    def _append(self, row):
-        try:
-            self.file.write(json.dumps(row).encode() + b"\n")
-            self.file.flush()
-        except OSError as error:
-            raise UserError(
-                f"{self.computed}: cannot be written ({error.strerror}); the "
-                "same command goes on where this one was"
-            ) from error
-
-    def _note(self, row):
-        self.known[row["ID"], row["variant"], row["metric"]] = row
-
-    def add(self, row):
-        """Keep a score.
-
-        Arguments
-        ---------
-        row : dict
-            As ``score_example`` returns them; ``si_sdr`` with ``assigned``.
-        """
-        self._append(row)
-        self._note(row)
-
-    def missing(self, name, variant, metrics):
-        """List the metrics that are not known yet.
-
-        Arguments
-        ---------
-        name : str
-            Of the utterance.
-        variant : str
-            Of its mixture.
-        metrics : list of str
-            Those asked for.
-
-        Returns
-        -------
-        list of str
-        """
-        return [m for m in metrics if (name, variant, m) not in self.known]
-
-    def table(self, test_set, metrics):
+    def table(self, test_set, metrics=METRICS):
         """Make the rows of ``scores.csv``.
 
         Arguments
         ---------
         test_set : EvaluationSet
-            Whose examples are all known.
-        metrics : list of str
-            Which are wanted.
+            What is wanted.
+        metrics : iterable of str
+            Of these, those that are known of all examples are in it.
 
         Returns
         -------
         pandas.DataFrame
-            In the order of the examples and of ``METRICS``.
+            In the order of the examples and of the metrics.
         """
+        known = self.computed.known
+        keys = [test_set.key(example) for example in test_set.examples]
+        metrics = [
+            metric
+            for metric in metrics
+            if all((*key, metric) in known for key in keys)
+        ]
         rows = []
         for example in test_set.examples:
             source = test_set.rows[example.row]
-            key = (source["ID"], example.variant)
-            assigned = self.known[*key, "si_sdr"]["assigned"]
+            key = test_set.key(example)
+            assigned = known[*key, "si_sdr"]["assigned"]
             rest = {name: source.get(name, "") for name in ROW_KEYS}
             for metric in metrics:
-                row = self.known[*key, metric]
-                rows.append(_score_columns(row, assigned) | rest)
+                row = known[*key, metric]
+                rows.append(score_columns(row, assigned) | rest)
                 rows[-1]["reason"] = row["reason"]
         return pd.DataFrame(rows)
 
     def write(self, table, description):
         """Write the scores, and last what they are of.
 
+        Audio in ``new_audio`` gets its place; without any, audio of mixtures
+        that are not in the table, or had other scores, goes.
+
         Arguments
         ---------
         table : pandas.DataFrame
-            The rows.
+            The rows, with SI-SDR.
         description : dict
             For ``evaluation.json``.
+
+        Raises
+        ------
+        UserError
+            If something cannot be written.
         """
-        self.description.unlink(missing_ok=True)
+        try:
+            self.description.unlink(missing_ok=True)
+            self._replace_audio(table)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.folder}: cannot be written ({error}); the same command "
+                "goes on where this one was"
+            ) from error
         write_atomically(self.scores, table.to_csv(index=False))
         write_atomically(self.description, to_json(description))
 
+    def _replace_audio(self, table):
+        """Put new audio in the place of the old, or remove what is stale."""
+        self.work.mkdir(exist_ok=True)
+        new = self.new_audio.exists()
+        if self.audio.exists() and (new or self._is_audio_stale(table)):
+            # By its name at once: half of it would not be known as ours.
+            self.audio.rename(self.work / "old")
+        if new:
+            self.new_audio.rename(self.audio)
+        shutil.rmtree(self.work)
 
-def _score_columns(row, assigned):
-    """Lay a score out as the columns of scores.csv."""
-    score, mixture = _mean(row["scores"]), _mean(row["mixture"])
-    return {
-        "ID": row["ID"],
-        "variant": row["variant"],
-        "metric": row["metric"],
-        "score": score,
-        "mixture": mixture,
-        "improvement": score - mixture,
-        **{f"score_{n}": v for n, v in enumerate(row["scores"], 1)},
-        **{f"mixture_{n}": v for n, v in enumerate(row["mixture"], 1)},
-        **{f"estimate_{n}": v for n, v in enumerate(assigned, 1)},
-    }
-
-
-def _mean(values):
-    """Average over the sources."""
-    return sum(values) / len(values)
-
-
-def summarise_metrics(table):
-    """Average scores by metric and variant.
-
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        Rows of ``scores.csv``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per metric and variant, in their order: mean score, improvement
-        and mixture, the count of mixtures and of those without a value.
-
-    Example
-    -------
-    >>> row = {"metric": "pesq", "variant": "C", "score": 2.0, "mixture": 1.5}
-    >>> summary = summarise_metrics(pd.DataFrame([row | {"improvement": 0.5}]))
-    >>> summary.loc["pesq", "C"].tolist()
-    [2.0, 0.5, 1.5, 1.0, 0.0]
-    """
-    groups = table.groupby(["metric", "variant"], sort=False)
-    means = groups[["score", "improvement", "mixture"]].mean()
-    means["count"] = groups.size()
-    missing = table["score"].isna() | table["mixture"].isna()
-    means["undefined"] = missing.groupby(
-        [table["metric"], table["variant"]], sort=False
-    ).sum()
-    # By metric first, though the rows are by utterance first.
-    order = [name for name in METRICS if name in set(table["metric"])]
-    return pd.concat([means.loc[[name]] for name in order])
-
-
-def format_metrics(summary):
-    """Lay a summary out for the terminal.
-
-    Arguments
-    ---------
-    summary : pandas.DataFrame
-        What ``summarise_metrics`` returned.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
-    table = summary.reset_index().astype(object)
-    for index, row in table.iterrows():
-        decimals = METRICS[row["metric"]].decimals
-        for name in ("score", "improvement", "mixture"):
-            value = row[name]
-            table.loc[index, name] = (
-                "-" if math.isnan(value) else f"{value:.{decimals}f}"
-            )
-    titles = [METRICS[name].title for name in table["metric"]]
-    # Once, where its rows begin.
-    table["metric"] = [
-        "" if before == title else title
-        for before, title in zip(["", *titles], titles, strict=False)
-    ]
-    return table.to_string(index=False)
+    def _is_audio_stale(self, table):
+        """Whether audio is not of the table's rows; told, as it will go."""
+        listed = pd.read_csv(
+            self.audio / LIST,
+            dtype={"ID": str, "variant": str},
+            keep_default_na=False,
+            float_precision="round_trip",
+        )
+        rows = table[table["metric"] == "si_sdr"]
+        if len(listed.merge(rows, on=LISTED)) == len(listed):
+            return False
+        print(
+            f"{self.audio}: is of other mixtures or scores than scores.csv "
+            "will hold, and is removed; --save_audio writes it anew",
+            file=sys.stderr,
+        )
+        return True

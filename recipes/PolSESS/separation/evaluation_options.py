@@ -62,7 +62,8 @@ def _add_what(add):
         nargs="+",
         metavar="NAME",
         help="PolSESS: SER SR ER R C SE S E, default those of the run's test; "
-        "LibriMix: mix_clean mix_both; CSV: what its column says; default all",
+        "LibriMix: mix_clean mix_both (EB: mix_both, ES: mix_single); CSV: "
+        "what its column says; default all",
     )
     add(
         "--metrics",
@@ -89,7 +90,8 @@ def _add_what(add):
         "--output",
         type=Path,
         metavar="FOLDER",
-        help="instead of the folder in RUN_FOLDER",
+        help="new, empty or of an earlier evaluation; instead of the folder in "
+        "RUN_FOLDER",
     )
     add(
         "--averaged",
@@ -111,7 +113,8 @@ def _add_how(add):
         "--batch_size",
         type=int,
         metavar="N",
-        help="mixtures separated at once; default the run's valid_batch_size",
+        help="mixtures separated at once, changes the last digits of scores at "
+        "most; default the run's valid_batch_size",
     )
     add(
         "--jobs",

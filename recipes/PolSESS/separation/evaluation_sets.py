@@ -1,6 +1,7 @@
 """What a trained run is evaluated on: mixtures, their sources, their order."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,7 +40,10 @@ class EvaluationSet:
         Whether the run was trained on the same corpus.
     formats : dict
         Row -> sample rate (Hz) and length (samples) of its files;
-        ``check_headers`` finds them.
+        ``check_files`` finds them.
+    audio : dict
+        Of ``key(example)``: hash of what its files hold, which ``check_files``
+        finds, too.
     """
 
     corpus: str
@@ -52,6 +56,7 @@ class EvaluationSet:
     rows_hash: str
     own: bool = False
     formats: dict = field(default_factory=dict)
+    audio: dict = field(default_factory=dict)
 
     @property
     def name(self):
@@ -62,6 +67,15 @@ class EvaluationSet:
     def variants(self):
         """The variants that occur, in the order in which they first do."""
         return list(dict.fromkeys(e.variant for e in self.examples))
+
+    def key(self, example):
+        """Name an example: its ID and its variant."""
+        return self.rows[example.row]["ID"], example.variant
+
+    @property
+    def audio_hash(self):
+        """Hash of all audio that the examples need, wherever it is."""
+        return hash_rows([self.audio])
 
     def seconds(self):
         """Sum the duration of all mixtures."""
@@ -95,13 +109,13 @@ class EvaluationSet:
         ]
 
 
-def check_headers(test_set, quiet=False):
-    """Check that all files are there and alike, and note their formats.
+def check_files(test_set, quiet=False):
+    """Check that all files are there and alike; note their formats and hashes.
 
     Arguments
     ---------
     test_set : EvaluationSet
-        Gets its ``formats``.
+        Gets its ``formats`` and ``audio``.
     quiet : bool
         Whether to show no progress.
 
@@ -111,19 +125,23 @@ def check_headers(test_set, quiet=False):
         Naming the first row and file at fault, and how many there are.
     """
     problems = []
-    known = {}
-    examples = tqdm(
-        test_set.examples, "headers", unit="mixture", disable=quiet or None
+    paths = list(
+        dict.fromkeys(p for e in test_set.examples for p in test_set.files(e))
     )
-    for example in examples:
-        found = {}
-        for path in test_set.files(example):
-            if path not in known:
-                known[path] = _read_header(path)
-            found[path] = known[path]
-        usual = next(iter(found.values()))
-        for path, header in found.items():
-            problem = _header_problem(header, usual)
+    with ThreadPoolExecutor() as pool:
+        read = tqdm(
+            pool.map(_read_file, paths),
+            desc="checking files",
+            total=len(paths),
+            unit="file",
+            disable=quiet or None,
+        )
+        known = dict(zip(paths, read, strict=True))
+    for example in test_set.examples:
+        files = test_set.files(example)
+        usual, _ = known[files[0]]
+        for path in files:
+            problem = _header_problem(known[path][0], usual)
             if problem:
                 row = f"row {example.row + 2}"  # the header is row 1
                 name = test_set.rows[example.row]["ID"]
@@ -131,24 +149,36 @@ def check_headers(test_set, quiet=False):
                 break
         else:
             test_set.formats[example.row] = usual
+            contents = _hash("".join(known[p][1] for p in files).encode())
+            test_set.audio[test_set.key(example)] = contents.hexdigest()
     if problems:
         problems = list(dict.fromkeys(problems))
         more = f" ({len(problems)} such findings)" if problems[1:] else ""
         raise UserError(f"{test_set.data_folder}, {problems[0]}{more}")
 
 
-def _read_header(path):
-    """Read sample rate and length of an audio file, or what is wrong."""
+def _read_file(path):
+    """Read rate and length of an audio file, or what is wrong; and its hash."""
     try:
-        info = soundfile.info(path)
-    except (OSError, RuntimeError) as error:
+        with open(path, "rb") as file:
+            info = soundfile.info(file)
+            file.seek(0)
+            content = hashlib.file_digest(file, _hash).hexdigest()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})", ""
+    except RuntimeError as error:
         reason = str(error).rpartition(": ")[2] or "unknown"
-        return f"cannot be read ({reason})"
+        return f"cannot be read ({reason})", ""
     if info.channels != 1:
-        return f"has {info.channels} channels instead of one"
+        return f"has {info.channels} channels instead of one", content
     if not info.frames:
-        return "has no audio"
-    return info.samplerate, info.frames
+        return "has no audio", content
+    return (info.samplerate, info.frames), content
+
+
+def _hash(content=b""):
+    """Start a hash: only to tell apart, so that a short one will do."""
+    return hashlib.blake2b(content, digest_size=16)
 
 
 def _header_problem(header, usual):

@@ -4,6 +4,8 @@ LibriMix: Cosentino et al., "LibriMix: An Open-Source Dataset for Generalizable
 Speech Separation", 2020 (arXiv 2005.11262).
 """
 
+import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -13,14 +15,16 @@ from evaluation_sets import EvaluationSet, choose, hash_rows
 from prepare_polsess import UserError
 from speechbrain.dataio.dataio import read_audio
 
-# Folders of mixtures that belong to a task.
+# Folders of mixtures that belong to a task. Without noise there is nothing to
+# enhance: mix_clean is what EB wants to get.
 LIBRIMIX_VARIANTS = {
     "SB": ("mix_clean", "mix_both"),
-    "EB": ("mix_clean", "mix_both"),
+    "EB": ("mix_both",),
     "ES": ("mix_single",),
 }
 AUDIO_COLUMNS = ("mix_wav", "s1_wav", "s2_wav")
 MODES = ("min", "max")  # which of them is preferred
+NUMBERS = ("ssr", "scene_offset")  # columns in dB
 CSV_VARIANT = "mix"  # of a CSV file without variants
 
 
@@ -80,8 +84,8 @@ def read_librimix(folder, split, variants, task, sample_rate):
     split : str
         ``dev``, ``test``, ``train-100`` ...
     variants : list of str, None
-        ``mix_clean``, ``mix_both``; ``mix_single`` for task ES; None for all
-        that are there.
+        ``mix_clean``, ``mix_both``; for task EB ``mix_both``, for ES
+        ``mix_single``; None for all that are there.
     task : str
         ``SB``, ``ES`` or ``EB``.
     sample_rate : int
@@ -97,7 +101,9 @@ def read_librimix(folder, split, variants, task, sample_rate):
     UserError
         If there is no such split, or no mixtures.
     """
-    root = _find_splits(folder, sample_rate)
+    root = _find_splits(folder.resolve(), sample_rate)
+    # A part of LibriMix has the names of the whole.
+    corpus = next(p for p in (root, *root.parents) if not _is_layer(p.name))
     splits = sorted(p.parent.name for p in root.glob("*/s1"))
     choose([split], splits, "--split")
     root = root / split
@@ -114,10 +120,9 @@ def read_librimix(folder, split, variants, task, sample_rate):
             parts = dict(zip(AUDIO_COLUMNS, (variant, "s1", "s2"), strict=True))
             for column in audio_columns(task):
                 path = root / parts[column] / name
-                row[column] = str(path.relative_to(folder))
+                row[column] = str(path.relative_to(corpus))
             rows.append(row)
-    corpus = folder.resolve().name
-    return _make_set(corpus, split, folder, folder, rows, variants, task)
+    return _make_set(corpus.name, split, folder, corpus, rows, variants, task)
 
 
 def _find_splits(folder, sample_rate):
@@ -128,6 +133,11 @@ def _find_splits(folder, sample_rate):
         there = [name for name in choices if (folder / name).is_dir()]
         folder = folder / there[0] if there else folder
     return folder
+
+
+def _is_layer(name):
+    """Whether a folder is of a rate or a mode, not of a corpus."""
+    return name in MODES or re.fullmatch(r"wav\d+k", name) is not None
 
 
 def is_librimix(folder):
@@ -171,8 +181,8 @@ def read_csv_corpus(path, variants, task):
     Raises
     ------
     UserError
-        If the file cannot be read, a column or a value is missing, or two rows
-        have the same ID and variant.
+        If the file cannot be read, a column or a value is missing, a level is
+        no number, or two rows have the same ID and variant.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -202,6 +212,12 @@ def _check_rows(table, path, task):
         empty = [row for row, v in enumerate(table[column], 2) if not v.strip()]
         if empty:
             raise UserError(f"{path}, row {empty[0]}: has no {column}")
+    for column in NUMBERS:
+        for row, value in enumerate(table.get(column, ()), 2):
+            if value.strip() and not _is_number(value):
+                raise UserError(
+                    f"{path}, row {row}: {column} {value!r} is no number of dB"
+                )
     again = table.duplicated(["ID", "variant"])
     if again.any():
         row = int(again.argmax())
@@ -210,6 +226,14 @@ def _check_rows(table, path, task):
             f"{table['ID'][row]} and the variant {table['variant'][row]}; "
             "give each an ID of its own in a column ID"
         )
+
+
+def _is_number(text):
+    """Whether a text is a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _make_set(corpus, split, data_folder, root, rows, variants, task):
@@ -229,7 +253,7 @@ def _make_set(corpus, split, data_folder, root, rows, variants, task):
     return EvaluationSet(
         corpus=corpus,
         split=split,
-        data_folder=str(data_folder),
+        data_folder=str(data_folder.resolve()),
         rows=rows,
         examples=[
             Example(index, row["variant"])

@@ -1,6 +1,8 @@
 """The metrics of an evaluation: their names, and all of them for a mixture."""
 
 import importlib.util
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 import numpy as np
@@ -80,6 +82,36 @@ def check_metrics(metrics):
                 )
 
 
+def metric_versions(name):
+    """List what a metric's values depend on.
+
+    Arguments
+    ---------
+    name : str
+        One of ``METRICS``.
+
+    Returns
+    -------
+    dict
+        Package -> version; None if it is not installed.
+
+    Example
+    -------
+    >>> list(metric_versions("estoi"))
+    ['pystoi']
+    """
+    return {package: _version(package) for package in METRICS[name].packages}
+
+
+@cache
+def _version(package):
+    """Look up a package's version; None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def compute_metric(name, estimates, sources, mixture, sample_rate):
     """Compute a metric of all estimates, and of the mixture.
 
@@ -112,23 +144,13 @@ def compute_metric(name, estimates, sources, mixture, sample_rate):
     ([1.0...], [1.0...], '')
     """
     metric = METRICS[name]
-    reasons = []
+    reasons, scores, unprocessed = [], [], []
 
     def score(signal, source):
-        if not np.isfinite(signal).all():
-            reasons.append(DIVERGED)
-            return float("nan")
-        try:
-            value = metric.compute(signal, source, sample_rate)
-            problem = f"the value is {value}"
-        except Exception as error:  # whatever a metric's library raises
-            value, problem = float("nan"), _describe(error)
-        if not np.isfinite(value):
-            reasons.append(problem)
-            return float("nan")
+        value, reason = _score(metric, signal, source, sample_rate)
+        reasons.extend([reason] if reason else [])
         return value
 
-    scores, unprocessed = [], []
     for number, source in enumerate(sources, start=1):
         if metric.needs_source and np.ptp(source) == 0:
             reasons.append(f"source {number} is silent")
@@ -141,6 +163,19 @@ def compute_metric(name, estimates, sources, mixture, sample_rate):
         else:
             unprocessed.append(score(mixture, source))
     return scores, unprocessed, "; ".join(dict.fromkeys(reasons))
+
+
+def _score(metric, signal, source, sample_rate):
+    """Compute a score, or NaN and why there is none."""
+    if not np.isfinite(signal).all():
+        return float("nan"), DIVERGED
+    try:
+        value = metric.compute(signal, source, sample_rate)
+    except Exception as error:  # whatever a metric's library raises
+        return float("nan"), _describe(error)
+    if not np.isfinite(value):
+        return float("nan"), f"the value is {value}"
+    return value, ""
 
 
 def _describe(error):

@@ -52,15 +52,8 @@ def read_polsess(
     known = settings.get(f"manifest_{split}")
     manifest = manifests / f"{split}_all.csv"
     if not (_is_same(manifests, data_folder) and _hash(manifest) == known):
-        manifests = save_folder / data_folder.name
-        prepare_polsess(
-            data_folder,
-            manifests,
-            subset_sizes=[],
-            check=settings["check"],
-            on_error=settings["on_error"],
-        )
-        manifest = manifests / manifest.name
+        manifest = save_folder / data_folder.name / manifest.name
+        _prepare(data_folder, manifest.parent, settings)
     rows = read_manifest(manifest, data_folder)
     rows_hash = _hash(manifest)
     task = settings["task"]
@@ -80,6 +73,17 @@ def read_polsess(
         files=files,
         rows_hash=rows_hash,
         own=rows_hash == known,
+    )
+
+
+def _prepare(data_folder, manifests, settings):
+    """Prepare another corpus as the run's was."""
+    prepare_polsess(
+        data_folder,
+        manifests,
+        subset_sizes=[],
+        check=settings["check"],
+        on_error=settings["on_error"],
     )
 
 

@@ -2,16 +2,23 @@
 
 HyperPyYAML calls whatever a file names, and its loader constructs any Python
 object. Here only the separator is built, and only of plain values and torch
-modules of known files.
+modules of known files; a file that would take for ever to read is refused.
 """
 
+import hashlib
+import json
 from importlib import import_module
 
 import torch
-from hyperpyyaml import resolve_references
 from prepare_polsess import UserError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    ScalarEvent,
+)
 from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 # Their torch modules may be part of a separator.
@@ -25,9 +32,10 @@ PLAIN = {
     f"tag:yaml.org,2002:{kind}"
     for kind in ("str", "int", "float", "bool", "null", "seq", "map")
 }
-# What HyperPyYAML does not act upon while it resolves references, and
-# references themselves, which are arithmetic at most.
-INERT = ("!ref", "!copy", "!new:", "!name:", "!module:", "!apply:", "!tuple")
+# train.py writes files of less than a tenth of these.
+LONGEST = 100_000  # characters
+LARGEST = 10_000  # values, those of an alias counted each time
+DEEPEST = 50  # lists and mappings within each other
 
 
 def build_separator(hparams_file):
@@ -36,7 +44,7 @@ def build_separator(hparams_file):
     Arguments
     ---------
     hparams_file : Path
-        With the key ``separator``.
+        With the key ``separator``, without references: as train.py writes it.
 
     Returns
     -------
@@ -56,19 +64,46 @@ def build_separator(hparams_file):
     >>> type(build_separator(path)).__name__
     'SPMamba'
     """
+    node = describe_separator(hparams_file)
     try:
-        text = hparams_file.read_text(encoding="utf-8")
-        for node in _nodes(YAML().compose(text)):
-            if not (node.tag in PLAIN or node.tag.startswith(INERT)):
-                raise _forbidden(node, text, hparams_file)
-        resolved = resolve_references(text).getvalue()
-        keys = {k.value: v for k, v in YAML().compose(resolved).value}
+        separator = _construct(node, {})
+    except Exception as error:  # whatever a module raises at such values
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"{hparams_file}: its separator cannot be built ({problem[:300]})"
+        ) from error
+    if not isinstance(separator, torch.nn.Module):
+        raise UserError(f"{hparams_file}: its separator is no torch module")
+    return separator
+
+
+def describe_separator(hparams_file):
+    """Find what a YAML file says of the separator.
+
+    Arguments
+    ---------
+    hparams_file : Path
+        With the key ``separator``.
+
+    Returns
+    -------
+    ruamel.yaml.nodes.Node
+        Plain values and torch modules of ``MODULES``.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or there is anything else in it.
+    """
+    try:
+        with open(hparams_file, encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
+        _check_size(text)
+        keys = {key.value: node for key, node in YAML().compose(text).value}
     except OSError as error:
         raise UserError(
             f"{hparams_file}: cannot be read ({error.strerror})"
         ) from error
-    except UserError:
-        raise
     except (YAMLError, ValueError, AttributeError, TypeError) as error:
         problem = " ".join(str(error).split())
         raise UserError(
@@ -76,27 +111,82 @@ def build_separator(hparams_file):
         ) from error
     if "separator" not in keys:
         raise UserError(f"{hparams_file}: has no key 'separator'")
-    for node in _nodes(keys["separator"]):
+    for node in nodes_of(keys["separator"]):
         if node.tag not in PLAIN and _find_class(node.tag) is None:
-            raise _forbidden(node, text, hparams_file)
-    try:
-        separator = _construct(keys["separator"], {})
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{hparams_file}: its separator cannot be built ({error})"
-        ) from error
-    if not isinstance(separator, torch.nn.Module):
-        raise UserError(f"{hparams_file}: its separator is no torch module")
-    return separator
+            raise UserError(
+                f"{hparams_file}, line {node.start_mark.line + 1}: {node.tag} "
+                "is refused. A separator is made of plain values and of torch "
+                f"modules of {', '.join(MODULES)}, as !new:module.Class, with "
+                "references resolved, as train.py writes it; other files are "
+                "allowed in safe_yaml.py"
+            )
+    return keys["separator"]
 
 
-def _nodes(node):
+def _check_size(text):
+    """Refuse what is small as text and endless as a tree, before it is one."""
+    if len(text) > LONGEST:
+        raise ValueError(f"it is longer than {LONGEST} characters")
+    known = {}  # anchor -> count and depth of what it stands for
+    open_nodes = [[None, 0, 0]]
+    for event in YAML().parse(text):
+        count = depth = 0
+        if isinstance(event, CollectionStartEvent):
+            open_nodes.append([event.anchor, 1, 1])
+        elif isinstance(event, CollectionEndEvent):
+            anchor, count, depth = open_nodes.pop()
+            known[anchor] = count, depth
+        elif isinstance(event, AliasEvent):
+            if event.anchor not in known:
+                raise ValueError(
+                    f"*{event.anchor} stands within itself, or for nothing"
+                )
+            count, depth = known[event.anchor]
+        elif isinstance(event, ScalarEvent):
+            known[event.anchor] = count, depth = 1, 0
+        above = open_nodes[-1]
+        above[1] += count
+        above[2] = max(above[2], depth + 1)
+        if above[1] > LARGEST:
+            raise ValueError(f"it holds more than {LARGEST} values")
+        if len(open_nodes) + above[2] > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} deep")
+
+
+def nodes_of(node):
     """Yield a YAML node and all nodes in it."""
     yield node
     children = node.value if isinstance(node.value, list) else []
     for child in children:
         for part in child if isinstance(child, tuple) else (child,):
-            yield from _nodes(part)
+            yield from nodes_of(part)
+
+
+def hash_description(node):
+    """Hash a description, to tell it from others.
+
+    Arguments
+    ---------
+    node : ruamel.yaml.nodes.Node
+        What ``describe_separator`` returned.
+
+    Returns
+    -------
+    str
+        SHA-256, in hexadecimal digits; comments and names of anchors make no
+        difference.
+
+    Example
+    -------
+    >>> first, second = (YAML().compose(f"a: {n}  # {n}") for n in (1, 2))
+    >>> hash_description(first) == hash_description(second)
+    False
+    """
+    parts = [
+        [n.tag, len(n.value) if isinstance(n.value, list) else n.value]
+        for n in nodes_of(node)
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _find_class(tag):
@@ -109,18 +199,6 @@ def _find_class(tag):
     own = getattr(found, "__module__", None) == module
     is_layer = isinstance(found, type) and issubclass(found, torch.nn.Module)
     return found if own and is_layer else None
-
-
-def _forbidden(node, text, hparams_file):
-    """Make the error that names a tag, and its line where it can be told."""
-    lines = enumerate(text.splitlines(), start=1)
-    line = next((n for n, line in lines if node.tag in line), None)
-    where = f", line {line}" if line else ""
-    return UserError(
-        f"{hparams_file}{where}: {node.tag} is refused. A separator is made of "
-        f"plain values and of torch modules of {', '.join(MODULES)}, as "
-        "!new:module.Class; other files are allowed in safe_yaml.py"
-    )
 
 
 def _construct(node, made):

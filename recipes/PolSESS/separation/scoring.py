@@ -4,6 +4,7 @@ Estimates go through files, so that whoever separates never waits for a slow
 metric; mixtures and sources are read anew where they are needed.
 """
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -14,6 +15,7 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver, resource_tracker
 
 import numpy as np
 import torch
@@ -63,7 +65,13 @@ class ScoringProcesses:
     def __enter__(self):
         """Prepare the folder; processes start with the first estimates."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        try:
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(
+                f"{self.folder}: cannot be made ({error.strerror}); estimates "
+                "wait there for being scored, so remove what is in the way"
+            ) from error
         self.limit = shutil.disk_usage(self.folder).free // 2
         self.environment = {name: os.environ.get(name) for name in ENVIRONMENT}
         os.environ.update(ENVIRONMENT)
@@ -71,6 +79,9 @@ class ScoringProcesses:
         # used: safe, and each process is there in milliseconds.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(SLOW_IMPORTS)
+        resource_tracker.ensure_running()  # for it would end the waiting
+        with _ctrl_c_waits():
+            forkserver.ensure_running()
         self.pool = ProcessPoolExecutor(
             self.jobs,
             context,
@@ -121,7 +132,9 @@ class ScoringProcesses:
             raise UserError(f"{path}: cannot be written ({error})") from error
         size = path.stat().st_size
         try:
-            future = self.pool.submit(score_example, example, path, metrics)
+            # A process that was just being started would be left alone.
+            with _ctrl_c_waits():
+                future = self.pool.submit(score_example, example, path, metrics)
         except BrokenProcessPool as error:
             raise self._broken() from error
         self.waiting[future] = size
@@ -150,13 +163,27 @@ class ScoringProcesses:
         )
 
 
+@contextlib.contextmanager
+def _ctrl_c_waits():
+    """Hold Ctrl-C back; what is started meanwhile never gets it."""
+    came = []
+    # The mask alone would not do: another thread may get the signal.
+    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
 def _start_process(dataset, sample_rate):
     """Prepare a scoring process."""
     global _DATASET, _SAMPLE_RATE
     _DATASET, _SAMPLE_RATE = dataset, sample_rate
     torch.set_num_threads(1)
-    # Ctrl-C is the parent's business.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -6,6 +6,7 @@ known classes, and weights are read as nothing but tensors. The folder is not
 changed.
 """
 
+import math
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from checkpoints import find_damage
 from prepare_polsess import UserError
 from run_files import RunFiles, read_json
-from safe_yaml import build_separator
+from safe_yaml import build_separator, describe_separator, hash_description
 from speechbrain.utils.checkpoints import METAFNAME
 
 NEEDED_SETTINGS = (
@@ -53,6 +54,8 @@ class TrainedRun:
         Tells the weights from others.
     averaged : bool
         Whether they are the averaged ones.
+    description_hash : str
+        Tells the separator's description in the YAML file from others.
     """
 
     folder: Path
@@ -62,6 +65,7 @@ class TrainedRun:
     valid_si_sdr: float
     weights_checksum: str
     averaged: bool = False
+    description_hash: str = ""
 
     @property
     def parameters(self):
@@ -99,14 +103,15 @@ def load_trained_run(run_folder, averaged=False):
     path, meta = _find_best(folder, settings, averaged)
     name = "averaged.ckpt" if averaged else "separator.ckpt"
     weights = _read_weights(path / name, averaged)
-    separator = build_separator(folder / "hyperparams.yaml")
+    hparams_file = folder / "hyperparams.yaml"
+    separator = build_separator(hparams_file)
     try:
         separator.load_state_dict(weights)
     except RuntimeError as error:
         problem = " ".join(str(error).split())
         raise UserError(
             f"{path / name}: are weights of another network than "
-            f"{folder / 'hyperparams.yaml'} describes ({problem[:300]})"
+            f"{hparams_file} describes ({problem[:300]})"
         ) from error
     return TrainedRun(
         folder,
@@ -116,6 +121,7 @@ def load_trained_run(run_folder, averaged=False):
         meta[_score_name(averaged)],
         read_json(path / "checksums.json")[name],
         averaged,
+        hash_description(describe_separator(hparams_file)),
     )
 
 
@@ -172,12 +178,7 @@ def _find_best(folder, settings, averaged):
     score = _score_name(averaged)
     found = []
     for path in sorted(save_folder.glob(f"CKPT+*/{METAFNAME}")):
-        try:
-            meta = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
-            meta = None
-        if not isinstance(meta, dict):
-            raise _corrupt(path.parent, f"{METAFNAME} is damaged")
+        meta = _read_meta(path)
         if score in meta:  # not within an epoch
             found.append((meta[score], meta["unixtime"], path.parent, meta))
     if not found and averaged:
@@ -189,11 +190,35 @@ def _find_best(folder, settings, averaged):
         raise UserError(
             f"{save_folder}: has no checkpoint of a finished epoch; train first"
         )
+    found = [checkpoint for checkpoint in found if math.isfinite(checkpoint[0])]
+    if not found:
+        raise UserError(
+            f"{save_folder}: no checkpoint has a validation SI-SDR that is a "
+            "number; the training diverged"
+        )
     *_, path, meta = max(found, key=lambda checkpoint: checkpoint[:2])
     problem = find_damage(path)
     if problem is not None:
         raise _corrupt(path, problem)
     return path, meta
+
+
+def _read_meta(path):
+    """Read what a checkpoint says of itself."""
+    try:
+        meta = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        meta = None
+    if not isinstance(meta, dict):
+        raise _corrupt(path.parent, f"{METAFNAME} is damaged")
+    needed = ["unixtime"]
+    for averaged in (False, True):
+        if _score_name(averaged) in meta:
+            needed += ["epoch", _score_name(averaged)]
+    for name in needed:
+        if not isinstance(meta.get(name), int | float):
+            raise _corrupt(path.parent, f"{METAFNAME} has no number as {name}")
+    return meta
 
 
 def _corrupt(path, problem):
@@ -215,14 +240,20 @@ def _read_weights(path, averaged):
                 for name, tensor in weights.items()
                 if name != "n_averaged"
             }
+        for name, tensor in weights.items():
+            if not (isinstance(name, str) and isinstance(tensor, torch.Tensor)):
+                raise ValueError(f"{name!r} is no name of a tensor")
     except (
         OSError,
         RuntimeError,
         AttributeError,
         EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
         pickle.UnpicklingError,
     ) as error:
-        problem = str(error).splitlines()[0][:200]
+        problem = " ".join(str(error).split())[:200]
         raise UserError(
             f"{path}: is not a file of weights ({problem})"
         ) from error

@@ -1,0 +1,98 @@
+"""Parts of the test set in a report: which utterances, which intervals."""
+
+import re
+
+import numpy as np
+import pytest
+from comparison.evaluations import read_evaluations
+from reporting.breakdowns import (
+    LEVEL_BINS,
+    breakdown_section,
+    samples_by_class,
+    samples_by_level,
+)
+from scipy import stats
+from small_evaluations import mixtures, scores_of, write_run, write_series
+
+
+def test_ranges_of_a_level_have_their_own_utterances(tmp_path):
+    rows = mixtures(50)
+    scores = scores_of(rows, rows["ssr"])  # each improves by its SSR
+    run = write_run(tmp_path / "a" / "1", scores, "a", 1)
+    samples = samples_by_level(read_evaluations([run]), ["SER", "SE"], "ssr")
+    assert len(samples) == LEVEL_BINS
+    for level, sample in samples.items():
+        assert sample.values["a"].mean() == pytest.approx(level, abs=1e-9)
+    counts = [sample.utterances for sample in samples.values()]
+    assert sum(counts) == 50
+    assert list(samples) == sorted(samples)
+
+
+def test_classes_have_their_own_utterances(tmp_path):
+    rows = mixtures(20)
+    gains = rows["scene_class"].map(len)  # each improves by its name's length
+    run = write_run(tmp_path / "a" / "1", scores_of(rows, gains), "a", 1)
+    evaluations = read_evaluations([run])
+    samples = samples_by_class(evaluations, ["SER", "SE"], "scene_class")
+    assert list(samples) == ["kitchen", "office", "park", "street"]
+    for name, sample in samples.items():
+        assert sample.utterances == 5
+        assert sample.values["a"] == pytest.approx(len(name), abs=1e-9)
+
+
+def levels_figure(folder, count, seeds=(1, 2, 3)):
+    """Make the figure of a level; return it and what it shows."""
+    write_series(folder, {"a": 2.0, "b": 3.0}, seeds, count)
+    evaluations = read_evaluations([folder])
+    figures = breakdown_section(evaluations).figures
+    (figure,) = (f for f in figures if f.title == "Scene level")
+    return figure, samples_by_level(evaluations, ["SER", "SE"], "scene_offset")
+
+
+def heights(svg):
+    """Measure the vertical lines of each model that has any."""
+    collections = re.findall(r'LineCollection_\d+">(.*?)</g>', svg, re.DOTALL)
+    path = r'd="M \S+ (\S+)\s+L \S+ (\S+)'
+    return [
+        [float(low) - float(high) for low, high in re.findall(path, part)]
+        for part in collections
+    ]
+
+
+def t_width(values):
+    """Compute the width of the t interval, by Welch and Satterthwaite."""
+    parts = [
+        (stats.sem(values.mean(axis=axis)) ** 2, values.shape[1 - axis] - 1)
+        for axis in (0, 1)
+    ]
+    variance = sum(part for part, _ in parts)
+    df = variance**2 / sum(part**2 / df for part, df in parts)
+    return 2 * stats.t.ppf(0.975, df) * variance**0.5
+
+
+def test_intervals_of_levels_are_those_of_the_tables(tmp_path):
+    figure, samples = levels_figure(tmp_path, 60)
+    assert "95 % intervals by Student's t, as in the tables" in figure.caption
+    assert "have no interval" not in figure.caption
+    drawn = np.array(heights(figure.svg))
+    expected = [
+        [t_width(sample.values[model]) for sample in samples.values()]
+        for model in "ab"
+    ]
+    assert drawn.shape == (2, LEVEL_BINS)
+    # One scale of points to a dB.
+    scale = drawn.sum() / np.sum(expected)
+    np.testing.assert_allclose(drawn, scale * np.array(expected), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("count", "lines"), [(24, 0), (27, 3), (30, LEVEL_BINS)]
+)
+def test_few_utterances_have_no_interval(tmp_path, count, lines):
+    figure, samples = levels_figure(tmp_path, count)
+    sizes = [sample.utterances for sample in samples.values()]
+    assert sum(size >= 5 for size in sizes) == lines
+    assert sum(map(len, heights(figure.svg))) == 2 * lines
+    few = "Ranges of fewer than 5 utterances have no interval."
+    assert (few in figure.caption) == (lines < LEVEL_BINS)
+    assert ("Vertical lines" in figure.caption) == (lines > 0)
