@@ -196,7 +196,8 @@ def _add_next_options(parser):
         "--fraction",
         type=float,
         default=0.25,
-        help="of the finished trials, the best (default: %(default)s)",
+        help="of the finished trials, the best, but at least four (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--margin",

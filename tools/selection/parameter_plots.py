@@ -52,6 +52,8 @@ def draw_two_parameters(trials, finalists):
     number_finalists(axis, finalists, pool, pool[x])
     if is_logarithmic(pool[x]):
         axis.set_xscale("log")
+    else:
+        axis.locator_params(axis="x", nbins=6)  # long numbers need room
     axis.set_xlabel(x)
     axis.set_ylabel(OBJECTIVE)
     figure.legend(fontsize=8, loc="outside lower center", ncols=4)

@@ -116,25 +116,29 @@ def draw_top(trials, finalists):
     top, sweeps = trials.pool.head(TOP), trials.sweeps
     figure, axis = new_figure(7.5, 1.4 + 0.27 * len(top))
     chosen = top["rank"].isin(finalists["rank"])
+    # Bars from 0 would all look alike.
+    spread = np.ptp(top["objective"]) or 1.0
+    left = top["objective"].min() - 0.3 * spread
     for number, sweep in enumerate(sweeps):
         for is_finalist, colour in ((True, GREY), (False, "white")):
             mine = (top["sweep"] == sweep) & (chosen == is_finalist)
             axis.barh(
                 top["rank"][mine],
-                top["objective"][mine],
+                top["objective"][mine] - left,
+                left=left,
                 color=colour,
                 edgecolor="black",
                 hatch=hatch(number),
             )
         axis.bar(
-            0,
+            left,
             0,
             color="white",
             edgecolor="black",
             hatch=hatch(number),
             label=f"sweep {sweep}",
         )
-    axis.bar(0, 0, color=GREY, edgecolor="black", label="finalist")
+    axis.bar(left, 0, color=GREY, edgecolor="black", label="finalist")
     for _, row in top.iterrows():
         axis.annotate(
             f" {row['objective']:.2f}",
@@ -145,10 +149,7 @@ def draw_top(trials, finalists):
     labels = top["name"] + "  " + top["rank"].astype(str)
     axis.set_yticks(top["rank"], labels, fontsize=8)
     axis.set_ylim(len(top) + 0.6, 0.4)
-    # Bars from 0 would all look alike.
-    spread = np.ptp(top["objective"]) or 1.0
-    lowest, highest = top["objective"].min(), top["objective"].max()
-    axis.set_xlim(lowest - 0.3 * spread, highest + 0.1 * spread)
+    axis.set_xlim(left, top["objective"].max() + 0.1 * spread)
     axis.set_xlabel(f"{OBJECTIVE}; the axis does not start at 0")
     figure.legend(fontsize=8, loc="outside lower center", ncols=4)
     axis.set_title(

@@ -9,6 +9,8 @@ from series.tables import markdown_table, write_atomically
 from sweeps.narrowing import narrow, write_prior
 from sweeps.stages import SweepError
 
+LEAST = 4
+
 
 def best_trials(pool, fraction):
     """Take the best part of the finished trials.
@@ -23,9 +25,11 @@ def best_trials(pool, fraction):
     Returns
     -------
     pandas.DataFrame
-        At least one.
+        At least LEAST, if there are as many: the range of one or two trials
+        says little.
     """
-    return pool.head(math.ceil(round(fraction * len(pool), 9)))
+    part = math.ceil(round(fraction * len(pool), 9))
+    return pool.head(max(part, LEAST))
 
 
 def propose(stage, best, margin):
