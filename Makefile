@@ -22,7 +22,7 @@ help:
 	@echo "make lint        style only"
 	@echo "make format      put the style right"
 	@echo "make bench-mamba Mamba on the CPU against others: 7 minutes, 12 GB"
-	@echo "make bench-sampler  the search's sampler against others: 2 minutes"
+	@echo "make bench-sampler  the search's samplers against others: 15 minutes"
 	@echo "make soak        kill and resume fifty small runs: 3 minutes"
 	@echo "make clean       remove what quickstart made"
 
