@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Compares the sampler of the hyperparameter search with others.
+"""Compares the samplers of the hyperparameter search with others.
 
 > python tools/bench/bench_sampler.py
 
 Three stand-ins for a validation SI-SDR over the published space, read with
 0.05 dB of noise, each searched with 60 trials from 20 seeds by Optuna's
-multivariate TPE (its own ask and tell) and, with Orion's wrappers and space, by
-Orion's random search and tpe and by ours. A test checks that a hunt on a
-database suggests the same. With four workers, four trials are running at any
-time and end in random order.
+multivariate TPE and Gaussian process (its own ask and tell) and, with Orion's
+wrappers and space, by Orion's random search and tpe, and by ours. A test checks
+that a hunt on a database suggests the same. With four workers, four trials are
+running at any time and end in random order.
 
 The regret is how far the trial with the best observed value lies, without
-noise, below the optimum. The table gives its median over the seeds.
+noise, below the optimum. The first table gives its median over the seeds.
 """
 
 import argparse
@@ -113,9 +113,8 @@ def valley(params):
 FUNCTIONS = {"bowl": bowl, "plateau": plateau, "valley": valley}
 
 
-def optuna_search(seed):
-    """Optuna's own multivariate TPE, by ask and tell."""
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
+def optuna_search(sampler):
+    """A sampler of Optuna's, by its own ask and tell."""
     study = optuna.create_study(sampler=sampler)
     return lambda: study.ask(DISTRIBUTIONS), study.tell
 
@@ -136,9 +135,22 @@ def orion_search(name, seed):
 SEARCHES = {
     "random": lambda seed: orion_search("random", seed),
     "Orion's tpe": lambda seed: orion_search("tpe", seed),
-    "Optuna": optuna_search,
-    "ours": lambda seed: orion_search("optunatpe", seed),
+    "Optuna's TPE": lambda seed: optuna_search(
+        optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    ),
+    "optunatpe": lambda seed: orion_search("optunatpe", seed),
+    "Optuna's GP": lambda seed: optuna_search(
+        optuna.samplers.GPSampler(seed=seed)
+    ),
+    "optunagp": lambda seed: orion_search("optunagp", seed),
 }
+RATIOS = (
+    ("optunatpe", "Optuna's TPE"),
+    ("optunatpe", "random"),
+    ("optunagp", "Optuna's GP"),
+    ("optunagp", "Optuna's TPE"),
+    ("optunagp", "random"),
+)
 
 
 def search(job):
@@ -183,17 +195,31 @@ def main():
     jobs = list(product(FUNCTIONS, SEARCHES, WORKERS, seeds))
     with ProcessPoolExecutor(options.jobs) as processes:
         regrets = dict(zip(jobs, processes.map(search, jobs), strict=True))
-    heads = [*SEARCHES, "ours / Optuna", "ours / random"]
-    print("| function | workers |", " | ".join(heads), "|")
-    print("| --- " * (2 + len(heads)) + "|")
-    for name, workers in product(FUNCTIONS, WORKERS):
-        medians = [
-            median(regrets[name, method, workers, seed] for seed in seeds)
+    medians = {
+        row: [
+            median(regrets[row[0], method, row[1], seed] for seed in seeds)
             for method in SEARCHES
         ]
-        ours = medians[-1]
-        cells = [f"{value:.3f}" for value in medians]
-        cells += [f"{ours / medians[2]:.2f}", f"{ours / medians[0]:.2f}"]
+        for row in product(FUNCTIONS, WORKERS)
+    }
+    print_table(SEARCHES, medians, ".3f")
+    columns = list(SEARCHES)
+    ratios = {
+        row: [
+            values[columns.index(ours)] / values[columns.index(theirs)]
+            for ours, theirs in RATIOS
+        ]
+        for row, values in medians.items()
+    }
+    print_table([" / ".join(pair) for pair in RATIOS], ratios, ".2f")
+
+
+def print_table(heads, rows, form):
+    """Prints a Markdown table with a row for each function and workers."""
+    print("\n| function | workers |", " | ".join(heads), "|")
+    print("| --- " * (2 + len(heads)) + "|")
+    for (name, workers), values in rows.items():
+        cells = (format(value, form) for value in values)
         print(f"| {name} | {workers} |", " | ".join(cells), "|")
 
 

@@ -1,5 +1,5 @@
-"""Optuna's multivariate TPE as an algorithm of Orion."""
+"""Optuna's Gaussian process and TPE as algorithms of Orion."""
 
-from .algorithm import OptunaTPE
+from .algorithms import OptunaGP, OptunaTPE
 
-__all__ = ["OptunaTPE"]
+__all__ = ["OptunaGP", "OptunaTPE"]

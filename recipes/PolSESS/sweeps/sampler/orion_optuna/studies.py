@@ -10,21 +10,15 @@ from orion.core.utils.flatten import flatten
 from .distributions import to_optuna
 
 
-def make_study(trials, space, distributions):
+def make_study(trials, outcomes, space, distributions):
     """An Optuna study, in memory, of everything that Orion knows.
-
-    A completed trial with a finite objective has that value. One whose
-    statistic `stopped` is not 0 is pruned at the epoch of its statistic
-    `epochs`: for TPE worse than every completed one, and among the pruned ones
-    the later the better. One whose statistic `failed` is not 0, or whose
-    objective is not finite, is pruned before the first epoch: the worst of
-    all. A broken one, whose script crashed, says nothing about its parameters.
-    All others are running, or will.
 
     Arguments
     ---------
-    trials : iterable of orion.core.worker.trial.Trial
+    trials : list of orion.core.worker.trial.Trial
         In the order in which they were suggested.
+    outcomes : list of dict
+        What became of them.
     space : orion.core.worker.transformer.TransformedSpace
         Their dimensions.
     distributions : dict
@@ -37,41 +31,84 @@ def make_study(trials, space, distributions):
     """
     with quiet_optuna():
         study = optuna.create_study(direction="minimize")
-    for trial in trials:
+    for trial, result in zip(trials, outcomes, strict=True):
         values = flatten(trial.params)
         params = {
             name: to_optuna(values[name], space[name], distribution)
             for name, distribution in distributions.items()
         }
         study.add_trial(
-            create_trial(
-                params=params, distributions=distributions, **outcome(trial)
-            )
+            create_trial(params=params, distributions=distributions, **result)
         )
     return study
 
 
-def outcome(trial):
-    """What became of a trial, as arguments for Optuna's `create_trial`.
+def ranked_outcomes(trials):
+    """What became of trials, for a sampler that only ranks them.
+
+    A completed trial with a finite objective has that value. One whose
+    statistic `stopped` is not 0 is pruned at the epoch of its statistic
+    `epochs`: worse than every completed one, and among the pruned ones the
+    later the better. One whose statistic `failed` is not 0, or whose objective
+    is not finite, is pruned before the first epoch: the worst of all. A broken
+    one, whose script crashed, says nothing about its parameters. All others
+    are running, or will.
 
     Arguments
     ---------
-    trial : orion.core.worker.trial.Trial
+    trials : iterable of orion.core.worker.trial.Trial
         Of any status.
 
     Returns
     -------
-    outcome : dict
-        `state`, and with it `value` or `intermediate_values`.
+    outcomes : list of dict
+        Arguments for Optuna's `create_trial`: `state`, and with it `value` or
+        `intermediate_values`.
 
     Example
     -------
     >>> from orion.core.worker.trial import Trial
     >>> trial = Trial(params=[], status="completed")
     >>> trial.results = [Trial.Result(name="o", type="objective", value=-2.5)]
-    >>> outcome(trial)["value"]
+    >>> ranked_outcomes([trial])[0]["value"]
     -2.5
     """
+    return [_outcome(trial) for trial in trials]
+
+
+def valued_outcomes(trials):
+    """What became of trials, for a sampler that models their values.
+
+    As `ranked_outcomes`, but a stopped trial has the value that it reached,
+    and a failed one the worst that any reached.
+
+    Arguments
+    ---------
+    trials : iterable of orion.core.worker.trial.Trial
+        Of any status.
+
+    Returns
+    -------
+    outcomes : list of dict
+        Arguments for Optuna's `create_trial`.
+    """
+    outcomes = []
+    for result in ranked_outcomes(trials):
+        for value in result.get("intermediate_values", {}).values():
+            result = {"state": TrialState.COMPLETE, "value": value}
+        outcomes.append(result)
+    reached = [result["value"] for result in outcomes if "value" in result]
+    failed = {"state": TrialState.FAIL}
+    if reached:
+        failed = {"state": TrialState.COMPLETE, "value": max(reached)}
+    return [
+        failed if result["state"] == TrialState.PRUNED else result
+        for result in outcomes
+    ]
+
+
+def _outcome(trial):
+    """What became of one trial."""
     if trial.status == "broken":
         return {"state": TrialState.FAIL}
     if trial.status != "completed" or trial.objective is None:
