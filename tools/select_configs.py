@@ -3,7 +3,7 @@ r"""Select the configurations of a search that are validated in the end.
 
 > python tools/select_configs.py TRIALS.csv --output results/selection
 > python tools/select_configs.py --experiment dprnn-stage3a dprnn-stage3b \
-    --storage results/sweeps/dprnn/orion.pkl --output results/selection
+    --storage results/sweeps/dprnn.pkl --output results/selection
 
 TRIALS.csv has a row a trial with the columns name, sweep, status (finished,
 stopped, failed, ...), objective (SI-SDR in dB, higher is better) and a column a
