@@ -166,7 +166,9 @@ class SpeechSeparation(Pretrained):
             If the overlap is nothing, or as long as the chunk.
         """
         rate = self.hparams.sample_rate
-        samples, shared = round(chunk * rate), round(overlap * rate)
+        possible = 0 < overlap < chunk < float("inf")
+        samples = round(chunk * rate) if possible else 0
+        shared = round(overlap * rate) if possible else 0
         if not 0 < shared < samples:
             raise UserError(
                 f"overlap {overlap:g} s: give more than 0, and less than the "

@@ -17,20 +17,22 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
+from estimates_file import Estimates, write_stream
 from interface import SpeechSeparation
 from overlap_add import summarise_order
 from prepare_polsess import UserError
-from recordings import (
+from recordings import RecordingError
+from separated_files import SeparatedFiles
+from separation_options import read_options
+from separation_plan import (
     STANDARD_INPUT,
-    Recording,
-    RecordingError,
     find_recordings,
     keep_standard_input,
+    plan,
 )
-from separated_files import Estimates, SeparatedFiles, write_stream
-from separation_options import read_options
 from tqdm import tqdm
 
 STANDARD_OUTPUT = Path("-")
@@ -170,62 +172,43 @@ class Separation:
 
 def _tell(description):
     """Say in a line what was done."""
-    order = description["order"]
-    chunks = description["chunks"]
-    text = (
-        f"{description['audio_seconds']:.1f} s in "
-        f"{description['seconds']:.1f} s"
-    )
-    margins = [(c["margin"], c["seconds"]) for c in chunks if c["margin"]]
-    if order["uncertain"]:
-        _, worst = min(margins, default=(0, chunks[1]["seconds"]))
+    seconds, order = description["audio_seconds"], description["order"]
+    text = f"{seconds:.1f} s in {description['seconds']:.1f} s"
+    uncertain = [
+        chunk["seconds"]
+        for chunk in description["chunks"]
+        if chunk["margin"] is not None and chunk["margin"] < UNCERTAIN
+    ]
+    if uncertain:
         text += (
-            f", order of speakers uncertain at {order['uncertain']} of "
-            f"{order['boundaries']} boundaries, most at {worst:.1f} s"
+            f", order of speakers uncertain at {len(uncertain)} of "
+            f"{order['boundaries']} boundaries, first at {uncertain[0]:.1f} s"
         )
     return text
 
 
-def plan(found, options, standard_input):
-    """Open all recordings, and name their outputs.
+def make_progress(work, options):
+    """Make a progress bar over the seconds of all recordings.
 
     Arguments
     ---------
-    found : dict
-        What ``find_recordings`` returned.
+    work : list
+        Pairs of a Recording and the base of its outputs' names.
     options : argparse.Namespace
         The command line.
-    standard_input : str
-        The file that holds it.
 
     Returns
     -------
-    work : list
-        Pairs of a Recording and the base of its outputs' names.
-    problems : list of RecordingError
-        Of those that cannot be opened.
+    tqdm
     """
-    work, problems = [], []
-    for name, path in found.items():
-        shown = str(path.resolve())
-        if path == STANDARD_INPUT:
-            path, shown = standard_input, "standard input"
-        try:
-            mean = Recording(path, name=shown)
-        except RecordingError as error:
-            problems.append(error)
-            continue
-        base = options.output / name
-        if options.channels == "downmix":
-            work.append((mean, base))
-            continue
-        for channel in range(1, mean.channels + 1):
-            own = base.with_name(f"{base.name}_channel{channel}")
-            work.append((Recording(path, channel, shown), own))
-    return work, problems
+    return tqdm(
+        total=sum(recording.seconds for recording, _ in work),
+        bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s, {remaining} left",
+        disable=options.noprogressbar or None,
+    )
 
 
-def separate_all(separation, work, problems):
+def separate_all(separation, work):
     """Separate recording after recording; go on when one is damaged.
 
     Arguments
@@ -234,30 +217,22 @@ def separate_all(separation, work, problems):
         How.
     work : list
         Pairs of a Recording and the base of its outputs' names.
-    problems : list of RecordingError
-        Gets those of further recordings.
+
+    Returns
+    -------
+    list of RecordingError
+        What is wrong with those that could not be separated.
     """
-    inputs = {recording.path.resolve() for recording, _ in work}
-    with tqdm(
-        total=round(sum(recording.seconds for recording, _ in work), 1),
-        unit="s",
-        bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]",
-        disable=separation.options.noprogressbar or None,
-    ) as progress:
+    problems = []
+    with make_progress(work, separation.options) as progress:
         for recording, base in work:
-            for number in range(separation.n_sources):
-                path = base.with_name(f"{base.name}_estimate{number + 1}.wav")
-                if path.resolve() in inputs:
-                    raise UserError(
-                        f"{path}: is a recording to separate and would be "
-                        "overwritten; give another --output"
-                    )
             try:
                 line = separation.separate_to_files(recording, base, progress)
             except RecordingError as error:
                 problems.append(error)
-                continue
-            progress.write(line)
+            else:
+                progress.write(line)
+    return problems
 
 
 def separate_to_stream(separation, work):
@@ -268,16 +243,29 @@ def separate_to_stream(separation, work):
     separation : Separation
         How.
     work : list
-        Of one pair.
+        Of one pair of a Recording and what its outputs would be called.
+
+    Raises
+    ------
+    UserError
+        If it is not one, or somebody would have to read samples.
     """
+    if len(work) != 1:
+        raise UserError(
+            f"--output -: takes one recording, not {len(work)}; give a folder"
+        )
+    if sys.stdout.isatty():
+        raise UserError(
+            "--output -: is a terminal; send it to a program or a file"
+        )
     recording, _ = work[0]
     folder = Path(tempfile.gettempdir())
     with (
         Estimates(folder, separation.n_sources) as estimates,
-        tqdm(disable=True) as progress,
+        make_progress(work, separation.options) as progress,
     ):
         description = separation.collect(recording, estimates, progress)
-        print(f"{recording.name}: {_tell(description)}", file=sys.stderr)
+        progress.write(f"{recording.name}: {_tell(description)}", sys.stderr)
         write_stream(
             estimates,
             recording.sample_rate,
@@ -293,28 +281,29 @@ def main(arguments):
     ---------
     arguments : list of str
         Without the script's name.
+
+    Raises
+    ------
+    UserError
+        If something cannot be separated; a line for each.
     """
     options = read_options(arguments, __doc__)
     to_stream = options.output == STANDARD_OUTPUT
-    output = Path(os.devnull) if to_stream else options.output
-    found = find_recordings(options.recordings, output)
+    found = find_recordings(
+        options.recordings, Path(os.devnull) if to_stream else options.output
+    )
     model = SpeechSeparation.from_hparams(
         options.model, {"device": options.device}, averaged=options.averaged
     )
     model.make_separation(options.chunk, options.overlap)  # checks them
     separation = Separation(model, options)
-    kept = None
-    if STANDARD_INPUT in found.values():
-        kept = keep_standard_input(tempfile.gettempdir())
-    work, problems = plan(found, options, kept and kept.name)
-    if to_stream and len(work) == 1:
-        separate_to_stream(separation, work)
-    elif to_stream and not problems:
-        raise UserError(
-            f"--output -: takes one recording, not {len(work)}; give a folder"
-        )
-    else:
-        separate_all(separation, work, problems)
+    from_stream = STANDARD_INPUT in found.values()
+    with keep_standard_input() if from_stream else nullcontext() as kept:
+        work, problems = plan(found, options, separation.n_sources, kept)
+        if not to_stream:
+            problems += separate_all(separation, work)
+        elif not problems:
+            separate_to_stream(separation, work)
     if problems:
         raise UserError("\n".join(map(str, problems)))
 

@@ -1,146 +1,35 @@
 """The files of a separated recording: its estimates, and what was done.
 
-Estimates are collected as FP32 in a file without a name, which goes with the
-process, however that ends. Only when the last sample is there are WAV files
-written, under temporary names, and renamed; last comes the JSON file. So what
-has a JSON file is whole.
+WAV files are written under temporary names, and renamed when all are there;
+last comes the JSON file. So what has a JSON file is whole.
 """
 
+import json
 import os
-import shutil
-import tempfile
-from pathlib import Path
 
-import numpy as np
-import soundfile
+from estimates_file import unwritable
 from prepare_polsess import UserError
-from recordings import BLOCK
-from run_files import read_json, to_json, write_atomically
-
-FULL_SCALE = 32767 / 32768
-# What a WAV file's 32 bits can count, less its header.
-LARGEST_WAV = 2**32 - 2**16
-SUBTYPES = {"float": "FLOAT", "16-bit": "PCM_16"}
+from run_files import to_json, write_atomically
 
 
-class Estimates:
-    """Estimates of a recording, waiting to be written.
-
-    Used as a context.
+def estimate_paths(base, n_sources):
+    """Name the files of a recording's estimates.
 
     Arguments
     ---------
-    folder : Path
-        On whose disk they wait.
+    base : Path
+        Folder and name.
     n_sources : int
         How many estimates.
 
-    Example
+    Returns
     -------
-    >>> with Estimates(getfixture("tmp_path"), n_sources=2) as estimates:
-    ...     estimates.add(np.ones((3, 2), "float32"))
-    ...     estimates.add(np.full((2, 2), -1.5, "float32"))
-    ...     estimates.length, estimates.peak
-    (5, 1.5)
+    list of Path
     """
-
-    def __init__(self, folder, n_sources):
-        self.folder = folder
-        self.n_sources = n_sources
-        self.length = 0
-        self.peak = 0.0
-
-    def __enter__(self):
-        """Make the file."""
-        try:
-            self.file = tempfile.TemporaryFile(dir=self.folder)
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
-        return self
-
-    def __exit__(self, *_):
-        """Remove it."""
-        self.file.close()
-
-    def add(self, block):
-        """Add what follows.
-
-        Arguments
-        ---------
-        block : numpy.ndarray
-            Shape [time, n_sources], in FP32.
-
-        Raises
-        ------
-        UserError
-            If the disk is full.
-        """
-        try:
-            self.file.write(np.ascontiguousarray(block).tobytes())
-            self.file.flush()
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
-        self.length += len(block)
-        self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
-
-    def gain(self, subtype):
-        """Tell by what all estimates are multiplied so that none clips.
-
-        Arguments
-        ---------
-        subtype : str
-            ``float``, which holds any peak, or ``16-bit``.
-
-        Returns
-        -------
-        float
-            1.0 if there is no need.
-        """
-        if subtype == "float" or self.peak <= FULL_SCALE:
-            return 1.0
-        return FULL_SCALE / self.peak
-
-    def write(self, path, sample_rate, subtype, sources):
-        """Write estimates to a WAV file, or RF64 beyond 4 GB.
-
-        Arguments
-        ---------
-        path : Path
-            Where to.
-        sample_rate : int
-            In Hz.
-        subtype : str
-            ``float`` or ``16-bit``.
-        sources : list of int
-            Which, from 0; a channel each.
-
-        Raises
-        ------
-        UserError
-            If the file cannot be written.
-        """
-        size = self.length * len(sources) * (2 if subtype == "16-bit" else 4)
-        gain = self.gain(subtype)
-        self.file.seek(0)
-        try:
-            with soundfile.SoundFile(
-                path,
-                "w",
-                sample_rate,
-                len(sources),
-                SUBTYPES[subtype],
-                format="WAV" if size < LARGEST_WAV else "RF64",
-            ) as file:
-                while content := self.file.read(BLOCK * self.n_sources * 4):
-                    block = np.frombuffer(content, np.float32)
-                    block = block.reshape(-1, self.n_sources)[:, sources]
-                    if subtype == "16-bit":
-                        # libsndfile does not round to the nearest.
-                        block = np.rint(block * (gain * 32768))
-                        block = block.clip(-32768, 32767).astype(np.int16)
-                    file.write(block)
-        except (OSError, soundfile.LibsndfileError, AssertionError) as error:
-            raise _unwritable(path, error) from error
+    return [
+        base.with_name(f"{base.name}_estimate{number + 1}.wav")
+        for number in range(n_sources)
+    ]
 
 
 class SeparatedFiles:
@@ -163,32 +52,48 @@ class SeparatedFiles:
 
     Example
     -------
-    >>> files = SeparatedFiles(Path("out/meeting"), 2, {"recording": "a.wav"})
-    >>> [str(path) for path in files.audio]
-    ['out/meeting_estimate1.wav', 'out/meeting_estimate2.wav']
+    >>> base = getfixture("tmp_path") / "meeting"
+    >>> files = SeparatedFiles(base, 2, {"recording": "meeting.flac"})
+    >>> [path.name for path in files.audio]
+    ['meeting_estimate1.wav', 'meeting_estimate2.wav']
+    >>> files.are_complete()
+    False
     """
 
     def __init__(self, base, n_sources, identity):
         self.identity = identity
-        self.audio = [
-            base.with_name(f"{base.name}_estimate{number + 1}.wav")
-            for number in range(n_sources)
-        ]
+        self.audio = estimate_paths(base, n_sources)
         self.description = base.with_name(f"{base.name}.json")
         self.changed = []  # what was otherwise when it was separated before
         if self.description.exists():
-            before = read_json(self.description).get("identity", {})
+            before = self._read_identity()
             self.changed = [
                 name
                 for name, value in identity.items()
                 if before.get(name) != value
             ]
-            if "recording" in self.changed:
-                raise UserError(
-                    f"{self.description}: belongs to the recording "
-                    f"{before.get('recording')}; give another --output, or "
-                    "remove it"
-                )
+
+    def _read_identity(self):
+        """Read what the files that are there depend on."""
+        try:
+            text = self.description.read_text(encoding="utf-8")
+            identity = json.loads(text)["identity"]
+            recording = identity["recording"]
+        except OSError as error:
+            raise UserError(
+                f"{self.description}: cannot be read ({error.strerror})"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self.description}: was not written by this program, and "
+                "would be overwritten; give another --output"
+            ) from error
+        if recording != self.identity["recording"]:
+            raise UserError(
+                f"{self.description}: belongs to the recording {recording}; "
+                "give another --output, or remove it"
+            )
+        return identity
 
     def are_complete(self):
         """Whether everything is there as it would be written."""
@@ -208,7 +113,7 @@ class SeparatedFiles:
             folder.mkdir(parents=True, exist_ok=True)
             self.description.unlink(missing_ok=True)
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise unwritable(folder, error) from error
 
     def write(self, estimates, sample_rate, subtype, description):
         """Write everything.
@@ -239,7 +144,7 @@ class SeparatedFiles:
             for path, name in zip(temporary, self.audio, strict=True):
                 path.replace(name)
         except OSError as error:
-            raise _unwritable(self.description.parent, error) from error
+            raise unwritable(self.description.parent, error) from error
         finally:
             for path in temporary:
                 path.unlink(missing_ok=True)
@@ -247,39 +152,3 @@ class SeparatedFiles:
             self.description,
             to_json(description | {"identity": self.identity}),
         )
-
-
-def write_stream(estimates, sample_rate, subtype, stream):
-    """Write all estimates to a stream, as one WAV file of a channel each.
-
-    Arguments
-    ---------
-    estimates : Estimates
-        All of them.
-    sample_rate : int
-        In Hz.
-    subtype : str
-        ``float`` or ``16-bit``.
-    stream : file
-        Where to, e.g. ``sys.stdout.buffer``.
-
-    Raises
-    ------
-    UserError
-        If nobody reads, or the disk is full.
-    """
-    sources = list(range(estimates.n_sources))
-    # A WAV file's header is written at the end, where a stream cannot go back.
-    with tempfile.NamedTemporaryFile(dir=estimates.folder) as file:
-        estimates.write(file.name, sample_rate, subtype, sources)
-        try:
-            shutil.copyfileobj(file, stream)
-            stream.flush()
-        except OSError as error:
-            raise _unwritable("standard output", error) from error
-
-
-def _unwritable(path, error):
-    """Make the error for what cannot be written."""
-    problem = getattr(error, "strerror", None) or str(error)
-    return UserError(f"{path}: cannot be written ({problem})")

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from estimates_file import SUBTYPES
 from interface import CHUNK, OVERLAP
-from separated_files import SUBTYPES
 
 
 def read_options(arguments, description):
