@@ -12,7 +12,8 @@ BIN := .venv/bin
 RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
 
-.PHONY: help setup quickstart test lint format bench-mamba soak clean
+.PHONY: help setup quickstart test lint format bench-mamba bench-evaluate soak \
+	clean
 
 help:
 	@echo "make setup       install everything into .venv"
@@ -21,6 +22,7 @@ help:
 	@echo "make lint        style only"
 	@echo "make format      put the style right"
 	@echo "make bench-mamba Mamba on the CPU against others: 7 minutes, 12 GB"
+	@echo "make bench-evaluate   evaluate.py against metrics one by one: 6 minutes"
 	@echo "make soak        kill and resume fifty small runs: 3 minutes"
 	@echo "make clean       remove what quickstart made"
 
@@ -61,6 +63,9 @@ format: setup
 bench-mamba: setup
 	$(BIN)/python -m pip install --quiet -r tools/bench/requirements.txt
 	$(BIN)/python tools/bench/bench_mamba.py
+
+bench-evaluate: setup
+	$(BIN)/python tools/bench/bench_evaluate.py
 
 # With one thread, as the tests: the same run needs the same rounding.
 soak: setup

@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 from small_corpus import write_small_corpus
+from small_runs import run
 
 # The tests' tensors are tiny: more threads only wait for each other.
 torch.set_num_threads(1)
@@ -23,3 +24,18 @@ def small_corpus(tmp_path_factory):
     root = tmp_path_factory.mktemp("corpora") / "PolSESS_small"
     write_small_corpus(root, {"train": 10, "val": 4, "test": 4})
     return root
+
+
+@pytest.fixture(scope="session")
+def trained_runs(small_corpus, tmp_path_factory):
+    """Train small models for tests that do not change the runs' folders."""
+    folders = {}
+
+    def trained(model):
+        if model not in folders:
+            folder = tmp_path_factory.mktemp("runs") / model
+            options = {"ema_decay": 0.5} if model == "dprnn" else {}
+            folders[model] = run(model, small_corpus, folder, **options)
+        return folders[model]
+
+    return trained

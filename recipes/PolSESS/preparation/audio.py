@@ -109,7 +109,7 @@ def _read_table(data_folder, table, read_samples, jobs):
 
 def _map_parallel(function, chunks, jobs):
     """Yield the function of every chunk, in order."""
-    jobs = min(jobs or _available_cpus(), len(chunks))
+    jobs = min(jobs or available_cpus(), len(chunks))
     if jobs < 2:
         yield from map(function, chunks)
         return
@@ -117,8 +117,14 @@ def _map_parallel(function, chunks, jobs):
         yield from pool.map(function, chunks)
 
 
-def _available_cpus():
-    """How many CPUs this process may use."""
+def available_cpus():
+    """How many CPUs this process may use.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS cannot tell.

@@ -178,7 +178,7 @@ class WholeCheckpointer(Checkpointer):
     @main_process_only
     def _find_intact(self, find, criteria):
         while (checkpoint := find(*criteria)) is not None:
-            problem = _problem(checkpoint.path)
+            problem = find_damage(checkpoint.path)
             if problem is None:
                 break
             self._set_aside(checkpoint.path, problem)
@@ -255,8 +255,19 @@ def _checksum(path):
         return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
-def _problem(path):
-    """Say what is wrong with a checkpoint's files; None if nothing is."""
+def find_damage(path):
+    """Compare a checkpoint's files with their checksums.
+
+    Arguments
+    ---------
+    path : Path
+        The checkpoint's folder.
+
+    Returns
+    -------
+    str, None
+        What is wrong; None if nothing is.
+    """
     try:
         checksums = json.loads((path / CHECKSUMS).read_text("utf-8"))
         found = {file.name: _checksum(file) for file in _files(path)}

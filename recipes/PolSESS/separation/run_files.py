@@ -147,7 +147,7 @@ class RunFiles:
                 "Give --output_folder or --experiment_name for a new one"
             )
         before = read_json(self.settings)
-        now = json.loads(_to_json(settings))
+        now = json.loads(to_json(settings))
         names = {*before, *now} - MAY_CHANGE
         if "manifest_train" not in now:  # before the corpus is prepared
             names -= {"manifest_train", "manifest_val"}
@@ -166,7 +166,7 @@ class RunFiles:
 
     def write_settings(self, settings):
         """Note the settings that the run goes on with."""
-        write_atomically(self.settings, _to_json(settings))
+        write_atomically(self.settings, to_json(settings))
 
     def write_scores(self, scores, averaged=()):
         """Write the test's rows, a dict each; of averaged weights too."""
@@ -183,7 +183,7 @@ class RunFiles:
 
     def write_result(self, result):
         """Write the result; NaN becomes null, which every reader takes."""
-        write_atomically(self.result, _to_json(result))
+        write_atomically(self.result, to_json(result))
 
     def are_complete(self, curve, settings):
         """Whether there is a result of this curve and the test's settings."""
@@ -223,7 +223,7 @@ def hash_manifests(folder):
     }
 
 
-def _to_json(value):
+def to_json(value):
     """Lay out what JSON can hold, NaN as null."""
     return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
 

@@ -54,14 +54,31 @@ def score_batch(batch, estimates, si_sdr, permutation):
                 "si_sdr_improvement": means[index] - unprocessed[index],
                 **{f"si_sdr_{n}": v for n, v in enumerate(separate, 1)},
                 **{f"estimate_{n}": v + 1 for n, v in enumerate(assigned, 1)},
-                "reason": _reason(separate, finite[index]),
+                "reason": missing_reason(separate, finite[index]),
             }
         )
     return scores
 
 
-def _reason(separate, finite):
-    """Say why a mixture's SI-SDR is NaN; empty when it is not."""
+def missing_reason(separate, finite):
+    """Say why a mixture's SI-SDR is NaN; empty when it is not.
+
+    Arguments
+    ---------
+    separate : list of float
+        SI-SDR of each source.
+    finite : bool
+        Whether the estimates are.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> missing_reason([2.5, float("nan")], finite=True)
+    'source 2 is silent'
+    """
     if not finite:
         return DIVERGED
     silent = [str(n) for n, v in enumerate(separate, 1) if math.isnan(v)]

@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Evaluate a trained run: a score per utterance, variant and metric.
+
+> python evaluate.py results/convtasnet/42
+> python evaluate.py results/convtasnet/42 --split val --variants SER SE
+> python evaluate.py results/convtasnet/42 --metrics si_sdr pesq --save_audio 5
+> python evaluate.py results/convtasnet/42 --data_folder /corpora/Libri2Mix
+> python evaluate.py results/convtasnet/42 --data_folder recordings.csv
+
+Goes to ``RUN_FOLDER/evaluation/<split>``, on another corpus than the run's to
+``RUN_FOLDER/evaluation/<corpus>-<split>``. The same command again goes on where
+one was killed; with more metrics or variants only those are computed.
+
+``--data_folder`` takes a corpus in the layout of PolSESS or of LibriMix, or a
+CSV file with the columns ``mix_wav``, ``s1_wav`` and ``s2_wav`` (and, if there
+are, ``ID``, ``variant``, ``environment``, ``scene_class``, ``event_class``,
+``ssr``, ``scene_offset``). Audio at another rate than the model's is resampled
+first.
+"""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from evaluation import Evaluation
+from evaluation_files import (
+    EvaluationFiles,
+    format_metrics,
+    summarise_metrics,
+)
+from evaluation_options import read_options
+from evaluation_sets import check_headers
+from foreign_corpora import is_librimix, read_csv_corpus, read_librimix
+from metrics import METRICS, check_metrics
+from polsess_corpora import read_polsess
+from preparation.audio import available_cpus
+from prepare_polsess import UserError
+from result import software_versions
+from setting_checks import check_device
+from trained_run import load_trained_run
+
+
+def open_test_set(run, options, root):
+    """Find the mixtures to evaluate on.
+
+    Arguments
+    ---------
+    run : TrainedRun
+        What is evaluated.
+    options : argparse.Namespace
+        The command line.
+    root : Path
+        Where manifests of another corpus may be written.
+
+    Returns
+    -------
+    EvaluationSet
+    """
+    settings = run.settings
+    folder = (options.data_folder or Path(settings["data_folder"])).expanduser()
+    if not folder.exists():
+        raise UserError(
+            f"{folder}: there is no such corpus; give its place with "
+            "--data_folder"
+        )
+    task, variants = settings["task"], options.variants
+    split = options.split or "test"
+    if folder.is_file():
+        if options.split:
+            raise UserError(
+                f"--split {split}: {folder} is a file, all of it is evaluated"
+            )
+        return read_csv_corpus(folder, variants, task)
+    if is_librimix(folder):
+        return read_librimix(
+            folder, split, variants, task, settings["sample_rate"]
+        )
+    manifests = run.folder / "manifests"
+    return read_polsess(
+        settings, manifests, folder, split, variants, root / ".manifests"
+    )
+
+
+def main(arguments):
+    """Evaluate as the command line says.
+
+    Arguments
+    ---------
+    arguments : list of str
+        Without the script's name.
+    """
+    options = read_options(arguments, __doc__)
+    check_metrics(options.metrics)
+    metrics = [name for name in METRICS if name in options.metrics]
+    run = load_trained_run(options.run_folder, options.averaged)
+    settings = run.settings
+    precision = options.precision or settings.get("eval_precision", "fp32")
+    device = check_device({"device": options.device, "precision": precision})
+    if hasattr(run.separator, "check_device"):
+        run.separator.check_device(device)
+    batch_size = options.batch_size or settings["valid_batch_size"]
+    root = options.output or run.folder / "evaluation"
+    test_set = open_test_set(run, options, root)
+    check_headers(test_set, options.noprogressbar)
+    name = test_set.name + ("-averaged" if run.averaged else "")
+    identity = {
+        "weights": run.weights_checksum,
+        "rows": test_set.rows_hash,
+        "sample_rate": settings["sample_rate"],
+        "task": settings["task"],
+        "device": device.partition(":")[0],
+        "precision": precision,
+        "batch_size": batch_size,
+    }
+    folder = options.output or root / name
+    with EvaluationFiles(folder, identity) as files:
+        if files.replaced:
+            print(
+                f"The earlier scores in {folder} were of something else and "
+                f"are computed anew: {'; '.join(files.replaced)}",
+                file=sys.stderr,
+            )
+        evaluation = Evaluation(run, test_set, files, device, precision)
+        jobs = options.jobs or available_cpus()
+        evaluation.score(metrics, batch_size, jobs, options.noprogressbar)
+        if options.save_audio:
+            evaluation.write_audio(options.save_audio)
+        table = files.table(test_set, metrics)
+        files.write(table, describe(run, test_set, files, metrics, device))
+    print(
+        f"{format_metrics(summarise_metrics(table))}\n\nMeans over the "
+        f"mixtures; 'mixture': unprocessed. Everything is in {folder}"
+    )
+
+
+def describe(run, test_set, files, metrics, device):
+    """Collect what ``evaluation.json`` says.
+
+    Arguments
+    ---------
+    run : TrainedRun
+        What was evaluated.
+    test_set : EvaluationSet
+        On what.
+    files : EvaluationFiles
+        With all scores.
+    metrics : list of str
+        Which were asked for.
+    device : str
+        Where it was separated.
+
+    Returns
+    -------
+    dict
+        Names, counts, seconds and versions.
+    """
+    table = files.table(test_set, metrics)
+    wanted = {
+        (test_set.rows[e.row]["ID"], e.variant) for e in test_set.examples
+    }
+    seconds = {"separation": 0.0, "metrics": 0.0}
+    for (name, variant, metric), row in files.known.items():
+        if (name, variant) in wanted and metric in ("si_sdr", *metrics):
+            part = "separation" if metric == "si_sdr" else "metrics"
+            seconds[part] += row["seconds"]
+    missing = table["score"].isna() | table["mixture"].isna()
+    packages = sorted({p for m in metrics for p in METRICS[m].packages})
+    return {
+        "model": run.settings["experiment_name"]
+        + (" (averaged)" if run.averaged else ""),
+        "seed": run.settings["seed"],
+        "task": run.settings["task"],
+        "parameters": run.parameters,
+        "corpus": test_set.corpus,
+        "split": test_set.split,
+        "data_folder": test_set.data_folder,
+        "rows": test_set.rows_hash,
+        "sample_rate": run.settings["sample_rate"],
+        "variants": test_set.variants,
+        "metrics": metrics,
+        "checkpoint": {"epoch": run.epoch, "valid_si_sdr": run.valid_si_sdr},
+        "device": device,
+        "seconds": seconds | {"audio": test_set.seconds()},
+        "versions": software_versions() | {p: version(p) for p in packages},
+        "undefined": {
+            m: int((missing & (table["metric"] == m)).sum()) for m in metrics
+        },
+    }
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        # A reading process hands its whole traceback over as the message.
+        message = str(error).rpartition("UserError: ")[2].strip()
+        sys.exit(f"Error: {message}")

@@ -1,0 +1,230 @@
+"""Separating a test set once, and scoring it meanwhile."""
+
+import shutil
+import time
+
+import pandas as pd
+import torch
+from evaluation_sets import AtSampleRate
+from example_audio import write_example
+from objective import pairwise_si_sdr, pit_si_sdr
+from prepare_polsess import UserError
+from scores import missing_reason
+from scoring import ScoringProcesses
+from speechbrain.dataio.batch import PaddedBatch
+from tqdm import tqdm
+
+READING_PROCESSES = 2  # beside a GPU; a CPU is busy computing
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Evaluation:
+    """Separates a test set and scores it.
+
+    Arguments
+    ---------
+    run : TrainedRun
+        Whose separator is used.
+    test_set : EvaluationSet
+        With its formats.
+    files : EvaluationFiles
+        Knows what has been scored, and gets what is.
+    device : str
+        Where to separate.
+    precision : str
+        ``fp32``, ``bf16`` or ``fp16``.
+    """
+
+    def __init__(self, run, test_set, files, device, precision):
+        self.separator = run.separator.to(device)
+        self.sample_rate = run.settings["sample_rate"]
+        self.test_set = test_set
+        self.dataset = AtSampleRate(
+            test_set.dataset, test_set.formats, self.sample_rate
+        )
+        self.files = files
+        self.device = torch.device(device)
+        self.precision = precision
+
+    @torch.inference_mode()
+    def separate(self, mixture):
+        """Estimate the sources of mixtures.
+
+        Arguments
+        ---------
+        mixture : torch.Tensor
+            Shape [batch, time].
+
+        Returns
+        -------
+        torch.Tensor
+            Shape [batch, time, n_sources], on the device.
+
+        Raises
+        ------
+        UserError
+            If the device has too little memory.
+        """
+        try:
+            with torch.autocast(
+                self.device.type,
+                AUTOCAST.get(self.precision),
+                enabled=self.precision != "fp32",
+            ):
+                return self.separator(mixture.to(self.device))
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"{self.device} has too little memory for {len(mixture)} "
+                f"mixtures of {mixture.shape[1]} samples at once: give a "
+                "smaller --batch_size"
+            ) from error
+
+    def score(self, metrics, batch_size, jobs, quiet=False):
+        """Compute the scores that are not known yet.
+
+        Arguments
+        ---------
+        metrics : list of str
+            Names.
+        batch_size : int
+            Mixtures in a batch.
+        jobs : int
+            Processes that score.
+        quiet : bool
+            Whether to show no progress.
+        """
+        metrics = list(dict.fromkeys(["si_sdr", *metrics]))
+        missing = {
+            example: self.files.missing(
+                self.test_set.rows[example.row]["ID"], example.variant, metrics
+            )
+            for example in self.test_set.examples
+        }
+        batches = [
+            batch
+            for batch in self.test_set.batches(batch_size)
+            if any(missing[example] for example in batch)
+        ]
+        total = sum(len(names) for names in missing.values())
+        bar = tqdm(total=total, unit="score", disable=quiet or None)
+        processes = ScoringProcesses(
+            self.dataset, self.sample_rate, jobs, self.files.work
+        )
+        with bar, processes:
+            for scores in self._score_batches(batches, missing, processes):
+                self.files.add(scores)
+                bar.update()
+
+    def _score_batches(self, batches, missing, processes):
+        """Yield the scores of batches as they are finished."""
+        number = 0
+        for batch, examples in zip(self._read(batches), batches, strict=True):
+            start = time.perf_counter()
+            estimates = self.separate(batch.mixture.data).float()
+            rows, permutation = _score_si_sdr(batch, estimates)
+            estimates = estimates.cpu()
+            seconds = (time.perf_counter() - start) / len(examples)
+            for index, example in enumerate(examples):
+                names = missing[example]
+                if "si_sdr" in names:
+                    yield rows[index] | {"seconds": seconds}
+                others = [name for name in names if name != "si_sdr"]
+                if others:
+                    number += 1
+                    yield from processes.submit(
+                        number,
+                        example,
+                        estimates[index][:, permutation[index]],
+                        others,
+                    )
+        yield from processes.finish()
+
+    def _read(self, batches):
+        """Make a loader of batches."""
+        on_gpu = self.device.type != "cpu"
+        return torch.utils.data.DataLoader(
+            self.dataset,
+            batch_sampler=batches,
+            collate_fn=PaddedBatch,
+            num_workers=READING_PROCESSES if on_gpu else 0,
+            pin_memory=on_gpu,
+        )
+
+    def write_audio(self, count):
+        """Write the worst and the best mixtures, separated once more.
+
+        Each row counts in the first of its variants that were evaluated;
+        mixtures without a value do not.
+
+        Arguments
+        ---------
+        count : int
+            How many of the worst and of the best.
+        """
+        folder = self.files.work / "audio"
+        shutil.rmtree(folder, ignore_errors=True)
+        first = {e.row: e for e in reversed(self.test_set.examples)}
+        table = self.files.table(self.test_set, ["si_sdr"])
+        table["example"] = self.test_set.examples
+        table = table[[first[e.row] == e for e in table["example"]]]
+        table = table.dropna(subset="improvement")
+        table = table.sort_values("improvement", kind="stable")
+        half = len(table) // 2
+        worst = table[: min(count, half)]
+        best = table[::-1][: min(count, len(table) - half)]
+        listed = []
+        for rank, rows in (("worst", worst), ("best", best)):
+            for number, row in enumerate(rows.to_dict("records"), start=1):
+                name = f"{row['ID']}_{row['variant']}".replace("/", "_")
+                self._write_example(folder / name, row["example"])
+                columns = ("ID", "variant", "score", "improvement")
+                listed.append(
+                    {"folder": name, "rank": f"{rank}-{number}"}
+                    | {column: row[column] for column in columns}
+                )
+        if not listed:
+            raise UserError(
+                "--save_audio: no mixture has an SI-SDR, so that none is the "
+                "best or the worst"
+            )
+        pd.DataFrame(listed).to_csv(folder / "examples.csv", index=False)
+        shutil.rmtree(self.files.audio, ignore_errors=True)
+        folder.rename(self.files.audio)
+        self.files.work.rmdir()
+
+    def _write_example(self, folder, example):
+        """Separate a mixture and write its audio."""
+        item = self.dataset[example]
+        estimates = self.separate(item["mixture"].unsqueeze(0)).float().cpu()
+        targets = item["targets"]
+        _, permutation = pit_si_sdr(estimates, targets.unsqueeze(0))
+        write_example(
+            folder,
+            item["mixture"],
+            targets,
+            estimates[0][:, permutation[0]],
+            self.sample_rate,
+        )
+
+
+def _score_si_sdr(batch, estimates):
+    """Compute SI-SDR where the separator is: a row a mixture, permutation."""
+    targets = batch.targets.data.to(estimates.device)
+    mixture = batch.mixture.data.to(estimates.device).unsqueeze(-1)
+    si_sdr, permutation = pit_si_sdr(estimates, targets)
+    unprocessed = pairwise_si_sdr(mixture, targets)[:, 0].tolist()
+    finite = estimates.isfinite().all(dim=(1, 2)).tolist()
+    permutation = permutation.tolist()
+    rows = [
+        {
+            "ID": batch.id[index],
+            "variant": batch.variant[index],
+            "metric": "si_sdr",
+            "scores": scores,
+            "mixture": unprocessed[index],
+            "assigned": [number + 1 for number in permutation[index]],
+            "reason": missing_reason(scores, finite[index]),
+        }
+        for index, scores in enumerate(si_sdr.tolist())
+    ]
+    return rows, permutation

@@ -1,0 +1,229 @@
+"""Loading what a run learned: its separator, without anything else of it.
+
+A run's folder may come from elsewhere. Its ``hyperparams.yaml`` could name any
+function, and its checkpoint hold any pickle; so only the separator is built, of
+known classes, and weights are read as nothing but tensors. The folder is not
+changed.
+"""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from checkpoints import find_damage
+from prepare_polsess import UserError
+from run_files import RunFiles, read_json
+from safe_yaml import build_separator
+from speechbrain.utils.checkpoints import METAFNAME
+
+NEEDED_SETTINGS = (
+    "experiment_name",
+    "seed",
+    "task",
+    "n_sources",
+    "sample_rate",
+    "data_folder",
+    "check",
+    "on_error",
+    "test_variants",
+    "valid_batch_size",
+)
+
+
+@dataclass
+class TrainedRun:
+    """What a run learned.
+
+    Arguments
+    ---------
+    folder : Path
+        The run's.
+    settings : dict
+        What ``settings.json`` says.
+    separator : torch.nn.Module
+        Mixture [batch, time] -> estimates [batch, time, n_sources]; on the
+        CPU, in evaluation mode.
+    epoch : int
+        When the weights were saved.
+    valid_si_sdr : float
+        Of these weights, in dB.
+    weights_checksum : str
+        Tells the weights from others.
+    averaged : bool
+        Whether they are the averaged ones.
+    """
+
+    folder: Path
+    settings: dict
+    separator: torch.nn.Module
+    epoch: int
+    valid_si_sdr: float
+    weights_checksum: str
+    averaged: bool = False
+
+    @property
+    def parameters(self):
+        """Number of the separator's trained parameters."""
+        parameters = self.separator.parameters()
+        return sum(p.numel() for p in parameters if p.requires_grad)
+
+
+def load_trained_run(run_folder, averaged=False):
+    """Load the separator of a run's best checkpoint.
+
+    The best is the one with the highest validation SI-SDR. If it is corrupt,
+    that is an error: another one's scores would not be those of the run.
+
+    Arguments
+    ---------
+    run_folder : str, Path
+        The run's output folder; it is not changed.
+    averaged : bool
+        Whether to take the averaged weights of a run with ``ema_decay``.
+
+    Returns
+    -------
+    TrainedRun
+        The separator with its best weights, and what belongs to it.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no such run, or its files are damaged or ask for
+        something that is no part of a separator.
+    """
+    folder = Path(run_folder).expanduser()
+    settings = read_settings_of_run(folder)
+    path, meta = _find_best(folder, settings, averaged)
+    name = "averaged.ckpt" if averaged else "separator.ckpt"
+    weights = _read_weights(path / name, averaged)
+    separator = build_separator(folder / "hyperparams.yaml")
+    try:
+        separator.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(
+            f"{path / name}: are weights of another network than "
+            f"{folder / 'hyperparams.yaml'} describes ({problem[:300]})"
+        ) from error
+    return TrainedRun(
+        folder,
+        settings,
+        separator.eval(),
+        meta["epoch"],
+        meta[_score_name(averaged)],
+        read_json(path / "checksums.json")[name],
+        averaged,
+    )
+
+
+def read_settings_of_run(folder):
+    """Read the settings of a run that has begun.
+
+    Arguments
+    ---------
+    folder : Path
+        The run's.
+
+    Returns
+    -------
+    dict
+        What ``settings.json`` says.
+
+    Raises
+    ------
+    UserError
+        If there is none, or it lacks something.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder of a run")
+    path = RunFiles(folder).settings
+    if not path.exists():
+        raise UserError(
+            f"{folder}: has no {path.name}; give the folder of a run, such as "
+            "results/convtasnet/42"
+        )
+    settings = read_json(path)
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: holds no settings")
+    missing = [n for n in NEEDED_SETTINGS if n not in settings]
+    if missing:
+        raise UserError(f"{path}: has no {missing[0]}")
+    return settings
+
+
+def _score_name(averaged):
+    """Name the validation SI-SDR in a checkpoint's meta."""
+    return "averaged_si_sdr" if averaged else "si_sdr"
+
+
+def _find_save_folder(folder, settings):
+    """Find the checkpoints, in the run's folder wherever that is now."""
+    usual = Path(settings.get("output_folder", folder), "save")
+    given = Path(settings.get("save_folder", usual))
+    return folder / "save" if given == usual else given
+
+
+def _find_best(folder, settings, averaged):
+    """Find the best checkpoint: its folder and its meta."""
+    save_folder = _find_save_folder(folder, settings)
+    score = _score_name(averaged)
+    found = []
+    for path in sorted(save_folder.glob(f"CKPT+*/{METAFNAME}")):
+        try:
+            meta = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            meta = None
+        if not isinstance(meta, dict):
+            raise _corrupt(path.parent, f"{METAFNAME} is damaged")
+        if score in meta:  # not within an epoch
+            found.append((meta[score], meta["unixtime"], path.parent, meta))
+    if not found and averaged:
+        raise UserError(
+            f"{save_folder}: has no averaged weights; the run was trained "
+            "without --ema_decay"
+        )
+    if not found:
+        raise UserError(
+            f"{save_folder}: has no checkpoint of a finished epoch; train first"
+        )
+    *_, path, meta = max(found, key=lambda checkpoint: checkpoint[:2])
+    problem = find_damage(path)
+    if problem is not None:
+        raise _corrupt(path, problem)
+    return path, meta
+
+
+def _corrupt(path, problem):
+    """Make the error for a corrupt checkpoint."""
+    return UserError(
+        f"The checkpoint {path} is corrupt: {problem}. Put back a copy of it, "
+        "or delete it to take the best of the others"
+    )
+
+
+def _read_weights(path, averaged):
+    """Read a state dict, and nothing but tensors."""
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        if averaged:
+            # As torch's AveragedModel names them, beside its counter.
+            weights = {
+                name.removeprefix("module."): tensor
+                for name, tensor in weights.items()
+                if name != "n_averaged"
+            }
+    except (
+        OSError,
+        RuntimeError,
+        AttributeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
+        problem = str(error).splitlines()[0][:200]
+        raise UserError(
+            f"{path}: is not a file of weights ({problem})"
+        ) from error
+    return weights

@@ -1,0 +1,374 @@
+"""Evaluations of trained runs, through the command line."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import evaluate
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from evaluation_files import EvaluationFiles
+from prepare_polsess import UserError
+from small_corpus import write_small_corpus
+from small_models import SEPARATION
+from small_runs import run as train_run
+from test_foreign_corpora import write, write_librimix, write_table
+
+COLUMNS = [
+    *("ID", "variant", "metric", "score", "mixture", "improvement"),
+    *("score_1", "score_2", "mixture_1", "mixture_2"),
+    *("estimate_1", "estimate_2"),
+    *("environment", "scene_class", "event_class", "ssr", "scene_offset"),
+    "reason",
+]
+ALL = ["si_sdr", "sdr", "pesq", "stoi", "estoi"]
+
+
+def command(run, output, *options):
+    """Make a command line of evaluate.py."""
+    options = ("--output", output, "--jobs", "1", "--noprogressbar", *options)
+    return [str(run), *map(str, options)]
+
+
+def evaluated(run, output, *options):
+    """Evaluate in this process; return the scores and their description."""
+    evaluate.main(command(run, output, *options))
+    return read(output)
+
+
+def read(folder):
+    """Read an evaluation's files."""
+    description = json.loads((folder / "evaluation.json").read_text())
+    return pd.read_csv(folder / "scores.csv"), description
+
+
+def start(run, output, *options):
+    """Start evaluate.py in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, SEPARATION / "evaluate.py"]
+        + command(run, output, *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(trained_runs, tmp_path_factory):
+    """Evaluate a run as a user does, without interruption."""
+    folder = tmp_path_factory.mktemp("whole") / "evaluation"
+    process = start(trained_runs("convtasnet"), folder, "--save_audio", "1")
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return folder, output
+
+
+def test_scores_have_the_form_that_tools_read(whole, trained_runs):
+    folder, output = whole
+    scores, description = read(folder)
+    assert list(scores) == COLUMNS
+    assert len(scores) == 18 * len(ALL)
+    assert scores["reason"].isna().all()
+    assert list(scores["metric"][:5]) == ALL
+    assert list(scores["variant"][:25:5]) == ["SER", "SR", "ER", "R", "C"]
+    manifest = trained_runs("convtasnet") / "manifests/test_all.csv"
+    rows = pd.read_csv(manifest).set_index("ID")
+    assert list(dict.fromkeys(scores["ID"])) == list(rows.index)
+    for name in ("environment", "scene_class", "event_class", "ssr"):
+        assert (rows[name][scores["ID"]].array == scores[name]).all()
+    for name in ("score", "mixture"):
+        mean = (scores[f"{name}_1"] + scores[f"{name}_2"]) / 2
+        assert scores[name].to_numpy() == pytest.approx(mean.to_numpy())
+    difference = scores["score"] - scores["mixture"]
+    assert scores["improvement"].to_numpy() == pytest.approx(
+        difference.to_numpy()
+    )
+    result = json.loads((manifest.parents[1] / "result.json").read_text())
+    assert description["rows"] == result["settings"]["manifest_test"]
+    assert description["parameters"] == result["parameters"]
+    assert description["checkpoint"] == {
+        "epoch": result["best_epoch"],
+        "valid_si_sdr": result["best_valid_si_sdr"],
+    }
+    assert description["metrics"] == ALL
+    assert description["seconds"]["audio"] == 18 * 0.5
+    assert description["undefined"] == dict.fromkeys(ALL, 0)
+    for title in ("SI-SDR dB", "SDR dB", "PESQ", "STOI", "ESTOI"):
+        assert title in output
+    assert {p.name for p in folder.iterdir() if p.name[0] != "."} == {
+        "scores.csv",
+        "evaluation.json",
+        "audio",
+    }
+    assert not (folder / ".work").exists()
+
+
+def test_si_sdr_is_that_of_the_training(whole, trained_runs):
+    scores, _ = read(whole[0])
+    scores = scores[scores["metric"] == "si_sdr"].set_index(["ID", "variant"])
+    tested = pd.read_csv(trained_runs("convtasnet") / "test.csv")
+    tested = tested.set_index(["ID", "variant"]).loc[scores.index]
+    for ours, theirs in (
+        ("score", "si_sdr"),
+        ("mixture", "si_sdr_mixture"),
+        ("score_2", "si_sdr_2"),
+        ("estimate_1", "estimate_1"),
+    ):
+        assert scores[ours].to_numpy() == pytest.approx(
+            tested[theirs].to_numpy(), abs=1e-3
+        )
+
+
+def test_other_metrics_are_of_the_audio_that_is_written(whole):
+    folder, _ = whole
+    scores, _ = read(folder)
+    listed = pd.read_csv(folder / "audio/examples.csv")
+    assert list(listed["rank"]) == ["worst-1", "best-1"]
+    first = scores[scores["variant"].isin(["SER", "SE"])]
+    si_sdr = first[first["metric"] == "si_sdr"]
+    assert list(listed["improvement"]) == [
+        si_sdr["improvement"].min(),
+        si_sdr["improvement"].max(),
+    ]
+    from pesq import pesq
+    from pystoi import stoi
+
+    for example in listed.to_dict("records"):
+        audio = {
+            path.stem: soundfile.read(path)[0]
+            for path in (folder / "audio" / example["folder"]).glob("*.wav")
+        }
+        assert len(audio) == 5
+        rows = first[first["ID"] == example["ID"]].set_index("metric")
+        for n in (1, 2):
+            source = audio[f"source{n}"]
+            for name, file in (
+                ("score", f"estimate{n}"),
+                ("mixture", "mixture"),
+            ):
+                heard = audio[file]
+                assert rows.loc["pesq", f"{name}_{n}"] == pytest.approx(
+                    pesq(8000, source, heard, "nb"), abs=0.02
+                )
+                assert rows.loc["stoi", f"{name}_{n}"] == pytest.approx(
+                    stoi(source, heard, 8000), abs=0.01
+                )
+
+
+def test_a_killed_evaluation_goes_on(whole, trained_runs, tmp_path):
+    output = tmp_path / "evaluation"
+    process = start(trained_runs("convtasnet"), output)
+    computed = output / ".computed.jsonl"
+    while not computed.exists() or computed.read_bytes().count(b"\n") < 30:
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (output / "evaluation.json").exists()
+    # Torn, as by a power failure.
+    content = computed.read_bytes()
+    computed.write_bytes(content[:-7])
+    evaluated(trained_runs("convtasnet"), output)
+    expected = (whole[0] / "scores.csv").read_bytes()
+    assert (output / "scores.csv").read_bytes() == expected
+    assert computed.read_bytes().startswith(
+        content[: content[:-7].rfind(b"\n")]
+    )
+
+
+def test_more_metrics_and_variants_only_add(whole, trained_runs, tmp_path):
+    run, output = trained_runs("convtasnet"), tmp_path / "evaluation"
+    computed = output / ".computed.jsonl"
+    few = ("--metrics", "si_sdr", "--variants", "SE", "C")
+    scores, description = evaluated(run, output, *few)
+    assert set(scores["variant"]) == {"SE", "C"}
+    before = computed.read_bytes()
+    _, description = evaluated(run, output, "--metrics", "si_sdr", "stoi")
+    assert description["metrics"] == ["si_sdr", "stoi"]
+    after = computed.read_bytes()
+    assert after.startswith(before)
+    expected = pd.read_csv(whole[0] / "scores.csv")
+    expected = expected[expected["metric"].isin(["si_sdr", "stoi"])]
+    pd.testing.assert_frame_equal(
+        pd.read_csv(output / "scores.csv"),
+        expected.reset_index(drop=True),
+        check_exact=True,
+    )
+    # What was asked for first needs no computation.
+    again, _ = evaluated(run, output, *few)
+    pd.testing.assert_frame_equal(again, scores, check_exact=True)
+    assert computed.read_bytes() == after
+
+
+def test_other_weights_are_never_mixed(trained_runs, tmp_path, capsys):
+    run = shutil.copytree(trained_runs("dprnn"), tmp_path / "run")
+    only = ("--metrics", "si_sdr")
+    output = tmp_path / "evaluation"
+    first, description = evaluated(run, output, *only, "--save_audio", "1")
+    best = description["checkpoint"]["epoch"]
+    averaged, description = evaluated(run, output, *only, "--averaged")
+    assert "are computed anew: weights" in capsys.readouterr().err
+    assert description["model"] == "dprnn (averaged)"
+    assert not np.allclose(averaged["score"], first["score"])
+    assert not (output / "audio").exists()
+    for path in run.glob("save/CKPT+*"):
+        if f"epoch: {best}\n" in (path / "CKPT.yaml").read_text():
+            shutil.rmtree(path)
+    second, description = evaluated(run, output, *only)
+    assert description["checkpoint"]["epoch"] != best
+    assert not np.allclose(second["score"], first["score"])
+
+
+def test_folders_are_named_after_what_is_evaluated(
+    trained_runs, small_corpus, tmp_path
+):
+    run = shutil.copytree(trained_runs("dprnn"), tmp_path / "run")
+    moved = shutil.copytree(small_corpus, tmp_path / "elsewhere")
+    write_small_corpus(tmp_path / "PolSESS_16", sample_rate=16000, seed=3)
+    only = ["--metrics", "si_sdr", "--noprogressbar"]
+    for options in (
+        [],
+        ["--data_folder", str(moved), "--split", "val"],
+        ["--data_folder", str(tmp_path / "PolSESS_16"), "--averaged"],
+    ):
+        evaluate.main([str(run), *only, *options])
+    folder = run / "evaluation"
+    names = {path.parent.name for path in folder.glob("*/evaluation.json")}
+    assert names == {"test", "val", "PolSESS_16-test-averaged"}
+    rows = [read(folder / name)[1]["rows"] for name in names]
+    assert len(set(rows)) == 3
+    # Without manifests in the run's folder, the corpus is prepared again.
+    shutil.rmtree(run / "manifests")
+    expected = (folder / "test/scores.csv").read_bytes()
+    shutil.rmtree(folder / "test")
+    evaluate.main([str(run), *only, "--data_folder", str(moved)])
+    assert (folder / "test/scores.csv").read_bytes() == expected
+
+
+def test_another_rate_is_resampled(trained_runs, tmp_path):
+    tables = {}
+    for rate in (8000, 16000, 11025):
+        seconds = np.arange(rate) / rate
+        tones = [
+            0.2 * np.sin(2 * np.pi * f * seconds) * seconds * (1 - seconds)
+            for f in (300, 470, 1200)
+        ]
+        for name, sound in (
+            ("mix", sum(tones)),
+            ("s1", tones[0] + 0.1 * tones[2]),
+            ("s2", tones[1]),
+        ):
+            write(tmp_path / f"{rate}_{name}.wav", sound, rate)
+        path = write_table(
+            tmp_path / f"{rate}.csv",
+            **{f"{n}_wav": [f"{rate}_{n}.wav"] for n in ("mix", "s1", "s2")},
+        )
+        tables[rate], description = evaluated(
+            trained_runs("convtasnet"),
+            tmp_path / f"evaluation{rate}",
+            "--data_folder",
+            path,
+            "--metrics",
+            "si_sdr",
+        )
+        assert description["sample_rate"] == 8000
+        assert description["corpus"] == str(rate)
+    for rate in (16000, 11025):
+        for name in ("score", "mixture_1", "mixture_2"):
+            assert tables[rate][name][0] == pytest.approx(
+                tables[8000][name][0], abs=0.1
+            )
+
+
+def test_librimix_with_a_silent_source(trained_runs, tmp_path, capsys):
+    root = tmp_path / "Libri2Mix"
+    write_librimix(root / "wav8k/min", [4000, 4000, 5000])
+    write(root / "wav8k/min/test/s2/u1.wav", np.zeros(4000))
+    scores, description = evaluated(
+        trained_runs("spmamba"),
+        tmp_path / "evaluation",
+        *("--data_folder", root, "--metrics", "si_sdr", "estoi"),
+        *("--save_audio", 9),
+    )
+    assert description["variants"] == ["mix_clean", "mix_both"]
+    assert description["undefined"] == {"si_sdr": 2, "estoi": 2}
+    rows = scores[scores["ID"] == "u1"]
+    assert rows["score"].isna().all()
+    assert (rows["reason"] == "source 2 is silent").all()
+    assert rows["score_1"].notna().all()
+    assert scores["scene_class"].isna().all()
+    table = capsys.readouterr().out.partition("undefined\n")[2]
+    counts = [line.split()[-2:] for line in table.splitlines()[:4]]
+    assert counts == [["3", "1"]] * 4
+    listed = pd.read_csv(tmp_path / "evaluation/audio/examples.csv")
+    assert list(listed["rank"]) == ["worst-1", "best-1"]
+
+
+def test_one_source(small_corpus, tmp_path):
+    run = train_run(
+        "convtasnet", small_corpus, tmp_path / "run", task="EB", n_sources=1
+    )
+    scores, _ = evaluated(run, tmp_path / "evaluation", "--metrics", "si_sdr")
+    assert list(scores) == [name for name in COLUMNS if name[-2:] != "_2"]
+    tested = pd.read_csv(run / "test.csv")
+    assert scores["score"].mean() == pytest.approx(tested["si_sdr"].mean())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--variants", "XY"], "--variants XY: choose from SER, SR"),
+        (["--metrics", "mos"], "--metrics mos: choose from si_sdr"),
+        (["--split", "dev"], "--split dev: choose from train, val, test"),
+        (["--device", "tpu"], "device tpu cannot be used"),
+        (["--precision", "fp16"], "fp16 needs a GPU"),
+        (["--data_folder", "nowhere"], "nowhere: there is no such corpus"),
+        (["--data_folder", "."], "has no folder 'train'"),
+        (["--jobs", "0"], "--jobs 0: give a number from 1"),
+        (["--averaged"], "trained without --ema_decay"),
+    ],
+)
+def test_what_is_wrong_is_named(options, named, trained_runs, tmp_path):
+    with pytest.raises(UserError, match=named):
+        evaluate.main(
+            [str(trained_runs("convtasnet")), "--device", "cpu", *options]
+        )
+    assert not (trained_runs("convtasnet") / "evaluation").exists()
+
+
+def test_errors_take_one_line(tmp_path):
+    process = start(tmp_path / "nowhere", tmp_path / "evaluation")
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    last = f"Error: {tmp_path}/nowhere: there is no such folder of a run"
+    assert errors.splitlines()[-1] == last
+    assert "Traceback" not in errors
+
+
+def test_dnsmos_is_only_imported_when_it_is_asked_for():
+    code = (
+        "import sys, evaluate; print([name for name in "
+        "('librosa', 'speechmos', 'onnxruntime') if name in sys.modules])"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(SEPARATION)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.stdout.strip() == "[]"
+
+
+def test_two_evaluations_do_not_write_one_folder(tmp_path):
+    with (
+        EvaluationFiles(tmp_path, {"weights": "a"}),
+        pytest.raises(UserError, match="another process evaluates into it"),
+        EvaluationFiles(tmp_path, {"weights": "a"}),
+    ):
+        pass
