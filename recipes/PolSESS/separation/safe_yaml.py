@@ -56,9 +56,39 @@ def build_separator(hparams_file):
     >>> type(build_separator(path)).__name__
     'SPMamba'
     """
+    node = describe_separator(hparams_file)
+    try:
+        separator = _construct(node, {})
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{hparams_file}: its separator cannot be built ({error})"
+        ) from error
+    if not isinstance(separator, torch.nn.Module):
+        raise UserError(f"{hparams_file}: its separator is no torch module")
+    return separator
+
+
+def describe_separator(hparams_file):
+    """Find what a YAML file says of the separator, references resolved.
+
+    Arguments
+    ---------
+    hparams_file : Path
+        With the key ``separator``.
+
+    Returns
+    -------
+    ruamel.yaml.nodes.Node
+        Plain values and torch modules of ``MODULES``.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or there is anything else in it.
+    """
     try:
         text = hparams_file.read_text(encoding="utf-8")
-        for node in _nodes(YAML().compose(text)):
+        for node in nodes_of(YAML().compose(text)):
             if not (node.tag in PLAIN or node.tag.startswith(INERT)):
                 raise _forbidden(node, text, hparams_file)
         resolved = resolve_references(text).getvalue()
@@ -76,27 +106,19 @@ def build_separator(hparams_file):
         ) from error
     if "separator" not in keys:
         raise UserError(f"{hparams_file}: has no key 'separator'")
-    for node in _nodes(keys["separator"]):
+    for node in nodes_of(keys["separator"]):
         if node.tag not in PLAIN and _find_class(node.tag) is None:
             raise _forbidden(node, text, hparams_file)
-    try:
-        separator = _construct(keys["separator"], {})
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{hparams_file}: its separator cannot be built ({error})"
-        ) from error
-    if not isinstance(separator, torch.nn.Module):
-        raise UserError(f"{hparams_file}: its separator is no torch module")
-    return separator
+    return keys["separator"]
 
 
-def _nodes(node):
+def nodes_of(node):
     """Yield a YAML node and all nodes in it."""
     yield node
     children = node.value if isinstance(node.value, list) else []
     for child in children:
         for part in child if isinstance(child, tuple) else (child,):
-            yield from _nodes(part)
+            yield from nodes_of(part)
 
 
 def _find_class(tag):

@@ -100,14 +100,7 @@ def load_trained_run(run_folder, averaged=False):
     name = "averaged.ckpt" if averaged else "separator.ckpt"
     weights = _read_weights(path / name, averaged)
     separator = build_separator(folder / "hyperparams.yaml")
-    try:
-        separator.load_state_dict(weights)
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(
-            f"{path / name}: are weights of another network than "
-            f"{folder / 'hyperparams.yaml'} describes ({problem[:300]})"
-        ) from error
+    fill_separator(separator, weights, path / name)
     return TrainedRun(
         folder,
         settings,
@@ -117,6 +110,33 @@ def load_trained_run(run_folder, averaged=False):
         read_json(path / "checksums.json")[name],
         averaged,
     )
+
+
+def fill_separator(separator, weights, path):
+    """Give a separator its weights.
+
+    Arguments
+    ---------
+    separator : torch.nn.Module
+        Changed.
+    weights : dict
+        Its state dict.
+    path : Path
+        Where they were read, for the error.
+
+    Raises
+    ------
+    UserError
+        If they are another network's.
+    """
+    try:
+        separator.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: are weights of another network than the YAML file "
+            f"describes ({problem[:300]})"
+        ) from error
 
 
 def read_settings_of_run(folder):
