@@ -12,8 +12,8 @@ BIN := .venv/bin
 RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
 
-.PHONY: help setup quickstart test lint format bench-mamba bench-evaluate soak \
-	clean
+.PHONY: help setup quickstart test lint format bench-mamba bench-evaluate \
+	bench-separate soak clean
 
 help:
 	@echo "make setup       install everything into .venv"
@@ -23,6 +23,7 @@ help:
 	@echo "make format      put the style right"
 	@echo "make bench-mamba Mamba on the CPU against others: 7 minutes, 12 GB"
 	@echo "make bench-evaluate   evaluate.py against metrics one by one: 6 minutes"
+	@echo "make bench-separate   speed and memory of separate.py: 10 minutes"
 	@echo "make soak        kill and resume fifty small runs: 3 minutes"
 	@echo "make clean       remove what quickstart made"
 
@@ -66,6 +67,9 @@ bench-mamba: setup
 
 bench-evaluate: setup
 	$(BIN)/python tools/bench/bench_evaluate.py
+
+bench-separate: setup
+	$(BIN)/python tools/bench/bench_separate.py
 
 # With one thread, as the tests: the same run needs the same rounding.
 soak: setup

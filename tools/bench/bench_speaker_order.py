@@ -87,7 +87,10 @@ def separate(model, mixture, sources, chunk, overlap):
 
 
 def count_changes(rows, decided, threshold):
-    """Count the boundaries at which speakers change places.
+    """Count how often speakers change places.
+
+    Each decided chunk is compared with the decided one before it; what lies
+    between them is a step.
 
     Arguments
     ---------
@@ -101,27 +104,29 @@ def count_changes(rows, decided, threshold):
     Returns
     -------
     dict
-        Counts of boundaries.
+        Counts of chunks and steps.
     """
-    counts = dict.fromkeys(
-        (
-            *("boundaries", "undecided", "changes without alignment"),
-            *("changes", "uncertain", "changes at uncertain ones"),
-        ),
-        0,
-    )
+    names = ("chunks", "undecided", "steps", "uncertain")
+    changes = ("changes of the network", "changes", "changes, uncertain")
+    counts = dict.fromkeys(names + changes, 0)
     for chunks in rows:
-        for before, after in zip(chunks, chunks[1:], strict=False):
-            if min(before["decided"], after["decided"]) < decided:
+        before, margin = None, 2.0
+        for chunk in chunks:
+            counts["chunks"] += 1
+            if chunk["margin"] is not None:
+                margin = min(margin, chunk["margin"])
+            if chunk["decided"] < decided:
                 counts["undecided"] += 1
                 continue
-            uncertain = after["margin"] < threshold
-            changed = before["output"] != after["output"]
-            counts["boundaries"] += 1
-            counts["changes without alignment"] += before["raw"] != after["raw"]
-            counts["changes"] += changed
-            counts["uncertain"] += uncertain
-            counts["changes at uncertain ones"] += changed and uncertain
+            if before is not None:
+                uncertain = margin < threshold
+                changed = before["output"] != chunk["output"]
+                counts["steps"] += 1
+                counts["uncertain"] += uncertain
+                counts[changes[0]] += before["raw"] != chunk["raw"]
+                counts["changes"] += changed
+                counts[changes[2]] += changed and uncertain
+            before, margin = chunk, 2.0
     return counts
 
 

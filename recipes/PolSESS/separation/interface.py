@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
+from exported_model import load_model
 from overlap_add import OverlapAdd
 from prepare_polsess import UserError
 from recordings import Recording, RecordingError
 from resampling import ResampledReader, StreamResampler
 from setting_checks import check_device
 from speechbrain.inference.interfaces import Pretrained
-from trained_run import load_trained_run
 
 CHUNK = 8.0  # s
 OVERLAP = 4.0  # s
@@ -50,7 +50,7 @@ class SpeechSeparation(Pretrained):
         Arguments
         ---------
         source : str, Path
-            The folder of a run.
+            The folder of a run, or one that ``export.py`` made.
         run_opts : dict, None
             SpeechBrain's run options, such as ``{"device": "cuda"}``; by
             default a GPU if there is one.
@@ -206,26 +206,3 @@ class SpeechSeparation(Pretrained):
         except FloatingPointError as error:
             raise RecordingError(f"{recording.name}: {error}") from error
         yield back.finish(recording.length)
-
-
-def load_model(folder, averaged=False):
-    """Load a separator from wherever it was left.
-
-    Arguments
-    ---------
-    folder : str, Path
-        Of a run.
-    averaged : bool
-        Whether to take the averaged weights of a run with ``ema_decay``.
-
-    Returns
-    -------
-    TrainedRun
-        The separator, and what belongs to it.
-
-    Raises
-    ------
-    UserError
-        If there is no such model, or it is damaged.
-    """
-    return load_trained_run(folder, averaged)

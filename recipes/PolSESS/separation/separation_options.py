@@ -33,7 +33,12 @@ def read_options(arguments, description):
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL", help="folder of a run")
+    add(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="folder of a run, or one that export.py made",
+    )
     add(
         "recordings",
         type=Path,
