@@ -51,6 +51,13 @@ def test_a_single_sample_is_a_single_sample():
     assert np.isfinite(estimates).all()
 
 
+def test_one_source_has_a_level_but_no_order():
+    mixture = noise(1500)
+    estimates, chunks = run(lambda part: -3 * part.unsqueeze(-1), mixture)
+    assert estimates[:, 0] == pytest.approx(mixture, abs=1e-5)
+    assert {chunk.margin for chunk in chunks} == {None}
+
+
 def test_neighbouring_windows_add_up_to_one():
     window = make_window(400, 150)
     assert (window > 0).all()

@@ -127,14 +127,14 @@ def test_finished_recordings_are_skipped(model, capsys):
     run("in")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "out/in/0: is there already"
-    assert "anew (size, changed changed)" in lines[1]
+    assert "anew: size, modified changed" in lines[1]
     assert {p.name[0] for p in files if p.stat().st_mtime_ns > before[p]} == {
         *("1", "2")
     }
     assert len(estimates("out/in/1")[0]) == 5001
     model.run.weights_checksum = "0b"
     run("in")
-    assert "anew (weights changed)" in capsys.readouterr().out
+    assert "anew: weights changed" in capsys.readouterr().out
 
 
 def test_a_damaged_recording_does_not_stop_the_others(model):

@@ -83,7 +83,11 @@ def test_they_are_complete_as_long_as_nothing_changes(estimates):
         *("meeting.json", "meeting_estimate1.wav", "meeting_estimate2.wav")
     ]
     described = json.loads(files.description.read_text())
-    assert described == {"samples": 3000, "identity": IDENTITY}
+    assert described == {
+        "samples": 3000,
+        "estimates": ["meeting_estimate1.wav", "meeting_estimate2.wav"],
+        "identity": IDENTITY,
+    }
 
     def again(identity):
         return SeparatedFiles(Path("out/meeting"), 2, identity)
@@ -94,6 +98,16 @@ def test_they_are_complete_as_long_as_nothing_changes(estimates):
     assert other.changed == ["chunk", "weights"]
     files.audio[1].unlink()
     assert not again(IDENTITY).are_complete()
+
+
+def test_estimates_of_another_model_do_not_stay(estimates):
+    write(estimates)
+    one = SeparatedFiles(Path("out/meeting"), 1, IDENTITY | {"weights": "0b"})
+    one.prepare()
+    one.write(estimates, 8000, "float", {})
+    assert sorted(p.name for p in Path("out").iterdir()) == [
+        *("meeting.json", "meeting_estimate1.wav")
+    ]
 
 
 def test_others_files_are_not_overwritten(estimates):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Separate recordings with a trained model.
+r"""Separate recordings with a trained model.
 
 > python separate.py results/convtasnet/42 meeting.flac --output separated
 > python separate.py results/convtasnet/42 interviews/ --output separated \
@@ -81,15 +81,16 @@ class Separation:
         files.prepare()
         with Estimates(base.parent, self.n_sources) as estimates:
             description = self.collect(recording, estimates, progress)
-            description["estimates"] = [path.name for path in files.audio]
             files.write(
                 estimates,
                 recording.sample_rate,
                 self.options.subtype,
                 description,
             )
-        again = f", anew ({', '.join(files.changed)} changed)"
-        return f"{base}: {_tell(description)}{again * bool(files.changed)}"
+        again = ""
+        if files.changed:
+            again = f", anew: {', '.join(files.changed)} changed"
+        return f"{base}: {_tell(description)}{again}"
 
     def _identify(self, recording):
         """Collect all that the estimates of a recording depend on."""
@@ -98,7 +99,7 @@ class Separation:
             "recording": recording.name,
             "channel": recording.channel or "mean",
             "size": status.st_size,
-            "changed": status.st_mtime_ns,
+            "modified": status.st_mtime_ns,
             "weights": self.model.run.weights_checksum,
             "chunk": options.chunk,
             "overlap": options.overlap,

@@ -65,19 +65,23 @@ class SeparatedFiles:
         self.audio = estimate_paths(base, n_sources)
         self.description = base.with_name(f"{base.name}.json")
         self.changed = []  # what was otherwise when it was separated before
+        self.outdated = []  # estimates of a model that had more of them
         if self.description.exists():
-            before = self._read_identity()
+            before, estimates = self._read_description()
+            earlier = [base.with_name(name) for name in estimates]
+            self.outdated = [p for p in earlier if p not in self.audio]
             self.changed = [
                 name
                 for name, value in identity.items()
                 if before.get(name) != value
             ]
 
-    def _read_identity(self):
-        """Read what the files that are there depend on."""
+    def _read_description(self):
+        """Read what the files that are there depend on, and their names."""
         try:
             text = self.description.read_text(encoding="utf-8")
-            identity = json.loads(text)["identity"]
+            before = json.loads(text)
+            identity, estimates = before["identity"], before["estimates"]
             recording = identity["recording"]
         except OSError as error:
             raise UserError(
@@ -93,7 +97,7 @@ class SeparatedFiles:
                 f"{self.description}: belongs to the recording {recording}; "
                 "give another --output, or remove it"
             )
-        return identity
+        return identity, estimates
 
     def are_complete(self):
         """Whether everything is there as it would be written."""
@@ -143,12 +147,15 @@ class SeparatedFiles:
                 estimates.write(path, sample_rate, subtype, [source])
             for path, name in zip(temporary, self.audio, strict=True):
                 path.replace(name)
+            for path in self.outdated:
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(self.description.parent, error) from error
         finally:
             for path in temporary:
                 path.unlink(missing_ok=True)
-        write_atomically(
-            self.description,
-            to_json(description | {"identity": self.identity}),
-        )
+        description = description | {
+            "estimates": [path.name for path in self.audio],
+            "identity": self.identity,
+        }
+        write_atomically(self.description, to_json(description))
