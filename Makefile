@@ -19,7 +19,7 @@ SWEEP_FOLDER ?= sweep-demo
 DEMONSTRATION ?= demonstration
 
 .PHONY: help setup quickstart demonstration sweep-demo test test-browser lint \
-	format bench-mamba bench-evaluate bench-sampler soak clean
+	format bench-mamba bench-evaluate bench-sampler bench-separate soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
@@ -33,6 +33,7 @@ help:
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
 	@echo "make bench-evaluate evaluate.py against metrics one by one: 6 minutes"
 	@echo "make bench-sampler  the search's samplers against others: 15 minutes"
+	@echo "make bench-separate speed and memory of separate.py: 10 minutes"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
 	@echo "make clean          remove what quickstart and the demonstrations made"
 
@@ -119,6 +120,9 @@ bench-sampler: setup
 
 bench-evaluate: setup
 	$(BIN)/python tools/bench/bench_evaluate.py
+
+bench-separate: setup
+	$(BIN)/python tools/bench/bench_separate.py
 
 # With one thread, as the tests: the same run needs the same rounding.
 soak: setup

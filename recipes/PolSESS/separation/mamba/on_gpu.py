@@ -3,7 +3,7 @@
 import importlib
 
 import torch
-from prepare_polsess import UserError
+from preparation.errors import UserError
 from torch.nn import functional as F
 
 

@@ -1,0 +1,286 @@
+"""Separating a mixture of any length: in chunks that overlap.
+
+A separator knows neither how loud its estimates ought to be nor which speaker
+is the first. So each chunk's estimates are brought to the level that they have
+in the mixture, and to the order in which they resemble those of the chunk
+before, where the two overlap; then they are faded into each other.
+"""
+
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+# What gains that differ cost, as a part of the estimates' energy: an estimate
+# that has less than a few per cent of it (-15 dB) takes its gain from the
+# others.
+EQUAL_GAINS = 0.03
+
+
+class Chunk(NamedTuple):
+    """What is known of a chunk.
+
+    Arguments
+    ---------
+    start : int
+        Its first sample.
+    gains : tuple of float
+        By which the separator's estimates were multiplied, in the order of the
+        output.
+    order : tuple of int
+        The separator's estimates, from 0, in the order of the output.
+    margin : float, None
+        How much more the estimates resemble those of the chunk before in this
+        order than in the next best one: the difference of two correlations,
+        from 0 (cannot be told) to 2. None for the first chunk, and where there
+        is only one order.
+    """
+
+    start: int
+    gains: tuple
+    order: tuple
+    margin: float | None
+
+
+class OverlapAdd:
+    """Separates a mixture of any length in constant memory.
+
+    Every chunk is as long as the first, the last begins earlier for that; only
+    a mixture that is shorter is a chunk by itself. The estimates are averaged
+    with weights that fall towards a chunk's ends.
+
+    Arguments
+    ---------
+    separate : callable
+        Mixture, a tensor [1, time] -> estimates, a tensor [1, time, n_sources].
+    chunk : int
+        Samples in a chunk.
+    overlap : int
+        Samples that two neighbouring chunks share, from 1 to ``chunk - 1``.
+
+    Example
+    -------
+    >>> def halves(mixture):
+    ...     return torch.stack([mixture / 2, mixture / 2], dim=-1)
+    >>> mixture = np.random.default_rng(0).normal(size=1000).astype("float32")
+    >>> parts = [mixture[:400], mixture[400:600], mixture[600:800]]
+    >>> parts = iter([*parts, mixture[800:], mixture[:0]])
+    >>> separation = OverlapAdd(halves, chunk=400, overlap=200)
+    >>> blocks = list(separation.blocks(lambda count: next(parts)))
+    >>> estimates = np.concatenate(blocks)
+    >>> bool(np.allclose(estimates.sum(axis=1), mixture, atol=1e-5))
+    True
+    >>> [chunk.start for chunk in separation.chunks]
+    [0, 200, 400, 600]
+    """
+
+    def __init__(self, separate, chunk, overlap):
+        self.separate = separate
+        self.chunk = chunk
+        self.hop = chunk - overlap
+        self.chunks = []
+
+    def blocks(self, read):
+        """Separate what can be read.
+
+        Arguments
+        ---------
+        read : callable
+            Number of samples -> the next samples, of shape [time]; fewer only
+            at the end.
+
+        Yields
+        ------
+        numpy.ndarray
+            Estimates, of shape [time, n_sources], as long as the mixture when
+            put together.
+        """
+        mixture = torch.from_numpy(read(self.chunk))
+        start, summed, weights = 0, None, None
+        while len(mixture):
+            window = make_window(len(mixture), self.chunk - self.hop)
+            before = None if summed is None else summed / weights
+            estimates = self._separate_chunk(mixture, start, before)
+            added = window * estimates
+            if before is None:
+                summed, weights = added, window
+            else:
+                shared = len(before)
+                added[:shared] += summed
+                window[:shared] += weights
+                summed, weights = added, window
+            following = torch.from_numpy(read(self.hop))
+            finished = len(following) or len(mixture)
+            yield (summed[:finished] / weights[:finished]).numpy()
+            if not len(following):
+                return
+            summed, weights = summed[finished:], weights[finished:]
+            mixture = torch.cat([mixture[finished:], following])
+            start += finished
+
+    def _separate_chunk(self, mixture, start, before):
+        """Separate a chunk; bring the estimates to level and order."""
+        with torch.inference_mode():
+            estimates = self.separate(mixture.unsqueeze(0))[0].float().cpu()
+        if not estimates.isfinite().all():
+            raise FloatingPointError(
+                f"the estimates of sample {start} and later are not finite"
+            )
+        gains = fit_gains(estimates, mixture)
+        estimates = estimates * gains
+        order, margin = tuple(range(len(gains))), None
+        if before is not None and len(order) > 1:
+            order, margin = find_order(before, estimates[: len(before)])
+        gains = tuple(gains[list(order)].tolist())
+        self.chunks.append(Chunk(start, gains, order, margin))
+        return estimates[:, list(order)]
+
+
+def make_window(length, overlap):
+    """Make the weights of a chunk's samples.
+
+    They rise and fall as a squared sine where the chunk overlaps with its
+    neighbours, so that those of two chunks add up to 1.
+
+    Arguments
+    ---------
+    length : int
+        Samples in the chunk.
+    overlap : int
+        Samples shared with each neighbour.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape [length, 1].
+
+    Example
+    -------
+    >>> (100 * make_window(6, 2)).round().flatten().tolist()
+    [15.0, 85.0, 100.0, 100.0, 85.0, 15.0]
+    """
+    ramp = max(1, min(overlap, length // 2))
+    rise = torch.sin((torch.arange(ramp) + 0.5) / ramp * torch.pi / 2) ** 2
+    window = torch.ones(length)
+    window[:ramp] = rise
+    window[length - ramp :] = rise.flip(0) if length > 1 else 1.0
+    return window.unsqueeze(-1)
+
+
+def fit_gains(estimates, mixture):
+    """Find the gains that bring estimates to their level in the mixture.
+
+    A separator trained with SI-SDR leaves scale and sign of its estimates open.
+    Sought are the gains with which their sum differs least from the mixture,
+    in the sense of least squares. What these cannot tell, the gain of a speaker
+    who is silent, or of estimates that are nearly equal, is taken from the
+    others: gains that differ cost a little.
+
+    Arguments
+    ---------
+    estimates : torch.Tensor
+        Shape [time, n_sources].
+    mixture : torch.Tensor
+        Shape [time].
+
+    Returns
+    -------
+    torch.Tensor
+        Shape [n_sources]; zeros where everything is silent.
+
+    Example
+    -------
+    >>> speech = torch.randn(8000, 2)
+    >>> estimates = speech * torch.tensor([-0.5, -0.25])
+    >>> fit_gains(estimates, speech.sum(dim=1)).round(decimals=1)
+    tensor([-2., -4.])
+    >>> estimates[:, 1] = 0.0
+    >>> fit_gains(estimates, speech[:, 0]).round(decimals=1)
+    tensor([-2., -2.])
+    """
+    # SI-SDR leaves a constant part open, too.
+    estimates = _centred(estimates)
+    mixture = _centred(mixture)
+    energies = estimates.T @ estimates
+    count = len(energies)
+    differences = torch.eye(count, dtype=torch.float64) - 1 / count
+    penalty = EQUAL_GAINS * energies.trace() / count * differences
+    # The pseudo-inverse of zero is zero: silence stays silent.
+    gains = torch.linalg.pinv(energies + penalty, hermitian=True) @ (
+        estimates.T @ mixture
+    )
+    return gains.float()
+
+
+def find_order(before, estimates):
+    """Find the order in which estimates continue those before them.
+
+    Arguments
+    ---------
+    before : torch.Tensor
+        Estimates so far, of shape [time, n_sources].
+    estimates : torch.Tensor
+        Those of the next chunk for the same samples.
+
+    Returns
+    -------
+    order : tuple of int
+        Which of the estimates continues each of those before.
+    margin : float
+        Correlation over all sources in this order, less that in the next best.
+
+    Example
+    -------
+    >>> before = torch.randn(800, 2)
+    >>> order, margin = find_order(before, before.flip(1))
+    >>> order, round(margin)
+    ((1, 0), 1)
+    """
+    before, estimates = _centred(before), _centred(estimates)
+    products = before.T @ estimates
+    scale = (before.norm() * estimates.norm()).item()
+    correlations = {
+        order: sum(products[n, order[n]].item() for n in range(len(order)))
+        for order in permutations(range(len(products)))
+    }
+    best, second = sorted(correlations, key=lambda order: -correlations[order])[
+        :2
+    ]
+    difference = correlations[best] - correlations[second]
+    return best, difference / scale if scale > 0 else 0.0
+
+
+def _centred(signals):
+    """Take the mean away, in FP64."""
+    signals = signals.double()
+    return signals - signals.mean(dim=0)
+
+
+def summarise_order(chunks, threshold):
+    """Sum up how sure the order of a recording's estimates is.
+
+    Arguments
+    ---------
+    chunks : list of Chunk
+        What is known of them.
+    threshold : float
+        Margins below it are uncertain.
+
+    Returns
+    -------
+    dict
+        ``boundaries``, ``minimum_margin`` and ``uncertain``, their count.
+
+    Example
+    -------
+    >>> chunks = [Chunk(0, (1, 1), (0, 1), None), Chunk(9, (1, 1), (1, 0), 0.8)]
+    >>> summarise_order(chunks, 0.1)["minimum_margin"]
+    0.8
+    """
+    margins = np.array([c.margin for c in chunks if c.margin is not None])
+    return {
+        "boundaries": len(margins),
+        "minimum_margin": float(margins.min()) if len(margins) else None,
+        "uncertain": int((margins < threshold).sum()),
+    }

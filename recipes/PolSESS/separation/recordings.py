@@ -1,0 +1,124 @@
+"""Recordings, or channels of them, that are read block by block."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from prepare_polsess import UserError
+
+BLOCK = 65536  # samples read at once
+
+
+class RecordingError(UserError):
+    """A recording that cannot be separated; others can."""
+
+
+class Recording:
+    """A recording, or one channel of it, that is read block by block.
+
+    Arguments
+    ---------
+    path : Path
+        A file that libsndfile reads.
+    channel : int, None
+        Which is read, from 1; None for the mean of all.
+    name : str
+        What messages call it; the path if not given.
+
+    Raises
+    ------
+    RecordingError
+        If the file cannot be read, or is empty.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "stereo.wav"
+    >>> soundfile.write(path, np.ones((5, 2)) / [2, 4], 8000, subtype="FLOAT")
+    >>> recording = Recording(path)
+    >>> recording.sample_rate, recording.channels, recording.length
+    (8000, 2, 5)
+    >>> next(recording.blocks())[:2].tolist()
+    [0.375, 0.375]
+    """
+
+    def __init__(self, path, channel=None, name=None):
+        self.path = Path(path)
+        self.channel = channel
+        self.name = name or str(path)
+        with self._open() as file:
+            self.sample_rate = file.samplerate
+            self.channels = file.channels
+            self.length = file.frames
+            self.format = f"{file.format} {file.subtype}"
+        if self.length < 1:
+            raise RecordingError(f"{self.name}: holds no audio")
+
+    @property
+    def seconds(self):
+        """Its duration."""
+        return self.length / self.sample_rate
+
+    def _open(self):
+        """Open the file."""
+        try:
+            # libsndfile would say 'System error' of what is not there.
+            open(self.path, "rb").close()
+            return soundfile.SoundFile(self.path)
+        except OSError as error:
+            raise RecordingError(
+                f"{self.name}: cannot be read ({error.strerror})"
+            ) from error
+        except (soundfile.LibsndfileError, TypeError) as error:
+            problem = getattr(error, "error_string", str(error)).rstrip(".")
+            raise RecordingError(
+                f"{self.name}: cannot be read as audio ({problem})"
+            ) from error
+
+    def blocks(self):
+        """Read it.
+
+        Yields
+        ------
+        numpy.ndarray
+            Shape [time], in FP32.
+
+        Raises
+        ------
+        RecordingError
+            If it ends too early, or has a sample that is no finite number.
+        """
+        read = 0
+        with self._open() as file:
+            while read < self.length:
+                try:
+                    block = file.read(BLOCK, dtype="float32", always_2d=True)
+                except soundfile.LibsndfileError as error:
+                    raise self._error_at(
+                        read, f"cannot be read ({error.error_string})"
+                    ) from error
+                if not len(block):
+                    raise self._error_at(
+                        read,
+                        "ends, though its header says that it has "
+                        f"{self.seconds:.3f} s: the file is damaged",
+                    )
+                bad = ~np.isfinite(block).all(axis=1)
+                if bad.any():
+                    raise self._error_at(
+                        read + bad.argmax(),
+                        "has a sample that is not a finite number",
+                    )
+                read += len(block)
+                yield self._choose_channel(block)
+
+    def _choose_channel(self, block):
+        """Reduce a block to one channel."""
+        if self.channel is None:
+            return block.mean(axis=1)
+        return block[:, self.channel - 1]
+
+    def _error_at(self, sample, problem):
+        """Make an error that names a time."""
+        return RecordingError(
+            f"{self.name}: at {sample / self.sample_rate:.3f} s it {problem}"
+        )

@@ -1,0 +1,161 @@
+"""The files of a separated recording: its estimates, and what was done.
+
+WAV files are written under temporary names, and renamed when all are there;
+last comes the JSON file. So what has a JSON file is whole.
+"""
+
+import json
+import os
+
+from estimates_file import unwritable
+from prepare_polsess import UserError
+from run_files import to_json, write_atomically
+
+
+def estimate_paths(base, n_sources):
+    """Name the files of a recording's estimates.
+
+    Arguments
+    ---------
+    base : Path
+        Folder and name.
+    n_sources : int
+        How many estimates.
+
+    Returns
+    -------
+    list of Path
+    """
+    return [
+        base.with_name(f"{base.name}_estimate{number + 1}.wav")
+        for number in range(n_sources)
+    ]
+
+
+class SeparatedFiles:
+    """Names of the files of a separated recording, and their writing.
+
+    Arguments
+    ---------
+    base : Path
+        Folder and name, to which ``_estimate1.wav`` ... and ``.json`` are
+        added.
+    n_sources : int
+        How many estimates.
+    identity : dict
+        All that the estimates depend on: recording, model, options.
+
+    Raises
+    ------
+    UserError
+        If there are files of another recording.
+
+    Example
+    -------
+    >>> base = getfixture("tmp_path") / "meeting"
+    >>> files = SeparatedFiles(base, 2, {"recording": "meeting.flac"})
+    >>> [path.name for path in files.audio]
+    ['meeting_estimate1.wav', 'meeting_estimate2.wav']
+    >>> files.are_complete()
+    False
+    """
+
+    def __init__(self, base, n_sources, identity):
+        self.identity = identity
+        self.audio = estimate_paths(base, n_sources)
+        self.description = base.with_name(f"{base.name}.json")
+        self.changed = []  # what was otherwise when it was separated before
+        self.outdated = []  # estimates of a model that had more of them
+        if self.description.exists():
+            before, estimates = self._read_description()
+            earlier = [base.with_name(name) for name in estimates]
+            self.outdated = [p for p in earlier if p not in self.audio]
+            self.changed = [
+                name
+                for name, value in identity.items()
+                if before.get(name) != value
+            ]
+
+    def _read_description(self):
+        """Read what the files that are there depend on, and their names."""
+        try:
+            text = self.description.read_text(encoding="utf-8")
+            before = json.loads(text)
+            identity, estimates = before["identity"], before["estimates"]
+            recording = identity["recording"]
+        except OSError as error:
+            raise UserError(
+                f"{self.description}: cannot be read ({error.strerror})"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self.description}: was not written by this program, and "
+                "would be overwritten; give another --output"
+            ) from error
+        if recording != self.identity["recording"]:
+            raise UserError(
+                f"{self.description}: belongs to the recording {recording}; "
+                "give another --output, or remove it"
+            )
+        return identity, estimates
+
+    def are_complete(self):
+        """Whether everything is there as it would be written."""
+        files = [*self.audio, self.description]
+        return not self.changed and all(path.is_file() for path in files)
+
+    def prepare(self):
+        """Make the folder, and take away what says that all is there.
+
+        Raises
+        ------
+        UserError
+            If the folder cannot be written to.
+        """
+        folder = self.description.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.description.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(folder, error) from error
+
+    def write(self, estimates, sample_rate, subtype, description):
+        """Write everything.
+
+        Arguments
+        ---------
+        estimates : Estimates
+            All of them.
+        sample_rate : int
+            In Hz.
+        subtype : str
+            ``float`` or ``16-bit``.
+        description : dict
+            For the JSON file.
+
+        Raises
+        ------
+        UserError
+            If a file cannot be written.
+        """
+        temporary = [
+            path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            for path in self.audio
+        ]
+        try:
+            for source, path in enumerate(temporary):
+                estimates.write(path, sample_rate, subtype, [source])
+            for path, name in zip(temporary, self.audio, strict=True):
+                path.replace(name)
+            for path in self.outdated:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(self.description.parent, error) from error
+        finally:
+            for path in temporary:
+                path.unlink(missing_ok=True)
+        description = description | {
+            "estimates": [path.name for path in self.audio],
+            "identity": self.identity,
+        }
+        write_atomically(self.description, to_json(description))

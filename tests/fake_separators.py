@@ -1,0 +1,60 @@
+"""Separators whose estimates are known, for tests of everything around them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from interface import SpeechSeparation
+
+
+class Halves(torch.nn.Module):
+    """Takes what is above zero for one source and the rest for the other."""
+
+    def forward(self, mixture):
+        """Mixture [batch, time] -> estimates [batch, time, 2]."""
+        return torch.stack([mixture.clamp(min=0), mixture.clamp(max=0)], dim=-1)
+
+
+class Unreliable(Halves):
+    """The same, with another order, level and sign at each call."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        self.generator = np.random.default_rng(seed)
+        self.orders = []
+
+    def forward(self, mixture):
+        """Mixture [batch, time] -> estimates [batch, time, 2]."""
+        order = self.generator.permutation(2).tolist()
+        self.orders.append(tuple(order))
+        scale = self.generator.choice([-1, 1]) * self.generator.uniform(0.1, 9)
+        return float(scale) * super().forward(mixture)[..., order]
+
+
+def halves(signal):
+    """Tell what ``Halves`` makes of a signal [time]: [time, 2]."""
+    return np.stack([np.maximum(signal, 0), np.minimum(signal, 0)], axis=1)
+
+
+def fake_model(separator, sample_rate=8000):
+    """Make a model of a fake separator."""
+    model = SpeechSeparation(
+        {"separator": separator},
+        {"sample_rate": sample_rate, "n_sources": 2},
+        {"device": "cpu"},
+    )
+    model.run = SimpleNamespace(
+        settings={"experiment_name": "fake", "task": "SB"},
+        folder="fake",
+        epoch=1,
+        valid_si_sdr=1.0,
+        averaged=False,
+        weights_checksum="0a",
+    )
+    return model
+
+
+def noise(length, seed=0):
+    """Draw a signal well below full scale, [time]."""
+    generator = np.random.default_rng(seed)
+    return (0.1 * generator.standard_normal(length)).astype(np.float32)

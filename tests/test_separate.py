@@ -1,0 +1,274 @@
+"""Separating recordings, through the command line."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import separate
+import soundfile
+from fake_separators import Halves, Unreliable, fake_model, halves, noise
+from interface import SpeechSeparation
+from prepare_polsess import UserError
+from small_models import SEPARATION
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """Let every MODEL be one whose estimates are known."""
+    model = fake_model(Halves())
+    monkeypatch.setattr(
+        SpeechSeparation, "from_hparams", lambda *_, **__: model
+    )
+    return model
+
+
+def run(*arguments, output="out"):
+    """Separate with short chunks, in this process."""
+    lengths = ("--chunk", "1", "--overlap", "0.5")
+    arguments = ("model", *arguments, "--output", output, *lengths)
+    separate.main([str(a) for a in (*arguments, "--noprogressbar")])
+
+
+def write(path, signal, rate=8000):
+    """Write a recording in FP32."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, signal, rate, subtype="FLOAT")
+
+
+def estimates(base):
+    """Read a recording's estimates: [time, 2], rate."""
+    signals = [soundfile.read(f"{base}_estimate{n}.wav") for n in (1, 2)]
+    assert signals[0][1] == signals[1][1]
+    return np.stack([s for s, _ in signals], axis=1), signals[0][1]
+
+
+def described(base):
+    """Read what is known of a recording."""
+    return json.loads(Path(f"{base}.json").read_text())
+
+
+def test_a_recording(model, capsys):
+    signal = noise(30_001)
+    write("meeting.wav", signal)
+    run("meeting.wav")
+    found, rate = estimates("out/meeting")
+    assert rate == 8000
+    assert found == pytest.approx(halves(signal), abs=1e-6)
+    known = described("out/meeting")
+    assert known["recording"] == os.path.abspath("meeting.wav")
+    assert known["samples"] == 30_001
+    assert known["channels"] == 1
+    assert known["checkpoint"]["weights"] == "0a"
+    assert known["chunk_seconds"] == 1
+    assert known["gain"] == 1
+    assert known["order"]["boundaries"] == len(known["chunks"]) - 1 == 6
+    assert known["order"]["uncertain"] == 0
+    margins = [chunk["margin"] for chunk in known["chunks"][1:]]
+    assert known["order"]["minimum_margin"] == min(margins) > 0.3
+    assert known["chunks"][1]["gains"] == pytest.approx([1, 1])
+    assert known["real_time_factor"] == pytest.approx(
+        known["seconds"] / (30_001 / 8000)
+    )
+    assert known["estimates"] == ["meeting_estimate1.wav"] + [
+        "meeting_estimate2.wav"
+    ]
+    assert "out/meeting: 3.8 s in" in capsys.readouterr().out
+
+
+def test_silence_is_said_to_be_uncertain(model, capsys):
+    write("a.wav", np.zeros(30_000, np.float32))
+    run("a.wav")
+    assert np.abs(estimates("out/a")[0]).max() == 0
+    assert described("out/a")["order"]["uncertain"] == 6
+    assert "uncertain at 6 of 6 boundaries" in capsys.readouterr().out
+
+
+def test_channels(model):
+    stereo = np.stack([noise(9000), noise(9000, 1)], axis=1)
+    write("a.wav", stereo)
+    run("a.wav")
+    run("a.wav", "--channels", "each", output="each")
+    mean = halves(stereo.mean(axis=1))
+    assert estimates("out/a")[0] == pytest.approx(mean, abs=1e-6)
+    for n in (1, 2):
+        found, _ = estimates(f"each/a_channel{n}")
+        assert found == pytest.approx(halves(stereo[:, n - 1]), abs=1e-6)
+        assert described(f"each/a_channel{n}")["channel"] == n
+
+
+def test_sixteen_bits_do_not_clip(model):
+    signal = 20 * noise(20_000)
+    write("a.wav", signal)
+    run("a.wav", "--subtype", "16-bit")
+    assert soundfile.info("out/a_estimate1.wav").subtype == "PCM_16"
+    found, _ = estimates("out/a")
+    gain = described("out/a")["gain"]
+    assert gain == pytest.approx(1 / np.abs(signal).max(), rel=1e-3)
+    assert found / gain == pytest.approx(halves(signal), abs=3e-4)
+
+
+def test_finished_recordings_are_skipped(model, capsys):
+    for number in range(3):
+        write(f"in/{number}.wav", noise(5000, number))
+    run("in")
+    files = sorted(Path("out/in").iterdir())
+    assert len(files) == 9
+    before = {path: path.stat().st_mtime_ns for path in files}
+    write("in/1.wav", noise(5001))
+    Path("out/in/2_estimate1.wav").unlink()
+    capsys.readouterr()
+    run("in")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "out/in/0: is there already"
+    assert "anew: size, modified changed" in lines[1]
+    assert {p.name[0] for p in files if p.stat().st_mtime_ns > before[p]} == {
+        *("1", "2")
+    }
+    assert len(estimates("out/in/1")[0]) == 5001
+    model.run.weights_checksum = "0b"
+    run("in")
+    assert "anew: weights changed" in capsys.readouterr().out
+
+
+def test_a_damaged_recording_does_not_stop_the_others(model):
+    write("in/a.wav", noise(5000))
+    signal = noise(5000)
+    signal[4000] = np.inf
+    write("in/b.wav", signal)
+    Path("in/c.wav").write_text("no audio")
+    write("in/d.wav", noise(5000))
+    with pytest.raises(UserError) as error:
+        run("in")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert "in/c.wav: cannot be read as audio" in lines[0]
+    assert "in/b.wav: at 0.500 s it has a sample that is not" in lines[1]
+    assert {path.name[0] for path in Path("out/in").iterdir()} == {"a", "d"}
+
+
+def test_a_network_that_fails_is_told(model):
+    model.mods["separator"] = torch_nan = Unreliable()
+    torch_nan.forward = lambda mixture: Halves()(mixture) * float("nan")
+    write("a.wav", noise(5000))
+    with pytest.raises(UserError, match="a.wav: the estimates of sample 0"):
+        run("a.wav")
+    assert list(Path("out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.wav"], "nothing.wav: there is no such file"),
+        (["a.wav", "--overlap", "1"], "overlap 1 s: give more than 0"),
+        (["a.wav", "b.wav", "--output", "-"], "takes one recording, not 2"),
+        (["empty.wav"], "empty.wav: cannot be read as audio"),
+    ],
+)
+def test_mistakes(arguments, message, model):
+    write("a.wav", noise(100))
+    write("b.wav", noise(100))
+    Path("empty.wav").touch()
+    command = ["model", "--output", "out", "--chunk", "1", "--overlap", "0.5"]
+    with pytest.raises(UserError, match=message):
+        separate.main([*command, *arguments, "--noprogressbar"])
+
+
+def test_streams(model, monkeypatch):
+    signal = noise(20_000)
+    stream = io.BytesIO()
+    soundfile.write(stream, signal, 8000, format="FLAC", subtype="PCM_24")
+    stream.seek(0)
+    output = io.BytesIO()
+    monkeypatch.setattr("sys.stdin", Namespace(buffer=stream))
+    monkeypatch.setattr(
+        "sys.stdout", Namespace(buffer=output, isatty=lambda: False)
+    )
+    run("-", output="-")
+    output.seek(0)
+    found, rate = soundfile.read(output)
+    assert rate == 8000
+    assert found == pytest.approx(halves(signal), abs=1e-5)
+
+
+def start(run_folder, *arguments, **streams):
+    """Start separate.py in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, SEPARATION / "separate.py", run_folder, *arguments],
+        stderr=subprocess.PIPE,
+        **streams,
+    )
+
+
+def test_in_a_pipe_with_a_trained_model(trained_runs):
+    folder = trained_runs("convtasnet")
+    path = Path("recording.wav")
+    write(path, noise(40_000), 16000)
+    lengths = ("--chunk", "1", "--overlap", "0.5", "--device", "cpu")
+    with path.open("rb") as file:
+        process = start(
+            *(folder, "-", "--output", "-", *lengths),
+            stdin=file,
+            stdout=subprocess.PIPE,
+        )
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    found, rate = soundfile.read(io.BytesIO(output), dtype="float32")
+    assert rate == 16000
+    model = SpeechSeparation.from_hparams(folder, {"device": "cpu"})
+    expected = model.separate_file(path, chunk=1, overlap=0.5)[0].numpy()
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_killed_it_leaves_nothing_that_looks_finished(trained_runs):
+    folder = trained_runs("convtasnet")
+    write("long.wav", noise(8000 * 600))
+    process = start(folder, "long.wav", "--output", "out", "--device", "cpu")
+    while not Path("out").exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert list(Path("out").iterdir()) == []
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import numpy as np, soundfile
+from fake_separators import Halves, fake_model, noise
+import separate
+from interface import SpeechSeparation
+model = fake_model(Halves())
+SpeechSeparation.from_hparams = lambda *_, **__: model
+peaks = []
+block = noise(16000 * 30)
+for minutes in (1, 20):
+    with soundfile.SoundFile("long.wav", "w", 16000, 1, "PCM_16") as file:
+        for _ in range(2 * minutes):
+            file.write(block)
+    separate.main(["m", "long.wav", "--output", f"out{minutes}"])
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peaks[1] - peaks[0])
+"""
+
+
+def test_memory_does_not_grow_with_the_length():
+    paths = [str(SEPARATION), str(Path(__file__).parent)]
+    output = subprocess.run(
+        [sys.executable, "-c", MEMORY],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    # 20 minutes at 16 kHz are 77 MB of samples in FP32, their estimates twice
+    # as much.
+    assert float(output.splitlines()[-1]) < 30
