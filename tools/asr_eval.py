@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measures what separation is worth to a speech recogniser.
+r"""Measures what separation is worth to a speech recogniser.
 
 > python tools/asr_eval.py MODEL --data_folder CORPUS --speechbrain FOLDER
 > python tools/asr_eval.py MODEL --data_folder CORPUS --whisper NAME
-> python tools/asr_eval.py MODEL --data_folder CORPUS \\
+> python tools/asr_eval.py MODEL --data_folder CORPUS \
     --command "my_recogniser --language pl {file}"
 
 MODEL is a run's folder or what `export.py` made of one; CORPUS has transcripts,

@@ -81,8 +81,8 @@ class Hypotheses:
                 self._note(row)
         except (ValueError, KeyError) as error:
             raise AsrError(
-                f"{self.path}: is damaged ({error}); delete it, or name another "
-                "--output"
+                f"{self.path}: is damaged ({error}); delete it, or name "
+                "another --output"
             ) from error
 
     def __enter__(self):

@@ -17,13 +17,7 @@ from separator import MaskingSeparator
 
 CODE = Path(__file__).parent
 # All that SPMamba imports of this recipe.
-SPMAMBA_CODE = (
-    "spmamba.py",
-    "spmamba_blocks.py",
-    "mamba/*.py",
-    "preparation/__init__.py",
-    "preparation/errors.py",
-)
+SPMAMBA_CODE = ("spmamba.py", "spmamba_blocks.py", "mamba/*.py")
 # What SpeechBrain calls the parts of our masking separators.
 PARTS = {"encoder": "encoder", "masknet": "mask_network", "decoder": "decoder"}
 
