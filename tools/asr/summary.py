@@ -87,11 +87,14 @@ def summarise(counts, resamples, seed):
 
 def _rate(name, errors, length, times):
     """Compute a rate and its interval; NaN where nothing is said."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rate = errors.sum() / np.float64(length.sum())
-        drawn = (times @ errors) / (times @ length)
+    drawn_lengths = times @ length
+    said = drawn_lengths > 0
+    if not said.any():
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), np.nan)
+    drawn = (times @ errors)[said] / drawn_lengths[said]
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
+    rate = errors.sum() / length.sum()
     return {name: rate, f"{name}_low": low, f"{name}_high": high}
 
 
@@ -118,6 +121,10 @@ def format_summary(summary):
                 100 * row[name]
                 for name in (rate, f"{rate}_low", f"{rate}_high")
             )
-            cells.append(f"{value:.1f} ({low:.1f} to {high:.1f})")
+            cells.append(
+                "–"
+                if np.isnan(value)
+                else f"{value:.1f} ({low:.1f} to {high:.1f})"
+            )
         rows.append([*cells, str(row["failed"])])
     return markdown_table(titles, rows)

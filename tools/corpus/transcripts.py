@@ -8,6 +8,9 @@ whether they can be understood.
 
 import csv
 import json
+from pathlib import Path
+
+import soundfile
 
 from corpus.embedded import LABEL, split_folder
 from corpus.writing import write_atomically
@@ -110,10 +113,17 @@ def write_transcripts(root, split, rows):
 
 def _of_speaker(root, row, number):
     """One speaker's columns."""
-    path = row[f"speech{number}OryginalPath"].removeprefix(LABEL["speech"])
-    split, inside = path.removeprefix("/").split("/", 1)
-    recording = split_folder(root, "speech", split) / inside
-    words = json.loads(words_path(recording).read_text(encoding="utf-8"))
-    # Start and End count from 1, and End is the last sample.
-    start, end = row[f"speech{number}Start"] - 1, row[f"speech{number}End"]
+    words, length = [], 0
+    # Several recordings where one was too short.
+    for path in row[f"speech{number}OryginalPath"].split(";"):
+        inside = Path(path).relative_to(LABEL["speech"])
+        recording = (
+            split_folder(root, "speech", inside.parts[0]).parent / inside
+        )
+        end = length + row[f"speech{number}End"]
+        found = json.loads(words_path(recording).read_text(encoding="utf-8"))
+        words += [(text, a + length, b + length) for text, a, b in found]
+        length += soundfile.info(recording).frames
+    # Start counts from 1 in the first one, End is the last one's last sample.
+    start = row[f"speech{number}Start"] - 1
     return [row[f"speaker{number}File"], *transcribe(words, start, end)]
