@@ -11,20 +11,23 @@ LAST_STAGE := {epoch: 5, variants: [C, R, S, SE, SER], lr_scheduler: True}
 BIN := .venv/bin
 RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
+DEMONSTRATION ?= demonstration
 
-.PHONY: help setup quickstart test lint format bench-mamba bench-evaluate soak \
-	clean
+.PHONY: help setup quickstart demonstration test test-browser lint format \
+	bench-mamba bench-evaluate soak clean
 
 help:
-	@echo "make setup       install everything into .venv"
-	@echo "make quickstart  corpus, training, test, audio, figure: 10 to 15 minutes"
-	@echo "make test        style and tests, as the continuous integration"
-	@echo "make lint        style only"
-	@echo "make format      put the style right"
-	@echo "make bench-mamba Mamba on the CPU against others: 7 minutes, 12 GB"
-	@echo "make bench-evaluate   evaluate.py against metrics one by one: 6 minutes"
-	@echo "make soak        kill and resume fifty small runs: 3 minutes"
-	@echo "make clean       remove what quickstart made"
+	@echo "make setup          install everything into .venv"
+	@echo "make quickstart     corpus, training, test, audio, figure: 10 to 15 minutes"
+	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
+	@echo "make test           style and tests, as the continuous integration"
+	@echo "make test-browser   looks at a report in chromium: 5 minutes at first"
+	@echo "make lint           style only"
+	@echo "make format         put the style right"
+	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
+	@echo "make bench-evaluate evaluate.py against metrics one by one: 6 minutes"
+	@echo "make soak           kill and resume fifty small runs: 3 minutes"
+	@echo "make clean          remove what quickstart and demonstration made"
 
 setup: .venv/installed
 
@@ -51,6 +54,23 @@ quickstart: setup
 	$(BIN)/python tools/plot_separation.py $(FOLDER)/run/audio \
 		--output $(FOLDER)/separation.png
 
+# Two runs at a time, of one thread each.
+demonstration: setup
+	$(BIN)/python tools/make_corpus.py $(DEMONSTRATION)/corpus \
+		--train 1000 --valid 60 --test 100 --seed 0
+	OMP_NUM_THREADS=1 $(BIN)/python tools/run_series.py \
+		tools/series/demonstration.yaml \
+		--data_folder $(DEMONSTRATION)/corpus \
+		--output_folder $(DEMONSTRATION)/results --devices cpu cpu
+	for run in $(DEMONSTRATION)/results/*/[0-9]*; do \
+		$(BIN)/python $(RECIPE)/separation/evaluate.py $$run \
+			--save_audio 2 || exit 1; \
+	done
+	$(BIN)/python tools/compare_runs.py $(DEMONSTRATION)/results \
+		--baseline convtasnet --output $(DEMONSTRATION)/comparison
+	$(BIN)/python tools/report.py $(DEMONSTRATION)/results \
+		--baseline convtasnet --output $(DEMONSTRATION)/report.html
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -75,5 +95,10 @@ soak: setup
 test: lint
 	$(BIN)/python -m pytest
 
+# Needs Debian's chromium: apt-get install chromium
+test-browser: setup
+	$(BIN)/python -m pip install --quiet -r tests/browser/requirements.txt
+	$(BIN)/python tests/browser/check_report.py browser
+
 clean:
-	rm -rf $(FOLDER)
+	rm -rf $(FOLDER) browser

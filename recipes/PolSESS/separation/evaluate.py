@@ -126,14 +126,14 @@ def main(arguments):
         if options.save_audio:
             evaluation.write_audio(options.save_audio)
         table = files.table(test_set, metrics)
-        files.write(table, describe(run, test_set, files, metrics, device))
+        files.write(table, describe(run, test_set, files, table, device))
     print(
         f"{format_metrics(summarise_metrics(table))}\n\nMeans over the "
         f"mixtures; 'mixture': unprocessed. Everything is in {folder}"
     )
 
 
-def describe(run, test_set, files, metrics, device):
+def describe(run, test_set, files, table, device):
     """Collect what ``evaluation.json`` says.
 
     Arguments
@@ -144,8 +144,8 @@ def describe(run, test_set, files, metrics, device):
         On what.
     files : EvaluationFiles
         With all scores.
-    metrics : list of str
-        Which were asked for.
+    table : pandas.DataFrame
+        Rows of ``scores.csv``.
     device : str
         Where it was separated.
 
@@ -154,7 +154,7 @@ def describe(run, test_set, files, metrics, device):
     dict
         Names, counts, seconds and versions.
     """
-    table = files.table(test_set, metrics)
+    metrics = list(dict.fromkeys(table["metric"]))
     wanted = {
         (test_set.rows[e.row]["ID"], e.variant) for e in test_set.examples
     }
@@ -169,6 +169,7 @@ def describe(run, test_set, files, metrics, device):
         "model": run.settings["experiment_name"]
         + (" (averaged)" if run.averaged else ""),
         "seed": run.settings["seed"],
+        "averaged": run.averaged,
         "task": run.settings["task"],
         "parameters": run.parameters,
         "corpus": test_set.corpus,

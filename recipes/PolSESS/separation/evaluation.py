@@ -153,7 +153,7 @@ class Evaluation:
     def write_audio(self, count):
         """Write the worst and the best mixtures, separated once more.
 
-        Each row counts in the first of its variants that were evaluated;
+        Each utterance counts in the first of its variants that were evaluated;
         mixtures without a value do not.
 
         Arguments
@@ -163,10 +163,9 @@ class Evaluation:
         """
         folder = self.files.work / "audio"
         shutil.rmtree(folder, ignore_errors=True)
-        first = {e.row: e for e in reversed(self.test_set.examples)}
         table = self.files.table(self.test_set, ["si_sdr"])
         table["example"] = self.test_set.examples
-        table = table[[first[e.row] == e for e in table["example"]]]
+        table = table.drop_duplicates("ID")
         table = table.dropna(subset="improvement")
         table = table.sort_values("improvement", kind="stable")
         half = len(table) // 2

@@ -29,6 +29,11 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "SB_LOG_LEVEL": "ERROR",  # SpeechBrain's warnings were given once
 }
+# What takes long to import; the processes inherit it from the fork server.
+SLOW_IMPORTS = [
+    *("speechbrain.dataio.batch", "speechbrain.dataio.dataio", "torchaudio"),
+    *("pandas", "fast_bss_eval", "pystoi", "pesq"),
+]
 
 
 class ScoringProcesses:
@@ -51,7 +56,8 @@ class ScoringProcesses:
         self.start = (dataset, sample_rate)
         self.jobs = jobs
         self.folder = folder
-        self.waiting = {}  # future -> file, bytes
+        self.waiting = {}  # future -> bytes of its file
+        self.waiting_bytes = 0
         self.done = queue.SimpleQueue()
 
     def __enter__(self):
@@ -61,9 +67,13 @@ class ScoringProcesses:
         self.limit = shutil.disk_usage(self.folder).free // 2
         self.environment = {name: os.environ.get(name) for name in ENVIRONMENT}
         os.environ.update(ENVIRONMENT)
+        # A server that is forked before any thread starts and before a GPU is
+        # used: safe, and each process is there in milliseconds.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(SLOW_IMPORTS)
         self.pool = ProcessPoolExecutor(
             self.jobs,
-            multiprocessing.get_context("spawn"),
+            context,
             initializer=_start_process,
             initargs=self.start,
         )
@@ -102,7 +112,7 @@ class ScoringProcesses:
         UserError
             If a file cannot be written or read, or a process was killed.
         """
-        while sum(size for _, size in self.waiting.values()) > self.limit:
+        while self.waiting_bytes > self.limit:
             yield from self._take(self.done.get())
         path = self.folder / f"{number}.npy"
         try:
@@ -114,7 +124,8 @@ class ScoringProcesses:
             future = self.pool.submit(score_example, example, path, metrics)
         except BrokenProcessPool as error:
             raise self._broken() from error
-        self.waiting[future] = path, size
+        self.waiting[future] = size
+        self.waiting_bytes += size
         future.add_done_callback(self.done.put)
         while not self.done.empty():
             yield from self._take(self.done.get())
@@ -125,7 +136,7 @@ class ScoringProcesses:
             yield from self._take(self.done.get())
 
     def _take(self, future):
-        del self.waiting[future]
+        self.waiting_bytes -= self.waiting.pop(future)
         try:
             return future.result()
         except BrokenProcessPool as error:

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Make a page of runs: tables, figures, and audio to listen to.
+
+> python tools/report.py results/dprnn results/sepformer --output report.html
+> python tools/report.py results --baseline dprnn --examples 3
+
+A RUN is a run's folder, results/<experiment_name>/<seed>, or a folder with runs
+below it. The runs have to be evaluated, with the same test rows:
+
+> python recipes/PolSESS/separation/evaluate.py RUN_FOLDER --save_audio 2
+
+The page is one HTML file that needs no network and no JavaScript. Its tables
+are those of compare_runs.py. The same runs give the same page, byte by byte.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from comparison.comparing import compare_evaluations
+from comparison.errors import ComparisonError
+from comparison.evaluations import by_group, read_evaluations
+from comparison.runs import evaluate_command, find_runs
+from reporting.breakdowns import breakdown_section, metrics_section
+from reporting.conditions import seeds_of
+from reporting.contents import Section
+from reporting.figures import report_style
+from reporting.page import render
+from reporting.sections import (
+    curves_section,
+    examples_section,
+    results_section,
+    runs_section,
+)
+from series.tables import write_atomically
+
+
+def make_page(evaluations, comparison, name, count, command):
+    """Make the page of evaluations.
+
+    Arguments
+    ---------
+    evaluations : list of comparison.evaluations.Evaluation
+        What ``read_evaluations`` returned.
+    comparison : comparison.comparing.Comparison
+        Of them.
+    name : str
+        Of the evaluation, e.g. ``test``.
+    count : int
+        Worst and best mixtures of each model.
+    command : str
+        That makes the page.
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Raises
+    ------
+    ComparisonError
+        If a file of a run is damaged, naming it.
+    """
+    with report_style():
+        sections = [
+            results_section(comparison),
+            curves_section(evaluations),
+            breakdown_section(evaluations),
+            metrics_section(evaluations),
+            examples_section(evaluations, name, count),
+            runs_section(evaluations),
+            Section("made", "How this page was made", command=command),
+        ]
+    models = ", ".join(by_group(evaluations))
+    summary = f"{models}; {seeds_of(evaluations)}."
+    return render(comparison.title, summary, [s for s in sections if s])
+
+
+def _parse(arguments):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="a folder"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the page to write, e.g. report.html",
+    )
+    parser.add_argument(
+        "--evaluation",
+        default="test",
+        metavar="NAME",
+        help="folder below RUN/evaluation (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="MODEL",
+        help="whose mean the others' improvements refer to",
+    )
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=2,
+        metavar="N",
+        help="worst and best mixtures of each model to listen to, "
+        "0 for none (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    if options.examples < 0:
+        raise ComparisonError("--examples: give 0 or more")
+    return options
+
+
+def main(arguments=None):
+    """Make the page that the command line asks for.
+
+    Arguments
+    ---------
+    arguments : list of str, None
+        Of the command line; None for those of the process.
+
+    Raises
+    ------
+    ComparisonError
+        If an option or a file of a run is not right.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parse(arguments)
+    evaluations = read_evaluations(options.runs, options.evaluation)
+    first = evaluations[0]
+    if "si_sdr" not in first.info["metrics"]:
+        raise ComparisonError(
+            f"{first.folder}: was evaluated without si_sdr, which the report "
+            "is about; evaluate it with --metrics si_sdr and those it has"
+        )
+    _, left_out = find_runs(options.runs, options.evaluation)
+    comparison = compare_evaluations(
+        evaluations,
+        baseline=options.baseline,
+        left_out=[
+            evaluate_command(run, options.evaluation) for run in left_out
+        ],
+    )
+    page = make_page(
+        evaluations,
+        comparison,
+        options.evaluation,
+        options.examples,
+        shlex.join(["python", "tools/report.py", *arguments]),
+    )
+    write_atomically(options.output, page)
+    size = options.output.stat().st_size / 1e6
+    print(f"Wrote {options.output}, {size:.1f} MB")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ComparisonError, OSError) as error:
+        sys.exit(f"Error: {error}")
