@@ -76,7 +76,9 @@ class MaskingSeparator(torch.nn.Module):
         # The encoder drops the samples that fill no frame, so they are
         # completed with zeros.
         beyond = max(0, time - self.kernel_size)
-        frames = max(self.minimum_frames, -(-beyond // self.stride) + 1)
+        # Rounded up; ONNX would round -(-beyond // stride) down.
+        frames = (beyond + self.stride - 1) // self.stride + 1
+        frames = max(self.minimum_frames, frames)
         padded = self.kernel_size + (frames - 1) * self.stride
         # SpeechBrain's ConvTasNet adds 1e-8 to a variance, which FP16 rounds
         # to 0: a pause in the speech would become 0 / 0.

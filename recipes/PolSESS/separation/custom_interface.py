@@ -1,0 +1,44 @@
+"""SPMamba for SpeechBrain's ``foreign_class``; ``export.py`` copies it.
+
+> from speechbrain.inference.interfaces import foreign_class
+> model = foreign_class(
+>     source=FOLDER,
+>     pymodule_file="custom_interface.py",
+>     classname="SPMambaSeparation",
+> )
+> estimates = model.separate_batch(mixture)
+"""
+
+import sys
+from pathlib import Path
+
+from speechbrain.inference.separation import SepformerSeparation
+
+# The network's modules are beside this file, also when SpeechBrain reads it
+# through a link in a folder of its own.
+sys.path.append(str(Path(__file__).resolve().parent))
+
+
+class SPMambaSeparation(SepformerSeparation):
+    """Separation by a network that needs no encoder and decoder beside it.
+
+    ``separate_file`` is SpeechBrain's own: it resamples the recording to the
+    model's rate, and gives each estimate a peak of 1.
+    """
+
+    MODULES_NEEDED = ["separator"]
+
+    def separate_batch(self, mix):
+        """Separate mixtures.
+
+        Arguments
+        ---------
+        mix : torch.Tensor
+            Shape [batch, time].
+
+        Returns
+        -------
+        torch.Tensor
+            Estimates, of shape [batch, time, n_sources].
+        """
+        return self.mods.separator(mix.to(self.device))

@@ -1,0 +1,238 @@
+"""asr_eval.py through its command line, and the recogniser to try it with."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import asr_demo
+import asr_eval
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from asr.backends import SpeechBrainRecogniser
+from asr.errors import AsrError
+from dataset import RenderedMixtures, read_manifest
+from sampling import all_examples
+from trained_run import load_trained_run
+
+TOOL = Path(__file__).parent.parent / "tools/asr_eval.py"
+VARIANTS = ("SER", "SE", "C")
+
+# Keeps what it hears, and says how many recordings it has heard.
+PROGRAM = """
+import os, shutil, sys
+heard = {folder!r}
+number = len(os.listdir(heard))
+shutil.copy(sys.argv[1], heard + "/" + str(number) + ".wav")
+print("Numer", number)
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(small_corpus, tmp_path_factory):
+    """Copy the small corpus and say what is said in it."""
+    root = tmp_path_factory.mktemp("said") / small_corpus.name
+    shutil.copytree(small_corpus, root)
+    names = sorted(path.name for path in (root / "test/mix").iterdir())
+    table = pd.DataFrame({"mixFile": names})
+    table["speaker1Text"] = "Ala ma kota."
+    table["speaker1CutAtEnd"] = "i"
+    table["speaker2Text"] = "Jan śpi."
+    table.to_csv(root / "test/transcripts.csv", index=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def evaluated(corpus, trained_runs, tmp_path_factory):
+    """Evaluate as a user does; return the command's parts and its folders."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    heard = folder / "heard"
+    heard.mkdir()
+    program = folder / "program.py"
+    program.write_text(PROGRAM.format(folder=str(heard)))
+    arguments = [
+        *(str(trained_runs("convtasnet")), "--data_folder", str(corpus)),
+        *("--limit", "2", "--variants", *VARIANTS, "--noprogressbar"),
+        *("--command", f"{sys.executable} -I -S {program} {{file}}"),
+        *("--output", str(folder / "output"), "--device", "cpu"),
+    ]
+    result = subprocess.run(
+        [sys.executable, str(TOOL), *arguments], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return arguments, folder / "output", heard, result.stdout
+
+
+def read_hypotheses(output):
+    """Read what was heard, by name, variant and stream."""
+    table = pd.read_csv(output / "hypotheses.csv", keep_default_na=False)
+    return table.set_index(["ID", "variant", "audio"])["text"]
+
+
+def is_the_same_sound(heard, expected):
+    """Whether two signals differ by no more than level and rounding."""
+    scale = heard @ expected / (expected @ expected)
+    error = heard - scale * expected
+    return np.linalg.norm(error) < 1e-3 * np.linalg.norm(heard)
+
+
+def test_each_stream_is_heard_once(evaluated, corpus, trained_runs):
+    _, output, heard, _ = evaluated
+    run = load_trained_run(trained_runs("convtasnet"))
+    rows = read_manifest(run.folder / "manifests/test_all.csv", corpus)
+    mixtures = RenderedMixtures(rows, "SB")
+    texts = read_hypotheses(output)
+    # The first row is indoors and the second outdoors: two variants each.
+    assert len(texts) == len(list(heard.iterdir())) == 2 * (2 + 2 * 3)
+    for example in all_examples(rows[:2], VARIANTS):
+        item = mixtures[example]
+        with torch.no_grad():
+            estimates = run.separator(item["mixture"].unsqueeze(0))[0].numpy()
+        sources = item["targets"].numpy()
+
+        def sound(variant, stream, name=item["id"]):
+            number = texts[name, variant, stream].split()[1]
+            return soundfile.read(heard / f"{number}.wav")[0]
+
+        mixture = item["mixture"].numpy()
+        assert is_the_same_sound(sound(example.variant, "mixture"), mixture)
+        heard_estimates = []
+        for n in (1, 2):
+            source = sound("clean", f"source {n}")
+            assert is_the_same_sound(source, sources[:, n - 1])
+            level = np.sqrt(np.mean(source**2))
+            assert 20 * np.log10(level) == pytest.approx(-26, abs=0.1)
+            estimate = sound(example.variant, f"estimate {n}")
+            same = [is_the_same_sound(estimate, e) for e in estimates.T]
+            assert sum(same) == 1
+            heard_estimates.append(same.index(True))
+        assert sorted(heard_estimates) == [0, 1]
+
+
+def test_rates_of_known_hypotheses(evaluated, tmp_path, capsys):
+    arguments, output, heard, _ = evaluated
+    copied = shutil.copytree(output, tmp_path / "output")
+    table = pd.read_csv(copied / "hypotheses.csv", keep_default_na=False)
+    said = {
+        "source 1": "Ala ma kota i",  # the cut word may be heard
+        "source 2": "Jan śpi",
+        "estimate 1": "jan śpi",  # swapped
+        "estimate 2": "ala ma psa",
+        "mixture": "ala ma kota",
+    }
+    table["text"] = table["audio"].map(said)
+    table.to_csv(copied / "hypotheses.csv", index=False)
+    before = len(list(heard.iterdir()))
+    again = [*arguments, "--output", str(copied)]
+    asr_eval.main(again)
+    assert len(list(heard.iterdir())) == before
+    rates = pd.read_csv(copied / "rates.csv").set_index(["variant", "audio"])
+    assert set(rates.index.get_level_values(0)) == set(VARIANTS)
+    for variant in VARIANTS:
+        clean = rates.loc[variant, "clean"]
+        assert (clean[["wer", "cer", "cpwer", "orcwer"]] == 0).all()
+        separated = rates.loc[variant, "separated"]
+        # "jan śpi" for three words: 3 errors; "ala ma psa" for two: 3.
+        assert separated["wer"] == pytest.approx(6 / 5)
+        assert separated["cpwer"] == pytest.approx(1 / 5)
+        mixture = rates.loc[variant, "mixture"]
+        # Speaker 1 is heard, speaker 2 is not: 3 errors, or 2 words missing.
+        assert mixture["wer"] == pytest.approx(3 / 5)
+        assert mixture["cpwer"] == mixture["orcwer"] == pytest.approx(2 / 5)
+        assert mixture["wer_low"] == mixture["wer_high"] == mixture["wer"]
+    errors = pd.read_csv(copied / "errors.csv")
+    assert len(errors) == 4 * 3
+    assert "| C | clean | 2 | 0.0 (0.0 to 0.0)" in capsys.readouterr().out
+
+
+def test_an_interrupted_evaluation_goes_on(evaluated, tmp_path):
+    arguments, output, heard, _ = evaluated
+    copied = shutil.copytree(output, tmp_path / "output")
+    path = copied / "hypotheses.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-3]) + lines[-3][:9])
+    before = len(list(heard.iterdir()))
+    asr_eval.main([*arguments, "--output", str(copied)])
+    assert len(list(heard.iterdir())) == before + 3
+    assert len(path.read_text().splitlines()) == len(lines)
+
+
+def test_failures_are_counted_and_told(evaluated, tmp_path, capsys):
+    arguments, *_ = evaluated
+    failing = f"{sys.executable} -I -S -c 'raise SystemExit(3)' {{file}}"
+    again = [*arguments, "--command", failing, "--limit", "1"]
+    again += ["--variants", "C", "--output", str(tmp_path / "output")]
+    asr_eval.main(again)
+    output = capsys.readouterr()
+    assert "5 recordings were not recognised" in output.err
+    assert "exit code 3" in output.err
+    rates = pd.read_csv(tmp_path / "output/rates.csv").set_index("audio")
+    assert (rates["wer"] == 1).all()
+    assert list(rates.loc[["clean", "separated", "mixture"], "failed"]) == [
+        2,
+        2,
+        1,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--limit", "0"), "--limit 0: give a number from 1"),
+        (("--data_folder", "nowhere"), "there is no such folder"),
+        (("--split", "val"), "val.transcripts.csv: is missing"),
+        (("--command", "nothing {file}"), "there is no program nothing"),
+        (("--variants", "XY"), "XY"),
+        (("--command", "basename {file}"), "hypotheses of something else"),
+        (("--device", "tpu"), "device tpu"),
+    ],
+)
+def test_what_cannot_be_evaluated(options, named, evaluated):
+    arguments, *_ = evaluated
+    with pytest.raises((AsrError, ValueError), match=named):
+        asr_eval.main([*arguments, *options])
+
+
+def test_mixtures_without_a_transcript(evaluated, corpus, tmp_path):
+    arguments, *_ = evaluated
+    other = shutil.copytree(corpus, tmp_path / corpus.name)
+    path = other / "test/transcripts.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:1]))
+    with pytest.raises(AsrError, match="does not tell what is said in"):
+        asr_eval.main([*arguments, "--data_folder", str(other)])
+
+
+def test_errors_are_one_line(tmp_path):
+    result = subprocess.run(
+        [sys.executable, TOOL, tmp_path / "no", "--data_folder", tmp_path]
+        + ["--whisper", "x"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_demonstration_is_for_speechbrain(tmp_path, capsys):
+    arguments = ["demo", "--sentences", "6", "--steps", "2"]
+    arguments += ["--test_sentences", "2", "--noprogressbar"]
+    asr_demo.main(arguments)
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {
+        "hyperparams.yaml",
+        "encoder.ckpt",
+        "tokenizer.ckpt",
+    }
+    first = capsys.readouterr().out
+    assert first.startswith("2 clean sentences of unseen voices: WER ")
+    recogniser = SpeechBrainRecogniser("demo", "cpu")
+    assert recogniser.rate == 8000
+    noise = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
+    assert isinstance(recogniser.recognise(noise, 8000), str)
+    before = (tmp_path / "demo/encoder.ckpt").stat().st_mtime_ns
+    asr_demo.main(arguments)
+    assert capsys.readouterr().out.endswith(first)
+    assert (tmp_path / "demo/encoder.ckpt").stat().st_mtime_ns == before

@@ -1,0 +1,298 @@
+"""Exported models: for SpeechBrain's loaders, for ours, for onnxruntime."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import export
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from exported_model import load_model
+from prepare_polsess import UserError
+from small_models import SMALL
+from speechbrain.inference.interfaces import foreign_class
+from speechbrain.inference.separation import SepformerSeparation
+from trained_run import load_trained_run
+
+MASKING = ("convtasnet", "dprnn", "sepformer")
+# No whole number of frames, one frame more, and several mixtures.
+LENGTHS = ((1, 4001), (2, 4008), (1, 8005))
+
+
+@pytest.fixture(scope="module")
+def exported(trained_runs, tmp_path_factory):
+    """Export small models as a user does; give the folders."""
+    folders = {}
+
+    def export_once(model):
+        if model not in folders:
+            output = tmp_path_factory.mktemp("exported") / model
+            onnx = ["--onnx"] if model in MASKING else []
+            export.main([str(trained_runs(model)), str(output), *onnx])
+            folders[model] = output
+        return folders[model]
+
+    return export_once
+
+
+@pytest.fixture
+def copied(exported, tmp_path):
+    """Copy an exported model for a test that changes it."""
+    return shutil.copytree(exported("convtasnet"), tmp_path / "model")
+
+
+def estimates_of(separate, lengths=LENGTHS):
+    """Separate noise of several lengths."""
+    generator = torch.Generator().manual_seed(0)
+    mixtures = [
+        torch.randn(n, time, generator=generator) for n, time in lengths
+    ]
+    with torch.no_grad():
+        return [separate(mixture) for mixture in mixtures]
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_our_loader_gives_the_same_estimates(model, exported, trained_runs):
+    run, loaded = (
+        load_trained_run(trained_runs(model)),
+        load_model(exported(model)),
+    )
+    ours, expected = estimates_of(loaded.separator), estimates_of(run.separator)
+    assert all(torch.equal(*pair) for pair in zip(ours, expected, strict=True))
+    assert not loaded.separator.training
+    assert loaded.epoch == run.epoch
+    assert loaded.valid_si_sdr == run.valid_si_sdr
+    assert loaded.settings["sample_rate"] == 8000
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_speechbrains_loader_gives_the_same_estimates(
+    model, exported, trained_runs
+):
+    folder = str(exported(model))
+    if model in MASKING:
+        loaded = SepformerSeparation.from_hparams(source=folder)
+    else:
+        loaded = foreign_class(
+            source=folder,
+            pymodule_file="custom_interface.py",
+            classname="SPMambaSeparation",
+        )
+    theirs = estimates_of(loaded.separate_batch)
+    expected = estimates_of(load_trained_run(trained_runs(model)).separator)
+    for found, wanted in zip(theirs, expected, strict=True):
+        assert (found - wanted).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("model", MASKING)
+def test_the_card_tells_from_which_length_on(model, exported, trained_runs):
+    card = (exported(model) / "README.md").read_text()
+    (shortest,) = map(int, re.findall(r"from (\d+) samples on", card))
+    loaded = SepformerSeparation.from_hparams(source=str(exported(model)))
+    separator = load_trained_run(trained_runs(model)).separator
+    lengths = ((1, shortest), (1, shortest + 1))
+    theirs = estimates_of(loaded.separate_batch, lengths)
+    expected = estimates_of(separator, lengths)
+    for found, wanted in zip(theirs, expected, strict=True):
+        assert (found - wanted).abs().max() < 1e-5
+    try:
+        (shorter,) = estimates_of(loaded.separate_batch, ((1, shortest - 1),))
+    except RuntimeError:
+        return
+    (wanted,) = estimates_of(separator, ((1, shortest - 1),))
+    assert (shorter - wanted).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("model", MASKING)
+def test_onnxruntime_gives_the_same_estimates(model, exported, trained_runs):
+    session = onnxruntime.InferenceSession(exported(model) / "separator.onnx")
+
+    def separate(mixture):
+        (estimates,) = session.run(None, {"mixture": mixture.numpy()})
+        return torch.from_numpy(estimates)
+
+    lengths = (*LENGTHS, (3, 16_003))
+    theirs = estimates_of(separate, lengths)
+    separator = load_trained_run(trained_runs(model)).separator
+    expected = estimates_of(separator, lengths)
+    for found, wanted in zip(theirs, expected, strict=True):
+        assert found.shape == wanted.shape
+        assert (found - wanted).abs().max() < 2e-4 * wanted.abs().max()
+
+
+def test_spmamba_needs_nothing_of_this_clone(exported, tmp_path):
+    code = (
+        f"import sys; sys.path.append({str(exported('spmamba'))!r})\n"
+        "import custom_interface, spmamba\nspmamba.SPMamba(blocks=1)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_spmamba_has_no_onnx(trained_runs, tmp_path):
+    arguments = [str(trained_runs("spmamba")), str(tmp_path / "o"), "--onnx"]
+    with pytest.raises(UserError, match="SPMamba cannot be exported"):
+        export.main(arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_onnx_without_its_package(trained_runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("onnx_export.find_spec", lambda name: None)
+    arguments = [str(trained_runs("dprnn")), str(tmp_path / "o"), "--onnx"]
+    with pytest.raises(UserError, match="pip install onnx"):
+        export.main(arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_averaged_weights(trained_runs, tmp_path):
+    folder = trained_runs("dprnn")
+    export.main([str(folder), "averaged", "--averaged"])
+    loaded = load_model("averaged", averaged=True)
+    expected = load_trained_run(folder, averaged=True)
+    assert loaded.averaged
+    (ours,) = estimates_of(loaded.separator, [(1, 4000)])
+    (wanted,) = estimates_of(expected.separator, [(1, 4000)])
+    assert torch.equal(ours, wanted)
+    tested = pd.read_csv(folder / "test_averaged.csv")
+    mean = tested[tested["variant"] == "SER"]["si_sdr"].mean()
+    assert (
+        f"| SER | {mean:.2f} |" in (tmp_path / "averaged/README.md").read_text()
+    )
+
+
+def test_a_run_is_a_model_too(trained_runs):
+    assert load_model(trained_runs("dprnn"), averaged=True).averaged
+    assert not load_model(trained_runs("dprnn")).averaged
+
+
+def test_the_card_has_the_scores_of_the_evaluation(trained_runs, tmp_path):
+    run = shutil.copytree(trained_runs("convtasnet"), tmp_path / "run")
+    model = load_trained_run(run)
+    folder = run / "evaluation/test"
+    folder.mkdir(parents=True)
+    row = {"ID": "a", "variant": "SER", "metric": "pesq", "score": 2.345}
+    rows = [row | {"mixture": 1.5, "improvement": 0.845}]
+    rows.append(row | {"ID": "b", "score": None, "mixture": 1.5})
+    pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False)
+    checkpoint = {"epoch": model.epoch, "valid_si_sdr": model.valid_si_sdr}
+    description = folder / "evaluation.json"
+    description.write_text(json.dumps({"checkpoint": checkpoint}))
+    export.main([str(run), "model", "--licence", "cc-by-4.0"])
+    card = (tmp_path / "model/README.md").read_text()
+    assert "| PESQ | SER | 2.35 | 0.84 | 1.50 | 2 |" in card
+    assert 'license: "cc-by-4.0"' in card and "weights: cc-by-4.0." in card
+    # Of an older checkpoint, so the training's own test counts.
+    checkpoint["epoch"] += 1
+    description.write_text(json.dumps({"checkpoint": checkpoint}))
+    export.main([str(run), "model", "--force"])
+    card = (tmp_path / "model/README.md").read_text()
+    assert "PESQ" not in card
+    tested = pd.read_csv(run / "test.csv")
+    for variant, rows in tested.groupby("variant"):
+        assert f"| {variant} | {rows['si_sdr'].mean():.2f} |" in card
+    assert "has not stated the weights' licence" in card
+
+
+def test_nothing_tells_where_it_was_trained(
+    exported, trained_runs, small_corpus
+):
+    for path in exported("spmamba").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert str(trained_runs("spmamba").parent).encode() not in content
+            assert str(small_corpus.parent).encode() not in content
+
+
+def test_nothing_of_the_folder_is_run(copied, tmp_path):
+    stolen = tmp_path / "stolen"
+    malice = f"__x: !apply:os.mkdir [{stolen}]\n"
+    hparams = copied / "hyperparams.yaml"
+    hparams.write_text(malice + hparams.read_text())
+    (copied / "custom_interface.py").write_text(
+        f"import os; os.mkdir({str(stolen)!r})"
+    )
+    (copied / "encoder.ckpt").write_bytes(b"no pickle")
+    load_model(copied)
+    assert not stolen.exists()
+    # The same file makes SpeechBrain run it.
+    with pytest.raises(Exception):  # noqa: B017
+        SepformerSeparation.from_hparams(source=str(copied))
+    assert stolen.exists()
+
+
+def test_code_in_the_network_is_refused(copied, tmp_path):
+    path = copied / "separator.yaml"
+    text = path.read_text().replace("C: 2", "C: !apply:os.mkdir [stolen]")
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"separator\.yaml.*!apply:os\.mkdir"):
+        load_model(copied)
+    assert not (tmp_path / "stolen").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("separator.safetensors", b"torn", "is not the one that was exported"),
+        ("separator.safetensors", None, "separator.safetensors: is missing"),
+        ("separator.yaml", None, "separator.yaml: cannot be read"),
+        ("model.json", b"{", "model.json: cannot be read"),
+        ("settings.json", b"{}", "settings.json: has no experiment_name"),
+    ],
+)
+def test_damaged_models_are_named(name, content, named, copied):
+    if content is None:
+        (copied / name).unlink()
+    else:
+        (copied / name).write_bytes(content)
+    with pytest.raises(UserError, match=named):
+        load_model(copied)
+
+
+def test_other_folders_are_no_models(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        load_model(tmp_path / "nowhere")
+    (tmp_path / "hyperparams.yaml").write_text("modules: {}")
+    with pytest.raises(UserError, match="another program"):
+        load_model(tmp_path)
+
+
+def test_other_weights_than_were_exported(copied):
+    with pytest.raises(UserError, match="was exported without --averaged"):
+        load_model(copied, averaged=True)
+
+
+def test_existing_folders_are_left_alone(trained_runs, copied, tmp_path):
+    run = str(trained_runs("convtasnet"))
+    before = (copied / "README.md").stat().st_mtime_ns
+    with pytest.raises(UserError, match="--force replaces it"):
+        export.main([run, str(copied)])
+    assert (copied / "README.md").stat().st_mtime_ns == before
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError, match="is no exported model"):
+        export.main([run, str(tmp_path / "mine"), "--force"])
+    (copied / "of_before").touch()
+    export.main([run, str(copied), "--force"])
+    assert not (copied / "of_before").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "mine"}
+
+
+def test_a_failed_export_leaves_nothing(
+    trained_runs, copied, tmp_path, monkeypatch
+):
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(export, "write_card", fail)
+    with pytest.raises(UserError, match="cannot be written.*No space"):
+        export.main([str(trained_runs("dprnn")), str(copied), "--force"])
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert load_model(copied).settings["experiment_name"] == "convtasnet"
