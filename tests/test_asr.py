@@ -159,7 +159,7 @@ def test_a_command_hears_the_samples(tmp_path):
     )
     recogniser = CommandRecogniser(command_of(tmp_path, code, "'a b; c'"), 60)
     heard = recogniser.recognise(np.zeros(123), 8000)
-    assert heard == "a b; c 8000 123 ż\n"
+    assert heard == "a b; c 8000 123 ż"
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ class CommandRecogniser:
             reason = f": {lines[-1][:200]}" if lines else ""
             raise RecognitionError(f"exit code {result.returncode}{reason}")
         try:
-            return result.stdout.decode("utf-8")
+            return result.stdout.decode("utf-8").strip()
         except UnicodeDecodeError as error:
             raise RecognitionError("printed what is no UTF-8") from error
 
@@ -197,7 +197,7 @@ class WhisperRecogniser:
             problem = str(error).strip().splitlines()[0]
             raise AsrError(f"--whisper {name}: {problem}") from error
         self.model = model.to(device).eval()
-        self.language = language
+        self.name, self.language = name, language
         self.description = f"Whisper {name}, {language}"
 
     @torch.inference_mode()
@@ -208,11 +208,14 @@ class WhisperRecogniser:
         features = self.processor(
             waveform.numpy(), sampling_rate=WHISPER_RATE, return_tensors="pt"
         ).input_features
-        tokens = self.model.generate(
-            features.to(self.model.device),
-            language=self.language,
-            task="transcribe",
-        )
+        try:
+            tokens = self.model.generate(
+                features.to(self.model.device),
+                language=self.language,
+                task="transcribe",
+            )
+        except ValueError as error:  # such as an unknown language
+            raise AsrError(f"--whisper {self.name}: {error}") from error
         (text,) = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return text
 

@@ -54,7 +54,7 @@ def count_errors(references, hypotheses):
     >>> from asr.transcripts import Reference
     >>> speakers = [Reference("", "a b", "c"), Reference("", "d e", "")]
     >>> count_errors(speakers, ["d e", "a b c"])["wer"]
-    Errors(errors=5, length=5)
+    Errors(errors=5, length=4)
     >>> count_errors(speakers, ["d e", "a b c"])["cpwer"]
     Errors(errors=0, length=5)
     """

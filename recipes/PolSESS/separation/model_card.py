@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from evaluation_files import summarise_metrics
+from evaluation_tables import summarise_metrics
 from metrics import METRICS
 from prepare_polsess import UserError
 from run_files import RunFiles, read_json
