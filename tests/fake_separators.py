@@ -16,24 +16,26 @@ class Halves(torch.nn.Module):
 
 
 class Unreliable(Halves):
-    """The same, with another order, level and sign at each call."""
+    """The same, with a level and sign of its own, in any order at each call."""
 
     def __init__(self, seed=0):
         super().__init__()
         self.generator = np.random.default_rng(seed)
+        sign = self.generator.choice([-1, 1])
+        self.scale = float(sign * self.generator.uniform(0.1, 9))
         self.orders = []
 
     def forward(self, mixture):
         """Mixture [batch, time] -> estimates [batch, time, 2]."""
         order = self.generator.permutation(2).tolist()
         self.orders.append(tuple(order))
-        scale = self.generator.choice([-1, 1]) * self.generator.uniform(0.1, 9)
-        return float(scale) * super().forward(mixture)[..., order]
+        return self.scale * super().forward(mixture)[..., order]
 
 
 def halves(signal):
-    """Tell what ``Halves`` makes of a signal [time]: [time, 2]."""
-    return np.stack([np.maximum(signal, 0), np.minimum(signal, 0)], axis=1)
+    """Tell what is to come of ``Halves`` of a signal [time]: [time, 2]."""
+    parts = np.stack([np.maximum(signal, 0), np.minimum(signal, 0)], axis=1)
+    return parts - parts.sum(axis=0) / max(1, len(parts))
 
 
 def fake_model(separator, sample_rate=8000):
@@ -55,6 +57,6 @@ def fake_model(separator, sample_rate=8000):
 
 
 def noise(length, seed=0):
-    """Draw a signal well below full scale, [time]."""
-    generator = np.random.default_rng(seed)
-    return (0.1 * generator.standard_normal(length)).astype(np.float32)
+    """Draw a signal without constant part, well below full scale, [time]."""
+    signal = 0.1 * np.random.default_rng(seed).standard_normal(length)
+    return (signal - signal.sum() / max(1, length)).astype(np.float32)

@@ -86,3 +86,32 @@ def test_a_file_that_ends_too_early_is_an_error(tmp_path):
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(RecordingError, match="cut.flac: at .* s it"):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.au"])
+def test_a_header_that_promises_more_is_an_error(name, tmp_path):
+    path = tmp_path / name
+    soundfile.write(path, noise(80_000), 8000, subtype="PCM_16")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    with pytest.raises(RecordingError, match="is cut off: 25% of what"):
+        Recording(path)
+
+
+@pytest.mark.parametrize("promised", [0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_headers_written_to_a_pipe_are_none(promised, tmp_path):
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, noise(5000), 8000, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    size = promised.to_bytes(4, "little")
+    content[4:8] = content[40:44] = size
+    path.write_bytes(content)
+    assert len(read(path)) == 5000
+
+
+def test_the_constant_part_is_that_of_the_whole(tmp_path):
+    path = tmp_path / "a.wav"
+    samples = noise(200_001)[:, np.newaxis] + [0.25, 0.5]
+    soundfile.write(path, samples, 8000, subtype="FLOAT")
+    assert Recording(path).offset() == pytest.approx(0.375, abs=1e-7)
+    assert Recording(path, 2).offset() == pytest.approx(0.5, abs=1e-7)

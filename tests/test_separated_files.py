@@ -1,7 +1,10 @@
 """Files of separated recordings: whole or not there, and never clipped."""
 
+import fcntl
 import json
+import os
 import resource
+import threading
 from pathlib import Path
 
 import estimates_file
@@ -10,6 +13,7 @@ import pytest
 import soundfile
 from estimates_file import Estimates, write_stream
 from fake_separators import noise
+from levels import Level
 from prepare_polsess import UserError
 from separated_files import SeparatedFiles
 
@@ -52,6 +56,15 @@ def test_sixteen_bits_without_a_peak_keep_the_level(tmp_path):
         estimates.write("a.wav", 8000, "16-bit", [0])
     samples, _ = soundfile.read("a.wav", dtype="int16")
     assert samples.tolist() == [16384, -8192]
+
+
+def test_levels_are_applied(estimates):
+    estimates.level = Level(np.array([0.5, -0.25]), np.array([-2.0, 3.0]))
+    expected = (estimates.signals - [0.5, -0.25]) * [-2, 3]
+    assert estimates.peak == pytest.approx(np.abs(expected).max())
+    estimates.write("a.wav", 8000, "float", [0, 1])
+    samples, _ = soundfile.read("a.wav")
+    assert samples == pytest.approx(expected, abs=1e-6)
 
 
 def test_beyond_four_gigabytes_it_is_rf64(estimates, monkeypatch):
@@ -164,3 +177,17 @@ def test_a_folder_that_cannot_be_made_is_told(estimates):
     Path("out").write_text("a file")
     with pytest.raises(UserError, match="out: cannot be written"):
         write(estimates)
+
+
+def test_two_processes_write_one_after_the_other(estimates):
+    Path("out").mkdir()
+    handle = os.open("out", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    thread = threading.Thread(target=write, args=(estimates,))
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive()
+    assert list(Path("out").iterdir()) == []
+    os.close(handle)
+    thread.join()
+    assert len(list(Path("out").iterdir())) == 3

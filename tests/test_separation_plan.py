@@ -42,6 +42,11 @@ def test_names_have_no_more_than_they_need():
     assert names("x", "c.wav") == ["c", "x/1/a", "x/2/a", "x/2/b"]
     assert names("x/1", "x/2") == ["1/a", "2/a", "2/b"]
     assert names("c.wav", "./c.wav", os.path.abspath("c.wav")) == ["c"]
+    make("f.wav", "f.flac", "f.wav.flac", "y.z/g", "y.z/h.wav", "z/h.wav")
+    assert names("f.wav", "f.flac", "f.wav.flac") == [
+        *("f.flac", "f.wav", "f.wav.flac")
+    ]
+    assert names("y.z/g", "y.z/h.wav", "z/h.wav") == ["g", "y.z/h", "z/h"]
     assert names("x", "x/1/a.wav") == ["x/1/a", "x/2/a", "x/2/b"]
 
 
@@ -56,6 +61,7 @@ def test_folders_are_searched_for_recordings_alone():
     ("given", "output", "message"),
     [
         (["nothing.wav"], "out", "nothing.wav: there is no such file"),
+        (["pipe"], "out", "pipe: is a pipe or a device"),
         (["empty"], "out", "empty: has no file with a name like"),
         (["full"], "full", "is or contains .*full"),
         (["full"], ".", "is or contains .*full"),
@@ -63,6 +69,7 @@ def test_folders_are_searched_for_recordings_alone():
 )
 def test_errors(given, output, message):
     Path("empty").mkdir()
+    os.mkfifo("pipe")
     make("full/a.wav")
     with pytest.raises(UserError, match=message):
         names(*given, output=Path(output))
@@ -83,7 +90,8 @@ def test_standard_input_is_kept_only_as_long_as_it_is_used(monkeypatch):
     stream = io.BytesIO()
     soundfile.write(stream, noise(300), 8000, format="FLAC")
     stream.seek(0)
-    monkeypatch.setattr("sys.stdin", Namespace(buffer=stream))
+    piped = Namespace(buffer=stream, isatty=lambda: False)
+    monkeypatch.setattr("sys.stdin", piped)
     options = Namespace(output=OUT, channels="downmix")
     with keep_standard_input() as kept:
         work, problems = plan(

@@ -1,8 +1,8 @@
 """Estimates of a recording, before and while they are written.
 
 They are collected as FP32 in a file without a name, which goes with the
-process, however that ends. Only when the last is there is the peak known, by
-which 16-bit samples are scaled.
+process, however that ends. Only when the last is there are their levels known,
+and the peak, by which 16-bit samples are scaled.
 """
 
 import shutil
@@ -10,6 +10,7 @@ import tempfile
 
 import numpy as np
 import soundfile
+from levels import Level
 from prepare_polsess import UserError
 
 BLOCK = 65536  # samples at once
@@ -22,7 +23,7 @@ SUBTYPES = {"float": "FLOAT", "16-bit": "PCM_16"}
 class Estimates:
     """Estimates of a recording, waiting to be written.
 
-    Used as a context.
+    Used as a context. Their ``level`` is set once the last was added.
 
     Arguments
     ---------
@@ -36,15 +37,18 @@ class Estimates:
     >>> with Estimates(getfixture("tmp_path"), n_sources=2) as estimates:
     ...     estimates.add(np.ones((3, 2), "float32"))
     ...     estimates.add(np.full((2, 2), -1.5, "float32"))
+    ...     estimates.level = Level(np.zeros(2), np.array([1.0, 2.0]))
     ...     estimates.length, estimates.peak
-    (5, 1.5)
+    (5, 3.0)
     """
 
     def __init__(self, folder, n_sources):
         self.folder = folder
         self.n_sources = n_sources
         self.length = 0
-        self.peak = 0.0
+        self.level = Level(np.zeros(n_sources), np.ones(n_sources))
+        self.least = np.full(n_sources, np.inf)
+        self.largest = np.full(n_sources, -np.inf)
 
     def __enter__(self):
         """Make the file."""
@@ -77,7 +81,14 @@ class Estimates:
         except OSError as error:
             raise unwritable(self.folder, error) from error
         self.length += len(block)
-        self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
+        self.least = block.min(axis=0, initial=np.inf).clip(max=self.least)
+        self.largest = block.max(axis=0, initial=-np.inf).clip(self.largest)
+
+    @property
+    def peak(self):
+        """The largest sample of all estimates at their level."""
+        ends = self.level.apply(np.stack([self.least, self.largest]))
+        return float(np.abs(ends).max())
 
     def gain(self, subtype):
         """Tell by what all estimates are multiplied so that none clips.
@@ -129,7 +140,8 @@ class Estimates:
             ) as file:
                 while content := self.file.read(BLOCK * self.n_sources * 4):
                     block = np.frombuffer(content, np.float32)
-                    block = block.reshape(-1, self.n_sources)[:, sources]
+                    block = block.reshape(-1, self.n_sources)
+                    block = self.level.apply(block)[:, sources]
                     if subtype == "16-bit":
                         # libsndfile does not round to the nearest.
                         block = np.rint(block * (gain * 32768))

@@ -1,5 +1,7 @@
 """Trained separators in the style of SpeechBrain's inference classes."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from exported_model import load_model
@@ -19,7 +21,8 @@ class SpeechSeparation(Pretrained):
 
     SpeechBrain's own ``from_hparams`` executes what the folder's YAML file
     names; this one builds nothing but the separator, of known classes, and
-    reads weights as nothing but tensors. It takes folders, not addresses.
+    reads weights as nothing but tensors. It takes folders, and fetches nothing
+    from a hub; so there is no ``savedir``.
 
     Example
     -------
@@ -69,6 +72,12 @@ class SpeechSeparation(Pretrained):
         UserError
             If there is no such model, it is damaged, or the device is missing.
         """
+        if not Path(source).expanduser().is_dir():
+            raise UserError(
+                f"{source}: there is no such folder. Models are not fetched "
+                "from a hub: download all of the model's files first (e.g. "
+                "with git clone), and give their folder"
+            )
         run = load_model(source, averaged)
         run_opts = dict(run_opts or {})
         run_opts["device"] = device = check_device(run_opts)
@@ -144,7 +153,8 @@ class SpeechSeparation(Pretrained):
         recording = Recording(path)
         separation = self.make_separation(chunk, overlap)
         blocks = list(self.separate_recording(recording, separation))
-        return torch.from_numpy(np.concatenate(blocks)).unsqueeze(0)
+        estimates = separation.levels.level().apply(np.concatenate(blocks))
+        return torch.from_numpy(estimates).unsqueeze(0)
 
     def make_separation(self, chunk=CHUNK, overlap=OVERLAP):
         """Make what separates one recording chunk by chunk.
@@ -184,13 +194,14 @@ class SpeechSeparation(Pretrained):
         recording : Recording
             What is separated.
         separation : OverlapAdd
-            What ``make_separation`` returned; afterwards ``chunks`` tells of
-            levels and order.
+            What ``make_separation`` returned; afterwards it tells of order and
+            levels.
 
         Yields
         ------
         numpy.ndarray
             Estimates, of shape [time, n_sources], at the recording's rate.
+            Their levels are open: see ``OverlapAdd``.
 
         Raises
         ------
@@ -198,11 +209,17 @@ class SpeechSeparation(Pretrained):
             If it cannot be read, or its estimates are not finite.
         """
         rate, own_rate = recording.sample_rate, self.hparams.sample_rate
-        reader = ResampledReader(recording.blocks(), rate, own_rate)
+        # Separators were trained without a constant part, and need none.
+        offset = recording.offset()
+        blocks = (block - offset for block in recording.blocks())
+        reader = ResampledReader(blocks, rate, own_rate)
         back = StreamResampler(own_rate, rate, self.hparams.n_sources)
         try:
             for estimates in separation.blocks(reader.read):
                 yield back.push(estimates)
         except FloatingPointError as error:
-            raise RecordingError(f"{recording.name}: {error}") from error
+            raise RecordingError(
+                f"{recording.name}: at {separation.position / own_rate:.3f} s "
+                "the model's estimates are not finite numbers"
+            ) from error
         yield back.finish(recording.length)

@@ -1,9 +1,8 @@
 """Separating a mixture of any length: in chunks that overlap.
 
-A separator knows neither how loud its estimates ought to be nor which speaker
-is the first. So each chunk's estimates are brought to the level that they have
-in the mixture, and to the order in which they resemble those of the chunk
-before, where the two overlap; then they are faded into each other.
+A separator does not know which speaker is the first. So each chunk's estimates
+are brought to the order in which they resemble those of the chunk before, where
+the two overlap; then they are faded into each other.
 """
 
 from itertools import permutations
@@ -11,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from levels import LevelFit
 
-# What gains that differ cost, as a part of the estimates' energy: an estimate
-# that has less than a few per cent of it (-15 dB) takes its gain from the
-# others.
-EQUAL_GAINS = 0.03
+# Which a separator gets every chunk at, as a root mean square. Twenty decibels
+# below full scale is usual for speech; of chunks 40 dB quieter the constants
+# that norms add to variances would make something else.
+LEVEL = 0.1
 
 
 class Chunk(NamedTuple):
@@ -25,9 +25,6 @@ class Chunk(NamedTuple):
     ---------
     start : int
         Its first sample.
-    gains : tuple of float
-        By which the separator's estimates were multiplied, in the order of the
-        output.
     order : tuple of int
         The separator's estimates, from 0, in the order of the output.
     margin : float, None
@@ -38,7 +35,6 @@ class Chunk(NamedTuple):
     """
 
     start: int
-    gains: tuple
     order: tuple
     margin: float | None
 
@@ -48,7 +44,9 @@ class OverlapAdd:
 
     Every chunk is as long as the first, the last begins earlier for that; only
     a mixture that is shorter is a chunk by itself. The estimates are averaged
-    with weights that fall towards a chunk's ends.
+    with weights that fall towards a chunk's ends. Afterwards ``chunks`` tells
+    of the order, and ``levels.level()`` what brings the estimates to the level
+    that they have in the mixture.
 
     Arguments
     ---------
@@ -64,11 +62,12 @@ class OverlapAdd:
     >>> def halves(mixture):
     ...     return torch.stack([mixture / 2, mixture / 2], dim=-1)
     >>> mixture = np.random.default_rng(0).normal(size=1000).astype("float32")
+    >>> mixture -= mixture.mean()
     >>> parts = [mixture[:400], mixture[400:600], mixture[600:800]]
     >>> parts = iter([*parts, mixture[800:], mixture[:0]])
     >>> separation = OverlapAdd(halves, chunk=400, overlap=200)
     >>> blocks = list(separation.blocks(lambda count: next(parts)))
-    >>> estimates = np.concatenate(blocks)
+    >>> estimates = separation.levels.level().apply(np.concatenate(blocks))
     >>> bool(np.allclose(estimates.sum(axis=1), mixture, atol=1e-5))
     True
     >>> [chunk.start for chunk in separation.chunks]
@@ -79,7 +78,9 @@ class OverlapAdd:
         self.separate = separate
         self.chunk = chunk
         self.hop = chunk - overlap
+        self.position = 0  # first sample of the chunk in work
         self.chunks = []
+        self.levels = LevelFit()
 
     def blocks(self, read):
         """Separate what can be read.
@@ -94,14 +95,19 @@ class OverlapAdd:
         ------
         numpy.ndarray
             Estimates, of shape [time, n_sources], as long as the mixture when
-            put together.
+            put together; their levels are open.
+
+        Raises
+        ------
+        FloatingPointError
+            If estimates are not finite: those of the chunk at ``position``.
         """
         mixture = torch.from_numpy(read(self.chunk))
-        start, summed, weights = 0, None, None
+        summed, weights = None, None
         while len(mixture):
             window = make_window(len(mixture), self.chunk - self.hop)
             before = None if summed is None else summed / weights
-            estimates = self._separate_chunk(mixture, start, before)
+            estimates = self._separate_chunk(mixture, before)
             added = window * estimates
             if before is None:
                 summed, weights = added, window
@@ -112,28 +118,28 @@ class OverlapAdd:
                 summed, weights = added, window
             following = torch.from_numpy(read(self.hop))
             finished = len(following) or len(mixture)
-            yield (summed[:finished] / weights[:finished]).numpy()
+            block = summed[:finished] / weights[:finished]
+            self.levels.add(block, mixture[:finished])
+            yield block.numpy()
             if not len(following):
                 return
             summed, weights = summed[finished:], weights[finished:]
             mixture = torch.cat([mixture[finished:], following])
-            start += finished
+            self.position += finished
 
-    def _separate_chunk(self, mixture, start, before):
-        """Separate a chunk; bring the estimates to level and order."""
+    def _separate_chunk(self, mixture, before):
+        """Separate a chunk, and bring the estimates to their order."""
+        level = mixture.double().square().mean().sqrt().item() / LEVEL
+        scaled = mixture / level if level else mixture
         with torch.inference_mode():
-            estimates = self.separate(mixture.unsqueeze(0))[0].float().cpu()
+            estimates = self.separate(scaled.unsqueeze(0))[0].float().cpu()
+        estimates = estimates * level
         if not estimates.isfinite().all():
-            raise FloatingPointError(
-                f"the estimates of sample {start} and later are not finite"
-            )
-        gains = fit_gains(estimates, mixture)
-        estimates = estimates * gains
-        order, margin = tuple(range(len(gains))), None
+            raise FloatingPointError("estimates are not finite")
+        order, margin = tuple(range(estimates.shape[1])), None
         if before is not None and len(order) > 1:
             order, margin = find_order(before, estimates[: len(before)])
-        gains = tuple(gains[list(order)].tolist())
-        self.chunks.append(Chunk(start, gains, order, margin))
+        self.chunks.append(Chunk(self.position, order, margin))
         return estimates[:, list(order)]
 
 
@@ -166,51 +172,6 @@ def make_window(length, overlap):
     window[:ramp] = rise
     window[length - ramp :] = rise.flip(0) if length > 1 else 1.0
     return window.unsqueeze(-1)
-
-
-def fit_gains(estimates, mixture):
-    """Find the gains that bring estimates to their level in the mixture.
-
-    A separator trained with SI-SDR leaves scale and sign of its estimates open.
-    Sought are the gains with which their sum differs least from the mixture,
-    in the sense of least squares. What these cannot tell, the gain of a speaker
-    who is silent, or of estimates that are nearly equal, is taken from the
-    others: gains that differ cost a little.
-
-    Arguments
-    ---------
-    estimates : torch.Tensor
-        Shape [time, n_sources].
-    mixture : torch.Tensor
-        Shape [time].
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [n_sources]; zeros where everything is silent.
-
-    Example
-    -------
-    >>> speech = torch.randn(8000, 2)
-    >>> estimates = speech * torch.tensor([-0.5, -0.25])
-    >>> fit_gains(estimates, speech.sum(dim=1)).round(decimals=1)
-    tensor([-2., -4.])
-    >>> estimates[:, 1] = 0.0
-    >>> fit_gains(estimates, speech[:, 0]).round(decimals=1)
-    tensor([-2., -2.])
-    """
-    # SI-SDR leaves a constant part open, too.
-    estimates = _centred(estimates)
-    mixture = _centred(mixture)
-    energies = estimates.T @ estimates
-    count = len(energies)
-    differences = torch.eye(count, dtype=torch.float64) - 1 / count
-    penalty = EQUAL_GAINS * energies.trace() / count * differences
-    # The pseudo-inverse of zero is zero: silence stays silent.
-    gains = torch.linalg.pinv(energies + penalty, hermitian=True) @ (
-        estimates.T @ mixture
-    )
-    return gains.float()
 
 
 def find_order(before, estimates):
@@ -274,7 +235,7 @@ def summarise_order(chunks, threshold):
 
     Example
     -------
-    >>> chunks = [Chunk(0, (1, 1), (0, 1), None), Chunk(9, (1, 1), (1, 0), 0.8)]
+    >>> chunks = [Chunk(0, (0, 1), None), Chunk(9, (1, 0), 0.8)]
     >>> summarise_order(chunks, 0.1)["minimum_margin"]
     0.8
     """

@@ -1,5 +1,6 @@
 """Recordings, or channels of them, that are read block by block."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,9 @@ import soundfile
 from prepare_polsess import UserError
 
 BLOCK = 65536  # samples read at once
+# What libsndfile notes of a header that promises more bytes than there are.
+PROMISED = re.compile(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)")
+SLOPPY = 1024  # bytes by which a header that nobody cut may be wrong
 
 
 class RecordingError(UserError):
@@ -50,8 +54,15 @@ class Recording:
             self.channels = file.channels
             self.length = file.frames
             self.format = f"{file.format} {file.subtype}"
+            missing = _missing_part(file.extra_info)
         if self.length < 1:
             raise RecordingError(f"{self.name}: holds no audio")
+        if missing:
+            raise RecordingError(
+                f"{self.name}: is cut off: {missing:.0%} of what its header "
+                "says is missing; copy it to a new file with an audio editor "
+                "to separate the rest"
+            )
 
     @property
     def seconds(self):
@@ -69,10 +80,25 @@ class Recording:
                 f"{self.name}: cannot be read ({error.strerror})"
             ) from error
         except (soundfile.LibsndfileError, TypeError) as error:
-            problem = getattr(error, "error_string", str(error)).rstrip(".")
             raise RecordingError(
-                f"{self.name}: cannot be read as audio ({problem})"
+                f"{self.name}: cannot be read as audio ({_tell(error)})"
             ) from error
+
+    def offset(self):
+        """Read it for its constant part, and for what is wrong with it.
+
+        Returns
+        -------
+        numpy.float32
+            The mean of all samples.
+
+        Raises
+        ------
+        RecordingError
+            As ``blocks`` does.
+        """
+        total = sum(block.sum(dtype=np.float64) for block in self.blocks())
+        return np.float32(total / self.length)
 
     def blocks(self):
         """Read it.
@@ -94,7 +120,7 @@ class Recording:
                     block = file.read(BLOCK, dtype="float32", always_2d=True)
                 except soundfile.LibsndfileError as error:
                     raise self._error_at(
-                        read, f"cannot be read ({error.error_string})"
+                        read, f"cannot be read ({_tell(error)})"
                     ) from error
                 if not len(block):
                     raise self._error_at(
@@ -122,3 +148,23 @@ class Recording:
         return RecordingError(
             f"{self.name}: at {sample / self.sample_rate:.3f} s it {problem}"
         )
+
+
+def _missing_part(notes):
+    """Tell which part of the promised bytes is missing.
+
+    A program that writes to a pipe cannot know the length, and promises as much
+    as the header can hold, about 2 or 4 GB.
+    """
+    for promised, there in re.findall(PROMISED, notes):
+        promised, there = int(promised), int(there)
+        unknown = any(abs(promised - 2**bits) < 2**16 for bits in (31, 32))
+        if promised - there > SLOPPY and not unknown:
+            return 1 - there / promised
+    return 0
+
+
+def _tell(error):
+    """Say what libsndfile, or soundfile, says of a file."""
+    text = getattr(error, "error_string", str(error)).rstrip(". ")
+    return text or "the file is damaged"

@@ -14,6 +14,7 @@ unless the recording, the model or an option is another.
 """
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -22,7 +23,6 @@ from pathlib import Path
 
 from estimates_file import Estimates, write_stream
 from interface import SpeechSeparation
-from overlap_add import summarise_order
 from prepare_polsess import UserError
 from recordings import RecordingError
 from separated_files import SeparatedFiles
@@ -33,11 +33,10 @@ from separation_plan import (
     keep_standard_input,
     plan,
 )
+from separation_record import describe, identify, tell
 from tqdm import tqdm
 
 STANDARD_OUTPUT = Path("-")
-# Below it the order of the speakers is uncertain: see the recipe's README.
-UNCERTAIN = 0.1
 
 
 class Separation:
@@ -73,7 +72,7 @@ class Separation:
         str
             What was done.
         """
-        identity = self._identify(recording)
+        identity = identify(recording, self.model, self.options)
         files = SeparatedFiles(base, self.n_sources, identity)
         if files.are_complete():
             progress.update(recording.seconds)
@@ -90,21 +89,7 @@ class Separation:
         again = ""
         if files.changed:
             again = f", anew: {', '.join(files.changed)} changed"
-        return f"{base}: {_tell(description)}{again}"
-
-    def _identify(self, recording):
-        """Collect all that the estimates of a recording depend on."""
-        options, status = self.options, recording.path.stat()
-        return {
-            "recording": recording.name,
-            "channel": recording.channel or "mean",
-            "size": status.st_size,
-            "modified": status.st_mtime_ns,
-            "weights": self.model.run.weights_checksum,
-            "chunk": options.chunk,
-            "overlap": options.overlap,
-            "subtype": options.subtype,
-        }
+        return f"{base}: {tell(description)}{again}"
 
     def collect(self, recording, estimates, progress):
         """Separate a recording.
@@ -124,68 +109,16 @@ class Separation:
             For the JSON file.
         """
         start = time.perf_counter()
-        options, run = self.options, self.model.run
-        separation = self.model.make_separation(options.chunk, options.overlap)
-        for block in self.model.separate_recording(recording, separation):
+        model, options = self.model, self.options
+        separation = model.make_separation(options.chunk, options.overlap)
+        for block in model.separate_recording(recording, separation):
             estimates.add(block)
             progress.update(len(block) / recording.sample_rate)
-        rate = self.model.hparams.sample_rate
+        estimates.level = separation.levels.level()
         seconds = time.perf_counter() - start
-        return {
-            "recording": recording.name,
-            "format": recording.format,
-            "sample_rate": recording.sample_rate,
-            "samples": recording.length,
-            "audio_seconds": recording.seconds,
-            "channels": recording.channels,
-            "channel": recording.channel or "mean",
-            "model": run.settings["experiment_name"],
-            "model_folder": str(run.folder),
-            "model_sample_rate": rate,
-            "task": run.settings["task"],
-            "checkpoint": {
-                "epoch": run.epoch,
-                "valid_si_sdr": run.valid_si_sdr,
-                "averaged": run.averaged,
-                "weights": run.weights_checksum,
-            },
-            "device": self.model.device,
-            "chunk_seconds": options.chunk,
-            "overlap_seconds": options.overlap,
-            "subtype": options.subtype,
-            "peak": estimates.peak,
-            "gain": estimates.gain(options.subtype),
-            "order": summarise_order(separation.chunks, UNCERTAIN),
-            "uncertain_margin": UNCERTAIN,
-            "chunks": [
-                {
-                    "seconds": chunk.start / rate,
-                    "gains": chunk.gains,
-                    "order": [number + 1 for number in chunk.order],
-                    "margin": chunk.margin,
-                }
-                for chunk in separation.chunks
-            ],
-            "seconds": seconds,
-            "real_time_factor": seconds / recording.seconds,
-        }
-
-
-def _tell(description):
-    """Say in a line what was done."""
-    seconds, order = description["audio_seconds"], description["order"]
-    text = f"{seconds:.1f} s in {description['seconds']:.1f} s"
-    uncertain = [
-        chunk["seconds"]
-        for chunk in description["chunks"]
-        if chunk["margin"] is not None and chunk["margin"] < UNCERTAIN
-    ]
-    if uncertain:
-        text += (
-            f", order of speakers uncertain at {len(uncertain)} of "
-            f"{order['boundaries']} boundaries, first at {uncertain[0]:.1f} s"
+        return describe(
+            recording, model, options, separation, estimates, seconds
         )
-    return text
 
 
 def make_progress(work, options):
@@ -266,7 +199,8 @@ def separate_to_stream(separation, work):
         make_progress(work, separation.options) as progress,
     ):
         description = separation.collect(recording, estimates, progress)
-        progress.write(f"{recording.name}: {_tell(description)}", sys.stderr)
+        line = f"{recording.name}: {tell(description)}"
+        progress.write(line, file=sys.stderr)
         write_stream(
             estimates,
             recording.sample_rate,
@@ -310,7 +244,15 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    # A scheduler's SIGTERM ends it as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print(
+            "Interrupted. The same command goes on with the recording at hand.",
+            file=sys.stderr,
+        )
+        sys.exit(130)
     except UserError as error:
         sys.exit("\n".join(f"Error: {line}" for line in str(error).split("\n")))

@@ -1,14 +1,17 @@
 """The files of a separated recording: its estimates, and what was done.
 
 WAV files are written under temporary names, and renamed when all are there;
-last comes the JSON file. So what has a JSON file is whole.
+last comes the JSON file. So what has a JSON file is whole. One process at a
+time writes to a folder, so that files of two never mix.
 """
 
+import fcntl
 import json
 import os
+from contextlib import contextmanager
 
 from estimates_file import unwritable
-from prepare_polsess import UserError
+from recordings import RecordingError
 from run_files import to_json, write_atomically
 
 
@@ -47,8 +50,8 @@ class SeparatedFiles:
 
     Raises
     ------
-    UserError
-        If there are files of another recording.
+    RecordingError
+        If there are files of another recording or program.
 
     Example
     -------
@@ -84,16 +87,16 @@ class SeparatedFiles:
             identity, estimates = before["identity"], before["estimates"]
             recording = identity["recording"]
         except OSError as error:
-            raise UserError(
+            raise RecordingError(
                 f"{self.description}: cannot be read ({error.strerror})"
             ) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
+            raise RecordingError(
                 f"{self.description}: was not written by this program, and "
                 "would be overwritten; give another --output"
             ) from error
         if recording != self.identity["recording"]:
-            raise UserError(
+            raise RecordingError(
                 f"{self.description}: belongs to the recording {recording}; "
                 "give another --output, or remove it"
             )
@@ -105,7 +108,7 @@ class SeparatedFiles:
         return not self.changed and all(path.is_file() for path in files)
 
     def prepare(self):
-        """Make the folder, and take away what says that all is there.
+        """Make the folder.
 
         Raises
         ------
@@ -115,7 +118,6 @@ class SeparatedFiles:
         folder = self.description.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.description.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(folder, error) from error
 
@@ -138,24 +140,35 @@ class SeparatedFiles:
         UserError
             If a file cannot be written.
         """
-        temporary = [
-            path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            for path in self.audio
-        ]
-        try:
-            for source, path in enumerate(temporary):
-                estimates.write(path, sample_rate, subtype, [source])
-            for path, name in zip(temporary, self.audio, strict=True):
-                path.replace(name)
-            for path in self.outdated:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise unwritable(self.description.parent, error) from error
-        finally:
-            for path in temporary:
-                path.unlink(missing_ok=True)
+        temporary = [path.with_name(f".{path.name}.tmp") for path in self.audio]
         description = description | {
             "estimates": [path.name for path in self.audio],
             "identity": self.identity,
         }
-        write_atomically(self.description, to_json(description))
+        folder = self.description.parent
+        try:
+            with _alone(folder, temporary):
+                for source, path in enumerate(temporary):
+                    estimates.write(path, sample_rate, subtype, [source])
+                self.description.unlink(missing_ok=True)
+                for path, name in zip(temporary, self.audio, strict=True):
+                    path.replace(name)
+                for path in self.outdated:
+                    path.unlink(missing_ok=True)
+                write_atomically(self.description, to_json(description))
+        except OSError as error:
+            raise unwritable(folder, error) from error
+
+
+@contextmanager
+def _alone(folder, temporary):
+    """Wait until no other process writes to a folder; leave it tidy."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        # Not later: without the lock another process may use these names.
+        for path in temporary:
+            path.unlink(missing_ok=True)
+        os.close(handle)

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import soundfile
 from prepare_polsess import UserError
@@ -55,10 +55,16 @@ def find_recordings(given, output):
             found[path] = 1
         elif path.is_dir():
             for file in _search(absolute, output):
-                depth = len(file.relative_to(absolute).parts) + 1
-                found.setdefault(file, depth)
-        elif path.exists():
+                depth = len(file.relative_to(absolute).parts)
+                # The folder's own name too, which only / has not.
+                found.setdefault(file, depth + bool(absolute.name))
+        elif path.is_file():
             found.setdefault(absolute, 1)
+        elif path.exists():
+            raise UserError(
+                f"{path}: is a pipe or a device; send what it holds to "
+                "standard input, and give - for it"
+            )
         else:
             raise UserError(f"{path}: there is no such file or folder")
     return dict(zip(_unique_names(found), found, strict=True))
@@ -90,7 +96,7 @@ def _search(folder, output):
 def _unique_names(found):
     """Name files: with as many folders, and the suffix, as are needed."""
     parts = [
-        ("standard_input.",) if path == STANDARD_INPUT else path.parts
+        ("standard_input",) if path == STANDARD_INPUT else path.parts
         for path in found
     ]
     depths = list(found.values())
@@ -106,8 +112,8 @@ def _unique_names(found):
             depth + (again[name] > 1)
             for name, depth in zip(names, depths, strict=True)
         ]
-    short = [name.rpartition(".")[0] or name for name in names]
-    again = Counter(short)
+    short = [str(PurePath(name).with_suffix("")) for name in names]
+    again = Counter(short) + Counter(names)
     return [
         name if again[without] > 1 else without
         for name, without in zip(names, short, strict=True)
@@ -126,8 +132,10 @@ def keep_standard_input():
     Raises
     ------
     UserError
-        If it cannot be written.
+        If nothing is sent to it, or it cannot be written.
     """
+    if sys.stdin.isatty():
+        raise UserError("standard input: is a terminal; send a recording to it")
     with tempfile.NamedTemporaryFile(suffix=".audio") as file:
         try:
             shutil.copyfileobj(sys.stdin.buffer, file)

@@ -1,0 +1,150 @@
+"""What is told of a separated recording."""
+
+from overlap_add import summarise_order
+
+# Below it the order of the speakers is uncertain: see the recipe's README.
+UNCERTAIN = 0.1
+
+
+def identify(recording, model, options):
+    """Collect all that the estimates of a recording depend on.
+
+    Arguments
+    ---------
+    recording : Recording
+        What is separated.
+    model : SpeechSeparation
+        With what.
+    options : argparse.Namespace
+        The command line.
+
+    Returns
+    -------
+    dict
+    """
+    status = recording.path.stat()
+    return {
+        "recording": recording.name,
+        "channel": recording.channel or "mean",
+        "size": status.st_size,
+        "modified": status.st_mtime_ns,
+        "weights": model.run.weights_checksum,
+        "chunk": options.chunk,
+        "overlap": options.overlap,
+        "subtype": options.subtype,
+    }
+
+
+def describe(recording, model, options, separation, estimates, seconds):
+    """Describe a separated recording, for its JSON file.
+
+    Arguments
+    ---------
+    recording : Recording
+        What was separated.
+    model : SpeechSeparation
+        With what.
+    options : argparse.Namespace
+        The command line.
+    separation : OverlapAdd
+        How.
+    estimates : Estimates
+        What came out.
+    seconds : float
+        How long it took.
+
+    Returns
+    -------
+    dict
+    """
+    return {
+        **_describe_recording(recording),
+        **_describe_model(model),
+        "chunk_seconds": options.chunk,
+        "overlap_seconds": options.overlap,
+        "subtype": options.subtype,
+        "gains": estimates.level.gains.tolist(),
+        "peak": estimates.peak,
+        "gain": estimates.gain(options.subtype),
+        "order": summarise_order(separation.chunks, UNCERTAIN),
+        "uncertain_margin": UNCERTAIN,
+        "chunks": [
+            {
+                "seconds": chunk.start / model.hparams.sample_rate,
+                "order": [number + 1 for number in chunk.order],
+                "margin": chunk.margin,
+            }
+            for chunk in separation.chunks
+        ],
+        "seconds": seconds,
+        "real_time_factor": seconds / recording.seconds,
+    }
+
+
+def _describe_recording(recording):
+    """Describe what was separated."""
+    return {
+        "recording": recording.name,
+        "format": recording.format,
+        "sample_rate": recording.sample_rate,
+        "samples": recording.length,
+        "audio_seconds": recording.seconds,
+        "channels": recording.channels,
+        "channel": recording.channel or "mean",
+    }
+
+
+def _describe_model(model):
+    """Describe with what it was separated."""
+    run = model.run
+    return {
+        "model": run.settings["experiment_name"],
+        "model_folder": str(run.folder),
+        "model_sample_rate": model.hparams.sample_rate,
+        "task": run.settings["task"],
+        "checkpoint": {
+            "epoch": run.epoch,
+            "valid_si_sdr": run.valid_si_sdr,
+            "averaged": run.averaged,
+            "weights": run.weights_checksum,
+        },
+        "device": model.device,
+    }
+
+
+def tell(description):
+    """Say in a line what was done.
+
+    Arguments
+    ---------
+    description : dict
+        What ``describe`` returned.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> chunks = [{"seconds": 0.0, "margin": None}]
+    >>> chunks += [{"seconds": 4.0, "margin": 0.6}]
+    >>> chunks += [{"seconds": 8.0, "margin": 0.02}]
+    >>> description = {"audio_seconds": 16, "seconds": 2.04, "chunks": chunks}
+    >>> tell(description | {"order": {"boundaries": 2}})
+    '16.0 s in 2.0 s, order of speakers uncertain at 1 of 2 boundaries (8.0 s)'
+    """
+    audio, seconds = description["audio_seconds"], description["seconds"]
+    text = f"{audio:.1f} s in {seconds:.1f} s"
+    uncertain = [
+        f"{chunk['seconds']:.1f}"
+        for chunk in description["chunks"]
+        if chunk["margin"] is not None and chunk["margin"] < UNCERTAIN
+    ]
+    if uncertain:
+        more = ", ..." if len(uncertain) > 5 else ""
+        text += (
+            f", order of speakers uncertain at {len(uncertain)} of "
+            f"{description['order']['boundaries']} boundaries "
+            f"({', '.join(uncertain[:5])}{more} s)"
+        )
+    return text
