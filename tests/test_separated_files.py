@@ -20,15 +20,23 @@ from separated_files import SeparatedFiles
 IDENTITY = {"recording": "meeting.wav", "chunk": 8.0}
 
 
+def as_they_are(n_sources):
+    """Make the level that changes nothing."""
+    ones = np.ones(n_sources)
+    return Level(ones, ones[:1], ones[:1])
+
+
 @pytest.fixture
 def estimates(tmp_path):
     """Collect two estimates in two blocks, one beyond full scale."""
     signals = np.stack([noise(3000), noise(3000, 1)], axis=1)
-    signals[1234] = [1.7, -2.5]
+    signals[1234:1236] = [[1.7, -2.5], [-1.7, 2.4]]
+    signals -= signals.mean(axis=0, dtype=float)
     with Estimates(tmp_path, 2) as collected:
         collected.add(signals[:1000])
         collected.add(signals[1000:])
         collected.signals = signals
+        collected.finish(as_they_are(2))
         yield collected
 
 
@@ -36,14 +44,14 @@ def test_float_samples_are_what_came_in(estimates):
     estimates.write("a.wav", 22050, "float", [1])
     samples, rate = soundfile.read("a.wav", dtype="float32")
     assert rate == 22050
-    assert np.array_equal(samples, estimates.signals[:, 1])
+    assert samples == pytest.approx(estimates.signals[:, 1], abs=1e-7)
 
 
 def test_sixteen_bits_share_one_gain_and_do_not_clip(estimates):
     estimates.write("a.wav", 8000, "16-bit", [0, 1])
     samples, _ = soundfile.read("a.wav", dtype="int16")
     gain = estimates.gain("16-bit")
-    assert gain == pytest.approx(32767 / 32768 / 2.5)
+    assert gain == pytest.approx(32767 / 32768 / 2.5, rel=1e-3)
     expected = estimates.signals.astype(float) * gain * 32768
     assert np.abs(samples - expected).max() <= 0.5 + 1e-3
     assert samples[1234, 1] == -32767
@@ -52,15 +60,28 @@ def test_sixteen_bits_share_one_gain_and_do_not_clip(estimates):
 
 def test_sixteen_bits_without_a_peak_keep_the_level(tmp_path):
     with Estimates(tmp_path, 1) as estimates:
-        estimates.add(np.array([[0.5], [-0.25]], np.float32))
+        estimates.add(np.array([[0.5], [-0.5]], np.float32))
+        estimates.finish(as_they_are(1))
         estimates.write("a.wav", 8000, "16-bit", [0])
     samples, _ = soundfile.read("a.wav", dtype="int16")
-    assert samples.tolist() == [16384, -8192]
+    assert samples.tolist() == [16384, -16384]
+
+
+def test_a_constant_part_is_taken_away(tmp_path):
+    with Estimates(tmp_path, 1) as estimates:
+        estimates.add(np.full((1000, 1), 0.75, np.float32))
+        estimates.add(np.full((1000, 1), 0.25, np.float32))
+        estimates.finish(as_they_are(1))
+        estimates.write("a.wav", 8000, "float", [0])
+    samples, _ = soundfile.read("a.wav")
+    assert samples.tolist() == [0.25] * 1000 + [-0.25] * 1000
 
 
 def test_levels_are_applied(estimates):
-    estimates.level = Level(np.array([0.5, -0.25]), np.array([-2.0, 3.0]))
-    expected = (estimates.signals - [0.5, -0.25]) * [-2, 3]
+    gains, factors = np.array([-2.0, 3.0]), np.linspace(0, 1, 3000)
+    times = (np.arange(3000) + 0.5) / 3000
+    estimates.finish(Level(gains, times, factors))
+    expected = estimates.signals * gains * factors[:, None]
     assert estimates.peak == pytest.approx(np.abs(expected).max())
     estimates.write("a.wav", 8000, "float", [0, 1])
     samples, _ = soundfile.read("a.wav")
@@ -79,7 +100,7 @@ def test_a_stream_gets_a_channel_for_each(estimates):
     with open("stream.wav", "wb") as stream:
         write_stream(estimates, 8000, "float", stream)
     samples, _ = soundfile.read("stream.wav", dtype="float32")
-    assert np.array_equal(samples, estimates.signals)
+    assert samples == pytest.approx(estimates.signals, abs=1e-7)
 
 
 def write(estimates, identity=IDENTITY):

@@ -10,7 +10,6 @@ import tempfile
 
 import numpy as np
 import soundfile
-from levels import Level
 from prepare_polsess import UserError
 
 BLOCK = 65536  # samples at once
@@ -23,7 +22,7 @@ SUBTYPES = {"float": "FLOAT", "16-bit": "PCM_16"}
 class Estimates:
     """Estimates of a recording, waiting to be written.
 
-    Used as a context. Their ``level`` is set once the last was added.
+    Used as a context. Once the last was added, ``finish`` sets their levels.
 
     Arguments
     ---------
@@ -34,10 +33,13 @@ class Estimates:
 
     Example
     -------
+    >>> from levels import Level
     >>> with Estimates(getfixture("tmp_path"), n_sources=2) as estimates:
     ...     estimates.add(np.ones((3, 2), "float32"))
     ...     estimates.add(np.full((2, 2), -1.5, "float32"))
-    ...     estimates.level = Level(np.zeros(2), np.array([1.0, 2.0]))
+    ...     ones = np.ones(1)
+    ...     level = Level(np.array([1.0, 2.0]), ones, ones)
+    ...     estimates.finish(level)
     ...     estimates.length, estimates.peak
     (5, 3.0)
     """
@@ -46,9 +48,9 @@ class Estimates:
         self.folder = folder
         self.n_sources = n_sources
         self.length = 0
-        self.level = Level(np.zeros(n_sources), np.ones(n_sources))
-        self.least = np.full(n_sources, np.inf)
-        self.largest = np.full(n_sources, -np.inf)
+        self.sums = np.zeros(n_sources)
+        self.level = None
+        self.peak = None
 
     def __enter__(self):
         """Make the file."""
@@ -81,14 +83,30 @@ class Estimates:
         except OSError as error:
             raise unwritable(self.folder, error) from error
         self.length += len(block)
-        self.least = block.min(axis=0, initial=np.inf).clip(max=self.least)
-        self.largest = block.max(axis=0, initial=-np.inf).clip(self.largest)
+        self.sums += block.sum(axis=0, dtype=np.float64)
 
-    @property
-    def peak(self):
-        """The largest sample of all estimates at their level."""
-        ends = self.level.apply(np.stack([self.least, self.largest]))
-        return float(np.abs(ends).max())
+    def finish(self, level):
+        """Set the estimates' levels, after the last was added.
+
+        Arguments
+        ---------
+        level : Level
+            What brings them to their level.
+        """
+        self.level = level
+        self.peak = max(float(np.abs(b).max()) for b in self._blocks())
+
+    def _blocks(self):
+        """Read them at their level: [time, n_sources]."""
+        # SI-SDR leaves a constant part open, which nobody hears.
+        offsets = self.sums / self.length
+        self.file.seek(0)
+        start = 0
+        while content := self.file.read(BLOCK * self.n_sources * 4):
+            block = np.frombuffer(content, np.float32)
+            block = block.reshape(-1, self.n_sources)
+            yield self.level.apply(block - offsets, start, self.length)
+            start += len(block)
 
     def gain(self, subtype):
         """Tell by what all estimates are multiplied so that none clips.
@@ -128,7 +146,6 @@ class Estimates:
         """
         size = self.length * len(sources) * (2 if subtype == "16-bit" else 4)
         gain = self.gain(subtype)
-        self.file.seek(0)
         try:
             with soundfile.SoundFile(
                 path,
@@ -138,10 +155,8 @@ class Estimates:
                 SUBTYPES[subtype],
                 format="WAV" if size < LARGEST_WAV else "RF64",
             ) as file:
-                while content := self.file.read(BLOCK * self.n_sources * 4):
-                    block = np.frombuffer(content, np.float32)
-                    block = block.reshape(-1, self.n_sources)
-                    block = self.level.apply(block)[:, sources]
+                for block in self._blocks():
+                    block = block[:, sources]
                     if subtype == "16-bit":
                         # libsndfile does not round to the nearest.
                         block = np.rint(block * (gain * 32768))

@@ -153,7 +153,10 @@ class SpeechSeparation(Pretrained):
         recording = Recording(path)
         separation = self.make_separation(chunk, overlap)
         blocks = list(self.separate_recording(recording, separation))
-        estimates = separation.levels.level().apply(np.concatenate(blocks))
+        estimates = np.concatenate(blocks)
+        estimates -= estimates.mean(axis=0, dtype=np.float64)
+        level = separation.levels.level()
+        estimates = level.apply(estimates, 0, len(estimates))
         return torch.from_numpy(estimates).unsqueeze(0)
 
     def make_separation(self, chunk=CHUNK, overlap=OVERLAP):

@@ -1,9 +1,10 @@
 """The levels of estimates in their mixture.
 
-A separator trained with SI-SDR leaves scale, sign and a constant part of its
-estimates open. But it leaves them open once, not anew for every second: so one
-gain for each estimate is fitted to a whole recording. A gain for each chunk
-would bring back, in pauses, the noise that the separator has taken away.
+A separator trained with SI-SDR leaves scale and sign of its estimates open. But
+it leaves them open once, not anew for every second: so one gain for each
+estimate is fitted to a whole recording. A gain for each chunk would bring back,
+in pauses, the noise that the separator has taken away. Only where the sum would
+be louder than the mixture all estimates are turned down.
 """
 
 from typing import NamedTuple
@@ -22,22 +23,29 @@ class Level(NamedTuple):
 
     Arguments
     ---------
-    offsets : numpy.ndarray
-        Constant part of each estimate, of shape [n_sources].
     gains : numpy.ndarray
-        By which the rest is multiplied, of shape [n_sources].
+        By which estimates are multiplied, of shape [n_sources].
+    times : numpy.ndarray
+        Moments, as parts of the whole duration, of shape [moments].
+    factors : numpy.ndarray
+        By which all estimates are multiplied then, of shape [moments].
     """
 
-    offsets: np.ndarray
     gains: np.ndarray
+    times: np.ndarray
+    factors: np.ndarray
 
-    def apply(self, estimates):
+    def apply(self, estimates, start, length):
         """Bring estimates to their level.
 
         Arguments
         ---------
         estimates : numpy.ndarray
-            Shape [time, n_sources].
+            Shape [time, n_sources], without a constant part.
+        start : int
+            The first one's place in the recording.
+        length : int
+            Of the whole recording.
 
         Returns
         -------
@@ -46,39 +54,44 @@ class Level(NamedTuple):
 
         Example
         -------
-        >>> level = Level(np.array([0.5, 0.0]), np.array([2.0, -3.0]))
-        >>> level.apply(np.ones((1, 2))).tolist()
-        [[1.0, -3.0]]
+        >>> level = Level(np.array([2.0, -3.0]), np.ones(1), np.ones(1))
+        >>> level.apply(np.ones((1, 2)), start=0, length=1).tolist()
+        [[2.0, -3.0]]
         """
-        estimates = (estimates - self.offsets) * self.gains
+        moments = (start + np.arange(len(estimates)) + 0.5) / length
+        factors = np.interp(moments, self.times, self.factors)
+        estimates = estimates * self.gains * factors[:, np.newaxis]
         return estimates.astype(np.float32)
 
 
 class LevelFit:
-    """Fits levels to a mixture and its estimates, which come in blocks.
+    """Fits levels to a mixture and its estimates, which come in chunks.
 
     Sought are the gains with which the estimates' sum differs least from the
     mixture, in the sense of least squares. What these cannot tell, the gain of
     a speaker who is silent, or of estimates that are nearly equal, is taken
-    from the others: gains that differ cost a little.
+    from the others: gains that differ cost a little. Where the sum is louder
+    than the mixture in a chunk, the factor is below 1 in its middle.
 
     Example
     -------
     >>> speech = torch.randn(8000, 2)
     >>> fit = LevelFit()
-    >>> for block in speech.split(3000):
-    ...     fit.add(block / torch.tensor([-2.0, -4.0]) + 1, block.sum(dim=1))
+    >>> for start in range(0, 8000, 2000):
+    ...     chunk = speech[start : start + 2000]
+    ...     mixture = chunk.sum(dim=1)
+    ...     fit.add(chunk / torch.tensor([-2.0, -4.0]) + 1, mixture, start)
     >>> fit.level().gains.round().tolist()
     [-2.0, -4.0]
     """
 
     def __init__(self):
-        self.count = 0
-        self.sums = 0.0
-        self.products = 0.0
+        self.length = 0
+        self.middles = []
+        self.products = []
 
-    def add(self, estimates, mixture):
-        """Add what follows.
+    def add(self, estimates, mixture, start):
+        """Add a chunk.
 
         Arguments
         ---------
@@ -86,29 +99,56 @@ class LevelFit:
             Shape [time, n_sources].
         mixture : torch.Tensor
             Shape [time].
+        start : int
+            Its first sample.
         """
-        signals = torch.cat([estimates, mixture.unsqueeze(-1)], dim=-1).double()
-        self.count += len(signals)
-        self.sums = self.sums + signals.sum(dim=0)
-        self.products = self.products + signals.T @ signals
+        self.length = start + len(mixture)
+        self.middles.append(start + len(mixture) / 2)
+        signals = torch.cat([estimates, mixture.unsqueeze(-1)], dim=-1)
+        signals = centred(signals)
+        # As numbers: tensors that stay would lie between large ones that come
+        # and go, and keep these from using the same memory again.
+        self.products.append((signals.T @ signals).tolist())
 
     def level(self):
-        """Fit offsets and gains to all that was added.
+        """Fit levels to all that was added.
 
         Returns
         -------
         Level
             Gains are zero where everything is silent.
         """
-        means = self.sums / self.count
-        constant = torch.outer(means, means)
-        covariance = self.products / self.count - constant
-        energies, shared = covariance[:-1, :-1], covariance[:-1, -1]
-        if energies.trace() <= 1e-12 * constant.trace():  # rounding
-            energies = torch.zeros_like(energies)
-        count = len(energies)
-        differences = torch.eye(count, dtype=torch.float64) - 1 / count
-        penalty = EQUAL_GAINS * energies.trace() / count * differences
-        # The pseudo-inverse of zero is zero: silence stays silent.
-        gains = torch.linalg.pinv(energies + penalty, hermitian=True) @ shared
-        return Level(means[:-1].numpy(), gains.numpy())
+        products = np.array(self.products)
+        gains = _solve(products.sum(axis=0))
+        totals = gains @ products[:, :-1, :-1] @ gains
+        mixtures = products[:, -1, -1]
+        louder = totals > mixtures
+        factors = np.ones(len(products))
+        factors[louder] = np.sqrt(mixtures[louder] / totals[louder])
+        return Level(gains, np.array(self.middles) / self.length, factors)
+
+
+def centred(signals):
+    """Take the mean away, which SI-SDR leaves open too.
+
+    Arguments
+    ---------
+    signals : torch.Tensor
+        Shape [time, signals].
+
+    Returns
+    -------
+    torch.Tensor
+        In FP64.
+    """
+    signals = signals.double()
+    return signals - signals.mean(dim=0)
+
+
+def _solve(products):
+    """Fit gains to products of estimates and mixture, [n + 1, n + 1]."""
+    energies, shared = products[:-1, :-1], products[:-1, -1]
+    differences = np.eye(len(energies)) - 1 / len(energies)
+    penalty = EQUAL_GAINS * np.trace(energies) / len(energies) * differences
+    # The pseudo-inverse of zero is zero: silence stays silent.
+    return np.linalg.pinv(energies + penalty, hermitian=True) @ shared

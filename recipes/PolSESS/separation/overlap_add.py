@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from levels import LevelFit
+from levels import LevelFit, centred
 
 # Which a separator gets every chunk at, as a root mean square. Twenty decibels
 # below full scale is usual for speech; of chunks 40 dB quieter the constants
@@ -67,7 +67,8 @@ class OverlapAdd:
     >>> parts = iter([*parts, mixture[800:], mixture[:0]])
     >>> separation = OverlapAdd(halves, chunk=400, overlap=200)
     >>> blocks = list(separation.blocks(lambda count: next(parts)))
-    >>> estimates = separation.levels.level().apply(np.concatenate(blocks))
+    >>> level = separation.levels.level()
+    >>> estimates = level.apply(np.concatenate(blocks), start=0, length=1000)
     >>> bool(np.allclose(estimates.sum(axis=1), mixture, atol=1e-5))
     True
     >>> [chunk.start for chunk in separation.chunks]
@@ -118,9 +119,7 @@ class OverlapAdd:
                 summed, weights = added, window
             following = torch.from_numpy(read(self.hop))
             finished = len(following) or len(mixture)
-            block = summed[:finished] / weights[:finished]
-            self.levels.add(block, mixture[:finished])
-            yield block.numpy()
+            yield (summed[:finished] / weights[:finished]).numpy()
             if not len(following):
                 return
             summed, weights = summed[finished:], weights[finished:]
@@ -139,8 +138,10 @@ class OverlapAdd:
         order, margin = tuple(range(estimates.shape[1])), None
         if before is not None and len(order) > 1:
             order, margin = find_order(before, estimates[: len(before)])
+        estimates = estimates[:, list(order)]
         self.chunks.append(Chunk(self.position, order, margin))
-        return estimates[:, list(order)]
+        self.levels.add(estimates, mixture, self.position)
+        return estimates
 
 
 def make_window(length, overlap):
@@ -198,7 +199,7 @@ def find_order(before, estimates):
     >>> order, round(margin)
     ((1, 0), 1)
     """
-    before, estimates = _centred(before), _centred(estimates)
+    before, estimates = centred(before), centred(estimates)
     products = before.T @ estimates
     scale = (before.norm() * estimates.norm()).item()
     correlations = {
@@ -210,12 +211,6 @@ def find_order(before, estimates):
     ]
     difference = correlations[best] - correlations[second]
     return best, difference / scale if scale > 0 else 0.0
-
-
-def _centred(signals):
-    """Take the mean away, in FP64."""
-    signals = signals.double()
-    return signals - signals.mean(dim=0)
 
 
 def summarise_order(chunks, threshold):

@@ -114,7 +114,7 @@ class Separation:
         for block in model.separate_recording(recording, separation):
             estimates.add(block)
             progress.update(len(block) / recording.sample_rate)
-        estimates.level = separation.levels.level()
+        estimates.finish(separation.levels.level())
         seconds = time.perf_counter() - start
         return describe(
             recording, model, options, separation, estimates, seconds
