@@ -2,7 +2,7 @@
 """Compares separate.py's speed and memory with SpeechBrain's separate_file.
 
 > python tools/bench/bench_separate.py --seconds 24
-> python tools/bench/bench_separate.py --models convtasnet --flat 120 300
+> python tools/bench/bench_separate.py --models spmamba --overlap 1 --flat 120 300
 > python tools/bench/bench_separate.py --models convtasnet --small --flat 7200
 
 Both have the same network of published size with random weights, and separate
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +33,7 @@ import numpy as np
 import soundfile
 import torch
 from estimates_file import Estimates
-from interface import SpeechSeparation
+from interface import OVERLAP, SpeechSeparation
 from recordings import Recording
 from settings import read_settings
 from small_models import small_arguments
@@ -42,7 +43,7 @@ MASKING = MODELS[:3]
 RATE = 8000
 
 
-def build_separator(model, small):
+def build_separator(model, small, folder):
     """Make a separator with random weights from its YAML file.
 
     Arguments
@@ -51,6 +52,8 @@ def build_separator(model, small):
         Name of the YAML file.
     small : bool
         Whether to take the sizes of the tests instead of the published ones.
+    folder : Path
+        For what a training would leave.
 
     Returns
     -------
@@ -60,11 +63,12 @@ def build_separator(model, small):
     arguments += ["--data_folder", "unused", "--precision", "fp32"]
     if small:
         arguments = small_arguments(model, data_folder="unused")
+    arguments += ["--output_folder", str(folder / "run")]
     torch.manual_seed(0)
     return read_settings(arguments)[0]["separator"].eval()
 
 
-def separate_ours(separator, path):
+def separate_ours(separator, path, overlap):
     """Separate a recording in chunks, to files.
 
     Arguments
@@ -73,11 +77,13 @@ def separate_ours(separator, path):
         Any of the four.
     path : Path
         The recording.
+    overlap : float
+        Seconds that two chunks share.
     """
     hparams = {"sample_rate": RATE, "n_sources": 2}
     model = SpeechSeparation({"separator": separator}, hparams)
     recording = Recording(path)
-    separation = model.make_separation()
+    separation = model.make_separation(overlap=overlap)
     with Estimates(path.parent, n_sources=2) as estimates:
         for block in model.separate_recording(recording, separation):
             estimates.add(block)
@@ -113,7 +119,7 @@ def separate_theirs(separator, path):
         soundfile.write(name, estimates[:, source], RATE, subtype="FLOAT")
 
 
-def work(who, model, path, small):
+def work(who, model, path, options):
     """Separate once in this process, and print seconds and memory.
 
     Arguments
@@ -124,19 +130,22 @@ def work(who, model, path, small):
         Name of the YAML file.
     path : str
         The recording.
-    small : bool
-        Whether the network is small.
+    options : argparse.Namespace
+        The command line.
     """
-    separator = build_separator(model, small)
-    separate = separate_ours if who == "ours" else separate_theirs
+    path = Path(path)
+    separator = build_separator(model, options.small, path.parent)
+    separate = separate_theirs
+    if who == "ours":
+        separate = partial(separate_ours, overlap=options.overlap)
     torch.set_num_threads(1)
     with torch.inference_mode():
         # The first second pays for what is compiled or loaded late.
-        short = Path(path).with_name("short.wav")
+        short = path.with_name("short.wav")
         separate(separator, short)
         before = resource.getrusage(resource.RUSAGE_SELF)
         start = time.perf_counter()
-        separate(separator, Path(path))
+        separate(separator, path)
         seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -169,6 +178,7 @@ def run(who, model, path, options):
         ``seconds``, ``cpu`` (s), ``memory`` and ``total`` (GB).
     """
     command = [sys.executable, __file__, "--work", who, model, str(path)]
+    command += ["--overlap", str(options.overlap)]
     process = subprocess.run(
         command + ["--small"] * options.small,
         capture_output=True,
@@ -288,10 +298,11 @@ def main():
     add("--rounds", type=int, default=1, help="that both take part in")
     add("--flat", nargs="+", type=int, help="s of several recordings")
     add("--small", action="store_true", help="networks of the tests' sizes")
+    add("--overlap", type=float, default=OVERLAP, help="s, of separate.py")
     add("--work", nargs=3, help="who, model, recording: in this process")
     options = parser.parse_args()
     if options.work:
-        work(*options.work, options.small)
+        work(*options.work, options)
         return
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
