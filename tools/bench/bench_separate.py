@@ -2,7 +2,7 @@
 """Compares separate.py's speed and memory with SpeechBrain's separate_file.
 
 > python tools/bench/bench_separate.py --seconds 24
-> python tools/bench/bench_separate.py --models spmamba --overlap 1 --flat 120 300
+> python tools/bench/bench_separate.py --models dprnn --overlap 1 --flat 120 300
 > python tools/bench/bench_separate.py --models convtasnet --small --flat 7200
 
 Both have the same network of published size with random weights, and separate
