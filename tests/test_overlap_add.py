@@ -102,6 +102,20 @@ def test_silence_and_constants_are_finite_and_uncertain(level):
     assert all(chunk.margin < 0.1 for chunk in chunks[1:])
 
 
+def test_after_a_silence_the_order_is_the_one_before():
+    mixture = noise(4000)
+    mixture[800:3000] = 0
+    swapped = iter([False] + [True] * 30)
+
+    def separate(part):
+        estimates = Halves()(part)
+        return estimates.flip(2) if next(swapped) else estimates
+
+    estimates, chunks = run(separate, mixture)
+    assert {chunk.margin for chunk in chunks[5:13]} == {0.0}
+    assert estimates == pytest.approx(halves(mixture), abs=1e-6)
+
+
 def test_of_equal_estimates_no_order_is_surer():
     signal = torch.from_numpy(noise(300))
     _, margin = find_order(*[torch.stack([signal, signal], dim=1)] * 2)

@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from interface import CHUNK, OVERLAP, SpeechSeparation
 from objective import pairwise_si_sdr
+from overlap_add import UNCERTAIN
 from polsess_corpora import read_polsess
 
 
@@ -86,7 +87,7 @@ def separate(model, mixture, sources, chunk, overlap):
     return rows
 
 
-def count_changes(rows, decided, threshold):
+def count_changes(rows, decided):
     """Count how often speakers change places.
 
     Each decided chunk is compared with the decided one before it; what lies
@@ -98,8 +99,6 @@ def count_changes(rows, decided, threshold):
         What ``separate`` returned, for each mixture.
     decided : float
         Chunks whose orders differ by less (dB) do not count.
-    threshold : float
-        Margins below it are uncertain.
 
     Returns
     -------
@@ -119,7 +118,7 @@ def count_changes(rows, decided, threshold):
                 counts["undecided"] += 1
                 continue
             if before is not None:
-                uncertain = margin < threshold
+                uncertain = margin < UNCERTAIN
                 changed = before["output"] != chunk["output"]
                 counts["steps"] += 1
                 counts["uncertain"] += uncertain
@@ -165,7 +164,7 @@ def measure(options, corpus, folder):
                     )
                 )
             print(".", end="", file=sys.stderr, flush=True)
-        counts = count_changes(found, options.decided, options.threshold)
+        counts = count_changes(found, options.decided)
         rows.append({"variant": variant, "mixtures": len(found)} | counts)
         if options.rows:
             table = pd.DataFrame(
@@ -190,7 +189,6 @@ def main():
     add("--chunk", type=float, default=CHUNK, help="s")
     add("--overlap", type=float, default=OVERLAP, help="s")
     add("--decided", type=float, default=1.0, help="dB, see above")
-    add("--threshold", type=float, default=0.1, help="of an uncertain margin")
     add("--corpus", type=Path, help="of long mixtures, instead of a new one")
     add("--rows", help="beginning of the names of CSV files, a row a chunk")
     add("--device", default="cpu", help="cpu, cuda ...")

@@ -16,6 +16,8 @@ from levels import LevelFit, centred
 # below full scale is usual for speech; of chunks 40 dB quieter the constants
 # that norms add to variances would make something else.
 LEVEL = 0.1
+# Margins below it tell nothing: see Chunk. In the README it is measured.
+UNCERTAIN = 0.1
 
 
 class Chunk(NamedTuple):
@@ -30,8 +32,9 @@ class Chunk(NamedTuple):
     margin : float, None
         How much more the estimates resemble those of the chunk before in this
         order than in the next best one: the difference of two correlations,
-        from 0 (cannot be told) to 2. None for the first chunk, and where there
-        is only one order.
+        from 0 (cannot be told) to 2. Below ``UNCERTAIN`` the order of the chunk
+        before is kept, since networks tend to tell speakers by their voices.
+        None for the first chunk, and where there is only one order.
     """
 
     start: int
@@ -138,6 +141,8 @@ class OverlapAdd:
         order, margin = tuple(range(estimates.shape[1])), None
         if before is not None and len(order) > 1:
             order, margin = find_order(before, estimates[: len(before)])
+            if margin < UNCERTAIN:
+                order = self.chunks[-1].order
         estimates = estimates[:, list(order)]
         self.chunks.append(Chunk(self.position, order, margin))
         self.levels.add(estimates, mixture, self.position)
@@ -213,30 +218,28 @@ def find_order(before, estimates):
     return best, difference / scale if scale > 0 else 0.0
 
 
-def summarise_order(chunks, threshold):
+def summarise_order(chunks):
     """Sum up how sure the order of a recording's estimates is.
 
     Arguments
     ---------
     chunks : list of Chunk
         What is known of them.
-    threshold : float
-        Margins below it are uncertain.
 
     Returns
     -------
     dict
-        ``boundaries``, ``minimum_margin`` and ``uncertain``, their count.
+        ``boundaries``, ``minimum_margin`` and how many are ``uncertain``.
 
     Example
     -------
     >>> chunks = [Chunk(0, (0, 1), None), Chunk(9, (1, 0), 0.8)]
-    >>> summarise_order(chunks, 0.1)["minimum_margin"]
+    >>> summarise_order(chunks)["minimum_margin"]
     0.8
     """
     margins = np.array([c.margin for c in chunks if c.margin is not None])
     return {
         "boundaries": len(margins),
         "minimum_margin": float(margins.min()) if len(margins) else None,
-        "uncertain": int((margins < threshold).sum()),
+        "uncertain": int((margins < UNCERTAIN).sum()),
     }

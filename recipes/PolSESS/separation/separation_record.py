@@ -1,9 +1,6 @@
 """What is told of a separated recording."""
 
-from overlap_add import summarise_order
-
-# Below it the order of the speakers is uncertain: see the recipe's README.
-UNCERTAIN = 0.1
+from overlap_add import UNCERTAIN, summarise_order
 
 
 def identify(recording, model, options):
@@ -66,7 +63,7 @@ def describe(recording, model, options, separation, estimates, seconds):
         "gains": estimates.level.gains.tolist(),
         "peak": estimates.peak,
         "gain": estimates.gain(options.subtype),
-        "order": summarise_order(separation.chunks, UNCERTAIN),
+        "order": summarise_order(separation.chunks),
         "uncertain_margin": UNCERTAIN,
         "chunks": [
             {
