@@ -209,6 +209,59 @@ def test_whisper_without_its_package(monkeypatch):
         WhisperRecogniser("small", "polish", "cpu")
 
 
+def test_what_whisper_is_given(monkeypatch):
+    """The package is too large to be there for tests; this is its interface."""
+    given = {}
+
+    class Processor:
+        @classmethod
+        def from_pretrained(cls, name):
+            return cls()
+
+        def __call__(self, waveform, sampling_rate, return_tensors):
+            given.update(seconds=len(waveform) / sampling_rate)
+            given.update(rate=sampling_rate)
+            return types.SimpleNamespace(input_features=torch.zeros(1, 80, 9))
+
+        def batch_decode(self, tokens, skip_special_tokens):
+            return ["Tak." * len(tokens)]
+
+    class Model(torch.nn.Module):
+        device = "cpu"
+        config = types.SimpleNamespace(max_target_positions=448)
+
+        @classmethod
+        def from_pretrained(cls, name):
+            if name == "none":
+                raise OSError("none is not a folder\nand no model's name")
+            return cls()
+
+        def generate(self, features, **options):
+            if options["language"] == "elvish":
+                raise ValueError("Unsupported language: elvish")
+            given.update(options)
+            return torch.zeros(1, 3)
+
+    module = types.ModuleType("transformers")
+    module.WhisperProcessor = Processor
+    module.WhisperForConditionalGeneration = Model
+    monkeypatch.setitem(sys.modules, "transformers", module)
+    recogniser = WhisperRecogniser("base", "polish", "cpu")
+    assert recogniser.recognise(np.zeros(32_000), 8000) == "Tak."
+    assert (given["rate"], given["seconds"]) == (16_000, 4)
+    assert (given["language"], given["task"]) == ("polish", "transcribe")
+    # It cannot repeat itself for ever.
+    assert given["max_new_tokens"] == 60
+    recogniser.recognise(np.zeros(32_000), 1000)
+    assert given["max_new_tokens"] == 224
+    with pytest.raises(AsrError, match="--whisper base: Unsupported language"):
+        WhisperRecogniser("base", "elvish", "cpu").recognise(np.zeros(9), 8000)
+    with pytest.raises(
+        AsrError, match="^--whisper none: none is not a folder$"
+    ):
+        WhisperRecogniser("none", "polish", "cpu")
+
+
 def test_folders_that_speechbrain_cannot_load(tmp_path):
     with pytest.raises(AsrError, match=r"hyperparams\.yaml cannot be read"):
         SpeechBrainRecogniser(tmp_path, "cpu")

@@ -1,6 +1,9 @@
 """Exported models: for SpeechBrain's loaders, for ours, for onnxruntime."""
 
+import io
 import json
+import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -15,7 +18,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from exported_model import load_model
+from exported_model import checksum_of, load_model
 from prepare_polsess import UserError
 from small_models import SMALL
 from speechbrain.inference.interfaces import foreign_class
@@ -277,6 +280,24 @@ def test_nothing_tells_where_it_was_trained(
             assert str(small_corpus.parent).encode() not in content
 
 
+class Malice:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        """Say what unpickling calls."""
+        return os.mkdir, (str(self.folder),)
+
+
+def saved(item):
+    """Save as torch does."""
+    file = io.BytesIO()
+    torch.save(item, file)
+    return file.getvalue()
+
+
 def test_nothing_of_the_folder_is_run(copied, tmp_path):
     stolen = tmp_path / "stolen"
     malice = f"__x: !apply:os.mkdir [{stolen}]\n"
@@ -285,12 +306,27 @@ def test_nothing_of_the_folder_is_run(copied, tmp_path):
     (copied / "custom_interface.py").write_text(
         f"import os; os.mkdir({str(stolen)!r})"
     )
-    (copied / "encoder.ckpt").write_bytes(b"no pickle")
+    (copied / "encoder.ckpt").write_bytes(saved(Malice(stolen)))
     load_model(copied)
     assert not stolen.exists()
     # The same file makes SpeechBrain run it.
     with pytest.raises(Exception):  # noqa: B017
         SepformerSeparation.from_hparams(source=str(copied))
+    assert stolen.exists()
+
+
+def test_pickles_are_no_weights(copied, tmp_path):
+    stolen = tmp_path / "stolen"
+    weights = copied / "separator.safetensors"
+    for content in (pickle.dumps(Malice(stolen)), saved(Malice(stolen))):
+        weights.write_bytes(content)
+        description = json.loads((copied / "model.json").read_text())
+        description["weights"] = checksum_of(weights)
+        (copied / "model.json").write_text(json.dumps(description))
+        with pytest.raises(UserError, match="holds no tensors"):
+            load_model(copied)
+        assert not stolen.exists()
+    pickle.loads(pickle.dumps(Malice(stolen)))  # what they would have done
     assert stolen.exists()
 
 

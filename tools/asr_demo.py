@@ -174,8 +174,13 @@ def main(arguments=None):
     )
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="to make")
-    add("--sentences", type=int, default=2400, help="to train on, default 2400")
-    add("--steps", type=int, default=1500, help=f"batches of {BATCH} sentences")
+    add("--sentences", type=int, default=3000, help="to train on, default 3000")
+    add(
+        "--steps",
+        type=int,
+        default=4000,
+        help=f"batches of {BATCH}, default 4000",
+    )
     add("--test_sentences", type=int, default=80, help="default 80")
     add("--seed", type=int, default=0, help="everything random follows from it")
     add("--noprogressbar", action="store_true", help="show no progress")
