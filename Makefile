@@ -64,7 +64,7 @@ quickstart: setup
 		--output $(FOLDER)/separation.png
 
 # A recogniser for the quickstart's voices, and what the separation is worth to
-# it.
+# it: ten minutes after the quickstart's.
 asr-demo: quickstart
 	$(BIN)/python tools/asr_demo.py $(FOLDER)/recogniser
 	$(BIN)/python tools/asr_eval.py $(FOLDER)/run \

@@ -251,9 +251,9 @@ def test_what_whisper_is_given(monkeypatch):
     assert (given["rate"], given["seconds"]) == (16_000, 4)
     assert (given["language"], given["task"]) == ("polish", "transcribe")
     # It cannot repeat itself for ever.
-    assert given["max_new_tokens"] == 60
+    assert given["max_length"] == 64
     recogniser.recognise(np.zeros(32_000), 1000)
-    assert given["max_new_tokens"] == 224
+    assert given["max_length"] == 224
     with pytest.raises(AsrError, match="--whisper base: Unsupported language"):
         WhisperRecogniser("base", "elvish", "cpu").recognise(np.zeros(9), 8000)
     with pytest.raises(

@@ -407,6 +407,11 @@ def test_runs_are_left_alone(place, trained_runs):
     assert sorted(run.rglob("*")) == before
 
 
+def test_exported_models_are_no_runs(copied):
+    with pytest.raises(UserError, match="is exported already"):
+        export.main([str(copied), "twice"])
+
+
 def test_others_may_read_it(exported):
     modes = {path.stat().st_mode for path in exported("dprnn").iterdir()}
     assert len(modes) == 1

@@ -23,6 +23,7 @@ from asr.errors import AsrError, RecognitionError
 WHISPER_RATE = 16_000  # Hz
 # Where Whisper finds no words, it may repeat itself until it is stopped.
 TOKENS_A_SECOND = 15  # about twice as many as speech has
+PROMPT_TOKENS = 4  # start, language, task, no times
 
 
 class CommandRecogniser:
@@ -213,7 +214,7 @@ class WhisperRecogniser:
         most = min(
             # As Whisper's own program has it.
             self.model.config.max_target_positions // 2,
-            math.ceil(TOKENS_A_SECOND * len(samples) / rate),
+            PROMPT_TOKENS + math.ceil(TOKENS_A_SECOND * len(samples) / rate),
         )
         features = self.processor(
             waveform.numpy(), sampling_rate=WHISPER_RATE, return_tensors="pt"
@@ -223,7 +224,7 @@ class WhisperRecogniser:
                 features.to(self.model.device),
                 language=self.language,
                 task="transcribe",
-                max_new_tokens=most,
+                max_length=most,
             )
         except ValueError as error:  # such as an unknown language
             raise AsrError(f"--whisper {self.name}: {error}") from error
