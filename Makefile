@@ -26,7 +26,7 @@ help:
 	@echo "make quickstart     corpus, training, test, audio, figure: 10 to 15 minutes"
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
 	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
-	@echo "make asr-demo       a recogniser hears the quickstart's test"
+	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
 	@echo "make test           style and tests, as the continuous integration"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
 	@echo "make lint           style only"
@@ -64,7 +64,7 @@ quickstart: setup
 		--output $(FOLDER)/separation.png
 
 # A recogniser for the quickstart's voices, and what the separation is worth to
-# it.
+# it: ten minutes after the quickstart's.
 asr-demo: quickstart
 	$(BIN)/python tools/asr_demo.py $(FOLDER)/recogniser
 	$(BIN)/python tools/asr_eval.py $(FOLDER)/run \

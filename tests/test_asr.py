@@ -209,6 +209,59 @@ def test_whisper_without_its_package(monkeypatch):
         WhisperRecogniser("small", "polish", "cpu")
 
 
+def test_what_whisper_is_given(monkeypatch):
+    """The package is too large to be there for tests; this is its interface."""
+    given = {}
+
+    class Processor:
+        @classmethod
+        def from_pretrained(cls, name):
+            return cls()
+
+        def __call__(self, waveform, sampling_rate, return_tensors):
+            given.update(seconds=len(waveform) / sampling_rate)
+            given.update(rate=sampling_rate)
+            return types.SimpleNamespace(input_features=torch.zeros(1, 80, 9))
+
+        def batch_decode(self, tokens, skip_special_tokens):
+            return ["Tak." * len(tokens)]
+
+    class Model(torch.nn.Module):
+        device = "cpu"
+        config = types.SimpleNamespace(max_target_positions=448)
+
+        @classmethod
+        def from_pretrained(cls, name):
+            if name == "none":
+                raise OSError("none is not a folder\nand no model's name")
+            return cls()
+
+        def generate(self, features, **options):
+            if options["language"] == "elvish":
+                raise ValueError("Unsupported language: elvish")
+            given.update(options)
+            return torch.zeros(1, 3)
+
+    module = types.ModuleType("transformers")
+    module.WhisperProcessor = Processor
+    module.WhisperForConditionalGeneration = Model
+    monkeypatch.setitem(sys.modules, "transformers", module)
+    recogniser = WhisperRecogniser("base", "polish", "cpu")
+    assert recogniser.recognise(np.zeros(32_000), 8000) == "Tak."
+    assert (given["rate"], given["seconds"]) == (16_000, 4)
+    assert (given["language"], given["task"]) == ("polish", "transcribe")
+    # It cannot repeat itself for ever.
+    assert given["max_length"] == 64
+    recogniser.recognise(np.zeros(32_000), 1000)
+    assert given["max_length"] == 224
+    with pytest.raises(AsrError, match="--whisper base: Unsupported language"):
+        WhisperRecogniser("base", "elvish", "cpu").recognise(np.zeros(9), 8000)
+    with pytest.raises(
+        AsrError, match="^--whisper none: none is not a folder$"
+    ):
+        WhisperRecogniser("none", "polish", "cpu")
+
+
 def test_folders_that_speechbrain_cannot_load(tmp_path):
     with pytest.raises(AsrError, match=r"hyperparams\.yaml cannot be read"):
         SpeechBrainRecogniser(tmp_path, "cpu")
@@ -285,20 +338,28 @@ def test_hypotheses_of_something_else_are_refused(tmp_path):
         Hypotheses(tmp_path, IDENTITY)
 
 
-def counts_of(errors, lengths, audio="mixture"):
-    """Make the counts of some mixtures, the same for all rates."""
-    table = pd.DataFrame({"ID": [f"m{i}" for i in range(len(errors))]})
-    table = table.assign(variant="C", audio=audio, failed=0)
-    for rate in ("wer", "cer", "cpwer", "orcwer"):
-        table[f"{rate}_errors"], table[f"{rate}_length"] = errors, lengths
-    return table
+def counts_of(**errors):
+    """Make the counts of mixtures of four words, the same for all rates."""
+    tables = []
+    for audio, of_mixtures in errors.items():
+        table = pd.DataFrame({"ID": [f"m{i}" for i in range(len(of_mixtures))]})
+        table = table.assign(variant="C", audio=audio, failed=0)
+        for rate in ("wer", "cer", "cpwer", "orcwer"):
+            table[f"{rate}_errors"], table[f"{rate}_length"] = of_mixtures, 4
+        tables.append(table)
+    return pd.concat(tables)
 
 
 def test_rates_and_intervals():
     generator = np.random.default_rng(0)
+    nothing = np.zeros(400, int)
+    counts = counts_of(separated=nothing, mixture=nothing)
     lengths = generator.integers(5, 12, size=400)
     errors = generator.binomial(lengths, 0.3)
-    (row,) = summarise(counts_of(errors, lengths), 2000, 0).to_dict("records")
+    heard = counts["audio"] == "mixture"
+    counts.loc[heard, ["wer_errors", "wer_length"]] = np.c_[errors, lengths]
+    table = summarise(counts, 2000, 0).set_index("audio")
+    row = table.loc["mixture"]
     assert row["wer"] == errors.sum() / lengths.sum()
     # The ratio estimator's standard error, by linearisation.
     residuals = errors - row["wer"] * lengths
@@ -310,10 +371,32 @@ def test_rates_and_intervals():
         row["wer"] + 1.96 * deviation, abs=0.002
     )
     assert row["mixtures"] == 400
-    text = format_summary(summarise(counts_of([1, 0], [4, 4]), 100, 0))
+    change = table.loc["separated - mixture"]
+    assert change["wer"] == -row["wer"]
+    assert change["wer_low"] == -row["wer_high"]
+
+
+def test_changes_are_of_the_same_mixtures():
+    generator = np.random.default_rng(0)
+    mixture = generator.integers(1, 5, size=100)
+    table = summarise(counts_of(separated=mixture - 1, mixture=mixture), 100, 0)
+    change = table.set_index("audio").loc["separated - mixture"]
+    # However much the mixtures differ, each has one error of four less.
+    for name in ("wer", "wer_low", "wer_high", "cpwer_low", "orcwer_high"):
+        assert change[name] == pytest.approx(-0.25)
+
+
+def test_tables():
+    text = format_summary(
+        summarise(counts_of(separated=[0, 0], mixture=[1, 0]), 100, 0)
+    )
     assert "| C | mixture | 2 | 12.5 (0.0 to 25.0) |" in text
+    assert "| C | separated - mixture | 2 | -12.5 (-25.0 to +0.0) |" in text
 
 
 def test_nothing_said_has_no_rate():
-    text = format_summary(summarise(counts_of([1, 0], [0, 0]), 100, 0))
-    assert "| C | mixture | 2 | – |" in text
+    counts = counts_of(separated=[0, 0], mixture=[1, 0])
+    counts["wer_length"] = 0
+    text = format_summary(summarise(counts, 100, 0))
+    assert "| C | mixture | 2 | – | 12.5" in text
+    assert "| C | separated - mixture | 2 | – | -12.5" in text

@@ -14,7 +14,11 @@ import soundfile
 import torch
 from asr.backends import SpeechBrainRecogniser
 from asr.errors import AsrError
+from asr.normalisation import normalise
+from corpus.building import make_corpus
+from corpus.voices import Spoken, Word
 from dataset import RenderedMixtures, read_manifest
+from make_corpus import parse_options
 from sampling import all_examples
 from trained_run import load_trained_run
 
@@ -236,3 +240,35 @@ def test_the_demonstration_is_for_speechbrain(tmp_path, capsys):
     asr_demo.main(arguments)
     assert capsys.readouterr().out.endswith(first)
     assert (tmp_path / "demo/encoder.ckpt").stat().st_mtime_ns == before
+
+
+def test_the_whole_path_with_a_small_recogniser(
+    trained_runs, tmp_path, monkeypatch
+):
+    """It learns four clean recordings by heart, and hears them in mixtures."""
+    root = tmp_path / "corpus"
+    sizes = ["--train", "1", "--valid", "1", "--test", "2", "--jobs", "1"]
+    make_corpus(parse_options([str(root), *sizes]), say=lambda message: None)
+    said = pd.read_csv(root / "test/transcripts.csv").to_dict("records")
+    recordings = []
+    for row in said:
+        for speaker in ("speaker1", "speaker2"):
+            path = root / "test/clean" / row[f"{speaker}File"]
+            samples, _ = soundfile.read(path, dtype="float32")
+            text = normalise(row[f"{speaker}Text"])
+            recordings.append(Spoken(samples, [Word(text, 0, len(samples))]))
+    monkeypatch.setattr(asr_demo, "BATCH", 4)
+    monkeypatch.setattr(asr_demo, "NOISY_SHARE", 0)
+    recogniser = tmp_path / "recogniser"
+    recogniser.mkdir()
+    asr_demo.train(recogniser, recordings, 120, seed=0, quiet=True)
+    asr_eval.main(
+        [str(trained_runs("convtasnet")), "--data_folder", str(root)]
+        + ["--speechbrain", str(recogniser), "--variants", "C"]
+        + ["--output", "output", "--device", "cpu", "--noprogressbar"]
+    )
+    rates = pd.read_csv("output/rates.csv").set_index("audio")
+    for rate in ("wer", "cer", "cpwer", "orcwer"):
+        assert rates.loc["clean", rate] < 0.2
+        assert rates.loc["mixture", rate] > 0.4
+        assert rates.loc["separated", rate] > rates.loc["clean", rate]

@@ -1,17 +1,24 @@
 """Exported models: for SpeechBrain's loaders, for ours, for onnxruntime."""
 
+import io
 import json
+import os
+import pickle
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import export
+import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+import soundfile
 import torch
-from exported_model import load_model
+import yaml
+from exported_model import checksum_of, load_model
 from prepare_polsess import UserError
 from small_models import SMALL
 from speechbrain.inference.interfaces import foreign_class
@@ -88,6 +95,78 @@ def test_speechbrains_loader_gives_the_same_estimates(
         assert (found - wanted).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("model", ["sepformer", "spmamba"])
+def test_speechbrain_loads_it_anywhere(model, exported, trained_runs, tmp_path):
+    """Moved, as links to where a hub keeps files, and with a savedir."""
+    moved = shutil.copytree(exported(model), tmp_path / "moved")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for number, path in enumerate(sorted(moved.rglob("*"))):
+        if path.is_file():
+            path.rename(kept / str(number))
+            path.symlink_to(kept / str(number))
+    load = (
+        "from speechbrain.inference.separation import SepformerSeparation\n"
+        "model = SepformerSeparation.from_hparams('moved', savedir='links')\n"
+        if model in MASKING
+        else "from speechbrain.inference.interfaces import foreign_class\n"
+        "model = foreign_class('moved', pymodule_file='custom_interface.py',\n"
+        "    classname='SPMambaSeparation', savedir='links')\n"
+    )
+    # A process of its own, without this clone's modules.
+    code = f"import torch\n{load}torch.save(model.mods.state_dict(), 'w.pt')"
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)
+    loaded = torch.load("w.pt")
+    separator = load_trained_run(trained_runs(model)).separator
+    expected = separator.state_dict()
+    assert len(loaded) == len(expected)
+    for name, tensor in loaded.items():
+        # As SpeechBrain's class calls the parts.
+        name = name.removeprefix("separator.").replace("encoder.1", "encoder")
+        name = name.replace("masknet", "mask_network")
+        assert torch.equal(tensor, expected[name])
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_what_the_card_says_works(model, exported, tmp_path):
+    folder = exported(model)
+    (tmp_path / folder.name).symlink_to(folder)
+    (tmp_path / "recipes").symlink_to(Path(export.__file__).parents[2])
+    generator = np.random.default_rng(0)
+    soundfile.write("recording.wav", generator.uniform(-0.1, 0.1, 8000), 8000)
+    card = (folder / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", card, re.S)
+    assert len(blocks) == 2 + (model in MASKING)
+    for block in blocks:
+        said = {}
+        exec(block, said)
+        assert said["estimates"].shape in ((1, 8000, 2), (1, 32_000, 2))
+
+
+def test_the_card_is_one_for_hubs(exported, trained_runs, tmp_path):
+    arguments = [str(trained_runs("dprnn")), "model", "--licence"]
+    for wrong in ("CC BY 4.0", "x\ny: z"):
+        with pytest.raises(UserError, match="as hubs call it"):
+            export.main([*arguments, wrong])
+    export.main([*arguments, "cc-by-4.0"])
+    _, front, card = (tmp_path / "model/README.md").read_text().split("---", 2)
+    assert yaml.safe_load(front) == {
+        "library_name": "speechbrain",
+        "pipeline_tag": "audio-to-audio",
+        "language": "pl",
+        "license": "cc-by-4.0",
+        "tags": [
+            "speechbrain",
+            "audio-source-separation",
+            "speech-separation",
+            "PolSESS",
+        ],
+    }
+    assert "`PolSESS_small`. Mixtures: 10 train, 4 val, 4 test." in card
+    front = (exported("dprnn") / "README.md").read_text().split("---")[1]
+    assert "license" not in yaml.safe_load(front)
+
+
 @pytest.mark.parametrize("model", MASKING)
 def test_the_card_tells_from_which_length_on(model, exported, trained_runs):
     card = (exported(model) / "README.md").read_text()
@@ -124,20 +203,6 @@ def test_onnxruntime_gives_the_same_estimates(model, exported, trained_runs):
         assert (found - wanted).abs().max() < 2e-4 * wanted.abs().max()
 
 
-def test_spmamba_needs_nothing_of_this_clone(exported, tmp_path):
-    code = (
-        f"import sys; sys.path.append({str(exported('spmamba'))!r})\n"
-        "import custom_interface, spmamba\nspmamba.SPMamba(blocks=1)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-I", "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-
-
 def test_spmamba_has_no_onnx(trained_runs, tmp_path):
     arguments = [str(trained_runs("spmamba")), str(tmp_path / "o"), "--onnx"]
     with pytest.raises(UserError, match="SPMamba cannot be exported"):
@@ -164,9 +229,8 @@ def test_averaged_weights(trained_runs, tmp_path):
     assert torch.equal(ours, wanted)
     tested = pd.read_csv(folder / "test_averaged.csv")
     mean = tested[tested["variant"] == "SER"]["si_sdr"].mean()
-    assert (
-        f"| SER | {mean:.2f} |" in (tmp_path / "averaged/README.md").read_text()
-    )
+    card = (tmp_path / "averaged/README.md").read_text()
+    assert re.search(rf"\| SER \| \d+ \| {mean:.2f} \(", card)
 
 
 def test_a_run_is_a_model_too(trained_runs):
@@ -179,8 +243,8 @@ def test_the_card_has_the_scores_of_the_evaluation(trained_runs, tmp_path):
     model = load_trained_run(run)
     folder = run / "evaluation/test"
     folder.mkdir(parents=True)
-    row = {"ID": "a", "variant": "SER", "metric": "pesq", "score": 2.345}
-    rows = [row | {"mixture": 1.5, "improvement": 0.845}]
+    row = {"ID": "a", "variant": "SER", "metric": "pesq", "score": 2.346}
+    rows = [row | {"mixture": 1.5, "improvement": 0.846}]
     rows.append(row | {"ID": "b", "score": None, "mixture": 1.5})
     pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False)
     checkpoint = {"epoch": model.epoch, "valid_si_sdr": model.valid_si_sdr}
@@ -188,8 +252,10 @@ def test_the_card_has_the_scores_of_the_evaluation(trained_runs, tmp_path):
     description.write_text(json.dumps({"checkpoint": checkpoint}))
     export.main([str(run), "model", "--licence", "cc-by-4.0"])
     card = (tmp_path / "model/README.md").read_text()
-    assert "| PESQ | SER | 2.35 | 0.84 | 1.50 | 2 |" in card
-    assert 'license: "cc-by-4.0"' in card and "weights: cc-by-4.0." in card
+    assert "| variant | mixtures | PESQ |" in card
+    assert "| SER | 2 | 2.35 (+0.85) |" in card
+    assert "1 could not be computed" in card
+    assert "weights: cc-by-4.0." in card
     # Of an older checkpoint, so the training's own test counts.
     checkpoint["epoch"] += 1
     description.write_text(json.dumps({"checkpoint": checkpoint}))
@@ -198,7 +264,9 @@ def test_the_card_has_the_scores_of_the_evaluation(trained_runs, tmp_path):
     assert "PESQ" not in card
     tested = pd.read_csv(run / "test.csv")
     for variant, rows in tested.groupby("variant"):
-        assert f"| {variant} | {rows['si_sdr'].mean():.2f} |" in card
+        mean, gain = rows[["si_sdr", "si_sdr_improvement"]].mean()
+        row = f"| {variant} | {len(rows)} | {mean:.2f} ({gain:+.2f}) |"
+        assert row in card
     assert "has not stated the weights' licence" in card
 
 
@@ -212,6 +280,24 @@ def test_nothing_tells_where_it_was_trained(
             assert str(small_corpus.parent).encode() not in content
 
 
+class Malice:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        """Say what unpickling calls."""
+        return os.mkdir, (str(self.folder),)
+
+
+def saved(item):
+    """Save as torch does."""
+    file = io.BytesIO()
+    torch.save(item, file)
+    return file.getvalue()
+
+
 def test_nothing_of_the_folder_is_run(copied, tmp_path):
     stolen = tmp_path / "stolen"
     malice = f"__x: !apply:os.mkdir [{stolen}]\n"
@@ -220,12 +306,27 @@ def test_nothing_of_the_folder_is_run(copied, tmp_path):
     (copied / "custom_interface.py").write_text(
         f"import os; os.mkdir({str(stolen)!r})"
     )
-    (copied / "encoder.ckpt").write_bytes(b"no pickle")
+    (copied / "encoder.ckpt").write_bytes(saved(Malice(stolen)))
     load_model(copied)
     assert not stolen.exists()
     # The same file makes SpeechBrain run it.
     with pytest.raises(Exception):  # noqa: B017
         SepformerSeparation.from_hparams(source=str(copied))
+    assert stolen.exists()
+
+
+def test_pickles_are_no_weights(copied, tmp_path):
+    stolen = tmp_path / "stolen"
+    weights = copied / "separator.safetensors"
+    for content in (pickle.dumps(Malice(stolen)), saved(Malice(stolen))):
+        weights.write_bytes(content)
+        description = json.loads((copied / "model.json").read_text())
+        description["weights"] = checksum_of(weights)
+        (copied / "model.json").write_text(json.dumps(description))
+        with pytest.raises(UserError, match="holds no tensors"):
+            load_model(copied)
+        assert not stolen.exists()
+    pickle.loads(pickle.dumps(Malice(stolen)))  # what they would have done
     assert stolen.exists()
 
 
@@ -245,6 +346,8 @@ def test_code_in_the_network_is_refused(copied, tmp_path):
         ("separator.safetensors", None, "separator.safetensors: is missing"),
         ("separator.yaml", None, "separator.yaml: cannot be read"),
         ("model.json", b"{", "model.json: cannot be read"),
+        ("model.json", b'{"checkpoint": 3, "weights": ""}', "checkpoint is 3"),
+        ("model.json", b'{"checkpoint": {}, "weights": ""}', "has no epoch"),
         ("settings.json", b"{}", "settings.json: has no experiment_name"),
     ],
 )
@@ -279,10 +382,39 @@ def test_existing_folders_are_left_alone(trained_runs, copied, tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match="is no exported model"):
         export.main([run, str(tmp_path / "mine"), "--force"])
-    (copied / "of_before").touch()
-    export.main([run, str(copied), "--force"])
-    assert not (copied / "of_before").exists()
-    assert {path.name for path in tmp_path.iterdir()} == {"model", "mine"}
+    # What is not of an export is not replaced: a clone's history, for one.
+    (copied / ".git").mkdir()
+    (copied / ".git/HEAD").touch()
+    with pytest.raises(UserError, match=r"holds \.git/HEAD"):
+        export.main([run, str(copied), "--force"])
+    shutil.rmtree(copied / ".git")
+    (copied / "__pycache__").mkdir()
+    (tmp_path / "link").symlink_to(copied)
+    export.main([run, str(tmp_path / "link"), "--force"])
+    # This time without --onnx.
+    assert not (copied / "separator.onnx").exists()
+    assert (copied / "README.md").stat().st_mtime_ns > before
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"model", "mine", "link"}
+
+
+@pytest.mark.parametrize("place", [".", "exported", ".."])
+def test_runs_are_left_alone(place, trained_runs):
+    run = trained_runs("convtasnet")
+    before = sorted(run.rglob("*"))
+    with pytest.raises(UserError, match="outside of the run's"):
+        export.main([str(run), str(run / place), "--force"])
+    assert sorted(run.rglob("*")) == before
+
+
+def test_exported_models_are_no_runs(copied):
+    with pytest.raises(UserError, match="is exported already"):
+        export.main([str(copied), "twice"])
+
+
+def test_others_may_read_it(exported):
+    modes = {path.stat().st_mode for path in exported("dprnn").iterdir()}
+    assert len(modes) == 1
 
 
 def test_a_failed_export_leaves_nothing(

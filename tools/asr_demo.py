@@ -3,9 +3,10 @@
 
 > python tools/asr_demo.py FOLDER
 
-It hears sentences and voices of the training split alone, half of them over
-another voice and noise, and is tested on sentences and voices of the test
-split. FOLDER is then one for SpeechBrain's EncoderASR.
+It hears parts of sentences, by voices of the training split alone, first as
+they are and then most of them over another voice and noise, and is tested on
+sentences and voices of the test split. FOLDER is then one for SpeechBrain's
+EncoderASR.
 """
 
 import argparse
@@ -15,17 +16,14 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import sentencepiece
 import torch
+from asr.demo_speech import LONGEST, draw_batch, make_sentences
 from asr.errors import AsrError
-from asr.normalisation import normalise
 from asr.rates import count_errors
 from asr.transcripts import Reference
 from corpus.errors import CorpusError
 from corpus.seeding import random_generator
-from corpus.sentences import draw_sentence
-from corpus.voices import draw_voices, speak
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.inference.ASR import EncoderASR
 from speechbrain.nnet.losses import ctc_loss
@@ -33,47 +31,12 @@ from tqdm import tqdm
 
 HPARAMS = Path(__file__).parent / "asr/demo.yaml"
 LETTERS = "aąbcćdeęfghijklłmnńoópqrsśtuvwxyzźż"
-VOICES = 60
-TEST_VOICES = 8
 BATCH = 16
-LEARNING_RATE = 2e-3  # the highest
-CLEAN_SHARE = 0.4  # of training sentences
-SNR_DB = (0.0, 25.0)  # of the others
-
-
-def make_sentences(split, n_sentences, sample_rate, seed):
-    """Let the voices of a split say sentences of the split.
-
-    Arguments
-    ---------
-    split : str
-        ``train`` or ``test``.
-    n_sentences : int
-        How many, shared out over the voices.
-    sample_rate : int
-        Hz.
-    seed : int
-        Everything random follows from it.
-
-    Returns
-    -------
-    list of (numpy.ndarray, str)
-        Samples [time] and normalised text.
-    """
-    rng = random_generator(seed, "asr demo", split)
-    voices = draw_voices(
-        split, VOICES if split == "train" else TEST_VOICES, rng
-    )
-    spoken = []
-    for number, voice in enumerate(voices):
-        count = len(range(number, n_sentences, len(voices)))
-        texts = [draw_sentence(rng, split) for _ in range(count)]
-        said = speak(voice, texts, rng, sample_rate) if texts else []
-        spoken += [
-            (sentence.waveform.astype(np.float32), normalise(text))
-            for sentence, text in zip(said, texts, strict=True)
-        ]
-    return spoken
+LEARNING_RATE = 5e-3  # the highest
+WEIGHT_DECAY = 1e-3
+MAX_GRAD_NORM = 5.0
+NOISY_SHARE = 0.6  # of a batch, once all of it is reached
+NOISY_FROM, NOISY_TO = 0.2, 0.6  # of the steps: none before, all after
 
 
 def train_tokenizer(path):
@@ -105,57 +68,15 @@ def train_tokenizer(path):
     return sentencepiece.SentencePieceProcessor(model_file=str(path))
 
 
-def draw_batch(sentences, tokenizer, rng):
-    """Draw sentences, some over another voice and noise.
-
-    Arguments
-    ---------
-    sentences : list of (numpy.ndarray, str)
-        To draw from.
-    tokenizer : sentencepiece.SentencePieceProcessor
-        Text -> tokens.
-    rng : numpy.random.Generator
-        To draw with.
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        Waveforms [batch, time], tokens [batch, tokens], and the relative
-        lengths of both.
-    """
-    waveforms, tokens = [], []
-    for index in rng.integers(len(sentences), size=BATCH):
-        waveform, text = sentences[index]
-        if rng.random() > CLEAN_SHARE:
-            other, _ = sentences[rng.integers(len(sentences))]
-            noise = np.resize(
-                np.roll(other, rng.integers(len(other))), len(waveform)
-            )
-            noise = noise + rng.uniform(0, 1) * rng.standard_normal(len(noise))
-            level = np.linalg.norm(waveform) / np.linalg.norm(noise)
-            noise *= level * 10 ** (-rng.uniform(*SNR_DB) / 20)
-            waveform = waveform + noise.astype(np.float32)
-        waveforms.append(torch.from_numpy(waveform))
-        tokens.append(torch.tensor(tokenizer.encode(text)))
-    return *_pad(waveforms), *_pad(tokens)
-
-
-def _pad(sequences):
-    """Pad sequences; return them and their relative lengths."""
-    lengths = torch.tensor([len(sequence) for sequence in sequences])
-    padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
-    return padded, lengths / lengths.max()
-
-
-def train(folder, n_sentences, steps, seed, quiet=False):
+def train(folder, sentences, steps, seed, quiet=False):
     """Train the recogniser.
 
     Arguments
     ---------
     folder : Path
         Where its files go.
-    n_sentences : int
-        How many are spoken.
+    sentences : list of Spoken
+        At the rate that the YAML file says.
     steps : int
         Batches.
     seed : int
@@ -164,34 +85,44 @@ def train(folder, n_sentences, steps, seed, quiet=False):
         Whether to show no progress.
     """
     torch.manual_seed(seed)
-    text = HPARAMS.read_text(encoding="utf-8")
-    hparams = load_hyperpyyaml(text)
+    hparams = load_hparams()
     encoder, blank = hparams["encoder"], hparams["blank"]
-    sentences = make_sentences(
-        "train", n_sentences, hparams["sample_rate"], seed
-    )
+    longest = round(LONGEST * hparams["sample_rate"])
     tokenizer = train_tokenizer(folder / "tokenizer.ckpt")
-    optimiser = torch.optim.AdamW(encoder.parameters(), weight_decay=1e-3)
+    optimiser = torch.optim.AdamW(
+        encoder.parameters(), weight_decay=WEIGHT_DECAY
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, LEARNING_RATE, total_steps=steps
+        optimiser,
+        LEARNING_RATE,
+        total_steps=steps,
+        pct_start=0.1,
+        anneal_strategy="linear",
     )
     rng = random_generator(seed, "asr demo", "batches")
     bar = tqdm(range(steps), unit="batch", disable=quiet or None)
-    for _ in bar:
+    for step in bar:
+        reached = (step / steps - NOISY_FROM) / (NOISY_TO - NOISY_FROM)
+        noisy_share = NOISY_SHARE * min(max(reached, 0), 1)
         waveforms, lengths, tokens, token_lengths = draw_batch(
-            sentences, tokenizer, rng
+            sentences, BATCH, tokenizer, longest, noisy_share, rng
         )
         log_probs = encoder(waveforms, lengths)
         loss = ctc_loss(log_probs, tokens, lengths, token_lengths, blank)
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), MAX_GRAD_NORM)
         optimiser.step()
         schedule.step()
         bar.set_postfix(loss=f"{loss.item():.2f}")
     torch.save(encoder.state_dict(), folder / "encoder.ckpt")
     # Written last: without it the folder is no recogniser.
-    (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
+    shutil.copyfile(HPARAMS, folder / "hyperparams.yaml")
+
+
+def load_hparams():
+    """Load the recogniser's YAML file; new weights."""
+    return load_hyperpyyaml(HPARAMS.read_text(encoding="utf-8"))
 
 
 def test(folder, n_sentences, seed):
@@ -216,7 +147,8 @@ def test(folder, n_sentences, seed):
     )
     rate = model.hparams.sample_rate
     counts = []
-    for waveform, text in make_sentences("test", n_sentences, rate, seed):
+    for waveform, words in make_sentences("test", n_sentences, rate, seed):
+        text = " ".join(word.text for word in words)
         waveform = torch.from_numpy(waveform).unsqueeze(0)
         (heard,), _ = model.transcribe_batch(waveform, torch.ones(1))
         counts.append(count_errors([Reference("", text, "")], [heard]))
@@ -242,8 +174,13 @@ def main(arguments=None):
     )
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="to make")
-    add("--sentences", type=int, default=2400, help="to train on, default 2400")
-    add("--steps", type=int, default=1500, help=f"batches of {BATCH} sentences")
+    add("--sentences", type=int, default=3000, help="to train on, default 3000")
+    add(
+        "--steps",
+        type=int,
+        default=4000,
+        help=f"batches of {BATCH}, default 4000",
+    )
     add("--test_sentences", type=int, default=80, help="default 80")
     add("--seed", type=int, default=0, help="everything random follows from it")
     add("--noprogressbar", action="store_true", help="show no progress")
@@ -261,7 +198,12 @@ def main(arguments=None):
             temporary.mkdir(parents=True)
             train(
                 temporary,
-                options.sentences,
+                make_sentences(
+                    "train",
+                    options.sentences,
+                    load_hparams()["sample_rate"],
+                    options.seed,
+                ),
                 options.steps,
                 options.seed,
                 options.noprogressbar,

@@ -5,6 +5,7 @@ takes samples [time] at a rate in Hz and returns a text. They are imported when
 they are needed.
 """
 
+import math
 import os
 import shlex
 import shutil
@@ -20,6 +21,9 @@ from torchaudio.functional import resample
 from asr.errors import AsrError, RecognitionError
 
 WHISPER_RATE = 16_000  # Hz
+# Where Whisper finds no words, it may repeat itself until it is stopped.
+TOKENS_A_SECOND = 15  # about twice as many as speech has
+PROMPT_TOKENS = 4  # start, language, task, no times
 
 
 class CommandRecogniser:
@@ -164,6 +168,8 @@ class SpeechBrainRecogniser:
 class WhisperRecogniser:
     """A Whisper model, through the package transformers.
 
+    It hears the first 30 s of a recording.
+
     Arguments
     ---------
     name : str
@@ -205,6 +211,11 @@ class WhisperRecogniser:
         """Recognise a recording; see ``CommandRecogniser.recognise``."""
         waveform = torch.from_numpy(samples).float()
         waveform = resample(waveform, rate, WHISPER_RATE)
+        most = min(
+            # As Whisper's own program has it.
+            self.model.config.max_target_positions // 2,
+            PROMPT_TOKENS + math.ceil(TOKENS_A_SECOND * len(samples) / rate),
+        )
         features = self.processor(
             waveform.numpy(), sampling_rate=WHISPER_RATE, return_tensors="pt"
         ).input_features
@@ -213,6 +224,7 @@ class WhisperRecogniser:
                 features.to(self.model.device),
                 language=self.language,
                 task="transcribe",
+                max_length=most,
             )
         except ValueError as error:  # such as an unknown language
             raise AsrError(f"--whisper {self.name}: {error}") from error

@@ -9,6 +9,7 @@ from asr.normalisation import normalise
 from asr.rates import RATES, TITLES, count_errors
 
 LEVEL = 0.95
+CHANGE = "separated - mixture"
 
 
 def count_all(test_set, transcripts, hypotheses):
@@ -64,8 +65,8 @@ def summarise(counts, resamples, seed):
     -------
     pandas.DataFrame
         Rates (sums of errors over sums of lengths) with the middle 95 % of
-        those of mixtures drawn with replacement, the same for all rows of a
-        variant.
+        those of mixtures drawn with replacement. Last in each variant comes
+        what separation changes, from the same drawn mixtures for both.
     """
     rows = []
     for variant, group in counts.groupby("variant", sort=False):
@@ -74,28 +75,42 @@ def summarise(counts, resamples, seed):
         times = generator.multinomial(
             n_mixtures, np.full(n_mixtures, 1 / n_mixtures), resamples
         )
-        for audio, part in group.groupby("audio", sort=False):
+        parts = dict(list(group.groupby("audio", sort=False)))
+        # The sample itself, before what is drawn from it.
+        times = np.vstack([np.ones(n_mixtures, int), times])
+        drawn = {
+            audio: {rate: _rates(part, rate, times) for rate in RATES}
+            for audio, part in parts.items()
+        }
+        drawn[CHANGE] = {
+            rate: drawn["separated"][rate] - drawn["mixture"][rate]
+            for rate in RATES
+        }
+        for audio, rates in drawn.items():
             row = {"variant": variant, "audio": audio, "mixtures": n_mixtures}
             for rate in RATES:
-                errors = part[f"{rate}_errors"].to_numpy()
-                length = part[f"{rate}_length"].to_numpy()
-                row |= _rate(rate, errors, length, times)
-            row["failed"] = int(part["failed"].sum())
+                row |= _interval(rate, rates[rate])
+            if audio in parts:
+                row["failed"] = parts[audio]["failed"].sum()
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _rate(name, errors, length, times):
-    """Compute a rate and its interval; NaN where nothing is said."""
-    drawn_lengths = times @ length
-    said = drawn_lengths > 0
-    if not said.any():
+def _rates(part, rate, times):
+    """Compute a rate of mixtures taken so many times; NaN if none speaks."""
+    errors = times @ part[f"{rate}_errors"].to_numpy()
+    lengths = times @ part[f"{rate}_length"].to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(lengths > 0, errors / lengths, np.nan)
+
+
+def _interval(name, rates):
+    """Find a rate's interval; NaN where nothing is said."""
+    if np.isnan(rates[0]):
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"), np.nan)
-    drawn = (times @ errors)[said] / drawn_lengths[said]
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    rate = errors.sum() / length.sum()
-    return {name: rate, f"{name}_low": low, f"{name}_high": high}
+    low, high = np.nanquantile(rates[1:], [tail, 1 - tail])
+    return {name: rates[0], f"{name}_low": low, f"{name}_high": high}
 
 
 def format_summary(summary):
@@ -115,16 +130,16 @@ def format_summary(summary):
     titles += [f"{TITLES[rate]} %" for rate in RATES] + ["failed"]
     rows = []
     for row in summary.to_dict("records"):
+        sign = "+" if row["audio"] == CHANGE else ""
         cells = [row["variant"], row["audio"], str(row["mixtures"])]
         for rate in RATES:
             value, low, high = (
-                100 * row[name]
+                f"{100 * row[name]:{sign}.1f}"
                 for name in (rate, f"{rate}_low", f"{rate}_high")
             )
-            cells.append(
-                "–"
-                if np.isnan(value)
-                else f"{value:.1f} ({low:.1f} to {high:.1f})"
-            )
-        rows.append([*cells, str(row["failed"])])
+            said = not np.isnan(row[rate])
+            cells.append(f"{value} ({low} to {high})" if said else "–")
+        failed = row["failed"]
+        cells.append("" if np.isnan(failed) else f"{failed:.0f}")
+        rows.append(cells)
     return markdown_table(titles, rows)

@@ -97,7 +97,7 @@ def main():
 
 
 def note(words, event):
-    """Notes where words begin and end; one lasts until the next, or a pause.
+    """Notes where words begin; one lasts until the next, or the clause's end.
 
     Arguments
     ---------

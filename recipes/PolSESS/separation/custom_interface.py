@@ -14,9 +14,13 @@ from pathlib import Path
 
 from speechbrain.inference.separation import SepformerSeparation
 
-# The network's modules are beside this file, also when SpeechBrain reads it
-# through a link in a folder of its own.
-sys.path.append(str(Path(__file__).resolve().parent))
+# The network's modules are beside this file, or beside what it is a link to:
+# SpeechBrain's savedir and hubs' caches consist of links.
+_path = Path(__file__)
+sys.path.append(str(_path.parent))
+while _path.is_symlink():
+    _path = _path.parent / _path.readlink()
+    sys.path.append(str(_path.parent))
 
 
 class SPMambaSeparation(SepformerSeparation):

@@ -12,23 +12,31 @@ running anything of it, and README.md is its model card.
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
-from exported_model import ExportedFiles, checksum_of, load_model
+from exported_model import (
+    ExportedFiles,
+    checksum_of,
+    load_model,
+    read_plain,
+)
 from model_card import write_card
 from onnx_export import check_onnx, write_onnx
 from prepare_polsess import UserError
 from result import software_versions
 from run_files import to_json
 from safe_yaml import describe_separator
-from safetensors.torch import save_file
+from safetensors.torch import save
 from speechbrain_files import lay_out, write_speechbrain
 from trained_run import load_trained_run
 
 # They say where things were on the machine of the training.
 PLACES = ("data_folder", "output_folder", "save_folder", "manifest_folder")
+# What hubs take as the name of one.
+LICENCE = r"[a-z0-9][a-z0-9.-]*"
 
 
 def read_options(arguments):
@@ -61,7 +69,11 @@ def read_options(arguments):
         action="store_true",
         help="separator.onnx as well, compared with onnxruntime; not SPMamba",
     )
-    add("--licence", metavar="NAME", help="of the weights, for the model card")
+    add(
+        "--licence",
+        metavar="NAME",
+        help="of the weights, as hubs call it, such as cc-by-4.0; or other",
+    )
     add(
         "--force",
         action="store_true",
@@ -70,13 +82,15 @@ def read_options(arguments):
     return parser.parse_args(arguments)
 
 
-def check_output(output, force):
+def check_output(output, run_folder, force):
     """Check that the export may be written.
 
     Arguments
     ---------
     output : Path
-        The folder to make.
+        The folder to make, without links.
+    run_folder : Path
+        What is exported.
     force : bool
         Whether an exported model may be replaced.
 
@@ -85,17 +99,53 @@ def check_output(output, force):
     UserError
         If not.
     """
-    if not output.exists() and not output.is_symlink():
+    if ExportedFiles(run_folder).description.exists():
+        raise UserError(
+            f"{run_folder}: is exported already; copy it, or give the run"
+        )
+    run_folder = run_folder.expanduser().resolve()
+    if output.is_relative_to(run_folder) or run_folder.is_relative_to(output):
+        raise UserError(f"{output}: choose a folder outside of the run's")
+    if not output.exists():
         return
-    if not ExportedFiles(output).description.exists():
+    files = ExportedFiles(output)
+    if not files.description.exists():
         raise UserError(f"{output}: exists and is no exported model")
     if not force:
         raise UserError(
             f"{output}: exists; --force replaces it, or name another folder"
         )
+    written = read_plain(files.description, {"files": list})["files"]
+    others = [name for name in list_files(output) if name not in written]
+    if others:
+        raise UserError(
+            f"{output}: holds {others[0]}, which export.py has not written; "
+            "move it away, or name another folder"
+        )
 
 
-def write_model(files, run, options):
+def list_files(folder):
+    """List the files of a folder, but for what Python keeps of its modules.
+
+    Arguments
+    ---------
+    folder : Path
+        Searched to the bottom.
+
+    Returns
+    -------
+    list of str
+        Relative paths, sorted.
+    """
+    paths = [path.relative_to(folder) for path in folder.rglob("*")]
+    return sorted(
+        path.as_posix()
+        for path in paths
+        if "__pycache__" not in path.parts and not (folder / path).is_dir()
+    )
+
+
+def write_model(files, run, name, options):
     """Write all files of a model.
 
     Arguments
@@ -104,6 +154,8 @@ def write_model(files, run, options):
         In an empty folder.
     run : TrainedRun
         What is exported.
+    name : str
+        Of the folder that it will be.
     options : argparse.Namespace
         The command line.
     """
@@ -111,11 +163,12 @@ def write_model(files, run, options):
     network = describe_separator(run.folder / "hyperparams.yaml")
     files.separator.write_text(lay_out({"separator": network}), "utf-8")
     weights = {
-        name: tensor.contiguous()
-        for name, tensor in separator.state_dict().items()
+        key: tensor.contiguous()
+        for key, tensor in separator.state_dict().items()
     }
-    save_file(weights, files.weights)
-    kept = {name: v for name, v in settings.items() if name not in PLACES}
+    # safetensors' own files are for their owner alone.
+    files.weights.write_bytes(save(weights))
+    kept = {key: v for key, v in settings.items() if key not in PLACES}
     files.settings.write_text(to_json(kept), encoding="utf-8")
     description = {
         "model": settings["experiment_name"],
@@ -130,9 +183,10 @@ def write_model(files, run, options):
         "versions": software_versions(),
     }
     write_speechbrain(files.folder, separator, network, settings)
-    if options.onnx:
-        write_onnx(separator, files.onnx)
-    write_card(files, run, description, options.licence)
+    difference = write_onnx(separator, files.onnx) if options.onnx else None
+    write_card(files, run, name, options.licence, difference)
+    written = [*list_files(files.folder), files.description.name]
+    description["files"] = sorted(written)
     files.description.write_text(to_json(description), encoding="utf-8")
 
 
@@ -145,15 +199,20 @@ def main(arguments):
         Without the script's name.
     """
     options = read_options(arguments)
-    output = Path(os.path.abspath(options.output.expanduser()))
-    check_output(output, options.force)
+    if options.licence and not re.fullmatch(LICENCE, options.licence):
+        raise UserError(
+            f"--licence {options.licence}: give it as hubs call it, such as "
+            "cc-by-4.0, cc-by-nc-4.0 or apache-2.0; or other"
+        )
+    output = options.output.expanduser().resolve()
+    check_output(output, options.run_folder, options.force)
     run = load_trained_run(options.run_folder, options.averaged)
     if options.onnx:
         check_onnx(run.separator)
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
-        write_model(ExportedFiles(temporary), run, options)
+        write_model(ExportedFiles(temporary), run, output.name, options)
         load_model(temporary)
         if output.exists():
             replaced = temporary.with_suffix(".old")

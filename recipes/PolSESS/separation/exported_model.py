@@ -15,13 +15,19 @@ from run_files import RunFiles, read_json
 from safe_yaml import build_separator, describe_separator, hash_description
 from trained_run import TrainedRun, fill_separator, load_trained_run
 
-NEEDED_SETTINGS = (
-    "experiment_name",
-    "seed",
-    "task",
-    "n_sources",
-    "sample_rate",
-)
+NEEDED_SETTINGS = {
+    "experiment_name": str,
+    "seed": int,
+    "task": str,
+    "n_sources": int,
+    "sample_rate": int,
+}
+NEEDED_DESCRIPTION = {"checkpoint": dict, "weights": str}
+NEEDED_CHECKPOINT = {
+    "epoch": int,
+    "valid_si_sdr": int | float,
+    "averaged": bool,
+}
 
 
 class ExportedFiles:
@@ -87,9 +93,10 @@ def _load_exported(files, averaged):
     for path in (files.description, files.settings, files.weights):
         if not path.exists():
             raise _damaged(path, "is missing")
-    settings = _read_plain(files.settings, NEEDED_SETTINGS)
-    description = _read_plain(files.description, ("checkpoint", "weights"))
+    settings = read_plain(files.settings, NEEDED_SETTINGS)
+    description = read_plain(files.description, NEEDED_DESCRIPTION)
     checkpoint = description["checkpoint"]
+    _check_types(files.description, checkpoint, NEEDED_CHECKPOINT)
     if averaged and not checkpoint["averaged"]:
         raise UserError(
             f"{files.folder}: was exported without --averaged; export the "
@@ -129,18 +136,42 @@ def checksum_of(path):
         return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
-def _read_plain(path, needed):
-    """Read a JSON file that must have some keys."""
+def read_plain(path, needed):
+    """Read a JSON file of an exported model.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+    needed : dict
+        Name -> type of what must be in it.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    UserError
+        If it is damaged.
+    """
     try:
         content = read_json(path)
     except UserError as error:
         raise _damaged(path, "cannot be read") from error
     if not isinstance(content, dict):
         raise _damaged(path, "holds no settings")
-    missing = [name for name in needed if name not in content]
-    if missing:
-        raise _damaged(path, f"has no {missing[0]}")
+    _check_types(path, content, needed)
     return content
+
+
+def _check_types(path, content, needed):
+    """Check what a file says."""
+    for name, kind in needed.items():
+        if name not in content:
+            raise _damaged(path, f"has no {name}")
+        if not isinstance(content[name], kind):
+            raise _damaged(path, f"{name} is {content[name]!r:.50}")
 
 
 def _read_safetensors(path):

@@ -1,20 +1,25 @@
 """What an exported model's README.md says."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pandas as pd
 from evaluation_tables import summarise_metrics
 from metrics import METRICS
-from prepare_polsess import UserError
+from prepare_polsess import ALL_VARIANTS, SPLITS, UserError
 from run_files import RunFiles, read_json
-from scores import summarise
 from speechbrain_files import is_masking, shortest_mixture
 
 TASKS = {
     "SB": "separates two speakers who speak at once",
     "ES": "extracts the first of two speakers",
     "EB": "removes the background from the speech of two speakers",
+}
+TAGS = {
+    "SB": "speech-separation",
+    "ES": "speech-extraction",
+    "EB": "speech-enhancement",
 }
 # What the card lists of the settings; all are in settings.json.
 LISTED = (
@@ -34,7 +39,7 @@ LISTED = (
 )
 
 
-def write_card(files, run, description, licence):
+def write_card(files, run, name, licence, difference):
     """Write the card of a model.
 
     Arguments
@@ -43,24 +48,25 @@ def write_card(files, run, description, licence):
         Of the model; the other files are there.
     run : TrainedRun
         What is exported.
-    description : dict
-        What ``model.json`` says.
+    name : str
+        Of the folder that it will be.
     licence : str, None
         Of the weights; None if nobody has stated it.
+    difference : float, None
+        What ``write_onnx`` returned; None without ONNX.
     """
-    settings, checkpoint = run.settings, description["checkpoint"]
-    rate = settings["sample_rate"]
+    settings = run.settings
     sections = [
-        _front_matter(licence),
+        _front_matter(settings["task"], licence),
         f"# {settings['experiment_name']}\n\n"
-        f"A network that {TASKS[settings['task']]}, at {rate} Hz, trained by "
-        f"the PolSESS recipes on {_corpus(description, run)} It has "
-        f"{run.parameters:,} parameters; the weights are "
-        f"{'averaged ones ' if run.averaged else ''}of epoch "
-        f"{checkpoint['epoch']}, with {checkpoint['valid_si_sdr']:.2f} dB "
-        "SI-SDR in validation.",
+        f"A network that {TASKS[settings['task']]}, at "
+        f"{settings['sample_rate']} Hz, of {run.parameters:,} parameters, "
+        "trained by the PolSESS recipes for SpeechBrain. The weights are "
+        f"{'averaged ones ' if run.averaged else ''}of epoch {run.epoch}, with "
+        f"an SI-SDR of {run.valid_si_sdr:.2f} dB in validation.",
+        f"## Corpus\n\n{_corpus(run)}",
         f"## Scores\n\n{_scores(run)}",
-        f"## How to use it\n\n{_use(files, run)}",
+        f"## How to use it\n\n{_use(run, name, difference)}",
         f"## Limits\n\n{_limits(run)}",
         f"## Training\n\n{_settings(settings)}",
         f"## Licence\n\n{_licence(licence)}",
@@ -68,23 +74,39 @@ def write_card(files, run, description, licence):
     files.card.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
-def _front_matter(licence):
-    """What model hubs read."""
-    lines = ["library_name: speechbrain", "language: pl"]
-    lines += ["tags: [speech-separation, PolSESS]"]
+def _front_matter(task, licence):
+    """Lay out what model hubs read."""
+    lines = [
+        "library_name: speechbrain",
+        "pipeline_tag: audio-to-audio",
+        "language: pl",
+        f"tags: [speechbrain, audio-source-separation, {TAGS[task]}, PolSESS]",
+    ]
     if licence:
         lines.append(f"license: {json.dumps(licence)}")
     return "\n".join(["---", *lines, "---"])
 
 
-def _corpus(description, run):
-    """Name the corpus, and say if it is a stand-in."""
-    note = ""
-    path = Path(run.settings["data_folder"], "make_corpus.json")
+def _corpus(run):
+    """Name the corpus, tell its size, and say if it is a stand-in."""
+    corpus = Path(run.settings["data_folder"])
+    sentences = [f"`{corpus.name}`."]
+    sizes = []
+    for split in SPLITS:
+        path = run.folder / f"manifests/{split}_all.csv"
+        if path.exists():
+            count = len(_read_table(path))
+            limit = run.settings.get("train_size")
+            if split == "train" and limit:
+                count = min(count, limit)
+            sizes.append(f"{count} {split}")
+    if sizes:
+        sentences.append(f"Mixtures: {', '.join(sizes)}.")
+    path = corpus / "make_corpus.json"
     if path.exists():
-        content = read_json(path)
-        note = f" ({str(content.get('note', '')).rstrip('.')})"
-    return f"the corpus {description['corpus']}{note}."
+        note = str(read_json(path).get("note", ""))
+        sentences.append(f"{note.rstrip('.')}.")
+    return " ".join(sentences)
 
 
 def _scores(run):
@@ -95,62 +117,59 @@ def _scores(run):
         evaluated = read_json(folder / "evaluation.json")
         same = {"epoch": run.epoch, "valid_si_sdr": run.valid_si_sdr}
         if evaluated.get("checkpoint") == same:
-            return _evaluated(folder)
+            return _by_variant(_read_table(folder / "scores.csv"))
     files = RunFiles(run.folder)
     path = files.averaged_scores if run.averaged else files.scores
     if not path.exists():
         return "It has not been tested."
-    summary = summarise(_read_scores(path)).reset_index()
-    rows = [
-        [
-            row["variant"],
-            _number(row["si_sdr"], 2),
-            _number(row["si_sdr_improvement"], 2),
-            _number(row["si_sdr_mixture"], 2),
-            str(row["count"]),
-        ]
-        for row in summary.to_dict("records")
-    ]
-    titles = ["variant", "SI-SDR dB", "improvement", "mixture", "mixtures"]
-    return (
-        "Means over the test split, as the training measured them "
-        "(`evaluate.py` has not been run for other metrics).\n\n"
-        f"{_table(titles, rows)}"
+    names = {
+        "si_sdr": "score",
+        "si_sdr_mixture": "mixture",
+        "si_sdr_improvement": "improvement",
+    }
+    return _by_variant(
+        _read_table(path).rename(columns=names).assign(metric="si_sdr")
     )
 
 
-def _evaluated(folder):
-    """Tabulate what evaluate.py measured."""
-    summary = summarise_metrics(_read_scores(folder / "scores.csv"))
+def _by_variant(scores):
+    """Lay scores out, a row a variant."""
+    summary = summarise_metrics(scores)
+    metrics = list(summary.index.unique("metric"))
     rows = []
-    for row in summary.reset_index().to_dict("records"):
-        metric = METRICS[row["metric"]]
-        values = [row[name] for name in ("score", "improvement", "mixture")]
-        rows.append(
-            [metric.title, row["variant"]]
-            + [_number(value, metric.decimals) for value in values]
-            + [str(row["count"])]
-        )
-    titles = ["metric", "variant", "score", "improvement", "mixture"]
+    for variant in ALL_VARIANTS:
+        part = summary[summary.index.get_level_values("variant") == variant]
+        if part.empty:
+            continue
+        values = part.droplevel("variant")
+        cells = [_cell(metric, values.loc[metric]) for metric in metrics]
+        rows.append([variant, f"{values['count'].max():.0f}", *cells])
+    titles = ["variant", "mixtures"]
+    titles += [METRICS[name].title for name in metrics]
+    undefined = int(summary["undefined"].sum())
+    note = f" {undefined} could not be computed." if undefined else ""
     return (
-        "Means over the test split; 'mixture' is the unprocessed mixture's. "
-        "The letters of a variant say what there was beside the speech: S "
-        "scene, E event, R reverberation, C nothing.\n\n"
-        f"{_table([*titles, 'mixtures'], rows)}"
+        "Means over the test split, in brackets the improvement over the "
+        f"unprocessed mixture; higher is better.{note} The letters of a "
+        "variant say what there was beside the speech: S scene, E event, R "
+        f"reverberation, C nothing.\n\n{_table(titles, rows)}"
     )
 
 
-def _read_scores(path):
-    """Read a table of scores."""
+def _cell(metric, row):
+    """Show a mean and its improvement; a dash where there is none."""
+    if pd.isna(row["score"]):
+        return "–"
+    decimals = METRICS[metric].decimals
+    return f"{row['score']:.{decimals}f} ({row['improvement']:+.{decimals}f})"
+
+
+def _read_table(path):
+    """Read a table of the run."""
     try:
         return pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
-
-
-def _number(value, decimals):
-    """Round a mean; a dash where there is none."""
-    return "–" if pd.isna(value) else f"{value:.{decimals}f}"
 
 
 def _table(titles, rows):
@@ -159,55 +178,84 @@ def _table(titles, rows):
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+OURS_USE = """\
+import sys
+
+sys.path.append("recipes/PolSESS/separation")
+from interface import SpeechSeparation
+
+model = SpeechSeparation.from_hparams({name})
+estimates = model.separate_file("recording.wav")  # [1, time, sources]"""
 MASKING_USE = """\
+import torch
 from speechbrain.inference.separation import SepformerSeparation
 
-model = SepformerSeparation.from_hparams(source="THIS_FOLDER")
+model = SepformerSeparation.from_hparams(source={name})
+mixture = torch.randn(1, {samples})  # [batch, time]
 estimates = model.separate_batch(mixture)  # [batch, time, sources]"""
 SPMAMBA_USE = """\
+import torch
 from speechbrain.inference.interfaces import foreign_class
 
 model = foreign_class(
-    source="THIS_FOLDER",  # all of it, downloaded before
+    source={name},
     pymodule_file="custom_interface.py",
     classname="SPMambaSeparation",
 )
+mixture = torch.randn(1, {samples})  # [batch, time]
 estimates = model.separate_batch(mixture)  # [batch, time, sources]"""
 ONNX_USE = """\
+import numpy as np
 import onnxruntime
 
-session = onnxruntime.InferenceSession("THIS_FOLDER/separator.onnx")
-(estimates,) = session.run(None, {"mixture": mixture})  # float32"""
+session = onnxruntime.InferenceSession({name} + "/separator.onnx")
+mixture = np.random.randn(1, {samples}).astype("float32")  # [batch, time]
+(estimates,) = session.run(None, {{"mixture": mixture}})"""
 
 
-def _use(files, run):
+def _use(run, name, difference):
     """Show how it is loaded, by us and by others."""
-    use = MASKING_USE if is_masking(run.separator) else SPMAMBA_USE
-    text = (
-        "With the PolSESS recipes, in `recipes/PolSESS/separation`:\n\n"
-        "```\npython separate.py THIS_FOLDER recording.wav --output OUT\n```\n"
-        "\nor in Python\n\n```python\nfrom exported_model import load_model\n\n"
-        'separator = load_model("THIS_FOLDER").separator\n'
-        "estimates = separator(mixture)  # [batch, time, sources]\n```\n\n"
+    masking = is_masking(run.separator)
+    filled = {
+        "name": json.dumps(name, ensure_ascii=False),
+        "samples": 4 * run.settings["sample_rate"],
+    }
+    parts = [
+        f"With the PolSESS recipes, where this folder, `{name}`, lies beside "
+        "their folder `recipes`:",
+        "```bash\npython recipes/PolSESS/separation/separate.py "
+        f"{shlex.quote(name)} recording.wav --output separated\n```",
+        f"```python\n{OURS_USE.format(**filled)}\n```",
         "This runs nothing that is in the folder: the network is built from "
         "`separator.yaml`, of known classes alone, and `separator.safetensors` "
-        "holds nothing but tensors.\n\n"
-        f"With SpeechBrain alone:\n\n```python\n{use}\n```\n\n"
+        "holds nothing but tensors.",
+        "With SpeechBrain alone:",
+        "```python\n"
+        f"{(MASKING_USE if masking else SPMAMBA_USE).format(**filled)}\n```",
         "SpeechBrain runs whatever a model's `hyperparams.yaml` and Python "
         "files say, and its `.ckpt` files are pickles: load a model in this "
-        "way only if you trust where it comes from."
-    )
-    if not is_masking(run.separator):
-        text += " `foreign_class` needs numba as well (on a GPU mamba-ssm)."
-    if files.onnx.exists():
-        text += f"\n\nWith onnxruntime:\n\n```python\n{ONNX_USE}\n```"
-    return text
+        "way only if you trust where it comes from.",
+    ]
+    if not masking:
+        parts[-1] += (
+            " It needs all of the folder, with links to it at most: from a "
+            "hub, `source=huggingface_hub.snapshot_download(...)`. Beside "
+            "SpeechBrain it needs numba (on a GPU mamba-ssm)."
+        )
+    if difference is not None:
+        parts += [
+            "With onnxruntime, whose estimates differed by "
+            f"{difference:.0e} of the largest sample when this was made:",
+            f"```python\n{ONNX_USE.format(**filled)}\n```",
+        ]
+    return "\n\n".join(parts)
 
 
 def _limits(run):
     """Say what it is not for."""
     lines = [
-        f"- Mixtures must be sampled at {run.settings['sample_rate']} Hz.",
+        f"- It works at {run.settings['sample_rate']} Hz: `separate.py` and "
+        "`separate_file` resample a recording, the others do not.",
         "- Estimates come in no particular order, which can change from one "
         "recording, or part of one, to the next.",
         "- It was trained on mixtures of exactly two speakers; what it does "
@@ -243,4 +291,7 @@ def _licence(licence):
         else "Whoever trained the model has not stated the weights' licence; "
         "the terms of the corpus may bear on it."
     )
-    return f"The code: Apache 2.0. {weights}"
+    return (
+        "The code: [Apache 2.0](https://www.apache.org/licenses/LICENSE-2.0). "
+        f"{weights}"
+    )
