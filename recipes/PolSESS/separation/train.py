@@ -18,23 +18,22 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 * ``result.json``: best validation, test averages, settings and versions.
 """
 
+import interruption  # noqa: F401  first: for SIGTERM, while the others load
+
+# isort: split
 import math
 
 import pandas as pd
 import speechbrain as sb
 import torch
 from command_line import run
-from divergence import DivergenceError, forget_stop, go_back
+from divergence import DivergenceError
 from example_audio import write_examples
-from loaders import make_loaders
+from fitting import fit
 from loggers import log_epoch, make_logger
 from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError
-from processes import (
-    gather_batches,
-    leave_processes,
-    on_main,
-)
+from processes import gather_batches, leave_processes, on_main
 from reliable_brain import ReliableBrain
 from result import describe_run, print_report
 from run_files import Curve, RunFiles
@@ -245,94 +244,6 @@ class Separation(ReliableBrain):
         self.save({"epoch": epoch, **valid}, True, self.best_keys)
 
 
-def fit(hparams, run_opts, files, trial):
-    """Train; once, if it diverges, go on from a checkpoint.
-
-    Going back is the same as being resumed: with a new brain and new loaders.
-
-    Arguments
-    ---------
-    hparams : dict
-        The loaded YAML.
-    run_opts : RunOptions
-        From the command line.
-    files : RunFiles
-        The run's.
-    trial : Trial, None
-        Of a sweep, which may end earlier.
-
-    Returns
-    -------
-    brain : Separation
-        Trained.
-    loaders : dict
-        DataLoaders by stage.
-    """
-    while True:
-        brain, loaders = make_brain(hparams, run_opts)
-        epochs = hparams["epoch_counter"]
-        if trial is not None:
-            epochs = trial.until_stopped(epochs, brain.curve)
-        try:
-            brain.fit(
-                epochs,
-                loaders[sb.Stage.TRAIN],
-                loaders[sb.Stage.VALID],
-            )
-            on_main(forget_stop, files.divergence)
-            return brain, loaders
-        except DivergenceError as error:
-            go_back(
-                error,
-                brain.checkpointer,
-                files.divergence,
-                hparams["nonfinite_lr_factor"],
-            )
-
-
-def make_brain(hparams, run_opts):
-    """Make the brain and its loaders.
-
-    Arguments
-    ---------
-    hparams : dict
-        The loaded YAML.
-    run_opts : RunOptions
-        From the command line.
-
-    Returns
-    -------
-    brain : Separation
-        Before it is resumed.
-    loaders : dict
-        DataLoaders by stage.
-    """
-    rows, batches, loaders = make_loaders(
-        data_folder=hparams["data_folder"],
-        manifest_folder=hparams["manifest_folder"],
-        task=hparams["task"],
-        sample_rate=hparams["sample_rate"],
-        seed=hparams["seed"],
-        curriculum=hparams["curriculum"],
-        train_size=hparams["train_size"],
-        training_segment=hparams["training_segment"],
-        valid_variants=hparams["valid_variants"],
-        test_variants=hparams["test_variants"],
-        batch_size=hparams["batch_size"],
-        valid_batch_size=hparams["valid_batch_size"],
-        num_workers=hparams["num_workers"],
-    )
-    brain = Separation(
-        modules=hparams["modules"],
-        opt_class=hparams["opt_class"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=hparams["checkpointer"],
-    )
-    brain.set_data(rows[sb.Stage.TEST], batches, loaders[sb.Stage.TRAIN])
-    return brain, loaders
-
-
 def main(arguments):
     """Train and test as the command line says.
 
@@ -372,7 +283,7 @@ def main(arguments):
                 "sample_rate": hparams["sample_rate"],
             },
         )
-        brain, loaders = fit(hparams, run_opts, files, trial)
+        brain, loaders = fit(Separation, hparams, run_opts, files, trial)
     if trial is not None:  # of which only the validation counts
         leave_processes()
         return
