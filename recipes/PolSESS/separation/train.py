@@ -21,15 +21,13 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 import interruption  # noqa: F401  first: for SIGTERM, while the others load
 
 # isort: split
-import math
-
 import pandas as pd
 import speechbrain as sb
 import torch
 from command_line import run
-from divergence import DivergenceError
 from example_audio import write_examples
 from fitting import fit
+from loaders import make_loaders
 from loggers import log_epoch, make_logger
 from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError
@@ -43,7 +41,7 @@ from run_start import (
     use_deterministic_algorithms,
 )
 from sampling import fixed_examples
-from scores import DIVERGED, score_batch
+from scores import average_validation, score_batch
 from settings import plain_settings, read_settings
 from sweep_arguments import read_sweep_arguments
 from sweep_trial import reporting
@@ -194,38 +192,13 @@ class Separation(ReliableBrain):
 
     def finish_epoch(self, epoch, scores):
         """Adapt the learning rate, log, and save a checkpoint."""
-        valid = scores[["si_sdr", "si_sdr_improvement"]].mean().to_dict()
-        # Its NaN would pass for the best of all checkpoints.
-        rows = self.scores + self.averaged_scores
-        if any(row["reason"] == DIVERGED for row in rows):
-            raise DivergenceError(
-                f"in the validation of epoch {epoch} {DIVERGED}"
-            )
-        if math.isnan(valid["si_sdr"]):
-            raise UserError(
-                "no mixture of the validation has an SI-SDR: each has a "
-                "silent source"
-            )
-        if self.averaged_scores:
-            averaged = pd.DataFrame(self.averaged_scores)["si_sdr"].mean()
-            valid["averaged_si_sdr"] = float(averaged)
+        valid = average_validation(scores, self.averaged_scores, epoch)
         lr = self.optimizer.param_groups[0]["lr"]
         if self.batches.stage["lr_scheduler"]:
             self.lr_scheduler.step(valid["si_sdr"])
         self.hparams.epoch_counter.update_metric(valid["si_sdr"])
-        try:
-            self.hparams.train_logger.log_stats(
-                {"epoch": epoch, "lr": lr},
-                train_stats={"loss": self.train_loss},
-                valid_stats=valid,
-            )
-            if self.logger is not None:
-                train = {"loss": self.train_loss, "lr": lr}
-                log_epoch(self.logger, epoch, train, valid)
-        except OSError as error:
-            raise UserError(
-                f"{self.files.folder}: the log cannot be written ({error})"
-            ) from error
+        loggers = self.hparams.train_logger, self.logger
+        log_epoch(*loggers, epoch, lr, self.train_loss, valid)
         # The curve goes first: a row without a checkpoint is replaced when
         # the epoch is repeated, a checkpoint without a row would stay so.
         self.curve.add(
@@ -242,6 +215,34 @@ class Separation(ReliableBrain):
             }
         )
         self.save({"epoch": epoch, **valid}, True, self.best_keys)
+
+
+def _make_brain(hparams, run_opts):
+    """Make a brain, before it is resumed, and its loaders by stage."""
+    rows, batches, loaders = make_loaders(
+        data_folder=hparams["data_folder"],
+        manifest_folder=hparams["manifest_folder"],
+        task=hparams["task"],
+        sample_rate=hparams["sample_rate"],
+        seed=hparams["seed"],
+        curriculum=hparams["curriculum"],
+        train_size=hparams["train_size"],
+        training_segment=hparams["training_segment"],
+        valid_variants=hparams["valid_variants"],
+        test_variants=hparams["test_variants"],
+        batch_size=hparams["batch_size"],
+        valid_batch_size=hparams["valid_batch_size"],
+        num_workers=hparams["num_workers"],
+    )
+    brain = Separation(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.set_data(rows[sb.Stage.TEST], batches, loaders[sb.Stage.TRAIN])
+    return brain, loaders
 
 
 def main(arguments):
@@ -283,7 +284,12 @@ def main(arguments):
                 "sample_rate": hparams["sample_rate"],
             },
         )
-        brain, loaders = fit(Separation, hparams, run_opts, files, trial)
+        brain, loaders = fit(
+            lambda: _make_brain(hparams, run_opts),
+            hparams["epoch_counter"],
+            hparams["nonfinite_lr_factor"],
+            trial,
+        )
     if trial is not None:  # of which only the validation counts
         leave_processes()
         return
