@@ -255,11 +255,12 @@ def reporting(trial):
             # With several processes the others would wait for this one.
             if not own or process_count() > 1:
                 raise UserError(
-                    f"trial {trial.name}: {reason} The trial stays open, and "
-                    "the same command goes on with it: with fewer workers at a "
-                    "time (--workers of tools/sweep.py, --n-workers of orion "
-                    "hunt) or another device. Or begin another sweep, with a "
-                    f"smaller batch_size than {trial.sweep.path} has"
+                    f"trial {trial.name}: ran out of memory ({reason}). It "
+                    "stays open, and the same command goes on with it: with "
+                    "fewer workers (--workers of tools/sweep.py, --n-workers "
+                    "of orion hunt) or another device. Or begin another "
+                    f"sweep, with a smaller batch_size than {trial.sweep.path} "
+                    "has"
                 ) from error
             failed = OUT_OF_MEMORY
         outcome = on_main(trial.finish, failed, reason)
