@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
 from series.processes import interrupted_by_signals, last_words
 
 from sweeps.stages import SEPARATION, SHIPPED, SweepError
@@ -42,14 +41,11 @@ def check_orion(stage):
     """
     if importlib.util.find_spec("orion") is None or not ORION.exists():
         raise SweepError("Orion is not installed; run `make setup`")
-    content = yaml.safe_load(stage.path.read_text(encoding="utf-8"))
-    algorithm = content["experiment"]["algorithm"]
-    name = algorithm if isinstance(algorithm, str) else next(iter(algorithm))
     known = importlib.metadata.entry_points(group="BaseAlgorithm").names
-    if name.lower() not in {other.lower() for other in known}:
+    if stage.algorithm.lower() not in {other.lower() for other in known}:
         raise SweepError(
-            f"{stage.path}: algorithm {name} is not installed; run `make "
-            f"setup`. There are {', '.join(sorted(known))}"
+            f"{stage.path}: algorithm {stage.algorithm} is not installed; run "
+            f"`make setup`. There are {', '.join(sorted(known))}"
         )
 
 

@@ -41,8 +41,12 @@ class Stage:
         E.g. ``stage1``.
     after : str, None
         Stem of the file of the stage before.
+    algorithm : str
+        Orion's, which draws the parameters.
     max_trials : int
         Trials, those that were stopped included.
+    max_broken : int
+        As many crashed trials end the search.
     settings : dict
         Options of ``train.py`` that are the same in every trial.
     space : dict
@@ -60,7 +64,9 @@ class Stage:
     model: str
     stage: str
     after: str | None
+    algorithm: str
     max_trials: int
+    max_broken: int
     settings: dict
     space: dict
     priors: list
