@@ -71,7 +71,7 @@ def stand_in(tmp_path, monkeypatch):
 
 def arguments_of_run(tmp_path, trials, *more):
     """Make the command line that runs a small stage."""
-    own = written_stage(tmp_path / "own", trials=trials)
+    own = written_stage(tmp_path / "own", experiment={"max_trials": trials})
     command = ["run", "dprnn", "stage1", "--data_folder", str(tmp_path)]
     return [*command, "--sweeps", str(own), "--output", "out", *more]
 

@@ -38,7 +38,7 @@ def write_stages(folder):
         written_stage(
             folder,
             f"dprnn_{stage}.yaml",
-            trials=1,
+            experiment={"max_trials": 1},
             train_size=size,
             number_of_epochs=2,
             early_stopping_patience=2,
