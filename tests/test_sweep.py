@@ -1,8 +1,11 @@
 """tools/sweep.py: its commands' help, and mistakes."""
 
+import contextlib
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,25 @@ def test_one_line_and_exit_status_of_a_mistake():
     assert ended.stderr.startswith("Error: dprn: there is no search")
     assert ended.stderr.count("\n") == 1
     assert not ended.stdout
+
+
+def test_sigterm_ends_it_as_ctrl_c_does(tmp_path):
+    pipe = tmp_path / "lab.yaml"
+    os.mkfifo(pipe)
+    command = [TOOL, "status", "dprnn", "--storage_config", pipe]
+    process = subprocess.Popen(
+        [sys.executable, *command], stderr=subprocess.PIPE, text=True
+    )
+    writer = None
+    while writer is None and process.poll() is None:
+        with contextlib.suppress(OSError):  # until it reads there, and waits
+            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate()
+    os.close(writer)
+    assert process.returncode == 130
+    assert errors == "Stopped\n"
 
 
 @pytest.mark.parametrize(
