@@ -2,9 +2,12 @@
 
 import math
 import random
+from pathlib import Path
 
 import pytest
 from early_termination import Hyperband, Median
+
+RECORDED = Path(__file__).parent / "recorded_curves.csv"
 
 
 def slow_hyperband(curve, others, min_iter, eta, s):
@@ -95,6 +98,67 @@ def test_rules_agree_with_the_slow_ones(seed):
                 stopped[name] += reason is not None
     # Otherwise nothing was compared.
     assert len(curves) < 4 or stopped["hyperband"] + stopped["median"] > 0
+
+
+def recorded_curves():
+    """Read the curves of real trainings."""
+    lines = RECORDED.read_text(encoding="utf-8").splitlines()
+    rows = [line.split(",") for line in lines if not line.startswith("#")]
+    return [[float(value) for value in row[1:]] for row in rows]
+
+
+def replay(curves, generator, workers, decide):
+    """Let workers train trials again, in another order; return who stopped.
+
+    Each takes the next trial when it is done with one; whose epoch ends next
+    is drawn. ``decide`` gets the trial's curve and those of the others so far.
+    """
+    waiting = list(range(len(curves)))
+    generator.shuffle(waiting)
+    busy, lengths, stopped = [], [0] * len(curves), []
+    while waiting or busy:
+        while waiting and len(busy) < workers:
+            busy.append(waiting.pop())
+        trial = generator.choice(busy)
+        lengths[trial] += 1
+        known = [
+            curve[:length]
+            for curve, length in zip(curves, lengths, strict=True)
+        ]
+        others = known[:trial] + known[trial + 1 :]
+        if decide(known[trial], [other for other in others if other]):
+            stopped.append(trial)
+        elif lengths[trial] < len(curves[trial]):
+            continue
+        busy.remove(trial)
+    return stopped
+
+
+@pytest.mark.parametrize("workers", [1, 4, 100])
+@pytest.mark.parametrize(
+    "rule, slow, numbers",
+    [
+        (Hyperband, slow_hyperband, {"min_iter": 10, "eta": 3, "s": 2}),
+        (Hyperband, slow_hyperband, {"min_iter": 2, "eta": 3, "s": 2}),
+        (Median, slow_median, {"from_epoch": 20, "patience": 5}),
+        (Median, slow_median, {"from_epoch": 3, "patience": 2}),
+    ],
+)
+def test_rules_agree_on_recorded_curves(rule, slow, numbers, workers):
+    curves = recorded_curves()
+    outcomes = set()
+    for seed in range(10):  # of the order in which the trials arrive
+
+        def decide(curve, others):
+            reason = rule(**numbers).reason_to_stop(curve, others)
+            assert (reason is not None) == slow(curve, others, **numbers)
+            return reason
+
+        stopped = replay(curves, random.Random(seed), workers, decide)
+        assert 0 < len(stopped) < len(curves)
+        outcomes.add(frozenset(stopped))
+    # The order does matter; otherwise one would have been enough.
+    assert len(outcomes) > 1
 
 
 def test_published_brackets_are_epochs_10_and_30():

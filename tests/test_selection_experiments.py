@@ -104,6 +104,20 @@ def test_mistakes_are_named(database, tmp_path, monkeypatch):
         assert "is locked by others" in problem(storage=database)
 
 
+def test_a_parameter_with_the_name_of_a_column_is_refused(tmp_path):
+    path = tmp_path / "orion.pkl"
+    build_experiment(
+        "named",
+        space={"/lr": "uniform(0, 1)", "/status": "uniform(0, 1)"},
+        storage={
+            "type": "legacy",
+            "database": {"type": "pickleddb", "host": str(path)},
+        },
+    ).insert({"/lr": 0.1, "/status": 0.2})
+    with pytest.raises(SelectionError, match="named: has a parameter status"):
+        read_experiments(["named"], storage=path)
+
+
 def test_options_that_do_not_go_together(database):
     for arguments in (
         ["trials.csv", "--storage", str(database)],

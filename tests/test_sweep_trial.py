@@ -13,7 +13,13 @@ import torch
 import train
 from prepare_polsess import UserError
 from small_models import SEPARATION
-from small_sweeps import act_as_orion, trial_arguments, write_sweep
+from small_sweeps import (
+    SMALL_SWEEP,
+    act_as_orion,
+    trial_arguments,
+    write_sweep,
+)
+from trial_curves import OtherCurves
 
 RULE = {"hyperband": {"min_iter": 2, "eta": 3, "s": 1}}
 
@@ -118,6 +124,20 @@ def test_a_trial_behind_the_others_is_stopped_and_says_where_and_why(sweep):
     )
 
 
+def test_others_are_read_only_when_the_rule_can_act(sweep):
+    """With hundreds of trials on a shared file system that takes its time."""
+    read = OtherCurves.read
+    epochs = []
+
+    def note(self):
+        epochs.append(len(pd.read_csv(self.folder / "curve.csv")))
+        return read(self)
+
+    sweep.monkeypatch.setattr(OtherCurves, "read", note)
+    sweep.train("a1")
+    assert epochs == [2]
+
+
 def interrupt_after(monkeypatch, epoch):
     """End the training after an epoch's checkpoint, once."""
     original = train.Separation.finish_epoch
@@ -211,12 +231,52 @@ def test_a_trial_that_diverges_at_once_has_no_best(sweep):
     assert sweep.outcome("a1")["best_valid_si_sdr"] is None
 
 
-def test_a_trial_that_does_not_fit_on_the_gpu_has_failed(sweep):
-    def run_out(self, batch):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to\nallocate")
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to\nallocate"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9 GB"),
+]
 
-    sweep.monkeypatch.setattr(train.Separation, "fit_batch", run_out)
-    assert sweep.train("a1")["failed"] == 1
+
+def run_out(monkeypatch, error):
+    """Let the first batch run out of memory."""
+
+    def fail(self, batch):
+        raise error
+
+    monkeypatch.setattr(train.Separation, "fit_batch", fail)
+
+
+def error_of_the_cpu():
+    """Ask the CPU for a million gigabytes."""
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**48)
+    return raised.value
+
+
+@pytest.mark.parametrize("error", [*OUT_OF_MEMORY, error_of_the_cpu()])
+def test_without_memory_a_trial_stays_open(sweep, error):
+    with sweep.monkeypatch.context() as monkeypatch:
+        run_out(monkeypatch, error)
+        with pytest.raises(UserError) as raised:
+            sweep.train("a1")
+    for words in (str(error).splitlines()[0], "--workers", "batch_size than"):
+        assert words in str(raised.value)
+    assert sweep.results.read_text() == ""
+    assert not sweep.path("a1", "trial.json").exists()
+    # With more of it the trial goes on, from where it was.
+    assert sweep.train("a1")["failed"] == 0
+
+
+def test_without_memory_a_trial_has_failed_that_drew_its_size(sweep):
+    space = SMALL_SWEEP["sweep"]["space"]
+    options = dict(SMALL_SWEEP["sweep"]["options"])
+    drawn = {"batch_size": "uniform(2, 8, discrete=True)"}
+    del options["batch_size"]
+    write_sweep(sweep.file, space=space | drawn, options=options)
+    run_out(sweep.monkeypatch, OUT_OF_MEMORY[0])
+    report = sweep.train("a1", batch_size=8)
+    assert (report["objective"], report["failed"]) == (100.0, 1)
     outcome = sweep.outcome("a1")
     assert outcome["ended"] == "out of memory"
     assert outcome["reason"] == "CUDA out of memory. Tried to"

@@ -61,12 +61,9 @@ def select(trials, options, folder, settings=SETTINGS, same=None):
         raise SelectionError(
             f"--min_diversity {options.min_diversity}: give 0 or more"
         )
-    try:
-        selection = select_finalists(
-            trials, options.n, options.min_diversity, options.min_per_sweep
-        )
-    except ValueError as error:
-        raise SelectionError(f"--n, --min_per_sweep: {error}") from error
+    selection = select_finalists(
+        trials, options.n, options.min_diversity, options.min_per_sweep
+    )
     finalists = selection.finalists
     series = make_series(
         finalists,

@@ -156,6 +156,14 @@ def open_experiment(name, described, where):
 def _describe_trial(trial, sweep):
     """Make a row of a trial, of texts."""
     statistics = {r.name: r.value for r in trial.statistics}
+    parameters = {n.lstrip("/"): str(v) for n, v in trial.params.items()}
+    for name in COLUMNS:
+        if name in parameters:
+            raise SelectionError(
+                f"experiment {sweep}: has a parameter {name}, which is a "
+                "column of the trials' table here; make a TRIALS.csv with "
+                "another name for it"
+            )
     status = STATUSES.get(trial.status, trial.status)
     if status == FINISHED:
         for other in ("failed", "stopped"):
@@ -166,7 +174,7 @@ def _describe_trial(trial, sweep):
         "sweep": sweep,
         "status": status,
         "objective": "" if objective is None else repr(-objective.value),
-        **{n.lstrip("/"): str(value) for n, value in trial.params.items()},
+        **parameters,
     }
 
 

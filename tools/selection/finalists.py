@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from selection.trials import SelectionError
+
 REDUNDANT = "redundant"
 PLACE_KEPT = "place kept for another sweep"
 
@@ -97,7 +99,7 @@ def select_finalists(trials, n=5, min_diversity=1.0, min_per_sweep=0):
 
     Raises
     ------
-    ValueError
+    SelectionError
         If `n` is too small for `min_per_sweep`.
 
     Example
@@ -115,9 +117,9 @@ def select_finalists(trials, n=5, min_diversity=1.0, min_per_sweep=0):
     counts = pool["sweep"].value_counts()
     wanted = {name: min(min_per_sweep, k) for name, k in counts.items()}
     if sum(wanted.values()) > n:
-        raise ValueError(
-            f"{n} finalists cannot be {min_per_sweep} of each of "
-            f"{len(wanted)} sweeps"
+        raise SelectionError(
+            f"--n, --min_per_sweep: {n} finalists cannot be {min_per_sweep} of "
+            f"each of {len(wanted)} sweeps"
         )
     scaled = standardise(pool, trials.parameters)
     selected, others = _walk(pool["sweep"], scaled, n, min_diversity, wanted)

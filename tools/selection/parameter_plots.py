@@ -6,6 +6,7 @@ from selection.style import (
     GREY,
     OBJECTIVE,
     is_logarithmic,
+    label_logarithms,
     marker,
     new_figure,
     norm_of,
@@ -37,6 +38,8 @@ def draw_two_parameters(trials, finalists):
     figure, axis = new_figure(7.0, 4.4)
     for number, sweep in enumerate(trials.sweeps):
         mine = pool["sweep"] == sweep
+        if not mine.any():
+            continue
         drawn = axis.scatter(
             pool[x][mine],
             pool["objective"][mine],
@@ -48,10 +51,13 @@ def draw_two_parameters(trials, finalists):
             s=45,
             label=f"sweep {sweep}",
         )
-    figure.colorbar(drawn, ax=axis, label=shade)
+    bar = figure.colorbar(drawn, ax=axis, label=shade)
+    if is_logarithmic(pool[shade]):
+        label_logarithms(bar.ax.yaxis)
     number_finalists(axis, finalists, pool, pool[x])
     if is_logarithmic(pool[x]):
         axis.set_xscale("log")
+        label_logarithms(axis.xaxis)
     else:
         axis.locator_params(axis="x", nbins=6)  # long numbers need room
     axis.set_xlabel(x)
@@ -100,7 +106,7 @@ def draw_correlations(trials):
     axis.invert_yaxis()
     axis.set_xlabel("correlation with the SI-SDR")
     figure.legend(fontsize=8, loc="outside lower center", ncols=2)
-    axis.set_title(f"Over {len(trials.pool)} finished trials", fontsize=10)
+    axis.set_title(f"Finished trials: {len(trials.pool)}", fontsize=10)
     return figure
 
 
@@ -137,24 +143,26 @@ def draw_parallel(trials, finalists):
         )
     labels = []
     for number, name in enumerate(names):
-        axis.axvline(number, color="black", linewidth=0.8, zorder=0)
+        axis.vlines(number, 0, 1, color="black", linewidth=0.8, zorder=0)
         log = "\n(log)" if is_logarithmic(pool[name]) else ""
         labels.append(f"{'SI-SDR (dB)' if name == 'objective' else name}{log}")
-        for height, value in (
-            (1.03, pool[name].max()),
-            (-0.03, pool[name].min()),
-        ):
+        lowest, highest = pool[name].min(), pool[name].max()
+        ends = [(1.02, "bottom", highest), (-0.02, "top", lowest)]
+        if lowest == highest:
+            ends = ends[:1]
+        for height, side, value in ends:
             axis.annotate(
                 f"{value:.3g}",
                 (number, height),
                 ha="center",
-                va="bottom" if height > 1 else "top",
+                va=side,
                 fontsize=8,
             )
     axis.set_ylim(-0.1, 1.1)
     axis.set_xticks(range(len(names)), labels)
     axis.tick_params(length=0)
     axis.set_yticks([])
+    axis.set_title("Finished trials in grey, finalists in black", fontsize=10)
     figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     return figure
 

@@ -120,6 +120,8 @@ def draw_top(trials, finalists):
     spread = np.ptp(top["objective"]) or 1.0
     left = top["objective"].min() - 0.3 * spread
     for number, sweep in enumerate(sweeps):
+        if sweep not in set(top["sweep"]):
+            continue
         for is_finalist, colour in ((True, GREY), (False, "white")):
             mine = (top["sweep"] == sweep) & (chosen == is_finalist)
             axis.barh(
@@ -153,7 +155,7 @@ def draw_top(trials, finalists):
     axis.set_xlabel(f"{OBJECTIVE}; the axis does not start at 0")
     figure.legend(fontsize=8, loc="outside lower center", ncols=4)
     axis.set_title(
-        f"The best {len(top)} of {len(trials.pool)} finished trials",
+        f"Finished trials, the best {len(top)} of {len(trials.pool)}",
         fontsize=10,
     )
     return figure

@@ -10,6 +10,8 @@ matplotlib.use("Agg")  # no screen needed
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from scipy.stats import skew
 
 GREY = "0.75"
 OBJECTIVE = "SI-SDR of the validation (dB)"
@@ -99,7 +101,7 @@ def save_figure(figure, path):
 
 
 def is_logarithmic(values):
-    """Whether values spread over so much that a logarithmic axis is wanted.
+    """Whether values are spread more evenly along a logarithmic axis.
 
     Arguments
     ---------
@@ -109,16 +111,20 @@ def is_logarithmic(values):
     Returns
     -------
     bool
+        By the skewness of values and logarithms; False where there is less
+        than a factor of 5 between the values, or one that is not positive.
 
     Example
     -------
     >>> import pandas as pd
-    >>> is_logarithmic(pd.Series([1e-6, 1e-4]))
+    >>> is_logarithmic(pd.Series([1e-6, 1e-5, 1e-4]))
     True
-    >>> is_logarithmic(pd.Series([0.0, 1e-4]))
+    >>> is_logarithmic(pd.Series([0.5, 5.0, 10.0]))
     False
     """
-    return bool(values.min() > 0 and values.max() / values.min() >= 20)
+    if values.min() <= 0 or values.max() / values.min() < 5:
+        return False
+    return bool(abs(skew(np.log(values))) < abs(skew(values)))
 
 
 def norm_of(values):
@@ -137,11 +143,24 @@ def norm_of(values):
     Example
     -------
     >>> import pandas as pd
-    >>> float(norm_of(pd.Series([1e-6, 1e-4]))(1e-5)).__round__(3)
+    >>> float(norm_of(pd.Series([1e-6, 1e-5, 1e-4]))(1e-5)).__round__(3)
     0.5
     """
     kind = LogNorm if is_logarithmic(values) else Normalize
     return kind(values.min(), values.max())
+
+
+def label_logarithms(axis):
+    """Label a logarithmic axis with few, plain numbers.
+
+    Arguments
+    ---------
+    axis : matplotlib.axis.Axis
+        The axis.
+    """
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def number_finalists(axis, finalists, pool, x):

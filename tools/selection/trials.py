@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 COLUMNS = ("name", "sweep", "status", "objective")
+# What a selection adds to them; no parameter can have such a name.
+ADDED = ("rank", "diversity", "note")
 # Only the first takes part in the selection.
 FINISHED = "finished"
 STATUSES = (FINISHED, "stopped", "failed", "running")
@@ -116,7 +118,8 @@ def check_trials(table, parameters, where):
     table : pandas.DataFrame
         Of texts, a row a trial.
     parameters : list of str, None
-        Columns of the parameters; None for all further numeric ones.
+        Columns of the parameters; None for all further numeric ones, but for
+        those that have the name of one of ADDED.
     where : object
         Where it is from, for the messages.
 
@@ -163,16 +166,23 @@ def check_trials(table, parameters, where):
 
 
 def _find_parameters(table, where, notes):
-    """Find the numeric columns; note which further ones are not."""
+    """Find the numeric columns; note which further ones are left out."""
     further = [name for name in table.columns if name not in COLUMNS]
+    added = [name for name in further if name in ADDED]
+    if added:
+        notes.append(
+            f"Written by a selection, hence no parameters: {', '.join(added)}."
+        )
+        further = [name for name in further if name not in ADDED]
     parameters = [name for name in further if _is_numeric(table[name])]
     others = [name for name in further if name not in parameters]
     if others:
         notes.append(f"Not numeric, hence no parameters: {', '.join(others)}.")
     if not parameters:
         raise SelectionError(
-            f"{where}: no numeric column beside {', '.join(COLUMNS)}; name "
-            "the parameters with --params"
+            f"{where}: no numeric column beside "
+            f"{', '.join((*COLUMNS, *added))}; name the parameters with "
+            "--params"
         )
     return parameters
 
@@ -185,6 +195,11 @@ def _check_columns(table, parameters, where):
     for name in parameters or ():
         if name in COLUMNS:
             raise SelectionError(f"--params: {name} is no parameter")
+        if name in ADDED:
+            raise SelectionError(
+                f"--params: {name} is a column that a selection writes; give "
+                f"the parameter another name than {', '.join(ADDED)}"
+            )
         if parameters.count(name) > 1:
             raise SelectionError(f"--params: {name} stands there twice")
     for name in (*COLUMNS, *(parameters or ())):

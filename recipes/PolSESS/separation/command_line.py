@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from orion_call import called_by_orion, interrupt_status
+from interruption import called_by_orion, interrupt_status
 from prepare_polsess import UserError
 from speechbrain.utils.logger import get_logger
 

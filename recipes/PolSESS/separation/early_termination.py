@@ -52,6 +52,10 @@ class Hyperband:
         """Tell after which epoch the last trial can be ended first."""
         return self.brackets()[-1]
 
+    def acts_at(self, epoch):
+        """Whether a trial can be ended after an epoch."""
+        return epoch in self.brackets()
+
     def reason_to_stop(self, curve, others):
         """Say why a trial is to end after its newest epoch.
 
@@ -68,7 +72,7 @@ class Hyperband:
             None if it goes on.
         """
         epoch = len(curve)
-        if epoch not in self.brackets():
+        if not self.acts_at(epoch):
             return None
         best = max(curve)
         rivals = [max(o[:epoch]) for o in others if len(o) >= epoch]
@@ -114,6 +118,10 @@ class Median:
         """Tell after which epoch the last trial can be ended first."""
         return self.from_epoch + self.patience - 1
 
+    def acts_at(self, epoch):
+        """Whether a trial can be ended after an epoch."""
+        return epoch >= self.last_epoch()
+
     def reason_to_stop(self, curve, others):
         """Say why a trial is to end after its newest epoch.
 
@@ -129,9 +137,9 @@ class Median:
         str, None
             None if it goes on.
         """
-        epochs = range(len(curve) - self.patience + 1, len(curve) + 1)
-        if epochs[0] < self.from_epoch:
+        if not self.acts_at(len(curve)):
             return None
+        epochs = range(len(curve) - self.patience + 1, len(curve) + 1)
         others = list(others)
         for epoch in epochs:
             best = max(curve[:epoch])

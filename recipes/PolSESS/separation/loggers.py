@@ -63,18 +63,46 @@ def make_logger(kind, output_folder, name):
         raise UserError(f"log_to {kind}: cannot start ({reason})") from error
 
 
-def log_epoch(logger, epoch, train, valid):
+def log_epoch(file_logger, logger, epoch, lr, loss, valid):
     """Log an epoch's figures.
 
     Arguments
     ---------
-    logger : TrainLogger
+    file_logger : FileTrainLogger
+        Writes a line into the log.
+    logger : TrainLogger, None
         What ``make_logger`` made.
     epoch : int
         From 1.
-    train, valid : dict
-        Names and values.
+    lr : float
+        Learning rate.
+    loss : float
+        Of the training, in dB.
+    valid : dict
+        Names and values of the validation.
+
+    Raises
+    ------
+    UserError
+        If the log cannot be written.
     """
+    try:
+        file_logger.log_stats(
+            {"epoch": epoch, "lr": lr},
+            train_stats={"loss": loss},
+            valid_stats=valid,
+        )
+        if logger is not None:
+            _add_point(logger, epoch, {"loss": loss, "lr": lr}, valid)
+    except OSError as error:
+        folder = Path(file_logger.save_file).parent
+        raise UserError(
+            f"{folder}: the log cannot be written ({error})"
+        ) from error
+
+
+def _add_point(logger, epoch, train, valid):
+    """Add an epoch to learning curves."""
     # SpeechBrain's counts from 1 in each process: a resumed run would be
     # drawn over its beginning.
     if isinstance(logger, TensorboardLogger):

@@ -77,8 +77,8 @@ def check_metrics(metrics):
         for package in METRICS[name].packages:
             if importlib.util.find_spec(package) is None:
                 raise UserError(
-                    f"--metrics {name}: needs the package {package}; install "
-                    "recipes/PolSESS/extra_requirements.txt"
+                    f"--metrics {name}: needs the package {package}; in "
+                    "recipes/PolSESS `pip install -r extra_requirements.txt`"
                 )
 
 

@@ -7,7 +7,6 @@ small model; its traps are worked around here.
 import json
 import os
 import re
-import signal
 from pathlib import Path
 
 import psutil
@@ -23,11 +22,6 @@ from speechbrain.utils.hpopt import (
 MODE = "orion_results_file"
 OBJECTIVE = "objective"
 MARK = "orion~"  # before a prior that stands apart from its option
-
-
-def called_by_orion():
-    """Whether ``orion hunt`` has started this process."""
-    return "ORION_RESULTS_PATH" in os.environ
 
 
 def experiment_name():
@@ -62,27 +56,6 @@ def check_working_folder():
             "orion hunt has no lasting working folder, and trials would get "
             "lost: give it --working-dir FOLDER, before python train.py"
         )
-
-
-def interrupt_status():
-    """Tell the exit status that ends the hunt and leaves the trial open.
-
-    With any other but 0 Orion gives the trial up, and goes on to the next.
-
-    Returns
-    -------
-    int
-        1 when Orion is not the caller.
-    """
-    return int(os.environ["ORION_INTERRUPT_CODE"]) if called_by_orion() else 1
-
-
-def treat_sigterm_as_interrupt():
-    """Let a scheduler's SIGTERM end a trial as Ctrl-C does.
-
-    It may reach the trial before Orion, which would take it for crashed.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def priors_on_command_line():

@@ -8,12 +8,11 @@ import argparse
 import json
 from pathlib import Path
 
+from interruption import called_by_orion, treat_sigterm_as_interrupt
 from orion_call import (
-    called_by_orion,
     check_working_folder,
     experiment_name,
     priors_on_command_line,
-    treat_sigterm_as_interrupt,
     trial_id,
 )
 from prepare_polsess import UserError

@@ -1,5 +1,6 @@
 """What all trials of a sweep share, so that they can be compared."""
 
+import fcntl
 import json
 import os
 
@@ -53,6 +54,11 @@ def write_once(path, content):
         Where to.
     content : dict
         What JSON can hold.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written to.
     """
     if path.exists():
         return
@@ -62,5 +68,21 @@ def write_once(path, content):
         os.link(whole, path)
     except FileExistsError:  # another trial was faster
         pass
+    except OSError:
+        _rename_once(whole, path)
     finally:
-        whole.unlink()
+        whole.unlink(missing_ok=True)
+
+
+def _rename_once(whole, path):
+    """Do the same as a hard link, where the file system has none."""
+    try:
+        with open(path.with_name(f".{path.name}.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                whole.rename(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error}); {path.parent} must be on a "
+            "file system that has hard links or locks: give --sweep_folder"
+        ) from error

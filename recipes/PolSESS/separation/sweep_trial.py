@@ -35,6 +35,12 @@ DIVERGED = "diverged"
 OUT_OF_MEMORY = "out of memory"
 FAILED = (DIVERGED, OUT_OF_MEMORY)
 
+# However they are drawn, a training takes the same memory.
+SAME_MEMORY = {
+    *("lr", "weight_decay", "max_grad_norm", "lr_factor", "lr_patience"),
+    *("nonfinite_patience", "nonfinite_lr_factor"),
+}
+
 
 class Trial:
     """A trial that Orion has started.
@@ -142,11 +148,13 @@ class Trial:
         decision = self._read_decision()
         if decision.get("reason"):
             return True
-        rule = self.sweep.termination
-        if rule is None or not values or decision.get("epoch") == len(values):
+        rule, epoch = self.sweep.termination, len(values)
+        if rule is None or not rule.acts_at(epoch):
+            return False
+        if decision.get("epoch") == epoch:
             return False
         reason = rule.reason_to_stop(values, self.others.read())
-        decision = {"epoch": len(values), "reason": reason}
+        decision = {"epoch": epoch, "reason": reason}
         write_atomically(self.decision, json.dumps(decision) + "\n")
         return reason is not None
 
@@ -212,14 +220,22 @@ class Trial:
 def reporting(trial):
     """Report what a trial's training comes to; without a trial do nothing.
 
-    Training that diverges, or does not fit on the GPU, is the drawn
-    parameters' fault, and reported as a bad score. Everything else, such as a
-    full disk, is not, and goes on as an error.
+    Training that diverges is the drawn parameters' fault, and reported as a
+    bad score. So is training that runs out of memory, if one of the sweep's
+    parameters changes how much it takes, as ``batch_size`` does: if it is not
+    among SAME_MEMORY. With such parameters alone all trials take the same, and
+    too little of it is the machine's matter. That, and everything else, such
+    as a full disk, goes on as an error, and leaves the trial open.
 
     Arguments
     ---------
     trial : Trial, None
         What is trained.
+
+    Raises
+    ------
+    UserError
+        If there is too little memory for any trial.
     """
     if trial is None:
         yield
@@ -231,10 +247,22 @@ def reporting(trial):
             yield
         except TrainingStoppedError as error:
             failed, reason = DIVERGED, str(error)
-        except torch.OutOfMemoryError as error:
-            if process_count() > 1:  # the others would wait for this one
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
                 raise
-            failed, reason = OUT_OF_MEMORY, str(error).splitlines()[0]
+            reason = str(error).splitlines()[0]
+            own = trial.sweep.space.keys() - SAME_MEMORY
+            # With several processes the others would wait for this one.
+            if not own or process_count() > 1:
+                raise UserError(
+                    f"trial {trial.name}: ran out of memory ({reason}). It "
+                    "stays open, and the same command goes on with it: with "
+                    "fewer workers (--workers of tools/sweep.py, --n-workers "
+                    "of orion hunt) or another device. Or begin another "
+                    f"sweep, with a smaller batch_size than {trial.sweep.path} "
+                    "has"
+                ) from error
+            failed = OUT_OF_MEMORY
         outcome = on_main(trial.finish, failed, reason)
         tell(outcome)
         report_result(
@@ -245,6 +273,14 @@ def reporting(trial):
                 "epochs": outcome["epochs"],
             }
         )
+
+
+def _is_out_of_memory(error):
+    """Whether torch says so; on the CPU, e.g., without a class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error)
+        for words in ("out of memory", "can't allocate memory")
+    )
 
 
 def tell(outcome):

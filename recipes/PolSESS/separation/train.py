@@ -18,23 +18,20 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 * ``result.json``: best validation, test averages, settings and versions.
 """
 
-import math
+import interruption  # noqa: F401  first: for SIGTERM, while the others load
 
+# isort: split
 import pandas as pd
 import speechbrain as sb
 import torch
 from command_line import run
-from divergence import DivergenceError, forget_stop, go_back
 from example_audio import write_examples
+from fitting import fit
 from loaders import make_loaders
 from loggers import log_epoch, make_logger
 from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError
-from processes import (
-    gather_batches,
-    leave_processes,
-    on_main,
-)
+from processes import gather_batches, leave_processes, on_main
 from reliable_brain import ReliableBrain
 from result import describe_run, print_report
 from run_files import Curve, RunFiles
@@ -44,7 +41,7 @@ from run_start import (
     use_deterministic_algorithms,
 )
 from sampling import fixed_examples
-from scores import DIVERGED, score_batch
+from scores import average_validation, score_batch
 from settings import plain_settings, read_settings
 from sweep_arguments import read_sweep_arguments
 from sweep_trial import reporting
@@ -195,38 +192,13 @@ class Separation(ReliableBrain):
 
     def finish_epoch(self, epoch, scores):
         """Adapt the learning rate, log, and save a checkpoint."""
-        valid = scores[["si_sdr", "si_sdr_improvement"]].mean().to_dict()
-        # Its NaN would pass for the best of all checkpoints.
-        rows = self.scores + self.averaged_scores
-        if any(row["reason"] == DIVERGED for row in rows):
-            raise DivergenceError(
-                f"in the validation of epoch {epoch} {DIVERGED}"
-            )
-        if math.isnan(valid["si_sdr"]):
-            raise UserError(
-                "no mixture of the validation has an SI-SDR: each has a "
-                "silent source"
-            )
-        if self.averaged_scores:
-            averaged = pd.DataFrame(self.averaged_scores)["si_sdr"].mean()
-            valid["averaged_si_sdr"] = float(averaged)
+        valid = average_validation(scores, self.averaged_scores, epoch)
         lr = self.optimizer.param_groups[0]["lr"]
         if self.batches.stage["lr_scheduler"]:
             self.lr_scheduler.step(valid["si_sdr"])
         self.hparams.epoch_counter.update_metric(valid["si_sdr"])
-        try:
-            self.hparams.train_logger.log_stats(
-                {"epoch": epoch, "lr": lr},
-                train_stats={"loss": self.train_loss},
-                valid_stats=valid,
-            )
-            if self.logger is not None:
-                train = {"loss": self.train_loss, "lr": lr}
-                log_epoch(self.logger, epoch, train, valid)
-        except OSError as error:
-            raise UserError(
-                f"{self.files.folder}: the log cannot be written ({error})"
-            ) from error
+        loggers = self.hparams.train_logger, self.logger
+        log_epoch(*loggers, epoch, lr, self.train_loss, valid)
         # The curve goes first: a row without a checkpoint is replaced when
         # the epoch is repeated, a checkpoint without a row would stay so.
         self.curve.add(
@@ -245,68 +217,8 @@ class Separation(ReliableBrain):
         self.save({"epoch": epoch, **valid}, True, self.best_keys)
 
 
-def fit(hparams, run_opts, files, trial):
-    """Train; once, if it diverges, go on from a checkpoint.
-
-    Going back is the same as being resumed: with a new brain and new loaders.
-
-    Arguments
-    ---------
-    hparams : dict
-        The loaded YAML.
-    run_opts : RunOptions
-        From the command line.
-    files : RunFiles
-        The run's.
-    trial : Trial, None
-        Of a sweep, which may end earlier.
-
-    Returns
-    -------
-    brain : Separation
-        Trained.
-    loaders : dict
-        DataLoaders by stage.
-    """
-    while True:
-        brain, loaders = make_brain(hparams, run_opts)
-        epochs = hparams["epoch_counter"]
-        if trial is not None:
-            epochs = trial.until_stopped(epochs, brain.curve)
-        try:
-            brain.fit(
-                epochs,
-                loaders[sb.Stage.TRAIN],
-                loaders[sb.Stage.VALID],
-            )
-            on_main(forget_stop, files.divergence)
-            return brain, loaders
-        except DivergenceError as error:
-            go_back(
-                error,
-                brain.checkpointer,
-                files.divergence,
-                hparams["nonfinite_lr_factor"],
-            )
-
-
-def make_brain(hparams, run_opts):
-    """Make the brain and its loaders.
-
-    Arguments
-    ---------
-    hparams : dict
-        The loaded YAML.
-    run_opts : RunOptions
-        From the command line.
-
-    Returns
-    -------
-    brain : Separation
-        Before it is resumed.
-    loaders : dict
-        DataLoaders by stage.
-    """
+def _make_brain(hparams, run_opts):
+    """Make a brain, before it is resumed, and its loaders by stage."""
     rows, batches, loaders = make_loaders(
         data_folder=hparams["data_folder"],
         manifest_folder=hparams["manifest_folder"],
@@ -372,7 +284,12 @@ def main(arguments):
                 "sample_rate": hparams["sample_rate"],
             },
         )
-        brain, loaders = fit(hparams, run_opts, files, trial)
+        brain, loaders = fit(
+            lambda: _make_brain(hparams, run_opts),
+            hparams["epoch_counter"],
+            hparams["nonfinite_lr_factor"],
+            trial,
+        )
     if trial is not None:  # of which only the validation counts
         leave_processes()
         return

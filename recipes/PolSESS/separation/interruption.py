@@ -1,0 +1,44 @@
+"""Ending a trial of Orion's so that it stays open, from the first moment on.
+
+``train.py`` imports this before everything else, which takes seconds: a
+scheduler's SIGTERM may come meanwhile, and Orion would take the trial for
+crashed.
+"""
+
+import os
+import signal
+
+
+def called_by_orion():
+    """Whether ``orion hunt`` has started this process."""
+    return "ORION_RESULTS_PATH" in os.environ
+
+
+def interrupt_status():
+    """Tell the exit status that ends the hunt and leaves the trial open.
+
+    With any other but 0 Orion gives the trial up, and goes on to the next.
+
+    Returns
+    -------
+    int
+        1 when Orion is not the caller.
+    """
+    return int(os.environ["ORION_INTERRUPT_CODE"]) if called_by_orion() else 1
+
+
+def treat_sigterm_as_interrupt():
+    """Let a scheduler's SIGTERM end a trial as Ctrl-C does.
+
+    It may reach the trial before Orion, which would take it for crashed.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _leave_at_once(number, frame):
+    """End, when nothing has been begun that would have to be put away."""
+    os._exit(interrupt_status())
+
+
+if called_by_orion():  # until ``treat_sigterm_as_interrupt``
+    signal.signal(signal.SIGTERM, _leave_at_once)

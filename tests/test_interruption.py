@@ -1,0 +1,42 @@
+"""How a trial is left open: status, and SIGTERM while the script loads."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from interruption import called_by_orion, interrupt_status
+from small_models import SEPARATION
+from small_sweeps import act_as_orion
+
+# The first of the packages that train.py loads.
+SLOW_PACKAGE = """
+import os, signal, time
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(60)
+"""
+
+
+def test_nothing_is_known_of_orion_without_it(monkeypatch, tmp_path):
+    monkeypatch.delenv("ORION_RESULTS_PATH", raising=False)
+    assert not called_by_orion()
+    assert interrupt_status() == 1
+    act_as_orion(monkeypatch, tmp_path / "results")
+    assert called_by_orion()
+    assert interrupt_status() == 130
+
+
+@pytest.mark.parametrize("by_orion, status", [(True, 130), (False, -15)])
+def test_sigterm_among_the_imports(tmp_path, monkeypatch, by_orion, status):
+    monkeypatch.delenv("ORION_RESULTS_PATH", raising=False)
+    if by_orion:
+        act_as_orion(monkeypatch, tmp_path / "results")
+    (tmp_path / "pandas.py").write_text(SLOW_PACKAGE)
+    process = subprocess.run(
+        [sys.executable, str(SEPARATION / "train.py")],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        timeout=50,
+    )
+    assert process.returncode == status
+    assert not process.stderr

@@ -1,0 +1,79 @@
+"""Tables of trials: their parameters, and mistakes in them."""
+
+from pathlib import Path
+
+import pytest
+from select_configs import main
+from selection.trials import SelectionError, read_trials
+from small_pools import read_lines
+
+
+def test_parameters_are_the_numeric_columns_or_those_named(tmp_path):
+    lines = ["a,1,finished,4,0.1,GPU 1,7,", "b,1,stopped,3,0.2,,8,"]
+    header = "name,sweep,status,objective,lr,machine,epochs,none"
+    trials = read_lines(lines, header)
+    assert trials.parameters == ["lr", "epochs"]
+    assert trials.notes == ["Not numeric, hence no parameters: machine, none."]
+    trials = read_trials(Path("trials.csv"), ["epochs"])
+    assert trials.parameters == ["epochs"]
+    assert not trials.notes
+    # A longer table, quoted, with a byte order mark and spaces.
+    text = '\ufeffname, sweep, status, objective, lr\n"a, b", 1, finished, 4, 1'
+    Path("trials.csv").write_text(text)
+    assert read_trials(Path("trials.csv")).table["name"][0] == "a, b"
+
+
+@pytest.mark.parametrize("added", ["rank", "diversity", "note"])
+def test_columns_that_a_selection_writes_are_no_parameters(added, capsys):
+    """As when finalists.csv, or a table made from it, is given again."""
+    lines = ["a,1,finished,4,0.1,7", "b,1,finished,3,0.2,8"]
+    header = f"name,sweep,status,objective,lr,{added}"
+    assert read_lines(lines, header).parameters == ["lr"]
+    main(["trials.csv", "--output", "out"])
+    note = f"- Written by a selection, hence no parameters: {added}."
+    assert note in capsys.readouterr().out.splitlines()
+    # The selection's own column, once.
+    columns = Path("out/finalists.csv").read_text().splitlines()[0].split(",")
+    assert columns.count(added) == 1
+    with pytest.raises(SelectionError, match=f"--params: {added} is a column"):
+        main(["trials.csv", "--params", "lr", added])
+    with pytest.raises(SelectionError, match=f"objective, {added}; name the"):
+        read_lines(["a,1,finished,4,7"], header.replace(",lr", ""))
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        (None, "trials.csv: cannot be read"),
+        ("", "trials.csv: is empty"),
+        ("name,sweep,status,objective,lr\n", "no trials, only the names"),
+        ("name,sweep,status,lr\na,1,finished,1\n", "no column objective; it"),
+        ("N,M\na,1\n", "no column name; it has N, M"),
+        ("H\na,1,finished,4\n", "row 1 .a.: has 4 values for 5 columns"),
+        ("H\na,1,finished,4,1,5\n", "row 1 .a.: has 6 values for 5 col"),
+        ("H\na,1,finished,4,1\nb,1,finished,3,\n", "row 2 .b.: lr is nan"),
+        ("H\na,1,finished,4,x\n", "no numeric column beside name, sweep"),
+        ("H\na,1,finished,four,1\n", "row 1 .a.: objective 'four' is no"),
+        (
+            "H\na,1,stopped,4,1\nb,1,failed,,1\n",
+            "there are 1 stopped, 1 failed",
+        ),
+        ("H\na,1,finished,nan,1\n", "no finished trial; there are 1 failed"),
+        ("H\na,1,finished,4,1\na,2,stopped,4,1\n", "rows 1 and 2 both have"),
+        ("H\n,1,finished,4,1\n", "row 1 .without a name.: no name"),
+        ("H\na,,finished,4,1\n", "row 1 .a.: no sweep"),
+        ("H\na,1,,4,1\n", "row 1 .a.: no status"),
+        ("H\na,1,finished,4,1\nb,1,finished,3,inf\n", "row 2 .b.: lr is inf"),
+        ("H,lr\na,1,finished,4,1,1\n", "two columns have the name lr"),
+        ('H\n"a,1,finished,4,1\n', "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_mistakes_in_the_trials_are_named(tmp_path, text, problem):
+    path = tmp_path / "trials.csv"
+    if isinstance(text, bytes):
+        path.write_bytes(text)
+    elif text is not None:
+        path.write_text(text.replace("H", "name,sweep,status,objective,lr"))
+    with pytest.raises(SelectionError, match=problem):
+        main([str(path)])
