@@ -137,7 +137,8 @@ def measure(who, options):
     inference = min(_infer(network, mixtures) for _ in range(3))
     step = min(_train(network, mixtures, optimiser) for _ in range(3))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return dict(zip(KEYS, (inference, step, (peak - before) / 1e6)))
+    memory = (peak - before) / 1e6
+    return {"inference": inference, "step": step, "memory": memory}
 
 
 def _infer(network, mixtures):

@@ -8,7 +8,6 @@ Luo, Mesgarani, "Conv-TasNet: surpassing ideal time-frequency magnitude masking
 for speech separation", 2019 (arXiv 1809.07454).
 """
 
-import torch
 from speechbrain.lobes.models import conv_tasnet
 from torch.nn import functional as F
 
@@ -35,6 +34,7 @@ class MaskNet(conv_tasnet.MaskNet):
 
     Example
     -------
+    >>> import torch
     >>> from speechbrain.lobes.models import conv_tasnet
     >>> sizes = dict(N=8, B=4, H=8, P=3, X=2, R=1, C=2)
     >>> stock, ours = conv_tasnet.MaskNet(**sizes), MaskNet(**sizes)
@@ -47,7 +47,8 @@ class MaskNet(conv_tasnet.MaskNet):
     True
     """
 
-    def __init__(self, N, B, H, P, X, R, C):
+    # The paper's letters, as SpeechBrain's class has them
+    def __init__(self, N, B, H, P, X, R, C):  # noqa: N803
         super().__init__(N, B, H, P, X, R, C)
 
     def forward(self, representation):
@@ -97,7 +98,7 @@ def _convolve(hidden, layer):
 def _normalise(hidden, norm):
     """Normalise over channels and frames; group norm with one group."""
     return F.group_norm(
-        _in_float32(hidden),
+        hidden,
         1,
         norm.gamma.flatten(),
         norm.beta.flatten(),
@@ -108,15 +109,10 @@ def _normalise(hidden, norm):
 def _normalise_frames(hidden, norm):
     """Normalise each frame over its channels."""
     normalised = F.layer_norm(
-        _in_float32(hidden).transpose(1, 2),
+        hidden.transpose(1, 2),
         (hidden.shape[1],),
         norm.gamma.flatten(),
         norm.beta.flatten(),
         conv_tasnet.EPS,
     )
     return normalised.transpose(1, 2)
-
-
-def _in_float32(hidden):
-    """Give a norm its input: half precision has no exact means."""
-    return hidden.to(torch.promote_types(hidden.dtype, torch.float32))

@@ -9,7 +9,6 @@ Subakan et al., "Attention is all you need in speech separation", 2021
 (arXiv 2010.13154).
 """
 
-import torch
 from speechbrain.lobes.models.dual_path import SBTransformerBlock
 from torch.nn import functional as F
 
@@ -34,6 +33,7 @@ class TransformerBlock(SBTransformerBlock):
 
     Example
     -------
+    >>> import torch
     >>> sizes = dict(num_layers=2, d_model=16, nhead=4, d_ffn=32)
     >>> stock = SBTransformerBlock(**sizes, norm_before=True).eval()
     >>> ours = TransformerBlock(**sizes).eval()
