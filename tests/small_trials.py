@@ -6,6 +6,9 @@ import json
 import yaml
 from sweeps.stages import SHIPPED
 
+PARAMETERS = {"lr": 0.001, "weight_decay": 1e-6, "max_grad_norm": 5.0}
+PARAMETERS |= {"lr_factor": 0.5, "lr_patience": 2}
+
 
 def write_trial(folder, number, parameters, best=None, **changes):
     """Write the folder of a trial that has ended.
@@ -35,13 +38,14 @@ def write_trial(folder, number, parameters, best=None, **changes):
     ('trials', 32, 'c4ca4238')
     """
     name = hashlib.md5(str(number).encode()).hexdigest()
+    failed = best is None or changes.get("ended") == "out of memory"
     record = {
         "trial": name,
         "experiment": folder.name,
         "parameters": parameters,
         "ended": "finished",
         "reason": None,
-        "objective": 100.0 if best is None else -best,
+        "objective": 100.0 if failed else -best,
         "best_valid_si_sdr": best,
         "best_epoch": None if best is None else 3,
         "epochs": 5,
@@ -85,7 +89,7 @@ def write_stage(folder, bests, **changes):
         write_trial(folder, key, parameters, best, **changes)
 
 
-def written_stage(folder, name="dprnn_stage1.yaml", trials=None, **changes):
+def written_stage(folder, name="dprnn_stage1.yaml", experiment=None, **changes):
     """Write the file of a shipped stage with changes, and random search.
 
     Arguments
@@ -94,8 +98,8 @@ def written_stage(folder, name="dprnn_stage1.yaml", trials=None, **changes):
         Where to.
     name : str
         The shipped file's.
-    trials : int, None
-        As many it is to have; None for those of the shipped file.
+    experiment : dict, None
+        Other contents of its section experiment.
     **changes : object
         Other contents of its section sweep.
 
@@ -112,9 +116,75 @@ def written_stage(folder, name="dprnn_stage1.yaml", trials=None, **changes):
     """
     content = yaml.safe_load((SHIPPED / name).read_text())
     content["experiment"]["algorithm"] = {"random": {"seed": 1}}
-    if trials is not None:
-        content["experiment"]["max_trials"] = trials
+    content["experiment"] |= experiment or {}
     content["sweep"] |= changes
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
     return folder
+
+
+def write_database(path, name, statuses):
+    """Write a PickledDB of Orion's with an experiment.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        Where to.
+    name : str
+        The experiment's.
+    statuses : list of str
+        What its trials have come to: completed, broken or, the last one at
+        most, interrupted, which Orion would take up again.
+
+    Returns
+    -------
+    list of str
+        Their IDs.
+    """
+    from orion.client import build_experiment  # which takes seconds
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database = {"type": "pickleddb", "host": str(path)}
+    experiment = build_experiment(
+        name,
+        space={"lr": "loguniform(3e-4, 3e-3)"},
+        algorithm={"random": {"seed": 1}},
+        max_trials=100,
+        max_broken=100,
+        storage={"type": "legacy", "database": database},
+    )
+    trials = []
+    for status in statuses:
+        trial = experiment.suggest()
+        if status == "completed":
+            experiment.observe(trial, 1.0)
+        else:
+            experiment.release(trial, status)
+        trials.append(trial.id)
+    return trials
+
+
+def rows_of(printed):
+    r"""Read the rows of a table in Markdown.
+
+    Arguments
+    ---------
+    printed : str
+        The table, among other lines.
+
+    Returns
+    -------
+    dict
+        First cell -> list of the others.
+
+    Example
+    -------
+    >>> rows_of("A table:\n| a | b |\n| --- | --- |\n| 1 | 2 |")
+    {'a': ['b'], '1': ['2']}
+    """
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in printed.splitlines()
+        if line.startswith("| ") and not line.startswith("| ---")
+    ]
+    return {row[0]: row[1:] for row in rows}

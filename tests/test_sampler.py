@@ -322,7 +322,7 @@ def start_hunt(folder, prior, max_trials):
     folder.mkdir(exist_ok=True)
     Path(folder, "script.py").write_text(SCRIPT)
     configuration = {
-        "algorithm": {"optunatpe": {"seed": 42}},
+        "algorithm": {"optunagp": {"seed": 42}},  # as the stages' files
         "storage": {
             "type": "legacy",
             "database": {"type": "pickleddb", "host": str(folder / "db.pkl")},
@@ -358,7 +358,7 @@ def test_a_hunt_goes_on_as_if_it_had_not_ended(tmp_path):
     prior = "uniform(0, 1)"
     values_tried(tmp_path, start_hunt(tmp_path, prior, 5))
     tried = values_tried(tmp_path, start_hunt(tmp_path, prior, 13))
-    algorithm = make({"x": prior}, seed=42)
+    algorithm = make({"x": prior}, "optunagp", seed=42)
     alone = run(algorithm, 13, lambda params: params["x"])
     assert list(map(float, tried)) == [params["x"] for params in alone]
 

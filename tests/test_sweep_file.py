@@ -65,6 +65,7 @@ def test_dprnn_is_searched_as_published(stage):
     assert [prior.discrete for prior in priors] == [False] * 4 + [True]
     assert tuple(sweep.published.values()) == published
     assert sweep.max_trials == published[0]
+    assert sweep.algorithm == "optunagp"
     assert [s["epoch"] for s in sweep.settings["curriculum"]] == [1, 3, last]
     assert sweep.settings["seed"] == 42
     assert sweep.baseline == 3.03
@@ -141,6 +142,10 @@ def edit(tmp_path, edit_content):
         ("sweep", "train_sizes", 3, r"did you mean train_size\?"),
         ("experiment", "space", {}, r"experiment: space is not a key"),
         ("experiment", "max_trials", 0, r"max_trials 0: give a whole number"),
+        ("experiment", "algorithm", 3, r"algorithm 3: give letters"),
+        ("experiment", "algorithm", {}, r"algorithm \{\}: give one name"),
+        ("experiment", "algorithm", {"a": {}, "b": {}}, r"give one name"),
+        ("experiment", "algorithm", {"a": 42}, r"mapping of its options"),
         ("experiment", "name", "a b", r"name 'a b': give letters"),
         ("worker", "n_workers", 2, r"worker: n_workers is not a key"),
         ("worker", "executor_configuration", {}, r"executor_configuration"),
@@ -206,6 +211,7 @@ def test_command_prints_content_and_mistakes(tmp_path):
         "median": {"from_epoch": 20, "patience": 5}
     }
     assert content["priors"][0] == "--lr~loguniform(7e-4, 2e-3)"
+    assert content["algorithm"] == "optunagp"
     process = call(tmp_path / "none.yaml")
     assert process.returncode == 1
     assert re.fullmatch(r"Error: \S+none\.yaml: .*\n", process.stderr)

@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from small_trials import written_stage
+from small_trials import rows_of, written_stage
 from sweep import main
 from sweeps import hunting
 from sweeps.hunting import hunt_command
@@ -39,14 +40,20 @@ if "--fail" in options:
 names = "lr weight_decay max_grad_norm lr_factor lr_patience".split()
 values = {n: float(options["--" + n]) for n in names}
 best = -abs(values["lr"] - 0.001)
+ended = "finished"
+if "--ends" in options:  # in turn
+    ends = options["--ends"].split(",")
+    ended = ends[len(list(folder.parent.glob("*/trial.json"))) % len(ends)]
+objective = 100.0 if ended == "diverged" else -best
 (folder / "trial.json").write_text(json.dumps({
-    "parameters": values, "ended": "finished", "reason": None,
-    "best_valid_si_sdr": best, "seconds": 60.0,
+    "parameters": values, "ended": ended, "reason": None,
+    "objective": objective, "best_valid_si_sdr": best, "seconds": 60.0,
 }))
 Path(os.environ["ORION_RESULTS_PATH"]).write_text(json.dumps([
-    {"name": "objective", "type": "objective", "value": -best},
-    {"name": "stopped", "type": "statistic", "value": 0},
-    {"name": "failed", "type": "statistic", "value": 0},
+    {"name": "objective", "type": "objective", "value": objective},
+    {"name": "stopped", "type": "statistic", "value": int(ended == "stopped")},
+    {"name": "failed", "type": "statistic", "value": int(ended == "diverged")},
+    {"name": "epochs", "type": "statistic", "value": 5},
 ]))
 """
 
@@ -69,9 +76,9 @@ def stand_in(tmp_path, monkeypatch):
     return folder
 
 
-def arguments_of_run(tmp_path, trials, *more):
+def arguments_of_run(tmp_path, experiment, *more):
     """Make the command line that runs a small stage."""
-    own = written_stage(tmp_path / "own", trials=trials)
+    own = written_stage(tmp_path / "own", experiment=experiment)
     command = ["run", "dprnn", "stage1", "--data_folder", str(tmp_path)]
     return [*command, "--sweeps", str(own), "--output", "out", *more]
 
@@ -115,7 +122,8 @@ def test_the_command_is_the_recipe_s_own(tmp_path):
 
 
 def test_interrupted_and_gone_on_with(stand_in, tmp_path, capsys):
-    arguments = arguments_of_run(tmp_path, 2, "--workers", "2", "--wait", "go")
+    more = ["--workers", "2", "--wait", "go"]
+    arguments = arguments_of_run(tmp_path, {"max_trials": 2}, *more)
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, stand_in, *arguments],
         env={**os.environ, "PYTHONPATH": str(TOOLS)},
@@ -151,12 +159,45 @@ def test_interrupted_and_gone_on_with(stand_in, tmp_path, capsys):
     count = len(read_all("trial.json"))
     more = f", {count - 2} more than" if count > 2 else ", as many as"
     assert f"\n{count} trials{more} max_trials" in printed
+    kept = ["--output", "out", "--sweeps", "own"]
+    assert main(["status", "dprnn", *kept]) == 0
+    row = rows_of(capsys.readouterr().out)["stage1"]
+    assert row[:2] == [f"{count} of 2", f"{count} (100%)"]
+    assert row[4:6] == ["0", "0"]  # crashed, open
+
+
+def test_trials_that_crash_are_told_and_can_be_opened_again(
+    stand_in, tmp_path, capsys
+):
+    experiment = {"max_trials": 2, "max_broken": 2}
+    command = arguments_of_run(tmp_path, experiment)
+    with pytest.raises(SweepError) as raised:
+        main([*command, "--fail", "no corpus"])
+    told = str(raised.value)
+    assert told.startswith("0 of 2 trials. 2 crashed, and with max_broken 2 ")
+    assert told.endswith(": no corpus")
+    crashed = read_all("process").keys()
+    reopening = told.split("`")[1]
+    subprocess.run(reopening, shell=True, check=True, capture_output=True)
+    assert main(command) == 0
+    assert "2 trials, as many as max_trials." in capsys.readouterr().out
+    assert read_all("trial.json").keys() == crashed
+
+
+def test_the_gaussian_process_draws_trials_of_all_ends(
+    stand_in, tmp_path, capsys
+):
+    algorithm = {"optunagp": {"seed": 1, "n_startup_trials": 2}}
+    experiment = {"max_trials": 6, "algorithm": algorithm}
+    ends = ["--ends", "finished,stopped,diverged"]
+    assert main(arguments_of_run(tmp_path, experiment, *ends)) == 0
+    assert "6 trials, as many as max_trials." in capsys.readouterr().out
     assert main(["status", "dprnn", "--output", "out"]) == 0
-    assert f"| stage1 | {count} | {count} (100%)" in capsys.readouterr().out
-
-
-def test_trials_that_crash_are_told(stand_in, tmp_path):
-    arguments = arguments_of_run(tmp_path, 5, "--fail", "no corpus")
-    problem = "0 of 5 trials; the same command .* 3 crashed. .*: no corpus$"
-    with pytest.raises(SweepError, match=problem):
-        main(arguments)
+    row = rows_of(capsys.readouterr().out)["stage1"]
+    assert row[:4] == ["6 of 91", *["2 (33%)"] * 3]
+    assert main(["trials", "dprnn", "--output", "out", "--csv", "t.csv"]) == 0
+    trials = pd.read_csv("t.csv")
+    failed = trials["status"] == "failed"
+    assert set(trials["objective"][failed]) == {-100.0}
+    assert trials["objective"][~failed].between(-0.01, 0).all()
+    assert trials["lr"].nunique() == 6

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from selection.options import add_options
 from selection.trials import SelectionError
+from series.processes import interrupted_by_signals
 from series.tables import SeriesError
 from sweeps import commands
 from sweeps.stages import SweepError
@@ -39,8 +40,10 @@ STATUS = r"""Print what each stage has come to, beside the published figures.
 
 > python tools/sweep.py status dprnn
 
-Best and mean are of the finished trials, the hours of all. Open trials are
-running, wait to be taken up again, or crashed.
+The total is of trials that have ended, beside those that the stage is to have:
+a few more when several workers were at it. Best and mean are of the finished
+ones, the hours of all. Crashed trials were given up; open ones are running, or
+wait to be taken up again.
 """
 NEXT = r"""Narrow the space of a stage for the next one.
 
@@ -93,6 +96,8 @@ def _parse(arguments):
     for name in ("run", "next"):
         added[name].add_argument("stage", help="e.g. stage1")
     _add_run_options(added["run"])
+    for name in ("run", "status"):
+        _add_storage_options(added[name])
     _add_next_options(added["next"])
     add_options(added["select"])
     added["trials"].add_argument(
@@ -175,6 +180,10 @@ def _add_run_options(parser):
         metavar="DEVICE",
         help="cpu, or e.g. cuda:0 cuda:1 (default: what train.py chooses)",
     )
+
+
+def _add_storage_options(parser):
+    """Add the options that say where Orion's database is."""
     storage = parser.add_mutually_exclusive_group()
     storage.add_argument(
         "--storage",
@@ -247,6 +256,10 @@ def main(arguments=None):
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        with interrupted_by_signals():
+            sys.exit(main())
+    except KeyboardInterrupt:
+        print("Stopped", file=sys.stderr)
+        sys.exit(130)
     except (SweepError, SelectionError, SeriesError, OSError) as error:
         sys.exit(f"Error: {error}")

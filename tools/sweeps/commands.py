@@ -1,18 +1,20 @@
 """The commands of sweep.py."""
 
 import shlex
+from collections import Counter
 
-from selection.experiments import describe_storage
 from selection.options import SETTINGS
 from series.jobs import read_train_options
 from series.tables import write_atomically
 
+from sweeps.database import Database, tell_counts
 from sweeps.hunting import (
     check_orion,
     environment_of,
     hunt,
     hunt_command,
     lay_out_command,
+    reopening_command,
 )
 from sweeps.next_stage import (
     best_trials,
@@ -32,9 +34,7 @@ from sweeps.stages import (
 from sweeps.status import count_trials, status_table
 from sweeps.storage import (
     check_pickled_storage,
-    count_statuses,
     storage_variables,
-    tell_counts,
 )
 from sweeps.trials import make_table, pool_trials, read_trials
 from sweeps.validation import train_finalists
@@ -72,19 +72,20 @@ def run(options, texts):
         raise SweepError(
             f"--data_folder {options.data_folder}: there is no such folder"
         )
-    storage = options.storage or options.output / f"{options.model}.pkl"
-    variables = storage_variables(storage, options.storage_config)
+    path = _database_path(options)
+    variables = storage_variables(path, options.storage_config)
     stages = find_stages(options.model, options.sweeps)
     stage = find_stage(stages, options.stage)
     check_orion(stage)
     if options.storage_config is None:
-        check_pickled_storage(storage, stage.folder(options.output) / "trials")
+        check_pickled_storage(path, stage.folder(options.output) / "trials")
     command = hunt_command(
         stage, options.data_folder, options.output, options.workers, for_train
     )
     print(lay_out_command(command, variables), flush=True)
     try:
-        words = hunt(
+        Database(path, options.storage_config).release_stale_lock(stage)
+        endings = hunt(
             stage,
             options.output,
             command,
@@ -93,15 +94,29 @@ def run(options, texts):
     except KeyboardInterrupt:
         print("Stopped; the same command goes on")
         return 130
-    described = describe_storage(
-        None if options.storage_config else storage, options.storage_config
-    )
-    counts = count_statuses(stage, described)
-    told = tell_counts(counts, stage.max_trials)
-    if counts["completed"] < stage.max_trials:
-        raise SweepError(f"{told} The last words: {'; '.join(words)}")
-    print(told)
+    # The hunts may have made it.
+    statuses = Database(path, options.storage_config).statuses(stage)
+    print(_conclude(stage, endings, statuses, variables))
     return 0
+
+
+def _conclude(stage, endings, statuses, variables):
+    """Say what the hunts have come to, or raise it if that is too little."""
+    counts = Counter(statuses.values())
+    told = tell_counts(
+        counts,
+        stage.max_trials,
+        stage.max_broken,
+        reopening_command(stage, variables),
+    )
+    failed = "; ".join(said for exit_status, said in endings if exit_status)
+    if counts["completed"] < stage.max_trials:
+        if failed:
+            raise SweepError(f"orion hunt failed: {failed.rstrip('.')}. {told}")
+        words = "; ".join(said for _, said in endings)
+        raise SweepError(f"{told} The last words: {words}")
+    # As one that waited for a trial of another, and then for nothing.
+    return f"{told} A hunt failed meanwhile: {failed}" if failed else told
 
 
 def status(options):
@@ -118,8 +133,12 @@ def status(options):
         The exit status.
     """
     stages = find_stages(options.model, options.sweeps)
+    database = Database(_database_path(options), options.storage_config)
     figures = [
-        count_trials(read_trials(stage, options.output)) for stage in stages
+        count_trials(
+            read_trials(stage, options.output), database.crashed(stage)
+        )
+        for stage in stages
     ]
     print(status_table(stages, figures, _baseline(options, stages)))
     return 0
@@ -252,6 +271,11 @@ def trials(options):
         write_atomically(options.csv, text)
         print(f"Wrote {len(table)} trials to {options.csv}")
     return 0
+
+
+def _database_path(options):
+    """Tell where the PickledDB is, unless another storage is given."""
+    return options.storage or options.output / f"{options.model}.pkl"
 
 
 def _from(options, default):

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
 from series.processes import interrupted_by_signals, last_words
 
 from sweeps.stages import SEPARATION, SHIPPED, SweepError
@@ -42,14 +41,11 @@ def check_orion(stage):
     """
     if importlib.util.find_spec("orion") is None or not ORION.exists():
         raise SweepError("Orion is not installed; run `make setup`")
-    content = yaml.safe_load(stage.path.read_text(encoding="utf-8"))
-    algorithm = content["experiment"]["algorithm"]
-    name = algorithm if isinstance(algorithm, str) else next(iter(algorithm))
     known = importlib.metadata.entry_points(group="BaseAlgorithm").names
-    if name.lower() not in {other.lower() for other in known}:
+    if stage.algorithm.lower() not in {other.lower() for other in known}:
         raise SweepError(
-            f"{stage.path}: algorithm {name} is not installed; run `make "
-            f"setup`. There are {', '.join(sorted(known))}"
+            f"{stage.path}: algorithm {stage.algorithm} is not installed; run "
+            f"`make setup`. There are {', '.join(sorted(known))}"
         )
 
 
@@ -119,6 +115,26 @@ def lay_out_command(command, variables):
     )
 
 
+def reopening_command(stage, variables):
+    """Lay out the command that opens crashed trials again.
+
+    Arguments
+    ---------
+    stage : Stage
+        The stage.
+    variables : dict
+        Of its environment.
+
+    Returns
+    -------
+    str
+        A line for a shell.
+    """
+    command = [str(ORION), "db", "set", "-f", stage.name]
+    command += ["status=broken", "status=interrupted"]
+    return lay_out_command(command, variables).partition("\n")[2]
+
+
 def environment_of(device):
     """Say in environment variables on which GPU a hunt's trials train.
 
@@ -153,7 +169,7 @@ def environment_of(device):
 
 
 def hunt(stage, output, command, environments):
-    """Run hunts until the stage has its trials.
+    """Run hunts, each until it ends.
 
     Arguments
     ---------
@@ -168,15 +184,15 @@ def hunt(stage, output, command, environments):
 
     Returns
     -------
-    list of str
-        The last words of each hunt.
+    list of tuple
+        The exit status of each hunt, and its last words.
 
     Raises
     ------
     KeyboardInterrupt
         After Ctrl-C, SIGTERM or SIGHUP, when the processes have been ended.
     SweepError
-        If a hunt failed, with its last words.
+        If a trial's file is damaged.
     """
     folder = stage.folder(output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -195,14 +211,11 @@ def hunt(stage, output, command, environments):
             _end([process for process, _, _ in hunts])
             raise
     _tell_new_trials(stage, output, known)
-    words = [
-        last_words(log, start, process.returncode).removeprefix("Error: ")
-        for process, log, start in hunts
-    ]
-    for (process, _, _), said in zip(hunts, words, strict=True):
-        if process.returncode:
-            raise SweepError(f"orion hunt failed: {said}")
-    return words
+    endings = []
+    for process, log, start in hunts:
+        said = last_words(log, start, process.returncode)
+        endings.append((process.returncode, said.removeprefix("Error: ")))
+    return endings
 
 
 def _start(command, environment, log):

@@ -41,8 +41,12 @@ class Stage:
         E.g. ``stage1``.
     after : str, None
         Stem of the file of the stage before.
+    algorithm : str
+        Orion's, which draws the parameters.
     max_trials : int
         Trials, those that were stopped included.
+    max_broken : int
+        As many crashed trials end the search.
     settings : dict
         Options of ``train.py`` that are the same in every trial.
     space : dict
@@ -60,7 +64,9 @@ class Stage:
     model: str
     stage: str
     after: str | None
+    algorithm: str
     max_trials: int
+    max_broken: int
     settings: dict
     space: dict
     priors: list
@@ -101,7 +107,8 @@ def find_stages(model, own=()):
     Raises
     ------
     SweepError
-        If there is no such model or folder, or a file is not right.
+        If there is no such model or folder, a file is not right, or two do not
+        agree.
     """
     paths = {}
     for folder in (SHIPPED, *own):
@@ -116,7 +123,37 @@ def find_stages(model, own=()):
         raise SweepError(
             f"{model}: there is no search for it{_hint(model, models)}"
         )
-    return read_stages(sorted(of_model.values(), key=attrgetter("name")))
+    stages = read_stages(sorted(of_model.values(), key=attrgetter("name")))
+    _check_agreement(stages, model)
+    return stages
+
+
+def _check_agreement(stages, model):
+    """Check that the stages are of one search, each of them once."""
+    by_name, by_stage = {}, {}
+    stems = [stage.path.stem for stage in stages]
+    for stage in stages:
+        if stage.model != model:
+            raise SweepError(
+                f"{stage.path}: is a file of {model} by its name, but its "
+                f"model is {stage.model}; change one of them"
+            )
+        for seen, key, value in (
+            (by_name, "experiment: name", stage.name),
+            (by_stage, "sweep: stage", stage.stage),
+        ):
+            if value in seen:
+                raise SweepError(
+                    f"{seen[value]}, {stage.path}: both have {key} {value}; "
+                    "change it in one of them. To replace a file, give yours "
+                    "the same name"
+                )
+            seen[value] = stage.path
+        if stage.after is not None and stage.after not in stems:
+            raise SweepError(
+                f"{stage.path}: comes after {stage.after}, but there is no "
+                f"{stage.after}.yaml{_hint(stage.after, stems)}"
+            )
 
 
 def read_stages(paths):

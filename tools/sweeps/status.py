@@ -9,8 +9,8 @@ from series.tables import markdown_table
 from sweeps.trials import OPEN
 
 HEADER = [
-    *("stage", "total", "finished", "stopped", "failed", "open", "best"),
-    *("mean of finished", "hours", "over the stage before"),
+    *("stage", "total", "finished", "stopped", "failed", "crashed", "open"),
+    *("best", "mean of finished", "hours", "over the stage before"),
     "over the baseline",
 ]
 
@@ -22,9 +22,11 @@ class Figures:
     Arguments
     ---------
     total : int
-        Trials.
-    finished, stopped, failed, open : int, None
+        Trials that have ended, the crashed ones not included.
+    finished, stopped, failed : int, None
         Of which so many.
+    crashed, open : int, None
+        Beside those.
     best, mean : float, None
         Of the finished ones, in dB.
     hours : float
@@ -35,19 +37,23 @@ class Figures:
     finished: int
     stopped: int | None = None
     failed: int | None = None
+    crashed: int | None = None
     open: int | None = None
     best: float | None = None
     mean: float | None = None
     hours: float = 0.0
 
 
-def count_trials(trials):
+def count_trials(trials, crashed=None):
     """Count the trials of a stage.
 
     Arguments
     ---------
     trials : list of Trial
         All of the stage's.
+    crashed : set of str, None
+        Names of those that Orion has given up. None if it is not known, and
+        they pass for open ones.
 
     Returns
     -------
@@ -56,8 +62,8 @@ def count_trials(trials):
     Example
     -------
     >>> from sweeps.trials import Trial
-    >>> trials = [Trial("a", "s", "finished", 1.75, 3600.0, {})]
-    >>> trials += [Trial("b", "s", "stopped", 2.0, 1800.0, {})]
+    >>> trials = [Trial("a", "s", "finished", 1.75, 1.75, 3600.0, {})]
+    >>> trials += [Trial("b", "s", "stopped", 2.0, 2.0, 1800.0, {})]
     >>> figures = count_trials(trials)
     >>> figures.total, figures.finished, figures.best, figures.hours
     (2, 1, 1.75, 1.5)
@@ -67,12 +73,14 @@ def count_trials(trials):
     def count(status):
         return sum(trial.status == status for trial in trials)
 
+    waiting = [trial.name for trial in trials if trial.status == OPEN]
     return Figures(
-        total=len(trials),
+        total=len(trials) - len(waiting),
         finished=len(values),
         stopped=count("stopped"),
         failed=count("failed"),
-        open=count(OPEN),
+        crashed=None if crashed is None else len(crashed),
+        open=len(set(waiting) - (crashed or set())),
         best=max(values, default=None),
         mean=statistics.fmean(values) if values else None,
         hours=sum(trial.seconds for trial in trials) / 3600,
@@ -101,13 +109,15 @@ def status_table(stages, figures, baseline):
     for stage, mine in zip(stages, figures, strict=True):
         ours[stage.path.stem] = mine.best
         before = ours.get(stage.after)
-        rows.append(_row(stage.stage, mine, before, baseline))
+        total = f"{mine.total} of {stage.max_trials}"
+        rows.append(_row(stage.stage, total, mine, before, baseline))
         if stage.published:
             published = _read_published(stage.published)
             theirs[stage.path.stem] = published.best
             before = theirs.get(stage.after)
             name = f"{stage.stage}, published"
-            rows.append(_row(name, published, before, stage.baseline))
+            total = published.total
+            rows.append(_row(name, total, published, before, stage.baseline))
     return markdown_table(HEADER, rows)
 
 
@@ -122,15 +132,18 @@ def _read_published(content):
     )
 
 
-def _row(name, figures, before, baseline):
+def _row(name, total, figures, before, baseline):
     """Lay out a stage's row."""
     return [
-        *(name, figures.total),
+        *(name, total),
         *(
             _share(count, figures.total)
             for count in (figures.finished, figures.stopped, figures.failed)
         ),
-        "–" if figures.open is None else figures.open,
+        *(
+            "–" if count is None else count
+            for count in (figures.crashed, figures.open)
+        ),
         *(decimals(figures.best), decimals(figures.mean)),
         f"{figures.hours:.1f}",
         *(gain(figures.best, before), gain(figures.best, baseline)),

@@ -2,10 +2,9 @@
 
 import os
 import tempfile
-from collections import Counter
 
 from filelock import FileLock, Timeout
-from selection.experiments import describe_storage, open_experiment
+from selection.experiments import describe_storage
 
 from sweeps.stages import SweepError
 
@@ -111,59 +110,3 @@ def check_pickled_storage(path, trials_folder):
             f"{path}: cannot be written ({error.strerror}); give another place "
             "with --storage"
         ) from error
-
-
-def count_statuses(stage, described):
-    """Count the trials of a stage by what Orion says of them.
-
-    Arguments
-    ---------
-    stage : Stage
-        The stage.
-    described : dict
-        What ``describe_storage`` returned.
-
-    Returns
-    -------
-    collections.Counter
-        Orion's word -> trials.
-    """
-    experiment = open_experiment(stage.name, described, "Orion's database")
-    return Counter(trial.status for trial in experiment.fetch_trials())
-
-
-def tell_counts(counts, max_trials):
-    """Say whether a stage has the trials that it was to have.
-
-    Arguments
-    ---------
-    counts : collections.Counter
-        What ``count_statuses`` returned.
-    max_trials : int
-        As many it was to have.
-
-    Returns
-    -------
-    str
-        A sentence or two.
-
-    Example
-    -------
-    >>> tell_counts(Counter(completed=30), 30)
-    '30 trials, as many as max_trials.'
-    >>> tell_counts(Counter(completed=7, broken=2), 30)
-    '7 of 30 trials; the same command goes on. 2 crashed.'
-    """
-    completed = counts["completed"]
-    if completed > max_trials:
-        told = (
-            f"{completed} trials, {completed - max_trials} more than "
-            f"max_trials {max_trials}: others were running when it was reached."
-        )
-    elif completed == max_trials:
-        told = f"{completed} trials, as many as max_trials."
-    else:
-        told = f"{completed} of {max_trials} trials; the same command goes on."
-    if counts["broken"]:
-        told += f" {counts['broken']} crashed."
-    return told

@@ -39,6 +39,9 @@ class Trial:
         FINISHED, stopped, failed or OPEN.
     best : float, None
         Highest SI-SDR of the validation in dB, if there is one.
+    objective : float, None
+        As Orion has it, but higher is better: `best`, or what a failed trial
+        counts as. None for an open one.
     seconds : float
         It took.
     parameters : dict
@@ -51,6 +54,7 @@ class Trial:
     sweep: str
     status: str
     best: float | None
+    objective: float | None
     seconds: float
     parameters: dict
     reason: str | None = None
@@ -88,13 +92,14 @@ def _read_trial(folder, stage):
         settings = _read_json(folder / "settings.json") or {}
         best, seconds = _read_curve(folder / "curve.csv")
         parameters = {n: settings[n] for n in stage.space if n in settings}
-        return Trial(name, stage.name, OPEN, best, seconds, parameters)
+        return Trial(name, stage.name, OPEN, best, None, seconds, parameters)
     try:
         return Trial(
             name=name,
             sweep=stage.name,
             status=STATUSES[record["ended"]],
             best=record["best_valid_si_sdr"],
+            objective=-record["objective"],
             seconds=float(record["seconds"]),
             parameters={
                 name: record["parameters"][name] for name in stage.space
@@ -165,7 +170,7 @@ def make_table(stages, output):
         for trial in read_trials(stage, output):
             values = [trial.parameters.get(name) for name in parameters]
             known = [trial.name, trial.sweep, trial.status]
-            rows.append([*known, *map(_text, (trial.best, *values))])
+            rows.append([*known, *map(_text, (trial.objective, *values))])
     if not rows:
         names = ", ".join(str(stage.folder(output)) for stage in stages)
         raise SweepError(f"no trials yet in {names}; `sweep.py run` makes them")

@@ -20,16 +20,10 @@ import yaml
 from curriculum import Curriculum
 from early_termination import RULES, Hyperband, Median
 from file_checks import check_finite, check_keys, check_number, check_text
+from orion_options import check_worker, read_experiment
 from prepare_polsess import UserError
 from priors import read_prior
 
-# Of Orion's own options those that belong to the search; how many workers
-# there are, and where the database is, belongs to the machine.
-EXPERIMENT_KEYS = ("name", "algorithm", "max_trials", "max_broken")
-WORKER_KEYS = ("max_broken", "idle_timeout", "executor_configuration")
-# With processes, Orion's default, Ctrl-C ends those of a hunt in a way that it
-# waits for them for ever.
-EXECUTOR = {"backend": "threading"}
 SECTIONS = ("experiment", "worker", "sweep")
 NUMBERS = {
     "seed": 0,
@@ -56,8 +50,12 @@ class Sweep:
         The file.
     name : str
         Of the experiment in Orion.
+    algorithm : str
+        Orion's, which draws the parameters.
     max_trials : int
         Trials, those that were stopped included.
+    max_broken : int
+        As many crashed trials end the search.
     model : str
         Name of the YAML file in ``hparams/``.
     stage : str
@@ -78,7 +76,9 @@ class Sweep:
 
     path: Path
     name: str
+    algorithm: str
     max_trials: int
+    max_broken: int
     model: str
     stage: str
     after: str | None
@@ -115,20 +115,10 @@ def read_sweep_file(path):
         problem = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read ({problem})") from error
     check_keys(content, SECTIONS, path)
-    experiment, worker, sweep = (content[name] for name in SECTIONS)
-    check_keys(experiment, EXPERIMENT_KEYS, f"{path}: experiment")
-    check_keys(worker, WORKER_KEYS, f"{path}: worker")
+    experiment = read_experiment(content["experiment"], path)
+    check_worker(content["worker"], path)
+    sweep = content["sweep"]
     check_keys(sweep, SWEEP_KEYS, f"{path}: sweep")
-    for name in ("max_trials", "max_broken"):
-        check_number(experiment[name], 1, f"{path}: experiment: {name}")
-    for name in ("max_broken", "idle_timeout"):
-        check_number(worker[name], 1, f"{path}: worker: {name}")
-    if worker["executor_configuration"] != EXECUTOR:
-        raise UserError(
-            f"{path}: worker: executor_configuration: give {EXECUTOR}; with "
-            "Orion's default Ctrl-C would not end a hunt"
-        )
-    check_text(experiment["name"], f"{path}: experiment: name")
     for name in ("model", "stage"):
         check_text(sweep[name], f"{path}: sweep: {name}")
     if sweep["baseline"] is not None:
@@ -137,8 +127,7 @@ def read_sweep_file(path):
         check_text(sweep["after"], f"{path}: sweep: after")
     return Sweep(
         path=path,
-        name=experiment["name"],
-        max_trials=experiment["max_trials"],
+        **experiment,
         model=sweep["model"],
         stage=sweep["stage"],
         after=sweep["after"],

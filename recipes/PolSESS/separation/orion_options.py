@@ -1,0 +1,90 @@
+"""Orion's own part of a sweep's file: what its ``--config`` may say.
+
+Of Orion's options those that belong to the search; how many workers there are,
+and where the database is, belongs to the machine.
+"""
+
+from file_checks import check_keys, check_number, check_text
+from prepare_polsess import UserError
+
+EXPERIMENT_KEYS = ("name", "algorithm", "max_trials", "max_broken")
+WORKER_KEYS = ("max_broken", "idle_timeout", "executor_configuration")
+# With processes, Orion's default, Ctrl-C ends those of a hunt in a way that it
+# waits for them for ever.
+EXECUTOR = {"backend": "threading"}
+
+
+def read_experiment(content, path):
+    """Read and check the section ``experiment``.
+
+    Arguments
+    ---------
+    content : object
+        What the file has there.
+    path : Path
+        The file, for the messages.
+
+    Returns
+    -------
+    dict
+        With `name`, `algorithm`, the name alone, `max_trials` and
+        `max_broken`.
+
+    Raises
+    ------
+    UserError
+        If a key is missing, unknown or wrong, naming it and what it may be.
+
+    Example
+    -------
+    >>> content = {"name": "a", "max_trials": 30, "max_broken": 3}
+    >>> content["algorithm"] = {"optunagp": {"seed": 42}}
+    >>> read_experiment(content, "a.yaml")["algorithm"]
+    'optunagp'
+    """
+    where = f"{path}: experiment"
+    check_keys(content, EXPERIMENT_KEYS, where)
+    for name in ("max_trials", "max_broken"):
+        check_number(content[name], 1, f"{where}: {name}")
+    check_text(content["name"], f"{where}: name")
+    return content | {"algorithm": _read_algorithm(content, where)}
+
+
+def _read_algorithm(content, where):
+    """Read the name of the algorithm, beside which its options may stand."""
+    algorithm = content["algorithm"]
+    if isinstance(algorithm, dict):
+        if len(algorithm) != 1 or not isinstance(*algorithm.values(), dict):
+            raise UserError(
+                f"{where}: algorithm {algorithm!r}: give one name, with a "
+                "mapping of its options, such as optunagp: {seed: 42}"
+            )
+        (algorithm,) = algorithm
+    check_text(algorithm, f"{where}: algorithm")
+    return algorithm
+
+
+def check_worker(content, path):
+    """Check the section ``worker``.
+
+    Arguments
+    ---------
+    content : object
+        What the file has there.
+    path : Path
+        The file, for the messages.
+
+    Raises
+    ------
+    UserError
+        If a key is missing, unknown or wrong, naming it and what it may be.
+    """
+    where = f"{path}: worker"
+    check_keys(content, WORKER_KEYS, where)
+    for name in ("max_broken", "idle_timeout"):
+        check_number(content[name], 1, f"{where}: {name}")
+    if content["executor_configuration"] != EXECUTOR:
+        raise UserError(
+            f"{where}: executor_configuration: give {EXECUTOR}; with Orion's "
+            "default Ctrl-C would not end a hunt"
+        )

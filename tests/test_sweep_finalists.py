@@ -1,0 +1,113 @@
+"""tools/sweep.py select, validate: finalists, and the winner."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from select_configs import main as select_configs
+from series import jobs
+from small_models import SEPARATION
+from small_trials import rows_of, write_stage, written_stage
+from sweep import main
+from sweeps.stages import SweepError
+from test_run_series import STAND_IN
+
+
+def test_trials_go_into_select_configs(tmp_path, capsys):
+    write_stage(tmp_path / "out/dprnn-stage3a", [1.0, 3.0, 2.0])
+    write_stage(tmp_path / "out/dprnn-stage3b", [0.5, 2.5])
+    write_stage(tmp_path / "out/dprnn-stage2", [9.0])
+    stages = ["--from", "stage3a", "stage3b"]
+    assert main(["trials", "dprnn", "--output", "out", *stages]) == 0
+    Path("trials.csv").write_text(capsys.readouterr().out)
+    select_configs(["trials.csv", "--min_diversity", "0", "--output", "one"])
+    # The last stages are meant, unless others are named.
+    command = ["select", "dprnn", "--output", "out", "--min_diversity", "0"]
+    assert main(command) == 0
+    ours, theirs = Path("out/dprnn-selection"), Path("one")
+    for name in ("summary.md", "finalists.csv"):
+        assert (ours / name).read_text() == (theirs / name).read_text()
+    finalists = pd.read_csv(ours / "finalists.csv")
+    assert list(finalists["objective"]) == [3.0, 2.5, 2.0, 1.0, 0.5]
+    assert "dprnn-stage3a" in finalists["sweep"][0]
+
+
+def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
+    options = {"hidden_channels": 32, "precision": "fp32"}
+    own = written_stage(tmp_path / "own", "dprnn_stage3a.yaml", options=options)
+    write_stage(tmp_path / "out/dprnn-stage3a", [1.0, 3.0])
+    command = ["select", "dprnn", "--output", "out", "--sweeps", str(own)]
+    assert main([*command, "--from", "stage3a"]) == 0
+    series = yaml.safe_load(
+        Path("out/dprnn-selection/finalists.yaml").read_text()
+    )
+    given = series["runs"][0]["options"]
+    assert given["hidden_channels"] == 32
+    assert given["precision"] == "fp32"
+    assert given["number_of_epochs"] == 80  # of the full set
+    assert "train_size" not in given
+    assert given["lr"] == pytest.approx(3e-3)
+    assert given["lr_patience"] == 5
+    with pytest.raises(SweepError, match="have other options"):
+        main(command)
+    # A model without published finalists is trained as its YAML says.
+    write_stage(tmp_path / "out/sepformer-stage3a", [1.0])
+    command = ["select", "sepformer", "--output", "out", "--from", "stage3a"]
+    assert main(command) == 0
+    path = Path("out/sepformer-selection/finalists.yaml")
+    series = yaml.safe_load(path.read_text())
+    assert series["seeds"] == [42, 123, 456]
+    hparams = (path.parent / series["runs"][0]["hparams"]).resolve()
+    assert hparams == (SEPARATION / "hparams/sepformer.yaml").resolve()
+    assert "number_of_epochs" not in series["runs"][0]["options"]
+
+
+def test_validation(tmp_path, monkeypatch, capsys):
+    stand_in = tmp_path / "train.py"
+    stand_in.write_text(
+        # The first finalist is better, but not with the last seed.
+        STAND_IN.replace(
+            'float(options["--seed"])',
+            'float(options["--lr"]) * 1e3 + float(options["--seed"]) / 1e2',
+        )
+    )
+    monkeypatch.setattr(jobs, "TRAIN", stand_in)
+    write_stage(tmp_path / "out/dprnn-stage3a", [3.0, 1.0])
+    output = ["--output", "out"]
+    main(["select", "dprnn", "--from", "stage3a", *output])
+    capsys.readouterr()
+    command = ["validate", "dprnn", *output, "--data_folder", "corpus"]
+    assert main([*command, "--seeds", "42", "123"]) == 0
+    assert "with a mean of 3.82 dB (+0.79 over" in capsys.readouterr().out
+    assert main([*command, "--devices", "cpu", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("skipped, finished") == 4
+    told = Path("out/dprnn-validation/validation.md").read_text()
+    assert printed.endswith(f"\n{told}")
+    rows = rows_of(told)
+    header = rows.pop("finalist")
+    assert header[:4] == ["rank", "seed 42", "seed 123", "seed 456"]
+    (first, *one), (second, *two) = ([k, *v] for k, v in rows.items())
+    values = np.array([[0.72, 1.53, 4.86], [3.42, 4.23, 7.56]])
+    for row, rank, numbers in zip((one, two), "12", values, strict=True):
+        mean, deviation = numbers.mean(), numbers.std(ddof=1)
+        figures = [*numbers, mean, deviation]
+        assert row == [
+            rank,
+            *(f"{x:.2f}" for x in figures),
+            f"{mean - 3.03:+.2f}",
+        ]
+    assert f"The winner is {second} with a mean of 5.07 dB (+2.04 over" in told
+    arguments = Path(f"out/dprnn-validation/{first}/42/arguments.json")
+    options = json.loads(arguments.read_text())
+    assert options[options.index("--number_of_epochs") + 1] == "80"
+    assert options[options.index("--data_folder") + 1] == "corpus"
+    # A run that failed is none of the winner's.
+    shutil.rmtree(f"out/dprnn-validation/{first}/42")
+    assert main([*command, "--fail", "no corpus"]) == 1
+    told = Path("out/dprnn-validation/validation.md").read_text()
+    assert f"So far {second} leads with a mean of 5.07 dB; open are" in told
