@@ -14,99 +14,23 @@ gets a shorter mixture, or it would need 60 GB.
 """
 
 import argparse
-import copy
 import json
 import resource
 import subprocess
 import sys
-import time
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-SEPARATION = ROOT / "recipes/PolSESS/separation"
-sys.path[:0] = [str(SEPARATION), str(ROOT / "tests")]
 
 import torch
-from convtasnet_masks import MaskNet
-from mamba.layer import Mamba
-from settings import read_settings
-from small_models import small_arguments
-from transformer_block import TransformerBlock
+from networks import (
+    MODELS,
+    build,
+    make_mixtures,
+    time_inference,
+    time_step,
+    with_stock_blocks,
+)
 
-MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
-RATE = 8000
 SECONDS = {"convtasnet": 4.0, "dprnn": 4.0, "sepformer": 4.0, "spmamba": 0.5}
 KEYS = ("inference", "step", "memory")
-
-
-def build(model, small):
-    """Build a network from its YAML file.
-
-    Arguments
-    ---------
-    model : str
-        Name of the YAML file.
-    small : bool
-        Whether to take the tests' sizes instead of the published ones.
-
-    Returns
-    -------
-    torch.nn.Module
-        With our blocks.
-    """
-    arguments = [str(SEPARATION / f"hparams/{model}.yaml")]
-    arguments += ["--data_folder", "unused", "--precision", "fp32"]
-    if small:
-        arguments = small_arguments(model, data_folder="unused")
-    torch.manual_seed(0)
-    return read_settings(arguments)[0]["separator"]
-
-
-def with_stock_blocks(network):
-    """Copy a network, with other people's blocks and the same weights.
-
-    Arguments
-    ---------
-    network : torch.nn.Module
-        With ours.
-
-    Returns
-    -------
-    torch.nn.Module
-        The copy.
-    """
-    network = copy.deepcopy(network)
-    for module in list(network.modules()):
-        if isinstance(module, MaskNet | TransformerBlock):
-            # Ours are SpeechBrain's classes, with another forward.
-            module.__class__ = type(module).__base__
-        for name, child in module.named_children():
-            if isinstance(child, Mamba):
-                setattr(module, name, _as_mambapy(child))
-    return network
-
-
-def _as_mambapy(layer):
-    """Make mambapy's layer with the weights of ours."""
-    from mambapy.mamba import MambaBlock, MambaConfig
-
-    channels, d_model = layer.in_proj.weight.shape
-    config = MambaConfig(
-        d_model,
-        n_layers=1,
-        d_state=layer.A_log.shape[1],
-        d_conv=layer.conv1d.kernel_size[0],
-        expand_factor=channels // 2 // d_model,
-    )
-    block = MambaBlock(config)
-    block.load_state_dict(layer.state_dict())
-    return block
-
-
-def make_mixtures(batch, seconds):
-    """Make noise of shape [batch, time]."""
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, round(seconds * RATE), generator=generator) / 10
 
 
 def measure(who, options):
@@ -134,28 +58,11 @@ def measure(who, options):
     optimiser = torch.optim.Adam(network.parameters())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # The first of each pays for memory, and for what is compiled.
-    inference = min(_infer(network, mixtures) for _ in range(3))
-    step = min(_train(network, mixtures, optimiser) for _ in range(3))
+    inference = min(time_inference(network, mixtures) for _ in range(3))
+    step = min(time_step(network, mixtures, optimiser) for _ in range(3))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory = (peak - before) / 1e6
     return {"inference": inference, "step": step, "memory": memory}
-
-
-def _infer(network, mixtures):
-    """Time a separation."""
-    start = time.perf_counter()
-    with torch.inference_mode():
-        network(mixtures)
-    return time.perf_counter() - start
-
-
-def _train(network, mixtures, optimiser):
-    """Time a step."""
-    start = time.perf_counter()
-    optimiser.zero_grad()
-    network(mixtures).square().mean().backward()
-    optimiser.step()
-    return time.perf_counter() - start
 
 
 def differences(options):
