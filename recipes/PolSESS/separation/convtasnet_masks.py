@@ -8,6 +8,7 @@ Luo, Mesgarani, "Conv-TasNet: surpassing ideal time-frequency magnitude masking
 for speech separation", 2019 (arXiv 1809.07454).
 """
 
+from prelu_on_cpu import prelu
 from speechbrain.lobes.models import conv_tasnet
 from torch.nn import functional as F
 
@@ -76,10 +77,10 @@ class MaskNet(conv_tasnet.MaskNet):
 
 def _run_block(hidden, layers):
     """Compute what a block adds to its input [batch, channels, frames]."""
-    inner = F.prelu(_convolve(hidden, layers.conv), layers.act.weight)
+    inner = prelu(_convolve(hidden, layers.conv), layers.act.weight)
     inner = _normalise(inner, layers.norm)
     separable = layers.DSconv
-    inner = F.prelu(_convolve(inner, separable.conv_0), separable.act.weight)
+    inner = prelu(_convolve(inner, separable.conv_0), separable.act.weight)
     # SpeechBrain's containers count layers that were given the same name.
     inner = _normalise(inner, separable.act_0)
     return _convolve(inner, separable.conv_1)
