@@ -23,8 +23,10 @@ from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 # Their torch modules may be part of a separator.
 MODULES = (
+    "convtasnet_masks",
     "separator",
     "spmamba",
+    "transformer_block",
     "speechbrain.lobes.models.conv_tasnet",
     "speechbrain.lobes.models.dual_path",
 )
