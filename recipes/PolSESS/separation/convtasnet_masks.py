@@ -111,7 +111,7 @@ def _normalise_frames(hidden, norm):
     """Normalise each frame over its channels."""
     normalised = F.layer_norm(
         hidden.transpose(1, 2),
-        (hidden.shape[1],),
+        norm.gamma.shape[2:],
         norm.gamma.flatten(),
         norm.beta.flatten(),
         conv_tasnet.EPS,

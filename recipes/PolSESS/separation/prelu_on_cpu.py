@@ -29,8 +29,8 @@ def prelu(hidden, slope):
     >>> prelu(torch.tensor([-2.0, 3.0]), torch.tensor([0.25]))
     tensor([-0.5000,  3.0000])
     """
-    on_cpu = hidden.device.type == "cpu"
-    if on_cpu and not torch.compiler.is_compiling():
+    slow = hidden.device.type == "cpu" and torch.is_grad_enabled()
+    if slow and not torch.compiler.is_compiling():
         return _PReLU.apply(hidden, slope)
     return torch.prelu(hidden, slope.to(hidden.dtype))
 

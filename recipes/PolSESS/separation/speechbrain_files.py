@@ -6,7 +6,9 @@ with the modules that it consists of.
 """
 
 import io
+import json
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -20,6 +22,16 @@ CODE = Path(__file__).parent
 SPMAMBA_CODE = ("spmamba.py", "spmamba_blocks.py", "mamba/*.py")
 # What SpeechBrain calls the parts of our masking separators.
 PARTS = {"encoder": "encoder", "masknet": "mask_network", "decoder": "decoder"}
+# Our faster blocks, the classes of SpeechBrain's with the same weights, and
+# what these must be told.
+MODELS = "!new:speechbrain.lobes.models"
+STOCK = {
+    "!new:convtasnet_masks.MaskNet": (f"{MODELS}.conv_tasnet.MaskNet", {}),
+    "!new:transformer_block.TransformerBlock": (
+        f"{MODELS}.dual_path.SBTransformerBlock",
+        {"norm_before": True},
+    ),
+}
 
 
 def is_masking(separator):
@@ -119,6 +131,12 @@ def lay_out(keys):
 
 def _masking_keys(separator, description):
     """Describe the parts as ``SepformerSeparation`` wants them."""
+    description = deepcopy(description)
+    for node in nodes_of(description):
+        if node.tag in STOCK:
+            tag, options = STOCK[node.tag]
+            node.tag = tag
+            node.value += YAML().compose(json.dumps(options)).value
     parts = {key.value: node for key, node in description.value}
     # Zeros for the frame that the last samples do not fill. The encoder drops
     # those that it does not need.
