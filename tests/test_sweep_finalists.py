@@ -54,6 +54,16 @@ def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
     assert given["lr_patience"] == 5
     with pytest.raises(SweepError, match="have other options"):
         main(command)
+    # What is no parameter of the search is not the published winner's.
+    space = {"lr": "loguniform(1e-4, 1e-2)"}
+    written_stage(own, "dprnn_stage3a.yaml", options=options, space=space)
+    assert main([*command, "--from", "stage3a"]) == 0
+    series = yaml.safe_load(
+        Path("out/dprnn-selection/finalists.yaml").read_text()
+    )
+    given = series["runs"][0]["options"]
+    for name in ("weight_decay", "max_grad_norm", "lr_factor", "lr_patience"):
+        assert name not in given
     # A model without published finalists is trained as its YAML says.
     write_stage(tmp_path / "out/sepformer-stage3a", [1.0])
     command = ["select", "sepformer", "--output", "out", "--from", "stage3a"]
