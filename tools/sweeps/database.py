@@ -183,8 +183,7 @@ class Database:
         if self.storage is None:
             return None
         versions = self.storage.fetch_experiments({"name": stage.name})
-        newest = max(versions, key=lambda e: e.get("version", 1), default=None)
-        return newest
+        return max(versions, key=lambda e: e.get("version", 1), default=None)
 
     def _find_lock(self, experiment):
         """Find who holds the lock of an experiment's algorithm, if any does.
