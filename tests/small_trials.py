@@ -124,7 +124,7 @@ def written_stage(folder, name="dprnn_stage1.yaml", experiment=None, **changes):
 
 
 def write_database(path, name, statuses):
-    """Write a PickledDB of Orion's with an experiment.
+    """Write a PickledDB of Orion's with an experiment of stage 1's space.
 
     Arguments
     ---------
@@ -144,10 +144,11 @@ def write_database(path, name, statuses):
     from orion.client import build_experiment  # which takes seconds
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    stage = yaml.safe_load((SHIPPED / "dprnn_stage1.yaml").read_text())
     database = {"type": "pickleddb", "host": str(path)}
     experiment = build_experiment(
         name,
-        space={"lr": "loguniform(3e-4, 3e-3)"},
+        space=stage["sweep"]["space"],
         algorithm={"random": {"seed": 1}},
         max_trials=100,
         max_broken=100,

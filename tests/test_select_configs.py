@@ -16,6 +16,7 @@ from series.jobs import read_series
 from small_pools import DEVIATIONS, PARAMETERS, PUBLISHED, published_pool
 
 TOOL = Path(__file__).parent.parent / "tools/select_configs.py"
+HPARAMS = TOOL.parent.parent / "recipes/PolSESS/hparams/dprnn.yaml"
 
 
 # The parameters are published with three digits. As they stand, the third
@@ -61,6 +62,42 @@ def test_the_series_trains_the_finalists_as_the_shipped_one(tmp_path):
         return name, hparams.resolve(), values
 
     assert [plain(run) for run in runs] == [plain(run) for run in expected]
+
+
+def test_a_search_of_one_parameter_leaves_the_others_alone(tmp_path, capsys):
+    lines = ["name,sweep,status,objective,lr"]
+    lines += [f"t{n},1,finished,{n},{n / 1000}" for n in range(1, 5)]
+    Path("trials.csv").write_text("\n".join(lines))
+    main(["trials.csv", "--n", "1", "--output", "out"])
+    series = yaml.safe_load(Path("out/finalists.yaml").read_text())
+    options = series["runs"][0]["options"]
+    assert list(options) == [
+        *("number_of_epochs", "early_stopping_patience", "curriculum", "lr")
+    ]
+    # What the user names himself counts in full.
+    Path("own.yaml").write_text(
+        f"runs: [{{name: a, hparams: {HPARAMS}, options: {{batch_size: 4}}}}]"
+    )
+    main(["trials.csv", "--output", "out", "--settings", "own.yaml"])
+    series = yaml.safe_load(Path("out/finalists.yaml").read_text())
+    assert series["runs"][0]["options"] == {"batch_size": 4, "lr": 0.004}
+
+
+@pytest.mark.parametrize(
+    "names, problem",
+    [
+        (["a b", "a-b"], r"'a b' and 'a-b': the folder of both would be a-b"),
+        (["---", "b"], r"trial '---': no folder can be called so"),
+    ],
+)
+def test_names_that_can_name_no_folder(tmp_path, names, problem):
+    rows = [f"{name},1,finished,{2 - n},{n}" for n, name in enumerate(names)]
+    Path("trials.csv").write_text(
+        "\n".join(["name,sweep,status,objective,lr", *rows])
+    )
+    with pytest.raises(SelectionError, match=problem):
+        main(["trials.csv", "--output", "out"])
+    assert not Path("out").exists()
 
 
 def test_what_is_redundant_is_passed_over(tmp_path, capsys):

@@ -68,6 +68,16 @@ def test_one_line_and_exit_status_of_a_mistake():
     assert not ended.stdout
 
 
+def test_a_pipe_that_is_closed_ends_it_quietly():
+    ended = subprocess.run(
+        f"exec 2>&1; {sys.executable} {TOOL} status dprnn | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout == ""
+
+
 def test_sigterm_ends_it_as_ctrl_c_does(tmp_path):
     pipe = tmp_path / "lab.yaml"
     os.mkfifo(pipe)

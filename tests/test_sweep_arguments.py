@@ -144,3 +144,9 @@ def test_a_temporary_working_folder_is_refused(
         monkeypatch.setenv("ORION_WORKING_DIR", f"{folder}/a1")
         with pytest.raises(UserError, match="--working-dir FOLDER"):
             read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
+
+
+def test_an_experiment_of_other_parameters_is_told(sweep, orion):
+    given = trial_arguments(sweep, "corpus", "out", lr="orion~uniform(1, 2)")
+    with pytest.raises(UserError, match=r"--lr: .*begun with other parameters"):
+        read_sweep_arguments(given)

@@ -1,10 +1,12 @@
 """What Orion's database says of a stage, and what is made of it."""
 
 import pytest
+from orion.core.io.experiment_builder import ExperimentBuilder
+from orion.core.worker.producer import Producer
 from orion.storage.base import setup_storage
 from small_trials import write_database, written_stage
 from sweep import main
-from sweeps import commands, database
+from sweeps import database, running
 from sweeps.database import Database
 from sweeps.stages import SweepError, find_stages
 
@@ -16,12 +18,22 @@ def arguments_of_run(tmp_path, **experiment):
     return [*command, "--sweeps", str(own), "--output", "out"]
 
 
+def write_search(path, name, statuses):
+    """Write a database, and beside it the folders of its trials."""
+    trials = write_database(path, name, statuses)
+    for trial in trials:
+        folder = path.parent / name / "trials" / trial
+        folder.mkdir(parents=True)
+        (folder / "trial.json").write_text("{}")
+    return trials
+
+
 @pytest.fixture
 def hunts_end(monkeypatch):
     """Give a function that says how hunts end, without one."""
 
     def end(*endings):
-        monkeypatch.setattr(commands, "hunt", lambda *_: list(endings))
+        monkeypatch.setattr(running, "hunt", lambda *_: list(endings))
 
     return end
 
@@ -32,9 +44,7 @@ IDLE = (1, "LazyWorkers: Workers have been idle (exit status 1, see a.log)")
 def test_enough_trials_are_enough_however_a_hunt_ends(
     tmp_path, capsys, hunts_end
 ):
-    write_database(
-        tmp_path / "out/dprnn.pkl", "dprnn-stage1", ["completed"] * 3
-    )
+    write_search(tmp_path / "out/dprnn.pkl", "dprnn-stage1", ["completed"] * 3)
     hunts_end((0, "Hints"), IDLE)
     assert main(arguments_of_run(tmp_path, max_trials=3)) == 0
     last = capsys.readouterr().out.splitlines()[-1]
@@ -42,7 +52,7 @@ def test_enough_trials_are_enough_however_a_hunt_ends(
     assert last.endswith(IDLE[1])
     with pytest.raises(SweepError) as raised:
         main(arguments_of_run(tmp_path, max_trials=4))
-    told = "3 of 4 trials; the same command goes on."
+    told = "3 of 4 trials; once that is put right the same command goes on."
     assert str(raised.value) == f"orion hunt failed: {IDLE[1]}. {told}"
 
 
@@ -56,7 +66,7 @@ def test_a_lock_that_a_killed_hunt_has_left_is_released(
     tmp_path, monkeypatch, capsys, hunts_end
 ):
     path = tmp_path / "out/dprnn.pkl"
-    write_database(path, "dprnn-stage1", ["completed"] * 2)
+    write_search(path, "dprnn-stage1", ["completed"] * 2)
     write_database(path, "dprnn-stage2", ["completed"])
     monkeypatch.setattr(database, "STALE_SECONDS", 0.3)
     monkeypatch.setattr(database, "LOOK_SECONDS", 0.1)
@@ -82,26 +92,59 @@ def test_a_lock_that_a_killed_hunt_has_left_is_released(
     assert repr(one.state) == repr(before[0].state)
 
 
-def test_the_lock_of_a_hunt_that_lives_stays(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("ends", ["released", "taken by others"])
+def test_the_lock_of_hunts_that_live_stays(tmp_path, monkeypatch, capsys, ends):
     path = tmp_path / "dprnn.pkl"
     write_database(path, "dprnn-stage1", [])
     opened = Database(path)
     (stage,) = [s for s in find_stages("dprnn") if s.stage == "stage1"]
-    held = opened.storage.acquire_algorithm_lock(uid=1)
-    held.__enter__()
-    looks = iter([None, lambda: held.__exit__(None, None, None)])
+    held = [opened.storage.acquire_algorithm_lock(uid=1)]
+    held[0].__enter__()
+    now = 0.0
+    monkeypatch.setattr(database.time, "monotonic", lambda: now)
+    seen = []
 
-    def sleep(_):
-        """Let time pass, in which the hunt releases its lock."""
-        if do := next(looks):
-            do()
+    def sleep(seconds):
+        """Let half the time pass, in which the hunt releases its lock."""
+        nonlocal now
+        now += database.STALE_SECONDS / 2
+        held[-1].__exit__(None, None, None)
+        seen.append(ends)
+        if ends == "taken by others" and len(seen) < 6:
+            held.append(opened.storage.acquire_algorithm_lock(uid=1))
+            held[-1].__enter__()
 
     monkeypatch.setattr(database.time, "sleep", sleep)
     opened.release_stale_lock(stage)
     printed = capsys.readouterr().out
     assert "Waiting for the hunt" in printed
     assert "Released" not in printed
-    assert next(looks, "all") == "all"
+    assert len(seen) == (6 if ends == "taken by others" else 1)
+
+
+def test_results_that_a_killed_hunt_did_not_tell_reach_the_algorithm(
+    tmp_path, monkeypatch, hunts_end
+):
+    path = tmp_path / "out/dprnn.pkl"
+    # As by a hunt that is killed when the database knows, before Orion has
+    # told the algorithm.
+    with monkeypatch.context() as patch:
+        patch.setattr(Producer, "observe", lambda *_: None)
+        untold = write_search(path, "dprnn-stage1", ["completed", "broken"])
+    told = write_search(path, "dprnn-stage1", ["completed"])
+
+    def known():
+        opened = Database(path).storage
+        builder = ExperimentBuilder(opened)
+        experiment = builder.load("dprnn-stage1", mode="w")
+        with experiment.acquire_algorithm_lock() as algorithm:
+            return {t.id: t.status for t in algorithm.unwrapped.registry}
+
+    one, two = untold
+    assert known() == {one: "new", two: "new", told[0]: "completed"}
+    hunts_end((0, "Hints"))
+    assert main(arguments_of_run(tmp_path, max_trials=2)) == 0
+    assert known() == {one: "completed", two: "broken", told[0]: "completed"}
 
 
 def test_a_damaged_database_is_named(tmp_path):

@@ -12,7 +12,7 @@ import yaml
 from early_termination import Hyperband, Median
 from prepare_polsess import UserError
 from small_models import SEPARATION
-from small_sweeps import SMALL_SWEEP
+from small_sweeps import SMALL_SWEEP, write_sweep
 from sweep_file import hunt_command, read_sweep_file
 
 SWEEPS = SEPARATION.parent / "sweeps"
@@ -171,6 +171,35 @@ def edit(tmp_path, edit_content):
         ),
         ("sweep", "published", {"runs": 3}, r"published: finished is missing"),
         ("sweep", "baseline", "3", r"baseline '3': give a number"),
+        (
+            *("sweep", "published"),
+            {"runs": 9.5, "finished": 4, "best": 1, "mean": 1, "hours": 1},
+            r"runs 9\.5: give a whole number",
+        ),
+        (
+            *("sweep", "published"),
+            {"runs": 9, "finished": 420, "best": 1, "mean": 1, "hours": 1},
+            r"finished 420: is more than all 9 runs",
+        ),
+        ("experiment", "name", "..", r"name '\.\.': give letters"),
+        (
+            *("experiment", "algorithm", {"optunagp": {"sed": 42}}),
+            r"optunagp: sed is not one of its options, seed, n_startup",
+        ),
+        ("sweep", "model", "dprn", r"no hparams/dprn\.yaml; did you mean dp"),
+        ("sweep", "options", {"lrr": 3}, r"options: lrr is no .*mean lr\?"),
+        (
+            *("sweep", "space", {"lr_faktor": "uniform(0.1, 0.9)"}),
+            r"space: lr_faktor is no setting of .*did you mean lr_factor\?",
+        ),
+        (
+            *("sweep", "space", {"check": "uniform(0.1, 0.9)"}),
+            r"space: check is no number in hparams/dprnn\.yaml",
+        ),
+        (
+            *("sweep", "space", {"lr_patience": "uniform(1, 5)"}),
+            r"space: lr_patience is a whole number .*: give its prior disc",
+        ),
         ("sweep", "model", "../x", r"model '\.\./x': give letters"),
     ],
 )
@@ -178,6 +207,31 @@ def test_mistakes_are_named(tmp_path, section, key, value, message):
     path = edit(tmp_path, lambda content: content[section].update({key: value}))
     with pytest.raises(UserError, match=rf"a\.yaml: .*{message}"):
         read_sweep_file(path)
+
+
+def test_speechbrains_own_options_are_options_too(tmp_path):
+    path = write_sweep(tmp_path / "a.yaml", options={"compile": True})
+    assert read_sweep_file(path).settings["compile"] is True
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path):
+    text = write_sweep(tmp_path / "a.yaml").read_text()
+    path = tmp_path / "b.yaml"
+    path.write_text(text.replace("  space:\n", "  space:\n    lr: 1\n"))
+    with pytest.raises(UserError, match=r"b\.yaml: .*duplicate key \"lr\""):
+        read_sweep_file(path)
+
+
+@pytest.mark.parametrize("folder", [None, "demo"])
+def test_the_printed_command_finds_the_file(tmp_path, folder):
+    path = write_sweep(tmp_path / "my stage.yaml")
+    if folder is not None:
+        path = SWEEPS / folder / "dprnn_stage1.yaml"
+    words = shlex.split(hunt_command(read_sweep_file(path)).replace("\\\n", ""))
+    for option in ("--config", "--sweep"):
+        given = words[words.index(option) + 1]
+        assert (SEPARATION / given).resolve() == path.resolve()
+        assert given.startswith("/" if folder is None else "../sweeps/demo/")
 
 
 @pytest.mark.parametrize("text", ["sweep: {a: [1, 2", "", "- 1", "\x00"])
@@ -215,3 +269,17 @@ def test_command_prints_content_and_mistakes(tmp_path):
     process = call(tmp_path / "none.yaml")
     assert process.returncode == 1
     assert re.fullmatch(r"Error: \S+none\.yaml: .*\n", process.stderr)
+
+
+def test_a_pipe_that_is_closed_ends_it_quietly():
+    script = (
+        f"{sys.executable} sweep_file.py --json {' '.join(map(str, FILES))}"
+    )
+    ended = subprocess.run(
+        f"exec 2>&1; ({script}) | true",
+        shell=True,
+        cwd=SEPARATION,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout == ""

@@ -54,6 +54,16 @@ def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
     assert given["lr_patience"] == 5
     with pytest.raises(SweepError, match="have other options"):
         main(command)
+    # What is no parameter of the search is not the published winner's.
+    space = {"lr": "loguniform(1e-4, 1e-2)"}
+    written_stage(own, "dprnn_stage3a.yaml", options=options, space=space)
+    assert main([*command, "--from", "stage3a"]) == 0
+    series = yaml.safe_load(
+        Path("out/dprnn-selection/finalists.yaml").read_text()
+    )
+    given = series["runs"][0]["options"]
+    for name in ("weight_decay", "max_grad_norm", "lr_factor", "lr_patience"):
+        assert name not in given
     # A model without published finalists is trained as its YAML says.
     write_stage(tmp_path / "out/sepformer-stage3a", [1.0])
     command = ["select", "sepformer", "--output", "out", "--from", "stage3a"]
@@ -106,6 +116,8 @@ def test_validation(tmp_path, monkeypatch, capsys):
     options = json.loads(arguments.read_text())
     assert options[options.index("--number_of_epochs") + 1] == "80"
     assert options[options.index("--data_folder") + 1] == "corpus"
+    with pytest.raises(SweepError, match="--lr: each finalist has its own"):
+        main([*command, "--lr", "0.1"])
     # A run that failed is none of the winner's.
     shutil.rmtree(f"out/dprnn-validation/{first}/42")
     assert main([*command, "--fail", "no corpus"]) == 1

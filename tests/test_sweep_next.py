@@ -123,6 +123,7 @@ def test_the_written_stages_can_be_run(tmp_path, capsys):
         for key in ("name", "after", "max_trials", "settings", "published"):
             assert getattr(new, key) == getattr(old, key)
     text = (own / names[0]).read_text()
+    assert "# Search: DPRNN, stage 3a; its space is the hull" in text
     assert "as published" not in text.partition("experiment:")[0]
     assert "the best 4 of 4 finished" in " ".join(text.replace("#", "").split())
     assert "# learning rate at the start" in text
@@ -133,6 +134,9 @@ def test_the_written_stages_can_be_run(tmp_path, capsys):
     with pytest.raises(SweepError, match="is there already"):
         main(command)
     (own / names[0]).unlink()
+    with pytest.raises(SweepError, match="stage3b.yaml: is there already"):
+        main(command)
+    assert not (own / names[0]).exists()  # all or none
     (own / names[1]).unlink()
     assert main(command) == 0
     assert main([*command, "--force"]) == 0

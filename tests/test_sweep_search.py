@@ -16,6 +16,8 @@ import yaml
 from small_models import SMALL
 from small_trials import rows_of, write_stage, written_stage
 from sweep import main
+from sweeps.begun import check_settings
+from sweeps.stages import SweepError, find_stage, find_stages
 
 TOOL = Path(__file__).parent.parent / "tools/sweep.py"
 OPTIONS = {
@@ -107,6 +109,14 @@ def test_a_search_from_end_to_end(run_stage, small_corpus, capsys):
     space = yaml.safe_load(Path("narrow/dprnn_stage2.yaml").read_text())
     low, high = re.findall(r"[\d.e-]+", space["sweep"]["space"]["lr"])
     assert float(low) <= lr <= float(high) < 3e-3
+    # It could go on: nothing differs from what the real trial wrote down.
+    stages = find_stages("dprnn", [Path("own"), Path("narrow")])
+    assert Path("out/dprnn-stage2/sweep.json").exists()
+    check_settings(find_stage(stages, "stage2"), Path("out"))
+    with pytest.raises(
+        SweepError, match="train_size is 4000, .* begun with 4 "
+    ):
+        check_settings(find_stage(find_stages("dprnn"), "stage2"), Path("out"))
     options = ["--n", "2", "--min_diversity", "0"]
     assert main(["select", "dprnn", *kept, *options]) == 0
     finalists = pd.read_csv("out/dprnn-selection/finalists.csv")

@@ -34,7 +34,9 @@ def test_a_database_that_cannot_be_used_is_told(tmp_path, monkeypatch):
     command = ["run", "dprnn", "stage1", "--data_folder", ".", "--output"]
     command += ["out", "--sweeps", str(own)]
     write_trial(tmp_path / "out/dprnn-stage1", 1, PARAMETERS, 1.0)
-    with pytest.raises(SweepError, match=r"dprnn\.pkl: .*Was it moved\?"):
+    with pytest.raises(
+        SweepError, match=r"dprnn\.pkl: .*Was the database moved\?"
+    ):
         main(command)
     Path("out/dprnn.pkl").write_bytes(b"")
     with (

@@ -21,10 +21,11 @@ import sys
 from pathlib import Path
 
 from selection.experiments import read_experiments
+from selection.finalist_series import make_series
 from selection.finalists import select_finalists
 from selection.options import SETTINGS, add_options
 from selection.plots import draw_all
-from selection.summary import make_series, write_summary
+from selection.summary import write_summary
 from selection.trials import SelectionError, read_trials
 from series.tables import write_atomically
 

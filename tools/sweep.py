@@ -15,6 +15,7 @@ validation. `sweep.py COMMAND --help` tells more.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from selection.options import add_options
 from selection.trials import SelectionError
 from series.processes import interrupted_by_signals
 from series.tables import SeriesError
-from sweeps import commands
+from sweeps import commands, running
 from sweeps.stages import SweepError
 
 RUN = r"""Run a stage until it has its trials, or go on with it.
@@ -85,7 +86,7 @@ def _parse(arguments):
     added = {
         name: _add_command(subparsers, name, text, function)
         for name, text, function in (
-            ("run", RUN, commands.run),
+            ("run", RUN, running.run),
             ("status", STATUS, commands.status),
             ("next", NEXT, commands.propose_next),
             ("select", SELECT, commands.select),
@@ -126,7 +127,7 @@ def _parse(arguments):
         help="of each finalist (default: 42 123 456)",
     )
     options, others = parser.parse_known_args(arguments)
-    for_train = options.function in (commands.run, commands.validate)
+    for_train = options.function in (running.run, commands.validate)
     if others and not for_train:
         parser.error(f"unknown arguments: {' '.join(others)}")
     return options, [others] if for_train else []
@@ -257,7 +258,12 @@ def main(arguments=None):
 if __name__ == "__main__":
     try:
         with interrupted_by_signals():
-            sys.exit(main())
+            status = main()
+            sys.stdout.flush()
+            sys.exit(status)
+    except BrokenPipeError:  # nobody reads on, as after `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("Stopped", file=sys.stderr)
         sys.exit(130)

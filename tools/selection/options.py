@@ -38,6 +38,6 @@ def add_options(parser):
         type=Path,
         metavar="YAML",
         help="the finalists' other settings: those of the first run of a "
-        "series, or of a model's YAML file (default: those of the published "
-        "validation of DPRNN, in tools/series)",
+        "series, or of a model's YAML file (default: hparams/dprnn.yaml, with "
+        "the epochs, patience and curriculum of the published validation)",
     )

@@ -1,19 +1,11 @@
-"""What a selection comes to: tables in Markdown, CSV, and a series of runs."""
-
-import os
-import re
-from pathlib import Path
+"""What a selection comes to, in tables in Markdown."""
 
 import numpy as np
 import pandas as pd
-import yaml
 from scipy.stats import pearsonr, spearmanr
-from series.jobs import read_series
-from series.tables import SeriesError, markdown_table
+from series.tables import markdown_table
 
-from selection.trials import FINISHED, STATUSES, SelectionError
-
-SEEDS = [42, 123, 456]  # of the published final validation
+from selection.trials import FINISHED, STATUSES
 
 
 def correlate(trials):
@@ -214,70 +206,3 @@ def _parameters_table(trials):
 def _decimals(value):
     """Lay out a number with two decimals; what is missing as a dash."""
     return "–" if np.isnan(value) else f"{value:.2f}"
-
-
-def make_series(finalists, parameters, settings, folder, same):
-    """Make a series that trains the finalists, for run_series.py.
-
-    Arguments
-    ---------
-    finalists : pandas.DataFrame
-        With name and parameters.
-    parameters : list of str
-        Options of train.py that are theirs.
-    settings : Path
-        A series, whose first run has the other options, or a model's YAML.
-    folder : Path
-        Where the series will be.
-    same : dict
-        Further options of train.py, the same for all.
-
-    Returns
-    -------
-    str
-        The file's content.
-
-    Raises
-    ------
-    SelectionError
-        If `settings` cannot be read.
-    """
-    try:
-        seeds, runs = read_series(Path(settings))
-    except SeriesError as error:
-        raise SelectionError(str(error)) from error
-    _, hparams, texts = runs[0]
-    options = {name: yaml.safe_load(text) for name, text in texts.items()}
-    entries = [
-        {
-            # It names a folder.
-            "name": re.sub(r"[^\w.-]+", "-", row["name"]).lstrip(".-"),
-            "hparams": os.path.relpath(hparams, folder),
-            "options": {
-                **options,
-                **same,
-                **{name: _plain(row[name]) for name in parameters},
-            },
-        }
-        for _, row in finalists.iterrows()
-    ]
-    series = {"seeds": seeds or SEEDS, "runs": entries}
-    return (
-        "# Series: finalists of a search, in the order of their rank\n"
-        f"# Their other settings are those of {Path(settings).name}\n"
-        f"{yaml.dump(series, Dumper=_Dumper, sort_keys=False)}"
-    )
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes equal parts out in full."""
-
-    def ignore_aliases(self, data):
-        """Never refer to what stands above."""
-        return True
-
-
-def _plain(value):
-    """Make a whole number of one, as train.py wants for e.g. patience."""
-    value = float(value)
-    return int(value) if value.is_integer() else value

@@ -1,26 +1,16 @@
-"""The commands of sweep.py."""
+"""The commands of sweep.py, but for `run`."""
 
 import shlex
-from collections import Counter
 
 from selection.options import SETTINGS
-from series.jobs import read_train_options
 from series.tables import write_atomically
 
-from sweeps.database import Database, tell_counts
-from sweeps.hunting import (
-    check_orion,
-    environment_of,
-    hunt,
-    hunt_command,
-    lay_out_command,
-    reopening_command,
-)
+from sweeps.database import Database
 from sweeps.next_stage import (
     best_trials,
     proposal_table,
     propose,
-    write_stage,
+    write_stages,
 )
 from sweeps.stages import (
     RECIPE,
@@ -32,91 +22,9 @@ from sweeps.stages import (
     stages_after,
 )
 from sweeps.status import count_trials, status_table
-from sweeps.storage import (
-    check_pickled_storage,
-    storage_variables,
-)
+from sweeps.storage import database_path
 from sweeps.trials import make_table, pool_trials, read_trials
 from sweeps.validation import train_finalists
-
-# Options of train.py that a sweep gives it.
-GIVEN_BY = {
-    "sweep": "--sweeps",
-    "sweep_folder": "--output",
-    "output_folder": "--output",
-    "device": "--devices",
-    "seed": "it in the stage's file",
-}
-
-
-def run(options, texts):
-    """Run a stage until it has its trials.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        Of the command line.
-    texts : list of str
-        Options of train.py.
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
-    for_train = read_train_options(texts, GIVEN_BY)
-    environments = [environment_of(device) for device in options.devices]
-    if options.workers < 1:
-        raise SweepError(f"--workers {options.workers}: give 1 or more")
-    if not options.data_folder.is_dir():
-        raise SweepError(
-            f"--data_folder {options.data_folder}: there is no such folder"
-        )
-    path = _database_path(options)
-    variables = storage_variables(path, options.storage_config)
-    stages = find_stages(options.model, options.sweeps)
-    stage = find_stage(stages, options.stage)
-    check_orion(stage)
-    if options.storage_config is None:
-        check_pickled_storage(path, stage.folder(options.output) / "trials")
-    command = hunt_command(
-        stage, options.data_folder, options.output, options.workers, for_train
-    )
-    print(lay_out_command(command, variables), flush=True)
-    try:
-        Database(path, options.storage_config).release_stale_lock(stage)
-        endings = hunt(
-            stage,
-            options.output,
-            command,
-            [variables | environment for environment in environments],
-        )
-    except KeyboardInterrupt:
-        print("Stopped; the same command goes on")
-        return 130
-    # The hunts may have made it.
-    statuses = Database(path, options.storage_config).statuses(stage)
-    print(_conclude(stage, endings, statuses, variables))
-    return 0
-
-
-def _conclude(stage, endings, statuses, variables):
-    """Say what the hunts have come to, or raise it if that is too little."""
-    counts = Counter(statuses.values())
-    told = tell_counts(
-        counts,
-        stage.max_trials,
-        stage.max_broken,
-        reopening_command(stage, variables),
-    )
-    failed = "; ".join(said for exit_status, said in endings if exit_status)
-    if counts["completed"] < stage.max_trials:
-        if failed:
-            raise SweepError(f"orion hunt failed: {failed.rstrip('.')}. {told}")
-        words = "; ".join(said for _, said in endings)
-        raise SweepError(f"{told} The last words: {words}")
-    # As one that waited for a trial of another, and then for nothing.
-    return f"{told} A hunt failed meanwhile: {failed}" if failed else told
 
 
 def status(options):
@@ -133,7 +41,11 @@ def status(options):
         The exit status.
     """
     stages = find_stages(options.model, options.sweeps)
-    database = Database(_database_path(options), options.storage_config)
+    if options.storage is not None and not options.storage.is_file():
+        raise SweepError(
+            f"--storage {options.storage}: there is no such database"
+        )
+    database = Database(database_path(options), options.storage_config)
     figures = [
         count_trials(
             read_trials(stage, options.output), database.crashed(stage)
@@ -178,9 +90,9 @@ def propose_next(options):
         return 0
     if not following:
         raise SweepError(f"--write: no stage comes after {stage.stage}")
-    for other in following:
-        path = options.write / other.path.name
-        write_stage(other, proposed, rule, path, options.force)
+    for path in write_stages(
+        following, proposed, rule, options.write, options.force
+    ):
         print(f"Wrote {path}")
     folders = dict.fromkeys((*options.sweeps, options.write))
     command = ["sweep.py", "run", options.model, following[0].stage]
@@ -237,6 +149,14 @@ def validate(options, texts):
         The exit status.
     """
     stages = find_stages(options.model, options.sweeps)
+    parameters = {name for stage in stages for name in stage.space}
+    for text in texts:
+        name = text.removeprefix("--").partition("=")[0]
+        if text.startswith("--") and name in parameters:
+            raise SweepError(
+                f"--{name}: each finalist has its own; leave the option out, "
+                f"or change {_selection(options) / 'finalists.yaml'}"
+            )
     folder = options.output / f"{options.model}-validation"
     exit_status, told = train_finalists(
         _selection(options),
@@ -271,11 +191,6 @@ def trials(options):
         write_atomically(options.csv, text)
         print(f"Wrote {len(table)} trials to {options.csv}")
     return 0
-
-
-def _database_path(options):
-    """Tell where the PickledDB is, unless another storage is given."""
-    return options.storage or options.output / f"{options.model}.pkl"
 
 
 def _from(options, default):

@@ -1,4 +1,4 @@
-"""What Orion's database says of a stage, and a lock that hunts leave in it."""
+"""What Orion's database says of a stage, and what killed hunts leave in it."""
 
 import time
 import warnings
@@ -11,6 +11,7 @@ from sweeps.stages import SweepError
 # After as long, Orion itself gives up waiting for the algorithm's lock.
 STALE_SECONDS = 60
 LOOK_SECONDS = 0.5
+ENDED = ("completed", "broken")  # in Orion's words
 
 
 class Database:
@@ -70,7 +71,7 @@ class Database:
             experiment = self._find_experiment(stage)
             if experiment is None:
                 return {}
-            trials = self.storage.fetch_trials(uid=experiment)
+            trials = self.storage.fetch_trials(uid=experiment["_id"])
             return {trial.id: trial.status for trial in trials}
 
     def crashed(self, stage):
@@ -94,13 +95,30 @@ class Database:
             if status == "broken"
         }
 
+    def experiment(self, stage):
+        """Read what Orion says of a stage's experiment.
+
+        Arguments
+        ---------
+        stage : Stage
+            The stage.
+
+        Returns
+        -------
+        dict, None
+            Of its newest version, with space and algorithm; None if the stage
+            was not begun.
+        """
+        with self._errors_named():
+            return self._find_experiment(stage)
+
     def release_stale_lock(self, stage):
         """Release the lock that a killed hunt has left on the algorithm.
 
         A hunt takes it for moments, to draw parameters or to note a result,
         and nothing would ever release that of one that was killed meanwhile.
-        A lock that is held all the time after which Orion itself gives up
-        is none of a hunt that lives.
+        A lock that the same hunt holds all the time after which Orion itself
+        gives up is none of one that lives.
 
         Arguments
         ---------
@@ -109,77 +127,69 @@ class Database:
         """
         with self._errors_named():
             experiment = self._find_experiment(stage)
-            if experiment is None or not self._is_locked(experiment):
+            lock = experiment and self._find_lock(experiment)
+            if not lock:
                 return
             print(
                 "Orion's algorithm is locked. Waiting for the hunt that does "
-                f"so, {STALE_SECONDS} s at most",
+                f"so, until it has done so for {STALE_SECONDS} s",
                 flush=True,
             )
-            end = time.monotonic() + STALE_SECONDS
-            while time.monotonic() < end:
+            since = time.monotonic()
+            while time.monotonic() < since + STALE_SECONDS:
                 time.sleep(LOOK_SECONDS)
-                if not self._is_locked(experiment):
+                held, lock = lock, self._find_lock(experiment)
+                if not lock:
                     return
-            self.storage.release_algorithm_lock(uid=experiment)
+                if lock != held:  # by another hunt
+                    since = time.monotonic()
+            # None that was taken in this very moment.
+            self.storage._db.read_and_write("algo", lock, {"locked": 0})
             print("Released the lock; the hunt must have been killed")
+
+    def tell_algorithm(self, stage):
+        """Tell the algorithm of results that a killed hunt did not tell it.
+
+        A hunt notes first in the database how a trial has ended, and then
+        with the algorithm. If it is killed in between, the algorithm would
+        wait for the result for ever.
+
+        Arguments
+        ---------
+        stage : Stage
+            The stage.
+        """
+        if self.experiment(stage) is None:
+            return
+        with self._errors_named():
+            from orion.core.io.experiment_builder import ExperimentBuilder
+
+            experiment = ExperimentBuilder(self.storage).load(
+                stage.name, mode="w"
+            )
+            with experiment.acquire_algorithm_lock() as algorithm:
+                known = {t.id: t.status for t in algorithm.registry}
+                algorithm.observe(
+                    [
+                        trial
+                        for trial in experiment.fetch_trials()
+                        if trial.status in ENDED
+                        and known.get(trial.id) != trial.status
+                    ]
+                )
 
     def _find_experiment(self, stage):
         """Find the newest version of a stage's experiment; None if none is."""
         if self.storage is None:
             return None
         versions = self.storage.fetch_experiments({"name": stage.name})
-        newest = max(versions, key=lambda e: e.get("version", 1), default=None)
-        return None if newest is None else newest["_id"]
+        return max(versions, key=lambda e: e.get("version", 1), default=None)
 
-    def _is_locked(self, experiment):
-        """Whether a hunt holds the lock of an experiment's algorithm."""
-        lock = self.storage.get_algorithm_lock_info(uid=experiment)
-        return lock is not None and bool(lock.locked)
+    def _find_lock(self, experiment):
+        """Find who holds the lock of an experiment's algorithm, if any does.
 
-
-def tell_counts(counts, max_trials, max_broken, reopening):
-    """Say whether a stage has the trials that it was to have.
-
-    Arguments
-    ---------
-    counts : collections.Counter
-        Orion's words -> trials.
-    max_trials : int
-        As many it was to have.
-    max_broken : int
-        As many crashed ones end the search.
-    reopening : str
-        The command that opens crashed trials again.
-
-    Returns
-    -------
-    str
-        Some sentences.
-
-    Example
-    -------
-    >>> from collections import Counter
-    >>> tell_counts(Counter(completed=30), 30, 3, "orion db set ...")
-    '30 trials, as many as max_trials.'
-    >>> tell_counts(Counter(completed=7, broken=2), 30, 3, "orion db set ...")
-    '7 of 30 trials; the same command goes on. 2 crashed.'
-    """
-    completed, broken = counts["completed"], counts["broken"]
-    crashed = f" {broken} crashed." if broken else ""
-    if completed > max_trials:
-        return (
-            f"{completed} trials, {completed - max_trials} more than "
-            f"max_trials {max_trials}: others were running when it was "
-            f"reached.{crashed}"
-        )
-    if completed == max_trials:
-        return f"{completed} trials, as many as max_trials.{crashed}"
-    told = f"{completed} of {max_trials} trials"
-    if broken < max_broken:
-        return f"{told}; the same command goes on.{crashed}"
-    return (
-        f"{told}. {broken} crashed, and with max_broken {max_broken} the "
-        "search is given up: put right what is wrong and open them again with "
-        f"`{reopening}`; then the same command goes on."
-    )
+        Orion's own function does not tell when it was taken.
+        """
+        query = {"experiment": experiment["_id"], "locked": 1}
+        found = self.storage._db.read("algo", query)
+        return found and query | {"heartbeat": found[0]["heartbeat"]}

@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -22,6 +23,7 @@ WARNINGS = (
     "ignore::UserWarning:orion.core.utils",
     "ignore::RuntimeWarning:orion.benchmark.task.profet.model_utils",
 )
+PASSWORD = re.compile(r"(?<=://)([^:@/]*:)[^@]*(?=@)")  # in an address
 LOOK_SECONDS = 1.0
 END_SECONDS = 60.0  # after which what was interrupted is killed
 
@@ -71,8 +73,8 @@ def hunt_command(stage, data_folder, output, workers, options):
         Program and arguments.
     """
     file = stage.path.resolve()
-    if file.parent == SHIPPED:
-        file = Path("../sweeps", file.name)
+    if file.is_relative_to(SHIPPED):
+        file = Path("../sweeps", file.relative_to(SHIPPED))
     folder = stage.folder(output).resolve()
     command = [str(ORION), "hunt", "-n", stage.name, "--config", str(file)]
     command += ["--working-dir", str(folder / "orion")]
@@ -99,7 +101,7 @@ def lay_out_command(command, variables):
     Returns
     -------
     str
-        Two lines.
+        Two lines, with PASSWORD instead of a password in an address.
 
     Example
     -------
@@ -107,8 +109,14 @@ def lay_out_command(command, variables):
     ... # doctest: +ELLIPSIS
     cd ...recipes/PolSESS/separation
     DB='a b' orion '--lr~uniform(1, 2)'
+    >>> told = lay_out_command(["orion"], {"DB": "mongodb://me:secret@lab"})
+    >>> told.splitlines()[1]
+    'DB=mongodb://me:PASSWORD@lab orion'
     """
-    words = [f"{name}={shlex.quote(v)}" for name, v in variables.items()]
+    words = []
+    for name, value in variables.items():
+        shown = PASSWORD.sub(r"\1PASSWORD", value)
+        words.append(f"{name}={shlex.quote(shown)}")
     return (
         f"cd {shlex.quote(str(SEPARATION))}\n"
         f"{' '.join([*words, shlex.join(command)])}"

@@ -98,29 +98,45 @@ def proposal_table(stage, best, proposed, following):
     )
 
 
-def write_stage(following, proposed, told, path, force):
-    """Write a stage's file with another space.
+def write_stages(following, proposed, told, folder, force):
+    """Write the files of stages with another space, all or none.
 
     Arguments
     ---------
-    following : Stage
-        What its file says stays, but for the space.
+    following : list of Stage
+        What their files say stays, but for the space.
     proposed : dict
         Name of a parameter -> prior.
     told : str
-        How the space came about, for the file's head.
-    path : Path
+        How the space came about, for the files' heads.
+    folder : Path
         Where to.
     force : bool
-        Whether to replace a file that is there.
+        Whether to replace files that are there.
+
+    Returns
+    -------
+    list of Path
+        The files.
 
     Raises
     ------
     SweepError
-        If there is a file, or it has other parameters.
+        If there is a file, or one has other parameters.
     """
-    if path.exists() and not force:
-        raise SweepError(f"{path}: is there already; --force replaces it")
+    texts = {}
+    for stage in following:
+        path = folder / stage.path.name
+        if path.exists() and not force:
+            raise SweepError(f"{path}: is there already; --force replaces it")
+        texts[path] = _lay_out_stage(stage, proposed, told)
+    for path, text in texts.items():
+        write_atomically(path, text)
+    return list(texts)
+
+
+def _lay_out_stage(following, proposed, told):
+    """Lay out a stage's file with another space."""
     if following.space.keys() != proposed.keys():
         raise SweepError(
             f"{following.path}: has the parameters "
@@ -137,10 +153,12 @@ def write_stage(following, proposed, told, path, force):
                 "below `space:`"
             )
     bar = f"# {'#' * 76}\n"
-    what = f"Search: {following.model}, {following.stage}; its space is {told}."
+    named = re.search(r"^# (Search: [^,\n]+, stage \w+)", text, re.M)
+    named = named or [None, f"Search: {following.model}, {following.stage}"]
+    what = f"{named[1]}; its space is {told}."
     comment = textwrap.fill(
         what, 79, initial_indent="# ", subsequent_indent="# "
     )
     # The head of the file tells of its own space.
     before = re.sub(rf"\A{bar}.*?{bar}", "", before, flags=re.DOTALL)
-    write_atomically(path, f"{bar}{comment}\n{bar}{before}{space}{after}")
+    return f"{bar}{comment}\n{bar}{before}{space}{after}"

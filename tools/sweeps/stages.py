@@ -43,6 +43,8 @@ class Stage:
         Stem of the file of the stage before.
     algorithm : str
         Orion's, which draws the parameters.
+    algorithm_options : dict
+        Its options that the file gives.
     max_trials : int
         Trials, those that were stopped included.
     max_broken : int
@@ -65,6 +67,7 @@ class Stage:
     stage: str
     after: str | None
     algorithm: str
+    algorithm_options: dict
     max_trials: int
     max_broken: int
     settings: dict

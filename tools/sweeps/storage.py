@@ -66,29 +66,36 @@ def storage_variables(path, config):
     }
 
 
-def check_pickled_storage(path, trials_folder):
+def database_path(options):
+    """Tell where the PickledDB is, unless another storage is given.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        Of the command line.
+
+    Returns
+    -------
+    Path
+    """
+    return options.storage or options.output / f"{options.model}.pkl"
+
+
+def check_pickled_storage(path):
     """Check that a PickledDB can be used, for what Orion tells badly or late.
 
     Arguments
     ---------
     path : Path
         The database, which need not exist.
-    trials_folder : Path
-        Where the trials go whose results it has, or is to have.
 
     Raises
     ------
     SweepError
-        If it was moved, cannot be written, or is locked.
+        If it cannot be written, or is locked.
     """
     if path.is_dir():
         raise SweepError(f"--storage {path}: is a folder; give a file in it")
-    if not path.exists() and any(trials_folder.glob("*/trial.json")):
-        raise SweepError(
-            f"{path}: there is no such database, though {trials_folder} has "
-            "trials that one knows of. Was it moved? Give its place with "
-            "--storage; to begin anew give another --output"
-        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Orion replaces the whole file.

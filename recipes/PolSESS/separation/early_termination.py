@@ -8,8 +8,11 @@ which curves there are, and what becomes of a trial, is no concern of theirs.
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
+
+from file_checks import check_keys, check_number
+from prepare_polsess import UserError
 
 
 @dataclass(frozen=True)
@@ -158,3 +161,51 @@ class Median:
 
 
 RULES = {rule.name: rule for rule in (Hyperband, Median)}
+
+
+def read_rule(content, epochs, where):
+    """Read a rule as a sweep's file states it.
+
+    Arguments
+    ---------
+    content : object
+        What the file has there: name -> numbers, or None for no rule.
+    epochs : int
+        Of a whole trial.
+    where : str
+        File and place, for the messages.
+
+    Returns
+    -------
+    Hyperband, Median, None
+        The rule.
+
+    Raises
+    ------
+    UserError
+        If it is not known, a number is not right, or it would act too late.
+
+    Example
+    -------
+    >>> read_rule({"median": {"from_epoch": 20, "patience": 5}}, 80, "a.yaml")
+    Median(from_epoch=20, patience=5)
+    """
+    if content is None:
+        return None
+    if not isinstance(content, dict) or len(content) != 1:
+        raise UserError(f"{where}: give null, or one of {', '.join(RULES)}")
+    ((name, numbers),) = content.items()
+    if name not in RULES:
+        raise UserError(f"{where}: {name} is not one of {', '.join(RULES)}")
+    keys = [field.name for field in fields(RULES[name])]
+    check_keys(numbers, keys, f"{where}: {name}")
+    for key in keys:
+        lowest = 2 if key == "eta" else 1
+        check_number(numbers[key], lowest, f"{where}: {name}: {key}")
+    rule = RULES[name](**numbers)
+    if rule.last_epoch() >= epochs:
+        raise UserError(
+            f"{where}: {name} would act after epoch {rule.last_epoch()}, when "
+            f"the {epochs} epochs of number_of_epochs are over"
+        )
+    return rule

@@ -99,7 +99,8 @@ def check_text(value, where):
     UserError
         If it is something else.
     """
-    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]+", value):
+    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
         raise UserError(
-            f"{where} {value!r}: give letters, digits, dots, - and _ only"
+            f"{where} {value!r}: give letters, digits, dots, - and _ only, "
+            "none of dots and - at the beginning"
         )

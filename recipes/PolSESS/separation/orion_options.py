@@ -12,6 +12,10 @@ WORKER_KEYS = ("max_broken", "idle_timeout", "executor_configuration")
 # With processes, Orion's default, Ctrl-C ends those of a hunt in a way that it
 # waits for them for ever.
 EXECUTOR = {"backend": "threading"}
+# Options of algorithms. Orion ends with a traceback at another one; of its
+# other algorithms it knows itself.
+OPTUNA = ("seed", "n_startup_trials")
+OPTIONS = {"optunagp": OPTUNA, "optunatpe": OPTUNA, "random": ("seed",)}
 
 
 def read_experiment(content, path):
@@ -27,8 +31,8 @@ def read_experiment(content, path):
     Returns
     -------
     dict
-        With `name`, `algorithm`, the name alone, `max_trials` and
-        `max_broken`.
+        With `name`, `algorithm`, the name alone, `algorithm_options`,
+        `max_trials` and `max_broken`.
 
     Raises
     ------
@@ -47,21 +51,29 @@ def read_experiment(content, path):
     for name in ("max_trials", "max_broken"):
         check_number(content[name], 1, f"{where}: {name}")
     check_text(content["name"], f"{where}: name")
-    return content | {"algorithm": _read_algorithm(content, where)}
+    algorithm, options = _read_algorithm(content, where)
+    return content | {"algorithm": algorithm, "algorithm_options": options}
 
 
 def _read_algorithm(content, where):
-    """Read the name of the algorithm, beside which its options may stand."""
-    algorithm = content["algorithm"]
+    """Read the name of the algorithm, and the options that may stand there."""
+    algorithm, options = content["algorithm"], {}
     if isinstance(algorithm, dict):
         if len(algorithm) != 1 or not isinstance(*algorithm.values(), dict):
             raise UserError(
                 f"{where}: algorithm {algorithm!r}: give one name, with a "
                 "mapping of its options, such as optunagp: {seed: 42}"
             )
-        (algorithm,) = algorithm
+        ((algorithm, options),) = algorithm.items()
     check_text(algorithm, f"{where}: algorithm")
-    return algorithm
+    known = OPTIONS.get(algorithm.lower())
+    for name in options:
+        if known is not None and name not in known:
+            raise UserError(
+                f"{where}: algorithm: {algorithm}: {name} is not one of its "
+                f"options, {', '.join(known)}"
+            )
+    return algorithm, options
 
 
 def check_worker(content, path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from interruption import called_by_orion, treat_sigterm_as_interrupt
 from orion_call import (
+    MARK,
     check_working_folder,
     experiment_name,
     priors_on_command_line,
@@ -105,6 +106,12 @@ def _compare(sweep, arguments):
         if name not in given:
             raise UserError(
                 f"--{name} is missing: {sweep.path} has it from {prior.text}"
+            )
+        if str(given[name]).startswith(MARK):
+            raise UserError(
+                f"--{name}: Orion gives no value, as the experiment was begun "
+                f"with other parameters than {sweep.path} has now; give it "
+                "another name, or the file its former parameters"
             )
         prior.check(name, given[name], sweep.path)
     for name, value in sweep.settings.items():

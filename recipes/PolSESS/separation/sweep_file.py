@@ -12,18 +12,22 @@ would change the search without a word: every key is checked here.
 import argparse
 import json
 import shlex
+import signal
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import yaml
 from curriculum import Curriculum
-from early_termination import RULES, Hyperband, Median
+from early_termination import Hyperband, Median, read_rule
 from file_checks import check_finite, check_keys, check_number, check_text
 from orion_options import check_worker, read_experiment
 from prepare_polsess import UserError
 from priors import read_prior
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from setting_names import check_names
 
+SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
 SECTIONS = ("experiment", "worker", "sweep")
 NUMBERS = {
     "seed": 0,
@@ -52,6 +56,8 @@ class Sweep:
         Of the experiment in Orion.
     algorithm : str
         Orion's, which draws the parameters.
+    algorithm_options : dict
+        Its options that the file gives.
     max_trials : int
         Trials, those that were stopped included.
     max_broken : int
@@ -77,6 +83,7 @@ class Sweep:
     path: Path
     name: str
     algorithm: str
+    algorithm_options: dict
     max_trials: int
     max_broken: int
     model: str
@@ -110,8 +117,9 @@ def read_sweep_file(path):
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        # Unlike PyYAML, it takes no key twice.
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError) as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read ({problem})") from error
     check_keys(content, SECTIONS, path)
@@ -125,15 +133,21 @@ def read_sweep_file(path):
         check_finite(sweep["baseline"], f"{path}: sweep: baseline")
     if sweep["after"] is not None:
         check_text(sweep["after"], f"{path}: sweep: after")
+    settings, space = _read_settings(sweep, path), _read_space(sweep, path)
+    check_names(sweep["model"], sweep["options"], space, path)
     return Sweep(
         path=path,
         **experiment,
         model=sweep["model"],
         stage=sweep["stage"],
         after=sweep["after"],
-        settings=_read_settings(sweep, path),
-        space=_read_space(sweep, path),
-        termination=_read_termination(sweep, path),
+        settings=settings,
+        space=space,
+        termination=read_rule(
+            sweep["termination"],
+            sweep["number_of_epochs"],
+            f"{path}: sweep: termination",
+        ),
         baseline=sweep["baseline"],
         published=_read_published(sweep["published"], path),
     )
@@ -183,39 +197,21 @@ def _read_space(sweep, path):
     }
 
 
-def _read_termination(sweep, path):
-    """Read the rule of early termination; None for null."""
-    content = sweep["termination"]
-    where = f"{path}: sweep: termination"
-    if content is None:
-        return None
-    if not isinstance(content, dict) or len(content) != 1:
-        raise UserError(f"{where}: give null, or one of {', '.join(RULES)}")
-    ((name, numbers),) = content.items()
-    if name not in RULES:
-        raise UserError(f"{where}: {name} is not one of {', '.join(RULES)}")
-    keys = [field.name for field in fields(RULES[name])]
-    check_keys(numbers, keys, f"{where}: {name}")
-    for key in keys:
-        lowest = 2 if key == "eta" else 1
-        check_number(numbers[key], lowest, f"{where}: {name}: {key}")
-    rule = RULES[name](**numbers)
-    if rule.last_epoch() >= sweep["number_of_epochs"]:
-        raise UserError(
-            f"{where}: {name} would act after epoch {rule.last_epoch()}, when "
-            f"the {sweep['number_of_epochs']} epochs of number_of_epochs are "
-            "over"
-        )
-    return rule
-
-
 def _read_published(content, path):
     """Read what the published sweep came to; None for null."""
     if content is None:
         return None
     check_keys(content, PUBLISHED_KEYS, f"{path}: sweep: published")
-    for name, value in content.items():
-        check_finite(value, f"{path}: sweep: published: {name}")
+    where = f"{path}: sweep: published"
+    for name in ("runs", "finished"):
+        check_number(content[name], 0, f"{where}: {name}")
+    if content["finished"] > content["runs"]:
+        raise UserError(
+            f"{where}: finished {content['finished']}: is more than all "
+            f"{content['runs']} runs"
+        )
+    for name in ("best", "mean", "hours"):
+        check_finite(content[name], f"{where}: {name}")
     return content
 
 
@@ -239,7 +235,10 @@ def hunt_command(sweep):
     >>> hunt_command(sweep).split()[:4]
     ['orion', 'hunt', '-n', 'dprnn-stage1']
     """
-    file = f"../sweeps/{sweep.path.name}"
+    path = sweep.path.resolve()
+    if path.is_relative_to(SWEEPS):
+        path = Path("../sweeps", path.relative_to(SWEEPS))
+    file = shlex.quote(str(path))
     priors = [
         f"--{name}~{shlex.quote(prior.text)}"
         for name, prior in sweep.space.items()
@@ -287,6 +286,8 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    # Ends as other commands when nobody reads on, as `head` does.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         main(sys.argv[1:])
     except UserError as error:

@@ -41,7 +41,8 @@ def check_same_sweep(path, sweep, run_settings):
                 f"{path}: this sweep was begun with {name} "
                 f"{begun.get(name)!r}, and this trial has "
                 f"{settings.get(name)!r}. Go on with the same, or begin "
-                "another sweep: with another -n of orion hunt"
+                "another sweep: with another `experiment: name` in its file, "
+                "and -n of orion hunt"
             )
 
 
