@@ -34,7 +34,7 @@ help:
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
 	@echo "make bench-evaluate evaluate.py against metrics one by one: 6 minutes"
 	@echo "make bench-sampler  the search's samplers against others: 15 minutes"
-	@echo "make bench-separate speed and memory of separate.py: 10 minutes"
+	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
 	@echo "make clean          remove what quickstart and the demonstrations made"
 
