@@ -99,11 +99,11 @@ def check_output(output, run_folder, force):
     UserError
         If not.
     """
+    run_folder = run_folder.expanduser().resolve()
     if ExportedFiles(run_folder).description.exists():
         raise UserError(
             f"{run_folder}: is exported already; copy it, or give the run"
         )
-    run_folder = run_folder.expanduser().resolve()
     if output.is_relative_to(run_folder) or run_folder.is_relative_to(output):
         raise UserError(f"{output}: choose a folder outside of the run's")
     if not output.exists():
