@@ -125,7 +125,7 @@ def load_hparams():
     return load_hyperpyyaml(HPARAMS.read_text(encoding="utf-8"))
 
 
-def test(folder, n_sentences, seed):
+def measure(folder, n_sentences, seed):
     """Measure the error rates on unseen voices and sentences.
 
     Arguments
@@ -211,7 +211,7 @@ def main(arguments=None):
             temporary.rename(options.folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    wer, cer = test(options.folder, options.test_sentences, options.seed)
+    wer, cer = measure(options.folder, options.test_sentences, options.seed)
     print(
         f"{options.test_sentences} clean sentences of unseen voices: WER "
         f"{100 * wer:.1f} %, CER {100 * cer:.1f} %"

@@ -208,7 +208,7 @@ ONNX_USE = """\
 import numpy as np
 import onnxruntime
 
-session = onnxruntime.InferenceSession({name} + "/separator.onnx")
+session = onnxruntime.InferenceSession({onnx})
 mixture = np.random.randn(1, {samples}).astype("float32")  # [batch, time]
 (estimates,) = session.run(None, {{"mixture": mixture}})"""
 
@@ -218,6 +218,7 @@ def _use(run, name, difference):
     masking = is_masking(run.separator)
     filled = {
         "name": json.dumps(name, ensure_ascii=False),
+        "onnx": json.dumps(f"{name}/separator.onnx", ensure_ascii=False),
         "samples": 4 * run.settings["sample_rate"],
     }
     parts = [
