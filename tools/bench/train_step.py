@@ -8,12 +8,14 @@
 Ours and the stock blocks have the same weights and get the same mixtures; they
 take turns, each time in a process of its own, and the fastest step counts. A
 step is forward, backward and Adam. Peak memory is what the process needs beyond
-what it had when the network was built. SPMamba's stock is mambapy's Mamba, the
-fastest for the CPU that can be installed (tools/bench/requirements.txt); it
-gets a shorter mixture, or it would need 60 GB.
+what it had when the network was built; errors are those against FP64. SPMamba's
+stock is mambapy's Mamba, the fastest for the CPU that can be installed
+(tools/bench/requirements.txt); it gets a shorter mixture, or it would need 60
+GB.
 """
 
 import argparse
+import copy
 import json
 import resource
 import subprocess
@@ -65,8 +67,8 @@ def measure(who, options):
     return {"inference": inference, "step": step, "memory": memory}
 
 
-def differences(options):
-    """Compare outputs and gradients.
+def errors(options):
+    """Compare outputs and gradients with the stock blocks' in FP64.
 
     Arguments
     ---------
@@ -75,23 +77,31 @@ def differences(options):
 
     Returns
     -------
-    output, gradient : float
-        Of the estimates, the largest difference to the largest value; of all
-        gradients as one vector, the difference's length to the vector's.
+    list of list of float
+        For the stock blocks and for ours, both in FP32: the largest error of
+        the estimates relative to the largest value, and the length of the
+        error of all gradients as one vector relative to the vector's.
     """
     (model,) = options.models
-    network = build(model, options.small)
+    ours = build(model, options.small)
+    stock = with_stock_blocks(ours)
     mixtures = make_mixtures(1, min(1.0, SECONDS[model]))
-    outputs, gradients = [], []
-    for one in (with_stock_blocks(network), network):
-        output = one(mixtures)
-        output.square().mean().backward()
-        outputs.append(output.detach())
-        parts = [p.grad.flatten() for p in one.parameters()]
-        gradients.append(torch.cat(parts))
-    output = (outputs[1] - outputs[0]).abs().max() / outputs[0].abs().max()
-    gradient = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
-    return float(output), float(gradient)
+    exact = _run(copy.deepcopy(stock).double(), mixtures.double())
+    found = []
+    for network in (stock, ours):
+        output, gradient = _run(network, mixtures)
+        worst = (output - exact[0]).abs().max() / exact[0].abs().max()
+        length = (gradient - exact[1]).norm() / exact[1].norm()
+        found.append([float(worst), float(length)])
+    return found
+
+
+def _run(network, mixtures):
+    """Compute estimates, and all gradients as one vector."""
+    output = network(mixtures)
+    output.square().mean().backward()
+    gradients = [p.grad.flatten().double() for p in network.parameters()]
+    return output.detach(), torch.cat(gradients)
 
 
 def compare(model, options):
@@ -110,9 +120,11 @@ def compare(model, options):
             for key in KEYS:
                 known[key] = min(known[key], found[key])
     process = subprocess.run(
-        [*command, "--only", "differences"], capture_output=True, text=True
+        [*command, "--only", "errors"], capture_output=True, text=True
     )
-    output, gradient = json.loads(process.stdout.splitlines()[-1])
+    if process.returncode:
+        sys.exit(f"{model}, errors: {process.stderr}")
+    found = json.loads(process.stdout.splitlines()[-1])
     stock, ours = best["stock"], best["ours"]
     pairs = [f"{stock[key]:.3g} / {ours[key]:.3g}" for key in KEYS]
     ratios = [f"{stock[key] / ours[key]:.2f}" for key in KEYS]
@@ -121,8 +133,10 @@ def compare(model, options):
         f"{options.seconds or SECONDS[model]:g}",
         *(cell for both in zip(pairs, ratios, strict=True) for cell in both),
         f"{options.batch / ours['step']:.2g}",
-        f"{output:.0e}",
-        f"{gradient:.0e}",
+        *(
+            f"{theirs:.0e} / {ours:.0e}"
+            for theirs, ours in zip(*found, strict=True)
+        ),
     ]
 
 
@@ -146,8 +160,8 @@ def read_options():
 def main():
     """Compare all models and print a table."""
     options = read_options()
-    if options.only == "differences":
-        print(json.dumps(differences(options)))
+    if options.only == "errors":
+        print(json.dumps(errors(options)))
         return
     if options.only:
         print(json.dumps(measure(options.only, options)))
@@ -156,7 +170,7 @@ def main():
         f"Stock / ours, batch {options.batch}, {torch.get_num_threads()} "
         "threads; the ratios are how many times less ours takes\n\n"
         "| model | s | inference, s | ratio | step, s | ratio | memory, GB "
-        "| ratio | ours, mixtures a s | output | gradients |\n"
+        "| ratio | ours, mixtures a s | error of output | of gradients |\n"
         "|---|---|---|---|---|---|---|---|---|---|---|"
     )
     for model in options.models:
