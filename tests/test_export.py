@@ -5,7 +5,9 @@ import json
 import os
 import pickle
 import re
+import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -291,6 +293,23 @@ def test_nothing_tells_where_it_was_trained(
             content = path.read_bytes()
             assert str(trained_runs("spmamba").parent).encode() not in content
             assert str(small_corpus.parent).encode() not in content
+
+
+def test_an_interruption_is_one_line(monkeypatch, tmp_path, capsys):
+    def interrupt(*_):
+        os.kill(os.getpid(), signal.SIGTERM)  # as a scheduler's
+
+    monkeypatch.setattr("trained_run.load_trained_run", interrupt)
+    monkeypatch.setattr(sys, "argv", ["export.py", "run", "model"])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(export.__file__, run_name="__main__")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.startswith("Interrupted. ")
+    assert list(tmp_path.iterdir()) == []
 
 
 class Malice:
