@@ -4,6 +4,7 @@ import itertools
 import sys
 import types
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,6 @@ import torch
 from asr.backends import (
     CommandRecogniser,
     SpeechBrainRecogniser,
-    WhisperRecogniser,
     at_speech_level,
 )
 from asr.errors import AsrError, RecognitionError
@@ -21,6 +21,7 @@ from asr.normalisation import normalise
 from asr.rates import count_errors
 from asr.summary import format_summary, summarise
 from asr.transcripts import Reference, read_transcripts
+from asr.whisper import WhisperRecogniser
 
 
 @pytest.mark.parametrize(
@@ -239,6 +240,8 @@ def test_what_whisper_is_given(monkeypatch):
         def generate(self, features, **options):
             if options["language"] == "elvish":
                 raise ValueError("Unsupported language: elvish")
+            if options["language"] == "long":
+                raise RuntimeError("out of memory")
             given.update(options)
             return torch.zeros(1, 3)
 
@@ -252,8 +255,24 @@ def test_what_whisper_is_given(monkeypatch):
     assert (given["language"], given["task"]) == ("polish", "transcribe")
     # It cannot repeat itself for ever.
     assert given["max_length"] == 64
-    recogniser.recognise(np.zeros(32_000), 1000)
+    recogniser.recognise(np.zeros(30_000), 1000)
     assert given["max_length"] == 224
+    with pytest.raises(RecognitionError, match=r"lasts 30\.5 s.* first 30 s"):
+        recogniser.recognise(np.zeros(30_500), 1000)
+    with pytest.raises(RecognitionError, match="Whisper: out of memory"):
+        WhisperRecogniser("base", "long", "cpu").recognise(np.zeros(9), 8000)
+    # A hub's model is known by its commit, a folder by what is in it.
+    Model.config._commit_hash = "1a2b"
+    assert WhisperRecogniser("base", "polish", "cpu").checksum == "1a2b"
+    Path("own").mkdir()
+    Path("own/model.safetensors").write_bytes(b"weights")
+    own, same = (
+        WhisperRecogniser(name, "polish", "cpu")
+        for name in ("own", str(Path("own").resolve()) + "/")
+    )
+    assert (own.description, own.checksum) == (same.description, same.checksum)
+    Path("own/model.safetensors").write_bytes(b"others")
+    assert WhisperRecogniser("own", "polish", "cpu").checksum != own.checksum
     with pytest.raises(AsrError, match="--whisper base: Unsupported language"):
         WhisperRecogniser("base", "elvish", "cpu").recognise(np.zeros(9), 8000)
     with pytest.raises(
@@ -263,7 +282,7 @@ def test_what_whisper_is_given(monkeypatch):
 
 
 def test_folders_that_speechbrain_cannot_load(tmp_path):
-    with pytest.raises(AsrError, match=r"hyperparams\.yaml cannot be read"):
+    with pytest.raises(AsrError, match="cannot be read .*hyperparams.yaml"):
         SpeechBrainRecogniser(tmp_path, "cpu")
     (tmp_path / "hyperparams.yaml").write_text("modules: {}\n")
     with pytest.raises(AsrError, match="EncoderDecoderASR cannot load it"):
@@ -301,6 +320,19 @@ def test_an_encoder_and_decoder(tmp_path, monkeypatch):
     # 8 kHz, and it wants 16 kHz.
     assert recogniser.recognise(np.full(800, 0.9), 8000) == "głośno tu"
     assert recogniser.recognise(np.full(800, 0.1), 8000) == "cicho tu"
+    # Named otherwise it is the same; trained anew in place it is not.
+    same = SpeechBrainRecogniser(f"{tmp_path}/../{tmp_path.name}/", "cpu")
+    assert same.description == recogniser.description
+    assert same.checksum == recogniser.checksum
+    (tmp_path / "encoder.ckpt").write_bytes(b"weights")
+    assert SpeechBrainRecogniser(tmp_path, "cpu").checksum != same.checksum
+
+    def fail(self, tokens):
+        raise RuntimeError("too short")
+
+    monkeypatch.setattr(Tokenizer, "decode_ids", fail)
+    with pytest.raises(RecognitionError, match="RuntimeError: too short"):
+        recogniser.recognise(np.full(800, 0.9), 8000)
 
 
 IDENTITY = {"recogniser": "fake", "rows": "1"}
@@ -317,25 +349,47 @@ def test_hypotheses_survive_a_kill(tmp_path):
     content = hypotheses.path.read_bytes()
     hypotheses.path.write_bytes(content + b"c,C,mixt")
     with Hypotheses(tmp_path, IDENTITY) as hypotheses:
-        assert hypotheses.text("a", "C", "mixture") == "raz dwa"
-        assert hypotheses.text("b", "C", "mixture") == '"trzy", NA'
-        assert len(hypotheses.known) == 2
+        texts = [row["text"] for row in hypotheses.known.values()]
+        assert texts == ["raz dwa", '"trzy", NA']
         hypotheses.add(
             ID="c", variant="C", audio="mixture", text="", reason="late"
         )
     table = pd.read_csv(hypotheses.path)
     assert list(table["ID"]) == ["a", "b", "c"]
-    (failure,) = Hypotheses(tmp_path, IDENTITY).failures()
+    (failure,) = hypotheses.failures()
     assert failure["reason"] == "late"
+    # What failed is to be heard again.
+    with Hypotheses(tmp_path, IDENTITY) as hypotheses:
+        assert [name for name, *_ in hypotheses.known] == ["a", "b"]
+
+
+def test_one_process_at_a_time(tmp_path):
+    with (
+        Hypotheses(tmp_path, IDENTITY),
+        pytest.raises(AsrError, match="another process evaluates into it"),
+        Hypotheses(tmp_path, IDENTITY),
+    ):
+        pass
+    with Hypotheses(tmp_path, IDENTITY):
+        pass
+
+
+def enter(folder, identity):
+    """Open hypotheses as an evaluation does."""
+    with Hypotheses(folder, identity):
+        pass
 
 
 def test_hypotheses_of_something_else_are_refused(tmp_path):
-    Hypotheses(tmp_path, IDENTITY)
+    enter(tmp_path, IDENTITY)
     with pytest.raises(AsrError, match="rows was '1', now '2'"):
-        Hypotheses(tmp_path, IDENTITY | {"rows": "2"})
+        enter(tmp_path, IDENTITY | {"rows": "2"})
     (tmp_path / "hypotheses.csv").write_text("ID,text\na,b\n")
     with pytest.raises(AsrError, match="is damaged"):
-        Hypotheses(tmp_path, IDENTITY)
+        enter(tmp_path, IDENTITY)
+    (tmp_path / "asr_eval.json").write_text("[]")
+    with pytest.raises(AsrError, match="cannot be read"):
+        enter(tmp_path, IDENTITY)
 
 
 def counts_of(**errors):

@@ -1,8 +1,11 @@
 """asr_eval.py through its command line, and the recogniser to try it with."""
 
+import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import asr_demo
@@ -164,19 +167,46 @@ def test_an_interrupted_evaluation_goes_on(evaluated, tmp_path):
     assert len(path.read_text().splitlines()) == len(lines)
 
 
-def test_failures_are_counted_and_told(evaluated, tmp_path, capsys):
+# Fails while there is a file "broken", but for what it hears first.
+FAILING = """
+import pathlib, sys
+folder = pathlib.Path({folder!r})
+if (folder / "first").exists() and (folder / "broken").exists():
+    sys.exit(3)
+(folder / "first").touch()
+print("Ala")
+"""
+
+
+def test_failures_are_told_and_heard_again(evaluated, tmp_path, capsys):
     arguments, *_ = evaluated
-    failing = f"{sys.executable} -I -S -c 'raise SystemExit(3)' {{file}}"
-    again = [*arguments, "--command", failing, "--limit", "1"]
+    program = tmp_path / "program.py"
+    program.write_text(FAILING.format(folder=str(tmp_path)))
+    command = f"{sys.executable} -I -S {program} {{file}}"
+    again = [*arguments, "--command", command, "--limit", "1"]
     again += ["--variants", "C", "--output", str(tmp_path / "output")]
+
+    def failed():
+        rates = pd.read_csv(tmp_path / "output/rates.csv").set_index("audio")
+        return list(rates.loc[["clean", "separated", "mixture"], "failed"])
+
+    (tmp_path / "first").touch()
+    (tmp_path / "broken").touch()
+    with pytest.raises(AsrError, match="nothing .* of 5 .*: exit code 3"):
+        asr_eval.main(again)
+    assert not (tmp_path / "output/rates.csv").exists()
+    (tmp_path / "first").unlink()
     asr_eval.main(again)
     output = capsys.readouterr()
-    assert "5 recordings were not recognised" in output.err
+    assert "4 recordings were not recognised" in output.err
     assert "exit code 3" in output.err
-    rates = pd.read_csv(tmp_path / "output/rates.csv").set_index("audio")
-    heard = rates.loc[["clean", "separated", "mixture"]]
-    assert (heard["wer"] == 1).all()
-    assert list(heard["failed"]) == [2, 2, 1]
+    assert failed() == [1, 2, 1]
+    # Mended, the same command recognises the others.
+    (tmp_path / "broken").unlink()
+    asr_eval.main(again)
+    assert capsys.readouterr().err == ""
+    assert failed() == [0, 0, 0]
+    assert (read_hypotheses(tmp_path / "output") == "Ala").all()
 
 
 @pytest.mark.parametrize(
@@ -189,12 +219,68 @@ def test_failures_are_counted_and_told(evaluated, tmp_path, capsys):
         (("--variants", "XY"), "XY"),
         (("--command", "basename {file}"), "hypotheses of something else"),
         (("--device", "tpu"), "device tpu"),
+        (("--command", ""), "--command is empty"),
+        (("--language", "polish"), "--language is for --whisper only"),
+        (("--averaged",), "has no averaged weights"),
     ],
 )
 def test_what_cannot_be_evaluated(options, named, evaluated):
     arguments, *_ = evaluated
     with pytest.raises((AsrError, ValueError), match=named):
         asr_eval.main([*arguments, *options])
+
+
+@pytest.mark.parametrize("recogniser", ["speechbrain", "whisper"])
+def test_options_of_another_recogniser(recogniser):
+    start = ["model", "--data_folder", "corpus", f"--{recogniser}"]
+    with pytest.raises(AsrError, match="--timeout is for --command only"):
+        asr_eval.main([*start, "name", "--timeout", "9"])
+    with pytest.raises(AsrError, match=f"--{recogniser} is empty"):
+        asr_eval.main([*start, " "])
+
+
+def test_splits_are_those_of_a_corpus(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        asr_eval.main(["m", "--data_folder", "c", "--split", "foo"])
+    assert "invalid choice: 'foo'" in capsys.readouterr().err
+
+
+def test_an_interruption_is_one_line(evaluated, tmp_path):
+    arguments, *_ = evaluated
+    program = tmp_path / "slow.py"
+    program.write_text("import time\nopen('begun', 'w')\ntime.sleep(60)")
+    command = f"{sys.executable} -I -S {program} {{file}}"
+    process = subprocess.Popen(
+        [sys.executable, str(TOOL), *arguments, "--command", command]
+        + ["--output", "output"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not Path("begun").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert error.endswith("Interrupted. The same command goes on.\n")
+    assert "Traceback" not in error
+    assert process.returncode == 130
+
+
+def test_averaged_weights(evaluated, trained_runs):
+    arguments, *_ = evaluated
+    folder = trained_runs("dprnn")
+    command = ["--command", "basename {file}", "--limit", "1"]
+    sums = {}
+    for option in ((), ("--averaged",)):
+        output = f"output{len(option)}"
+        asr_eval.main(
+            [str(folder), *arguments[1:], *command, *option]
+            + ["--output", output, "--variants", "C"]
+        )
+        text = Path(output, "asr_eval.json").read_text()
+        sums[option] = json.loads(text)["weights"]
+    expected = load_trained_run(folder, averaged=True).weights_checksum
+    assert sums["--averaged",] == expected != sums[()]
 
 
 def test_mixtures_without_a_transcript(evaluated, corpus, tmp_path):

@@ -129,7 +129,9 @@ def test_another_network_with_the_same_weights(trained_runs, tmp_path, capsys):
     ours = "!new:convtasnet_masks.MaskNet\n"
     stock = "!new:speechbrain.lobes.models.conv_tasnet.MaskNet\n"
     assert text.count(ours) == 1
-    indent = " " * (len(text.split(ours)[1]) - len(text.split(ours)[1].lstrip()))
+    indent = " " * (
+        len(text.split(ours)[1]) - len(text.split(ours)[1].lstrip())
+    )
     path.write_text(
         text.replace(ours, f"{stock}{indent}mask_nonlinear: softmax\n")
     )

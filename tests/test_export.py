@@ -5,7 +5,9 @@ import json
 import os
 import pickle
 import re
+import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +46,12 @@ def exported(trained_runs, tmp_path_factory):
         return folders[model]
 
     return export_once
+
+
+@pytest.fixture(autouse=True)
+def keep_the_path(monkeypatch):
+    """Take away what an exported model puts into Python's path."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 @pytest.fixture
@@ -113,18 +121,25 @@ def test_speechbrain_loads_it_anywhere(model, exported, trained_runs, tmp_path):
         "model = foreign_class('moved', pymodule_file='custom_interface.py',\n"
         "    classname='SPMambaSeparation', savedir='links')\n"
     )
+    # Other packages' modules of the same names.
+    others = tmp_path / "others"
+    others.mkdir()
+    for name in ("mamba", "spmamba_blocks"):
+        (others / f"{name}.py").write_text("raise ImportError('another')")
     # A process of its own, without this clone's modules.
-    code = f"import torch\n{load}torch.save(model.mods.state_dict(), 'w.pt')"
-    subprocess.run([sys.executable, "-I", "-c", code], check=True)
-    loaded = torch.load("w.pt")
+    code = (
+        f"import sys\nsys.path.insert(0, {str(others)!r})\n"
+        f"import torch\n{load}"
+        "mixtures = torch.load('mixtures.pt')\n"
+        "torch.save([model.separate_batch(m) for m in mixtures], 'e.pt')"
+    )
+    mixtures = []
     separator = load_trained_run(trained_runs(model)).separator
-    expected = separator.state_dict()
-    assert len(loaded) == len(expected)
-    for name, tensor in loaded.items():
-        # As SpeechBrain's class calls the parts.
-        name = name.removeprefix("separator.").replace("encoder.1", "encoder")
-        name = name.replace("masknet", "mask_network")
-        assert torch.equal(tensor, expected[name])
+    expected = estimates_of(lambda m: mixtures.append(m) or separator(m))
+    torch.save(mixtures, "mixtures.pt")
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)
+    for found, wanted in zip(torch.load("e.pt"), expected, strict=True):
+        assert (found - wanted).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("model", SMALL)
@@ -280,6 +295,23 @@ def test_nothing_tells_where_it_was_trained(
             assert str(small_corpus.parent).encode() not in content
 
 
+def test_an_interruption_is_one_line(monkeypatch, tmp_path, capsys):
+    def interrupt(*_):
+        os.kill(os.getpid(), signal.SIGTERM)  # as a scheduler's
+
+    monkeypatch.setattr("trained_run.load_trained_run", interrupt)
+    monkeypatch.setattr(sys, "argv", ["export.py", "run", "model"])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(export.__file__, run_name="__main__")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.startswith("Interrupted. ")
+    assert list(tmp_path.iterdir()) == []
+
+
 class Malice:
     """Makes a folder when it is unpickled."""
 
@@ -313,6 +345,35 @@ def test_nothing_of_the_folder_is_run(copied, tmp_path):
     with pytest.raises(Exception):  # noqa: B017
         SepformerSeparation.from_hparams(source=str(copied))
     assert stolen.exists()
+
+
+@pytest.mark.parametrize("place", ["insert", "append"])
+def test_nothing_is_run_in_the_folder_either(place, exported, tmp_path):
+    """Python looks for modules where it is started, unless told otherwise."""
+    folder = shutil.copytree(exported("spmamba"), tmp_path / "model")
+    (folder / "spmamba.py").write_text("print('stolen')\n")
+    separation = str(Path(export.__file__).parent)
+    at = {"insert": f"insert(0, {separation!r})"}
+    at["append"] = f"append({separation!r})"
+    code = (
+        f"import sys\nsys.path.{at[place]}\n"
+        "from interface import SpeechSeparation\n"
+        "from prepare_polsess import UserError\n"
+        "try:\n"
+        "    SpeechSeparation.from_hparams('.')\n"
+        "    print('loaded')\n"
+        "except UserError as error:\n"
+        "    print('refused' if 'put that folder first' in str(error) else 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        cwd=folder,
+        text=True,
+    )
+    expected = {"insert": "loaded", "append": "refused"}
+    assert result.stdout.split() == [expected[place]]
 
 
 def test_pickles_are_no_weights(copied, tmp_path):

@@ -1,11 +1,11 @@
 """Recognisers behind one small interface.
 
-Each has ``description``, which tells it from others, and ``recognise``, which
-takes samples [time] at a rate in Hz and returns a text. They are imported when
-they are needed.
+Each has ``description``, which says what it is, ``checksum``, which tells its
+files from others (empty for a program), and ``recognise``, which takes samples
+[time] at a rate in Hz and returns a text. They are imported when they are
+needed.
 """
 
-import math
 import os
 import shlex
 import shutil
@@ -18,12 +18,8 @@ import soundfile
 import torch
 from torchaudio.functional import resample
 
+from asr.checksums import checksum_of_files
 from asr.errors import AsrError, RecognitionError
-
-WHISPER_RATE = 16_000  # Hz
-# Where Whisper finds no words, it may repeat itself until it is stopped.
-TOKENS_A_SECOND = 15  # about twice as many as speech has
-PROMPT_TOKENS = 4  # start, language, task, no times
 
 
 class CommandRecogniser:
@@ -62,7 +58,7 @@ class CommandRecogniser:
         if shutil.which(self.words[0]) is None:
             raise AsrError(f"--command: there is no program {self.words[0]}")
         self.timeout = timeout
-        self.description = f"command {command}"
+        self.description, self.checksum = f"command {command}", ""
 
     def recognise(self, samples, rate):
         """Recognise a recording.
@@ -134,12 +130,14 @@ class SpeechBrainRecogniser:
     def __init__(self, folder, device):
         from speechbrain.inference.ASR import EncoderASR, EncoderDecoderASR
 
-        path = Path(folder, "hyperparams.yaml")
+        folder = Path(folder).expanduser().resolve()
+        path = folder / "hyperparams.yaml"
         try:
             text = path.read_text(encoding="utf-8")
+            self.checksum = checksum_of_files(folder)
         except (OSError, ValueError) as error:
             raise AsrError(
-                f"--speechbrain {folder}: {path.name} cannot be read ({error})"
+                f"--speechbrain {folder}: cannot be read ({error})"
             ) from error
         with_ctc = any(
             line.startswith("decoding_function:") for line in text.splitlines()
@@ -161,75 +159,13 @@ class SpeechBrainRecogniser:
         """Recognise a recording; see ``CommandRecogniser.recognise``."""
         waveform = torch.from_numpy(samples).float().unsqueeze(0)
         waveform = resample(waveform, rate, self.rate)
-        texts, _ = self.model.transcribe_batch(waveform, torch.ones(1))
-        return str(texts[0])
-
-
-class WhisperRecogniser:
-    """A Whisper model, through the package transformers.
-
-    It hears the first 30 s of a recording.
-
-    Arguments
-    ---------
-    name : str
-        A folder, or a model's name on its hub.
-    language : str
-        That is spoken, such as ``polish``.
-    device : str
-        Where to compute.
-
-    Raises
-    ------
-    AsrError
-        If transformers is not installed, or has no such model.
-    """
-
-    def __init__(self, name, language, device):
         try:
-            from transformers import (
-                WhisperForConditionalGeneration,
-                WhisperProcessor,
-            )
-        except ImportError as error:
-            raise AsrError(
-                f"--whisper needs the package transformers ({error}): pip "
-                "install transformers"
+            texts, _ = self.model.transcribe_batch(waveform, torch.ones(1))
+        except Exception as error:  # whatever the YAML's modules raise
+            raise RecognitionError(
+                f"{type(error).__name__}: {str(error)[:200]}"
             ) from error
-        try:
-            self.processor = WhisperProcessor.from_pretrained(name)
-            model = WhisperForConditionalGeneration.from_pretrained(name)
-        except (OSError, ValueError) as error:
-            problem = str(error).strip().splitlines()[0]
-            raise AsrError(f"--whisper {name}: {problem}") from error
-        self.model = model.to(device).eval()
-        self.name, self.language = name, language
-        self.description = f"Whisper {name}, {language}"
-
-    @torch.inference_mode()
-    def recognise(self, samples, rate):
-        """Recognise a recording; see ``CommandRecogniser.recognise``."""
-        waveform = torch.from_numpy(samples).float()
-        waveform = resample(waveform, rate, WHISPER_RATE)
-        most = min(
-            # As Whisper's own program has it.
-            self.model.config.max_target_positions // 2,
-            PROMPT_TOKENS + math.ceil(TOKENS_A_SECOND * len(samples) / rate),
-        )
-        features = self.processor(
-            waveform.numpy(), sampling_rate=WHISPER_RATE, return_tensors="pt"
-        ).input_features
-        try:
-            tokens = self.model.generate(
-                features.to(self.model.device),
-                language=self.language,
-                task="transcribe",
-                max_length=most,
-            )
-        except ValueError as error:  # such as an unknown language
-            raise AsrError(f"--whisper {self.name}: {error}") from error
-        (text,) = self.processor.batch_decode(tokens, skip_special_tokens=True)
-        return text
+        return str(texts[0])
 
 
 def at_speech_level(samples):

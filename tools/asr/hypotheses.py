@@ -1,11 +1,14 @@
 """What a recogniser heard, kept so that an evaluation can go on."""
 
 import csv
+import fcntl
 import io
 import json
 import os
+from contextlib import ExitStack, contextmanager
 
 import pandas as pd
+from run_files import to_json, write_atomically
 
 from asr.errors import AsrError
 
@@ -15,9 +18,10 @@ COLUMNS = ("ID", "variant", "audio", "text", "reason")
 class Hypotheses:
     """The hypotheses of an evaluation, in a folder.
 
-    Used as a context. ``hypotheses.csv`` grows by a row as soon as something
-    is recognised; ``asr_eval.json`` says by which recogniser and of which
-    model and mixtures.
+    Used as a context, by one process at a time. ``hypotheses.csv`` grows by a
+    row as soon as something is recognised; ``asr_eval.json`` says by which
+    recogniser and of which model and mixtures. What was not recognised is
+    forgotten when the file is opened again.
 
     Arguments
     ---------
@@ -29,41 +33,56 @@ class Hypotheses:
     Raises
     ------
     AsrError
-        If the folder has hypotheses with another identity, or is unreadable.
+        On entering, if the folder has hypotheses with another identity, is
+        unreadable, or another process writes to it.
     """
 
     def __init__(self, folder, identity):
+        self.folder = folder
         self.path = folder / "hypotheses.csv"
         self.description = folder / "asr_eval.json"
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.description.exists():
-            self._check(identity)
-        else:
-            text = json.dumps(identity, indent=2, ensure_ascii=False) + "\n"
-            temporary = self.description.with_suffix(".tmp")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.description)
+        self.identity = identity
         self.known = {}
-        if self.path.exists():
-            self._read()
 
-    def _check(self, identity):
+    def __enter__(self):
+        """Lock the folder, read what is known, open the file to add rows."""
+        with ExitStack() as stack:
+            stack.enter_context(_alone(self.folder))
+            if self.description.exists():
+                self._check()
+            else:
+                write_atomically(self.description, to_json(self.identity))
+            if self.path.exists():
+                self._read()
+            # Without a last row that was torn, and without failures.
+            write_atomically(self.path, self._lay_out())
+            self.file = stack.enter_context(
+                open(self.path, "a", encoding="utf-8", newline="")
+            )
+            self.opened = stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        """Close the file, and let others write."""
+        self.opened.close()
+
+    def _check(self):
         """Check that the folder's hypotheses are of the same."""
         try:
             before = json.loads(self.description.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            differing = [
+                f"{name} was {before.get(name)!r}, now {value!r}"
+                for name, value in self.identity.items()
+                if before.get(name) != value
+            ]
+        except (OSError, ValueError, AttributeError) as error:
             raise AsrError(
                 f"{self.description}: cannot be read ({error}); name another "
                 "--output"
             ) from error
-        differing = [
-            f"{name} was {before.get(name)!r}, now {value!r}"
-            for name, value in identity.items()
-            if before.get(name) != value
-        ]
         if differing:
             raise AsrError(
-                f"{self.path.parent}: holds hypotheses of something else "
+                f"{self.folder}: holds hypotheses of something else "
                 f"({'; '.join(differing)}); name another --output"
             )
 
@@ -71,34 +90,28 @@ class Hypotheses:
         """Read what is known, without a last row that was torn."""
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            os.truncate(self.path, len(whole))
+        if not whole:
+            return
         try:
             table = pd.read_csv(
                 io.BytesIO(whole), dtype=str, keep_default_na=False
             )
             for row in table[list(COLUMNS)].to_dict("records"):
-                self._note(row)
+                if not row["reason"]:
+                    self._note(row)
         except (ValueError, KeyError) as error:
             raise AsrError(
                 f"{self.path}: is damaged ({error}); delete it, or name "
                 "another --output"
             ) from error
 
-    def __enter__(self):
-        """Open the file to add rows."""
-        is_new = not self.path.exists() or self.path.stat().st_size == 0
-        self.file = open(  # noqa: SIM115
-            self.path, "a", encoding="utf-8", newline=""
-        )
-        self.writer = csv.DictWriter(self.file, COLUMNS, lineterminator="\n")
-        if is_new:
-            self.writer.writeheader()
-        return self
-
-    def __exit__(self, *_):
-        """Close the file."""
-        self.file.close()
+    def _lay_out(self):
+        """Lay out what is known, as the file begins."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.known.values())
+        return text.getvalue()
 
     def add(self, **row):
         """Keep a hypothesis.
@@ -110,17 +123,31 @@ class Hypotheses:
         """
         # A line of the file must be a row, or a torn one would not be seen.
         row = {name: " ".join(value.split()) for name, value in row.items()}
-        self.writer.writerow(row)
+        csv.DictWriter(self.file, COLUMNS, lineterminator="\n").writerow(row)
         self.file.flush()
         self._note(row)
 
     def _note(self, row):
         self.known[row["ID"], row["variant"], row["audio"]] = row
 
-    def text(self, name, variant, audio):
-        """Return the text of a hypothesis; empty after a failure."""
-        return self.known[name, variant, audio]["text"]
-
     def failures(self):
         """List the rows of what was not recognised."""
         return [row for row in self.known.values() if row["reason"]]
+
+
+@contextmanager
+def _alone(folder):
+    """Keep other processes out of a folder, which is made if missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AsrError(
+                f"{folder}: another process evaluates into it; wait for its "
+                "end, or name another --output"
+            ) from error
+        yield
+    finally:
+        os.close(handle)

@@ -15,12 +15,14 @@ from pathlib import Path
 from speechbrain.inference.separation import SepformerSeparation
 
 # The network's modules are beside this file, or beside what it is a link to:
-# SpeechBrain's savedir and hubs' caches consist of links.
+# SpeechBrain's savedir and hubs' caches consist of links. These folders come
+# first, since other packages may have modules of the same names.
 _path = Path(__file__)
-sys.path.append(str(_path.parent))
+_folders = [str(_path.parent)]
 while _path.is_symlink():
     _path = _path.parent / _path.readlink()
-    sys.path.append(str(_path.parent))
+    _folders.append(str(_path.parent))
+sys.path[:0] = _folders
 
 
 class SPMambaSeparation(SepformerSeparation):

@@ -14,6 +14,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -232,7 +233,12 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    # A scheduler's SIGTERM ends it as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("Interrupted. The same command starts again.", file=sys.stderr)
+        sys.exit(130)
     except UserError as error:
         sys.exit(f"Error: {error}")

@@ -1,12 +1,12 @@
 """What an exported model's README.md says."""
 
 import json
-import shlex
 from pathlib import Path
 
 import pandas as pd
 from evaluation_tables import summarise_metrics
 from metrics import METRICS
+from model_card_use import describe_use
 from prepare_polsess import ALL_VARIANTS, SPLITS, UserError
 from run_files import RunFiles, read_json
 from speechbrain_files import is_masking, shortest_mixture
@@ -66,7 +66,7 @@ def write_card(files, run, name, licence, difference):
         f"an SI-SDR of {run.valid_si_sdr:.2f} dB in validation.",
         f"## Corpus\n\n{_corpus(run)}",
         f"## Scores\n\n{_scores(run)}",
-        f"## How to use it\n\n{_use(run, name, difference)}",
+        f"## How to use it\n\n{describe_use(run, name, difference)}",
         f"## Limits\n\n{_limits(run)}",
         f"## Training\n\n{_settings(settings)}",
         f"## Licence\n\n{_licence(licence)}",
@@ -176,80 +176,6 @@ def _table(titles, rows):
     """Lay a table out in Markdown."""
     lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-OURS_USE = """\
-import sys
-
-sys.path.append("recipes/PolSESS/separation")
-from interface import SpeechSeparation
-
-model = SpeechSeparation.from_hparams({name})
-estimates = model.separate_file("recording.wav")  # [1, time, sources]"""
-MASKING_USE = """\
-import torch
-from speechbrain.inference.separation import SepformerSeparation
-
-model = SepformerSeparation.from_hparams(source={name})
-mixture = torch.randn(1, {samples})  # [batch, time]
-estimates = model.separate_batch(mixture)  # [batch, time, sources]"""
-SPMAMBA_USE = """\
-import torch
-from speechbrain.inference.interfaces import foreign_class
-
-model = foreign_class(
-    source={name},
-    pymodule_file="custom_interface.py",
-    classname="SPMambaSeparation",
-)
-mixture = torch.randn(1, {samples})  # [batch, time]
-estimates = model.separate_batch(mixture)  # [batch, time, sources]"""
-ONNX_USE = """\
-import numpy as np
-import onnxruntime
-
-session = onnxruntime.InferenceSession({onnx})
-mixture = np.random.randn(1, {samples}).astype("float32")  # [batch, time]
-(estimates,) = session.run(None, {{"mixture": mixture}})"""
-
-
-def _use(run, name, difference):
-    """Show how it is loaded, by us and by others."""
-    masking = is_masking(run.separator)
-    filled = {
-        "name": json.dumps(name, ensure_ascii=False),
-        "onnx": json.dumps(f"{name}/separator.onnx", ensure_ascii=False),
-        "samples": 4 * run.settings["sample_rate"],
-    }
-    parts = [
-        f"With the PolSESS recipes, where this folder, `{name}`, lies beside "
-        "their folder `recipes`:",
-        "```bash\npython recipes/PolSESS/separation/separate.py "
-        f"{shlex.quote(name)} recording.wav --output separated\n```",
-        f"```python\n{OURS_USE.format(**filled)}\n```",
-        "This runs nothing that is in the folder: the network is built from "
-        "`separator.yaml`, of known classes alone, and `separator.safetensors` "
-        "holds nothing but tensors.",
-        "With SpeechBrain alone:",
-        "```python\n"
-        f"{(MASKING_USE if masking else SPMAMBA_USE).format(**filled)}\n```",
-        "SpeechBrain runs whatever a model's `hyperparams.yaml` and Python "
-        "files say, and its `.ckpt` files are pickles: load a model in this "
-        "way only if you trust where it comes from.",
-    ]
-    if not masking:
-        parts[-1] += (
-            " It needs all of the folder, with links to it at most: from a "
-            "hub, `source=huggingface_hub.snapshot_download(...)`. Beside "
-            "SpeechBrain it needs numba (on a GPU mamba-ssm)."
-        )
-    if difference is not None:
-        parts += [
-            "With onnxruntime, whose estimates differed by "
-            f"{difference:.0e} of the largest sample when this was made:",
-            f"```python\n{ONNX_USE.format(**filled)}\n```",
-        ]
-    return "\n\n".join(parts)
 
 
 def _limits(run):
