@@ -312,6 +312,7 @@ def test_the_demonstration_is_for_speechbrain(tmp_path, capsys):
         "hyperparams.yaml",
         "encoder.ckpt",
         "tokenizer.ckpt",
+        "training.json",
     }
     first = capsys.readouterr().out
     assert first.startswith("2 clean sentences of unseen voices: WER ")
@@ -323,6 +324,19 @@ def test_the_demonstration_is_for_speechbrain(tmp_path, capsys):
     asr_demo.main(arguments)
     assert capsys.readouterr().out.endswith(first)
     assert (tmp_path / "demo/encoder.ckpt").stat().st_mtime_ns == before
+    with pytest.raises(AsrError, match="--steps 2, not 3; name another folder"):
+        asr_demo.main([*arguments, "--steps", "3"])
+
+
+def test_the_demonstration_replaces_nothing(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").touch()
+    for folder in ("mine", "mine/notes.txt", "."):
+        with pytest.raises(AsrError, match="is there already"):
+            asr_demo.main([folder, "--steps", "1"])
+    with pytest.raises(AsrError, match="--seed: give a number from 0"):
+        asr_demo.main(["new", "--seed", "-1"])
+    assert (tmp_path / "mine/notes.txt").exists()
 
 
 def test_the_whole_path_with_a_small_recogniser(

@@ -11,8 +11,10 @@ EncoderASR.
 
 import argparse
 import io
+import json
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +33,9 @@ from tqdm import tqdm
 
 HPARAMS = Path(__file__).parent / "asr/demo.yaml"
 LETTERS = "aąbcćdeęfghijklłmnńoópqrsśtuvwxyzźż"
+# What the recogniser depends on, and where that is noted in its folder
+TRAINING = ("sentences", "steps", "seed")
+RECORD = "training.json"
 BATCH = 16
 LEARNING_RATE = 5e-3  # the highest
 WEIGHT_DECAY = 1e-3
@@ -159,13 +164,22 @@ def measure(folder, n_sentences, seed):
     ]
 
 
-def main(arguments=None):
-    """Train and test as the command line says.
+def read_options(arguments):
+    """Read and check the command line.
 
     Arguments
     ---------
     arguments : list of str or None
         None means those of the process.
+
+    Returns
+    -------
+    argparse.Namespace
+
+    Raises
+    ------
+    AsrError
+        If a number is too small, or the folder holds something else.
     """
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -188,12 +202,67 @@ def main(arguments=None):
     for name in ("sentences", "steps", "test_sentences"):
         if getattr(options, name) < 1:
             raise AsrError(f"--{name}: give a number from 1")
-    if (options.folder / "hyperparams.yaml").exists():
-        print(f"{options.folder} is trained; testing it")
+    if options.seed < 0:
+        raise AsrError("--seed: give a number from 0")
+    options.folder = options.folder.expanduser().resolve()
+    return options
+
+
+def is_trained(options):
+    """Look whether the folder holds the recogniser that is asked for.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        The command line.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    AsrError
+        If it holds another one, or something else.
+    """
+    folder = options.folder
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        known = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise AsrError(
+            f"{folder}: is there already and holds no recogniser of this "
+            "program; name another folder"
+        ) from None
+    for name, value in _training_of(options).items():
+        if known.get(name) != value:
+            raise AsrError(
+                f"{folder}: was trained with --{name} {known.get(name)}, not "
+                f"{value}; name another folder"
+            )
+    return True
+
+
+def _training_of(options):
+    """Pick what the recogniser depends on."""
+    return {name: getattr(options, name) for name in TRAINING}
+
+
+def main(arguments=None):
+    """Train and test as the command line says.
+
+    Arguments
+    ---------
+    arguments : list of str or None
+        None means those of the process.
+    """
+    options = read_options(arguments)
+    folder = options.folder
+    if is_trained(options):
+        print(f"{folder} is trained; testing it")
     else:
-        temporary = options.folder.with_name(
-            f".{options.folder.name}.{os.getpid()}"
-        )
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
             temporary.mkdir(parents=True)
             train(
@@ -208,10 +277,12 @@ def main(arguments=None):
                 options.seed,
                 options.noprogressbar,
             )
-            temporary.rename(options.folder)
+            record = json.dumps(_training_of(options))
+            (temporary / RECORD).write_text(record, encoding="utf-8")
+            temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    wer, cer = measure(options.folder, options.test_sentences, options.seed)
+    wer, cer = measure(folder, options.test_sentences, options.seed)
     print(
         f"{options.test_sentences} clean sentences of unseen voices: WER "
         f"{100 * wer:.1f} %, CER {100 * cer:.1f} %"
@@ -219,7 +290,12 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    # A scheduler's SIGTERM ends it as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
+    except KeyboardInterrupt:
+        print("Interrupted. Nothing is kept.", file=sys.stderr)
+        sys.exit(130)
     except (AsrError, CorpusError, OSError) as error:
         sys.exit(f"Error: {error}")
