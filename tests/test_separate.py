@@ -208,15 +208,35 @@ def test_mistakes(arguments, message, model):
         separate.main([*command, *arguments, "--noprogressbar"])
 
 
-def test_streams(model, monkeypatch):
-    samples = noise(20_000)
+def pipe(monkeypatch, samples):
+    """Send a recording to standard input."""
     stream = io.BytesIO()
     soundfile.write(stream, samples, 8000, format="FLAC", subtype="PCM_24")
     stream.seek(0)
+    piped = Namespace(buffer=stream, isatty=lambda: False)
+    monkeypatch.setattr("sys.stdin", piped)
+
+
+def test_what_comes_next_on_standard_input_replaces_nothing(
+    model, monkeypatch, capsys
+):
+    pipe(monkeypatch, noise(5000))
+    run("-")
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    assert len(before) == 3
+    pipe(monkeypatch, noise(5000))
+    run("-")
+    assert "standard_input: is there already" in capsys.readouterr().out
+    pipe(monkeypatch, noise(5000, seed=1))
+    with pytest.raises(UserError, match="belongs to .*; give another --output"):
+        run("-")
+    assert {p: p.read_bytes() for p in Path("out").iterdir()} == before
+
+
+def test_streams(model, monkeypatch):
+    samples = noise(20_000)
+    pipe(monkeypatch, samples)
     output = io.BytesIO()
-    monkeypatch.setattr(
-        "sys.stdin", Namespace(buffer=stream, isatty=lambda: False)
-    )
     monkeypatch.setattr(
         "sys.stdout", Namespace(buffer=output, isatty=lambda: False)
     )

@@ -14,6 +14,7 @@ from recordings import Recording, RecordingError
 from separated_files import estimate_paths
 
 STANDARD_INPUT = Path("-")
+STANDARD_INPUT_NAME = "standard input"
 # What soundfile can read, and what else such files are called.
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()}
 SUFFIXES = (SUFFIXES | {".aif", ".oga", ".opus"}) - {".raw"}
@@ -178,7 +179,7 @@ def plan(found, options, n_sources, standard_input):
     for name, path in found.items():
         shown = str(path)
         if path == STANDARD_INPUT:
-            path, shown = standard_input, "standard input"
+            path, shown = standard_input, STANDARD_INPUT_NAME
         base = options.output / name
         try:
             mean = Recording(path, name=shown)

@@ -1,6 +1,10 @@
 """What is told of a separated recording."""
 
+import hashlib
+import os
+
 from overlap_add import UNCERTAIN, summarise_order
+from separation_plan import STANDARD_INPUT_NAME
 
 
 def identify(recording, model, options):
@@ -19,16 +23,29 @@ def identify(recording, model, options):
     -------
     dict
     """
-    status = recording.path.stat()
     return {
-        "recording": recording.name,
+        **_identify_content(recording),
         "channel": recording.channel or "mean",
-        "size": status.st_size,
-        "modified": status.st_mtime_ns,
+        "model": os.path.abspath(model.run.folder),
         "weights": model.run.weights_checksum,
         "chunk": options.chunk,
         "overlap": options.overlap,
         "subtype": options.subtype,
+    }
+
+
+def _identify_content(recording):
+    """Tell a recording from others, and from what it was before."""
+    if recording.name == STANDARD_INPUT_NAME:
+        # What comes next has the same name, and is another recording.
+        with open(recording.path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"recording": f"{recording.name} with SHA-256 {content}"}
+    status = recording.path.stat()
+    return {
+        "recording": recording.name,
+        "size": status.st_size,
+        "modified": status.st_mtime_ns,
     }
 
 
