@@ -141,6 +141,15 @@ def test_finished_recordings_are_skipped(model, capsys):
     assert "anew: weights changed" in capsys.readouterr().out
 
 
+def test_a_second_output_folder_among_the_recordings(model):
+    write("in/a.wav", noise(5000))
+    run("in", output="in/A")
+    run("in", output="in/B")
+    assert {path.name for path in Path("in/B").rglob("*.wav")} == {
+        *("a_estimate1.wav", "a_estimate2.wav")
+    }
+
+
 def test_a_damaged_recording_does_not_stop_the_others(model):
     write("in/a.wav", noise(5000))
     samples = noise(5000)
