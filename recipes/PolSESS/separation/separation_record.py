@@ -87,6 +87,7 @@ def describe(recording, model, options, separation, estimates, seconds):
                 "seconds": chunk.start / model.hparams.sample_rate,
                 "order": [number + 1 for number in chunk.order],
                 "margin": chunk.margin,
+                "uncertain": chunk.uncertain,
             }
             for chunk in separation.chunks
         ],
@@ -140,25 +141,31 @@ def tell(description):
 
     Example
     -------
-    >>> chunks = [{"seconds": 0.0, "margin": None}]
-    >>> chunks += [{"seconds": 4.0, "margin": 0.6}]
-    >>> chunks += [{"seconds": 8.0, "margin": 0.02}]
-    >>> description = {"audio_seconds": 16, "seconds": 2.04, "chunks": chunks}
-    >>> tell(description | {"order": {"boundaries": 2}})
+    >>> description = {
+    ...     "audio_seconds": 16,
+    ...     "seconds": 2.04,
+    ...     "order": {"boundaries": 2, "uncertain": 1},
+    ...     "chunks": [
+    ...         {"seconds": 0.0, "uncertain": False},
+    ...         {"seconds": 4.0, "uncertain": False},
+    ...         {"seconds": 8.0, "uncertain": True},
+    ...     ],
+    ... }
+    >>> tell(description)
     '16.0 s in 2.0 s, order of speakers uncertain at 1 of 2 boundaries (8.0 s)'
     """
     audio, seconds = description["audio_seconds"], description["seconds"]
     text = f"{audio:.1f} s in {seconds:.1f} s"
-    uncertain = [
-        f"{chunk['seconds']:.1f}"
-        for chunk in description["chunks"]
-        if chunk["margin"] is not None and chunk["margin"] < UNCERTAIN
-    ]
-    if uncertain:
-        more = ", ..." if len(uncertain) > 5 else ""
+    order = description["order"]
+    if order["uncertain"]:
+        times = [
+            f"{chunk['seconds']:.1f}"
+            for chunk in description["chunks"]
+            if chunk["uncertain"]
+        ]
+        more = ", ..." if len(times) > 5 else ""
         text += (
-            f", order of speakers uncertain at {len(uncertain)} of "
-            f"{description['order']['boundaries']} boundaries "
-            f"({', '.join(uncertain[:5])}{more} s)"
+            f", order of speakers uncertain at {order['uncertain']} of "
+            f"{order['boundaries']} boundaries ({', '.join(times[:5])}{more} s)"
         )
     return text
