@@ -141,6 +141,19 @@ def test_finished_recordings_are_skipped(model, capsys):
     assert "anew: weights changed" in capsys.readouterr().out
 
 
+def test_another_model_replaces_nothing(model, capsys):
+    write("a.wav", noise(5000))
+    run("a.wav")
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    model.run.folder, model.run.weights_checksum = "other", "0b"
+    with pytest.raises(UserError, match="belongs to the model .*/fake; give"):
+        run("a.wav")
+    assert {p: p.read_bytes() for p in Path("out").iterdir()} == before
+    run("a.wav", "--force")
+    assert "anew: weights changed" in capsys.readouterr().out
+    assert described("out/a")["checkpoint"]["weights"] == "0b"
+
+
 def test_a_second_output_folder_among_the_recordings(model):
     write("in/a.wav", noise(5000))
     run("in", output="in/A")

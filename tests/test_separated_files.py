@@ -17,7 +17,12 @@ from levels import Level
 from prepare_polsess import UserError
 from separated_files import SeparatedFiles
 
-IDENTITY = {"recording": "meeting.wav", "chunk": 8.0}
+IDENTITY = {
+    "recording": "meeting.wav",
+    "model": "run",
+    "weights": "0a",
+    "chunk": 8.0,
+}
 
 
 def as_they_are(n_sources):
@@ -127,16 +132,22 @@ def test_they_are_complete_as_long_as_nothing_changes(estimates):
         return SeparatedFiles(Path("out/meeting"), 2, identity)
 
     assert again(IDENTITY).are_complete()
-    other = again(IDENTITY | {"chunk": 4.0, "weights": "0a"})
+    other = again(IDENTITY | {"chunk": 4.0, "weights": "0b"})
     assert not other.are_complete()
-    assert other.changed == ["chunk", "weights"]
+    assert other.changed == ["weights", "chunk"]
     files.audio[1].unlink()
     assert not again(IDENTITY).are_complete()
 
 
-def test_estimates_of_another_model_do_not_stay(estimates):
+def test_estimates_of_another_model_are_replaced_only_by_force(estimates):
     write(estimates)
-    one = SeparatedFiles(Path("out/meeting"), 1, IDENTITY | {"weights": "0b"})
+    other = IDENTITY | {"model": "other", "weights": "0b"}
+    with pytest.raises(UserError, match="belongs to the model run; .*--force"):
+        SeparatedFiles(Path("out/meeting"), 1, other)
+    # The same one, moved.
+    moved = IDENTITY | {"model": "other"}
+    assert SeparatedFiles(Path("out/meeting"), 2, moved).are_complete()
+    one = SeparatedFiles(Path("out/meeting"), 1, other, force=True)
     one.prepare()
     one.write(estimates, 8000, "float", {})
     assert sorted(p.name for p in Path("out").iterdir()) == [
@@ -147,7 +158,9 @@ def test_estimates_of_another_model_do_not_stay(estimates):
 def test_others_files_are_not_overwritten(estimates):
     files = write(estimates)
     with pytest.raises(UserError, match="belongs to the recording meeting.wav"):
-        SeparatedFiles(Path("out/meeting"), 2, {"recording": "other.wav"})
+        SeparatedFiles(
+            Path("out/meeting"), 2, IDENTITY | {"recording": "other.wav"}
+        )
     files.description.write_text('{"transcript": "..."}')
     with pytest.raises(UserError, match="was not written by this program"):
         SeparatedFiles(Path("out/meeting"), 2, IDENTITY)

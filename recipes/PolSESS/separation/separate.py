@@ -10,7 +10,8 @@ r"""Separate recordings with a trained model.
 Writes ``NAME_estimate1.wav``, ``NAME_estimate2.wav`` ..., as long as the
 recording, at its rate and level, and ``NAME.json``, which tells how sure it is
 that an estimate stays with one speaker. What is finished is not done again,
-unless the recording, the model or an option is another.
+unless the recording, the model's weights or an option is another. What another
+model has separated is replaced by --force alone.
 """
 
 import os
@@ -73,7 +74,9 @@ class Separation:
             What was done.
         """
         identity = identify(recording, self.model, self.options)
-        files = SeparatedFiles(base, self.n_sources, identity)
+        files = SeparatedFiles(
+            base, self.n_sources, identity, self.options.force
+        )
         if files.are_complete():
             progress.update(recording.seconds)
             return f"{base}: is there already"

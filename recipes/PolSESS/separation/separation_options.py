@@ -93,5 +93,10 @@ def read_options(arguments, description):
         action="store_true",
         help="use the averaged weights of a run with ema_decay",
     )
+    add(
+        "--force",
+        action="store_true",
+        help="replace estimates that another model has left in the folder",
+    )
     add("--noprogressbar", action="store_true", help="show no progress")
     return parser.parse_args(arguments)
