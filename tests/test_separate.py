@@ -217,13 +217,22 @@ def test_a_network_that_fails_is_told(model):
     [
         (["nothing.wav"], "nothing.wav: there is no such file"),
         (["a.wav", "--overlap", "1"], "overlap 1 s: give more than 0"),
-        (["a.wav", "b.wav", "--output", "-"], "takes one recording, not 2"),
+        (
+            ["a.wav", "b.wav", "--output", "-"],
+            r"takes one recording or channel, not 2 \(/.*/a.wav, /.*/b.wav\)",
+        ),
+        (
+            ["stereo.wav", "--channels", "each", "--output", "-"],
+            r"not 2 \(channel 1 of /.*/stereo.wav, channel 2 of ",
+        ),
+        (["a.wav", "--output", "b.wav"], "b.wav: is a file; give a folder"),
         (["empty.wav"], "empty.wav: cannot be read as audio"),
     ],
 )
 def test_mistakes(arguments, message, model):
     write("a.wav", noise(100))
     write("b.wav", noise(100))
+    write("stereo.wav", np.zeros((100, 2)))
     Path("empty.wav").touch()
     command = ["model", "--output", "out", "--chunk", "1", "--overlap", "0.5"]
     with pytest.raises(UserError, match=message):
@@ -321,6 +330,12 @@ def test_killed_it_leaves_nothing_that_looks_finished(
     assert message in errors.decode()
     assert "Traceback" not in errors.decode()
     assert list(Path("out").iterdir()) == []
+
+
+def test_a_mistake_is_told_in_one_line(trained_runs):
+    process = start(trained_runs("convtasnet"), "a.wav", "--output", "out")
+    _, errors = process.communicate()
+    assert errors.decode() == "Error: a.wav: there is no such file or folder\n"
 
 
 MEMORY = """

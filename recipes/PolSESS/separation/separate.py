@@ -188,8 +188,11 @@ def separate_to_stream(separation, work):
         If it is not one, or somebody would have to read samples.
     """
     if len(work) != 1:
+        names = ", ".join(recording.title for recording, _ in work[:5])
+        more = ", ..." if len(work) > 5 else ""
         raise UserError(
-            f"--output -: takes one recording, not {len(work)}; give a folder"
+            f"--output -: takes one recording or channel, not {len(work)} "
+            f"({names}{more}); give a folder"
         )
     if sys.stdout.isatty():
         raise UserError(
@@ -227,6 +230,8 @@ def main(arguments):
     """
     options = read_options(arguments, __doc__)
     to_stream = options.output == STANDARD_OUTPUT
+    if not to_stream and options.output.is_file():
+        raise UserError(f"--output {options.output}: is a file; give a folder")
     found = find_recordings(
         options.recordings, Path(os.devnull) if to_stream else options.output
     )
