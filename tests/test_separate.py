@@ -107,15 +107,21 @@ def test_channels(model):
         assert described(f"each/a_channel{n}")["channel"] == n
 
 
-def test_sixteen_bits_do_not_clip(model):
+@pytest.mark.parametrize(
+    ("name", "subtype"), [("16-bit", "PCM_16"), ("float", "FLOAT")]
+)
+def test_nothing_clips(name, subtype, model, capsys):
     samples = 20 * noise(20_000)
     write("a.wav", samples)
-    run("a.wav", "--subtype", "16-bit")
-    assert soundfile.info("out/a_estimate1.wav").subtype == "PCM_16"
+    run("a.wav", "--subtype", name)
+    assert soundfile.info("out/a_estimate1.wav").subtype == subtype
     found, _ = estimates("out/a")
+    assert np.abs(found).max() < 1
     gain = described("out/a")["gain"]
     assert gain == pytest.approx(1 / np.abs(halves(samples)).max(), rel=1e-3)
     assert found / gain == pytest.approx(halves(samples), abs=3e-4)
+    quieter = 20 * np.log10(np.abs(halves(samples)).max())
+    assert f"made {quieter:.1f} dB quieter" in capsys.readouterr().out
 
 
 def test_finished_recordings_are_skipped(model, capsys):

@@ -84,8 +84,7 @@ def read_options(arguments, description):
         "--subtype",
         choices=tuple(SUBTYPES),
         default="float",
-        help="of the samples: 32-bit float, or 16-bit, for which all estimates "
-        "of a recording are made quieter if one would clip; default float",
+        help="of the samples: 32-bit float or 16-bit; default float",
     )
     add("--device", help="cpu, cuda, cuda:1 ...; default a GPU if there is one")
     add(

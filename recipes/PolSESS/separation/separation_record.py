@@ -1,6 +1,7 @@
 """What is told of a separated recording."""
 
 import hashlib
+import math
 import os
 
 from overlap_add import UNCERTAIN, summarise_order
@@ -79,7 +80,7 @@ def describe(recording, model, options, separation, estimates, seconds):
         "subtype": options.subtype,
         "gains": estimates.level.gains.tolist(),
         "peak": estimates.peak,
-        "gain": estimates.gain(options.subtype),
+        "gain": estimates.gain,
         "order": summarise_order(separation.chunks),
         "uncertain_margin": UNCERTAIN,
         "chunks": [
@@ -144,6 +145,7 @@ def tell(description):
     >>> description = {
     ...     "audio_seconds": 16,
     ...     "seconds": 2.04,
+    ...     "gain": 1.0,
     ...     "order": {"boundaries": 2, "uncertain": 1},
     ...     "chunks": [
     ...         {"seconds": 0.0, "uncertain": False},
@@ -156,6 +158,9 @@ def tell(description):
     """
     audio, seconds = description["audio_seconds"], description["seconds"]
     text = f"{audio:.1f} s in {seconds:.1f} s"
+    if description["gain"] < 1:
+        quieter = -20 * math.log10(description["gain"])
+        text += f", made {quieter:.1f} dB quieter so that nothing clips"
     order = description["order"]
     if order["uncertain"]:
         times = [
