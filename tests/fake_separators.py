@@ -1,8 +1,10 @@
 """Separators whose estimates are known, for tests of everything around them."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import soundfile
 import torch
 from interface import SpeechSeparation
 
@@ -60,3 +62,9 @@ def noise(length, seed=0):
     """Draw a signal without constant part, well below full scale, [time]."""
     signal = 0.1 * np.random.default_rng(seed).standard_normal(length)
     return (signal - signal.sum() / max(1, length)).astype(np.float32)
+
+
+def write_recording(path, samples, rate=8000):
+    """Write a recording in FP32."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, subtype="FLOAT")

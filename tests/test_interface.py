@@ -96,3 +96,28 @@ def test_lengths_that_make_no_sense(chunk, overlap):
 def test_devices_are_checked(run_opts, message, trained_runs):
     with pytest.raises(UserError, match=message):
         SpeechSeparation.from_hparams(trained_runs("dprnn"), run_opts)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB"),
+        RuntimeError("[...] DefaultCPUAllocator: can't allocate memory: ..."),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_is_told(error):
+    model = fake_model(separator := Halves())
+
+    def fail(mixture):
+        raise error
+
+    separator.forward = fail
+    with pytest.raises(UserError, match="2 times 300 samples .* shorter chun"):
+        model.separate_batch(torch.zeros(2, 300))
+
+
+def test_a_fault_in_the_network_stays_one():
+    with pytest.raises(RuntimeError):
+        fake_model(torch.nn.Conv1d(2, 1, 1)).separate_batch(torch.zeros(3, 5))

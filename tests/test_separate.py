@@ -3,10 +3,6 @@
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -14,10 +10,16 @@ import numpy as np
 import pytest
 import separate
 import soundfile
-from fake_separators import Halves, Unreliable, fake_model, halves, noise
+from fake_separators import (
+    Halves,
+    Unreliable,
+    fake_model,
+    halves,
+    noise,
+    write_recording,
+)
 from interface import SpeechSeparation
 from prepare_polsess import UserError
-from small_models import SEPARATION
 
 
 @pytest.fixture
@@ -37,12 +39,6 @@ def run(*arguments, output="out"):
     separate.main([str(a) for a in (*arguments, "--noprogressbar")])
 
 
-def write(path, samples, rate=8000):
-    """Write a recording in FP32."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, rate, subtype="FLOAT")
-
-
 def estimates(base):
     """Read a recording's estimates: [time, 2], rate."""
     signals = [soundfile.read(f"{base}_estimate{n}.wav") for n in (1, 2)]
@@ -57,7 +53,7 @@ def described(base):
 
 def test_a_recording(model, capsys):
     samples = noise(30_001)
-    write("meeting.wav", samples)
+    write_recording("meeting.wav", samples)
     run("meeting.wav")
     found, rate = estimates("out/meeting")
     assert rate == 8000
@@ -84,7 +80,7 @@ def test_a_recording(model, capsys):
 
 
 def test_silence_is_said_to_be_uncertain(model, capsys):
-    write("a.wav", np.zeros(30_000, np.float32))
+    write_recording("a.wav", np.zeros(30_000, np.float32))
     run("a.wav")
     assert np.abs(estimates("out/a")[0]).max() == 0
     assert described("out/a")["order"]["uncertain"] == 6
@@ -96,7 +92,7 @@ def test_silence_is_said_to_be_uncertain(model, capsys):
 
 def test_channels(model):
     stereo = np.stack([noise(9000), noise(9000, 1)], axis=1)
-    write("a.wav", stereo)
+    write_recording("a.wav", stereo)
     run("a.wav")
     run("a.wav", "--channels", "each", output="each")
     mean = halves(stereo.mean(axis=1))
@@ -107,25 +103,31 @@ def test_channels(model):
         assert described(f"each/a_channel{n}")["channel"] == n
 
 
-def test_sixteen_bits_do_not_clip(model):
+@pytest.mark.parametrize(
+    ("name", "subtype"), [("16-bit", "PCM_16"), ("float", "FLOAT")]
+)
+def test_nothing_clips(name, subtype, model, capsys):
     samples = 20 * noise(20_000)
-    write("a.wav", samples)
-    run("a.wav", "--subtype", "16-bit")
-    assert soundfile.info("out/a_estimate1.wav").subtype == "PCM_16"
+    write_recording("a.wav", samples)
+    run("a.wav", "--subtype", name)
+    assert soundfile.info("out/a_estimate1.wav").subtype == subtype
     found, _ = estimates("out/a")
+    assert np.abs(found).max() < 1
     gain = described("out/a")["gain"]
     assert gain == pytest.approx(1 / np.abs(halves(samples)).max(), rel=1e-3)
     assert found / gain == pytest.approx(halves(samples), abs=3e-4)
+    quieter = 20 * np.log10(np.abs(halves(samples)).max())
+    assert f"made {quieter:.1f} dB quieter" in capsys.readouterr().out
 
 
 def test_finished_recordings_are_skipped(model, capsys):
     for number in range(3):
-        write(f"in/{number}.wav", noise(5000, number))
+        write_recording(f"in/{number}.wav", noise(5000, number))
     run("in")
     files = sorted(Path("out/in").iterdir())
     assert len(files) == 9
     before = {path: path.stat().st_mtime_ns for path in files}
-    write("in/1.wav", noise(5001))
+    write_recording("in/1.wav", noise(5001))
     Path("out/in/2_estimate1.wav").unlink()
     capsys.readouterr()
     run("in")
@@ -141,13 +143,35 @@ def test_finished_recordings_are_skipped(model, capsys):
     assert "anew: weights changed" in capsys.readouterr().out
 
 
+def test_another_model_replaces_nothing(model, capsys):
+    write_recording("a.wav", noise(5000))
+    run("a.wav")
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    model.run.folder, model.run.weights_checksum = "other", "0b"
+    with pytest.raises(UserError, match="belongs to the model .*/fake; give"):
+        run("a.wav")
+    assert {p: p.read_bytes() for p in Path("out").iterdir()} == before
+    run("a.wav", "--force")
+    assert "anew: weights changed" in capsys.readouterr().out
+    assert described("out/a")["checkpoint"]["weights"] == "0b"
+
+
+def test_a_second_output_folder_among_the_recordings(model):
+    write_recording("in/a.wav", noise(5000))
+    run("in", output="in/A")
+    run("in", output="in/B")
+    assert {path.name for path in Path("in/B").rglob("*.wav")} == {
+        *("a_estimate1.wav", "a_estimate2.wav")
+    }
+
+
 def test_a_damaged_recording_does_not_stop_the_others(model):
-    write("in/a.wav", noise(5000))
+    write_recording("in/a.wav", noise(5000))
     samples = noise(5000)
     samples[4000] = np.inf
-    write("in/b.wav", samples)
+    write_recording("in/b.wav", samples)
     Path("in/c.wav").write_text("no audio")
-    write("in/d.wav", noise(5000))
+    write_recording("in/d.wav", noise(5000))
     with pytest.raises(UserError) as error:
         run("in")
     lines = str(error.value).splitlines()
@@ -159,7 +183,7 @@ def test_a_damaged_recording_does_not_stop_the_others(model):
 
 def test_files_of_others_do_not_stop_the_others(model):
     for name in ("in/a.wav", "in/b.wav"):
-        write(name, noise(5000))
+        write_recording(name, noise(5000))
     Path("out/in").mkdir(parents=True)
     Path("out/in/a.json").write_text('{"transcript": "..."}')
     with pytest.raises(UserError, match="a.json: was not written by this"):
@@ -169,7 +193,7 @@ def test_files_of_others_do_not_stop_the_others(model):
 
 
 def test_an_earlier_result_stays_until_the_new_one_is_whole(model):
-    write("a.wav", noise(5000))
+    write_recording("a.wav", noise(5000))
     run("a.wav")
     before = {path: path.read_bytes() for path in Path("out").iterdir()}
     model.mods["separator"] = failing = Unreliable()
@@ -182,7 +206,7 @@ def test_an_earlier_result_stays_until_the_new_one_is_whole(model):
 def test_a_network_that_fails_is_told(model):
     model.mods["separator"] = torch_nan = Unreliable()
     torch_nan.forward = lambda mixture: Halves()(mixture) * float("nan")
-    write("a.wav", noise(5000))
+    write_recording("a.wav", noise(5000))
     with pytest.raises(
         UserError, match="a.wav: at 0.000 s the model's estimates"
     ):
@@ -195,28 +219,57 @@ def test_a_network_that_fails_is_told(model):
     [
         (["nothing.wav"], "nothing.wav: there is no such file"),
         (["a.wav", "--overlap", "1"], "overlap 1 s: give more than 0"),
-        (["a.wav", "b.wav", "--output", "-"], "takes one recording, not 2"),
+        (
+            ["a.wav", "b.wav", "--output", "-"],
+            r"takes one recording or channel, not 2 \(/.*/a.wav, /.*/b.wav\)",
+        ),
+        (
+            ["stereo.wav", "--channels", "each", "--output", "-"],
+            r"not 2 \(channel 1 of /.*/stereo.wav, channel 2 of ",
+        ),
+        (["a.wav", "--output", "b.wav"], "b.wav: is a file; give a folder"),
         (["empty.wav"], "empty.wav: cannot be read as audio"),
     ],
 )
 def test_mistakes(arguments, message, model):
-    write("a.wav", noise(100))
-    write("b.wav", noise(100))
+    write_recording("a.wav", noise(100))
+    write_recording("b.wav", noise(100))
+    write_recording("stereo.wav", np.zeros((100, 2)))
     Path("empty.wav").touch()
     command = ["model", "--output", "out", "--chunk", "1", "--overlap", "0.5"]
     with pytest.raises(UserError, match=message):
         separate.main([*command, *arguments, "--noprogressbar"])
 
 
-def test_streams(model, monkeypatch):
-    samples = noise(20_000)
+def pipe(monkeypatch, samples):
+    """Send a recording to standard input."""
     stream = io.BytesIO()
     soundfile.write(stream, samples, 8000, format="FLAC", subtype="PCM_24")
     stream.seek(0)
+    piped = Namespace(buffer=stream, isatty=lambda: False)
+    monkeypatch.setattr("sys.stdin", piped)
+
+
+def test_what_comes_next_on_standard_input_replaces_nothing(
+    model, monkeypatch, capsys
+):
+    pipe(monkeypatch, noise(5000))
+    run("-")
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    assert len(before) == 3
+    pipe(monkeypatch, noise(5000))
+    run("-")
+    assert "standard_input: is there already" in capsys.readouterr().out
+    pipe(monkeypatch, noise(5000, seed=1))
+    with pytest.raises(UserError, match="belongs to .*; give another --output"):
+        run("-")
+    assert {p: p.read_bytes() for p in Path("out").iterdir()} == before
+
+
+def test_streams(model, monkeypatch):
+    samples = noise(20_000)
+    pipe(monkeypatch, samples)
     output = io.BytesIO()
-    monkeypatch.setattr(
-        "sys.stdin", Namespace(buffer=stream, isatty=lambda: False)
-    )
     monkeypatch.setattr(
         "sys.stdout", Namespace(buffer=output, isatty=lambda: False)
     )
@@ -225,92 +278,3 @@ def test_streams(model, monkeypatch):
     found, rate = soundfile.read(output)
     assert rate == 8000
     assert found == pytest.approx(halves(samples), abs=1e-5)
-
-
-def start(run_folder, *arguments, **streams):
-    """Start separate.py in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, SEPARATION / "separate.py", run_folder, *arguments],
-        stderr=subprocess.PIPE,
-        **streams,
-    )
-
-
-def test_in_a_pipe_with_a_trained_model(trained_runs):
-    folder = trained_runs("convtasnet")
-    path = Path("recording.wav")
-    write(path, noise(40_000), 16000)
-    lengths = ("--chunk", "1", "--overlap", "0.5", "--device", "cpu")
-    with path.open("rb") as file:
-        process = start(
-            *(folder, "-", "--output", "-", *lengths),
-            stdin=file,
-            stdout=subprocess.PIPE,
-        )
-        output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    found, rate = soundfile.read(io.BytesIO(output), dtype="float32")
-    assert rate == 16000
-    model = SpeechSeparation.from_hparams(folder, {"device": "cpu"})
-    expected = model.separate_file(path, chunk=1, overlap=0.5)[0].numpy()
-    assert found == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("number", "status", "message"),
-    [
-        (signal.SIGKILL, -signal.SIGKILL, ""),
-        (signal.SIGTERM, 130, "Interrupted. The same command goes on"),
-    ],
-)
-def test_killed_it_leaves_nothing_that_looks_finished(
-    number, status, message, trained_runs
-):
-    folder = trained_runs("convtasnet")
-    write("long.wav", noise(8000 * 600))
-    process = start(folder, "long.wav", "--output", "out", "--device", "cpu")
-    while not Path("out").exists() and process.poll() is None:
-        time.sleep(0.01)
-    time.sleep(0.2)
-    assert process.poll() is None
-    process.send_signal(number)
-    _, errors = process.communicate()
-    assert process.returncode == status
-    assert message in errors.decode()
-    assert "Traceback" not in errors.decode()
-    assert list(Path("out").iterdir()) == []
-
-
-MEMORY = """
-import resource, sys
-from pathlib import Path
-import numpy as np, soundfile
-from fake_separators import Halves, fake_model, noise
-import separate
-from interface import SpeechSeparation
-model = fake_model(Halves())
-SpeechSeparation.from_hparams = lambda *_, **__: model
-peaks = []
-block = noise(16000 * 30)
-for minutes in (1, 20):
-    with soundfile.SoundFile("long.wav", "w", 16000, 1, "PCM_16") as file:
-        for _ in range(2 * minutes):
-            file.write(block)
-    separate.main(["m", "long.wav", "--output", f"out{minutes}"])
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-print(peaks[1] - peaks[0])
-"""
-
-
-def test_memory_does_not_grow_with_the_length():
-    paths = [str(SEPARATION), str(Path(__file__).parent)]
-    output = subprocess.run(
-        [sys.executable, "-c", MEMORY],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    # 20 minutes at 16 kHz are 77 MB of samples in FP32, their estimates twice
-    # as much.
-    assert float(output.splitlines()[-1]) < 30

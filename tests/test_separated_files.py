@@ -17,7 +17,12 @@ from levels import Level
 from prepare_polsess import UserError
 from separated_files import SeparatedFiles
 
-IDENTITY = {"recording": "meeting.wav", "chunk": 8.0}
+IDENTITY = {
+    "recording": "meeting.wav",
+    "model": "run",
+    "weights": "0a",
+    "chunk": 8.0,
+}
 
 
 def as_they_are(n_sources):
@@ -40,22 +45,35 @@ def estimates(tmp_path):
         yield collected
 
 
-def test_float_samples_are_what_came_in(estimates):
-    estimates.write("a.wav", 22050, "float", [1])
+def test_float_samples_are_what_came_in(tmp_path):
+    signal = noise(3000)[:, None]
+    with Estimates(tmp_path, 1) as estimates:
+        estimates.add(signal)
+        estimates.finish(as_they_are(1))
+        estimates.write("a.wav", 22050, "float", [0])
+        assert estimates.gain == 1
     samples, rate = soundfile.read("a.wav", dtype="float32")
     assert rate == 22050
-    assert samples == pytest.approx(estimates.signals[:, 1], abs=1e-7)
+    assert samples == pytest.approx(signal[:, 0], abs=1e-7)
+
+
+def test_float_samples_that_would_clip_share_one_gain(estimates):
+    for source in (0, 1):
+        estimates.write("a.wav", 8000, "float", [source])
+        samples, _ = soundfile.read("a.wav", dtype="float32")
+        expected = estimates.signals[:, source] / 2.5 * 32767 / 32768
+        assert samples == pytest.approx(expected, rel=1e-3, abs=1e-6)
+        assert np.abs(samples).max() < 1
 
 
 def test_sixteen_bits_share_one_gain_and_do_not_clip(estimates):
     estimates.write("a.wav", 8000, "16-bit", [0, 1])
     samples, _ = soundfile.read("a.wav", dtype="int16")
-    gain = estimates.gain("16-bit")
+    gain = estimates.gain
     assert gain == pytest.approx(32767 / 32768 / 2.5, rel=1e-3)
     expected = estimates.signals.astype(float) * gain * 32768
     assert np.abs(samples - expected).max() <= 0.5 + 1e-3
     assert samples[1234, 1] == -32767
-    assert estimates.gain("float") == 1.0
 
 
 def test_sixteen_bits_without_a_peak_keep_the_level(tmp_path):
@@ -85,7 +103,7 @@ def test_levels_are_applied(estimates):
     assert estimates.peak == pytest.approx(np.abs(expected).max())
     estimates.write("a.wav", 8000, "float", [0, 1])
     samples, _ = soundfile.read("a.wav")
-    assert samples == pytest.approx(expected, abs=1e-6)
+    assert samples == pytest.approx(expected * estimates.gain, abs=1e-6)
 
 
 def test_beyond_four_gigabytes_it_is_rf64(estimates, monkeypatch):
@@ -100,7 +118,8 @@ def test_a_stream_gets_a_channel_for_each(estimates):
     with open("stream.wav", "wb") as stream:
         write_stream(estimates, 8000, "float", stream)
     samples, _ = soundfile.read("stream.wav", dtype="float32")
-    assert samples == pytest.approx(estimates.signals, abs=1e-7)
+    expected = estimates.signals * estimates.gain
+    assert samples == pytest.approx(expected, abs=1e-7)
 
 
 def write(estimates, identity=IDENTITY):
@@ -127,16 +146,22 @@ def test_they_are_complete_as_long_as_nothing_changes(estimates):
         return SeparatedFiles(Path("out/meeting"), 2, identity)
 
     assert again(IDENTITY).are_complete()
-    other = again(IDENTITY | {"chunk": 4.0, "weights": "0a"})
+    other = again(IDENTITY | {"chunk": 4.0, "weights": "0b"})
     assert not other.are_complete()
-    assert other.changed == ["chunk", "weights"]
+    assert other.changed == ["weights", "chunk"]
     files.audio[1].unlink()
     assert not again(IDENTITY).are_complete()
 
 
-def test_estimates_of_another_model_do_not_stay(estimates):
+def test_estimates_of_another_model_are_replaced_only_by_force(estimates):
     write(estimates)
-    one = SeparatedFiles(Path("out/meeting"), 1, IDENTITY | {"weights": "0b"})
+    other = IDENTITY | {"model": "other", "weights": "0b"}
+    with pytest.raises(UserError, match="belongs to the model run; .*--force"):
+        SeparatedFiles(Path("out/meeting"), 1, other)
+    # The same one, moved.
+    moved = IDENTITY | {"model": "other"}
+    assert SeparatedFiles(Path("out/meeting"), 2, moved).are_complete()
+    one = SeparatedFiles(Path("out/meeting"), 1, other, force=True)
     one.prepare()
     one.write(estimates, 8000, "float", {})
     assert sorted(p.name for p in Path("out").iterdir()) == [
@@ -147,7 +172,9 @@ def test_estimates_of_another_model_do_not_stay(estimates):
 def test_others_files_are_not_overwritten(estimates):
     files = write(estimates)
     with pytest.raises(UserError, match="belongs to the recording meeting.wav"):
-        SeparatedFiles(Path("out/meeting"), 2, {"recording": "other.wav"})
+        SeparatedFiles(
+            Path("out/meeting"), 2, IDENTITY | {"recording": "other.wav"}
+        )
     files.description.write_text('{"transcript": "..."}')
     with pytest.raises(UserError, match="was not written by this program"):
         SeparatedFiles(Path("out/meeting"), 2, IDENTITY)

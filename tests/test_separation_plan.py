@@ -57,6 +57,20 @@ def test_folders_are_searched_for_recordings_alone():
     assert names("x", output=Path("x/out")) == ["x/a", "x/y/c"]
 
 
+def test_estimates_of_an_earlier_separation_are_no_recordings():
+    make("x/a.wav", "x/A/a_estimate1.wav", "x/A/a_estimate2.wav")
+    Path("x/A/a.json").write_text('{"estimates": ["a_estimate1.wav"]}')
+    # Of other programs, or of nobody knows whom.
+    make("x/b_estimate1.wav", "x/c_estimate1.wav", "x/d_estimate1.wav")
+    Path("x/b.json").write_text('["b_estimate1.wav"]')
+    Path("x/c.json").write_text('{"estimates": null}')
+    assert names("x") == [
+        *("x/A/a_estimate2", "x/a", "x/b_estimate1"),
+        *("x/c_estimate1", "x/d_estimate1"),
+    ]
+    assert names("x/A/a_estimate1.wav") == ["a_estimate1"]
+
+
 @pytest.mark.parametrize(
     ("given", "output", "message"),
     [

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -40,7 +41,10 @@ def build(model, small):
     if small:
         arguments = small_arguments(model, data_folder="unused")
     torch.manual_seed(0)
-    return read_settings(arguments)[0]["separator"]
+    # The YAML file makes its logger, and that the run's folder.
+    with tempfile.TemporaryDirectory() as folder:
+        arguments += ["--output_folder", folder]
+        return read_settings(arguments)[0]["separator"]
 
 
 def with_stock_blocks(network):

@@ -2,7 +2,7 @@
 
 They are collected as FP32 in a file without a name, which goes with the
 process, however that ends. Only when the last is there are their levels known,
-and the peak, by which 16-bit samples are scaled.
+and the peak, for which all are made quieter if it would clip.
 """
 
 import shutil
@@ -108,22 +108,14 @@ class Estimates:
             yield self.level.apply(block - offsets, start, self.length)
             start += len(block)
 
-    def gain(self, subtype):
-        """Tell by what all estimates are multiplied so that none clips.
+    @property
+    def gain(self):
+        """By what all estimates are multiplied so that none clips.
 
-        Arguments
-        ---------
-        subtype : str
-            ``float``, which holds any peak, or ``16-bit``.
-
-        Returns
-        -------
-        float
-            1.0 if there is no need.
+        In float files too: they would hold any peak, but players and converters
+        do not.
         """
-        if subtype == "float" or self.peak <= FULL_SCALE:
-            return 1.0
-        return FULL_SCALE / self.peak
+        return min(1.0, FULL_SCALE / self.peak) if self.peak else 1.0
 
     def write(self, path, sample_rate, subtype, sources):
         """Write estimates to a WAV file, or RF64 beyond 4 GB.
@@ -145,7 +137,6 @@ class Estimates:
             If the file cannot be written.
         """
         size = self.length * len(sources) * (2 if subtype == "16-bit" else 4)
-        gain = self.gain(subtype)
         try:
             with soundfile.SoundFile(
                 path,
@@ -156,10 +147,10 @@ class Estimates:
                 format="WAV" if size < LARGEST_WAV else "RF64",
             ) as file:
                 for block in self._blocks():
-                    block = block[:, sources]
+                    block = block[:, sources] * self.gain
                     if subtype == "16-bit":
                         # libsndfile does not round to the nearest.
-                        block = np.rint(block * (gain * 32768))
+                        block = np.rint(block * 32768)
                         block = block.clip(-32768, 32767).astype(np.int16)
                     file.write(block)
         except (OSError, soundfile.LibsndfileError, AssertionError) as error:

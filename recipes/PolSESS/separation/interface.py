@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from exported_model import load_model
+from memory_errors import is_out_of_memory
 from overlap_add import OverlapAdd
 from prepare_polsess import UserError
 from recordings import Recording, RecordingError
@@ -114,7 +115,9 @@ class SpeechSeparation(Pretrained):
         try:
             with self.inference_ctx:
                 return self.mods.separator(mix)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise UserError(
                 f"{self.device} has too little memory for {len(mix)} times "
                 f"{mix.shape[1]} samples at once: separate shorter chunks"

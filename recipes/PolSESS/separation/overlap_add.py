@@ -2,7 +2,8 @@
 
 A separator does not know which speaker is the first. So each chunk's estimates
 are brought to the order in which they resemble those of the chunk before, where
-the two overlap; then they are faded into each other.
+the two overlap, unless that can hardly be told: see Chunk. Then they are faded
+into each other.
 """
 
 from itertools import permutations
@@ -40,6 +41,11 @@ class Chunk(NamedTuple):
     start: int
     order: tuple
     margin: float | None
+
+    @property
+    def uncertain(self):
+        """Whether the margin is too small to tell the order."""
+        return self.margin is not None and self.margin < UNCERTAIN
 
 
 class OverlapAdd:
@@ -241,5 +247,5 @@ def summarise_order(chunks):
     return {
         "boundaries": len(margins),
         "minimum_margin": float(margins.min()) if len(margins) else None,
-        "uncertain": int((margins < UNCERTAIN).sum()),
+        "uncertain": sum(chunk.uncertain for chunk in chunks),
     }

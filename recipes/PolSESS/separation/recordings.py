@@ -65,6 +65,13 @@ class Recording:
             )
 
     @property
+    def title(self):
+        """What it is called, with its channel if it is a single one."""
+        if self.channel is None:
+            return self.name
+        return f"channel {self.channel} of {self.name}"
+
+    @property
     def seconds(self):
         """Its duration."""
         return self.length / self.sample_rate

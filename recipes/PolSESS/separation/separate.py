@@ -10,7 +10,8 @@ r"""Separate recordings with a trained model.
 Writes ``NAME_estimate1.wav``, ``NAME_estimate2.wav`` ..., as long as the
 recording, at its rate and level, and ``NAME.json``, which tells how sure it is
 that an estimate stays with one speaker. What is finished is not done again,
-unless the recording, the model or an option is another.
+unless the recording, the model's weights or an option is another. What another
+model has separated is replaced by --force alone.
 """
 
 import os
@@ -73,7 +74,9 @@ class Separation:
             What was done.
         """
         identity = identify(recording, self.model, self.options)
-        files = SeparatedFiles(base, self.n_sources, identity)
+        files = SeparatedFiles(
+            base, self.n_sources, identity, self.options.force
+        )
         if files.are_complete():
             progress.update(recording.seconds)
             return f"{base}: is there already"
@@ -185,8 +188,11 @@ def separate_to_stream(separation, work):
         If it is not one, or somebody would have to read samples.
     """
     if len(work) != 1:
+        names = ", ".join(recording.title for recording, _ in work[:5])
+        more = ", ..." if len(work) > 5 else ""
         raise UserError(
-            f"--output -: takes one recording, not {len(work)}; give a folder"
+            f"--output -: takes one recording or channel, not {len(work)} "
+            f"({names}{more}); give a folder"
         )
     if sys.stdout.isatty():
         raise UserError(
@@ -224,6 +230,8 @@ def main(arguments):
     """
     options = read_options(arguments, __doc__)
     to_stream = options.output == STANDARD_OUTPUT
+    if not to_stream and options.output.is_file():
+        raise UserError(f"--output {options.output}: is a file; give a folder")
     found = find_recordings(
         options.recordings, Path(os.devnull) if to_stream else options.output
     )

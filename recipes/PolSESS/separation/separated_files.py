@@ -47,23 +47,26 @@ class SeparatedFiles:
         How many estimates.
     identity : dict
         All that the estimates depend on: recording, model, options.
+    force : bool
+        Whether to replace what another model has separated.
 
     Raises
     ------
     RecordingError
-        If there are files of another recording or program.
+        If there are files of another recording, model or program.
 
     Example
     -------
     >>> base = getfixture("tmp_path") / "meeting"
-    >>> files = SeparatedFiles(base, 2, {"recording": "meeting.flac"})
+    >>> identity = {"recording": "a.flac", "model": "run", "weights": "0a"}
+    >>> files = SeparatedFiles(base, 2, identity)
     >>> [path.name for path in files.audio]
     ['meeting_estimate1.wav', 'meeting_estimate2.wav']
     >>> files.are_complete()
     False
     """
 
-    def __init__(self, base, n_sources, identity):
+    def __init__(self, base, n_sources, identity, force=False):
         self.identity = identity
         self.audio = estimate_paths(base, n_sources)
         self.description = base.with_name(f"{base.name}.json")
@@ -71,12 +74,15 @@ class SeparatedFiles:
         self.outdated = []  # estimates of a model that had more of them
         if self.description.exists():
             before, estimates = self._read_description()
+            if not force:
+                self._check_model(before)
             earlier = [base.with_name(name) for name in estimates]
             self.outdated = [p for p in earlier if p not in self.audio]
             self.changed = [
                 name
                 for name, value in identity.items()
-                if before.get(name) != value
+                # The same weights may lie in another folder by now.
+                if name != "model" and before.get(name) != value
             ]
 
     def _read_description(self):
@@ -101,6 +107,22 @@ class SeparatedFiles:
                 "give another --output, or remove it"
             )
         return identity, estimates
+
+    def _check_model(self, before):
+        """Check that no other model separated what is there.
+
+        A folder's model may be trained on, or anew, and stays that model.
+        """
+        same = any(
+            before.get(name) == self.identity[name]
+            for name in ("model", "weights")
+        )
+        if not same:
+            raise RecordingError(
+                f"{self.description}: belongs to the model "
+                f"{before.get('model')}; give another --output, or --force to "
+                "replace its estimates"
+            )
 
     def are_complete(self):
         """Whether everything is there as it would be written."""

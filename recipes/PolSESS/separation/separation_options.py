@@ -57,6 +57,24 @@ def read_options(arguments, description):
         "standard output, as a WAV file with a channel for each, when the "
         "last is there",
     )
+    _add_manner(add)
+    add("--device", help="cpu, cuda, cuda:1 ...; default a GPU if there is one")
+    add(
+        "--averaged",
+        action="store_true",
+        help="use the averaged weights of a run with ema_decay",
+    )
+    add(
+        "--force",
+        action="store_true",
+        help="replace estimates that another model has left in the folder",
+    )
+    add("--noprogressbar", action="store_true", help="show no progress")
+    return parser.parse_args(arguments)
+
+
+def _add_manner(add):
+    """Add the options on which the estimates themselves depend."""
     add(
         "--chunk",
         type=float,
@@ -84,14 +102,5 @@ def read_options(arguments, description):
         "--subtype",
         choices=tuple(SUBTYPES),
         default="float",
-        help="of the samples: 32-bit float, or 16-bit, for which all estimates "
-        "of a recording are made quieter if one would clip; default float",
+        help="of the samples: 32-bit float or 16-bit; default float",
     )
-    add("--device", help="cpu, cuda, cuda:1 ...; default a GPU if there is one")
-    add(
-        "--averaged",
-        action="store_true",
-        help="use the averaged weights of a run with ema_decay",
-    )
-    add("--noprogressbar", action="store_true", help="show no progress")
-    return parser.parse_args(arguments)

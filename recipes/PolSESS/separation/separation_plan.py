@@ -1,6 +1,8 @@
 """What is to be separated: finding recordings, and naming their outputs."""
 
+import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -14,9 +16,11 @@ from recordings import Recording, RecordingError
 from separated_files import estimate_paths
 
 STANDARD_INPUT = Path("-")
+STANDARD_INPUT_NAME = "standard input"
 # What soundfile can read, and what else such files are called.
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()}
 SUFFIXES = (SUFFIXES | {".aif", ".oga", ".opus"}) - {".raw"}
+ESTIMATE = re.compile(r"(.+)_estimate\d+\.wav")
 
 
 def find_recordings(given, output):
@@ -25,7 +29,8 @@ def find_recordings(given, output):
     Arguments
     ---------
     given : list of Path
-        Files, folders to search, or ``-`` for standard input.
+        Files, folders to search for other files than estimates, or ``-`` for
+        standard input.
     output : Path
         Folder of the outputs, which is not searched.
 
@@ -85,12 +90,26 @@ def _search(folder, output):
         and not path.name.startswith(".")
         and path.is_file()
         and not path.resolve().is_relative_to(output)
+        and not _is_estimate(path)
     ]
     if not files:
         raise UserError(
-            f"{folder}: has no file with a name like *.wav, *.flac or *.mp3"
+            f"{folder}: has no file with a name like *.wav, *.flac or *.mp3 "
+            "that is not an estimate of an earlier separation"
         )
     return files
+
+
+def _is_estimate(path):
+    """Whether the JSON file of an earlier separation lists a file."""
+    match = ESTIMATE.fullmatch(path.name)
+    if not match:
+        return False
+    try:
+        text = path.with_name(f"{match[1]}.json").read_text(encoding="utf-8")
+        return path.name in json.loads(text)["estimates"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # no JSON file, or another program's
 
 
 def _unique_names(found):
@@ -178,7 +197,7 @@ def plan(found, options, n_sources, standard_input):
     for name, path in found.items():
         shown = str(path)
         if path == STANDARD_INPUT:
-            path, shown = standard_input, "standard input"
+            path, shown = standard_input, STANDARD_INPUT_NAME
         base = options.output / name
         try:
             mean = Recording(path, name=shown)

@@ -1,6 +1,11 @@
 """What is told of a separated recording."""
 
+import hashlib
+import math
+import os
+
 from overlap_add import UNCERTAIN, summarise_order
+from separation_plan import STANDARD_INPUT_NAME
 
 
 def identify(recording, model, options):
@@ -19,16 +24,29 @@ def identify(recording, model, options):
     -------
     dict
     """
-    status = recording.path.stat()
     return {
-        "recording": recording.name,
+        **_identify_content(recording),
         "channel": recording.channel or "mean",
-        "size": status.st_size,
-        "modified": status.st_mtime_ns,
+        "model": os.path.abspath(model.run.folder),
         "weights": model.run.weights_checksum,
         "chunk": options.chunk,
         "overlap": options.overlap,
         "subtype": options.subtype,
+    }
+
+
+def _identify_content(recording):
+    """Tell a recording from others, and from what it was before."""
+    if recording.name == STANDARD_INPUT_NAME:
+        # What comes next has the same name, and is another recording.
+        with open(recording.path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"recording": f"{recording.name} with SHA-256 {content}"}
+    status = recording.path.stat()
+    return {
+        "recording": recording.name,
+        "size": status.st_size,
+        "modified": status.st_mtime_ns,
     }
 
 
@@ -62,7 +80,7 @@ def describe(recording, model, options, separation, estimates, seconds):
         "subtype": options.subtype,
         "gains": estimates.level.gains.tolist(),
         "peak": estimates.peak,
-        "gain": estimates.gain(options.subtype),
+        "gain": estimates.gain,
         "order": summarise_order(separation.chunks),
         "uncertain_margin": UNCERTAIN,
         "chunks": [
@@ -70,6 +88,7 @@ def describe(recording, model, options, separation, estimates, seconds):
                 "seconds": chunk.start / model.hparams.sample_rate,
                 "order": [number + 1 for number in chunk.order],
                 "margin": chunk.margin,
+                "uncertain": chunk.uncertain,
             }
             for chunk in separation.chunks
         ],
@@ -123,25 +142,35 @@ def tell(description):
 
     Example
     -------
-    >>> chunks = [{"seconds": 0.0, "margin": None}]
-    >>> chunks += [{"seconds": 4.0, "margin": 0.6}]
-    >>> chunks += [{"seconds": 8.0, "margin": 0.02}]
-    >>> description = {"audio_seconds": 16, "seconds": 2.04, "chunks": chunks}
-    >>> tell(description | {"order": {"boundaries": 2}})
+    >>> description = {
+    ...     "audio_seconds": 16,
+    ...     "seconds": 2.04,
+    ...     "gain": 1.0,
+    ...     "order": {"boundaries": 2, "uncertain": 1},
+    ...     "chunks": [
+    ...         {"seconds": 0.0, "uncertain": False},
+    ...         {"seconds": 4.0, "uncertain": False},
+    ...         {"seconds": 8.0, "uncertain": True},
+    ...     ],
+    ... }
+    >>> tell(description)
     '16.0 s in 2.0 s, order of speakers uncertain at 1 of 2 boundaries (8.0 s)'
     """
     audio, seconds = description["audio_seconds"], description["seconds"]
     text = f"{audio:.1f} s in {seconds:.1f} s"
-    uncertain = [
-        f"{chunk['seconds']:.1f}"
-        for chunk in description["chunks"]
-        if chunk["margin"] is not None and chunk["margin"] < UNCERTAIN
-    ]
-    if uncertain:
-        more = ", ..." if len(uncertain) > 5 else ""
+    if description["gain"] < 1:
+        quieter = -20 * math.log10(description["gain"])
+        text += f", made {quieter:.1f} dB quieter so that nothing clips"
+    order = description["order"]
+    if order["uncertain"]:
+        times = [
+            f"{chunk['seconds']:.1f}"
+            for chunk in description["chunks"]
+            if chunk["uncertain"]
+        ]
+        more = ", ..." if len(times) > 5 else ""
         text += (
-            f", order of speakers uncertain at {len(uncertain)} of "
-            f"{description['order']['boundaries']} boundaries "
-            f"({', '.join(uncertain[:5])}{more} s)"
+            f", order of speakers uncertain at {order['uncertain']} of "
+            f"{order['boundaries']} boundaries ({', '.join(times[:5])}{more} s)"
         )
     return text
