@@ -18,14 +18,15 @@ FOLDER ?= quickstart
 SWEEP_FOLDER ?= sweep-demo
 DEMONSTRATION ?= demonstration
 
-.PHONY: help setup quickstart demonstration sweep-demo test test-browser lint \
-	format bench-mamba bench-evaluate bench-sampler soak clean
+.PHONY: help setup quickstart demonstration sweep-demo asr-demo test test-browser \
+	lint format bench-mamba bench-evaluate bench-sampler bench-separate soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
 	@echo "make quickstart     corpus, training, test, audio, figure: 10 to 15 minutes"
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
 	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
+	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
 	@echo "make test           style and tests, as the continuous integration"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
 	@echo "make lint           style only"
@@ -33,6 +34,7 @@ help:
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
 	@echo "make bench-evaluate evaluate.py against metrics one by one: 6 minutes"
 	@echo "make bench-sampler  the search's samplers against others: 15 minutes"
+	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
 	@echo "make clean          remove what quickstart and the demonstrations made"
 
@@ -60,6 +62,14 @@ quickstart: setup
 		--curriculum "[$(FIRST_STAGE), $(LAST_STAGE)]"
 	$(BIN)/python tools/plot_separation.py $(FOLDER)/run/audio \
 		--output $(FOLDER)/separation.png
+
+# A recogniser for the quickstart's voices, and what the separation is worth to
+# it: ten minutes after the quickstart's.
+asr-demo: quickstart
+	$(BIN)/python tools/asr_demo.py $(FOLDER)/recogniser
+	$(BIN)/python tools/asr_eval.py $(FOLDER)/run \
+		--data_folder $(FOLDER)/corpus --speechbrain $(FOLDER)/recogniser \
+		--output $(FOLDER)/asr_eval
 
 # Two trials of one thread each at a time.
 sweep-demo: export OMP_NUM_THREADS = 1
@@ -119,6 +129,9 @@ bench-sampler: setup
 
 bench-evaluate: setup
 	$(BIN)/python tools/bench/bench_evaluate.py
+
+bench-separate: setup
+	$(BIN)/python tools/bench/bench_separate.py
 
 # With one thread, as the tests: the same run needs the same rounding.
 soak: setup

@@ -126,8 +126,15 @@ def test_another_network_with_the_same_weights(trained_runs, tmp_path, capsys):
     first, _ = evaluated(run, output, *only)
     path = run / "hyperparams.yaml"
     text = path.read_text()
-    assert "mask_nonlinear: relu" in text
-    path.write_text(text.replace("nonlinear: relu", "nonlinear: softmax"))
+    ours = "!new:convtasnet_masks.MaskNet\n"
+    stock = "!new:speechbrain.lobes.models.conv_tasnet.MaskNet\n"
+    assert text.count(ours) == 1
+    indent = " " * (
+        len(text.split(ours)[1]) - len(text.split(ours)[1].lstrip())
+    )
+    path.write_text(
+        text.replace(ours, f"{stock}{indent}mask_nonlinear: softmax\n")
+    )
     second, _ = evaluated(run, output, *only)
     assert "are computed anew: separator" in capsys.readouterr().err
     assert not np.allclose(first["score"], second["score"])

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from corpus.building import make_corpus
 from corpus.errors import CorpusError
+from corpus.sentences import draw_sentence
 from make_corpus import parse_options
 
 TOOL = Path(__file__).resolve().parents[1] / "tools" / "make_corpus.py"
@@ -162,6 +163,27 @@ def test_no_file_is_missing_or_superfluous(corpus):
         in_table = {name for name in in_table if "/" not in name}
         on_disk = [path.name for path in (corpus / split).rglob("*.wav")]
         assert sorted(on_disk) == sorted(in_table)
+
+
+def test_what_is_said_is_told(corpus):
+    rng = np.random.default_rng(0)
+    sentences = [draw_sentence(rng, "train") for _ in range(4000)]
+    known = set(re.findall(r"\w+", " ".join(sentences)))
+    for split in SIZES:
+        path = corpus / split / "transcripts.csv"
+        with open(path, encoding="utf-8", newline="") as file:
+            said = list(csv.DictReader(file))
+        names = ("mixFile", "speaker1File", "speaker2File")
+        assert [[row[name] for name in names] for row in said] == [
+            [row[name] for name in names] for row in read_rows(corpus, split)
+        ]
+        for row in said:
+            for speaker in ("speaker1", "speaker2"):
+                # Of four seconds at 140 to 200 words a minute.
+                words = row[f"{speaker}Text"].split()
+                assert 3 <= len(words) <= 16
+                cut = [row[speaker + end] for end in ("CutAtStart", "CutAtEnd")]
+                assert {*words, *cut} <= known | {""}
 
 
 def test_files_are_16_bit_mono_of_4_seconds(corpus):

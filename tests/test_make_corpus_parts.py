@@ -148,7 +148,7 @@ def test_voices_speak_at_the_pitch_that_their_name_promises():
     for voice in voices:
         rng = np.random.default_rng(0)
         spoken = speak(voice, [draw_sentence(rng, "test")] * 2, rng, 8000)
-        waveform = np.concatenate(spoken)
+        waveform = np.concatenate([sentence.waveform for sentence in spoken])
         assert active_rms(waveform, 8000) == pytest.approx(1.0, rel=0.1)
         measured.append(median_f0(waveform, 8000))
     intended = [voice.f0 for voice in voices]

@@ -11,8 +11,9 @@ from corpus.embedded import split_folder
 from corpus.seeding import random_generator
 from corpus.sentences import draw_sentence
 from corpus.splits import SPLITS
+from corpus.transcripts import words_path
 from corpus.voices import Voice, draw_voices, speak
-from corpus.writing import write_wav
+from corpus.writing import write_json, write_wav
 
 # Active level, mean and standard deviation, dBFS.
 LEVEL_DB = -26.0
@@ -162,7 +163,7 @@ def make_speech(task):
     paths = [
         task.folder / f"{number:04}.wav" for number in range(task.n_utterances)
     ]
-    if all(path.exists() for path in paths):
+    if all(p.exists() and words_path(p).exists() for p in paths):
         return
     task.folder.mkdir(parents=True, exist_ok=True)
     rng = random_generator(task.seed, "speech", task.split, task.folder.name)
@@ -173,12 +174,18 @@ def make_speech(task):
     spoken = speak(task.voice, texts, rng, task.sample_rate)
     for number, path in enumerate(paths):
         first = number * task.n_sentences
-        pieces = []
+        pieces, words, position = [], [], 0
         for sentence in spoken[first : first + task.n_sentences]:
-            pause = rng.uniform(*PAUSE) * task.sample_rate
-            pieces += [sentence, np.zeros(int(pause))]
+            pause = int(rng.uniform(*PAUSE) * task.sample_rate)
+            words += [
+                (word.text, word.start + position, word.end + position)
+                for word in sentence.words
+            ]
+            pieces += [sentence.waveform, np.zeros(pause)]
+            position += len(sentence.waveform) + pause
         level = rng.normal(LEVEL_DB, LEVEL_SPREAD_DB)
         waveform = np.concatenate(pieces[:-1]) * from_db(level)
         write_wav(
             task.root, path, np.clip(waveform, -0.99, 0.99), task.sample_rate
         )
+        write_json(task.root, words_path(path), words)

@@ -10,6 +10,7 @@ from pathlib import Path
 from corpus import layout, progress
 from corpus.banks import gather_sources
 from corpus.drawing import draw_mixture
+from corpus.transcripts import write_transcripts
 from corpus.writing import (
     WORK_FOLDER,
     write_atomically,
@@ -80,6 +81,8 @@ def make_split(options, tables, recordings, split, workers, say):
     failed = workers.run(make_chunk, missing, split, "mixture", sizes)
     seconds = time.perf_counter() - started
     rows = [row for c in chunks for row in json.loads(rows_of(c).read_text())]
+    if options.speech is None:
+        write_transcripts(options.root, split, rows)
     layout.write_metadata(options.root, split, rows)
     say(
         f"{split}: {sum(sizes)} mixtures in {seconds:.1f} s, "

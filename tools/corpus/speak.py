@@ -6,8 +6,10 @@ same sentences the same way every time.
 
 Standard input: JSON with `library` and `data` (where eSpeak NG lives), `voice`
 and `utterances`, a list of {"text", "rate", "pitch", "range"}.
-Standard output: for each utterance the number of samples (4 bytes, little
-endian) and the samples (16-bit PCM, mono, 22 050 Hz).
+Standard output: for each utterance the samples (16-bit PCM, mono, 22 050 Hz)
+and the words (JSON, a list of [position, length, start, end], the first two in
+characters of the text, the others in samples), each after the number of its
+bytes (4 bytes, little endian).
 
 It imports the standard library only, so that it starts in milliseconds.
 """
@@ -22,9 +24,31 @@ INITIALIZE_DONT_EXIT = 0x8000
 POS_CHARACTER = 1
 CHARS_UTF8 = 1
 PARAMETERS = {"rate": 1, "pitch": 3, "range": 4}
+LAST_EVENT = 0
+WORD = 1
+END_OF_CLAUSE = 5
+
+
+class Event(ctypes.Structure):
+    """Something that eSpeak NG reaches in the text."""
+
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # characters, from 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # milliseconds
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    ]
+
 
 SynthCallback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+    ctypes.c_int,
+    ctypes.POINTER(ctypes.c_short),
+    ctypes.c_int,
+    ctypes.POINTER(Event),
 )
 
 
@@ -43,10 +67,14 @@ def main():
     if espeak.espeak_SetVoiceByName(request["voice"].encode()):
         sys.exit(f"eSpeak NG has no voice {request['voice']}.")
 
-    samples = bytearray()
+    samples, words = bytearray(), []
 
     @SynthCallback
-    def collect(wave, n_samples, _events):
+    def collect(wave, n_samples, events):
+        for event in events:
+            if event.type == LAST_EVENT:
+                break
+            note(words, event)
         if wave and n_samples > 0:
             samples.extend(ctypes.string_at(wave, 2 * n_samples))
         return 0
@@ -58,12 +86,30 @@ def main():
         for name, number in PARAMETERS.items():
             espeak.espeak_SetParameter(number, utterance[name], 0)
         samples.clear()
+        words.clear()
         text = utterance["text"].encode()
         espeak.espeak_Synth(
             text, len(text) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
         )
-        sys.stdout.buffer.write((len(samples) // 2).to_bytes(4, "little"))
-        sys.stdout.buffer.write(samples)
+        for content in (samples, json.dumps(words).encode()):
+            sys.stdout.buffer.write(len(content).to_bytes(4, "little"))
+            sys.stdout.buffer.write(content)
+
+
+def note(words, event):
+    """Notes where words begin; one lasts until the next, or the clause's end.
+
+    Arguments
+    ---------
+    words : list of list of int
+        [position, length, start, end]; changed.
+    event : Event
+        Of any kind.
+    """
+    if event.type in (WORD, END_OF_CLAUSE) and words and len(words[-1]) == 3:
+        words[-1].append(event.sample)
+    if event.type == WORD:
+        words.append([event.text_position - 1, event.length, event.sample])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import espeakng_loader
 import numpy as np
@@ -65,6 +66,21 @@ class Voice:
     formants: float
     words_per_minute: int
     pitch: int
+
+
+class Word(NamedTuple):
+    """One word of an utterance: text, first sample, the one after the last."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Spoken(NamedTuple):
+    """What a voice said: samples of shape [time], and its words."""
+
+    waveform: np.ndarray
+    words: list
 
 
 @functools.cache
@@ -196,9 +212,9 @@ def speak(voice, texts, rng, sample_rate):
 
     Returns
     -------
-    waveforms : list of numpy.ndarray
-        One array of samples each, silence trimmed at both ends, at an active
-        level of 0 dB (RMS 1).
+    spoken : list of Spoken
+        One each, silence trimmed at both ends, at an active level of 0 dB
+        (RMS 1).
 
     Raises
     ------
@@ -243,24 +259,40 @@ def speak(voice, texts, rng, sample_rate):
             f"{reason or f'exit code {result.returncode}'}"
         )
     playback_rate = round(ESPEAK_RATE * voice.formants / 50) * 50
-    return [
-        _trim(resample(waveform, playback_rate, sample_rate), sample_rate)
-        for waveform in _split_samples(result.stdout)
-    ]
+    contents = _split_stream(result.stdout)
+    spoken = []
+    for text, samples, found in zip(
+        texts, contents[::2], contents[1::2], strict=True
+    ):
+        waveform = np.frombuffer(samples, "<i2") / 32768
+        waveform = resample(waveform, playback_rate, sample_rate)
+        first, end = _audible(waveform)
+        scale = sample_rate / playback_rate
+        words = [
+            Word(
+                text[position : position + length],
+                max(0, round(word_start * scale) - first),
+                min(end, round(word_end * scale)) - first,
+            )
+            for position, length, word_start, word_end in json.loads(found)
+        ]
+        waveform = waveform[first:end]
+        level = active_rms(waveform, sample_rate)
+        spoken.append(Spoken(waveform / level, words))
+    return spoken
 
 
-def _split_samples(stream):
-    waveforms, position = [], 0
+def _split_stream(stream):
+    contents, position = [], 0
     while position < len(stream):
         end = position + 4
-        n_samples = int.from_bytes(stream[position:end], "little")
-        position = end + 2 * n_samples
-        waveforms.append(np.frombuffer(stream[end:position], "<i2") / 32768)
-    return waveforms
+        length = int.from_bytes(stream[position:end], "little")
+        position = end + length
+        contents.append(stream[end:position])
+    return contents
 
 
-def _trim(waveform, sample_rate):
-    """Cuts the silence at both ends and sets the active level to 0 dB."""
+def _audible(waveform):
+    """The first sample that is not silent, and the one after the last."""
     loud = np.flatnonzero(np.abs(waveform) > 0.02 * np.abs(waveform).max())
-    waveform = waveform[loud[0] : loud[-1] + 1]
-    return waveform / active_rms(waveform, sample_rate)
+    return int(loud[0]), int(loud[-1]) + 1

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import torch
 from mmipc import render, required_components
+from preparation.wav import read_wav_samples
 from prepare_polsess import UserError, compatible_variants
-from speechbrain.dataio.dataio import load_data_csv, read_audio
+from speechbrain.dataio.dataio import load_data_csv
 
 
 class Example(NamedTuple):
@@ -161,18 +162,17 @@ class RenderedMixtures(torch.utils.data.Dataset):
             "row": example.row,
             "environment": environment,
             "variant": example.variant,
-            "mixture": mixture,
-            "targets": targets,
+            # Rendered as integers, which is exact; scaled as 16-bit samples.
+            "mixture": mixture.div_(2**15),
+            "targets": targets.div_(2**15),
         }
 
     def _read(self, path, start):
-        """Read a file, or a segment of it, of shape [time]."""
-        part = path
-        if self.segment is not None:
-            part = {"file": path, "start": start, "stop": start + self.segment}
+        """Read 16-bit samples, all or a segment's, of shape [time]."""
         try:
-            return read_audio(part)
-        except (OSError, RuntimeError, ValueError) as error:
+            samples = read_wav_samples(path, start, self.segment)
+            return torch.from_numpy(samples)
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"{path}: cannot be read ({error}); run prepare_polsess.py "
                 "with --check headers to find all such files"

@@ -7,6 +7,7 @@ import torch
 from evaluation_files import LIST, LISTED
 from evaluation_sets import AtSampleRate
 from example_audio import write_example
+from memory_errors import is_out_of_memory
 from objective import pairwise_si_sdr, pit_si_sdr
 from prepare_polsess import UserError
 from run_files import write_atomically
@@ -74,7 +75,7 @@ class Evaluation:
             ):
                 return self.separator(mixture.to(self.device))
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise UserError(
                 f"{self.device} has too little memory for {len(mixture)} "
@@ -211,14 +212,6 @@ class Evaluation:
             estimates[0][:, permutation[0]],
             self.sample_rate,
         )
-
-
-def _is_out_of_memory(error):
-    """Whether a device, or the machine, has no memory left."""
-    # On a CPU torch raises a RuntimeError like any other.
-    return isinstance(
-        error, torch.OutOfMemoryError | MemoryError
-    ) or "DefaultCPUAllocator" in str(error)
 
 
 def _unlike(name, others):

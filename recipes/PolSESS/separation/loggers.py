@@ -8,8 +8,6 @@ from processes import on_main
 from run_files import write_atomically
 from speechbrain.utils.train_logger import TensorboardLogger, WandBLogger
 
-LOGGERS = ("files", "tensorboard", "wandb")
-
 
 def make_logger(kind, output_folder, name):
     """Make the logger that ``log_to`` names.
@@ -17,7 +15,7 @@ def make_logger(kind, output_folder, name):
     Arguments
     ---------
     kind : str
-        One of ``LOGGERS``.
+        ``files``, ``tensorboard`` or ``wandb``.
     output_folder : str
         The run's; the logger's files go into a folder in it.
     name : str

@@ -142,13 +142,12 @@ def render(audio, environment, variant, task):
     >>> targets.shape
     torch.Size([4, 2])
     """
-    mixture = audio["mix"].clone()
+    # Sums of 16-bit samples do not fit into 16 bits; in FP32 they are exact.
+    mixture = audio["mix"].to(torch.float32, copy=True)
     for component in removed_components(environment, variant, task):
         mixture -= audio[component]
-    if task == "SB":
-        targets = torch.stack([audio["s1"], audio["s2"]], dim=-1)
-    elif task == "ES":
-        targets = audio["s1"].unsqueeze(-1)
-    else:
-        targets = (audio["s1"] + audio["s2"]).unsqueeze(-1)
+    sources = [audio["s1"]] if task == "ES" else [audio["s1"], audio["s2"]]
+    targets = torch.stack(sources, dim=-1).to(torch.float32)
+    if task == "EB":
+        targets = targets.sum(dim=-1, keepdim=True)
     return mixture, targets

@@ -8,6 +8,8 @@ modules of known files; a file that would take for ever to read is refused.
 import hashlib
 import json
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from prepare_polsess import UserError
@@ -23,11 +25,14 @@ from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 # Their torch modules may be part of a separator.
 MODULES = (
+    "convtasnet_masks",
     "separator",
     "spmamba",
+    "transformer_block",
     "speechbrain.lobes.models.conv_tasnet",
     "speechbrain.lobes.models.dual_path",
 )
+FOLDER = Path(__file__).resolve().parent
 PLAIN = {
     f"tag:yaml.org,2002:{kind}"
     for kind in ("str", "int", "float", "bool", "null", "seq", "map")
@@ -194,11 +199,29 @@ def _find_class(tag):
     module, _, name = tag.removeprefix("!new:").rpartition(".")
     if not tag.startswith("!new:") or module not in MODULES:
         return None
+    _check_origin(module)
     found = getattr(import_module(module), name, None)
     # Not what the module itself imports.
     own = getattr(found, "__module__", None) == module
     is_layer = isinstance(found, type) and issubclass(found, torch.nn.Module)
     return found if own and is_layer else None
+
+
+def _check_origin(module):
+    """Refuse a module of ours that Python would take from elsewhere.
+
+    Where it is started may come first, and be a model's folder.
+    """
+    if "." in module:  # SpeechBrain's, which is imported already
+        return
+    spec = find_spec(module)
+    origin = Path(spec.origin) if spec and spec.origin else None
+    if origin is None or origin.resolve().parent != FOLDER:
+        raise UserError(
+            f"{module} would be imported from {origin}, not from {FOLDER}; "
+            "put that folder first in sys.path, before anything of this name "
+            "is imported, and start Python outside of the model's folder"
+        )
 
 
 def _construct(node, made):

@@ -76,14 +76,15 @@ class MaskingSeparator(torch.nn.Module):
         # The encoder drops the samples that fill no frame, so they are
         # completed with zeros.
         beyond = max(0, time - self.kernel_size)
-        frames = max(self.minimum_frames, -(-beyond // self.stride) + 1)
+        # Rounded up; ONNX would round -(-beyond // stride) down.
+        frames = (beyond + self.stride - 1) // self.stride + 1
+        frames = max(self.minimum_frames, frames)
         padded = self.kernel_size + (frames - 1) * self.stride
         # SpeechBrain's ConvTasNet adds 1e-8 to a variance, which FP16 rounds
         # to 0: a pause in the speech would become 0 / 0.
+        (mixture,) = _in_float32(self, (mixture,))
         with torch.autocast(mixture.device.type, enabled=False):
-            representation = self.encoder(
-                F.pad(mixture.float(), (0, padded - time))
-            )
+            representation = self.encoder(F.pad(mixture, (0, padded - time)))
         masks = self.mask_network(representation)
         # All sources of all mixtures pass the decoder as one batch.
         estimates = self.decoder((masks * representation).flatten(0, 1))
@@ -92,7 +93,7 @@ class MaskingSeparator(torch.nn.Module):
 
 
 def _in_float32(module, inputs):
-    """Give a norm its inputs in FP32: half precision has no exact means."""
+    """Give a module its inputs in FP32: half precision has no exact means."""
     return tuple(
         x.to(torch.promote_types(x.dtype, torch.float32)) for x in inputs
     )

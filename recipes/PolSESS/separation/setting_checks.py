@@ -8,7 +8,6 @@ import difflib
 
 import torch
 from curriculum import check_variants
-from loggers import LOGGERS
 from mmipc import TASKS
 from prepare_polsess import CHECKS, ON_ERROR, UserError
 from speechbrain.utils.distributed import infer_device
@@ -26,7 +25,8 @@ CHOICES = {
     "check": CHECKS,
     "on_error": ON_ERROR,
     "task": tuple(TASKS),
-    "log_to": LOGGERS,
+    # Not from loggers, whose import makes SpeechBrain warn of torchvision.
+    "log_to": ("files", "tensorboard", "wandb"),
 }
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
 MAY_BE_NULL = {"train_size": int, "training_segment": float}

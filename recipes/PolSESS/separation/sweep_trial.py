@@ -11,8 +11,8 @@ import os
 import shutil
 from contextlib import closing, contextmanager
 
-import torch
 from divergence import TrainingStoppedError
+from memory_errors import is_out_of_memory
 from orion_call import experiment_name, report_when_left
 from prepare_polsess import UserError
 from processes import on_main, process_count
@@ -248,7 +248,7 @@ def reporting(trial):
         except TrainingStoppedError as error:
             failed, reason = DIVERGED, str(error)
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             reason = str(error).splitlines()[0]
             own = trial.sweep.space.keys() - SAME_MEMORY
@@ -273,14 +273,6 @@ def reporting(trial):
                 "epochs": outcome["epochs"],
             }
         )
-
-
-def _is_out_of_memory(error):
-    """Whether torch says so; on the CPU, e.g., without a class of its own."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        words in str(error)
-        for words in ("out of memory", "can't allocate memory")
-    )
 
 
 def tell(outcome):

@@ -105,14 +105,7 @@ def load_trained_run(run_folder, averaged=False):
     weights = _read_weights(path / name, averaged)
     hparams_file = folder / "hyperparams.yaml"
     separator = build_separator(hparams_file)
-    try:
-        separator.load_state_dict(weights)
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(
-            f"{path / name}: are weights of another network than "
-            f"{hparams_file} describes ({problem[:300]})"
-        ) from error
+    fill_separator(separator, weights, path / name, hparams_file)
     return TrainedRun(
         folder,
         settings,
@@ -123,6 +116,35 @@ def load_trained_run(run_folder, averaged=False):
         averaged,
         hash_description(describe_separator(hparams_file)),
     )
+
+
+def fill_separator(separator, weights, path, hparams_file):
+    """Give a separator its weights.
+
+    Arguments
+    ---------
+    separator : torch.nn.Module
+        Changed.
+    weights : dict
+        Its state dict.
+    path : Path
+        Where they were read, for the error.
+    hparams_file : Path
+        What the separator was built from, for the error.
+
+    Raises
+    ------
+    UserError
+        If they are another network's.
+    """
+    try:
+        separator.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: are weights of another network than {hparams_file} "
+            f"describes ({problem[:300]})"
+        ) from error
 
 
 def read_settings_of_run(folder):

@@ -3,8 +3,12 @@
 import importlib
 
 import torch
-from prepare_polsess import UserError
 from torch.nn import functional as F
+
+try:
+    from prepare_polsess import UserError
+except ModuleNotFoundError:  # in a model that export.py wrote
+    UserError = ValueError
 
 
 @torch.compiler.disable

@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""Export a trained run as a folder that others can load.
+
+> python export.py results/sepformer/42 sepformer-polsess
+> python export.py results/sepformer/42 sepformer-polsess --onnx
+> python export.py results/sepformer/42 averaged --averaged --licence cc-by-4.0
+
+SpeechBrain loads the folder with ``SepformerSeparation.from_hparams`` (SPMamba
+with ``foreign_class``), ``separate.py`` and ``load_model`` load it without
+running anything of it, and README.md is its model card.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from exported_model import (
+    ExportedFiles,
+    checksum_of,
+    load_model,
+    read_plain,
+)
+from model_card import write_card
+from onnx_export import check_onnx, write_onnx
+from prepare_polsess import UserError
+from result import software_versions
+from run_files import to_json
+from safe_yaml import describe_separator
+from safetensors.torch import save
+from speechbrain_files import lay_out, write_speechbrain
+from trained_run import load_trained_run
+
+# They say where things were on the machine of the training.
+PLACES = ("data_folder", "output_folder", "save_folder", "manifest_folder")
+# What hubs take as the name of one.
+LICENCE = r"[a-z0-9][a-z0-9.-]*"
+
+
+def read_options(arguments):
+    """Read the command line.
+
+    Arguments
+    ---------
+    arguments : list of str
+        Without the script's name.
+
+    Returns
+    -------
+    argparse.Namespace
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("run_folder", type=Path, metavar="RUN_FOLDER", help="of a trained run")
+    add("output", type=Path, metavar="OUT", help="folder to make")
+    add(
+        "--averaged",
+        action="store_true",
+        help="the averaged weights of a run with ema_decay",
+    )
+    add(
+        "--onnx",
+        action="store_true",
+        help="separator.onnx as well, compared with onnxruntime; not SPMamba",
+    )
+    add(
+        "--licence",
+        metavar="NAME",
+        help="of the weights, as hubs call it, such as cc-by-4.0; or other",
+    )
+    add(
+        "--force",
+        action="store_true",
+        help="replace OUT if it is an exported model",
+    )
+    return parser.parse_args(arguments)
+
+
+def check_output(output, run_folder, force):
+    """Check that the export may be written.
+
+    Arguments
+    ---------
+    output : Path
+        The folder to make, without links.
+    run_folder : Path
+        What is exported.
+    force : bool
+        Whether an exported model may be replaced.
+
+    Raises
+    ------
+    UserError
+        If not.
+    """
+    run_folder = run_folder.expanduser().resolve()
+    if ExportedFiles(run_folder).description.exists():
+        raise UserError(
+            f"{run_folder}: is exported already; copy it, or give the run"
+        )
+    if output.is_relative_to(run_folder) or run_folder.is_relative_to(output):
+        raise UserError(f"{output}: choose a folder outside of the run's")
+    if not output.exists():
+        return
+    files = ExportedFiles(output)
+    if not files.description.exists():
+        raise UserError(f"{output}: exists and is no exported model")
+    if not force:
+        raise UserError(
+            f"{output}: exists; --force replaces it, or name another folder"
+        )
+    written = read_plain(files.description, {"files": list})["files"]
+    others = [name for name in list_files(output) if name not in written]
+    if others:
+        raise UserError(
+            f"{output}: holds {others[0]}, which export.py has not written; "
+            "move it away, or name another folder"
+        )
+
+
+def list_files(folder):
+    """List the files of a folder, but for what Python keeps of its modules.
+
+    Arguments
+    ---------
+    folder : Path
+        Searched to the bottom.
+
+    Returns
+    -------
+    list of str
+        Relative paths, sorted.
+    """
+    paths = [path.relative_to(folder) for path in folder.rglob("*")]
+    return sorted(
+        path.as_posix()
+        for path in paths
+        if "__pycache__" not in path.parts and not (folder / path).is_dir()
+    )
+
+
+def write_model(files, run, name, options):
+    """Write all files of a model.
+
+    Arguments
+    ---------
+    files : ExportedFiles
+        In an empty folder.
+    run : TrainedRun
+        What is exported.
+    name : str
+        Of the folder that it will be.
+    options : argparse.Namespace
+        The command line.
+    """
+    separator, settings = run.separator, run.settings
+    network = describe_separator(run.folder / "hyperparams.yaml")
+    files.separator.write_text(lay_out({"separator": network}), "utf-8")
+    weights = {
+        key: tensor.contiguous()
+        for key, tensor in separator.state_dict().items()
+    }
+    # safetensors' own files are for their owner alone.
+    files.weights.write_bytes(save(weights))
+    kept = {key: v for key, v in settings.items() if key not in PLACES}
+    files.settings.write_text(to_json(kept), encoding="utf-8")
+    description = {
+        "model": settings["experiment_name"],
+        "corpus": Path(settings["data_folder"]).name,
+        "parameters": run.parameters,
+        "checkpoint": {
+            "epoch": run.epoch,
+            "valid_si_sdr": run.valid_si_sdr,
+            "averaged": run.averaged,
+        },
+        "weights": checksum_of(files.weights),
+        "versions": software_versions(),
+    }
+    write_speechbrain(files.folder, separator, network, settings)
+    difference = write_onnx(separator, files.onnx) if options.onnx else None
+    write_card(files, run, name, options.licence, difference)
+    written = [*list_files(files.folder), files.description.name]
+    description["files"] = sorted(written)
+    files.description.write_text(to_json(description), encoding="utf-8")
+
+
+def main(arguments):
+    """Export as the command line says.
+
+    Arguments
+    ---------
+    arguments : list of str
+        Without the script's name.
+    """
+    options = read_options(arguments)
+    if options.licence and not re.fullmatch(LICENCE, options.licence):
+        raise UserError(
+            f"--licence {options.licence}: give it as hubs call it, such as "
+            "cc-by-4.0, cc-by-nc-4.0 or apache-2.0; or other"
+        )
+    output = options.output.expanduser().resolve()
+    check_output(output, options.run_folder, options.force)
+    run = load_trained_run(options.run_folder, options.averaged)
+    if options.onnx:
+        check_onnx(run.separator)
+    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        write_model(ExportedFiles(temporary), run, output.name, options)
+        load_model(temporary)
+        if output.exists():
+            replaced = temporary.with_suffix(".old")
+            output.rename(replaced)
+            temporary.rename(output)
+            shutil.rmtree(replaced)
+        else:
+            temporary.rename(output)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    print(
+        f"{run.settings['experiment_name']}, epoch {run.epoch}, is exported to "
+        f"{options.output}; its README.md says how to load it"
+    )
+
+
+if __name__ == "__main__":
+    # A scheduler's SIGTERM ends it as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("Interrupted. The same command starts again.", file=sys.stderr)
+        sys.exit(130)
+    except UserError as error:
+        sys.exit(f"Error: {error}")

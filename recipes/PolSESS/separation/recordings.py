@@ -1,0 +1,177 @@
+"""Recordings, or channels of them, that are read block by block."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from prepare_polsess import UserError
+
+BLOCK = 65536  # samples read at once
+# What libsndfile notes of a header that promises more bytes than there are.
+PROMISED = re.compile(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)")
+SLOPPY = 1024  # bytes by which a header that nobody cut may be wrong
+
+
+class RecordingError(UserError):
+    """A recording that cannot be separated; others can."""
+
+
+class Recording:
+    """A recording, or one channel of it, that is read block by block.
+
+    Arguments
+    ---------
+    path : Path
+        A file that libsndfile reads.
+    channel : int, None
+        Which is read, from 1; None for the mean of all.
+    name : str
+        What messages call it; the path if not given.
+
+    Raises
+    ------
+    RecordingError
+        If the file cannot be read, or is empty.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "stereo.wav"
+    >>> soundfile.write(path, np.ones((5, 2)) / [2, 4], 8000, subtype="FLOAT")
+    >>> recording = Recording(path)
+    >>> recording.sample_rate, recording.channels, recording.length
+    (8000, 2, 5)
+    >>> next(recording.blocks())[:2].tolist()
+    [0.375, 0.375]
+    """
+
+    def __init__(self, path, channel=None, name=None):
+        self.path = Path(path)
+        self.channel = channel
+        self.name = name or str(path)
+        with self._open() as file:
+            self.sample_rate = file.samplerate
+            self.channels = file.channels
+            self.length = file.frames
+            self.format = f"{file.format} {file.subtype}"
+            missing = _missing_part(file.extra_info)
+        if self.length < 1:
+            raise RecordingError(f"{self.name}: holds no audio")
+        if missing:
+            raise RecordingError(
+                f"{self.name}: is cut off: {missing:.0%} of what its header "
+                "says is missing; copy it to a new file with an audio editor "
+                "to separate the rest"
+            )
+
+    @property
+    def title(self):
+        """What it is called, with its channel if it is a single one."""
+        if self.channel is None:
+            return self.name
+        return f"channel {self.channel} of {self.name}"
+
+    @property
+    def seconds(self):
+        """Its duration."""
+        return self.length / self.sample_rate
+
+    def _open(self):
+        """Open the file."""
+        try:
+            # libsndfile would say 'System error' of what is not there.
+            open(self.path, "rb").close()
+            return soundfile.SoundFile(self.path)
+        except OSError as error:
+            raise RecordingError(
+                f"{self.name}: cannot be read ({error.strerror})"
+            ) from error
+        except (soundfile.LibsndfileError, TypeError) as error:
+            raise RecordingError(
+                f"{self.name}: cannot be read as audio ({_tell(error)})"
+            ) from error
+
+    def offset(self):
+        """Read it for its constant part, and for what is wrong with it.
+
+        Returns
+        -------
+        numpy.float32
+            The mean of all samples.
+
+        Raises
+        ------
+        RecordingError
+            As ``blocks`` does.
+        """
+        total = sum(block.sum(dtype=np.float64) for block in self.blocks())
+        return np.float32(total / self.length)
+
+    def blocks(self):
+        """Read it.
+
+        Yields
+        ------
+        numpy.ndarray
+            Shape [time], in FP32.
+
+        Raises
+        ------
+        RecordingError
+            If it ends too early, or has a sample that is no finite number.
+        """
+        read = 0
+        with self._open() as file:
+            while read < self.length:
+                try:
+                    block = file.read(BLOCK, dtype="float32", always_2d=True)
+                except soundfile.LibsndfileError as error:
+                    raise self._error_at(
+                        read, f"cannot be read ({_tell(error)})"
+                    ) from error
+                if not len(block):
+                    raise self._error_at(
+                        read,
+                        "ends, though its header says that it has "
+                        f"{self.seconds:.3f} s: the file is damaged",
+                    )
+                bad = ~np.isfinite(block).all(axis=1)
+                if bad.any():
+                    raise self._error_at(
+                        read + bad.argmax(),
+                        "has a sample that is not a finite number",
+                    )
+                read += len(block)
+                yield self._choose_channel(block)
+
+    def _choose_channel(self, block):
+        """Reduce a block to one channel."""
+        if self.channel is None:
+            return block.mean(axis=1)
+        return block[:, self.channel - 1]
+
+    def _error_at(self, sample, problem):
+        """Make an error that names a time."""
+        return RecordingError(
+            f"{self.name}: at {sample / self.sample_rate:.3f} s it {problem}"
+        )
+
+
+def _missing_part(notes):
+    """Tell which part of the promised bytes is missing.
+
+    A program that writes to a pipe cannot know the length, and promises as much
+    as the header can hold, about 2 or 4 GB.
+    """
+    for promised, there in re.findall(PROMISED, notes):
+        promised, there = int(promised), int(there)
+        unknown = any(abs(promised - 2**bits) < 2**16 for bits in (31, 32))
+        if promised - there > SLOPPY and not unknown:
+            return 1 - there / promised
+    return 0
+
+
+def _tell(error):
+    """Say what libsndfile, or soundfile, says of a file."""
+    text = getattr(error, "error_string", str(error)).rstrip(". ")
+    return text or "the file is damaged"

@@ -1,0 +1,70 @@
+"""Separators whose estimates are known, for tests of everything around them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import soundfile
+import torch
+from interface import SpeechSeparation
+
+
+class Halves(torch.nn.Module):
+    """Takes what is above zero for one source and the rest for the other."""
+
+    def forward(self, mixture):
+        """Mixture [batch, time] -> estimates [batch, time, 2]."""
+        return torch.stack([mixture.clamp(min=0), mixture.clamp(max=0)], dim=-1)
+
+
+class Unreliable(Halves):
+    """The same, with a level and sign of its own, in any order at each call."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        self.generator = np.random.default_rng(seed)
+        sign = self.generator.choice([-1, 1])
+        self.scale = float(sign * self.generator.uniform(0.1, 9))
+        self.orders = []
+
+    def forward(self, mixture):
+        """Mixture [batch, time] -> estimates [batch, time, 2]."""
+        order = self.generator.permutation(2).tolist()
+        self.orders.append(tuple(order))
+        return self.scale * super().forward(mixture)[..., order]
+
+
+def halves(signal):
+    """Tell what is to come of ``Halves`` of a signal [time]: [time, 2]."""
+    parts = np.stack([np.maximum(signal, 0), np.minimum(signal, 0)], axis=1)
+    return parts - parts.sum(axis=0) / max(1, len(parts))
+
+
+def fake_model(separator, sample_rate=8000):
+    """Make a model of a fake separator."""
+    model = SpeechSeparation(
+        {"separator": separator},
+        {"sample_rate": sample_rate, "n_sources": 2},
+        {"device": "cpu"},
+    )
+    model.run = SimpleNamespace(
+        settings={"experiment_name": "fake", "task": "SB"},
+        folder="fake",
+        epoch=1,
+        valid_si_sdr=1.0,
+        averaged=False,
+        weights_checksum="0a",
+    )
+    return model
+
+
+def noise(length, seed=0):
+    """Draw a signal without constant part, well below full scale, [time]."""
+    signal = 0.1 * np.random.default_rng(seed).standard_normal(length)
+    return (signal - signal.sum() / max(1, length)).astype(np.float32)
+
+
+def write_recording(path, samples, rate=8000):
+    """Write a recording in FP32."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, subtype="FLOAT")

@@ -1,0 +1,371 @@
+"""asr_eval.py through its command line, and the recogniser to try it with."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import asr_demo
+import asr_eval
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from asr.backends import SpeechBrainRecogniser
+from asr.errors import AsrError
+from asr.normalisation import normalise
+from corpus.building import make_corpus
+from corpus.voices import Spoken, Word
+from dataset import RenderedMixtures, read_manifest
+from make_corpus import parse_options
+from sampling import all_examples
+from trained_run import load_trained_run
+
+TOOL = Path(__file__).parent.parent / "tools/asr_eval.py"
+VARIANTS = ("SER", "SE", "C")
+
+# Keeps what it hears, and says how many recordings it has heard.
+PROGRAM = """
+import os, shutil, sys
+heard = {folder!r}
+number = len(os.listdir(heard))
+shutil.copy(sys.argv[1], heard + "/" + str(number) + ".wav")
+print("Numer", number)
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(small_corpus, tmp_path_factory):
+    """Copy the small corpus and say what is said in it."""
+    root = tmp_path_factory.mktemp("said") / small_corpus.name
+    shutil.copytree(small_corpus, root)
+    names = sorted(path.name for path in (root / "test/mix").iterdir())
+    table = pd.DataFrame({"mixFile": names})
+    table["speaker1Text"] = "Ala ma kota."
+    table["speaker1CutAtEnd"] = "i"
+    table["speaker2Text"] = "Jan śpi."
+    table.to_csv(root / "test/transcripts.csv", index=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def evaluated(corpus, trained_runs, tmp_path_factory):
+    """Evaluate as a user does; return the command's parts and its folders."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    heard = folder / "heard"
+    heard.mkdir()
+    program = folder / "program.py"
+    program.write_text(PROGRAM.format(folder=str(heard)))
+    arguments = [
+        *(str(trained_runs("convtasnet")), "--data_folder", str(corpus)),
+        *("--limit", "2", "--variants", *VARIANTS, "--noprogressbar"),
+        *("--command", f"{sys.executable} -I -S {program} {{file}}"),
+        *("--output", str(folder / "output"), "--device", "cpu"),
+    ]
+    result = subprocess.run(
+        [sys.executable, str(TOOL), *arguments], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return arguments, folder / "output", heard, result.stdout
+
+
+def read_hypotheses(output):
+    """Read what was heard, by name, variant and stream."""
+    table = pd.read_csv(output / "hypotheses.csv", keep_default_na=False)
+    return table.set_index(["ID", "variant", "audio"])["text"]
+
+
+def is_the_same_sound(heard, expected):
+    """Whether two signals differ by no more than level and rounding."""
+    scale = heard @ expected / (expected @ expected)
+    error = heard - scale * expected
+    return np.linalg.norm(error) < 1e-3 * np.linalg.norm(heard)
+
+
+def test_each_stream_is_heard_once(evaluated, corpus, trained_runs):
+    _, output, heard, _ = evaluated
+    run = load_trained_run(trained_runs("convtasnet"))
+    rows = read_manifest(run.folder / "manifests/test_all.csv", corpus)
+    mixtures = RenderedMixtures(rows, "SB")
+    texts = read_hypotheses(output)
+    # The first row is indoors and the second outdoors: two variants each.
+    assert len(texts) == len(list(heard.iterdir())) == 2 * (2 + 2 * 3)
+    for example in all_examples(rows[:2], VARIANTS):
+        item = mixtures[example]
+        with torch.no_grad():
+            estimates = run.separator(item["mixture"].unsqueeze(0))[0].numpy()
+        sources = item["targets"].numpy()
+
+        def sound(variant, stream, name=item["id"]):
+            number = texts[name, variant, stream].split()[1]
+            return soundfile.read(heard / f"{number}.wav")[0]
+
+        mixture = item["mixture"].numpy()
+        assert is_the_same_sound(sound(example.variant, "mixture"), mixture)
+        heard_estimates = []
+        for n in (1, 2):
+            source = sound("clean", f"source {n}")
+            assert is_the_same_sound(source, sources[:, n - 1])
+            level = np.sqrt(np.mean(source**2))
+            assert 20 * np.log10(level) == pytest.approx(-26, abs=0.1)
+            estimate = sound(example.variant, f"estimate {n}")
+            same = [is_the_same_sound(estimate, e) for e in estimates.T]
+            assert sum(same) == 1
+            heard_estimates.append(same.index(True))
+        assert sorted(heard_estimates) == [0, 1]
+
+
+def test_rates_of_known_hypotheses(evaluated, tmp_path, capsys):
+    arguments, output, heard, _ = evaluated
+    copied = shutil.copytree(output, tmp_path / "output")
+    table = pd.read_csv(copied / "hypotheses.csv", keep_default_na=False)
+    said = {
+        "source 1": "Ala ma kota i",  # the cut word may be heard
+        "source 2": "Jan śpi",
+        "estimate 1": "jan śpi",  # swapped
+        "estimate 2": "ala ma psa",
+        "mixture": "ala ma kota",
+    }
+    table["text"] = table["audio"].map(said)
+    table.to_csv(copied / "hypotheses.csv", index=False)
+    before = len(list(heard.iterdir()))
+    again = [*arguments, "--output", str(copied)]
+    asr_eval.main(again)
+    assert len(list(heard.iterdir())) == before
+    rates = pd.read_csv(copied / "rates.csv").set_index(["variant", "audio"])
+    assert set(rates.index.get_level_values(0)) == set(VARIANTS)
+    for variant in VARIANTS:
+        clean = rates.loc[variant, "clean"]
+        assert (clean[["wer", "cer", "cpwer", "orcwer"]] == 0).all()
+        separated = rates.loc[variant, "separated"]
+        # "jan śpi" for three words: 3 errors; "ala ma psa" for two: 3.
+        assert separated["wer"] == pytest.approx(6 / 5)
+        assert separated["cpwer"] == pytest.approx(1 / 5)
+        mixture = rates.loc[variant, "mixture"]
+        # Speaker 1 is heard, speaker 2 is not: 3 errors, or 2 words missing.
+        assert mixture["wer"] == pytest.approx(3 / 5)
+        assert mixture["cpwer"] == mixture["orcwer"] == pytest.approx(2 / 5)
+        assert mixture["wer_low"] == mixture["wer_high"] == mixture["wer"]
+    errors = pd.read_csv(copied / "errors.csv")
+    assert len(errors) == 4 * 3
+    assert "| C | clean | 2 | 0.0 (0.0 to 0.0)" in capsys.readouterr().out
+
+
+def test_an_interrupted_evaluation_goes_on(evaluated, tmp_path):
+    arguments, output, heard, _ = evaluated
+    copied = shutil.copytree(output, tmp_path / "output")
+    path = copied / "hypotheses.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-3]) + lines[-3][:9])
+    before = len(list(heard.iterdir()))
+    asr_eval.main([*arguments, "--output", str(copied)])
+    assert len(list(heard.iterdir())) == before + 3
+    assert len(path.read_text().splitlines()) == len(lines)
+
+
+# Fails while there is a file "broken", but for what it hears first.
+FAILING = """
+import pathlib, sys
+folder = pathlib.Path({folder!r})
+if (folder / "first").exists() and (folder / "broken").exists():
+    sys.exit(3)
+(folder / "first").touch()
+print("Ala")
+"""
+
+
+def test_failures_are_told_and_heard_again(evaluated, tmp_path, capsys):
+    arguments, *_ = evaluated
+    program = tmp_path / "program.py"
+    program.write_text(FAILING.format(folder=str(tmp_path)))
+    command = f"{sys.executable} -I -S {program} {{file}}"
+    again = [*arguments, "--command", command, "--limit", "1"]
+    again += ["--variants", "C", "--output", str(tmp_path / "output")]
+
+    def failed():
+        rates = pd.read_csv(tmp_path / "output/rates.csv").set_index("audio")
+        return list(rates.loc[["clean", "separated", "mixture"], "failed"])
+
+    (tmp_path / "first").touch()
+    (tmp_path / "broken").touch()
+    with pytest.raises(AsrError, match="nothing .* of 5 .*: exit code 3"):
+        asr_eval.main(again)
+    assert not (tmp_path / "output/rates.csv").exists()
+    (tmp_path / "first").unlink()
+    asr_eval.main(again)
+    output = capsys.readouterr()
+    assert "4 recordings were not recognised" in output.err
+    assert "exit code 3" in output.err
+    assert failed() == [1, 2, 1]
+    # Mended, the same command recognises the others.
+    (tmp_path / "broken").unlink()
+    asr_eval.main(again)
+    assert capsys.readouterr().err == ""
+    assert failed() == [0, 0, 0]
+    assert (read_hypotheses(tmp_path / "output") == "Ala").all()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--limit", "0"), "--limit 0: give a number from 1"),
+        (("--data_folder", "nowhere"), "there is no such folder"),
+        (("--split", "val"), "val.transcripts.csv: is missing"),
+        (("--command", "nothing {file}"), "there is no program nothing"),
+        (("--variants", "XY"), "XY"),
+        (("--command", "basename {file}"), "hypotheses of something else"),
+        (("--device", "tpu"), "device tpu"),
+        (("--command", ""), "--command is empty"),
+        (("--language", "polish"), "--language is for --whisper only"),
+        (("--averaged",), "has no averaged weights"),
+    ],
+)
+def test_what_cannot_be_evaluated(options, named, evaluated):
+    arguments, *_ = evaluated
+    with pytest.raises((AsrError, ValueError), match=named):
+        asr_eval.main([*arguments, *options])
+
+
+@pytest.mark.parametrize("recogniser", ["speechbrain", "whisper"])
+def test_options_of_another_recogniser(recogniser):
+    start = ["model", "--data_folder", "corpus", f"--{recogniser}"]
+    with pytest.raises(AsrError, match="--timeout is for --command only"):
+        asr_eval.main([*start, "name", "--timeout", "9"])
+    with pytest.raises(AsrError, match=f"--{recogniser} is empty"):
+        asr_eval.main([*start, " "])
+
+
+def test_splits_are_those_of_a_corpus(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        asr_eval.main(["m", "--data_folder", "c", "--split", "foo"])
+    assert "invalid choice: 'foo'" in capsys.readouterr().err
+
+
+def test_an_interruption_is_one_line(evaluated, tmp_path):
+    arguments, *_ = evaluated
+    program = tmp_path / "slow.py"
+    program.write_text("import time\nopen('begun', 'w')\ntime.sleep(60)")
+    command = f"{sys.executable} -I -S {program} {{file}}"
+    process = subprocess.Popen(
+        [sys.executable, str(TOOL), *arguments, "--command", command]
+        + ["--output", "output"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not Path("begun").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert error.endswith("Interrupted. The same command goes on.\n")
+    assert "Traceback" not in error
+    assert process.returncode == 130
+
+
+def test_averaged_weights(evaluated, trained_runs):
+    arguments, *_ = evaluated
+    folder = trained_runs("dprnn")
+    command = ["--command", "basename {file}", "--limit", "1"]
+    sums = {}
+    for option in ((), ("--averaged",)):
+        output = f"output{len(option)}"
+        asr_eval.main(
+            [str(folder), *arguments[1:], *command, *option]
+            + ["--output", output, "--variants", "C"]
+        )
+        text = Path(output, "asr_eval.json").read_text()
+        sums[option] = json.loads(text)["weights"]
+    expected = load_trained_run(folder, averaged=True).weights_checksum
+    assert sums["--averaged",] == expected != sums[()]
+
+
+def test_mixtures_without_a_transcript(evaluated, corpus, tmp_path):
+    arguments, *_ = evaluated
+    other = shutil.copytree(corpus, tmp_path / corpus.name)
+    path = other / "test/transcripts.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:1]))
+    with pytest.raises(AsrError, match="does not tell what is said in"):
+        asr_eval.main([*arguments, "--data_folder", str(other)])
+
+
+def test_errors_are_one_line(tmp_path):
+    result = subprocess.run(
+        [sys.executable, TOOL, tmp_path / "no", "--data_folder", tmp_path]
+        + ["--whisper", "x"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_the_demonstration_is_for_speechbrain(tmp_path, capsys):
+    arguments = ["demo", "--sentences", "6", "--steps", "2"]
+    arguments += ["--test_sentences", "2", "--noprogressbar"]
+    asr_demo.main(arguments)
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {
+        "hyperparams.yaml",
+        "encoder.ckpt",
+        "tokenizer.ckpt",
+        "training.json",
+    }
+    first = capsys.readouterr().out
+    assert first.startswith("2 clean sentences of unseen voices: WER ")
+    recogniser = SpeechBrainRecogniser("demo", "cpu")
+    assert recogniser.rate == 8000
+    noise = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
+    assert isinstance(recogniser.recognise(noise, 8000), str)
+    before = (tmp_path / "demo/encoder.ckpt").stat().st_mtime_ns
+    asr_demo.main(arguments)
+    assert capsys.readouterr().out.endswith(first)
+    assert (tmp_path / "demo/encoder.ckpt").stat().st_mtime_ns == before
+    with pytest.raises(AsrError, match="--steps 2, not 3; name another folder"):
+        asr_demo.main([*arguments, "--steps", "3"])
+
+
+def test_the_demonstration_replaces_nothing(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").touch()
+    for folder in ("mine", "mine/notes.txt", "."):
+        with pytest.raises(AsrError, match="is there already"):
+            asr_demo.main([folder, "--steps", "1"])
+    with pytest.raises(AsrError, match="--seed: give a number from 0"):
+        asr_demo.main(["new", "--seed", "-1"])
+    assert (tmp_path / "mine/notes.txt").exists()
+
+
+def test_the_whole_path_with_a_small_recogniser(
+    trained_runs, tmp_path, monkeypatch
+):
+    """It learns four clean recordings by heart, and hears them in mixtures."""
+    root = tmp_path / "corpus"
+    sizes = ["--train", "1", "--valid", "1", "--test", "2", "--jobs", "1"]
+    make_corpus(parse_options([str(root), *sizes]), say=lambda message: None)
+    said = pd.read_csv(root / "test/transcripts.csv").to_dict("records")
+    recordings = []
+    for row in said:
+        for speaker in ("speaker1", "speaker2"):
+            path = root / "test/clean" / row[f"{speaker}File"]
+            samples, _ = soundfile.read(path, dtype="float32")
+            text = normalise(row[f"{speaker}Text"])
+            recordings.append(Spoken(samples, [Word(text, 0, len(samples))]))
+    monkeypatch.setattr(asr_demo, "BATCH", 4)
+    monkeypatch.setattr(asr_demo, "NOISY_SHARE", 0)
+    recogniser = tmp_path / "recogniser"
+    recogniser.mkdir()
+    asr_demo.train(recogniser, recordings, 60, seed=0, quiet=True)
+    asr_eval.main(
+        [str(trained_runs("convtasnet")), "--data_folder", str(root)]
+        + ["--speechbrain", str(recogniser), "--variants", "C"]
+        + ["--output", "output", "--device", "cpu", "--noprogressbar"]
+    )
+    rates = pd.read_csv("output/rates.csv").set_index("audio")
+    for rate in ("wer", "cer", "cpwer", "orcwer"):
+        assert rates.loc["clean", rate] < 0.2
+        assert rates.loc["mixture", rate] > 0.4
+        assert rates.loc["separated", rate] > rates.loc["clean", rate]

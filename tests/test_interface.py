@@ -1,0 +1,123 @@
+"""The class in SpeechBrain's style, for all models."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from fake_separators import Halves, Unreliable, fake_model, halves, noise
+from interface import SpeechSeparation
+from prepare_polsess import UserError
+from small_models import SMALL
+from trained_run import load_trained_run
+
+CPU = {"device": "cpu"}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_model_separates_as_it_was_trained(name, trained_runs, tmp_path):
+    folder = trained_runs(name)
+    model = SpeechSeparation.from_hparams(folder, CPU)
+    mixture = torch.from_numpy(noise(2 * 4000)).reshape(2, 4000)
+    with torch.no_grad():
+        expected = load_trained_run(folder).separator(mixture)
+    estimates = model.separate_batch(mixture)
+    assert estimates.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
+    assert not estimates.requires_grad
+    assert torch.equal(model(mixture), estimates)
+    path = tmp_path / "recording.wav"
+    soundfile.write(path, noise(12_000), 16000)
+    estimates = model.separate_file(path, chunk=0.5, overlap=0.25)
+    assert estimates.shape == (1, 12_000, 2)
+    assert estimates.isfinite().all()
+
+
+def test_a_file_is_separated_in_chunks(tmp_path):
+    path = tmp_path / "recording.wav"
+    signal = noise(50_001)
+    soundfile.write(path, signal, 8000, subtype="FLOAT")
+    separator = Unreliable()
+    model = fake_model(separator)
+    estimates = model.separate_file(path, chunk=1, overlap=0.5)
+    expected = halves(signal)[:, separator.orders[0]]
+    assert estimates[0].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 16000, 44100, 48000])
+def test_estimates_have_the_files_rate_length_and_level(rate, tmp_path):
+    path = tmp_path / "recording.wav"
+    time = np.arange(3 * rate + 7) / rate
+    signal = 0.4 * np.sin(2 * np.pi * 500 * time) * np.sin(9 * time)
+    soundfile.write(path, signal, rate, subtype="FLOAT")
+    model = fake_model(Halves())
+    estimates = model.separate_file(path, chunk=1, overlap=0.5)[0].numpy()
+    assert estimates.shape == (len(signal), 2)
+    inner = slice(rate // 4, -rate // 4)
+    total = estimates.sum(axis=1)
+    assert total[inner] == pytest.approx(signal[inner], abs=1e-3)
+
+
+def test_a_constant_part_of_the_recording_is_taken_away(tmp_path):
+    path = tmp_path / "recording.wav"
+    signal = noise(30_000)
+    soundfile.write(path, signal + 0.5, 8000, subtype="FLOAT")
+    model = fake_model(Halves())
+    estimates = model.separate_file(path, chunk=1, overlap=0.5)
+    assert estimates[0].numpy() == pytest.approx(halves(signal), abs=1e-6)
+
+
+def test_a_hubs_name_is_no_folder():
+    with pytest.raises(UserError, match="are not fetched from a hub"):
+        SpeechSeparation.from_hparams(source="speechbrain/sepformer-wsj02mix")
+
+
+def test_settings_of_the_training_do_not_count(trained_runs):
+    model = SpeechSeparation.from_hparams(trained_runs("dprnn"), averaged=True)
+    assert model.precision == "fp32"
+    assert model.run.averaged
+    assert not model.mods.separator.training
+
+
+@pytest.mark.parametrize(
+    ("chunk", "overlap"),
+    [(8, 8), (8, 9), (8, 0), (8, -1), (float("nan"), 4), (float("inf"), 4)],
+)
+def test_lengths_that_make_no_sense(chunk, overlap):
+    with pytest.raises(UserError, match="more than 0, and less than"):
+        fake_model(Halves()).make_separation(chunk, overlap)
+
+
+@pytest.mark.parametrize(
+    ("run_opts", "message"),
+    [
+        ({"device": "abacus"}, "device abacus cannot be used"),
+        ({"device": "cpu", "precision": "fp16"}, "fp16 needs a GPU"),
+    ],
+)
+def test_devices_are_checked(run_opts, message, trained_runs):
+    with pytest.raises(UserError, match=message):
+        SpeechSeparation.from_hparams(trained_runs("dprnn"), run_opts)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB"),
+        RuntimeError("[...] DefaultCPUAllocator: can't allocate memory: ..."),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_is_told(error):
+    model = fake_model(separator := Halves())
+
+    def fail(mixture):
+        raise error
+
+    separator.forward = fail
+    with pytest.raises(UserError, match="2 times 300 samples .* shorter chun"):
+        model.separate_batch(torch.zeros(2, 300))
+
+
+def test_a_fault_in_the_network_stays_one():
+    with pytest.raises(RuntimeError):
+        fake_model(torch.nn.Conv1d(2, 1, 1)).separate_batch(torch.zeros(3, 5))

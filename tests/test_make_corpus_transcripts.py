@@ -1,0 +1,82 @@
+"""Words of the embedded voices, and what is said in fragments."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from corpus.transcripts import transcribe, words_path, write_transcripts
+from corpus.voices import draw_voices, speak
+
+
+def read_table(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def rms(waveform):
+    return np.sqrt(np.mean(waveform**2))
+
+
+def test_words_are_where_they_are_heard():
+    rng = np.random.default_rng(0)
+    text = "Mówią, że deszcz. Tak"
+    for voice in draw_voices("test", 4, rng):
+        (spoken,) = speak(voice, [text], rng, 8000)
+        texts, starts, ends = zip(*spoken.words, strict=True)
+        assert texts == ("Mówią", "że", "deszcz", "Tak")
+        assert starts == (0, *ends[:-1]) and list(ends) == sorted(ends)
+        assert ends[-1] == len(spoken.waveform)
+        # There is a pause before these, the word before's.
+        for start in (starts[1], starts[3]):
+            assert rms(spoken.waveform[start - 240 : start]) < 0.05
+            assert rms(spoken.waveform[start : start + 800]) > 0.15
+
+
+def test_fragments_of_joined_recordings(tmp_path):
+    """Start counts in the first recording, End in the last."""
+    folder = tmp_path / ".make_corpus/speech/val/anna"
+    folder.mkdir(parents=True)
+    for name, words in (
+        ("0000", [("raz", 0, 300), ("dwa", 300, 1000)]),
+        ("0001", [("trzy", 100, 400), ("cztery", 400, 900)]),
+    ):
+        path = folder / f"{name}.wav"
+        soundfile.write(path, np.zeros(1000), 8000)
+        words_path(path).write_text(json.dumps(words), encoding="utf-8")
+    (tmp_path / "val").mkdir()
+    (tmp_path / ".make_corpus/tmp").mkdir()
+    row = {"mixFile": "m.wav"}
+    for number, paths, start, end in (
+        (1, "espeak/val/anna/0000.wav;espeak/val/anna/0001.wav", 301, 899),
+        (2, "espeak/val/anna/0001.wav", 102, 1000),
+    ):
+        row |= {
+            f"speaker{number}File": f"s{number}.wav",
+            f"speech{number}OryginalPath": paths,
+            f"speech{number}Start": start,
+            f"speech{number}End": end,
+        }
+    write_transcripts(tmp_path, "val", [row])
+    (said,) = read_table(tmp_path / "val/transcripts.csv")
+    assert list(said.values()) == [
+        *("m.wav", "s1.wav", "", "dwa trzy", "cztery"),
+        *("s2.wav", "trzy", "cztery", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (0, 30, ("", "a b c", "")),
+        (1, 29, ("a", "b", "c")),
+        (10, 20, ("", "b", "")),
+        # The middle of a single word.
+        (12, 18, ("b", "", "")),
+        (30, 40, ("", "", "")),
+    ],
+)
+def test_parts_of_a_recording(start, end, expected):
+    words = [("a", 0, 10), ("b", 10, 20), ("c", 20, 30)]
+    assert transcribe(words, start, end) == expected

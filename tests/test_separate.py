@@ -1,0 +1,280 @@
+"""Separating recordings, through the command line."""
+
+import io
+import json
+import os
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import separate
+import soundfile
+from fake_separators import (
+    Halves,
+    Unreliable,
+    fake_model,
+    halves,
+    noise,
+    write_recording,
+)
+from interface import SpeechSeparation
+from prepare_polsess import UserError
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """Let every MODEL be one whose estimates are known."""
+    model = fake_model(Halves())
+    monkeypatch.setattr(
+        SpeechSeparation, "from_hparams", lambda *_, **__: model
+    )
+    return model
+
+
+def run(*arguments, output="out"):
+    """Separate with short chunks, in this process."""
+    lengths = ("--chunk", "1", "--overlap", "0.5")
+    arguments = ("model", *arguments, "--output", output, *lengths)
+    separate.main([str(a) for a in (*arguments, "--noprogressbar")])
+
+
+def estimates(base):
+    """Read a recording's estimates: [time, 2], rate."""
+    signals = [soundfile.read(f"{base}_estimate{n}.wav") for n in (1, 2)]
+    assert signals[0][1] == signals[1][1]
+    return np.stack([s for s, _ in signals], axis=1), signals[0][1]
+
+
+def described(base):
+    """Read what is known of a recording."""
+    return json.loads(Path(f"{base}.json").read_text())
+
+
+def test_a_recording(model, capsys):
+    samples = noise(30_001)
+    write_recording("meeting.wav", samples)
+    run("meeting.wav")
+    found, rate = estimates("out/meeting")
+    assert rate == 8000
+    assert found == pytest.approx(halves(samples), abs=1e-6)
+    known = described("out/meeting")
+    assert known["recording"] == os.path.abspath("meeting.wav")
+    assert known["samples"] == 30_001
+    assert known["channels"] == 1
+    assert known["checkpoint"]["weights"] == "0a"
+    assert known["chunk_seconds"] == 1
+    assert known["gain"] == 1
+    assert known["order"]["boundaries"] == len(known["chunks"]) - 1 == 6
+    assert known["order"]["uncertain"] == 0
+    margins = [chunk["margin"] for chunk in known["chunks"][1:]]
+    assert known["order"]["minimum_margin"] == min(margins) > 0.3
+    assert known["gains"] == pytest.approx([1, 1])
+    assert known["real_time_factor"] == pytest.approx(
+        known["seconds"] / (30_001 / 8000)
+    )
+    assert known["estimates"] == ["meeting_estimate1.wav"] + [
+        "meeting_estimate2.wav"
+    ]
+    assert "out/meeting: 3.8 s in" in capsys.readouterr().out
+
+
+def test_silence_is_said_to_be_uncertain(model, capsys):
+    write_recording("a.wav", np.zeros(30_000, np.float32))
+    run("a.wav")
+    assert np.abs(estimates("out/a")[0]).max() == 0
+    assert described("out/a")["order"]["uncertain"] == 6
+    assert (
+        "uncertain at 6 of 6 boundaries (0.5, 1.0, 1.5, 2.0, 2.5, ... s)"
+        in capsys.readouterr().out
+    )
+
+
+def test_channels(model):
+    stereo = np.stack([noise(9000), noise(9000, 1)], axis=1)
+    write_recording("a.wav", stereo)
+    run("a.wav")
+    run("a.wav", "--channels", "each", output="each")
+    mean = halves(stereo.mean(axis=1))
+    assert estimates("out/a")[0] == pytest.approx(mean, abs=1e-6)
+    for n in (1, 2):
+        found, _ = estimates(f"each/a_channel{n}")
+        assert found == pytest.approx(halves(stereo[:, n - 1]), abs=1e-6)
+        assert described(f"each/a_channel{n}")["channel"] == n
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"), [("16-bit", "PCM_16"), ("float", "FLOAT")]
+)
+def test_nothing_clips(name, subtype, model, capsys):
+    samples = 20 * noise(20_000)
+    write_recording("a.wav", samples)
+    run("a.wav", "--subtype", name)
+    assert soundfile.info("out/a_estimate1.wav").subtype == subtype
+    found, _ = estimates("out/a")
+    assert np.abs(found).max() < 1
+    gain = described("out/a")["gain"]
+    assert gain == pytest.approx(1 / np.abs(halves(samples)).max(), rel=1e-3)
+    assert found / gain == pytest.approx(halves(samples), abs=3e-4)
+    quieter = 20 * np.log10(np.abs(halves(samples)).max())
+    assert f"made {quieter:.1f} dB quieter" in capsys.readouterr().out
+
+
+def test_finished_recordings_are_skipped(model, capsys):
+    for number in range(3):
+        write_recording(f"in/{number}.wav", noise(5000, number))
+    run("in")
+    files = sorted(Path("out/in").iterdir())
+    assert len(files) == 9
+    before = {path: path.stat().st_mtime_ns for path in files}
+    write_recording("in/1.wav", noise(5001))
+    Path("out/in/2_estimate1.wav").unlink()
+    capsys.readouterr()
+    run("in")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "out/in/0: is there already"
+    assert "anew: size, modified changed" in lines[1]
+    assert {p.name[0] for p in files if p.stat().st_mtime_ns > before[p]} == {
+        *("1", "2")
+    }
+    assert len(estimates("out/in/1")[0]) == 5001
+    model.run.weights_checksum = "0b"
+    run("in")
+    assert "anew: weights changed" in capsys.readouterr().out
+
+
+def test_another_model_replaces_nothing(model, capsys):
+    write_recording("a.wav", noise(5000))
+    run("a.wav")
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    model.run.folder, model.run.weights_checksum = "other", "0b"
+    with pytest.raises(UserError, match="belongs to the model .*/fake; give"):
+        run("a.wav")
+    assert {p: p.read_bytes() for p in Path("out").iterdir()} == before
+    run("a.wav", "--force")
+    assert "anew: weights changed" in capsys.readouterr().out
+    assert described("out/a")["checkpoint"]["weights"] == "0b"
+
+
+def test_a_second_output_folder_among_the_recordings(model):
+    write_recording("in/a.wav", noise(5000))
+    run("in", output="in/A")
+    run("in", output="in/B")
+    assert {path.name for path in Path("in/B").rglob("*.wav")} == {
+        *("a_estimate1.wav", "a_estimate2.wav")
+    }
+
+
+def test_a_damaged_recording_does_not_stop_the_others(model):
+    write_recording("in/a.wav", noise(5000))
+    samples = noise(5000)
+    samples[4000] = np.inf
+    write_recording("in/b.wav", samples)
+    Path("in/c.wav").write_text("no audio")
+    write_recording("in/d.wav", noise(5000))
+    with pytest.raises(UserError) as error:
+        run("in")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert "in/c.wav: cannot be read as audio" in lines[0]
+    assert "in/b.wav: at 0.500 s it has a sample that is not" in lines[1]
+    assert {path.name[0] for path in Path("out/in").iterdir()} == {"a", "d"}
+
+
+def test_files_of_others_do_not_stop_the_others(model):
+    for name in ("in/a.wav", "in/b.wav"):
+        write_recording(name, noise(5000))
+    Path("out/in").mkdir(parents=True)
+    Path("out/in/a.json").write_text('{"transcript": "..."}')
+    with pytest.raises(UserError, match="a.json: was not written by this"):
+        run("in")
+    assert Path("out/in/a.json").read_text() == '{"transcript": "..."}'
+    assert described("out/in/b")["samples"] == 5000
+
+
+def test_an_earlier_result_stays_until_the_new_one_is_whole(model):
+    write_recording("a.wav", noise(5000))
+    run("a.wav")
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    model.mods["separator"] = failing = Unreliable()
+    failing.forward = lambda mixture: Halves()(mixture) * float("nan")
+    with pytest.raises(UserError, match="not finite"):
+        run("a.wav", "--subtype", "16-bit")
+    assert {p: p.read_bytes() for p in Path("out").iterdir()} == before
+
+
+def test_a_network_that_fails_is_told(model):
+    model.mods["separator"] = torch_nan = Unreliable()
+    torch_nan.forward = lambda mixture: Halves()(mixture) * float("nan")
+    write_recording("a.wav", noise(5000))
+    with pytest.raises(
+        UserError, match="a.wav: at 0.000 s the model's estimates"
+    ):
+        run("a.wav")
+    assert list(Path("out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.wav"], "nothing.wav: there is no such file"),
+        (["a.wav", "--overlap", "1"], "overlap 1 s: give more than 0"),
+        (
+            ["a.wav", "b.wav", "--output", "-"],
+            r"takes one recording or channel, not 2 \(/.*/a.wav, /.*/b.wav\)",
+        ),
+        (
+            ["stereo.wav", "--channels", "each", "--output", "-"],
+            r"not 2 \(channel 1 of /.*/stereo.wav, channel 2 of ",
+        ),
+        (["a.wav", "--output", "b.wav"], "b.wav: is a file; give a folder"),
+        (["empty.wav"], "empty.wav: cannot be read as audio"),
+    ],
+)
+def test_mistakes(arguments, message, model):
+    write_recording("a.wav", noise(100))
+    write_recording("b.wav", noise(100))
+    write_recording("stereo.wav", np.zeros((100, 2)))
+    Path("empty.wav").touch()
+    command = ["model", "--output", "out", "--chunk", "1", "--overlap", "0.5"]
+    with pytest.raises(UserError, match=message):
+        separate.main([*command, *arguments, "--noprogressbar"])
+
+
+def pipe(monkeypatch, samples):
+    """Send a recording to standard input."""
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, 8000, format="FLAC", subtype="PCM_24")
+    stream.seek(0)
+    piped = Namespace(buffer=stream, isatty=lambda: False)
+    monkeypatch.setattr("sys.stdin", piped)
+
+
+def test_what_comes_next_on_standard_input_replaces_nothing(
+    model, monkeypatch, capsys
+):
+    pipe(monkeypatch, noise(5000))
+    run("-")
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    assert len(before) == 3
+    pipe(monkeypatch, noise(5000))
+    run("-")
+    assert "standard_input: is there already" in capsys.readouterr().out
+    pipe(monkeypatch, noise(5000, seed=1))
+    with pytest.raises(UserError, match="belongs to .*; give another --output"):
+        run("-")
+    assert {p: p.read_bytes() for p in Path("out").iterdir()} == before
+
+
+def test_streams(model, monkeypatch):
+    samples = noise(20_000)
+    pipe(monkeypatch, samples)
+    output = io.BytesIO()
+    monkeypatch.setattr(
+        "sys.stdout", Namespace(buffer=output, isatty=lambda: False)
+    )
+    run("-", output="-")
+    output.seek(0)
+    found, rate = soundfile.read(output)
+    assert rate == 8000
+    assert found == pytest.approx(halves(samples), abs=1e-5)

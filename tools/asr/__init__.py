@@ -1,0 +1,1 @@
+"""What `asr_eval.py` consists of: recognisers, transcripts, error rates."""

@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+r"""Measures what separation is worth to a speech recogniser.
+
+> python tools/asr_eval.py MODEL --data_folder CORPUS --speechbrain FOLDER
+> python tools/asr_eval.py MODEL --data_folder CORPUS --whisper NAME
+> python tools/asr_eval.py MODEL --data_folder CORPUS \
+    --command "my_recogniser --language pl {file}"
+
+MODEL is a run's folder or what `export.py` made of one; CORPUS has transcripts,
+as those of `make_corpus.py`. The recogniser hears the clean speech, what the
+model separates, and the mixture. tools/README.md tells what is counted. The
+same command again goes on where one was killed.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+SEPARATION = Path(__file__).resolve().parents[1] / "recipes/PolSESS/separation"
+sys.path.insert(0, str(SEPARATION))
+
+from asr.backends import CommandRecogniser, SpeechBrainRecogniser
+from asr.errors import AsrError
+from asr.hypotheses import Hypotheses
+from asr.listening import listen
+from asr.summary import count_all, format_summary, summarise
+from asr.transcripts import read_transcripts
+from asr.whisper import WhisperRecogniser
+from exported_model import load_model
+from polsess_corpora import read_polsess
+from prepare_polsess import SPLITS, UserError
+from run_files import write_atomically
+from setting_checks import check_device
+
+# The smallest values of numbers.
+LEAST = {"limit": 1, "timeout": 0.001, "seed": 0, "resamples": 100}
+
+
+def read_options(arguments=None):
+    """Read the command line.
+
+    Arguments
+    ---------
+    arguments : list of str or None
+        None means those of the process.
+
+    Returns
+    -------
+    argparse.Namespace
+
+    Raises
+    ------
+    AsrError
+        If they make no sense.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL", help="run folder or export")
+    add(
+        "--averaged",
+        action="store_true",
+        help="the averaged weights of a run with ema_decay",
+    )
+    add("--data_folder", type=Path, required=True, help="with transcripts")
+    add(
+        "--split",
+        default="test",
+        choices=SPLITS,
+        help="train, val or test (default test)",
+    )
+    add(
+        "--variants",
+        nargs="+",
+        metavar="NAME",
+        help="SER SR ER R C SE S E (default: those of the model's test)",
+    )
+    add("--limit", type=int, metavar="N", help="the first N mixtures only")
+    _add_recognisers(parser)
+    add("--output", type=Path, default=Path("asr_eval"), metavar="FOLDER")
+    add("--device", help="cpu, cuda ...; default a GPU if there is one")
+    add("--seed", type=int, default=0, help="of the intervals (default 0)")
+    add("--resamples", type=int, default=2000, help="for them (default 2000)")
+    add("--noprogressbar", action="store_true", help="show no progress")
+    options = parser.parse_args(arguments)
+    check_options(options)
+    return options
+
+
+def _add_recognisers(parser):
+    """Add what says which recogniser hears it."""
+    recognisers = parser.add_mutually_exclusive_group(required=True)
+    recognisers.add_argument(
+        "--speechbrain",
+        metavar="FOLDER",
+        help="for SpeechBrain's EncoderDecoderASR or EncoderASR; its YAML is "
+        "run, so it must come from somebody you trust",
+    )
+    recognisers.add_argument(
+        "--whisper", metavar="NAME", help="folder or name, by transformers"
+    )
+    recognisers.add_argument(
+        "--command",
+        metavar="WORDS",
+        help="a program that prints the text of {file}",
+    )
+    parser.add_argument("--language", help="for --whisper (default polish)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="S",
+        help="seconds that the --command may take for a recording (default 60)",
+    )
+
+
+def check_options(options):
+    """Check what the command line says.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        As it was given.
+
+    Raises
+    ------
+    AsrError
+        If a number is too small, or an option is empty or not for this
+        recogniser.
+    """
+    for name, least in LEAST.items():
+        value = getattr(options, name)
+        if value is not None and not value >= least:
+            raise AsrError(f"--{name} {value}: give a number from {least}")
+    for name, owner in (("language", "whisper"), ("timeout", "command")):
+        if getattr(options, name) is not None and (
+            getattr(options, owner) is None
+        ):
+            raise AsrError(f"--{name} is for --{owner} only; leave it out")
+    for name in ("speechbrain", "whisper", "command", "language"):
+        value = getattr(options, name)
+        if value is not None and not value.strip():
+            raise AsrError(f"--{name} is empty")
+
+
+def open_recogniser(options, device):
+    """Open the recogniser that the command line names.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        The command line.
+    device : str
+        Where to compute.
+
+    Returns
+    -------
+    object
+        As in ``asr.backends``.
+    """
+    if options.command is not None:
+        timeout = 60.0 if options.timeout is None else options.timeout
+        return CommandRecogniser(options.command, timeout)
+    if options.whisper is not None:
+        language = options.language or "polish"
+        return WhisperRecogniser(options.whisper, language, device)
+    return SpeechBrainRecogniser(options.speechbrain, device)
+
+
+def open_mixtures(options, run):
+    """Find the mixtures and what is said in them.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        The command line.
+    run : TrainedRun
+        The model.
+
+    Returns
+    -------
+    test_set : EvaluationSet
+        The mixtures.
+    transcripts : dict
+        Name of a mixture -> a Reference for each speaker.
+    """
+    corpus = options.data_folder.expanduser()
+    if not corpus.is_dir():
+        raise AsrError(f"--data_folder {corpus}: there is no such folder")
+    transcripts = read_transcripts(corpus, options.split)
+    test_set = read_polsess(
+        run.settings,
+        run.folder / "manifests",
+        corpus,
+        options.split,
+        options.variants,
+        options.output / ".manifests",
+    )
+    if options.limit:
+        test_set.examples = [
+            e for e in test_set.examples if e.row < options.limit
+        ]
+    unknown = [
+        test_set.rows[e.row]["ID"]
+        for e in test_set.examples
+        if test_set.rows[e.row]["ID"] not in transcripts
+    ]
+    if unknown:
+        raise AsrError(
+            f"{corpus}: transcripts.csv does not tell what is said in "
+            f"{unknown[0]}.wav"
+        )
+    return test_set, transcripts
+
+
+def write_rates(options, test_set, transcripts, hypotheses):
+    """Count errors, and write ``errors.csv`` and ``rates.csv``.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        The command line.
+    test_set : EvaluationSet
+        The mixtures.
+    transcripts : dict
+        What is said in them.
+    hypotheses : Hypotheses
+        What was heard.
+
+    Returns
+    -------
+    pandas.DataFrame
+        What ``summarise`` returned.
+    """
+    counts = count_all(test_set, transcripts, hypotheses)
+    summary = summarise(counts, options.resamples, options.seed)
+    for name, table in (("errors", counts), ("rates", summary)):
+        path = options.output / f"{name}.csv"
+        write_atomically(path, table.to_csv(index=False))
+    return summary
+
+
+def main(arguments=None):
+    """Measure as the command line says.
+
+    Arguments
+    ---------
+    arguments : list of str or None
+        None means those of the process.
+    """
+    options = read_options(arguments)
+    device = check_device({"device": options.device})
+    run = load_model(options.model, options.averaged)
+    if run.settings["task"] != "SB":
+        raise AsrError(
+            f"{options.model}: has task {run.settings['task']}; two speakers "
+            "come of a model with task SB"
+        )
+    test_set, transcripts = open_mixtures(options, run)
+    recogniser = open_recogniser(options, device)
+    identity = {
+        "recogniser": recogniser.description,
+        "recogniser_files": recogniser.checksum,
+        "model": run.settings["experiment_name"],
+        "weights": run.weights_checksum,
+        "corpus": test_set.corpus,
+        "split": test_set.split,
+        "rows": test_set.rows_hash,
+    }
+    with Hypotheses(options.output, identity) as hypotheses:
+        listen(
+            run, test_set, recogniser, hypotheses, device, options.noprogressbar
+        )
+        failures = hypotheses.failures()
+        if failures and len(failures) == len(hypotheses.known):
+            raise AsrError(
+                f"nothing was recognised, of {len(failures)} recordings; the "
+                f"first: {failures[0]['reason']}"
+            )
+        summary = write_rates(options, test_set, transcripts, hypotheses)
+    print(
+        f"{recogniser.description}\n\n{format_summary(summary)}\n\n"
+        "In brackets the bootstrap's 95 % over mixtures. Everything is in "
+        f"{options.output}"
+    )
+    if failures:
+        print(
+            f"{len(failures)} recordings were not recognised and count as "
+            "empty; the same command tries them again. The first: "
+            f"{failures[0]['reason']}",
+            file=sys.stderr,
+        )
+
+
+if __name__ == "__main__":
+    # A scheduler's SIGTERM ends it as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on.", file=sys.stderr)
+        sys.exit(130)
+    except (AsrError, UserError, OSError) as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Counts how often speakers change places in separated long recordings.
+
+> python tools/bench/bench_speaker_order.py RUN_FOLDER --mixtures 20
+
+Makes long mixtures of the same two speakers with tools/make_corpus.py, and
+separates them as separate.py does. Which of a chunk's estimates is which
+speaker is told by SI-SDR to the sources, where the two orders differ by at
+least ``--decided`` dB. Two neighbouring chunks are at fault when the speakers
+change places from one to the other in the output; they would be without
+alignment when the network's own order changes.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
+
+import pandas as pd
+import torch
+from interface import CHUNK, OVERLAP, SpeechSeparation
+from objective import pairwise_si_sdr
+from overlap_add import UNCERTAIN
+from polsess_corpora import read_polsess
+
+
+def separate(model, mixture, sources, chunk, overlap):
+    """Separate a mixture; tell each chunk's order from its sources.
+
+    Arguments
+    ---------
+    model : SpeechSeparation
+        With what.
+    mixture : torch.Tensor
+        Shape [time].
+    sources : torch.Tensor
+        Shape [time, 2].
+    chunk, overlap : float
+        In seconds.
+
+    Returns
+    -------
+    list of dict
+        A row a chunk: ``decided`` (dB by which the orders differ), ``raw`` and
+        ``output`` (whether speakers have changed places, without and with
+        alignment), ``margin``.
+    """
+    separation = model.make_separation(chunk, overlap)
+    raw = []
+
+    def separate_and_keep(part):
+        raw.append(model.separate_batch(part))
+        return raw[-1]
+
+    separation.separate = separate_and_keep
+    position = 0
+
+    def read(count):
+        nonlocal position
+        position += count
+        return mixture[position - count : position].numpy()
+
+    for _ in separation.blocks(read):
+        pass
+    rows = []
+    for estimates, known in zip(raw, separation.chunks, strict=True):
+        end = known.start + estimates.shape[1]
+        scores = pairwise_si_sdr(
+            estimates.float(), sources[None, known.start : end]
+        )[0]
+        difference = (
+            scores.diag().mean() - scores.flip(1).diag().mean()
+        ).item()
+        changed = difference < 0
+        rows.append(
+            {
+                "decided": abs(difference),
+                "raw": changed,
+                "output": changed != (known.order == (1, 0)),
+                "margin": known.margin,
+            }
+        )
+    return rows
+
+
+def count_changes(rows, decided):
+    """Count how often speakers change places.
+
+    Each decided chunk is compared with the decided one before it; what lies
+    between them is a step.
+
+    Arguments
+    ---------
+    rows : list of list of dict
+        What ``separate`` returned, for each mixture.
+    decided : float
+        Chunks whose orders differ by less (dB) do not count.
+
+    Returns
+    -------
+    dict
+        Counts of chunks and steps.
+    """
+    names = ("chunks", "undecided", "steps", "uncertain")
+    changes = ("changes of the network", "changes", "changes, uncertain")
+    counts = dict.fromkeys(names + changes, 0)
+    for chunks in rows:
+        before, margin = None, 2.0
+        for chunk in chunks:
+            counts["chunks"] += 1
+            if chunk["margin"] is not None:
+                margin = min(margin, chunk["margin"])
+            if chunk["decided"] < decided:
+                counts["undecided"] += 1
+                continue
+            if before is not None:
+                uncertain = margin < UNCERTAIN
+                changed = before["output"] != chunk["output"]
+                counts["steps"] += 1
+                counts["uncertain"] += uncertain
+                counts[changes[0]] += before["raw"] != chunk["raw"]
+                counts["changes"] += changed
+                counts[changes[2]] += changed and uncertain
+            before, margin = chunk, 2.0
+    return counts
+
+
+def measure(options, corpus, folder):
+    """Separate all mixtures and print the table.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        The command line.
+    corpus : Path
+        Of long mixtures.
+    folder : Path
+        For manifests.
+    """
+    model = SpeechSeparation.from_hparams(
+        options.run_folder, {"device": options.device}
+    )
+    settings, manifests = model.run.settings, model.run.folder / "manifests"
+    rows = []
+    for variant in options.variants:
+        mixtures = read_polsess(
+            settings, manifests, corpus, "test", [variant], folder
+        )
+        found = []
+        for example in mixtures.examples[: options.mixtures]:
+            item = mixtures.dataset[example]
+            with torch.inference_mode():
+                found.append(
+                    separate(
+                        model,
+                        item["mixture"],
+                        item["targets"],
+                        options.chunk,
+                        options.overlap,
+                    )
+                )
+            print(".", end="", file=sys.stderr, flush=True)
+        counts = count_changes(found, options.decided)
+        rows.append({"variant": variant, "mixtures": len(found)} | counts)
+        if options.rows:
+            table = pd.DataFrame(
+                [r | {"mixture": n} for n, m in enumerate(found) for r in m]
+            )
+            table.to_csv(f"{options.rows}-{variant}.csv", index=False)
+    print(file=sys.stderr)
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+def main():
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("run_folder", type=Path, help="of a trained run with two sources")
+    add("--mixtures", type=int, default=20, help="of each variant")
+    add("--duration", type=float, default=60, help="of a mixture, s")
+    add("--variants", nargs="+", default=["C", "SER", "SE"], help="of the mix")
+    add("--chunk", type=float, default=CHUNK, help="s")
+    add("--overlap", type=float, default=OVERLAP, help="s")
+    add("--decided", type=float, default=1.0, help="dB, see above")
+    add("--corpus", type=Path, help="of long mixtures, instead of a new one")
+    add("--rows", help="beginning of the names of CSV files, a row a chunk")
+    add("--device", default="cpu", help="cpu, cuda ...")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        corpus = options.corpus
+        if corpus is None:
+            corpus = folder / "corpus"
+            make = [sys.executable, ROOT / "tools/make_corpus.py", corpus]
+            # Half of the mixtures are indoors, the others outdoors.
+            sizes = ("--train", 1, "--valid", 1, "--test", 3 * options.mixtures)
+            command = [*make, *sizes, "--duration", options.duration]
+            subprocess.run([str(part) for part in command], check=True)
+        measure(options, corpus, folder)
+
+
+if __name__ == "__main__":
+    main()

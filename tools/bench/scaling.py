@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Measures what a model costs by batch, length and threads.
+
+> python tools/bench/scaling.py --output scaling
+> python tools/bench/scaling.py --models convtasnet --lengths 4 8 --limit 60
+
+For each model, at its published size, a separation and a training step (FP32)
+of batches and lengths, each in a process of its own, with one thread and with
+all; the second run counts. What would take longer than ``--limit``, as the
+shorter ones tell, is left out. Writes ``OUTPUT.csv``, prints it as a table and
+draws ``OUTPUT.svg``.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+from networks import (
+    MODELS,
+    build,
+    make_mixtures,
+    time_inference,
+    time_step,
+)
+
+NAMES = {
+    "convtasnet": "ConvTasNet",
+    "dprnn": "DPRNN",
+    "sepformer": "SepFormer",
+    "spmamba": "SPMamba",
+}
+COLUMNS = ("model", "what", "threads", "batch", "seconds")
+
+
+def measure(model, what, threads, batch, seconds):
+    """Measure once in this process.
+
+    Arguments
+    ---------
+    model : str
+        Name of the YAML file.
+    what : str
+        ``inference`` or ``step``.
+    threads : int
+        Of torch.
+    batch : int
+        Mixtures at once.
+    seconds : float
+        Length of each.
+
+    Returns
+    -------
+    dict
+        ``time`` in s, ``memory`` in GB beyond the network's.
+    """
+    torch.set_num_threads(threads)
+    network = build(model, small=False)
+    mixtures = make_mixtures(batch, seconds)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if what == "inference":
+        times = [time_inference(network, mixtures) for _ in range(2)]
+    else:
+        optimiser = torch.optim.Adam(network.parameters())
+        times = [time_step(network, mixtures, optimiser) for _ in range(2)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"time": times[-1], "memory": (peak - before) / 1e6}
+
+
+def plan(options):
+    """List what to measure: the lengths of one mixture, then the batches."""
+    cells = []
+    for model in options.models:
+        for what in ("inference", "step"):
+            for threads in options.threads:
+                for seconds in options.lengths:
+                    cells.append((model, what, threads, 1, seconds))
+                for batch in options.batches:
+                    first = options.lengths[0]
+                    cells.append((model, what, threads, batch, first))
+    return list(dict.fromkeys(cells))
+
+
+def run(options):
+    """Measure all cells that are cheap enough.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        The command line.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a cell.
+    """
+    rows = []
+    for cell in plan(options):
+        *series, batch, seconds = cell
+        known = [
+            row["time"] * batch * seconds / (row["batch"] * row["seconds"])
+            for row in rows
+            if [row[name] for name in COLUMNS[:3]] == series
+        ]
+        # Twice, since each cell is run twice
+        if known and 2 * known[-1] > options.limit:
+            print(f"left out: {cell}", file=sys.stderr)
+            continue
+        command = [sys.executable, __file__, "--only", json.dumps(cell)]
+        threads = {"OMP_NUM_THREADS": str(cell[2])}
+        process = subprocess.run(
+            command, capture_output=True, text=True, env=os.environ | threads
+        )
+        if process.returncode:
+            sys.exit(f"{cell}: {process.stderr}")
+        found = json.loads(process.stdout.splitlines()[-1])
+        rows.append(dict(zip(COLUMNS, cell, strict=True)) | found)
+        print(".", end="", file=sys.stderr, flush=True)
+    return pd.DataFrame(rows)
+
+
+def print_table(table):
+    """Print time and memory for a second of audio.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        What ``run`` returned.
+    """
+    print(
+        "\n| model | what | threads | batch | s | time, s | for 1 s of audio "
+        "| memory, GB |\n|---|---|---|---|---|---|---|---|"
+    )
+    for row in table.itertuples():
+        audio = row.batch * row.seconds
+        print(
+            f"| {NAMES[row.model]} | {row.what} | {row.threads} | {row.batch} "
+            f"| {row.seconds:g} | {row.time:.3g} | {row.time / audio:.2g} "
+            f"| {row.memory:.2g} |"
+        )
+
+
+def draw(table, path):
+    """Draw time and memory over length.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        What ``run`` returned.
+    path : Path
+        An SVG file.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    threads = table["threads"].max()
+    lengths = table[(table["batch"] == 1) & (table["threads"] == threads)]
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True)
+    for column, what in zip(axes.T, ("inference", "step"), strict=True):
+        chosen = lengths[lengths["what"] == what]
+        for model, rows in chosen.groupby("model", sort=False):
+            for axis, name in zip(column, ("time", "memory"), strict=True):
+                axis.loglog(rows["seconds"], rows[name], "o-")
+            # At the end of its line, since colours alone are not enough
+            end = rows.iloc[-1]
+            column[0].annotate(
+                NAMES[model],
+                (end["seconds"], end["time"]),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
+        titles = {"inference": "separation", "step": "training step"}
+        column[0].set_title(f"{titles[what]}, {threads} threads")
+        column[1].set_xlabel("length of the mixture, s")
+        ticks = sorted(table["seconds"].unique())
+        column[1].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        column[1].set_xlim(right=2 * ticks[-1])
+        column[1].minorticks_off()
+    axes[0, 0].set_ylabel("time, s")
+    axes[1, 0].set_ylabel("memory, GB")
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def read_options():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--models", nargs="+", default=MODELS, help="names of YAML files")
+    add("--lengths", nargs="+", type=float, default=[4, 8, 16, 60], help="s")
+    add("--batches", nargs="+", type=int, default=[2, 4], help="beside 1")
+    add(
+        "--threads",
+        nargs="+",
+        type=int,
+        default=[1, os.cpu_count()],
+        help="1 and all unless given",
+    )
+    add("--limit", type=float, default=60, help="s that a cell may take")
+    add("--output", type=Path, default=Path("scaling"), help="without suffix")
+    add("--only", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    """Measure, print and draw."""
+    options = read_options()
+    if options.only:
+        print(json.dumps(measure(*json.loads(options.only))))
+        return
+    table = run(options)
+    table.to_csv(options.output.with_suffix(".csv"), index=False)
+    print_table(table)
+    draw(table, options.output.with_suffix(".svg"))
+
+
+if __name__ == "__main__":
+    main()
