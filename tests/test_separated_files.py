@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import estimates_file
@@ -196,18 +197,24 @@ def test_interrupted_between_two_files(estimates, monkeypatch):
     assert write(estimates).description.exists()
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """Let no file grow beyond 8 kB, as if the disk was full."""
+    """Let no file grow beyond 8 kB, as if the disk was full.
+
+    Only for what is tested: pytest's own output may go to a file as well.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_is_told_while_separating(tmp_path, full_disk):
+def test_a_full_disk_is_told_while_separating(tmp_path):
     with (
         pytest.raises(UserError, match="cannot be written") as error,
+        full_disk(),
         Estimates(tmp_path, 2) as estimates,
     ):
         for _ in range(9):
@@ -215,8 +222,8 @@ def test_a_full_disk_is_told_while_separating(tmp_path, full_disk):
     assert str(tmp_path) in str(error.value)
 
 
-def test_a_full_disk_is_told_while_writing(estimates, full_disk):
-    with pytest.raises(UserError, match="cannot be written"):
+def test_a_full_disk_is_told_while_writing(estimates):
+    with pytest.raises(UserError, match="cannot be written"), full_disk():
         write(estimates)
     assert list(Path("out").iterdir()) == []
 
