@@ -14,7 +14,7 @@ REFERENCE = re.compile(r"\s*<(\w+)>\s*")
 
 
 def resolve(node, keys):
-    """Replace the references in a node.
+    r"""Replace the references in a node.
 
     Arguments
     ---------
@@ -36,7 +36,7 @@ def resolve(node, keys):
     Example
     -------
     >>> from ruamel.yaml import YAML
-    >>> text = "size: 4\\nsizes: [!ref <size>, 5]"
+    >>> text = "size: 4\nsizes: [!ref <size>, 5]"
     >>> keys = {key.value: node for key, node in YAML().compose(text).value}
     >>> [part.value for part in resolve(keys["sizes"], keys).value]
     ['4', '5']
