@@ -274,11 +274,10 @@ def main(arguments):
         )
 
     with reporting(trial):  # to Orion, if it is the caller
-        start = start_from(hparams, files)
         settings = on_main(
             start_run,
             files,
-            plain_settings(hparams, run_opts) | start,
+            plain_settings(hparams, run_opts) | start_from(hparams, files),
             hparams["checkpointer"],
             make_folder,
             {
