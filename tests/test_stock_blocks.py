@@ -29,6 +29,8 @@ def train_with(small_corpus, tmp_path):
             data_folder=small_corpus,
             output_folder=folder,
             number_of_epochs=epochs,
+            train_size=6,
+            test_variants="[SER]",
         )
         if kind == "stock":
             ours, stock = STOCK[model]

@@ -10,7 +10,7 @@ import re
 from ruamel.yaml.nodes import MappingNode
 from safe_yaml import DEEPEST, LARGEST
 
-REFERENCE = re.compile(r"\s*<(\w+)>\s*")
+REFERENCE = re.compile(r"<(\w+)>")
 
 
 def resolve(node, keys):
