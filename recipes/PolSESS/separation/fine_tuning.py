@@ -22,17 +22,18 @@ FREE = {
 }
 
 
-def start_from(hparams, files):
-    """Give a new run's separator the weights that ``pretrained`` names.
+def start_from(source, hparams, files):
+    """Give a new run's separator the weights of a model that is there.
 
     A run that has finished an epoch has weights of its own. It is only noted
     what it began with; from where, if its folder is not the same any more.
 
     Arguments
     ---------
+    source : str, None
+        The model's folder, as ``load_model`` takes it.
     hparams : dict
-        The loaded YAML, with ``pretrained``, ``separator`` and
-        ``checkpointer``; the separator is changed.
+        The loaded YAML; its separator is changed.
     files : RunFiles
         The run's.
 
@@ -47,7 +48,6 @@ def start_from(hparams, files):
     UserError
         If there is no such model, or its weights do not fit.
     """
-    source = hparams["pretrained"]
     if source is None:
         return {}
     checkpoint = hparams["checkpointer"].find_checkpoint(

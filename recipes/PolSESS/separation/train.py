@@ -277,7 +277,8 @@ def main(arguments):
         settings = on_main(
             start_run,
             files,
-            plain_settings(hparams, run_opts) | start_from(hparams, files),
+            plain_settings(hparams, run_opts)
+            | start_from(hparams["pretrained"], hparams, files),
             hparams["checkpointer"],
             make_folder,
             {
