@@ -35,7 +35,13 @@ from speechbrain_files import lay_out, write_speechbrain
 from trained_run import load_trained_run
 
 # They say where things were on the machine of the training.
-PLACES = ("data_folder", "output_folder", "save_folder", "manifest_folder")
+PLACES = (
+    "data_folder",
+    "output_folder",
+    "save_folder",
+    "manifest_folder",
+    "pretrained",
+)
 # What hubs take as the name of one.
 LICENCE = r"[a-z0-9][a-z0-9.-]*"
 

@@ -18,8 +18,9 @@ from processes import on_main
 
 # What may differ when a run is resumed: how long it goes on, where things are
 # and what is tested, but not what is learned from what. Another corpus is
-# noticed by its manifests.
+# noticed by its manifests, and another start by the hash of its weights.
 MAY_CHANGE = {
+    "pretrained",
     "number_of_epochs",
     "early_stopping_patience",
     "data_folder",

@@ -37,7 +37,8 @@ def read_options(arguments, description):
         "model",
         type=Path,
         metavar="MODEL",
-        help="folder of a run, or one that export.py made",
+        help="folder of a run, one that export.py made, or a download of a "
+        "model that SpeechBrain's SepformerSeparation loads",
     )
     add(
         "recordings",

@@ -9,6 +9,9 @@
 Any key of the YAML file can be given as an option, e.g. ``--seed 456``. The
 same command again resumes a run that was interrupted. ``--sweep FILE`` trains
 with the settings of a stage of the hyperparameter search; see ``../sweeps``.
+``--pretrained FOLDER`` starts from the weights of a model that is there: a run,
+what ``export.py`` made of one, or a download of one that SpeechBrain's
+``SepformerSeparation`` loads.
 
 What a run leaves in ``results/<experiment_name>/<seed>``:
 
@@ -26,6 +29,7 @@ import speechbrain as sb
 import torch
 from command_line import run
 from example_audio import write_examples
+from fine_tuning import start_from
 from fitting import fit
 from loaders import make_loaders
 from loggers import log_epoch, make_logger
@@ -273,7 +277,8 @@ def main(arguments):
         settings = on_main(
             start_run,
             files,
-            plain_settings(hparams, run_opts),
+            plain_settings(hparams, run_opts)
+            | start_from(hparams["pretrained"], hparams, files),
             hparams["checkpointer"],
             make_folder,
             {
