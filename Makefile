@@ -100,7 +100,7 @@ demonstration: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tools/run_series.py \
 		tools/series/demonstration.yaml \
 		--data_folder $(DEMONSTRATION)/corpus \
-		--output_folder $(DEMONSTRATION)/results --devices cpu cpu
+		--output $(DEMONSTRATION)/results --devices cpu cpu
 	for run in "$(DEMONSTRATION)"/results/*/[0-9]*; do \
 		$(BIN)/python $(RECIPE)/separation/evaluate.py "$$run" \
 			--variants SER SR ER R SE S E C --save_audio 2 || exit 1; \

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Measures what a model costs by batch, length and threads.
+r"""Measures what a model costs by batch, length and threads.
 
 > python tools/bench/scaling.py --output scaling
-> python tools/bench/scaling.py --models convtasnet --lengths 4 8 --limit 60
+> python tools/bench/scaling.py --models convtasnet --durations 4 8 \
+    --max_seconds 60
 
 For each model, at its published size, a separation and a training step (FP32)
 of batches and lengths, each in a process of its own, with one thread and with
-all; the second run counts. What would take longer than ``--limit``, as the
-shorter ones tell, is left out. Writes ``OUTPUT.csv``, prints it as a table and
+all; the second run counts. What would take longer than ``--max_seconds``, as
+the shorter ones tell, is left out. Writes ``OUTPUT.csv``, prints it as a table and
 draws ``OUTPUT.svg``.
 """
 
@@ -28,6 +29,7 @@ from networks import (
     time_inference,
     time_step,
 )
+from option_parser import make_parser
 
 NAMES = {
     "convtasnet": "ConvTasNet",
@@ -78,10 +80,10 @@ def plan(options):
     for model in options.models:
         for what in ("inference", "step"):
             for threads in options.threads:
-                for seconds in options.lengths:
+                for seconds in options.durations:
                     cells.append((model, what, threads, 1, seconds))
-                for batch in options.batches:
-                    first = options.lengths[0]
+                for batch in options.batch_sizes:
+                    first = options.durations[0]
                     cells.append((model, what, threads, batch, first))
     return list(dict.fromkeys(cells))
 
@@ -108,7 +110,7 @@ def run(options):
             if [row[name] for name in COLUMNS[:3]] == series
         ]
         # Twice, since each cell is run twice
-        if known and 2 * known[-1] > options.limit:
+        if known and 2 * known[-1] > options.max_seconds:
             print(f"left out: {cell}", file=sys.stderr)
             continue
         command = [sys.executable, __file__, "--only", json.dumps(cell)]
@@ -193,23 +195,43 @@ def draw(table, path):
 
 def read_options():
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--models", nargs="+", default=MODELS, help="names of YAML files")
-    add("--lengths", nargs="+", type=float, default=[4, 8, 16, 60], help="s")
-    add("--batches", nargs="+", type=int, default=[2, 4], help="beside 1")
+    add("--models", nargs="+", default=MODELS, help="YAML files (default: all)")
+    add(
+        "--durations",
+        nargs="+",
+        type=float,
+        default=[4, 8, 16, 60],
+        help="s (default: 4 8 16 60)",
+    )
+    add(
+        "--batch_sizes",
+        nargs="+",
+        type=int,
+        default=[2, 4],
+        help="beside 1 (default: 2 4)",
+    )
     add(
         "--threads",
         nargs="+",
         type=int,
         default=[1, os.cpu_count()],
-        help="1 and all unless given",
+        help="(default: 1 and all)",
     )
-    add("--limit", type=float, default=60, help="s that a cell may take")
-    add("--output", type=Path, default=Path("scaling"), help="without suffix")
+    add(
+        "--max_seconds",
+        type=float,
+        default=60,
+        help="that a cell may take (default: 60)",
+    )
+    add(
+        "--output",
+        type=Path,
+        default=Path("scaling"),
+        metavar="NAME",
+        help="of what is written, without suffix (default: scaling)",
+    )
     add("--only", help=argparse.SUPPRESS)
     return parser.parse_args()
 
