@@ -199,11 +199,6 @@ def check_help(parser):
         takes_value = action.option_strings and action.nargs != 0
         told = "(default" in action.help or "required)" in action.help
         assert not takes_value or told, f"{where}: no default is told"
-        assert (
-            not action.required
-            or not takes_value
-            or ("required)" in action.help or action.dest == "output")
-        ), f"{where}: is required"
 
 
 @pytest.mark.parametrize(

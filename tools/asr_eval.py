@@ -114,15 +114,18 @@ def _add_recognisers(parser):
         "--speechbrain",
         metavar="FOLDER",
         help="for SpeechBrain's EncoderDecoderASR or EncoderASR; its YAML is "
-        "run, so it must come from somebody you trust",
+        "run, so it must come from somebody you trust (this, --whisper or "
+        "--command is required)",
     )
     recognisers.add_argument(
-        "--whisper", metavar="NAME", help="folder or name, by transformers"
+        "--whisper",
+        metavar="NAME",
+        help="folder or name, by transformers (as above: required)",
     )
     recognisers.add_argument(
         "--command",
         metavar="WORDS",
-        help="a program that prints the text of {file}",
+        help="a program that prints the text of {file} (as above: required)",
     )
     parser.add_argument("--language", help="for --whisper (default: polish)")
     parser.add_argument(

@@ -8,8 +8,8 @@ r"""Measures what a model costs by batch, length and threads.
 For each model, at its published size, a separation and a training step (FP32)
 of batches and lengths, each in a process of its own, with one thread and with
 all; the second run counts. What would take longer than ``--max_seconds``, as
-the shorter ones tell, is left out. Writes ``OUTPUT.csv``, prints it as a table and
-draws ``OUTPUT.svg``.
+the shorter ones tell, is left out. Writes ``OUTPUT.csv``, prints it as a table
+and draws ``OUTPUT.svg``.
 """
 
 import argparse

@@ -69,8 +69,8 @@ def read_options(arguments):
     add(
         "--licence",
         metavar="NAME",
-        help="of the weights, as hubs call it, such as cc-by-4.0; or other (default: "
-        "the card says that none was given)",
+        help="of the weights, as hubs call it, such as cc-by-4.0; or other "
+        "(default: none is named)",
     )
     add(
         "--force",

@@ -109,8 +109,8 @@ def log_epoch(file_logger, logger, epoch, lr, loss, valid):
 
 def _add_point(logger, epoch, train, valid):
     """Add an epoch to learning curves."""
-    # SpeechBrain's for TensorBoard counts from 1 in each process: a resumed run would be
-    # drawn over its beginning.
+    # SpeechBrain's for TensorBoard counts from 1 in each process: a resumed
+    # run would be drawn over its beginning.
     if hasattr(logger, "global_step"):
         logger.global_step = {
             "meta": epoch - 1,

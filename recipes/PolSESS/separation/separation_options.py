@@ -51,7 +51,7 @@ def read_options(arguments, description):
         metavar="FOLDER",
         help="where estimates go; - writes those of a single recording to "
         "standard output, as a WAV file with a channel for each, when the "
-        "last is there",
+        "last is there (required)",
     )
     _add_manner(add)
     _add_rest(add)
