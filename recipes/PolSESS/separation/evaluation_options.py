@@ -122,7 +122,7 @@ def _add_how(add):
         type=int,
         metavar="N",
         help="processes that score, of one thread each; estimates wait for "
-        "them on the disk and take at most half of its free space (default: one a "
-        "CPU)",
+        "them on the disk and take at most half of its free space "
+        "(default: one a CPU)",
     )
     add("--noprogressbar", action="store_true", help="show no progress")

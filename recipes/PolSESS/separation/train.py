@@ -7,9 +7,9 @@
 > python train.py hparams/spmamba.yaml --data_folder /corpora/PolSESS_C_16k
 
 Any plain value of the YAML file can be given as an option, e.g. ``--seed 456``;
-``python train.py hparams/dprnn.yaml --help`` lists them. The
-same command again resumes a run that was interrupted. ``--sweep FILE`` trains
-with the settings of a stage of the hyperparameter search; see ``../sweeps``.
+``python train.py hparams/dprnn.yaml --help`` lists them. The same command again
+resumes a run that was interrupted. ``--sweep FILE`` trains with the settings of
+a stage of the hyperparameter search; see ``../sweeps``.
 
 What a run leaves in ``results/<experiment_name>/<seed>``:
 
