@@ -88,6 +88,14 @@ def read_options(arguments=None):
         help="the first mixtures (default: all)",
     )
     _add_recognisers(parser)
+    _add_rest(add)
+    options = parser.parse_args(arguments)
+    check_options(options)
+    return options
+
+
+def _add_rest(add):
+    """Add the other options."""
     add(
         "--output",
         type=Path,
@@ -102,9 +110,6 @@ def read_options(arguments=None):
     add("--seed", type=int, default=0, help="of the intervals (default: 0)")
     add("--resamples", type=int, default=2000, help="for them (default: 2000)")
     add("--noprogressbar", action="store_true", help="show no progress")
-    options = parser.parse_args(arguments)
-    check_options(options)
-    return options
 
 
 def _add_recognisers(parser):
