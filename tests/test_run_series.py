@@ -177,7 +177,7 @@ def test_damaged_files_are_named(tmp_path, capsys, name, content):
     damaged.parent.mkdir()
     damaged.write_text(content)
     common = [str(HPARAMS / "dprnn.yaml"), "--seeds", "1", "2"]
-    common += ["--output_folder", str(out)]
+    common += ["--output", str(out)]
     assert main([*common, "--table"]) == 1
     printed = capsys.readouterr()
     assert re.fullmatch(
@@ -437,7 +437,7 @@ def test_arguments_and_order(stand_in, tmp_path, capsys):
         seeds=[7, 5],
     )
     command = [str(path), "--data_folder", "corpus", "--lr=1e-2"]
-    assert main([*command, "--output_folder", "out"]) == 0
+    assert main([*command, "--output", "out"]) == 0
     hparams, *rest = arguments_of(Path("out/a/5"))
     assert Path(hparams).resolve() == HPARAMS / "dprnn.yaml"
     assert "--device" not in rest
@@ -655,7 +655,7 @@ def test_help():
     print(ended.stdout)
     assert ended.returncode == 0
     assert "baselines.yaml" in ended.stdout
-    for option in ("--seeds", "--devices", "--output_folder", "--table"):
+    for option in ("--seeds", "--devices", "--output", "--table"):
         assert option in ended.stdout
     assert "(default: results)" in ended.stdout
 

@@ -9,16 +9,15 @@ r"""Train a series: several settings, each with several seeds.
 The file is a series, as in tools/series/, or the YAML file of a
 model. Options that are not listed below go to train.py for every run, and
 replace those that the series gives. A run's results and its output,
-terminal.log, go to OUTPUT_FOLDER/NAME/SEED.
+terminal.log, go to OUTPUT/NAME/SEED.
 
 The same command again skips what is finished, early-stopped or diverged
 (unless more epochs or more patience are asked for) and resumes the rest. At the
-end two tables are printed and written to OUTPUT_FOLDER/SERIES.md: a row a run,
+end two tables are printed and written to OUTPUT/SERIES.md: a row a run,
 which SERIES.csv has too, and a row a name with mean and sample standard
 deviation. The exit status is 1 if a run failed, 130 after Ctrl-C.
 """
 
-import argparse
 import queue
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from parsers import make_parser
 from series.jobs import (
     Job,
     check_seeds,
@@ -193,11 +193,9 @@ def read_runs(jobs):
 
 def _parse(arguments):
     """Read the command line: own options, and train.py's."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = make_parser(
+        __doc__,
         usage="%(prog)s SERIES [options] [--name value ... for train.py]",
-        allow_abbrev=False,  # --seed would be --seeds
     )
     parser.add_argument(
         "series", type=Path, metavar="SERIES", help="YAML file, before options"
@@ -217,9 +215,10 @@ def _parse(arguments):
         "the other on the device that train.py chooses)",
     )
     parser.add_argument(
-        "--output_folder",
+        "--output",
         type=Path,
         default=Path("results"),
+        metavar="FOLDER",
         help="where the results go (default: %(default)s)",
     )
     parser.add_argument(
@@ -260,7 +259,7 @@ def main(arguments=None):
             name,
             seed,
             hparams,
-            options.output_folder / name / str(seed),
+            options.output / name / str(seed),
             own | for_all,
         )
         for name, hparams, own in runs
@@ -279,8 +278,8 @@ def main(arguments=None):
     print(f"\n{tables}", end="")
     if not options.table:
         name = options.series.stem
-        write_atomically(options.output_folder / f"{name}.md", tables)
-        write_atomically(options.output_folder / f"{name}.csv", csv_table(runs))
+        write_atomically(options.output / f"{name}.md", tables)
+        write_atomically(options.output / f"{name}.csv", csv_table(runs))
     return status or int(any(run.ended == UNREADABLE for run in runs))
 
 

@@ -18,7 +18,7 @@ TRAIN = (
 GIVEN_BY = {
     "seed": "--seeds",
     "device": "--devices",
-    "output_folder": "--output_folder",
+    "output_folder": "--output",
 }
 
 

@@ -48,7 +48,7 @@ def train_finalists(selection, folder, baseline, seeds, arguments):
     given, entries = read_series(series)
     seeds = given if seeds is None else check_seeds(seeds, "--seeds")
     arguments = [
-        *(str(series), "--output_folder", str(folder)),
+        *(str(series), "--output", str(folder)),
         *("--seeds", *map(str, seeds), *arguments),
     ]
     status = run_series.main(arguments)

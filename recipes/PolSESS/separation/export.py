@@ -10,7 +10,6 @@ with ``foreign_class``), ``separate.py`` and ``load_model`` load it without
 running anything of it, and README.md is its model card.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -26,6 +25,7 @@ from exported_model import (
 )
 from model_card import write_card
 from onnx_export import check_onnx, write_onnx
+from option_parser import make_parser
 from prepare_polsess import UserError
 from result import software_versions
 from run_files import to_json
@@ -58,14 +58,10 @@ def read_options(arguments):
     -------
     argparse.Namespace
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("run_folder", type=Path, metavar="RUN_FOLDER", help="of a trained run")
-    add("output", type=Path, metavar="OUT", help="folder to make")
+    add("output", type=Path, metavar="FOLDER", help="to make")
     add(
         "--averaged",
         action="store_true",
@@ -79,12 +75,13 @@ def read_options(arguments):
     add(
         "--licence",
         metavar="NAME",
-        help="of the weights, as hubs call it, such as cc-by-4.0; or other",
+        help="of the weights, as hubs call it, such as cc-by-4.0; or other "
+        "(default: none is named)",
     )
     add(
         "--force",
         action="store_true",
-        help="replace OUT if it is an exported model",
+        help="replace FOLDER if it is an exported model",
     )
     return parser.parse_args(arguments)
 

@@ -25,7 +25,6 @@ CHOICES = {
     "check": CHECKS,
     "on_error": ON_ERROR,
     "task": tuple(TASKS),
-    # Not from loggers, whose import makes SpeechBrain warn of torchvision.
     "log_to": ("files", "tensorboard", "wandb"),
 }
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.

@@ -6,9 +6,10 @@
 > python train.py hparams/sepformer.yaml --data_folder /corpora/PolSESS_C_16k
 > python train.py hparams/spmamba.yaml --data_folder /corpora/PolSESS_C_16k
 
-Any key of the YAML file can be given as an option, e.g. ``--seed 456``. The
-same command again resumes a run that was interrupted. ``--sweep FILE`` trains
-with the settings of a stage of the hyperparameter search; see ``../sweeps``.
+Any plain value of the YAML file can be given as an option, e.g. ``--seed 456``;
+``python train.py hparams/dprnn.yaml --help`` lists them. The same command again
+resumes a run that was interrupted. ``--sweep FILE`` trains with the settings of
+a stage of the hyperparameter search; see ``../sweeps``.
 ``--pretrained FOLDER`` starts from the weights of a model that is there: a run,
 what ``export.py`` made of one, or a download of one that SpeechBrain's
 ``SepformerSeparation`` loads.
@@ -49,6 +50,7 @@ from scores import average_validation, score_batch
 from settings import plain_settings, read_settings
 from sweep_arguments import read_sweep_arguments
 from sweep_trial import reporting
+from train_options import check_options
 
 
 class Separation(ReliableBrain):
@@ -257,6 +259,7 @@ def main(arguments):
     arguments : list of str
         YAML file and options.
     """
+    check_options(arguments, __doc__)
     arguments, trial = read_sweep_arguments(arguments)
     hparams, run_opts, hparams_file, overrides = read_settings(arguments)
     if hparams["deterministic"]:
