@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import yaml
+from series.errors import SeriesError
 from series.jobs import read_series
-from series.tables import SeriesError
 
 from selection.options import SETTINGS
 from selection.trials import SelectionError
