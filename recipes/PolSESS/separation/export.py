@@ -20,12 +20,12 @@ from pathlib import Path
 
 from exported_model import (
     ExportedFiles,
-    checksum_of,
     load_model,
     read_plain,
 )
 from model_card import write_card
 from onnx_export import check_onnx, write_onnx
+from preparation.hashes import hash_file
 from prepare_polsess import UserError
 from result import software_versions
 from run_files import to_json
@@ -180,7 +180,7 @@ def write_model(files, run, name, options):
             "valid_si_sdr": run.valid_si_sdr,
             "averaged": run.averaged,
         },
-        "weights": checksum_of(files.weights),
+        "weights": hash_file(files.weights, "blake2b"),
         "versions": software_versions(),
     }
     write_speechbrain(files.folder, separator, network, settings)
