@@ -14,7 +14,6 @@ import argparse
 import os
 import re
 import shutil
-import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from exported_model import (
     load_model,
     read_plain,
 )
+from interruption import told_when_interrupted
 from model_card import write_card
 from onnx_export import check_onnx, write_onnx
 from preparation.hashes import hash_file
@@ -233,12 +233,8 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    # A scheduler's SIGTERM ends it as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        print("Interrupted. The same command starts again.", file=sys.stderr)
-        sys.exit(130)
+        with told_when_interrupted("The same command starts again."):
+            main(sys.argv[1:])
     except UserError as error:
         sys.exit(f"Error: {error}")
