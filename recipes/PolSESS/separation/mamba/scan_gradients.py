@@ -145,11 +145,12 @@ def repeat_chunk(steps, bias, rates, skip, again):
     n_states, channels = rates.shape
     rank = steps.projected.shape[1] - 2 * n_states
     log2_delta = np.empty_like(skip)
-    h, decay = again.h, again.decay
-    for t in range(steps.u.shape[0]):
-        x, projected = steps.u[t], steps.projected[t]
-        delta, step_u, out = again.delta[t], again.delta_u[t], again.y[t]
-        step_size(steps.raw[t], bias, x, delta, log2_delta, step_u)
+    u, raw, all_projected = steps.u, steps.raw, steps.projected
+    h, decay, deltas, deltas_u, y = again
+    for t in range(u.shape[0]):
+        x, projected = u[t], all_projected[t]
+        step_u, out = deltas_u[t], y[t]
+        step_size(raw[t], bias, x, deltas[t], log2_delta, step_u)
         for c in range(channels):
             out[c] = skip[c] * x[c]
         for n in range(n_states):
@@ -186,12 +187,12 @@ def chunk_backward(steps, bias, rates, skip, again, drates, dskip, dh):
     workspace = np.empty((4, channels), skip.dtype)
     dy, past = workspace[0], workspace[1]
     ddelta, dinput = workspace[2], workspace[3]
-    h, decay = again.h, again.decay
-    for t in range(steps.u.shape[0] - 1, -1, -1):
-        projected, dprojected = steps.projected[t], steps.dprojected[t]
-        delta, delta_u = again.delta[t], again.delta_u[t]
-        gated, dgated = steps.gated[t], steps.dgated[t]
-        gate_backward(again.y[t], steps.z[t], gated, dgated, steps.dz[t], dy)
+    u, raw, all_projected, z, gated, dgated, du, draw, dall, dz = steps
+    h, decay, deltas, deltas_u, y = again
+    for t in range(u.shape[0] - 1, -1, -1):
+        projected, dprojected = all_projected[t], dall[t]
+        delta, delta_u = deltas[t], deltas_u[t]
+        gate_backward(y[t], z[t], gated[t], dgated[t], dz[t], dy)
         ddelta[:] = ZERO
         dinput[:] = ZERO
         for n in range(n_states):
@@ -212,19 +213,20 @@ def chunk_backward(steps, bias, rates, skip, again, drates, dskip, dh):
                 drates[n],
                 past,
             )
-        input_backward(t, steps, bias, skip, delta, dinput, ddelta, dy, dskip)
+        step = u[t], raw[t], du[t], draw[t]
+        input_backward(*step, bias, skip, delta, dinput, ddelta, dy, dskip)
 
 
 @compiled
-def input_backward(t, steps, bias, skip, delta, dinput, ddelta, dy, dskip):
+def input_backward(
+    x, raw, dx, draw, bias, skip, delta, dinput, ddelta, dy, dskip
+):
     """Compute a step's gradients of ``u``, ``raw`` and ``skip``.
 
     Arguments
     ---------
-    t : int
-        The step.
-    steps : Steps
-        The chunk; ``du`` and ``draw`` are written.
+    x, raw, dx, draw : numpy.ndarray
+        The step's ``u`` and ``raw``, and their gradients, which are written.
     bias, skip : numpy.ndarray
         As in ``scan``.
     delta : numpy.ndarray
@@ -235,7 +237,6 @@ def input_backward(t, steps, bias, skip, delta, dinput, ddelta, dy, dskip):
     dskip : numpy.ndarray
         The sequence's gradient; added to.
     """
-    x, raw, dx, draw = steps.u[t], steps.raw[t], steps.du[t], steps.draw[t]
     for c in range(x.size):
         dx[c] = dinput[c] * delta[c] + skip[c] * dy[c]
     for c in range(x.size):
