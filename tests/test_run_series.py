@@ -16,15 +16,10 @@ import pytest
 import yaml
 from run_series import main
 from series import jobs
+from series.errors import SeriesError
 from series.jobs import check_seeds, differences, is_done, read_series
-from series.tables import (
-    Run,
-    SeriesError,
-    csv_table,
-    published_table,
-    read_run,
-    runs_table,
-)
+from series.runs import Run, read_run
+from series.tables import csv_table, published_table, runs_table
 from small_models import SEPARATION, SMALL
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,6 @@ model separates, and the mixture. tools/README.md tells what is counted. The
 same command again goes on where one was killed.
 """
 
-import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from asr.summary import count_all, format_summary, summarise
 from asr.transcripts import read_transcripts
 from asr.whisper import WhisperRecogniser
 from exported_model import load_model
+from interruption import told_when_interrupted
 from option_parser import make_parser
 from polsess_corpora import read_polsess
 from prepare_polsess import SPLITS, UserError
@@ -320,12 +320,8 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    # A scheduler's SIGTERM ends it as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main()
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on.", file=sys.stderr)
-        sys.exit(130)
+        with told_when_interrupted("The same command goes on."):
+            main()
     except (AsrError, UserError, OSError) as error:
         sys.exit(f"Error: {error}")

@@ -23,7 +23,7 @@ from comparison.evaluations import read_evaluations
 from comparison.published import read_values
 from comparison.runs import find_runs
 from parsers import make_parser
-from series.tables import write_atomically
+from series.writing import write_atomically
 
 TABLES = ("models", "differences", "seeds", "variants", "environments")
 # What says nothing beside --values.

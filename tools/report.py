@@ -35,7 +35,7 @@ from reporting.sections import (
     results_section,
     runs_section,
 )
-from series.tables import write_atomically
+from series.writing import write_atomically
 
 
 def make_sections(evaluations, comparison, name, count, command):

@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from parsers import make_parser
+from series.errors import SeriesError
 from series.jobs import (
     Job,
     check_seeds,
@@ -35,18 +36,9 @@ from series.jobs import (
     read_train_options,
 )
 from series.processes import interrupted_by_signals, last_words
-from series.tables import (
-    DIVERGED,
-    NOT_STARTED,
-    UNREADABLE,
-    Run,
-    SeriesError,
-    csv_table,
-    published_table,
-    read_run,
-    runs_table,
-    write_atomically,
-)
+from series.runs import DIVERGED, NOT_STARTED, UNREADABLE, Run, read_run
+from series.tables import csv_table, published_table, runs_table
+from series.writing import write_atomically
 
 
 class Runner:

@@ -27,7 +27,7 @@ from selection.options import SETTINGS, add_options
 from selection.plots import draw_all
 from selection.summary import write_summary
 from selection.trials import SelectionError, read_trials
-from series.tables import write_atomically
+from series.writing import write_atomically
 
 
 def select(trials, options, folder, settings=SETTINGS, same=None):

@@ -22,8 +22,8 @@ from pathlib import Path
 from parsers import make_parser
 from selection.options import add_options
 from selection.trials import SelectionError
+from series.errors import SeriesError
 from series.processes import interrupted_by_signals
-from series.tables import SeriesError
 from sweeps import commands, running
 from sweeps.stages import SweepError
 

@@ -120,23 +120,11 @@ def prepare_polsess(
     data_folder = Path(data_folder).expanduser()
     save_folder = Path(save_folder).expanduser()
     try:
-        metadata = find_metadata(data_folder)
-        request = describe_request(data_folder, metadata, options)
-        record = read_record(save_folder)
-        if is_current(record, request, data_folder, save_folder):
-            logger.info("'%s' is up to date.", save_folder)
-            check_sample_rate(record["sample_rate"], sample_rate)
-        else:
-            outcome, files = _prepare(
-                data_folder, metadata, options, sample_rate, jobs
-            )
-            record = replace_files(save_folder, request | outcome, files)
+        return _update(data_folder, save_folder, options, sample_rate, jobs)
     except OSError as error:
         raise UserError(
             f"Preparing '{data_folder}' in '{save_folder}' failed: {error}."
         ) from error
-    logger.info("%s", summarise(record))
-    return record
 
 
 def _check_options(subset_sizes, check, on_error):
@@ -157,6 +145,23 @@ def _check_options(subset_sizes, check, on_error):
                 )
         subset_sizes = sorted(set(subset_sizes))
     return {"subset_sizes": subset_sizes, "check": check, "on_error": on_error}
+
+
+def _update(data_folder, save_folder, options, sample_rate, jobs):
+    """Prepare the corpus unless that is done: what prepare.json holds."""
+    metadata = find_metadata(data_folder)
+    request = describe_request(data_folder, metadata, options)
+    record = read_record(save_folder)
+    if is_current(record, request, data_folder, save_folder):
+        logger.info("'%s' is up to date.", save_folder)
+        check_sample_rate(record["sample_rate"], sample_rate)
+    else:
+        outcome, files = _prepare(
+            data_folder, metadata, options, sample_rate, jobs
+        )
+        record = replace_files(save_folder, request | outcome, files)
+    logger.info("%s", summarise(record))
+    return record
 
 
 def _prepare(data_folder, metadata, options, sample_rate, jobs):

@@ -3,7 +3,7 @@
 import shlex
 
 from selection.options import SETTINGS
-from series.tables import write_atomically
+from series.writing import write_atomically
 
 from sweeps.database import Database
 from sweeps.next_stage import (

@@ -13,19 +13,19 @@ running anything of it, and README.md is its model card.
 import os
 import re
 import shutil
-import signal
 import sys
 from pathlib import Path
 
 from exported_model import (
     ExportedFiles,
-    checksum_of,
     load_model,
     read_plain,
 )
+from interruption import told_when_interrupted
 from model_card import write_card
 from onnx_export import check_onnx, write_onnx
 from option_parser import make_parser
+from preparation.hashes import hash_file
 from prepare_polsess import UserError
 from result import software_versions
 from run_files import to_json
@@ -183,7 +183,7 @@ def write_model(files, run, name, options):
             "valid_si_sdr": run.valid_si_sdr,
             "averaged": run.averaged,
         },
-        "weights": checksum_of(files.weights),
+        "weights": hash_file(files.weights, "blake2b"),
         "versions": software_versions(),
     }
     write_speechbrain(files.folder, separator, network, settings)
@@ -236,12 +236,8 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    # A scheduler's SIGTERM ends it as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        print("Interrupted. The same command starts again.", file=sys.stderr)
-        sys.exit(130)
+        with told_when_interrupted("The same command starts again."):
+            main(sys.argv[1:])
     except UserError as error:
         sys.exit(f"Error: {error}")

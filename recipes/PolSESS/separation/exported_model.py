@@ -9,9 +9,9 @@ the layout of SpeechBrain's public models it builds the network alone, of known
 classes too.
 """
 
-import hashlib
 from pathlib import Path
 
+from preparation.hashes import hash_file
 from prepare_polsess import UserError
 from run_files import RunFiles, read_json
 from safe_yaml import build_separator, describe_separator, hash_description
@@ -107,7 +107,7 @@ def _load_exported(files, averaged):
             f"{files.folder}: was exported without --averaged; export the "
             "run's averaged weights to another folder"
         )
-    if checksum_of(files.weights) != description["weights"]:
+    if hash_file(files.weights, "blake2b") != description["weights"]:
         raise _damaged(files.weights, "is not the one that was exported")
     separator = build_separator(files.separator)
     weights = _read_safetensors(files.weights)
@@ -122,23 +122,6 @@ def _load_exported(files, averaged):
         checkpoint["averaged"],
         hash_description(describe_separator(files.separator)),
     )
-
-
-def checksum_of(path):
-    """Hash a file of weights.
-
-    Arguments
-    ---------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str
-        BLAKE2b, hexadecimal.
-    """
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def read_plain(path, needed):
