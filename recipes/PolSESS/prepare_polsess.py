@@ -67,14 +67,14 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_polsess(
-    data_folder,
-    save_folder,
-    subset_sizes=None,
-    check="headers",
-    on_error="stop",
-    sample_rate=None,
-    jobs=None,
-):
+    data_folder: str,
+    save_folder: str,
+    subset_sizes: list[int] | None = None,
+    check: str = "headers",
+    on_error: str = "stop",
+    sample_rate: int | None = None,
+    jobs: int | None = None,
+) -> dict:
     """Check a PolSESS corpus and write its manifests.
 
     A second call for the same corpus and options does nothing. The corpus

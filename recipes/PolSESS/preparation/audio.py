@@ -1,11 +1,14 @@
 """Checking the audio: every file whole and alike, every mixture the sum."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from hashlib import blake2b
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +16,9 @@ from tqdm import tqdm
 from preparation.errors import Finding
 from preparation.layout import AUDIO_COLUMNS
 from preparation.wav import AudioFormat, read_wav_header
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The generator's hard limiter on speech, in 16-bit samples.
 LIMITER = 0.999 * 2**15
@@ -42,7 +48,12 @@ class RowAudio(NamedTuple):
     digests: tuple = ("", "", "")
 
 
-def check_audio(data_folder, table, read_samples, jobs=None):
+def check_audio(
+    data_folder: Path,
+    table: pd.DataFrame,
+    read_samples: bool,
+    jobs: int | None = None,
+) -> tuple[list[Finding], pd.DataFrame, AudioFormat | None]:
     """Check every file of every row.
 
     Arguments
@@ -117,7 +128,7 @@ def _map_parallel(function, chunks, jobs):
         yield from pool.map(function, chunks)
 
 
-def available_cpus():
+def available_cpus() -> int:
     """How many CPUs this process may use.
 
     Returns

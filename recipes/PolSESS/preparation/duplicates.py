@@ -2,6 +2,8 @@
 
 from operator import attrgetter
 
+import pandas as pd
+
 from preparation.errors import Finding
 from preparation.layout import AUDIO_COLUMNS, SPLITS
 from preparation.metadata import METADATA_COLUMNS
@@ -13,7 +15,7 @@ FRAGMENT_COLUMNS = ["SSR"] + [
 ]
 
 
-def find_duplicates(table):
+def find_duplicates(table: pd.DataFrame) -> list[Finding]:
     """Find rows that repeat an earlier row of their split.
 
     Random names of 16 characters never repeat by chance, so every repeated
@@ -58,7 +60,7 @@ def _duplicate_keys(row):
     return keys
 
 
-def find_leaks(table):
+def find_leaks(table: pd.DataFrame) -> list[Finding]:
     """Find rows whose speech is in a split that must not share it.
 
     Evaluation comes first: where val and test share speech the finding is

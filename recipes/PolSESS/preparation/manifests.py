@@ -1,6 +1,7 @@
 """Making manifests of checked metadata: one row is one mixture."""
 
 import csv
+from collections.abc import Iterator
 from itertools import compress
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from preparation.layout import AUDIO_COLUMNS, SPLITS
 from preparation.variants import ENVIRONMENTS
+from preparation.wav import AudioFormat
 
 MANIFEST_COLUMNS = (
     "ID",
@@ -21,7 +23,9 @@ MANIFEST_COLUMNS = (
 )
 
 
-def make_manifests(table, audio, sizes):
+def make_manifests(
+    table: pd.DataFrame, audio: AudioFormat, sizes: list[int]
+) -> Iterator[tuple[str, str]]:
     """Make every manifest, one at a time: together they are large.
 
     Arguments
@@ -56,7 +60,7 @@ def make_manifests(table, audio, sizes):
                 yield f"{name}_{size}.csv", header + "".join(selection[:size])
 
 
-def build_manifest(table, audio):
+def build_manifest(table: pd.DataFrame, audio: AudioFormat) -> pd.DataFrame:
     """Make a manifest of checked metadata.
 
     Arguments
@@ -88,7 +92,7 @@ def build_manifest(table, audio):
     return manifest[list(MANIFEST_COLUMNS)]
 
 
-def csv_lines(table):
+def csv_lines(table: pd.DataFrame) -> list[str]:
     r"""Format the rows of a CSV file, once for all files that they go to.
 
     Arguments

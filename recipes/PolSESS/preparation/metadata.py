@@ -3,6 +3,7 @@
 import csv
 import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ REVERB_COLUMNS = ["reverbForSpeaker1", "reverbForSpeaker2", "reverbForEvent"]
 NO_VALUE = {"NaN": "", "<missing>": ""}
 
 
-def read_metadata(path, split):
+def read_metadata(path: Path, split: str) -> pd.DataFrame:
     """Read one metadata file as strings.
 
     Arguments
@@ -135,7 +136,7 @@ def _add_columns(table, split, rows):
     return table.assign(**added).astype(object)
 
 
-def check_metadata(table):
+def check_metadata(table: pd.DataFrame) -> list[Finding]:
     """Find rows whose metadata contradicts itself.
 
     Arguments

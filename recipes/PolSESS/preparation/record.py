@@ -6,6 +6,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable
+from pathlib import Path
 
 from preparation.hashes import hash_file
 from preparation.layout import AUDIO_FOLDERS, SPLITS
@@ -15,7 +17,7 @@ from preparation.locks import locked
 FORMAT_VERSION = 1
 
 
-def describe_request(data_folder, metadata, options):
+def describe_request(data_folder: Path, metadata: dict, options: dict) -> dict:
     """Describe all that the manifests depend on and is quick to look up.
 
     Arguments
@@ -46,7 +48,7 @@ def describe_request(data_folder, metadata, options):
     }
 
 
-def file_states(folder, paths):
+def file_states(folder: Path, paths: Iterable[str]) -> dict:
     """Look up what changes with a file.
 
     Arguments
@@ -71,7 +73,7 @@ def file_states(folder, paths):
     return states
 
 
-def read_record(save_folder):
+def read_record(save_folder: Path) -> dict:
     """Read prepare.json.
 
     Arguments
@@ -92,7 +94,9 @@ def read_record(save_folder):
     return record if isinstance(record, dict) else {}
 
 
-def is_current(record, request, data_folder, save_folder):
+def is_current(
+    record: dict, request: dict, data_folder: Path, save_folder: Path
+) -> bool:
     """Find out whether the manifests are there and would be the same again.
 
     Arguments
@@ -119,7 +123,9 @@ def is_current(record, request, data_folder, save_folder):
     )
 
 
-def replace_files(save_folder, record, files):
+def replace_files(
+    save_folder: Path, record: dict, files: Iterable[tuple]
+) -> dict:
     """Put new files in the place of those that prepare.json lists.
 
     Whenever this is killed, either the old set is untouched or prepare.json

@@ -33,7 +33,7 @@ class Example(NamedTuple):
     start: int = 0
 
 
-def read_manifest(manifest, data_folder):
+def read_manifest(manifest: str | Path, data_folder: str | Path) -> list[dict]:
     """Read the rows of a manifest.
 
     Arguments
@@ -53,7 +53,12 @@ def read_manifest(manifest, data_folder):
     return [{"ID": name, **row} for name, row in rows.items()]
 
 
-def select_rows(rows, variants, size=None, setting="variants"):
+def select_rows(
+    rows: list[dict],
+    variants: list[str],
+    size: int | None = None,
+    setting: str = "variants",
+) -> list[tuple]:
     """Choose the rows that can be rendered in one of the variants.
 
     Arguments
@@ -116,16 +121,18 @@ class RenderedMixtures(torch.utils.data.Dataset):
         Length of the segments in samples; None for whole mixtures.
     """
 
-    def __init__(self, rows, task, segment=None):
+    def __init__(
+        self, rows: list[dict], task: str, segment: int | None = None
+    ) -> None:
         self.rows = rows
         self.task = task
         self.segment = segment
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Count the rows."""
         return len(self.rows)
 
-    def __getitem__(self, example):
+    def __getitem__(self, example: Example) -> dict:
         """Read what an example needs and render it.
 
         Arguments

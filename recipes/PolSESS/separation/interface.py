@@ -1,5 +1,8 @@
 """Trained separators in the style of SpeechBrain's inference classes."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +50,12 @@ class SpeechSeparation(Pretrained):
 
     @classmethod
     def from_hparams(
-        cls, source, run_opts=None, freeze_params=True, averaged=False
-    ):
+        cls,
+        source: str | Path,
+        run_opts: dict | None = None,
+        freeze_params: bool = True,
+        averaged: bool = False,
+    ) -> SpeechSeparation:
         """Load a trained separator.
 
         Arguments
@@ -93,7 +100,7 @@ class SpeechSeparation(Pretrained):
         model.run = run
         return model
 
-    def separate_batch(self, mix):
+    def separate_batch(self, mix: torch.Tensor) -> torch.Tensor:
         """Separate mixtures as they are.
 
         Arguments
@@ -124,11 +131,13 @@ class SpeechSeparation(Pretrained):
                 f"{mix.shape[1]} samples at once: separate shorter chunks"
             ) from error
 
-    def forward(self, mix):
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
         """Separate mixtures as ``separate_batch`` does."""
         return self.separate_batch(mix)
 
-    def separate_file(self, path, chunk=CHUNK, overlap=OVERLAP):
+    def separate_file(
+        self, path: str | Path, chunk: float = CHUNK, overlap: float = OVERLAP
+    ) -> torch.Tensor:
         """Separate a recording of any rate and length.
 
         The result is in memory as a whole; ``separate.py`` writes it to files
@@ -163,7 +172,9 @@ class SpeechSeparation(Pretrained):
         estimates = level.apply(estimates, 0, len(estimates))
         return torch.from_numpy(estimates).unsqueeze(0)
 
-    def make_separation(self, chunk=CHUNK, overlap=OVERLAP):
+    def make_separation(
+        self, chunk: float = CHUNK, overlap: float = OVERLAP
+    ) -> OverlapAdd:
         """Make what separates one recording chunk by chunk.
 
         Arguments
@@ -193,7 +204,9 @@ class SpeechSeparation(Pretrained):
             )
         return OverlapAdd(self.separate_batch, samples, shared)
 
-    def separate_recording(self, recording, separation):
+    def separate_recording(
+        self, recording: Recording, separation: OverlapAdd
+    ) -> Iterator[np.ndarray]:
         """Separate a recording in constant memory.
 
         Arguments

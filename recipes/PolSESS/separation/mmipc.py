@@ -30,7 +30,9 @@ _BACKGROUND = {
 }
 
 
-def removed_components(environment, variant, task):
+def removed_components(
+    environment: str, variant: str, task: str
+) -> tuple[str, ...]:
     """Name the components that are subtracted from a mixture.
 
     Arguments
@@ -86,7 +88,9 @@ def removed_components(environment, variant, task):
     return tuple(removed)
 
 
-def required_components(environment, variant, task):
+def required_components(
+    environment: str, variant: str, task: str
+) -> tuple[str, ...]:
     """Name the audio that ``render`` needs, the mixture first.
 
     Arguments
@@ -111,7 +115,9 @@ def required_components(environment, variant, task):
     return tuple(dict.fromkeys(("mix", *sources, *removed)))
 
 
-def render(audio, environment, variant, task):
+def render(
+    audio: dict[str, torch.Tensor], environment: str, variant: str, task: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Make the mixture of a variant and its targets.
 
     Arguments

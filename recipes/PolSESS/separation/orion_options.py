@@ -4,6 +4,8 @@ Of Orion's options those that belong to the search; how many workers there are,
 and where the database is, belongs to the machine.
 """
 
+from pathlib import Path
+
 from file_checks import check_keys, check_number, check_text
 from prepare_polsess import UserError
 
@@ -18,7 +20,7 @@ OPTUNA = ("seed", "n_startup_trials")
 OPTIONS = {"optunagp": OPTUNA, "optunatpe": OPTUNA, "random": ("seed",)}
 
 
-def read_experiment(content, path):
+def read_experiment(content: object, path: Path) -> dict:
     """Read and check the section ``experiment``.
 
     Arguments
@@ -76,7 +78,7 @@ def _read_algorithm(content, where):
     return algorithm, options
 
 
-def check_worker(content, path):
+def check_worker(content: object, path: Path) -> None:
     """Check the section ``worker``.
 
     Arguments

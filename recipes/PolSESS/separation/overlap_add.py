@@ -6,6 +6,7 @@ the two overlap, unless that can hardly be told: see Chunk. Then they are faded
 into each other.
 """
 
+from collections.abc import Callable, Iterator
 from itertools import permutations
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ class Chunk(NamedTuple):
     margin: float | None
 
     @property
-    def uncertain(self):
+    def uncertain(self) -> bool:
         """Whether the margin is too small to tell the order."""
         return self.margin is not None and self.margin < UNCERTAIN
 
@@ -84,7 +85,7 @@ class OverlapAdd:
     [0, 200, 400, 600]
     """
 
-    def __init__(self, separate, chunk, overlap):
+    def __init__(self, separate: Callable, chunk: int, overlap: int) -> None:
         self.separate = separate
         self.chunk = chunk
         self.hop = chunk - overlap
@@ -92,7 +93,7 @@ class OverlapAdd:
         self.chunks = []
         self.levels = LevelFit()
 
-    def blocks(self, read):
+    def blocks(self, read: Callable) -> Iterator[np.ndarray]:
         """Separate what can be read.
 
         Arguments
@@ -155,7 +156,7 @@ class OverlapAdd:
         return estimates
 
 
-def make_window(length, overlap):
+def make_window(length: int, overlap: int) -> torch.Tensor:
     """Make the weights of a chunk's samples.
 
     They rise and fall as a squared sine where the chunk overlaps with its
@@ -186,7 +187,9 @@ def make_window(length, overlap):
     return window.unsqueeze(-1)
 
 
-def find_order(before, estimates):
+def find_order(
+    before: torch.Tensor, estimates: torch.Tensor
+) -> tuple[tuple[int, ...], float]:
     """Find the order in which estimates continue those before them.
 
     Arguments
@@ -224,7 +227,7 @@ def find_order(before, estimates):
     return best, difference / scale if scale > 0 else 0.0
 
 
-def summarise_order(chunks):
+def summarise_order(chunks: list[Chunk]) -> dict:
     """Sum up how sure the order of a recording's estimates is.
 
     Arguments

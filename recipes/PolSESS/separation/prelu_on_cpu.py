@@ -9,7 +9,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 
-def prelu(hidden, slope):
+def prelu(hidden: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
     """Compute a PReLU, by torch itself where that is fast.
 
     Arguments

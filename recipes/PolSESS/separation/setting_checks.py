@@ -11,6 +11,7 @@ from curriculum import check_variants
 from mmipc import TASKS
 from prepare_polsess import CHECKS, ON_ERROR, UserError
 from speechbrain.utils.distributed import infer_device
+from speechbrain.utils.run_opts import RunOptions
 
 # Positive in some YAML, but zero has a meaning too.
 MAY_BE_ZERO = (
@@ -70,7 +71,9 @@ KINDS = {
 }
 
 
-def check_override(key, value, defaults, hparams_file):
+def check_override(
+    key: str, value: object, defaults: dict, hparams_file: str
+) -> None:
     """Check an option's name, and its kind and sign against the YAML's.
 
     Arguments
@@ -115,7 +118,7 @@ def check_override(key, value, defaults, hparams_file):
             raise UserError(f"--{key} {value!r}: give {KINDS[kind]} {bound}")
 
 
-def check_run_options(run_opts):
+def check_run_options(run_opts: RunOptions) -> None:
     """Refuse what would do nothing or harm without a word.
 
     Arguments
@@ -144,7 +147,7 @@ def check_run_options(run_opts):
             raise UserError(f"--{name} {run_opts[name]}: give a number above 0")
 
 
-def check_values(hparams):
+def check_values(hparams: dict) -> None:
     """Check what a single key's kind does not tell.
 
     Arguments
@@ -203,7 +206,7 @@ def check_values(hparams):
             )
 
 
-def check_device(options):
+def check_device(options: dict) -> str:
     """Check that the device is there and can compute what is asked of it.
 
     Arguments

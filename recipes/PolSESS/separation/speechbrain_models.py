@@ -9,11 +9,12 @@ classes, with our faster blocks in place of SpeechBrain's.
 
 import hashlib
 import inspect
+from pathlib import Path
 
 import torch
 from prepare_polsess import UserError
 from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from safe_yaml import (
     build_network,
     check_network,
@@ -31,7 +32,7 @@ from yaml_references import resolve
 POINTER = b"version https://git-lfs"
 
 
-def load_speechbrain_model(folder):
+def load_speechbrain_model(folder: Path) -> TrainedRun:
     """Load a model that SpeechBrain's ``SepformerSeparation`` loads.
 
     Arguments
@@ -83,7 +84,7 @@ def load_speechbrain_model(folder):
     )
 
 
-def use_our_blocks(description):
+def use_our_blocks(description: Node) -> None:
     """Put our faster blocks in place of SpeechBrain's of the same function.
 
     Arguments

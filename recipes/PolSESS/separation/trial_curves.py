@@ -7,13 +7,14 @@ a whole after each epoch, so that there is nothing to lock.
 
 import csv
 import math
+from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
 logger = get_logger(__name__)
 
 
-def read_curve(path):
+def read_curve(path: Path) -> list[float]:
     r"""Read the validation SI-SDR of each epoch.
 
     Arguments
@@ -67,11 +68,11 @@ class OtherCurves:
         The trial's own; the others' are beside it.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.unreadable = set()
 
-    def read(self):
+    def read(self) -> list[list[float]]:
         """Read them as they are now.
 
         One that cannot be read takes no part, and is told once: a single

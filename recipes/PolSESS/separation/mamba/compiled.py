@@ -11,6 +11,7 @@ changes no bit.
 import hashlib
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,7 +42,7 @@ FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
 OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy"}
 
 
-def compiled(function):
+def compiled(function: Callable) -> Callable:
     """Compile a function that runs without the interpreter's lock.
 
     Arguments
@@ -77,7 +78,7 @@ def compiled(function):
     return njit(nogil=True, **OPTIONS)(function)
 
 
-def cache_folders():
+def cache_folders() -> list[Path]:
     """List where compiled code may be kept, in order of preference.
 
     numba itself compiles a function again when its file has changed, but not
@@ -100,15 +101,15 @@ def cache_folders():
 
 # numba's own exp calls the C library for each number. These become vector
 # instructions in FP32; in FP64, for checks, exactness is all that matters.
-def exp2(x):
+def exp2(x: float) -> float:
     """Compute 2 ** x in compiled code."""
 
 
-def log1p(x):
+def log1p(x: float) -> float:
     """Compute log(1 + x), for x from 0 to 1, in compiled code."""
 
 
-def log2_exp(x):
+def log2_exp(x: float) -> float:
     """Compute log2(e ** x), which is x log2(e), in compiled code."""
 
 
@@ -155,12 +156,12 @@ def _log2_exp(x):
 
 
 @compiled
-def sigmoid(x):
+def sigmoid(x: float) -> float:
     """Compute 1 / (1 + e ** -x) in compiled code."""
     return ONE / (ONE + exp2(log2_exp(-x)))
 
 
-def run(kernel, n_sequences, *arrays):
+def run(kernel: Callable, n_sequences: int, *arrays: np.ndarray) -> None:
     """Call a kernel for all sequences, on as many threads as torch uses.
 
     Arguments

@@ -23,17 +23,17 @@ SLAB_SEQUENCES = 32
 
 @torch.compiler.disable
 def mamba_on_cpu(
-    hidden,
-    in_weight,
-    conv_weight,
-    conv_bias,
-    x_weight,
-    step_weight,
-    step_bias,
-    rates,
-    skip,
-    out_weight,
-):
+    hidden: torch.Tensor,
+    in_weight: torch.Tensor,
+    conv_weight: torch.Tensor,
+    conv_bias: torch.Tensor,
+    x_weight: torch.Tensor,
+    step_weight: torch.Tensor,
+    step_bias: torch.Tensor,
+    rates: torch.Tensor,
+    skip: torch.Tensor,
+    out_weight: torch.Tensor,
+) -> torch.Tensor:
     """Compute a Mamba layer in FP32, or in FP64 for FP64 input.
 
     Arguments

@@ -4,6 +4,7 @@ import numpy as np
 from optuna.samplers import GPSampler, RandomSampler, TPESampler
 from orion.algo.base import BaseAlgorithm
 from orion.core.utils.format_trials import dict_to_trial
+from orion.core.worker.trial import Trial
 
 from .distributions import SettingError, make_distributions, to_orion
 from .studies import make_study, ranked_outcomes, valued_outcomes
@@ -146,7 +147,7 @@ class OptunaGP(_OptunaSampler, BaseAlgorithm):
 
     outcomes = staticmethod(valued_outcomes)
 
-    def suggest(self, num):
+    def suggest(self, num: int) -> list[Trial]:
         """A trial that was not suggested before.
 
         Arguments
@@ -170,7 +171,7 @@ class OptunaGP(_OptunaSampler, BaseAlgorithm):
         finally:
             torch.set_num_threads(threads)
 
-    def make_sampler(self, seed):
+    def make_sampler(self, seed: int) -> GPSampler:
         """Optuna's sampler, from a seed."""
         return GPSampler(
             seed=seed,
@@ -217,7 +218,7 @@ class OptunaTPE(_OptunaSampler, BaseAlgorithm):
 
     outcomes = staticmethod(ranked_outcomes)
 
-    def make_sampler(self, seed):
+    def make_sampler(self, seed: int) -> TPESampler:
         """Optuna's sampler, from a seed."""
         return TPESampler(
             seed=seed,
