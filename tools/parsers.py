@@ -1,9 +1,10 @@
 """What the parsers of these tools' command lines have in common."""
 
 import argparse
+from typing import Any
 
 
-def make_parser(description, **others):
+def make_parser(description: str, **others: Any) -> argparse.ArgumentParser:
     """Make a parser that takes no abbreviations of options.
 
     An abbreviation would mean another option as soon as there is a new one.

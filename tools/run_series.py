@@ -52,7 +52,7 @@ class Runner:
         A name each; None for the one that train.py chooses.
     """
 
-    def __init__(self, jobs, devices):
+    def __init__(self, jobs: list[Job], devices: list) -> None:
         self.devices = devices
         self.waiting = queue.SimpleQueue()
         for job in jobs:
@@ -62,7 +62,7 @@ class Runner:
         self.stopping = False
         self.failed = False
 
-    def run(self):
+    def run(self) -> None:
         """Train all jobs.
 
         Raises
@@ -160,7 +160,7 @@ def _figures(run):
     )
 
 
-def read_runs(jobs):
+def read_runs(jobs: list[Job]) -> list[Run]:
     """Read what all runs have come to; tell of damaged files.
 
     Arguments
@@ -221,7 +221,7 @@ def _parse(arguments):
     return parser.parse_known_args(arguments)
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Train a series as the command line says.
 
     Arguments

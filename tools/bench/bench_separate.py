@@ -42,7 +42,9 @@ MASKING = MODELS[:3]
 KIBIBYTE = 1024  # what Linux counts memory in
 
 
-def separate_ours(separator, path, overlap):
+def separate_ours(
+    separator: torch.nn.Module, path: Path, overlap: float
+) -> None:
     """Separate a recording in chunks, to files.
 
     Arguments
@@ -67,7 +69,7 @@ def separate_ours(separator, path, overlap):
             estimates.write(name, recording.sample_rate, "float", [source])
 
 
-def separate_theirs(separator, path):
+def separate_theirs(separator: torch.nn.Module, path: Path) -> None:
     """Separate a recording with SpeechBrain's class, whole.
 
     Arguments
@@ -93,7 +95,7 @@ def separate_theirs(separator, path):
         soundfile.write(name, estimates[:, source], RATE, subtype="FLOAT")
 
 
-def work(who, model, path, options):
+def work(who: str, model: str, path: str, options: argparse.Namespace) -> None:
     """Separate once in this process, and print seconds and memory.
 
     Arguments
@@ -134,7 +136,7 @@ def work(who, model, path, options):
     print(json.dumps(found))
 
 
-def run(who, model, path, options):
+def run(who: str, model: str, path: Path, options: argparse.Namespace) -> dict:
     """Separate once in a process of its own.
 
     Arguments
@@ -165,7 +167,7 @@ def run(who, model, path, options):
     return json.loads(process.stdout.splitlines()[-1])
 
 
-def write_recording(path, seconds):
+def write_recording(path: Path, seconds: float) -> None:
     """Write noise that swells like speech, block by block.
 
     Arguments
@@ -182,7 +184,7 @@ def write_recording(path, seconds):
             file.write(swell * generator.standard_normal(RATE))
 
 
-def compare(options, folder):
+def compare(options: argparse.Namespace, folder: Path) -> None:
     """Let both take turns, and print a table.
 
     Arguments
@@ -216,7 +218,7 @@ def compare(options, folder):
     print_table(rows)
 
 
-def measure_flatness(options, folder):
+def measure_flatness(options: argparse.Namespace, folder: Path) -> None:
     """Separate recordings of several lengths, and print their memory.
 
     Arguments
@@ -245,7 +247,7 @@ def measure_flatness(options, folder):
     print_table(rows)
 
 
-def print_table(rows):
+def print_table(rows: list[dict]) -> None:
     """Print figures as the README shows them.
 
     Arguments
@@ -262,7 +264,7 @@ def print_table(rows):
         print(f"| {' | '.join(map(str, cells))} |")
 
 
-def main():
+def main() -> None:
     """Read the command line and measure."""
     parser = make_parser(__doc__)
     add = parser.add_argument

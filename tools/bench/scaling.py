@@ -42,7 +42,9 @@ NAMES = {
 COLUMNS = ("model", "what", "threads", "batch", "seconds")
 
 
-def measure(model, what, threads, batch, seconds):
+def measure(
+    model: str, what: str, threads: int, batch: int, seconds: float
+) -> dict:
     """Measure once in this process.
 
     Arguments
@@ -76,7 +78,7 @@ def measure(model, what, threads, batch, seconds):
     return {"time": times[-1], "memory": (peak - before) / 1e6}
 
 
-def plan(options):
+def plan(options: argparse.Namespace) -> list[tuple]:
     """List what to measure: lengths, then batches, then threads."""
     most, first = max(options.threads), options.durations[0]
     cells = []
@@ -91,7 +93,7 @@ def plan(options):
     return list(dict.fromkeys(cells))
 
 
-def expect(cell, rows):
+def expect(cell: tuple, rows: list[dict]) -> tuple[float, ...]:
     """Expect what a cell costs, as the one of the same kind before it.
 
     Arguments
@@ -114,7 +116,7 @@ def expect(cell, rows):
     return 0.0, 0.0
 
 
-def run(options):
+def run(options: argparse.Namespace) -> pd.DataFrame:
     """Measure all cells that are cheap enough.
 
     Arguments
@@ -151,7 +153,7 @@ def run(options):
     return pd.DataFrame(rows)
 
 
-def print_table(table):
+def print_table(table: pd.DataFrame) -> None:
     """Print time and memory for a second of audio.
 
     Arguments
@@ -172,7 +174,7 @@ def print_table(table):
         )
 
 
-def draw(table, path):
+def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw time and memory over length.
 
     Arguments
@@ -218,7 +220,7 @@ def draw(table, path):
     figure.savefig(path)
 
 
-def read_options():
+def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
@@ -261,7 +263,7 @@ def read_options():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Measure, print and draw."""
     options = read_options()
     if options.only:

@@ -37,7 +37,7 @@ SECONDS = {"convtasnet": 4.0, "dprnn": 4.0, "sepformer": 4.0, "spmamba": 0.25}
 KEYS = ("inference", "step", "memory")
 
 
-def measure(who, options):
+def measure(who: str, options: argparse.Namespace) -> dict:
     """Measure one of the two in this process.
 
     Arguments
@@ -81,7 +81,7 @@ def _fastest(time_once, *arguments):
     return min(times)
 
 
-def errors(options):
+def errors(options: argparse.Namespace) -> list[list[float]]:
     """Compare outputs and gradients with the stock blocks' in FP64.
 
     Arguments
@@ -118,7 +118,7 @@ def _run(network, mixtures):
     return output.detach(), torch.cat(gradients)
 
 
-def compare(model, options):
+def compare(model: str, options: argparse.Namespace) -> list:
     """Let both take turns; return a row of the table."""
     command = [sys.executable, __file__, *sys.argv[1:], "--models", model]
     best = {}
@@ -154,7 +154,7 @@ def compare(model, options):
     ]
 
 
-def read_options():
+def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
@@ -178,7 +178,7 @@ def read_options():
     return options
 
 
-def main():
+def main() -> None:
     """Compare all models and print a table."""
     options = read_options()
     if options.only == "errors":

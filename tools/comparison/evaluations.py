@@ -3,14 +3,18 @@
 What is read here is comparable: the same test rows, task, rate and metrics.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from comparison.commands import evaluate_command
-from comparison.comparable import KEYS, check_comparable, check_group
+from comparison.comparable import (
+    KEYS,
+    Evaluation,
+    check_comparable,
+    check_group,
+)
 from comparison.errors import ComparisonError
 from comparison.runs import find_runs, group_of, read_json_object
 
@@ -32,35 +36,9 @@ INFO = {
 }
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The evaluation of a run.
-
-    Arguments
-    ---------
-    folder : Path
-        The run's.
-    group : str
-        The model, whose other seeds bear the same name.
-    seed : int
-        Of the run.
-    info : dict
-        ``evaluation.json``.
-    scores : pandas.DataFrame
-        ``scores.csv``: a row per utterance, variant and metric. ``ID``,
-        ``variant``, ``metric``, ``environment``, ``scene_class``,
-        ``event_class`` and ``reason`` are str, empty where there is none; all
-        others are float, NaN where there is none.
-    """
-
-    folder: Path
-    group: str
-    seed: int
-    info: dict
-    scores: pd.DataFrame
-
-
-def read_evaluations(folders, name="test"):
+def read_evaluations(
+    folders: list[Path], name: str = "test"
+) -> list[Evaluation]:
     """Read the evaluations of runs, and check that they can be compared.
 
     Arguments
@@ -98,7 +76,7 @@ def read_evaluations(folders, name="test"):
     return [_in_order(evaluation, order) for evaluation in evaluations]
 
 
-def by_group(evaluations):
+def by_group(evaluations: list[Evaluation]) -> dict:
     """Group evaluations by model.
 
     Arguments

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ FORMS = {
 }
 
 
-def read_values(path):
+def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
     r"""Read a CSV file of values.
 
     Arguments

@@ -45,7 +45,9 @@ MAY_DIFFER = {
 }
 
 
-def find_runs(folders, name="test"):
+def find_runs(
+    folders: list[Path], name: str = "test"
+) -> tuple[list[Path], list[Path]]:
     """Find the runs that are meant by run folders and folders of runs.
 
     Arguments
@@ -115,7 +117,7 @@ def _runs_below(folder):
     return sorted(found, key=lambda p: (str(p.parent), len(p.name), p.name))
 
 
-def group_of(run, seed, model):
+def group_of(run: Path, seed: int, model: str) -> str:
     """Name the group that a run belongs to.
 
     Arguments
@@ -144,7 +146,7 @@ def group_of(run, seed, model):
     return path.parent.name if path.name == str(seed) else model
 
 
-def read_settings(run):
+def read_settings(run: Path) -> dict:
     """Read the settings that seeds of one model have to share.
 
     Arguments
@@ -166,7 +168,7 @@ def read_settings(run):
     return {n: v for n, v in settings.items() if n not in MAY_DIFFER}
 
 
-def differing(first, second):
+def differing(first: dict, second: dict) -> str:
     """Tell which settings of two runs differ.
 
     Arguments
@@ -192,7 +194,7 @@ def differing(first, second):
     )
 
 
-def read_json_object(path):
+def read_json_object(path: Path) -> dict:
     """Read a JSON file that holds an object.
 
     Arguments

@@ -3,12 +3,19 @@
 import numpy as np
 import pandas as pd
 
+from comparison.evaluations import Evaluation
 from comparison.intervals import deviation, mean_interval, percentile_interval
 from comparison.layout import Table, interval, label, number
-from comparison.samples import take_sample
+from comparison.measures import Measure
+from comparison.samples import Sample, take_sample
 
 
-def models_table(sample, drawn, measure, baseline=None):
+def models_table(
+    sample: Sample,
+    drawn: dict | None,
+    measure: Measure,
+    baseline: str | None = None,
+) -> Table:
     """Describe the models: the columns of the published table, and intervals.
 
     Arguments
@@ -58,7 +65,7 @@ def models_table(sample, drawn, measure, baseline=None):
     return Table("models", title, pd.DataFrame(rows), columns)
 
 
-def is_clearly_positive(sample, name):
+def is_clearly_positive(sample: Sample, name: str) -> bool:
     """Whether a percentage of a model's mean has a meaning.
 
     Arguments
@@ -102,7 +109,14 @@ def _models_columns(measure, drawn, baseline):
     return columns
 
 
-def breakdown_table(evaluations, metric, measure, by, parts, ranking):
+def breakdown_table(
+    evaluations: list[Evaluation],
+    metric: str,
+    measure: Measure,
+    by: str,
+    parts: dict,
+    ranking: list[str],
+) -> Table:
     """Describe the models on parts of the test set.
 
     Arguments

@@ -17,6 +17,7 @@ from corpus.mixing import (
     limit,
     mix,
 )
+from corpus.options import Options
 from corpus.seeding import random_generator
 
 # Recordings at full scale clip in nine draws of ten and still get there.
@@ -71,7 +72,9 @@ class DrawnAgainError(Exception):
     """A draw that makes no mixture; the message says why."""
 
 
-def draw_mixture(sources, options, split, index):
+def draw_mixture(
+    sources: Sources, options: Options, split: str, index: int
+) -> tuple[Mixture, int]:
     """Draws until there is a mixture.
 
     Arguments
@@ -112,7 +115,9 @@ def draw_mixture(sources, options, split, index):
     )
 
 
-def draw_once(sources, options, split, rng):
+def draw_once(
+    sources: Sources, options: Options, split: str, rng: np.random.Generator
+) -> Mixture:
     """Draws one mixture.
 
     Arguments
@@ -169,7 +174,9 @@ def draw_once(sources, options, split, rng):
     return Mixture(components, names, row | (room.parameters if room else {}))
 
 
-def draw_fragments(sources, options, rng):
+def draw_fragments(
+    sources: Sources, options: Options, rng: np.random.Generator
+) -> dict:
     """Draws the four sources of a mixture.
 
     Arguments

@@ -9,6 +9,7 @@ import soundfile
 from corpus.audio import from_db
 from corpus.embedded import split_folder
 from corpus.events import EVENTS
+from corpus.options import Options
 from corpus.scenes import SCENES, babble
 from corpus.seeding import random_generator
 from corpus.splits import SPLITS
@@ -58,7 +59,7 @@ class SoundTask:
     sample_rate: int
 
 
-def sound_tasks(options, kind):
+def sound_tasks(options: Options, kind: str) -> list[SoundTask]:
     """The embedded scenes or events to make.
 
     Arguments
@@ -94,7 +95,7 @@ def sound_tasks(options, kind):
     ]
 
 
-def make_sound(task):
+def make_sound(task: SoundTask) -> None:
     """Synthesises one scene or event, unless it is there.
 
     Arguments

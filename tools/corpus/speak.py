@@ -52,7 +52,7 @@ SynthCallback = ctypes.CFUNCTYPE(
 )
 
 
-def main():
+def main() -> None:
     """Reads the request, speaks, writes the samples."""
     request = json.load(sys.stdin)
     espeak = ctypes.CDLL(request["library"])
@@ -96,7 +96,7 @@ def main():
             sys.stdout.buffer.write(content)
 
 
-def note(words, event):
+def note(words: list[list[int]], event: Event) -> None:
     """Notes where words begin; one lasts until the next, or the clause's end.
 
     Arguments

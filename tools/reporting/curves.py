@@ -3,6 +3,8 @@
 A run's curve is the table ``curve.csv`` that ``train.py`` left.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from comparison.errors import ComparisonError
@@ -17,7 +19,7 @@ VALIDATION = "validation SI-SDR (dB)"
 THIN, THICK = 0.8, 2.8  # points
 
 
-def read_curve(folder):
+def read_curve(folder: Path) -> pd.DataFrame | None:
     """Read a run's learning curve.
 
     Arguments
@@ -53,7 +55,7 @@ def read_curve(folder):
     return curve if len(curve) else None
 
 
-def stages(curve):
+def stages(curve: pd.DataFrame) -> list[tuple]:
     """Find the curriculum's stages in a learning curve.
 
     Arguments
@@ -77,7 +79,7 @@ def stages(curve):
     ]
 
 
-def draw_curves(curves, styles, where):
+def draw_curves(curves: dict, styles: dict, where: dict) -> list[Figure]:
     """Draw learning curves: all models' means, then a figure a model.
 
     Arguments

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from selection.trials import FINISHED
 from series.tables import markdown_table
 
-from sweeps.trials import OPEN
+from sweeps.stages import Stage
+from sweeps.trials import OPEN, Trial
 
 HEADER = [
     *("stage", "total", "finished", "stopped", "failed", "crashed", "open"),
@@ -44,7 +45,9 @@ class Figures:
     hours: float = 0.0
 
 
-def count_trials(trials, crashed=None):
+def count_trials(
+    trials: list[Trial], crashed: set[str] | None = None
+) -> Figures:
     """Count the trials of a stage.
 
     Arguments
@@ -87,7 +90,9 @@ def count_trials(trials, crashed=None):
     )
 
 
-def status_table(stages, figures, baseline):
+def status_table(
+    stages: list[Stage], figures: list[Figures], baseline: float | None
+) -> str:
     """Lay out a row a stage, and below it the published figures.
 
     Arguments
@@ -157,7 +162,7 @@ def _share(count, total):
     return f"{count} ({count / total:.0%})" if total else "0"
 
 
-def decimals(value):
+def decimals(value: float | None) -> str:
     """Lay out a figure in dB that may be missing.
 
     Arguments
@@ -177,7 +182,7 @@ def decimals(value):
     return "–" if value is None else f"{value:.2f}"
 
 
-def gain(value, before):
+def gain(value: float | None, before: float | None) -> str:
     """Lay out what was gained, where both figures are known.
 
     Arguments

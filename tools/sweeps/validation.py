@@ -2,6 +2,7 @@
 
 import csv
 import statistics
+from pathlib import Path
 
 import run_series
 from series.jobs import check_seeds, read_series
@@ -12,7 +13,13 @@ from sweeps.stages import SweepError
 from sweeps.status import decimals, gain
 
 
-def train_finalists(selection, folder, baseline, seeds, arguments):
+def train_finalists(
+    selection: Path,
+    folder: Path,
+    baseline: float | None,
+    seeds: list[str] | None,
+    arguments: list[str],
+) -> tuple[int, str]:
     """Train the finalists, and say which is the best.
 
     Arguments
@@ -82,7 +89,9 @@ def _read_ranks(path):
         ) from error
 
 
-def validation_table(names, ranks, runs, baseline):
+def validation_table(
+    names: list[str], ranks: dict, runs: dict, baseline: float | None
+) -> str:
     """Lay out a row a finalist.
 
     Arguments
@@ -141,7 +150,7 @@ def _cell(run):
     return f"({decimals(run.best)})"
 
 
-def tell_winner(runs, baseline):
+def tell_winner(runs: dict, baseline: float | None) -> str:
     """Say which finalist has the highest mean over the seeds.
 
     Arguments
