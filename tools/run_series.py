@@ -58,7 +58,7 @@ class Runner:
         for job in jobs:
             self.waiting.put(job)
         self.lock = threading.Lock()
-        self.processes = []
+        self.processes: list = []
         self.stopping = False
         self.failed = False
 

@@ -43,7 +43,7 @@ class Hypotheses:
         self.path = folder / "hypotheses.csv"
         self.description = folder / "asr_eval.json"
         self.identity = identity
-        self.known = {}
+        self.known: dict = {}
 
     def __enter__(self) -> Self:
         """Lock the folder, read what is known, open the file to add rows."""

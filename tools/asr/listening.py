@@ -74,14 +74,14 @@ def listen(
         Whether to show no progress.
     """
     separator, rate = run.separator.to(device), run.settings["sample_rate"]
-    missing = {}
+    missing: dict = {}
     for example in test_set.examples:
         name = test_set.rows[example.row]["ID"]
         for audio in AUDIO:
             for key in keys_of(name, example.variant, audio):
                 if key not in hypotheses.known:
                     missing.setdefault(key, example)
-    by_example = {}
+    by_example: dict = {}
     for key, example in missing.items():
         by_example.setdefault(example, []).append(key)
     bar = tqdm(total=len(missing), unit="recording", disable=quiet or None)

@@ -183,7 +183,7 @@ def main() -> None:
         measure_network()
         return
     for path, shape in SHAPES.items():
-        best = {}
+        best: dict = {}
         for _ in range(arguments.rounds):
             for name in MAKERS:
                 process = subprocess.run(

@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> pd.DataFrame:
     pandas.DataFrame
         A row a cell.
     """
-    rows = []
+    rows: list = []
     for cell in plan(options):
         time, memory = expect(cell, rows)
         free = psutil.virtual_memory().available / 1e9

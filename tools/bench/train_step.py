@@ -75,7 +75,7 @@ def _fastest(time_once, *arguments):
 
     The first pays for memory, and for what is compiled.
     """
-    times = []
+    times: list = []
     while len(times) < 3 or sum(times) < 1:
         times.append(time_once(*arguments))
     return min(times)
@@ -121,7 +121,7 @@ def _run(network, mixtures):
 def compare(model: str, options: argparse.Namespace) -> list:
     """Let both take turns; return a row of the table."""
     command = [sys.executable, __file__, *sys.argv[1:], "--models", model]
-    best = {}
+    best: dict = {}
     for _ in range(options.rounds):
         for who in ("stock", "ours"):
             process = subprocess.run(

@@ -89,7 +89,7 @@ def by_group(evaluations: list[Evaluation]) -> dict:
     dict
         Name of the group -> its evaluations, both in the order given.
     """
-    groups = {}
+    groups: dict = {}
     for evaluation in evaluations:
         groups.setdefault(evaluation.group, []).append(evaluation)
     return groups

@@ -96,7 +96,7 @@ def _read_settings(path):
 
 def _folder_names(names):
     """Make names that folders can have, a different one of each."""
-    made = {}
+    made: dict = {}
     for name in names:
         folder_name = re.sub(r"[^\w.-]+", "-", name).lstrip(".-")
         if not folder_name:

@@ -146,7 +146,7 @@ def check_trials(
     (['patience'], [3.0, nan])
     """
     _check_columns(table, parameters, where)
-    notes = []
+    notes: list = []
     if parameters is None:
         parameters = _find_parameters(table, where, notes)
     table = table[[*COLUMNS, *parameters]].copy()
@@ -222,7 +222,7 @@ def _check_names(table, where):
                 raise SelectionError(
                     f"{where}: {_row(table, row)}: no {column}"
                 )
-    first = {}
+    first: dict = {}
     for row, name in enumerate(table["name"], start=1):
         if name in first:
             raise SelectionError(

@@ -67,7 +67,7 @@ def published_table(runs: list[Run]) -> str:
     | a | 2.00 | 3.00 | 2.50 | 0.71 | 4/5, 2/3 (diverged) | 0.8 |
     """
     seeds = list(dict.fromkeys(run.seed for run in runs))
-    by_name = {}
+    by_name: dict = {}
     for run in runs:
         by_name.setdefault(run.name, {})[run.seed] = run
     rows = []

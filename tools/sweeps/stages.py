@@ -114,7 +114,7 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Stage]:
         If there is no such model or folder, a file is not right, or two do not
         agree.
     """
-    paths = {}
+    paths: dict = {}
     for folder in (SHIPPED, *own):
         if not folder.is_dir():
             raise SweepError(f"--sweeps {folder}: there is no such folder")

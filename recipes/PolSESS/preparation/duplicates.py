@@ -34,7 +34,7 @@ def find_duplicates(table: pd.DataFrame) -> list[Finding]:
         For every row but the first of those alike.
     """
     findings = []
-    earlier = {}
+    earlier: dict = {}
     for row in table.itertuples():
         keys = _duplicate_keys(row)
         repeated = [reason for reason, key in keys.items() if key in earlier]
@@ -78,9 +78,9 @@ def find_leaks(table: pd.DataFrame) -> list[Finding]:
     list of Finding
     """
     findings = []
-    taken = {}
+    taken: dict = {}
     for split in reversed(SPLITS):
-        own = {}
+        own: dict = {}
         for row in table[table["split"] == split].itertuples():
             speech = _speech_keys(row)
             shared = [

@@ -110,7 +110,7 @@ def csv_lines(table: pd.DataFrame) -> list[str]:
     >>> csv_lines(pd.DataFrame({"ID": ["a"], "scene_class": ["street, busy"]}))
     ['a,"street, busy"\n']
     """
-    lines = []
+    lines: list = []
     # A csv.writer hands each row over in one call.
     writer = csv.writer(
         SimpleNamespace(write=lines.append), lineterminator="\n"

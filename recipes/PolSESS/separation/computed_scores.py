@@ -48,7 +48,7 @@ class ComputedScores:
         self.identity = {"format_version": FORMAT_VERSION, **identity}
         self.audio = audio
         self.opened = ExitStack()
-        self.known = {}  # (ID, variant, metric) -> row
+        self.known: dict = {}  # (ID, variant, metric) -> row
 
     def open(self) -> None:
         """Lock the file and read what is known.

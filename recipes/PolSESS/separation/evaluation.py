@@ -195,7 +195,7 @@ class Evaluation:
         half = len(table) // 2
         worst = table[: min(count, half)]
         best = table[::-1][: min(count, len(table) - half)]
-        listed = []
+        listed: list = []
         for rank, rows in (("worst", worst), ("best", best)):
             for number, row in enumerate(rows.to_dict("records"), start=1):
                 name = f"{row['ID']}_{row['variant']}".replace("/", "_")

@@ -100,7 +100,7 @@ class EvaluationSet:
         list of list of Example
             Each example once.
         """
-        groups = {}
+        groups: dict = {}
         for example in self.examples:
             key = (example.variant, self.formats[example.row])
             groups.setdefault(key, []).append(example)

@@ -89,8 +89,8 @@ class LevelFit:
 
     def __init__(self) -> None:
         self.length = 0
-        self.middles = []
-        self.products = []
+        self.middles: list = []
+        self.products: list = []
 
     def add(
         self, estimates: torch.Tensor, mixture: torch.Tensor, start: int

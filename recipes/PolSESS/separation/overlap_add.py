@@ -90,7 +90,7 @@ class OverlapAdd:
         self.chunk = chunk
         self.hop = chunk - overlap
         self.position = 0  # first sample of the chunk in work
-        self.chunks = []
+        self.chunks: list = []
         self.levels = LevelFit()
 
     def blocks(self, read: Callable) -> Iterator[np.ndarray]:

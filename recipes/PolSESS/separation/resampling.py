@@ -111,7 +111,7 @@ class ResampledReader:
     ) -> None:
         self.blocks = iter(blocks)
         self.resampler = StreamResampler(from_rate, to_rate, channels=1)
-        self.waiting = []
+        self.waiting: list = []
         self.ended = False
         self.taken = 0
 

@@ -68,7 +68,7 @@ class ScoringProcesses:
         self.start = (dataset, sample_rate)
         self.jobs = jobs
         self.folder = folder
-        self.waiting = {}  # future -> bytes of its file
+        self.waiting: dict = {}  # future -> bytes of its file
         self.waiting_bytes = 0
         self.done = queue.SimpleQueue()
 

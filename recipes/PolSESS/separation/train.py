@@ -185,8 +185,8 @@ class Separation(ReliableBrain):
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start with no scores."""
         super().on_stage_start(stage, epoch)
-        self.scores = []
-        self.averaged_scores = []
+        self.scores: list = []
+        self.averaged_scores: list = []
 
     def on_stage_end(
         self, stage: sb.Stage, stage_loss: float, epoch: int | None = None

@@ -70,7 +70,7 @@ class OtherCurves:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.unreadable = set()
+        self.unreadable: set = set()
 
     def read(self) -> list[list[float]]:
         """Read them as they are now.
