@@ -162,14 +162,15 @@ def measure(folder: Path, n_sentences: int, seed: int) -> tuple[float, float]:
     counts = []
     for waveform, words in make_sentences("test", n_sentences, rate, seed):
         text = " ".join(word.text for word in words)
-        waveform = torch.from_numpy(waveform).unsqueeze(0)
-        (heard,), _ = model.transcribe_batch(waveform, torch.ones(1))
+        batch = torch.from_numpy(waveform).unsqueeze(0)
+        (heard,), _ = model.transcribe_batch(batch, torch.ones(1))
         counts.append(count_errors([Reference("", text, "")], [heard]))
-    return [
+    wer, cer = (
         sum(c[name].errors for c in counts)
         / sum(c[name].length for c in counts)
         for name in ("wer", "cer")
-    ]
+    )
+    return wer, cer
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:

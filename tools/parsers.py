@@ -4,7 +4,9 @@ import argparse
 from typing import Any
 
 
-def make_parser(description: str, **others: Any) -> argparse.ArgumentParser:
+def make_parser(
+    description: str | None, **others: Any
+) -> argparse.ArgumentParser:
     """Make a parser that takes no abbreviations of options.
 
     An abbreviation would mean another option as soon as there is a new one.

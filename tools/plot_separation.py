@@ -28,7 +28,7 @@ WINDOW_SECONDS = 0.032
 
 def spectrogram(
     signal: np.ndarray, sample_rate: int
-) -> tuple[np.ndarray, tuple[float, ...]]:
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """Compute the power of a signal over time and frequency.
 
     Arguments

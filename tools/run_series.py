@@ -54,7 +54,7 @@ class Runner:
 
     def __init__(self, jobs: list[Job], devices: list) -> None:
         self.devices = devices
-        self.waiting = queue.SimpleQueue()
+        self.waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
             self.waiting.put(job)
         self.lock = threading.Lock()
@@ -241,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options, texts = _parse(arguments)
     for_all = read_train_options(texts)
-    seeds, runs = read_series(options.series)
+    seeds, entries = read_series(options.series)
     if options.seeds:
         seeds = check_seeds(options.seeds, "--seeds")
     if not seeds:
@@ -254,7 +254,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.output / name / str(seed),
             own | for_all,
         )
-        for name, hparams, own in runs
+        for name, hparams, own in entries
         for seed in seeds
     ]
     status = 0

@@ -194,7 +194,7 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame) -> bool:
             (rows[name] - rows[f"{name}_other"]).abs().max()
             for name in ("score", "mixture")
         )
-        too_far = not difference <= TOLERANCE[metric]
+        too_far = not difference <= TOLERANCE[str(metric)]
         differs |= too_far
         verdict = "too far" if too_far else "as expected"
         print(

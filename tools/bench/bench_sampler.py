@@ -17,9 +17,8 @@ noise, below the optimum. The first table gives its median over the seeds.
 import argparse
 import math
 import os
-import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from statistics import median
@@ -174,7 +173,8 @@ def search(job: tuple) -> float:
     ask, tell = SEARCHES[method](seed)
     # The same noise and order for all methods.
     noise, order = np.random.default_rng(seed).spawn(2)
-    running, results = [], []
+    running: list = []
+    results = []
     for started in range(TRIALS + workers):
         if started >= workers:
             trial = running.pop(order.integers(len(running)))
@@ -228,7 +228,7 @@ def main() -> None:
     print_table([" / ".join(pair) for pair in RATIOS], ratios, ".2f")
 
 
-def print_table(heads: Iterable[str], rows: dict, form: str) -> None:
+def print_table(heads: Collection[str], rows: dict, form: str) -> None:
     """Prints a Markdown table with a row for each function and workers."""
     print("\n| function | workers |", " | ".join(heads), "|")
     print("| --- " * (2 + len(heads)) + "|")
@@ -238,4 +238,4 @@ def print_table(heads: Iterable[str], rows: dict, form: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

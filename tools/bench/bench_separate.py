@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -109,21 +110,21 @@ def work(who: str, model: str, path: str, options: argparse.Namespace) -> None:
     options : argparse.Namespace
         The command line.
     """
-    path = Path(path)
+    recording = Path(path)
     separator = build(model, options.small).eval()
     if who == "ours":
-        separate = partial(separate_ours, overlap=options.overlap)
+        separate: Callable = partial(separate_ours, overlap=options.overlap)
     else:
         separator = with_stock_blocks(separator)
         separate = separate_theirs
     torch.set_num_threads(1)
     with torch.inference_mode():
         # The first second pays for what is compiled or loaded late.
-        short = path.with_name("short.wav")
+        short = recording.with_name("short.wav")
         separate(separator, short)
         before = resource.getrusage(resource.RUSAGE_SELF)
         start = time.perf_counter()
-        separate(separator, path)
+        separate(separator, recording)
         seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -198,7 +199,9 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
     write_recording(path, options.duration)
     rows = []
     for model in options.models:
-        found = {"ours": []} | ({"theirs": []} if model in MASKING else {})
+        found: dict = {"ours": []}
+        if model in MASKING:
+            found["theirs"] = []
         for _ in range(options.rounds):
             for who, runs in found.items():
                 runs.append(run(who, model, path, options))
@@ -297,10 +300,11 @@ def main() -> None:
     add("--only", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
-        work(*options.only, options)
+        who, model, path = options.only
+        work(who, model, path, options)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         write_recording(folder / "short.wav", 1)
         if options.flat:
             measure_flatness(options, folder)

@@ -227,8 +227,8 @@ def main() -> None:
     )
     add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         corpus = options.data_folder
         if corpus is None:
             corpus = folder / "corpus"

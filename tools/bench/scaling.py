@@ -19,7 +19,9 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -165,7 +167,8 @@ def print_table(table: pd.DataFrame) -> None:
         "\n| model | what | threads | batch | s | time, s | for 1 s of audio "
         "| memory, GB |\n|---|---|---|---|---|---|---|---|"
     )
-    for row in table.itertuples():
+    rows: Iterable[Any] = table.itertuples()  # of numbers and texts
+    for row in rows:
         audio = row.batch * row.seconds
         print(
             f"| {NAMES[row.model]} | {row.what} | {row.threads} | {row.batch} "

@@ -174,7 +174,8 @@ def read_options() -> argparse.Namespace:
         help="through torch.compile (default: none)",
     )
     add("--only", help=argparse.SUPPRESS)
-    options, options.settings = parser.parse_known_args()
+    options, settings = parser.parse_known_args()
+    options.settings = settings
     return options
 
 

@@ -141,7 +141,7 @@ def _read_scores(path, metrics):
         for row in np.flatnonzero(scores[column] == ""):
             raise ComparisonError(f"{path}, row {row + 2}: no {column}")
     for row in np.flatnonzero(scores.duplicated(KEYS)):
-        values = ", ".join(scores.loc[row, KEYS])
+        values = ", ".join(scores[KEYS].iloc[row])
         raise ComparisonError(f"{path}, row {row + 2}: {values} came before")
     rows = scores[KEYS[:2]].drop_duplicates()
     for metric in [*metrics, *scores["metric"].unique()]:

@@ -48,7 +48,7 @@ def bootstrap_means(
     {1.0}
     """
     count = next(iter(values.values())).shape[1]
-    means = {name: [] for name in values}
+    means: dict = {name: [] for name in values}
     for start in range(0, resamples, BLOCK):
         size = min(BLOCK, resamples - start)
         drawn = generator.integers(count, size=(size, count))

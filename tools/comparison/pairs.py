@@ -136,7 +136,7 @@ def seeds_table(
             {
                 **_difference(sample, models, parts),
                 "seeds": f"{len(ends[0])} and {len(ends[1])}",
-                **seed_tests(*ends, resamples, generator),
+                **seed_tests(ends[0], ends[1], resamples, generator),
             }
         )
     d = measure.decimals

@@ -55,7 +55,8 @@ def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
     >>> sample.values["dprnn"].tolist(), missing
     ([[3.01]], ['dprnn, seed 1'])
     """
-    models, missing, seen = {}, [], set()
+    models: dict = {}
+    missing, seen = [], set()
     form, rows = _read_rows(path)
     for number, model, seed, text in rows:
         where = f"{path}, row {number}"
@@ -97,8 +98,8 @@ def _read_rows(path):
             f"{path}: has the columns {', '.join(header) or 'none'}; give "
             + " or ".join(",".join(form) for form in FORMS)
         )
-    rows = [(number, row) for number, row in enumerate(rows, start=2) if row]
-    for number, row in rows:
+    numbered = [(number, row) for number, row in enumerate(rows, 2) if row]
+    for number, row in numbered:
         if len(row) != len(header):
             raise ComparisonError(
                 f"{path}, row {number}: has {len(row)} cells, not {len(header)}"

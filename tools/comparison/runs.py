@@ -82,7 +82,8 @@ def find_runs(
     >>> [len(runs) for runs in find_runs([folder])]
     [1, 0]
     """
-    runs, left_out = [], []
+    runs: list[Path] = []
+    left_out: list[Path] = []
     for folder in folders:
         if _is_run(folder):
             runs.append(folder)
@@ -96,10 +97,12 @@ def find_runs(
         for run in below:
             ready = (run / "evaluation" / name / "evaluation.json").exists()
             (runs if ready else left_out).append(run)
-    return [
-        list({run.resolve(): run for run in r}.values())
-        for r in (runs, left_out)
-    ]
+    return _each_once(runs), _each_once(left_out)
+
+
+def _each_once(runs):
+    """Keep one name of each folder."""
+    return list({run.resolve(): run for run in runs}.values())
 
 
 def _is_run(folder):

@@ -43,6 +43,11 @@ class Sample:
     lacking: dict = field(default_factory=dict)
 
     @property
+    def mixture_mean(self) -> float:
+        """The unprocessed mixtures' mean; NaN where they are not known."""
+        return np.nan if self.mixture is None else self.mixture.mean()
+
+    @property
     def seed_means(self) -> dict:
         """Model -> mean over the utterances, of shape [seeds]."""
         return {name: array.mean(axis=1) for name, array in self.values.items()}
@@ -61,7 +66,7 @@ class Sample:
     def ranking(self) -> list[str]:
         """The models, the highest mean first."""
         means = {name: array.mean() for name, array in self.values.items()}
-        return sorted(means, key=means.get, reverse=True)
+        return sorted(means, key=means.__getitem__, reverse=True)
 
 
 def choose_variants(

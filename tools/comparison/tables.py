@@ -37,7 +37,7 @@ def models_table(
     rows = []
     for name in sample.ranking:
         seeds = sample.seed_means[name]
-        row = {
+        row: dict = {
             "model": name,
             "seeds": len(seeds),
             "mean": seeds.mean(),
@@ -49,7 +49,7 @@ def models_table(
         if drawn:
             ends = percentile_interval(drawn[name])
             row["bootstrap_low"], row["bootstrap_high"] = ends
-            row["over_mixture"] = row["mean"] - sample.mixture.mean()
+            row["over_mixture"] = row["mean"] - sample.mixture_mean
         if baseline:
             base = sample.seed_means[baseline].mean()
             own = name == baseline
@@ -152,7 +152,7 @@ def breakdown_table(
                     "model": name,
                     "mean": seeds.mean(),
                     "sample_std": deviation(seeds),
-                    "over_mixture": seeds.mean() - sample.mixture.mean(),
+                    "over_mixture": seeds.mean() - sample.mixture_mean,
                     "utterances": sample.utterances,
                     "undefined": sample.undefined,
                 }

@@ -55,7 +55,9 @@ def make_corpus(options: Options, say: Callable = print) -> None:
     with Workers(options.jobs) as workers:
         recordings = load_users_material(options, tables, workers, say)
         content["files"] = {
-            kind: digest_files(options.folder(kind)) for kind in recordings
+            kind: digest_files(folder)
+            for kind in recordings
+            if (folder := options.folder(kind)) is not None
         }
         progress.check_files(root, content)
         progress.prepare_folders(root, content)

@@ -100,7 +100,7 @@ def draw_mixture(
     CorpusError
         If no draw out of many makes a mixture.
     """
-    reasons = Counter()
+    reasons: Counter = Counter()
     for attempt in range(MOST_ATTEMPTS):
         rng = random_generator(options.seed, "mixture", split, index, attempt)
         try:
@@ -147,11 +147,12 @@ def draw_once(
     scene_random = float(rng.uniform(*SCENE_RANDOM_DB))
     rooms = sources.rooms.get(scene_class)
     room = rooms[rng.integers(len(rooms))] if rooms else None
+    speech1, speech2, scene, event = (
+        fragment.waveform for _, fragment in fragments.values()
+    )
+    responses = room and room.responses
     components, gain = mix(
-        *(fragment.waveform for _, fragment in fragments.values()),
-        ssr=ssr,
-        scene_random=scene_random,
-        responses=room and room.responses,
+        speech1, speech2, scene, event, ssr, scene_random, responses
     )
     if any(clips(waveform) for waveform in components.values()):
         raise DrawnAgainError("clipping")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -74,9 +75,10 @@ def sound_tasks(options: Options, kind: str) -> list[SoundTask]:
     tasks : list of SoundTask
         For `make_sound`.
     """
-    classes, per_file, most = {
-        "scenes": (SCENES, MIXTURES_A_SCENE, MOST_SCENES),
-        "events": (EVENTS, MIXTURES_AN_EVENT, MOST_EVENTS),
+    classes: Any = {"scenes": SCENES, "events": EVENTS}[kind]
+    per_file, most = {
+        "scenes": (MIXTURES_A_SCENE, MOST_SCENES),
+        "events": (MIXTURES_AN_EVENT, MOST_EVENTS),
     }[kind]
     return [
         SoundTask(

@@ -41,7 +41,7 @@ class Workers:
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
-        self.pool = None
+        self.pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
         """Processes start when there is work."""
@@ -138,5 +138,6 @@ def _end_with_parent():
     # Without this, the workers of a killed run would go on writing beside
     # those of the run that is started again.
     parent = multiprocessing.parent_process()
-    multiprocessing.connection.wait([parent.sentinel])
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)

@@ -121,7 +121,7 @@ def simulate_room(
 def draw_position(
     size: np.ndarray,
     microphone: np.ndarray,
-    distances: list[float],
+    distances: tuple[float, float],
     rng: np.random.Generator,
     sample_rate: int,
 ) -> np.ndarray:
@@ -133,7 +133,7 @@ def draw_position(
         Length, width and height of the room in metres.
     microphone : numpy.ndarray
         Its position in metres.
-    distances : list of float
+    distances : tuple of float
         [low, high] in metres.
     rng : numpy.random.Generator
         Where the choices come from.

@@ -67,7 +67,8 @@ def main() -> None:
     if espeak.espeak_SetVoiceByName(request["voice"].encode()):
         sys.exit(f"eSpeak NG has no voice {request['voice']}.")
 
-    samples, words = bytearray(), []
+    samples = bytearray()
+    words: list = []
 
     @SynthCallback
     def collect(wave, n_samples, events):

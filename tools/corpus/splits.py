@@ -164,7 +164,7 @@ def split_by_recording(
         Split -> recordings; a group of fewer than three recordings is
         missing in the validation split, then in the test split.
     """
-    dealt = {split: [] for split in SPLITS}
+    dealt: dict = {split: [] for split in SPLITS}
     for _, group in sorted(by_group(recordings).items()):
         for split, part in deal(group, sizes, 1, rng).items():
             dealt[split] += sorted(part, key=lambda r: r.name)

@@ -314,7 +314,7 @@ def sprinkle(
     result = np.zeros(n_samples)
     for _ in range(rng.poisson(per_second * n_samples / sample_rate)):
         sound = make_sound() * 10 ** (rng.normal(-6, 5) / 20)
-        start = rng.integers(n_samples)
+        start = int(rng.integers(n_samples))
         end = min(start + len(sound), n_samples)
         result[start:end] += sound[: end - start]
     return result

@@ -77,7 +77,9 @@ def transcribe(
     >>> transcribe(words, 10, 29)
     ('', 'brat', 'kupił')
     """
-    whole, cut_at_start, cut_at_end = [], [], []
+    whole: list[str] = []
+    cut_at_start: list[str] = []
+    cut_at_end: list[str] = []
     for text, first, last in words:
         if first >= start and last <= end:
             whole.append(text)

@@ -31,7 +31,7 @@ def load_recordings(
     Arguments
     ---------
     options : Options
-        The user's, with a folder for the kind.
+        The user's; without a folder for the kind there are none.
     kind : str
         speech, scenes or events.
     workers : Workers
@@ -50,6 +50,8 @@ def load_recordings(
         If there is none, or if some cannot be read; names up to twenty.
     """
     folder, option = options.folder(kind), f"--{kind}"
+    if folder is None:
+        return []
     tasks = [
         (path, path.relative_to(folder).as_posix(), group)
         for path, group in list_audio(folder, option)

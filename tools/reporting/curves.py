@@ -74,8 +74,12 @@ def stages(curve: pd.DataFrame) -> list[tuple]:
     [(1, 'C'), (3, 'S')]
     """
     changes = curve["variants"] != curve["variants"].shift()
+    begun = curve[changes]
     return [
-        (int(row.epoch), row.variants) for row in curve[changes].itertuples()
+        (int(epoch), variants)
+        for epoch, variants in zip(
+            begun["epoch"], begun["variants"], strict=True
+        )
     ]
 
 
@@ -169,7 +173,7 @@ def _seed_counts(curves):
 def _draw_model(model, seeds, style, limits, where, name):
     """Draw a model's curves, with the curriculum's stages."""
     figure, axes = new_figure(4.2, nrows=2, sharex=True, height_ratios=(3, 1))
-    _draw_seeds(*axes, seeds, style)
+    _draw_seeds(axes[0], axes[1], seeds, style)
     longest = max(seeds.values(), key=len)
     marked = stages(longest)
     _mark_stages(axes, marked, longest["epoch"].max())

@@ -103,7 +103,7 @@ def _handle(style, line):
 
 def _draw_mixtures(axis, values):
     """Draw the unprocessed mixtures' values as dashed lines over a row."""
-    line = {"color": "#555555", "linestyle": "--", "linewidth": 1.6}
+    line: dict = {"color": "#555555", "linestyle": "--", "linewidth": 1.6}
     for row, value in enumerate(values):
         axis.vlines(value, row - 0.48, row + 0.48, **line)
     return Line2D([], [], **line)

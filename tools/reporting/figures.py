@@ -22,7 +22,7 @@ WIDTH = 4.2  # inches, so that 11 points stay readable on a phone
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#aa4499", "#8a6d00")
 MARKERS = "osD^vPX*"
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-STYLE = {
+STYLE: Any = {
     "font.size": 11,
     "axes.titlesize": 11,
     "axes.labelsize": 11,

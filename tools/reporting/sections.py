@@ -71,7 +71,8 @@ def curves_section(evaluations: list[Evaluation]) -> Section:
         If a curve is damaged, naming it.
     """
     groups = by_group(evaluations)
-    curves, lacking = {}, []
+    curves: dict = {}
+    lacking = []
     for model, runs in groups.items():
         for run in runs:
             curve = read_curve(run.folder)

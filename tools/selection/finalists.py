@@ -147,7 +147,8 @@ def _walk(sweeps, scaled, n, min_diversity, wanted):
 
     Returns those selected, and those considered and not taken at first.
     """
-    selected, others = [], []
+    selected: list[tuple] = []
+    others: list[tuple] = []
     for place, sweep in enumerate(sweeps):
         left = n - len(selected)
         if not left:

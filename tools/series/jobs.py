@@ -99,8 +99,8 @@ def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        mapping = isinstance(node, yaml.MappingNode)
-        keys = [key.value for key, _ in node.value] if mapping else []
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        keys = [key.value for key, _ in pairs]
         # A model's YAML has values that only HyperPyYAML can make.
         if "seed" in keys and "runs" not in keys:
             return None, [(path.stem, path, {})]

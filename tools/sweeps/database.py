@@ -4,6 +4,7 @@ import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from selection.experiments import describe_storage, short_name
 
@@ -33,7 +34,7 @@ class Database:
 
     def __init__(self, path: Path, config: Path | None = None) -> None:
         self.where = config or path
-        self.storage = None
+        self.storage: Any = None
         if config is None and not path.exists():
             return
         described = describe_storage(None if config else path, config)

@@ -166,8 +166,8 @@ def _lay_out_stage(following, proposed, told):
             )
     bar = f"# {'#' * 76}\n"
     named = re.search(r"^# (Search: [^,\n]+, stage \w+)", text, re.M)
-    named = named or [None, f"Search: {following.model}, {following.stage}"]
-    what = f"{named[1]}; its space is {told}."
+    search = f"Search: {following.model}, {following.stage}"
+    what = f"{named[1] if named else search}; its space is {told}."
     comment = textwrap.fill(
         what, 79, initial_indent="# ", subsequent_indent="# "
     )

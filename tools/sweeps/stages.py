@@ -134,7 +134,8 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Stage]:
 
 def _check_agreement(stages, model):
     """Check that the stages are of one search, each of them once."""
-    by_name, by_stage = {}, {}
+    by_name: dict = {}
+    by_stage: dict = {}
     stems = [stage.path.stem for stage in stages]
     for stage in stages:
         if stage.model != model:

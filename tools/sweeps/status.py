@@ -2,6 +2,7 @@
 
 import statistics
 from dataclasses import dataclass
+from typing import Any
 
 from selection.trials import FINISHED
 from series.tables import markdown_table
@@ -71,7 +72,7 @@ def count_trials(
     >>> figures.total, figures.finished, figures.best, figures.hours
     (2, 1, 1.75, 1.5)
     """
-    values = [trial.best for trial in trials if trial.status == FINISHED]
+    values: list[Any] = [t.best for t in trials if t.status == FINISHED]
 
     def count(status):
         return sum(trial.status == status for trial in trials)
@@ -109,7 +110,8 @@ def status_table(
     str
         The table, in Markdown.
     """
-    ours, theirs = {}, {}
+    ours: dict = {}
+    theirs: dict = {}
     rows = []
     for stage, mine in zip(stages, figures, strict=True):
         ours[stage.path.stem] = mine.best
@@ -199,5 +201,6 @@ def gain(value: float | None, before: float | None) -> str:
     >>> gain(4.67, 3.03), gain(1.75, 3.03), gain(None, 3.03)
     ('+1.64', '-1.28', '–')
     """
-    known = value is not None and before is not None
-    return f"{value - before:+.2f}" if known else "–"
+    if value is None or before is None:
+        return "–"
+    return f"{value - before:+.2f}"

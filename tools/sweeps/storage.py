@@ -4,6 +4,7 @@ import argparse
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from selection.experiments import describe_storage
@@ -53,7 +54,7 @@ def storage_variables(path: Path, config: Path | None) -> dict:
         database = {"type": "pickleddb", "host": str(path.resolve())}
         kind = "legacy"
     else:
-        described = describe_storage(config=config)
+        described: Any = describe_storage(config=config)
         database, kind = described["database"], described["type"]
     unknown = database.keys() - VARIABLES.keys()
     if unknown:

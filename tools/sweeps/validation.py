@@ -54,17 +54,17 @@ def train_finalists(
     if not series.is_file():
         raise SweepError(f"{series}: is not there; `sweep.py select` makes it")
     given, entries = read_series(series)
-    seeds = given if seeds is None else check_seeds(seeds, "--seeds")
+    wanted = check_seeds(given if seeds is None else seeds, "--seeds")
     arguments = [
         *(str(series), "--output", str(folder)),
-        *("--seeds", *map(str, seeds), *arguments),
+        *("--seeds", *map(str, wanted), *arguments),
     ]
     status = run_series.main(arguments)
     names = [name for name, _, _ in entries]
     runs = {
         name: {
             seed: read_run(folder / name / str(seed), name, seed)
-            for seed in seeds
+            for seed in wanted
         }
         for name in names
     }
@@ -185,7 +185,7 @@ def tell_winner(runs: dict, baseline: float | None) -> str:
     waiting = [name for name in runs if name not in means]
     if not means:
         return "No finalist has all its runs yet."
-    best = max(means, key=means.get)
+    best = max(means, key=means.__getitem__)
     told = f"{best} {{}} with a mean of {means[best]:.2f} dB"
     if waiting:
         leads = told.format("leads")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -81,9 +82,10 @@ def check_audio(
     results = _read_table(data_folder, table, read_samples, jobs)
     formats = Counter(result.mixture for result in results if result.mixture)
     usual = formats.most_common(1)[0][0] if formats else None
+    rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
     findings = [
         Finding(row.split, row.row, getattr(row, column), reason)
-        for row, result in zip(table.itertuples(), results, strict=True)
+        for row, result in zip(rows, results, strict=True)
         for column, reason in _row_problems(result, usual)
     ]
     mix, s1, s2 = zip(*(result.digests for result in results), strict=True)
@@ -139,7 +141,7 @@ def available_cpus() -> int:
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS cannot tell.
-        return os.cpu_count()
+        return os.cpu_count() or 1
 
 
 def _read_rows(data_folder, read_samples, rows):
@@ -168,7 +170,7 @@ def _read_row(data_folder, read_samples, row):
     }
     problems, limited = _check_samples(audio)
     digests = tuple(
-        blake2b(audio[column], digest_size=16).hexdigest()
+        blake2b(audio[column].data, digest_size=16).hexdigest()
         for column in ("mix_wav", "s1_wav", "s2_wav")
     )
     return RowAudio(mixture, problems, limited, digests)

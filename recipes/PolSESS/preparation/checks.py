@@ -83,14 +83,14 @@ def _read_first_format(data_folder, table):
     return audio
 
 
-def check_sample_rate(found: int, wanted: int) -> None:
+def check_sample_rate(found: int, wanted: int | None) -> None:
     """Check the corpus's sample rate.
 
     Arguments
     ---------
     found : int
         The corpus's, in Hz.
-    wanted : int
+    wanted : int, None
         What it must be, in Hz; None if any will do.
 
     Raises

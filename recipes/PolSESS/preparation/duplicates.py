@@ -1,6 +1,8 @@
 """Finding rows that repeat others, and speech that splits share."""
 
+from collections.abc import Iterable
 from operator import attrgetter
+from typing import Any
 
 import pandas as pd
 
@@ -35,7 +37,8 @@ def find_duplicates(table: pd.DataFrame) -> list[Finding]:
     """
     findings = []
     earlier: dict = {}
-    for row in table.itertuples():
+    rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
+    for row in rows:
         keys = _duplicate_keys(row)
         repeated = [reason for reason, key in keys.items() if key in earlier]
         if repeated:
@@ -81,7 +84,8 @@ def find_leaks(table: pd.DataFrame) -> list[Finding]:
     taken: dict = {}
     for split in reversed(SPLITS):
         own: dict = {}
-        for row in table[table["split"] == split].itertuples():
+        rows: Iterable[Any] = table[table["split"] == split].itertuples()
+        for row in rows:
             speech = _speech_keys(row)
             shared = [
                 f"{name} is also in {taken[key]}"

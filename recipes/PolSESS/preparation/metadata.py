@@ -3,7 +3,9 @@
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -148,9 +150,10 @@ def check_metadata(table: pd.DataFrame) -> list[Finding]:
     -------
     list of Finding
     """
+    rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
     return [
         Finding(row.split, row.row, row.mix_wav or "(no mixFile)", reason)
-        for row in table.itertuples()
+        for row in rows
         for reason in _metadata_problems(row)
     ]
 

@@ -63,7 +63,7 @@ def file_states(folder: Path, paths: Iterable[str]) -> dict:
     dict
         Path -> size and modification time, as text; None without a file.
     """
-    states = {}
+    states: dict[str, str | None] = {}
     for path in paths:
         try:
             state = os.stat(folder / path)

@@ -96,7 +96,7 @@ def read_wav_samples(
         count = max(0, there if count is None else min(count, there))
         samples = np.empty(count, "<i2")
         file.seek(2 * first, os.SEEK_CUR)
-        file.readinto(samples)
+        file.readinto(samples.data)
     return samples.astype(np.int16, copy=False)
 
 

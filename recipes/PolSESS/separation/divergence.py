@@ -170,7 +170,7 @@ def go_back(
             f"rate. The best checkpoint is safe in "
             f"{checkpointer.checkpoints_dir} and --test_only tests it"
         )
-    if problem:
+    if problem or checkpoint is None:
         _note(path, {"stopped": str(error)})
         raise TrainingStoppedError(
             f"training stops: {problem}; with a new --experiment_name try a "

@@ -8,7 +8,7 @@ and the peak, for which all are made quieter if it would clip.
 import shutil
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import soundfile
@@ -52,8 +52,8 @@ class Estimates:
         self.n_sources = n_sources
         self.length = 0
         self.sums = np.zeros(n_sources)
-        self.level = None
-        self.peak = None
+        self.level: Any = None
+        self.peak: Any = None
 
     def __enter__(self) -> Self:
         """Make the file."""

@@ -101,8 +101,9 @@ def main(arguments: list[str]) -> None:
     settings = run.settings
     precision = options.precision or settings.get("eval_precision", "fp32")
     device = check_device({"device": options.device, "precision": precision})
-    if hasattr(run.separator, "check_device"):
-        run.separator.check_device(device)
+    check = getattr(run.separator, "check_device", None)
+    if check is not None:
+        check(device)
     batch_size = options.batch_size or settings["valid_batch_size"]
     root = options.output or run.folder / "evaluation"
     if options.output:

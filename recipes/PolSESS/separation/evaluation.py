@@ -243,7 +243,7 @@ def _score_si_sdr(batch, estimates):
     si_sdr, permutation = pit_si_sdr(estimates, targets)
     unprocessed = pairwise_si_sdr(mixture, targets)[:, 0].tolist()
     finite = estimates.isfinite().all(dim=(1, 2)).tolist()
-    permutation = permutation.tolist()
+    orders = permutation.tolist()
     rows = [
         {
             "ID": batch.id[index],
@@ -251,9 +251,9 @@ def _score_si_sdr(batch, estimates):
             "metric": "si_sdr",
             "scores": scores,
             "mixture": unprocessed[index],
-            "assigned": [number + 1 for number in permutation[index]],
+            "assigned": [number + 1 for number in orders[index]],
             "reason": missing_reason(scores, finite[index]),
         }
         for index, scores in enumerate(si_sdr.tolist())
     ]
-    return rows, permutation
+    return rows, orders

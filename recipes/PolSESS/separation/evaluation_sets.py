@@ -1,7 +1,7 @@
 """What a trained run is evaluated on: mixtures, their sources, their order."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -54,7 +54,7 @@ class EvaluationSet:
     rows: list
     examples: list
     dataset: torch.utils.data.Dataset
-    files: object
+    files: Callable
     rows_hash: str
     own: bool = False
     formats: dict = field(default_factory=dict)
@@ -221,8 +221,8 @@ class AtSampleRate(torch.utils.data.Dataset):
         rate, _ = self.formats[example.row]
         if rate == self.sample_rate:
             return item
-        signals = np.stack([item["mixture"], *item["targets"].T])
-        signals = torch.from_numpy(resample(signals, rate, self.sample_rate))
+        stored = np.stack([item["mixture"], *item["targets"].T])
+        signals = torch.from_numpy(resample(stored, rate, self.sample_rate))
         return item | {"mixture": signals[0], "targets": signals[1:].T}
 
 

@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from exported_model import (
     ExportedFiles,
@@ -169,7 +170,8 @@ def write_model(
     options : argparse.Namespace
         The command line.
     """
-    separator, settings = run.separator, run.settings
+    separator: Any = run.separator
+    settings = run.settings
     network = describe_separator(run.folder / "hyperparams.yaml")
     files.separator.write_text(lay_out({"separator": network}), "utf-8")
     weights = {

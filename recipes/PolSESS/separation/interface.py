@@ -90,8 +90,9 @@ class SpeechSeparation(Pretrained):
         run = load_model(source, averaged)
         run_opts = dict(run_opts or {})
         run_opts["device"] = device = check_device(run_opts)
-        if hasattr(run.separator, "check_device"):
-            run.separator.check_device(device)
+        check = getattr(run.separator, "check_device", None)
+        if check is not None:
+            check(device)
         # Not all settings: Pretrained would follow those of the training.
         hparams = {name: run.settings[name] for name in cls.HPARAMS_NEEDED}
         model = cls(
@@ -163,7 +164,7 @@ class SpeechSeparation(Pretrained):
         UserError
             If the file cannot be read, or a length does not make sense.
         """
-        recording = Recording(path)
+        recording = Recording(Path(path))
         separation = self.make_separation(chunk, overlap)
         blocks = list(self.separate_recording(recording, separation))
         estimates = np.concatenate(blocks)

@@ -20,7 +20,7 @@ TASKS = {
 }
 
 # What a variant's letters leave out: scene, event, reverberation of speech.
-_BACKGROUND = {
+_BACKGROUND: dict = {
     "indoor": {
         "S": ("scene",),
         "E": ("event", "event_reverb"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import onnxruntime
 import torch
 from prepare_polsess import UserError
+from separator import MaskingSeparator
 from speechbrain_files import is_masking, shortest_mixture
 
 OPERATORS = 18  # their version
@@ -44,7 +45,7 @@ def check_onnx(separator: torch.nn.Module) -> None:
         )
 
 
-def write_onnx(separator: torch.nn.Module, path: Path) -> float:
+def write_onnx(separator: MaskingSeparator, path: Path) -> float:
     """Write a masking separator as ONNX, and compare the two.
 
     Its input ``mixture`` has the shape [batch, time], its output

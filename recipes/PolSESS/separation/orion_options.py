@@ -5,6 +5,7 @@ and where the database is, belongs to the machine.
 """
 
 from pathlib import Path
+from typing import Any
 
 from file_checks import check_keys, check_number, check_text
 from prepare_polsess import UserError
@@ -20,7 +21,7 @@ OPTUNA = ("seed", "n_startup_trials")
 OPTIONS = {"optunagp": OPTUNA, "optunatpe": OPTUNA, "random": ("seed",)}
 
 
-def read_experiment(content: object, path: Path) -> dict:
+def read_experiment(content: Any, path: Path) -> dict:
     """Read and check the section ``experiment``.
 
     Arguments
@@ -59,9 +60,12 @@ def read_experiment(content: object, path: Path) -> dict:
 
 def _read_algorithm(content, where):
     """Read the name of the algorithm, and the options that may stand there."""
-    algorithm, options = content["algorithm"], {}
+    algorithm = content["algorithm"]
+    options: dict = {}
     if isinstance(algorithm, dict):
-        if len(algorithm) != 1 or not isinstance(*algorithm.values(), dict):
+        if len(algorithm) != 1 or not isinstance(
+            next(iter(algorithm.values())), dict
+        ):
             raise UserError(
                 f"{where}: algorithm {algorithm!r}: give one name, with a "
                 "mapping of its options, such as optunagp: {seed: 42}"
@@ -78,7 +82,7 @@ def _read_algorithm(content, where):
     return algorithm, options
 
 
-def check_worker(content: object, path: Path) -> None:
+def check_worker(content: Any, path: Path) -> None:
     """Check the section ``worker``.
 
     Arguments

@@ -8,7 +8,7 @@ into each other.
 
 from collections.abc import Callable, Iterator
 from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -114,7 +114,8 @@ class OverlapAdd:
             If estimates are not finite: those of the chunk at ``position``.
         """
         mixture = torch.from_numpy(read(self.chunk))
-        summed, weights = None, None
+        summed: Any = None
+        weights: Any = None
         while len(mixture):
             window = make_window(len(mixture), self.chunk - self.hop)
             before = None if summed is None else summed / weights

@@ -202,7 +202,7 @@ class ReliableBrain(sb.Brain):
                 estimates = self.compute_forward(batch, sb.Stage.TRAIN)
                 loss = self.compute_objectives(estimates, batch, sb.Stage.TRAIN)
             # All processes or none: a backward pass waits for the others.
-            finite = all_true(torch.isfinite(loss).item(), self.device)
+            finite = all_true(bool(torch.isfinite(loss)), self.device)
             problem = None if finite else "loss is"
             if finite:
                 weight = self.batches.weight(self.step, factor)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from prepare_polsess import UserError
@@ -200,7 +201,7 @@ def _check_size(text):
     if len(text) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
     known = {}  # anchor -> count and depth of what it stands for
-    open_nodes = [[None, 0, 0]]
+    open_nodes: list[list] = [[None, 0, 0]]
     for event in YAML().parse(text):
         count = depth = 0
         if isinstance(event, CollectionStartEvent):
@@ -261,12 +262,12 @@ def hash_description(node: Node) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def find_class(tag: str) -> type | None:
+def find_class(tag: str | None) -> Any:
     """Find the torch module that a YAML tag names.
 
     Arguments
     ---------
-    tag : str
+    tag : str, None
         Such as ``!new:spmamba.SPMamba``.
 
     Returns
@@ -274,6 +275,8 @@ def find_class(tag: str) -> type | None:
     type, None
         None if it is none of ``MODULES``.
     """
+    if tag is None:
+        return None
     module, _, name = tag.removeprefix("!new:").rpartition(".")
     if not tag.startswith("!new:") or module not in MODULES:
         return None
@@ -311,14 +314,14 @@ def _construct(node, made):
     if id(node) not in made:
         found = find_class(node.tag)
         if isinstance(node, MappingNode):
-            value = {
+            named = {
                 _construct(key, made): _construct(part, made)
                 for key, part in node.value
             }
-            value = found(**value) if found else value
+            value = found(**named) if found else named
         elif isinstance(node, SequenceNode):
-            value = [_construct(part, made) for part in node.value]
-            value = found(*value) if found else value
+            parts = [_construct(part, made) for part in node.value]
+            value = found(*parts) if found else parts
         elif found:  # a class alone
             value = found()
         else:

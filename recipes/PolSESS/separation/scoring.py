@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -40,6 +40,9 @@ SLOW_IMPORTS = [
     *("speechbrain.dataio.batch", "speechbrain.dataio.dataio", "torchaudio"),
     *("pandas", "fast_bss_eval", "pystoi", "pesq"),
 ]
+# What a process scores with; set when it starts.
+_DATASET: Any = None
+_SAMPLE_RATE = 0
 
 
 class ScoringProcesses:
@@ -70,7 +73,7 @@ class ScoringProcesses:
         self.folder = folder
         self.waiting: dict = {}  # future -> bytes of its file
         self.waiting_bytes = 0
-        self.done = queue.SimpleQueue()
+        self.done: queue.SimpleQueue = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         """Prepare the folder; processes start with the first estimates."""
@@ -206,7 +209,8 @@ def _start_process(dataset, sample_rate):
 def _end_with_parent():
     # Without this, the processes of a killed evaluation would wait for ever.
     parent = multiprocessing.parent_process()
-    multiprocessing.connection.wait([parent.sentinel])
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)
 
 

@@ -29,7 +29,7 @@ CHOICES = {
     "log_to": ("files", "tensorboard", "wandb"),
 }
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
-MAY_BE_NULL = {"train_size": int, "training_segment": float}
+MAY_BE_NULL: dict = {"train_size": int, "training_segment": float}
 
 BELOW_ONE = ("lr_factor", "nonfinite_lr_factor", "ema_decay")
 

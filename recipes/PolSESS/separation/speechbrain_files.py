@@ -10,6 +10,7 @@ import json
 import shutil
 from copy import deepcopy
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from ruamel.yaml import YAML
@@ -34,7 +35,7 @@ STOCK = {
 }
 
 
-def is_masking(separator: torch.nn.Module) -> bool:
+def is_masking(separator: torch.nn.Module) -> TypeGuard[MaskingSeparator]:
     """Whether ``SepformerSeparation`` itself can hold a separator."""
     return isinstance(separator, MaskingSeparator)
 

@@ -10,6 +10,7 @@ classes, with our faster blocks in place of SpeechBrain's.
 import hashlib
 import inspect
 from pathlib import Path
+from typing import Any
 
 import torch
 from prepare_polsess import UserError
@@ -185,9 +186,10 @@ def _mapping(keys, name):
 
 def _build(parts, hparams_file):
     """Build a separator with new weights of its parts' descriptions."""
-    encoder, masknet, decoder = (
+    built: list[Any] = [
         build_network(parts[name], hparams_file, name) for name in PARTS
-    )
+    ]
+    encoder, masknet, decoder = built
     fits = (
         isinstance(encoder, dual_path.Encoder)
         and isinstance(decoder, dual_path.Decoder)

@@ -57,6 +57,8 @@ class SPMamba(torch.nn.Module):
     torch.Size([2, 4001, 2])
     """
 
+    window: torch.Tensor
+
     def __init__(
         self,
         n_sources: int = 2,

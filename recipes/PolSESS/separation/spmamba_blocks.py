@@ -1,5 +1,7 @@
 """The parts of SPMamba's network."""
 
+from typing import Any
+
 import torch
 from mamba.layer import Mamba
 from torch.nn import functional as F
@@ -151,6 +153,9 @@ class BidirectionalMamba(torch.nn.Module):
     >>> layer(torch.randn(2, 50, 8)).shape
     torch.Size([2, 50, 16])
     """
+
+    forward_blocks: Any
+    backward_blocks: Any
 
     def __init__(self, d_model: int, options: dict) -> None:
         super().__init__()

@@ -209,8 +209,9 @@ class Trial:
             ended, reason = STOPPED, decision["reason"]
         elif len(rows) < self.sweep.settings["number_of_epochs"]:
             ended = EARLY_STOPPED
-        worst = failed or best is None
-        objective = WORST if worst else min(-best["valid_si_sdr"], WORST)
+        objective = WORST
+        if best is not None and not failed:
+            objective = min(-best["valid_si_sdr"], WORST)
         return {
             "trial": self.name,
             "experiment": experiment_name(),

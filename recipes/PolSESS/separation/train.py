@@ -197,7 +197,7 @@ class Separation(ReliableBrain):
             return
         self.scores = gather_batches(self.scores)
         self.averaged_scores = gather_batches(self.averaged_scores)
-        if stage == sb.Stage.VALID:
+        if epoch is not None:  # the validation's; the test has none
             self.finish_epoch(epoch, pd.DataFrame(self.scores))
         else:
             self.files.write_scores(self.scores, self.averaged_scores)

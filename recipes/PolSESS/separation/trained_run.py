@@ -61,8 +61,8 @@ class TrainedRun:
     folder: Path
     settings: dict
     separator: torch.nn.Module
-    epoch: int
-    valid_si_sdr: float
+    epoch: int | None
+    valid_si_sdr: float | None
     weights_checksum: str
     averaged: bool = False
     description_hash: str = ""

@@ -78,8 +78,8 @@ def mamba_on_cpu(
     inputs = hidden, *projections, step_bias, rates, skip, out_weight
     compute = torch.promote_types(hidden.dtype, torch.float32)
     with torch.autocast("cpu", enabled=False):
-        inputs = [tensor.to(compute).contiguous() for tensor in inputs]
-        output = _MambaOnCPU.apply(_needs_gradient(inputs), *inputs)
+        tensors = [tensor.to(compute).contiguous() for tensor in inputs]
+        output = _MambaOnCPU.apply(_needs_gradient(tensors), *tensors)
     return output.to(hidden.dtype)
 
 

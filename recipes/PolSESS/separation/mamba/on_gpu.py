@@ -9,7 +9,8 @@ from torch.nn import functional as F
 try:
     from prepare_polsess import UserError
 except ModuleNotFoundError:  # in a model that export.py wrote
-    UserError = ValueError
+    # mypy takes the name for one class.
+    UserError = ValueError  # type: ignore[misc, assignment]
 
 
 @torch.compiler.disable

@@ -1,5 +1,7 @@
 """The algorithms that a hunt's YAML names."""
 
+from typing import Any
+
 import numpy as np
 from optuna.samplers import GPSampler, RandomSampler, TPESampler
 from orion.algo.base import BaseAlgorithm
@@ -13,8 +15,11 @@ from .studies import make_study, ranked_outcomes, valued_outcomes
 MODEL_DRAWS = 10
 RANDOM_DRAWS = 200
 
+# Orion's base stands behind it in each algorithm: it lists all its subclasses.
+_Base: Any = object
 
-class _OptunaSampler:
+
+class _OptunaSampler(_Base):
     """What the algorithms share; Orion lists every subclass of its own base.
 
     Arguments

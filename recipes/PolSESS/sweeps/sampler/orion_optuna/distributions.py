@@ -76,7 +76,8 @@ def to_optuna(
     """
     if dimension.type == "categorical":
         return dimension.interval().index(value)
-    return min(max(value, distribution.low), distribution.high)
+    axis: Any = distribution
+    return min(max(value, axis.low), axis.high)
 
 
 def to_orion(value: int | float, dimension: TransformedDimension) -> Any:
