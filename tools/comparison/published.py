@@ -105,7 +105,7 @@ def _read_rows(path):
                 f"{path}, row {number}: has {len(row)} cells, not {len(header)}"
             )
     places = [header.index(name) for name in form]
-    return form, [(n, *(row[p].strip() for p in places)) for n, row in rows]
+    return form, [(n, *(row[p].strip() for p in places)) for n, row in numbered]
 
 
 def _number(text, where):

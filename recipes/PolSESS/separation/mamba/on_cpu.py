@@ -5,6 +5,8 @@ Nothing is kept for the backward pass but the layer's input and a state of every
 that what is between input and output stays small, and in the cache.
 """
 
+from typing import Any
+
 import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -92,7 +94,12 @@ class _MambaOnCPU(torch.autograd.Function):
     """Forward and backward over all slabs."""
 
     @staticmethod
-    def forward(ctx, keep_states, hidden, *weights):
+    def forward(
+        ctx: Any,
+        keep_states: bool,
+        hidden: torch.Tensor,
+        *weights: torch.Tensor,
+    ) -> torch.Tensor:
         output = torch.empty_like(hidden)
         rates = weights[6]
         n_chunks = -(-hidden.shape[1] // CHUNK) if keep_states else 0
@@ -105,7 +112,7 @@ class _MambaOnCPU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, doutput):
+    def backward(ctx: Any, doutput: torch.Tensor) -> tuple:
         states, hidden, *weights = ctx.saved_tensors
         dhidden = torch.empty_like(hidden)
         dweights = [torch.zeros_like(weight) for weight in weights]
