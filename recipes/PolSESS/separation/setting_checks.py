@@ -8,7 +8,7 @@ import difflib
 
 import torch
 from curriculum import check_variants
-from mmipc import TASKS
+from mmipc import RENDERINGS, TASKS
 from prepare_polsess import CHECKS, ON_ERROR, UserError
 from speechbrain.utils.distributed import infer_device
 
@@ -25,6 +25,7 @@ CHOICES = {
     "check": CHECKS,
     "on_error": ON_ERROR,
     "task": tuple(TASKS),
+    "rendering": RENDERINGS,
     "log_to": ("files", "tensorboard", "wandb"),
 }
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
@@ -170,6 +171,11 @@ def check_values(hparams):
             f"n_sources {hparams['n_sources']}: task {hparams['task']} has "
             f"{TASKS[hparams['task']]}; set --n_sources "
             f"{TASKS[hparams['task']]}"
+        )
+    if hparams["rendering"] == "fewest_files" and hparams["check"] != "audio":
+        raise UserError(
+            "rendering fewest_files: only --check audio shows which mixtures "
+            "are the sums of their components; give both"
         )
     for name in ("valid_variants", "test_variants"):
         check_variants(hparams[name], name)
