@@ -82,7 +82,9 @@ def test_other_settings(tmp_path, no_hunts):
     written_stage(tmp_path / "own", train_size=4000)
     folder = tmp_path / "out/dprnn-stage1"
     folder.mkdir(parents=True)
-    stage = yaml.safe_load(Path("own/dprnn_stage1.yaml").read_text())["sweep"]
+    stage = yaml.safe_load(Path("own/dprnn_stage1_hpopt.yaml").read_text())[
+        "sweep"
+    ]
     (folder / "sweep.json").write_text(json.dumps(stage))
     with pytest.raises(SweepError, match="0 of 91 trials; the same"):
         main(RUN)
