@@ -66,6 +66,14 @@ def test_stages_that_do_not_agree(tmp_path, experiment, changes, problem):
         main(["status", "dprnn", "--sweeps", str(own)])
 
 
+def test_a_file_with_another_ending_is_not_passed_over(tmp_path):
+    own = written_stage(tmp_path / "own")
+    (own / "dprnn_stage1_hpopt.yaml").rename(own / "dprnn_stage1.yaml")
+    (own / "lab_storage.yaml").touch()  # of no model's
+    with pytest.raises(SweepError, match="call it dprnn_stage1_hpopt.yaml"):
+        main(["status", "dprnn", "--sweeps", str(own)])
+
+
 def test_a_wrong_file_of_a_stage_is_named(tmp_path):
     own = written_stage(tmp_path / "own", epochs=3)
     with pytest.raises(SweepError, match=r"dprnn_stage1_hpopt\.yaml: .*epochs"):
