@@ -5,10 +5,11 @@
 > python tools/bench/scaling.py --models convtasnet --lengths 4 8 --limit 60
 
 For each model, at its published size, a separation and a training step (FP32)
-of batches and lengths, each in a process of its own, with one thread and with
-all; the second run counts. What would take longer than ``--limit``, as the
-shorter ones tell, is left out. Writes ``OUTPUT.csv``, prints it as a table and
-draws ``OUTPUT.svg``.
+of several lengths with all threads, and of the first length with fewer threads
+and in batches; each in a process of its own, where the second run counts. What
+would take longer than ``--limit`` or more memory than is free, as the shorter
+ones tell, is left out. Writes ``OUTPUT.csv``, prints it as a table and draws
+``OUTPUT.svg``.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import torch
 from networks import (
     MODELS,
@@ -73,17 +75,41 @@ def measure(model, what, threads, batch, seconds):
 
 
 def plan(options):
-    """List what to measure: the lengths of one mixture, then the batches."""
+    """List what to measure: lengths, then batches, then threads."""
+    most, first = max(options.threads), options.lengths[0]
     cells = []
     for model in options.models:
         for what in ("inference", "step"):
+            for seconds in options.lengths:
+                cells.append((model, what, most, 1, seconds))
+            for batch in options.batches:
+                cells.append((model, what, most, batch, first))
             for threads in options.threads:
-                for seconds in options.lengths:
-                    cells.append((model, what, threads, 1, seconds))
-                for batch in options.batches:
-                    first = options.lengths[0]
-                    cells.append((model, what, threads, batch, first))
+                cells.append((model, what, threads, 1, first))
     return list(dict.fromkeys(cells))
+
+
+def expect(cell, rows):
+    """Expect what a cell costs, as the one of the same kind before it.
+
+    Arguments
+    ---------
+    cell : tuple
+        Of ``plan``.
+    rows : list of dict
+        What is measured.
+
+    Returns
+    -------
+    tuple of float
+        Time of both runs in s, and memory in GB; 0 if there is none before it.
+    """
+    model, what, _, batch, seconds = cell
+    for row in reversed(rows):
+        if (row["model"], row["what"]) == (model, what):
+            times = batch * seconds / (row["batch"] * row["seconds"])
+            return 2 * times * row["time"], times * row["memory"]
+    return 0.0, 0.0
 
 
 def run(options):
@@ -101,15 +127,14 @@ def run(options):
     """
     rows = []
     for cell in plan(options):
-        *series, batch, seconds = cell
-        known = [
-            row["time"] * batch * seconds / (row["batch"] * row["seconds"])
-            for row in rows
-            if [row[name] for name in COLUMNS[:3]] == series
-        ]
-        # Twice, since each cell is run twice
-        if known and 2 * known[-1] > options.limit:
-            print(f"left out: {cell}", file=sys.stderr)
+        time, memory = expect(cell, rows)
+        free = psutil.virtual_memory().available / 1e9
+        if time > options.limit or memory > 0.9 * free:
+            print(
+                f"left out, since it needs about {time:.0f} s and "
+                f"{memory:.0f} GB: {cell}",
+                file=sys.stderr,
+            )
             continue
         command = [sys.executable, __file__, "--only", json.dumps(cell)]
         threads = {"OMP_NUM_THREADS": str(cell[2])}
@@ -206,7 +231,7 @@ def read_options():
         nargs="+",
         type=int,
         default=[1, os.cpu_count()],
-        help="1 and all unless given",
+        help="beside the most, for the first length; 1 and all unless given",
     )
     add("--limit", type=float, default=60, help="s that a cell may take")
     add("--output", type=Path, default=Path("scaling"), help="without suffix")
