@@ -73,7 +73,7 @@ def test_another_space_or_algorithm(
     with pytest.raises(SweepError, match="0 of 91 trials; the same"):
         main(RUN)
     written_stage(tmp_path / "own", experiment=experiment, **changes)
-    with pytest.raises(SweepError, match=f"stage1.yaml: {problem}") as raised:
+    with pytest.raises(SweepError, match=f"1_hpopt.yaml: {problem}") as raised:
         main(RUN)
     assert "give another `experiment: name`" in str(raised.value)
 

@@ -134,7 +134,7 @@ def test_the_written_stages_can_be_run(tmp_path, capsys):
     with pytest.raises(SweepError, match="is there already"):
         main(command)
     (own / names[0]).unlink()
-    with pytest.raises(SweepError, match="stage3b.yaml: is there already"):
+    with pytest.raises(SweepError, match="3b_hpopt.yaml: is there already"):
         main(command)
     assert not (own / names[0]).exists()  # all or none
     (own / names[1]).unlink()
