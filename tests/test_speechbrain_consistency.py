@@ -115,7 +115,8 @@ import runpy, sys
 from pathlib import Path
 forbidden, sys.argv = Path(sys.argv[1]), sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
-files = [getattr(m, "__file__", None) for m in list(sys.modules.values())]
+# Not by getattr, at which modules that are lazy are imported.
+files = [vars(m).get("__file__") for m in list(sys.modules.values())]
 found = [f for f in files if f and Path(f).is_relative_to(forbidden)]
 assert not found, found
 """
