@@ -107,7 +107,7 @@ demonstration: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tools/run_series.py \
 		tools/series/demonstration.yaml \
 		--data_folder $(DEMONSTRATION)/corpus \
-		--output_folder $(DEMONSTRATION)/results --devices cpu cpu
+		--output $(DEMONSTRATION)/results --devices cpu cpu
 	for run in "$(DEMONSTRATION)"/results/*/[0-9]*; do \
 		$(BIN)/python $(RECIPE)/separation/evaluate.py "$$run" \
 			--variants SER SR ER R SE S E C --save_audio 2 || exit 1; \
@@ -146,7 +146,7 @@ bench-step: setup
 	$(BIN)/python tools/bench/train_step.py
 	$(BIN)/python tools/bench/train_step.py --small
 	$(BIN)/python tools/bench/train_step.py --models convtasnet --compile ours
-	$(BIN)/python tools/bench/train_step.py --models sepformer --seconds 60 \
+	$(BIN)/python tools/bench/train_step.py --models sepformer --duration 60 \
 		--transformer_layers 1 --dual_path_blocks 1
 
 bench-scaling: setup

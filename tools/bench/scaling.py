@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Measures what a model costs by batch, length and threads.
+r"""Measures what a model costs by batch, length and threads.
 
 > python tools/bench/scaling.py --output scaling
-> python tools/bench/scaling.py --models convtasnet --lengths 4 8 --limit 60
+> python tools/bench/scaling.py --models convtasnet --durations 4 8 \
+    --max_seconds 60
 
 For each model, at its published size, a separation and a training step (FP32)
 of several lengths with all threads, and of the first length with fewer threads
 and in batches; each in a process of its own, where the second run counts. What
-would take longer than ``--limit`` or more memory than is free, as the shorter
-ones tell, is left out. Writes ``OUTPUT.csv``, prints it as a table and draws
-``OUTPUT.svg``.
+would take longer than ``--max_seconds`` or more memory than is free, as the
+shorter ones tell, is left out. Writes ``OUTPUT.csv``, prints it as a table and
+draws ``OUTPUT.svg``.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from networks import (
     time_inference,
     time_step,
 )
+from option_parser import make_parser
 
 NAMES = {
     "convtasnet": "ConvTasNet",
@@ -76,13 +78,13 @@ def measure(model, what, threads, batch, seconds):
 
 def plan(options):
     """List what to measure: lengths, then batches, then threads."""
-    most, first = max(options.threads), options.lengths[0]
+    most, first = max(options.threads), options.durations[0]
     cells = []
     for model in options.models:
         for what in ("inference", "step"):
-            for seconds in options.lengths:
+            for seconds in options.durations:
                 cells.append((model, what, most, 1, seconds))
-            for batch in options.batches:
+            for batch in options.batch_sizes:
                 cells.append((model, what, most, batch, first))
             for threads in options.threads:
                 cells.append((model, what, threads, 1, first))
@@ -129,7 +131,7 @@ def run(options):
     for cell in plan(options):
         time, memory = expect(cell, rows)
         free = psutil.virtual_memory().available / 1e9
-        if time > options.limit or memory > 0.9 * free:
+        if time > options.max_seconds or memory > 0.9 * free:
             print(
                 f"left out, since it needs about {time:.0f} s and "
                 f"{memory:.0f} GB: {cell}",
@@ -218,23 +220,43 @@ def draw(table, path):
 
 def read_options():
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--models", nargs="+", default=MODELS, help="names of YAML files")
-    add("--lengths", nargs="+", type=float, default=[4, 8, 16, 60], help="s")
-    add("--batches", nargs="+", type=int, default=[2, 4], help="beside 1")
+    add("--models", nargs="+", default=MODELS, help="YAML files (default: all)")
+    add(
+        "--durations",
+        nargs="+",
+        type=float,
+        default=[4, 8, 16, 60],
+        help="s (default: 4 8 16 60)",
+    )
+    add(
+        "--batch_sizes",
+        nargs="+",
+        type=int,
+        default=[2, 4],
+        help="beside 1 (default: 2 4)",
+    )
     add(
         "--threads",
         nargs="+",
         type=int,
         default=[1, os.cpu_count()],
-        help="beside the most, for the first length; 1 and all unless given",
+        help="beside the most, for the first length (default: 1 and all)",
     )
-    add("--limit", type=float, default=60, help="s that a cell may take")
-    add("--output", type=Path, default=Path("scaling"), help="without suffix")
+    add(
+        "--max_seconds",
+        type=float,
+        default=60,
+        help="that a cell may take (default: 60)",
+    )
+    add(
+        "--output",
+        type=Path,
+        default=Path("scaling"),
+        metavar="NAME",
+        help="of what is written, without suffix (default: scaling)",
+    )
     add("--only", help=argparse.SUPPRESS)
     return parser.parse_args()
 

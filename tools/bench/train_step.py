@@ -3,7 +3,7 @@ r"""Compares our blocks with SpeechBrain's, in training and in inference.
 
 > python tools/bench/train_step.py
 > python tools/bench/train_step.py --models convtasnet --compile ours
-> python tools/bench/train_step.py --models sepformer --seconds 60 \
+> python tools/bench/train_step.py --models sepformer --duration 60 \
     --transformer_layers 1 --dual_path_blocks 1
 
 Ours and the stock blocks have the same weights and get the same mixtures; they
@@ -31,6 +31,7 @@ from networks import (
     time_step,
     with_stock_blocks,
 )
+from option_parser import make_parser
 
 SECONDS = {"convtasnet": 4.0, "dprnn": 4.0, "sepformer": 4.0, "spmamba": 0.25}
 KEYS = ("inference", "step", "memory")
@@ -57,7 +58,9 @@ def measure(who, options):
         network = with_stock_blocks(network)
     if options.compile in ("both", who):
         network.compile()
-    mixtures = make_mixtures(options.batch, options.seconds or SECONDS[model])
+    mixtures = make_mixtures(
+        options.batch_size, options.duration or SECONDS[model]
+    )
     optimiser = torch.optim.Adam(network.parameters())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     inference = _fastest(time_inference, network, mixtures)
@@ -141,9 +144,9 @@ def compare(model, options):
     ratios = [f"{stock[key] / ours[key]:.2f}" for key in KEYS]
     return [
         model,
-        f"{options.seconds or SECONDS[model]:g}",
+        f"{options.duration or SECONDS[model]:g}",
         *(cell for both in zip(pairs, ratios, strict=True) for cell in both),
-        f"{options.batch / ours['step']:.2g}",
+        f"{options.batch_size / ours['step']:.2g}",
         *(
             f"{theirs:.0e} / {ours:.0e}"
             for theirs, ours in zip(*found, strict=True)
@@ -153,18 +156,23 @@ def compare(model, options):
 
 def read_options():
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--models", nargs="+", default=MODELS, help="names of YAML files")
-    add("--batch", type=int, default=1, help="mixtures in a step")
-    add("--seconds", type=float, help=f"of a mixture; {SECONDS} unless given")
-    add("--rounds", type=int, default=2, help="that both take part in")
+    add("--models", nargs="+", default=MODELS, help="YAML files (default: all)")
+    add("--batch_size", type=int, default=1, help="mixtures (default: 1)")
+    add("--duration", type=float, help=f"of a mixture, s (default: {SECONDS})")
+    add(
+        "--rounds",
+        type=int,
+        default=2,
+        help="that both take part in (default: 2)",
+    )
     add("--small", action="store_true", help="networks of the tests' sizes")
-    add("--compile", choices=("ours", "both"), help="through torch.compile")
+    add(
+        "--compile",
+        choices=("ours", "both"),
+        help="through torch.compile (default: none)",
+    )
     add("--only", help=argparse.SUPPRESS)
     options, options.settings = parser.parse_known_args()
     return options
@@ -180,7 +188,7 @@ def main():
         print(json.dumps(measure(options.only, options)))
         return
     print(
-        f"Stock / ours, batch {options.batch}, {torch.get_num_threads()} "
+        f"Stock / ours, batch {options.batch_size}, {torch.get_num_threads()} "
         "threads; the ratios are how many times less ours takes\n\n"
         "| model | s | inference, s | ratio | step, s | ratio | memory, GB "
         "| ratio | ours, mixtures a s | error of output | of gradients |\n"

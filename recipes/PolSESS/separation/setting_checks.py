@@ -8,7 +8,7 @@ import difflib
 
 import torch
 from curriculum import check_variants
-from mmipc import TASKS
+from mmipc import RENDERINGS, TASKS
 from prepare_polsess import CHECKS, ON_ERROR, UserError
 from speechbrain.utils.distributed import infer_device
 
@@ -25,7 +25,7 @@ CHOICES = {
     "check": CHECKS,
     "on_error": ON_ERROR,
     "task": tuple(TASKS),
-    # Not from loggers, whose import makes SpeechBrain warn of torchvision.
+    "rendering": RENDERINGS,
     "log_to": ("files", "tensorboard", "wandb"),
 }
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
@@ -37,6 +37,7 @@ USED_KEYS = (
     *CHOICES,
     *MAY_BE_NULL,
     *("n_sources", "valid_variants", "test_variants", *BELOW_ONE),
+    "pretrained",
 )
 
 # SpeechBrain's options that would do nothing here, or harm.
@@ -171,6 +172,11 @@ def check_values(hparams):
             f"{TASKS[hparams['task']]}; set --n_sources "
             f"{TASKS[hparams['task']]}"
         )
+    if hparams["rendering"] == "fewest_files" and hparams["check"] != "audio":
+        raise UserError(
+            "rendering fewest_files: only --check audio shows which mixtures "
+            "are the sums of their components; give both"
+        )
     for name in ("valid_variants", "test_variants"):
         check_variants(hparams[name], name)
     for name in AT_LEAST_TWO:
@@ -182,6 +188,12 @@ def check_values(hparams):
                 f"{name} {hparams[name]}: give a number below 1, since values "
                 "are multiplied by it"
             )
+    source = hparams["pretrained"]
+    if source is not None and not isinstance(source, str):
+        raise UserError(
+            f"pretrained {source!r}: give the path of a folder, such as "
+            f"./{source}"
+        )
     for name, kind in MAY_BE_NULL.items():
         value = hparams[name]
         allowed = (int, float) if kind is float else kind
