@@ -122,6 +122,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/yamllint --strict .
+	$(BIN)/codespell
 
 format: setup
 	$(BIN)/ruff format .

@@ -38,7 +38,9 @@ def test_trials_go_into_select_configs(tmp_path, capsys):
 
 def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
     options = {"hidden_channels": 32, "precision": "fp32"}
-    own = written_stage(tmp_path / "own", "dprnn_stage3a.yaml", options=options)
+    own = written_stage(
+        tmp_path / "own", "dprnn_stage3a_hpopt.yaml", options=options
+    )
     write_stage(tmp_path / "out/dprnn-stage3a", [1.0, 3.0])
     command = ["select", "dprnn", "--output", "out", "--sweeps", str(own)]
     assert main([*command, "--from", "stage3a"]) == 0
@@ -56,7 +58,7 @@ def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
         main(command)
     # What is no parameter of the search is not the published winner's.
     space = {"lr": "loguniform(1e-4, 1e-2)"}
-    written_stage(own, "dprnn_stage3a.yaml", options=options, space=space)
+    written_stage(own, "dprnn_stage3a_hpopt.yaml", options=options, space=space)
     assert main([*command, "--from", "stage3a"]) == 0
     series = yaml.safe_load(
         Path("out/dprnn-selection/finalists.yaml").read_text()

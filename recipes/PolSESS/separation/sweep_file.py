@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The file of a sweep, a stage of the hyperparameter search.
 
-> python sweep_file.py ../sweeps/dprnn_stage1.yaml
+> python sweep_file.py ../sweeps/dprnn_stage1_hpopt.yaml
 
 checks it and prints the command that runs it with Orion, from this folder;
 ``--json`` prints the whole content instead, for other programs. Orion reads its
@@ -231,7 +231,7 @@ def hunt_command(sweep):
     Example
     -------
     >>> sweeps = Path(__file__).resolve().parent.parent / "sweeps"
-    >>> sweep = read_sweep_file(sweeps / "dprnn_stage1.yaml")
+    >>> sweep = read_sweep_file(sweeps / "dprnn_stage1_hpopt.yaml")
     >>> hunt_command(sweep).split()[:4]
     ['orion', 'hunt', '-n', 'dprnn-stage1']
     """
