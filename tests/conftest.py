@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import sys
 
 import export
 import pytest
+import speechbrain as sb
 import torch
 from evaluated_runs import start
 from filelock import FileLock
@@ -16,6 +18,13 @@ from small_runs import run
 # The tests' tensors are tiny: more threads only wait for each other.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and
+# what they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# It asks pip for all versions, which takes longer than a small training.
+sb.utils.logger.get_environment_description = str
 
 
 @pytest.fixture(autouse=True)

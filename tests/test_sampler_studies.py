@@ -2,10 +2,21 @@
 
 import math
 
+import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
+from orion.algo.base import algo_factory
+from orion.core.io.space_builder import SpaceBuilder
+from orion.core.utils.format_trials import dict_to_trial
+from orion.core.worker.primary_algo import create_algo
 from orion.core.worker.trial import Trial
-from orion_optuna.studies import ranked_outcomes, valued_outcomes
+from orion_optuna.studies import (
+    make_study,
+    quiet_optuna,
+    ranked_outcomes,
+    valued_outcomes,
+)
 from small_samplers import completed
 
 
@@ -47,3 +58,40 @@ def test_what_stopped_and_failed_trials_are_worth():
     # With nothing to compare with, they are left out.
     [alone] = valued_outcomes(trials[3:])
     assert alone == {"state": TrialState.FAIL}
+
+
+def test_a_study_has_what_orion_knows():
+    space = SpaceBuilder().build(
+        {"model.lr": "uniform(0, 1)", "norm": "choices(['gLN', 'cLN'])"}
+    )
+    distributions = {
+        "model.lr": FloatDistribution(0, 1),
+        "norm": CategoricalDistribution(range(2)),
+    }
+    trials = [
+        completed(dict_to_trial({"model.lr": 0.25, "norm": "cLN"}, space), 3.0),
+        dict_to_trial({"model.lr": 0.5, "norm": "gLN"}, space),
+    ]
+    algorithm = create_algo(algo_factory.get_class("optunatpe"), space)
+    study = make_study(
+        trials,
+        ranked_outcomes(trials),
+        algorithm.unwrapped.space,
+        distributions,
+    )
+    first, second = study.trials
+    assert study.best_trial == first
+    assert (first.value, first.params) == (3.0, {"model.lr": 0.25, "norm": 1})
+    assert second.state == TrialState.RUNNING
+    assert second.params == {"model.lr": 0.5, "norm": 0}
+
+
+def test_optuna_is_quiet_only_meanwhile(capfd):
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    with quiet_optuna():
+        optuna.create_study()
+    assert capfd.readouterr().err == ""
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    with pytest.raises(KeyError), quiet_optuna():
+        raise KeyError
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO

@@ -184,6 +184,8 @@ def test_interrupted(stand_in, tmp_path, sent):
     command += ["--seeds", "1", "2", "3", "--devices", "cpu", "cpu"]
     with subprocess.Popen(
         [*command, "--sleep", "60"],
+        # Those of nohup ignore SIGHUP.
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": str(TOOL.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
