@@ -32,7 +32,7 @@ def test_help():
     print(ended.stdout)
     assert ended.returncode == 0
     assert "baselines.yaml" in ended.stdout
-    for option in ("--seeds", "--devices", "--output_folder", "--table"):
+    for option in ("--seeds", "--devices", "--output", "--table"):
         assert option in ended.stdout
     assert "(default: results)" in ended.stdout
 

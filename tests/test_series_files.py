@@ -5,8 +5,8 @@ import re
 import pytest
 import yaml
 from run_series import main
+from series.errors import SeriesError
 from series.jobs import check_seeds, read_series
-from series.tables import SeriesError
 from small_series import HPARAMS, ROOT
 
 SHIPPED = ROOT / "tools/series"

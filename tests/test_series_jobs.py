@@ -14,7 +14,7 @@ import yaml
 from run_series import main
 from series import jobs
 from series.jobs import differences, is_done
-from series.tables import Run
+from series.runs import Run
 from small_series import HPARAMS, STAND_IN, TOOL, write_result, write_series
 
 
@@ -75,7 +75,7 @@ def test_arguments_and_order(stand_in, tmp_path, capsys):
         seeds=[7, 5],
     )
     command = [str(path), "--data_folder", "corpus", "--lr=1e-2"]
-    assert main([*command, "--output_folder", "out"]) == 0
+    assert main([*command, "--output", "out"]) == 0
     hparams, *rest = arguments_of(Path("out/a/5"))
     assert Path(hparams).resolve() == HPARAMS / "dprnn.yaml"
     assert "--device" not in rest
