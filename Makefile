@@ -29,7 +29,7 @@ help:
 	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
 	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
 	@echo "make test           style and tests, as the continuous integration"
-	@echo "make coverage       the tests, and which lines they run: MINUTES minutes"
+	@echo "make coverage       the tests, and which lines they run"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
 	@echo "make lint           style only"
 	@echo "make format         put the style right"
