@@ -11,10 +11,10 @@ import yaml
 from select_configs import main as select_configs
 from series import jobs
 from small_models import SEPARATION
+from small_series import STAND_IN
 from small_trials import rows_of, write_stage, written_stage
 from sweep import main
 from sweeps.stages import SweepError
-from test_run_series import STAND_IN
 
 
 def test_trials_go_into_select_configs(tmp_path, capsys):

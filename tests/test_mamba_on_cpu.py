@@ -1,67 +1,13 @@
-"""The Mamba layer: exactness, and everything it may be run in."""
+"""The Mamba layer on the CPU: exactness, and everything it may be run in."""
 
 import multiprocessing
-import sys
-import types
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from mamba import compiled, on_cpu, on_gpu
-from mamba.layer import Mamba
+from mamba import on_cpu
 from mamba.on_cpu import mamba_on_cpu
-from mamba.on_gpu import import_fused_layer, mamba_on_gpu
-from prepare_polsess import UserError
 from sequential_mamba import sequential_mamba
-
-
-def make_inputs(batch, length, d_model, n_states=4, width=4, seed=0):
-    """Make an input, and parameters that all matter."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape, scale=1.0):
-        values = scale * torch.randn(shape, generator=generator)
-        return values.requires_grad_()
-
-    channels, rank = 2 * d_model, 2
-    rates = -draw(channels, n_states).detach().exp()
-    return [
-        draw(batch, length, d_model),
-        draw(2 * channels, d_model, scale=d_model**-0.5),
-        draw(channels, 1, width, scale=0.5),
-        draw(channels, scale=0.1),
-        draw(rank + 2 * n_states, channels, scale=channels**-0.5),
-        draw(channels, rank),
-        draw(channels, scale=2.0),
-        rates.requires_grad_(),
-        draw(channels),
-        draw(d_model, channels, scale=channels**-0.5),
-    ]
-
-
-def in_double(inputs):
-    """Copy tensors to FP64."""
-    return [tensor.detach().double().requires_grad_() for tensor in inputs]
-
-
-def results(function, inputs):
-    """Compute the output and all gradients."""
-    output = function(*inputs)
-    generator = torch.Generator().manual_seed(1)
-    direction = torch.randn(output.shape, generator=generator)
-    return [
-        output,
-        *torch.autograd.grad(output, inputs, direction.to(output.dtype)),
-    ]
-
-
-def relative_errors(found, expected):
-    """Largest difference of each, relative to the largest value."""
-    return [
-        ((a - b).abs().max() / b.abs().max().clamp(min=1e-3)).item()
-        for a, b in zip(found, expected, strict=True)
-    ]
+from small_mamba import in_double, make_inputs, relative_errors, results
 
 
 @pytest.mark.parametrize(
@@ -90,20 +36,6 @@ def test_output_and_gradients_are_those_of_the_equations(
 def test_gradcheck():
     inputs = in_double(make_inputs(2, 35, 3, n_states=2, width=3))
     assert torch.autograd.gradcheck(mamba_on_cpu, inputs, fast_mode=True)
-
-
-def test_gradcheck_of_the_module():
-    layer = Mamba(3, d_state=2, d_conv=3, expand=2).double()
-    names = list(layer.state_dict())
-
-    def apply(hidden, *parameters):
-        named = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(layer, named, hidden)
-
-    hidden = torch.randn(2, 35, 3, dtype=torch.float64, requires_grad=True)
-    torch.nn.init.constant_(layer.dt_proj.bias, 1.0)
-    inputs = (hidden, *layer.parameters())
-    assert torch.autograd.gradcheck(apply, inputs, fast_mode=True)
 
 
 def test_large_and_small_step_sizes_are_exact():
@@ -272,123 +204,3 @@ def test_in_a_forked_process():
     assert child.exitcode == 0
     for gradient, other in zip(found, expected, strict=True):
         assert torch.allclose(torch.tensor(gradient), other, atol=1e-6)
-
-
-def test_parameters_are_those_of_mamba_ssm():
-    shapes = {
-        name: tuple(p.shape) for name, p in Mamba(64).state_dict().items()
-    }
-    assert shapes == {
-        "A_log": (256, 16),
-        "D": (256,),
-        "in_proj.weight": (512, 64),
-        "conv1d.weight": (256, 1, 4),
-        "conv1d.bias": (256,),
-        "x_proj.weight": (36, 256),
-        "dt_proj.weight": (256, 4),
-        "dt_proj.bias": (256,),
-        "out_proj.weight": (64, 256),
-    }
-
-
-def test_step_sizes_at_the_start():
-    steps = torch.nn.functional.softplus(Mamba(64).dt_proj.bias)
-    assert steps.min() > 0.00099
-    assert steps.max() < 0.101
-
-
-@pytest.fixture
-def fake_mamba_ssm(monkeypatch):
-    """Stands for mamba-ssm, with its layout and order of arguments."""
-    calls = []
-
-    def mamba_inner_fn(xz, *arguments, delta_bias, delta_softplus):
-        weights, (rates, inward, outward, skip) = arguments[:6], arguments[6:]
-        conv_weight, conv_bias, x_weight, step_weight, out_weight, bias = (
-            weights
-        )
-        assert bias is inward is outward is None
-        assert delta_softplus
-        calls.append([xz, conv_weight, x_weight, step_weight, rates, skip])
-        return sequential_mamba(
-            xz.transpose(1, 2),
-            torch.eye(xz.shape[1]),
-            conv_weight,
-            conv_bias,
-            x_weight,
-            step_weight,
-            delta_bias,
-            rates,
-            skip,
-            out_weight,
-        )
-
-    package = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
-    package.mamba_inner_fn = mamba_inner_fn
-    for name in ("causal_conv1d", "mamba_ssm", "mamba_ssm.ops"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setitem(sys.modules, package.__name__, package)
-    # The stand-in runs on the CPU.
-    monkeypatch.setattr(
-        on_gpu, "import_fused_layer", lambda _: import_fused_layer("cuda")
-    )
-    return calls
-
-
-def test_mamba_ssm_gets_the_same_layer(fake_mamba_ssm):
-    inputs = make_inputs(3, 40, 8)
-    expected = results(mamba_on_cpu, inputs)
-    found = results(mamba_on_gpu, inputs)
-    assert max(relative_errors(found, expected)) < 1e-5
-    assert len(fake_mamba_ssm) == 1
-
-
-def test_mamba_ssm_computes_in_float32_under_autocast(fake_mamba_ssm):
-    inputs = make_inputs(3, 40, 8)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = mamba_on_gpu(*inputs)
-    assert output.dtype == torch.float32
-    assert all(t.dtype == torch.float32 for t in fake_mamba_ssm[0])
-
-
-def test_without_mamba_ssm_a_gpu_is_told_what_to_do(monkeypatch):
-    monkeypatch.setitem(sys.modules, "causal_conv1d", None)
-    with pytest.raises(UserError, match="requirements-gpu.txt.*--device cpu"):
-        import_fused_layer("cuda:0")
-
-
-def test_other_devices_are_told_what_to_do():
-    layer = Mamba(8).to("meta")
-    with pytest.raises(UserError, match="does not run on meta.*--device cpu"):
-        layer(torch.empty(1, 5, 8, device="meta"))
-
-
-def test_compiled_code_is_kept_apart_for_each_state_of_the_files(monkeypatch):
-    folders = compiled.cache_folders()
-    assert folders == compiled.cache_folders()
-    monkeypatch.setattr(Path, "read_bytes", lambda path: b"changed")
-    assert not set(folders) & set(compiled.cache_folders())
-    # It is where it is looked for.
-    assert any(folders[0].rglob("*scan_backward*.nbi"))
-
-
-def test_where_nothing_can_be_kept_it_is_compiled_anyway(monkeypatch):
-    monkeypatch.setattr(
-        compiled, "cache_folders", lambda: [Path("/dev/null/kernels")]
-    )
-
-    @compiled.compiled
-    def double(numbers):
-        for i in range(numbers.size):
-            numbers[i] *= 2
-
-    numbers = np.ones(2)
-    double(numbers)
-    assert list(numbers) == [2, 2]
-
-
-def test_torch_compile_goes_round_the_layer():
-    layer = Mamba(8, d_state=4)
-    hidden = torch.randn(2, 9, 8)
-    found = torch.compile(layer, backend="aot_eager")(hidden)
-    assert torch.equal(found, layer(hidden))
