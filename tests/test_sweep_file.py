@@ -102,6 +102,14 @@ def test_other_models_learning_rates_lie_around_their_baselines():
             assert 0.9 < (lr.low * lr.high) ** 0.5 / baseline < 1.1
 
 
+def test_the_end_of_the_name_may_be_left_out():
+    sweeps = SEPARATION.parent / "sweeps"
+    short = read_sweep_file(sweeps / "dprnn_stage1.yaml")
+    assert short == read_sweep_file(sweeps / "dprnn_stage1_hpopt.yaml")
+    with pytest.raises(UserError, match="dprnn_stage9.yaml: cannot be read"):
+        read_sweep_file(sweeps / "dprnn_stage9.yaml")
+
+
 def test_readme_has_every_stages_command():
     readme = (SWEEPS / "README.md").read_text()
     for path in FILES:
