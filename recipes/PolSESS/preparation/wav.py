@@ -78,7 +78,7 @@ def read_wav_samples(path, first=0, count=None):
     OSError
         If the file cannot be opened.
     ValueError
-        If it is another kind of file.
+        If it is another kind of file, or becomes shorter meanwhile.
 
     Example
     -------
@@ -93,7 +93,8 @@ def read_wav_samples(path, first=0, count=None):
         count = max(0, there if count is None else min(count, there))
         samples = np.empty(count, "<i2")
         file.seek(2 * first, os.SEEK_CUR)
-        file.readinto(samples)
+        if file.readinto(samples) < samples.nbytes:
+            raise ValueError("became shorter while it was read")
     return samples.astype(np.int16, copy=False)
 
 
