@@ -65,6 +65,8 @@ epochs = int(options.get("--number_of_epochs", 3))
     "settings": {"number_of_epochs": epochs, "lr": 0.001},
 }))
 """
+RESULT = """{"best_valid_si_sdr": 2.5, "best_epoch": 1, "epochs_run": %s,
+"seconds": 9, "settings": {"number_of_epochs": %s}}"""
 
 
 def write_series(path, runs, **keys):
@@ -161,6 +163,8 @@ def test_figures_of_a_run(tmp_path):
         ("result.json", '{"best_valid_si_sdr": 2.3'),
         ("result.json", '{"best_valid_si_sdr": 2.3}'),
         ("result.json", "[]"),
+        ("result.json", RESULT % ("3", '"5"')),
+        ("result.json", RESULT % ("1e999", "5")),
         ("result.json", "\0" * 100),
         ("curve.csv", ""),
         ("curve.csv", "epoch,valid_si_sdr,seconds\n1,2.5,9.0\n2,2."),
