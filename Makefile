@@ -19,7 +19,7 @@ SWEEP_FOLDER ?= sweep-demo
 DEMONSTRATION ?= demonstration
 
 .PHONY: help setup quickstart demonstration sweep-demo asr-demo test test-browser \
-	lint format bench-mamba bench-evaluate bench-sampler bench-separate soak clean
+	fuzz lint format bench-mamba bench-evaluate bench-sampler bench-separate soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
@@ -29,6 +29,7 @@ help:
 	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
 	@echo "make test           style and tests, as the continuous integration"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
+	@echo "make fuzz           damaged inputs of all kinds: 4 minutes"
 	@echo "make lint           style only"
 	@echo "make format         put the style right"
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
@@ -140,6 +141,11 @@ soak: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+# At least 2000 cases, other ones each time. A failure tells how to repeat it.
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz \
+		--hypothesis-profile=fuzz
 
 # Needs Debian's chromium: apt-get install chromium
 test-browser: setup
