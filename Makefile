@@ -18,8 +18,9 @@ FOLDER ?= quickstart
 SWEEP_FOLDER ?= sweep-demo
 DEMONSTRATION ?= demonstration
 
-.PHONY: help setup quickstart demonstration sweep-demo asr-demo test test-browser \
-	fuzz lint format bench-mamba bench-evaluate bench-sampler bench-separate soak clean
+.PHONY: help setup corpus quickstart demonstration sweep-demo asr-demo test test-browser \
+	fuzz lint format bench-mamba bench-evaluate bench-sampler bench-separate \
+	bench-step bench-scaling bench-input soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
@@ -36,6 +37,9 @@ help:
 	@echo "make bench-evaluate evaluate.py against metrics one by one: 6 minutes"
 	@echo "make bench-sampler  the search's samplers against others: 15 minutes"
 	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
+	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: MIN1"
+	@echo "make bench-scaling  cost by length, batch and threads: MIN2"
+	@echo "make bench-input    reading and rendering against a plain dataset: MIN3"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
 	@echo "make clean          remove what quickstart and the demonstrations made"
 
@@ -48,10 +52,13 @@ setup: .venv/installed
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements.txt
 	touch $@
 
-# A ConvTasNet small enough to be trained on two cores in about ten minutes.
-quickstart: setup
+# Goes on with what is there, and leaves a corpus that is whole.
+corpus: setup
 	$(BIN)/python tools/make_corpus.py $(FOLDER)/corpus \
 		--train 1000 --valid 40 --test 60 --seed 0
+
+# A ConvTasNet small enough to be trained on two cores in about ten minutes.
+quickstart: corpus
 	$(BIN)/python $(RECIPE)/separation/train.py \
 		$(RECIPE)/hparams/convtasnet.yaml \
 		--data_folder $(FOLDER)/corpus --output_folder $(FOLDER)/run \
@@ -101,7 +108,7 @@ demonstration: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tools/run_series.py \
 		tools/series/demonstration.yaml \
 		--data_folder $(DEMONSTRATION)/corpus \
-		--output_folder $(DEMONSTRATION)/results --devices cpu cpu
+		--output $(DEMONSTRATION)/results --devices cpu cpu
 	for run in "$(DEMONSTRATION)"/results/*/[0-9]*; do \
 		$(BIN)/python $(RECIPE)/separation/evaluate.py "$$run" \
 			--variants SER SR ER R SE S E C --save_audio 2 || exit 1; \
@@ -133,6 +140,20 @@ bench-evaluate: setup
 
 bench-separate: setup
 	$(BIN)/python tools/bench/bench_separate.py
+
+bench-step: setup
+	$(BIN)/python -m pip install --quiet -r tools/bench/requirements.txt
+	$(BIN)/python tools/bench/train_step.py
+	$(BIN)/python tools/bench/train_step.py --small
+	$(BIN)/python tools/bench/train_step.py --models convtasnet --compile ours
+	$(BIN)/python tools/bench/train_step.py --models sepformer --duration 60 \
+		--transformer_layers 1 --dual_path_blocks 1
+
+bench-scaling: setup
+	$(BIN)/python tools/bench/scaling.py --output scaling
+
+bench-input: corpus
+	$(BIN)/python tools/bench/input_pipeline.py $(FOLDER)/corpus
 
 # With one thread, as the tests: the same run needs the same rounding.
 soak: setup

@@ -7,7 +7,8 @@ from compare_runs import main
 from comparison.comparing import compare_values
 from comparison.errors import ComparisonError
 from comparison.published import read_values
-from series.tables import Run, csv_table
+from series.runs import Run
+from series.tables import csv_table
 
 PUBLISHED = Path(__file__).parent.parent / (
     "recipes/PolSESS/published_results.csv"

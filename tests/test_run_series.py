@@ -16,15 +16,10 @@ import pytest
 import yaml
 from run_series import main
 from series import jobs
+from series.errors import SeriesError
 from series.jobs import check_seeds, differences, is_done, read_series
-from series.tables import (
-    Run,
-    SeriesError,
-    csv_table,
-    published_table,
-    read_run,
-    runs_table,
-)
+from series.runs import Run, read_run
+from series.tables import csv_table, published_table, runs_table
 from small_models import SEPARATION, SMALL
 
 ROOT = Path(__file__).parent.parent
@@ -181,7 +176,7 @@ def test_damaged_files_are_named(tmp_path, capsys, name, content):
     damaged.parent.mkdir()
     damaged.write_text(content)
     common = [str(HPARAMS / "dprnn.yaml"), "--seeds", "1", "2"]
-    common += ["--output_folder", str(out)]
+    common += ["--output", str(out)]
     assert main([*common, "--table"]) == 1
     printed = capsys.readouterr()
     assert re.fullmatch(
@@ -441,7 +436,7 @@ def test_arguments_and_order(stand_in, tmp_path, capsys):
         seeds=[7, 5],
     )
     command = [str(path), "--data_folder", "corpus", "--lr=1e-2"]
-    assert main([*command, "--output_folder", "out"]) == 0
+    assert main([*command, "--output", "out"]) == 0
     hparams, *rest = arguments_of(Path("out/a/5"))
     assert Path(hparams).resolve() == HPARAMS / "dprnn.yaml"
     assert "--device" not in rest
@@ -659,7 +654,7 @@ def test_help():
     print(ended.stdout)
     assert ended.returncode == 0
     assert "baselines.yaml" in ended.stdout
-    for option in ("--seeds", "--devices", "--output_folder", "--table"):
+    for option in ("--seeds", "--devices", "--output", "--table"):
         assert option in ended.stdout
     assert "(default: results)" in ended.stdout
 

@@ -65,7 +65,7 @@ def test_status_counts_trials(tmp_path, capsys):
     (folder / "trials/just begun").mkdir()
     (folder / "trials/a file").write_text("")
     write_trial(tmp_path / "out/dprnn-stage2", 6, PARAMETERS, 2.25)
-    options = ["--output", "out", "--baseline", "2.0"]
+    options = ["--output", "out", "--baseline_si_sdr", "2.0"]
     assert main(["status", "dprnn", *options]) == 0
     rows = rows_of(capsys.readouterr().out)
     # Without a database nobody knows which of the open ones crashed.

@@ -9,7 +9,6 @@ sentences and voices of the test split. FOLDER is then one for SpeechBrain's
 EncoderASR.
 """
 
-import argparse
 import io
 import json
 import os
@@ -27,6 +26,7 @@ from asr.transcripts import Reference
 from corpus.errors import CorpusError
 from corpus.seeding import random_generator
 from hyperpyyaml import load_hyperpyyaml
+from parsers import make_parser
 from speechbrain.inference.ASR import EncoderASR
 from speechbrain.nnet.losses import ctc_loss
 from tqdm import tqdm
@@ -181,22 +181,33 @@ def read_options(arguments):
     AsrError
         If a number is too small, or the folder holds something else.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="to make")
-    add("--sentences", type=int, default=3000, help="to train on, default 3000")
+    add(
+        "--sentences",
+        type=int,
+        default=3000,
+        help="to train on (default: 3000)",
+    )
     add(
         "--steps",
         type=int,
         default=4000,
-        help=f"batches of {BATCH}, default 4000",
+        help=f"batches of {BATCH} (default: %(default)s)",
     )
-    add("--test_sentences", type=int, default=80, help="default 80")
-    add("--seed", type=int, default=0, help="everything random follows from it")
+    add(
+        "--test_sentences",
+        type=int,
+        default=80,
+        help="to test on (default: 80)",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="everything random follows from it (default: 0)",
+    )
     add("--noprogressbar", action="store_true", help="show no progress")
     options = parser.parse_args(arguments)
     for name in ("sentences", "steps", "test_sentences"):

@@ -12,8 +12,6 @@ model separates, and the mixture. tools/README.md tells what is counted. The
 same command again goes on where one was killed.
 """
 
-import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +26,8 @@ from asr.summary import count_all, format_summary, summarise
 from asr.transcripts import read_transcripts
 from asr.whisper import WhisperRecogniser
 from exported_model import load_model
+from interruption import told_when_interrupted
+from option_parser import make_parser
 from polsess_corpora import read_polsess
 from prepare_polsess import SPLITS, UserError
 from run_files import write_atomically
@@ -54,11 +54,7 @@ def read_options(arguments=None):
     AsrError
         If they make no sense.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="run folder or export")
     add(
@@ -66,29 +62,54 @@ def read_options(arguments=None):
         action="store_true",
         help="the averaged weights of a run with ema_decay",
     )
-    add("--data_folder", type=Path, required=True, help="with transcripts")
+    add(
+        "--data_folder",
+        type=Path,
+        required=True,
+        metavar="CORPUS",
+        help="with transcripts (required)",
+    )
     add(
         "--split",
         default="test",
         choices=SPLITS,
-        help="train, val or test (default test)",
+        help="train, val or test (default: %(default)s)",
     )
     add(
         "--variants",
         nargs="+",
-        metavar="NAME",
+        metavar="VARIANT",
         help="SER SR ER R C SE S E (default: those of the model's test)",
     )
-    add("--limit", type=int, metavar="N", help="the first N mixtures only")
+    add(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="the first mixtures (default: all)",
+    )
     _add_recognisers(parser)
-    add("--output", type=Path, default=Path("asr_eval"), metavar="FOLDER")
-    add("--device", help="cpu, cuda ...; default a GPU if there is one")
-    add("--seed", type=int, default=0, help="of the intervals (default 0)")
-    add("--resamples", type=int, default=2000, help="for them (default 2000)")
-    add("--noprogressbar", action="store_true", help="show no progress")
+    _add_rest(add)
     options = parser.parse_args(arguments)
     check_options(options)
     return options
+
+
+def _add_rest(add):
+    """Add the other options."""
+    add(
+        "--output",
+        type=Path,
+        default=Path("asr_eval"),
+        metavar="FOLDER",
+        help="where the tables go (default: %(default)s)",
+    )
+    add(
+        "--device",
+        help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)",
+    )
+    add("--seed", type=int, default=0, help="of the intervals (default: 0)")
+    add("--resamples", type=int, default=2000, help="for them (default: 2000)")
+    add("--noprogressbar", action="store_true", help="show no progress")
 
 
 def _add_recognisers(parser):
@@ -98,22 +119,25 @@ def _add_recognisers(parser):
         "--speechbrain",
         metavar="FOLDER",
         help="for SpeechBrain's EncoderDecoderASR or EncoderASR; its YAML is "
-        "run, so it must come from somebody you trust",
+        "run, so it must come from somebody you trust (this, --whisper or "
+        "--command is required)",
     )
     recognisers.add_argument(
-        "--whisper", metavar="NAME", help="folder or name, by transformers"
+        "--whisper",
+        metavar="NAME",
+        help="folder or name, by transformers (as above: required)",
     )
     recognisers.add_argument(
         "--command",
         metavar="WORDS",
-        help="a program that prints the text of {file}",
+        help="a program that prints the text of {file} (as above: required)",
     )
-    parser.add_argument("--language", help="for --whisper (default polish)")
+    parser.add_argument("--language", help="for --whisper (default: polish)")
     parser.add_argument(
         "--timeout",
         type=float,
-        metavar="S",
-        help="seconds that the --command may take for a recording (default 60)",
+        metavar="SECONDS",
+        help="that the --command may take for a recording (default: 60)",
     )
 
 
@@ -296,12 +320,8 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    # A scheduler's SIGTERM ends it as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main()
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on.", file=sys.stderr)
-        sys.exit(130)
+        with told_when_interrupted("The same command goes on."):
+            main()
     except (AsrError, UserError, OSError) as error:
         sys.exit(f"Error: {error}")

@@ -13,7 +13,6 @@ is needed but a CSV file with the columns model, seed, value, or the one that
 run_series.py writes.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -23,7 +22,8 @@ from comparison.errors import ComparisonError
 from comparison.evaluations import read_evaluations
 from comparison.published import read_values
 from comparison.runs import find_runs
-from series.tables import write_atomically
+from parsers import make_parser
+from series.writing import write_atomically
 
 TABLES = ("models", "differences", "seeds", "variants", "environments")
 # What says nothing beside --values.
@@ -53,21 +53,26 @@ def write_comparison(comparison, folder):
 
 def _parse(arguments):
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         "runs", type=Path, nargs="*", metavar="RUN", help="a folder, see above"
     )
     parser.add_argument(
-        "--values", type=Path, metavar="CSV", help="instead of runs"
+        "--values",
+        type=Path,
+        metavar="FILE.csv",
+        help="instead of runs (default: none)",
     )
     parser.add_argument(
-        "--evaluation", help="name of the evaluation (default: test)"
+        "--evaluation",
+        metavar="NAME",
+        help="folder below RUN/evaluation (default: test)",
     )
-    parser.add_argument("--metric", help="that is compared (default: si_sdr)")
+    parser.add_argument(
+        "--metric",
+        metavar="METRIC",
+        help="that is compared (default: si_sdr)",
+    )
     parser.add_argument(
         "--variants",
         nargs="+",
@@ -75,13 +80,16 @@ def _parse(arguments):
         help="that are compared (default: SER and SE)",
     )
     parser.add_argument(
-        "--baseline", metavar="MODEL", help="over which improvement is given"
+        "--baseline",
+        metavar="MODEL",
+        help="over whose mean improvement is given (default: none)",
     )
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("comparison"),
-        help="folder to write (default: %(default)s)",
+        metavar="FOLDER",
+        help="where the tables go (default: %(default)s)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="of resampling (default: 0)"

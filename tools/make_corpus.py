@@ -5,19 +5,18 @@ as PolSESS, without MATLAB.
 The embedded material (Polish speech by eSpeak NG, synthetic scenes and
 events; a stand-in, not PolSESS):
 
-> python tools/make_corpus.py CORPUS_ROOT --train 200 --valid 40 --test 40 \
+> python tools/make_corpus.py CORPUS --train 200 --valid 40 --test 40 \
     --seed 0
 
 Recordings of your own, one sub-folder a speaker or class:
 
-> python tools/make_corpus.py CORPUS_ROOT --train 16000 --valid 2000 \
+> python tools/make_corpus.py CORPUS --train 16000 --valid 2000 \
     --test 2000 --speech SPEAKERS --scenes SCENES --events EVENTS
 
 The same command again completes a corpus that was interrupted. tools/README.md
 tells what is in the corpus.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -26,6 +25,7 @@ from corpus.building import make_corpus
 from corpus.errors import CorpusError
 from corpus.options import Options
 from corpus.tables import DEFAULT_TABLES
+from parsers import make_parser
 
 
 def parse_options(arguments=None):
@@ -41,37 +41,8 @@ def parse_options(arguments=None):
     options : Options
         Checked.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("root", type=Path, metavar="CORPUS_ROOT", help="folder to make")
-    add("--train", type=int, required=True, help="number of mixtures")
-    add("--valid", type=int, required=True, help="number of mixtures")
-    add("--test", type=int, required=True, help="number of mixtures")
-    add("--seed", type=int, default=0, help="everything random follows from it")
-    add("--speech", type=Path, metavar="DIR", help="one sub-folder a speaker")
-    add("--scenes", type=Path, metavar="DIR", help="one sub-folder a class")
-    add("--events", type=Path, metavar="DIR", help="one sub-folder a class")
-    add("--sample_rate", type=int, default=8000, help="Hz, default 8000")
-    add("--duration", type=float, default=4.0, help="seconds, default 4")
-    add(
-        "--tables",
-        type=Path,
-        default=DEFAULT_TABLES,
-        metavar="FILE",
-        help="which scenes are indoors, which events fit; see tables.yaml",
-    )
-    add(
-        "--jobs",
-        type=int,
-        default=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")  # macOS cannot tell
-        else os.cpu_count(),
-        help="processes, default one a core",
-    )
+    parser = make_parser(__doc__)
+    _add_options(parser)
     values = vars(parser.parse_args(arguments))
     sizes = {
         split: values.pop(option)
@@ -82,6 +53,68 @@ def parse_options(arguments=None):
         )
     }
     return Options(sizes=sizes, **values)
+
+
+def _add_options(parser):
+    """Adds all options."""
+    add = parser.add_argument
+    add("root", type=Path, metavar="CORPUS", help="folder to make")
+    for split in ("train", "valid", "test"):
+        add(
+            f"--{split}",
+            type=int,
+            required=True,
+            metavar="N",
+            help="mixtures (required)",
+        )
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="everything random follows from it (default: %(default)s)",
+    )
+    for kind, part in (
+        ("speech", "speaker"),
+        ("scenes", "class"),
+        ("events", "class"),
+    ):
+        add(
+            f"--{kind}",
+            type=Path,
+            metavar="FOLDER",
+            help=f"with a sub-folder a {part} (default: embedded material)",
+        )
+    add(
+        "--sample_rate",
+        type=int,
+        default=8000,
+        metavar="HZ",
+        help="8000 or 16000 (default: %(default)s)",
+    )
+    add(
+        "--duration",
+        type=float,
+        default=4.0,
+        metavar="SECONDS",
+        help="of a mixture (default: %(default)s)",
+    )
+    add(
+        "--tables",
+        type=Path,
+        default=DEFAULT_TABLES,
+        metavar="FILE",
+        help="which scenes are indoors, which events fit (default: "
+        "corpus/tables.yaml)",
+    )
+    add(
+        "--jobs",
+        type=int,
+        default=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")  # macOS cannot tell
+        else os.cpu_count(),
+        metavar="N",
+        help="processes (default: one a CPU)",
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ with ``mixture.wav``, ``source1.wav`` ... and ``estimate1.wav`` ... Each
 becomes a row of the picture.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ matplotlib.use("Agg")  # no screen needed
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
+from parsers import make_parser
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
@@ -142,15 +142,15 @@ def draw(mixtures, output):
 
 def main(arguments=None):
     """Draw what the command line names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="the audio folder of a run"
     )
-    parser.add_argument("folder", type=Path, help="the audio folder of a run")
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("separation.png"),
+        metavar="FILE",
         help="picture to write (default: %(default)s)",
     )
     options = parser.parse_args(arguments)

@@ -13,7 +13,6 @@ The page is one HTML file that needs no network and no JavaScript. Its tables
 are those of compare_runs.py. The same runs give the same page, byte by byte.
 """
 
-import argparse
 import re
 import shlex
 import sys
@@ -24,6 +23,7 @@ from comparison.comparing import compare_evaluations
 from comparison.errors import ComparisonError
 from comparison.evaluations import by_group, read_evaluations
 from comparison.runs import find_runs
+from parsers import make_parser
 from reporting.breakdowns import breakdown_section, metrics_section
 from reporting.conditions import seeds_of
 from reporting.contents import Section
@@ -35,7 +35,7 @@ from reporting.sections import (
     results_section,
     runs_section,
 )
-from series.tables import write_atomically
+from series.writing import write_atomically
 
 
 def make_sections(evaluations, comparison, name, count, command):
@@ -96,11 +96,7 @@ def write_figures(folder, sections):
 
 def _parse(arguments):
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="a folder"
     )
@@ -109,7 +105,7 @@ def _parse(arguments):
         type=Path,
         required=True,
         metavar="FILE",
-        help="the page to write, e.g. report.html",
+        help="the page to write, e.g. report.html (required)",
     )
     parser.add_argument(
         "--evaluation",
@@ -120,7 +116,7 @@ def _parse(arguments):
     parser.add_argument(
         "--baseline",
         metavar="MODEL",
-        help="whose mean the others' improvements refer to",
+        help="over whose mean improvement is given (default: none)",
     )
     parser.add_argument(
         "--examples",
@@ -134,7 +130,7 @@ def _parse(arguments):
         "--figures",
         type=Path,
         metavar="FOLDER",
-        help="also write the figures there, as SVG files",
+        help="also write the figures there, as SVG files (default: nowhere)",
     )
     options = parser.parse_args(arguments)
     if options.examples < 0:

@@ -9,16 +9,15 @@ r"""Train a series: several settings, each with several seeds.
 The file is a series, as in tools/series/, or the YAML file of a
 model. Options that are not listed below go to train.py for every run, and
 replace those that the series gives. A run's results and its output,
-terminal.log, go to OUTPUT_FOLDER/NAME/SEED.
+terminal.log, go to OUTPUT/NAME/SEED.
 
 The same command again skips what is finished, early-stopped or diverged
 (unless more epochs or more patience are asked for) and resumes the rest. At the
-end two tables are printed and written to OUTPUT_FOLDER/SERIES.md: a row a run,
+end two tables are printed and written to OUTPUT/SERIES.md: a row a run,
 which SERIES.csv has too, and a row a name with mean and sample standard
 deviation. The exit status is 1 if a run failed, 130 after Ctrl-C.
 """
 
-import argparse
 import queue
 import subprocess
 import sys
@@ -26,6 +25,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from parsers import make_parser
+from series.errors import SeriesError
 from series.jobs import (
     Job,
     check_seeds,
@@ -35,18 +36,9 @@ from series.jobs import (
     read_train_options,
 )
 from series.processes import interrupted_by_signals, last_words
-from series.tables import (
-    DIVERGED,
-    NOT_STARTED,
-    UNREADABLE,
-    Run,
-    SeriesError,
-    csv_table,
-    published_table,
-    read_run,
-    runs_table,
-    write_atomically,
-)
+from series.runs import DIVERGED, NOT_STARTED, UNREADABLE, Run, read_run
+from series.tables import csv_table, published_table, runs_table
+from series.writing import write_atomically
 
 
 class Runner:
@@ -193,11 +185,9 @@ def read_runs(jobs):
 
 def _parse(arguments):
     """Read the command line: own options, and train.py's."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = make_parser(
+        __doc__,
         usage="%(prog)s SERIES [options] [--name value ... for train.py]",
-        allow_abbrev=False,  # --seed would be --seeds
     )
     parser.add_argument(
         "series", type=Path, metavar="SERIES", help="YAML file, before options"
@@ -217,9 +207,10 @@ def _parse(arguments):
         "the other on the device that train.py chooses)",
     )
     parser.add_argument(
-        "--output_folder",
+        "--output",
         type=Path,
         default=Path("results"),
+        metavar="FOLDER",
         help="where the results go (default: %(default)s)",
     )
     parser.add_argument(
@@ -260,7 +251,7 @@ def main(arguments=None):
             name,
             seed,
             hparams,
-            options.output_folder / name / str(seed),
+            options.output / name / str(seed),
             own | for_all,
         )
         for name, hparams, own in runs
@@ -279,8 +270,8 @@ def main(arguments=None):
     print(f"\n{tables}", end="")
     if not options.table:
         name = options.series.stem
-        write_atomically(options.output_folder / f"{name}.md", tables)
-        write_atomically(options.output_folder / f"{name}.csv", csv_table(runs))
+        write_atomically(options.output / f"{name}.md", tables)
+        write_atomically(options.output / f"{name}.csv", csv_table(runs))
     return status or int(any(run.ended == UNREADABLE for run in runs))
 
 

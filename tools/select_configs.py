@@ -16,10 +16,10 @@ those too similar to one that is taken already. The output folder gets
     *.png            pictures
 """
 
-import argparse
 import sys
 from pathlib import Path
 
+from parsers import make_parser
 from selection.experiments import read_experiments
 from selection.finalist_series import make_series
 from selection.finalists import select_finalists
@@ -27,7 +27,7 @@ from selection.options import SETTINGS, add_options
 from selection.plots import draw_all
 from selection.summary import write_summary
 from selection.trials import SelectionError, read_trials
-from series.tables import write_atomically
+from series.writing import write_atomically
 
 
 def select(trials, options, folder, settings=SETTINGS, same=None):
@@ -91,10 +91,7 @@ def select(trials, options, folder, settings=SETTINGS, same=None):
 
 def _parse(arguments):
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "trials", nargs="?", type=Path, metavar="TRIALS.csv", help="the trials"
@@ -103,7 +100,8 @@ def _parse(arguments):
         "--experiment",
         nargs="+",
         metavar="NAME",
-        help="take the trials of Orion's experiments, a sweep each",
+        help="take the trials of Orion's experiments, a sweep each (default: "
+        "TRIALS.csv)",
     )
     storage = parser.add_mutually_exclusive_group()
     storage.add_argument(
@@ -116,8 +114,9 @@ def _parse(arguments):
     storage.add_argument(
         "--storage_config",
         type=Path,
-        metavar="YAML",
-        help="file with Orion's storage, as orion hunt has it",
+        metavar="FILE.yaml",
+        help="file with another storage of Orion's, such as MongoDB "
+        "(default: none)",
     )
     parser.add_argument(
         "--params",

@@ -19,10 +19,11 @@ import os
 import sys
 from pathlib import Path
 
+from parsers import make_parser
 from selection.options import add_options
 from selection.trials import SelectionError
+from series.errors import SeriesError
 from series.processes import interrupted_by_signals
-from series.tables import SeriesError
 from sweeps import commands, running
 from sweeps.stages import SweepError
 
@@ -78,10 +79,7 @@ TRIALS = r"""Print the trials as a table for tools/select_configs.py.
 
 def _parse(arguments):
     """Read the command line: own options, and those for train.py."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     added = {
         name: _add_command(subparsers, name, text, function)
@@ -95,14 +93,17 @@ def _parse(arguments):
         )
     }
     for name in ("run", "next"):
-        added[name].add_argument("stage", help="e.g. stage1")
+        added[name].add_argument("stage", metavar="STAGE", help="e.g. stage1")
     _add_run_options(added["run"])
     for name in ("run", "status"):
         _add_storage_options(added[name])
     _add_next_options(added["next"])
     add_options(added["select"])
     added["trials"].add_argument(
-        "--csv", type=Path, metavar="FILE", help="write it here instead"
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write it there (default: print)",
     )
     for name in ("select", "trials"):
         added[name].add_argument(
@@ -115,7 +116,7 @@ def _parse(arguments):
         )
     for name in ("status", "validate"):
         added[name].add_argument(
-            "--baseline",
+            "--baseline_si_sdr",
             type=float,
             metavar="DB",
             help="SI-SDR without a search (default: as in the stages' files)",
@@ -143,7 +144,9 @@ def _add_command(subparsers, name, text, function):
         allow_abbrev=False,  # what is unknown may be for train.py
     )
     parser.set_defaults(function=function)
-    parser.add_argument("model", help="convtasnet, dprnn, sepformer or spmamba")
+    parser.add_argument(
+        "model", metavar="MODEL", help="convtasnet, dprnn, sepformer or spmamba"
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -158,7 +161,7 @@ def _add_command(subparsers, name, text, function):
         default=[],
         metavar="FOLDER",
         help="with stages of your own, whose files replace those of the same "
-        "name that are shipped or in an earlier folder",
+        "name that are shipped or in an earlier folder (default: none)",
     )
     return parser
 
@@ -166,12 +169,17 @@ def _add_command(subparsers, name, text, function):
 def _add_run_options(parser):
     """Add the options of ``run``."""
     parser.add_argument(
-        "--data_folder", type=Path, required=True, help="the corpus"
+        "--data_folder",
+        type=Path,
+        required=True,
+        metavar="CORPUS",
+        help="folder with train, val and test (required)",
     )
     parser.add_argument(
         "--workers",
         type=int,
         default=1,
+        metavar="N",
         help="trials at a time on each device (default: %(default)s)",
     )
     parser.add_argument(
@@ -195,8 +203,9 @@ def _add_storage_options(parser):
     storage.add_argument(
         "--storage_config",
         type=Path,
-        metavar="YAML",
-        help="file with another storage of Orion's, such as MongoDB",
+        metavar="FILE.yaml",
+        help="file with another storage of Orion's, such as MongoDB "
+        "(default: none)",
     )
 
 
@@ -220,7 +229,8 @@ def _add_next_options(parser):
         "--write",
         type=Path,
         metavar="FOLDER",
-        help="write the file of the next stage here, for --sweeps",
+        help="write the file of the next stage there, for --sweeps (default: "
+        "only print it)",
     )
     parser.add_argument(
         "--force",

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Prepare PolSESS: from the corpus's metadata to checked CSV manifests.
+r"""Prepare PolSESS: from the corpus's metadata to checked CSV manifests.
 
 Training calls this by itself. Run it alone to check a corpus thoroughly or to
 write its subsets for other toolkits:
 
-    python recipes/PolSESS/prepare_polsess.py DATA_FOLDER SAVE_FOLDER
-    python recipes/PolSESS/prepare_polsess.py DATA_FOLDER SAVE_FOLDER \
-        --subset_sizes 500 1000 --check audio --on_error drop
+> python recipes/PolSESS/prepare_polsess.py DATA_FOLDER SAVE_FOLDER
+> python recipes/PolSESS/prepare_polsess.py DATA_FOLDER SAVE_FOLDER \
+    --subset_sizes 500 1000 --check audio --on_error drop
 
 SAVE_FOLDER then holds <split>_all.csv and <split>_<variant>_all.csv for every
 split, train_<size>.csv and train_<variant>_<size>.csv for every subset size,
@@ -120,23 +120,11 @@ def prepare_polsess(
     data_folder = Path(data_folder).expanduser()
     save_folder = Path(save_folder).expanduser()
     try:
-        metadata = find_metadata(data_folder)
-        request = describe_request(data_folder, metadata, options)
-        record = read_record(save_folder)
-        if is_current(record, request, data_folder, save_folder):
-            logger.info("'%s' is up to date.", save_folder)
-            check_sample_rate(record["sample_rate"], sample_rate)
-        else:
-            outcome, files = _prepare(
-                data_folder, metadata, options, sample_rate, jobs
-            )
-            record = replace_files(save_folder, request | outcome, files)
+        return _update(data_folder, save_folder, options, sample_rate, jobs)
     except OSError as error:
         raise UserError(
             f"Preparing '{data_folder}' in '{save_folder}' failed: {error}."
         ) from error
-    logger.info("%s", summarise(record))
-    return record
 
 
 def _check_options(subset_sizes, check, on_error):
@@ -157,6 +145,23 @@ def _check_options(subset_sizes, check, on_error):
                 )
         subset_sizes = sorted(set(subset_sizes))
     return {"subset_sizes": subset_sizes, "check": check, "on_error": on_error}
+
+
+def _update(data_folder, save_folder, options, sample_rate, jobs):
+    """Prepare the corpus unless that is done: what prepare.json holds."""
+    metadata = find_metadata(data_folder)
+    request = describe_request(data_folder, metadata, options)
+    record = read_record(save_folder)
+    if is_current(record, request, data_folder, save_folder):
+        logger.info("'%s' is up to date.", save_folder)
+        check_sample_rate(record["sample_rate"], sample_rate)
+    else:
+        outcome, files = _prepare(
+            data_folder, metadata, options, sample_rate, jobs
+        )
+        record = replace_files(save_folder, request | outcome, files)
+    logger.info("%s", summarise(record))
+    return record
 
 
 def _prepare(data_folder, metadata, options, sample_rate, jobs):
@@ -205,13 +210,19 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
 def _read_arguments():
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Check a PolSESS corpus and write its manifests.",
+        description=__doc__,
         epilog="A second call with the same corpus and options does nothing.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
-        "data_folder", help="the corpus: the folder with train, val and test"
+        "data_folder",
+        metavar="DATA_FOLDER",
+        help="the corpus: the folder with train, val and test",
     )
-    parser.add_argument("save_folder", help="where the manifests go")
+    parser.add_argument(
+        "save_folder", metavar="SAVE_FOLDER", help="where the manifests go"
+    )
     parser.add_argument(
         "--subset_sizes",
         type=int,
@@ -224,23 +235,28 @@ def _read_arguments():
         "--check",
         choices=CHECKS,
         default="headers",
-        help="headers (default): every file is there, whole and alike; audio: "
-        "also sums and contents, reads everything; none: the metadata only",
+        help="headers: every file is there, whole and alike; audio: also sums "
+        "and contents, reads everything; none: the metadata only (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--on_error",
         choices=ON_ERROR,
         default="stop",
-        help="stop (default): report and write nothing; drop: leave rows with "
-        "findings out and list them in rejected.csv",
+        help="stop: report and write nothing; drop: leave rows with findings "
+        "out and list them in rejected.csv (default: %(default)s)",
     )
     parser.add_argument(
-        "--sample_rate", type=int, help="stop if the corpus has another (Hz)"
+        "--sample_rate",
+        type=int,
+        metavar="HZ",
+        help="stop if the corpus has another (default: any)",
     )
     parser.add_argument(
         "--jobs",
         type=int,
-        help="processes that read audio (default: one per CPU)",
+        metavar="N",
+        help="processes that read audio (default: one a CPU)",
     )
     return vars(parser.parse_args())
 

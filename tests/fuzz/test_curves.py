@@ -12,13 +12,9 @@ from hypothesis import strategies as st
 from outcomes import attempt, files_of, new_folder
 from prepare_polsess import UserError
 from run_files import Curve
-from series.tables import (
-    SeriesError,
-    csv_table,
-    published_table,
-    read_run,
-    runs_table,
-)
+from series.errors import SeriesError
+from series.runs import read_run
+from series.tables import csv_table, published_table, runs_table
 from small_evaluations import write_training
 from trial_curves import OtherCurves, read_curve
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from outcomes import attempt, new_folder
 from prepare_polsess import UserError
+from series.errors import SeriesError
 from series.jobs import Job, read_series
-from series.tables import SeriesError
 from small_models import SEPARATION
 from sweep_file import hunt_command, read_sweep_file
 

@@ -2,6 +2,8 @@
 
 import hashlib
 
+from preparation.hashes import hash_file
+
 
 def checksum_of_files(folder):
     """Hash the files of a recogniser, which may be trained anew in place.
@@ -35,7 +37,6 @@ def checksum_of_files(folder):
     total = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.iterdir()):
         if path.is_file():
-            with open(path, "rb") as file:
-                content = hashlib.file_digest(file, "blake2b").hexdigest()
+            content = hash_file(path, "blake2b")
             total.update(f"{content} {path.name}\n".encode())
     return total.hexdigest()

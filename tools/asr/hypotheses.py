@@ -1,14 +1,13 @@
 """What a recogniser heard, kept so that an evaluation can go on."""
 
 import csv
-import fcntl
 import io
 import json
-import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pandas as pd
-from run_files import to_json, write_atomically
+from preparation.locks import locked
+from run_files import differences, to_json, write_atomically
 
 from asr.errors import AsrError
 
@@ -47,7 +46,7 @@ class Hypotheses:
     def __enter__(self):
         """Lock the folder, read what is known, open the file to add rows."""
         with ExitStack() as stack:
-            stack.enter_context(_alone(self.folder))
+            self._lock(stack)
             if self.description.exists():
                 self._check()
             else:
@@ -66,16 +65,23 @@ class Hypotheses:
         """Close the file, and let others write."""
         self.opened.close()
 
+    def _lock(self, stack):
+        """Keep other processes out of the folder, which is made if missing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            stack.enter_context(locked(self.folder, wait=False))
+        except BlockingIOError as error:
+            raise AsrError(
+                f"{self.folder}: another process evaluates into it; wait for "
+                "its end, or name another --output"
+            ) from error
+
     def _check(self):
         """Check that the folder's hypotheses are of the same."""
         try:
             before = json.loads(self.description.read_text(encoding="utf-8"))
-            differing = [
-                f"{name} was {before.get(name)!r}, now {value!r}"
-                for name, value in self.identity.items()
-                if before.get(name) != value
-            ]
-        except (OSError, ValueError, AttributeError) as error:
+            differing = differences(dict(before), self.identity)
+        except (OSError, ValueError, TypeError) as error:
             raise AsrError(
                 f"{self.description}: cannot be read ({error}); name another "
                 "--output"
@@ -133,21 +139,3 @@ class Hypotheses:
     def failures(self):
         """List the rows of what was not recognised."""
         return [row for row in self.known.values() if row["reason"]]
-
-
-@contextmanager
-def _alone(folder):
-    """Keep other processes out of a folder, which is made if missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AsrError(
-                f"{folder}: another process evaluates into it; wait for its "
-                "end, or name another --output"
-            ) from error
-        yield
-    finally:
-        os.close(handle)

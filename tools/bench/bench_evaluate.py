@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 from example_audio import at_mixture_level
+from option_parser import make_parser
 from small_models import small_arguments
 
 METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
@@ -237,7 +238,7 @@ def measure(options, folder):
         table = folder / "sequential.csv"
         theirs.append(
             run(
-                *(python, __file__, "--sequentially", run_folder, table),
+                *(python, __file__, "--only", run_folder, table),
                 *("--metrics", *options.metrics),
             )
         )
@@ -254,15 +255,26 @@ def measure(options, folder):
 
 def main():
     """Read the command line and measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--mixtures", type=int, default=40, help="of the test, in all variants")
-    add("--rounds", type=int, default=2, help="that both ways take part in")
-    add("--metrics", nargs="+", default=list(METRICS), help="of evaluate.py")
-    add("--sequentially", nargs=2, type=Path, help="run folder, CSV file")
+    add("--mixtures", type=int, default=40, help="of the test (default: 40)")
+    add(
+        "--rounds",
+        type=int,
+        default=2,
+        help="that both ways take part in (default: 2)",
+    )
+    add(
+        "--metrics",
+        nargs="+",
+        default=list(METRICS),
+        metavar="METRIC",
+        help=f"of evaluate.py (default: {' '.join(METRICS)})",
+    )
+    add("--only", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.sequentially:
-        run_folder, output = options.sequentially
+    if options.only:
+        run_folder, output = options.only
         evaluate_sequentially(run_folder, options.metrics, output)
         return
     with tempfile.TemporaryDirectory() as folder:

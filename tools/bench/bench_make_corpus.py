@@ -8,7 +8,6 @@ are timed apart. CPU seconds are what one free core would need; wall-clock
 seconds include waiting for the disk and for other programs.
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from corpus import building, mixtures, progress
 from corpus.options import Options
 from corpus.parallel import Workers
 from corpus.tables import load_tables
+from parsers import make_parser
 
 
 def timed(title, function, *arguments):
@@ -52,8 +52,10 @@ def timed(title, function, *arguments):
 
 def main():
     """Makes a corpus in a temporary folder, stage by stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mixtures", type=int, default=400)
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--mixtures", type=int, default=400, help="of 4 s (default: 400)"
+    )
     size = parser.parse_args().mixtures
 
     def quiet(_message):

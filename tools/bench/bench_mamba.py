@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "recipes/PolSESS/separation"), str(ROOT / "tests")]
 
 from mamba.layer import Mamba
+from option_parser import make_parser
 from sequential_mamba import sequential_mamba
 from spmamba import SPMamba
 
@@ -158,12 +159,12 @@ def measure_network():
 
 def main():
     """Run all rounds and print a table for each shape."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
-        "--rounds", type=int, default=3, help="rounds of turns, 3"
+        "--rounds",
+        type=int,
+        default=3,
+        help="that all take part in (default: 3)",
     )
     parser.add_argument("--only", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument(

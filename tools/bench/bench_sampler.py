@@ -186,12 +186,23 @@ def search(job):
 
 def main():
     """Runs all searches and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first_seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--searches", type=int, default=20, help="of each kind (default: 20)")
+    add("--seed", type=int, default=0, help="of the first one (default: 0)")
+    add(
+        "--jobs",
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="processes (default: one a CPU)",
+    )
     options = parser.parse_args()
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    seeds = range(options.seed, options.seed + options.searches)
     jobs = list(product(FUNCTIONS, SEARCHES, WORKERS, seeds))
     with ProcessPoolExecutor(options.jobs) as processes:
         regrets = dict(zip(jobs, processes.map(search, jobs), strict=True))

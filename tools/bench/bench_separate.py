@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares separate.py's speed and memory with SpeechBrain's separate_file.
 
-> python tools/bench/bench_separate.py --seconds 24
+> python tools/bench/bench_separate.py --duration 24
 > python tools/bench/bench_separate.py --models dprnn --overlap 1 --flat 120 300
 > python tools/bench/bench_separate.py --models convtasnet --small --flat 7200
 
@@ -35,6 +35,7 @@ import torch
 from estimates_file import Estimates
 from interface import OVERLAP, SpeechSeparation
 from networks import MODELS, RATE, build, with_stock_blocks
+from option_parser import make_parser
 from recordings import Recording
 
 MASKING = MODELS[:3]
@@ -152,7 +153,7 @@ def run(who, model, path, options):
     dict
         ``seconds``, ``cpu`` (s), ``memory`` and ``total`` (GB).
     """
-    command = [sys.executable, __file__, "--work", who, model, str(path)]
+    command = [sys.executable, __file__, "--only", who, model, str(path)]
     command += ["--overlap", str(options.overlap)]
     process = subprocess.run(
         command + ["--small"] * options.small,
@@ -192,7 +193,7 @@ def compare(options, folder):
         For recordings.
     """
     path = folder / "recording.wav"
-    write_recording(path, options.seconds)
+    write_recording(path, options.duration)
     rows = []
     for model in options.models:
         found = {"ours": []} | ({"theirs": []} if model in MASKING else {})
@@ -205,8 +206,8 @@ def compare(options, folder):
                     "model": model,
                     "by": {"ours": "separate.py"}.get(who, "SpeechBrain"),
                     "real-time factor": min(r["seconds"] for r in runs)
-                    / options.seconds,
-                    "CPU s / s": min(r["cpu"] for r in runs) / options.seconds,
+                    / options.duration,
+                    "CPU s / s": min(r["cpu"] for r in runs) / options.duration,
                     "memory, GB": max(r["memory"] for r in runs),
                     "whole process, GB": max(r["total"] for r in runs),
                 }
@@ -263,21 +264,38 @@ def print_table(rows):
 
 def main():
     """Read the command line and measure."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--models", nargs="+", default=list(MODELS), help="names of YAML files")
-    add("--seconds", type=int, default=24, help="of the recording")
-    add("--rounds", type=int, default=1, help="that both take part in")
-    add("--flat", nargs="+", type=int, help="s of several recordings")
+    add(
+        "--models",
+        nargs="+",
+        default=list(MODELS),
+        help="YAML files (default: all)",
+    )
+    add(
+        "--duration",
+        type=int,
+        default=24,
+        help="of the recording, s (default: 24)",
+    )
+    add(
+        "--rounds",
+        type=int,
+        default=1,
+        help="that both take part in (default: 1)",
+    )
+    add("--flat", nargs="+", type=int, help="s of several (default: compare)")
     add("--small", action="store_true", help="networks of the tests' sizes")
-    add("--overlap", type=float, default=OVERLAP, help="s, of separate.py")
-    add("--work", nargs=3, help="who, model, recording: in this process")
+    add(
+        "--overlap",
+        type=float,
+        default=OVERLAP,
+        help=f"s, of separate.py (default: {OVERLAP:g})",
+    )
+    add("--only", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.work:
-        work(*options.work, options)
+    if options.only:
+        work(*options.only, options)
         return
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)

@@ -11,7 +11,6 @@ change places from one to the other in the output; they would be without
 alignment when the network's own order changes.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import pandas as pd
 import torch
 from interface import CHUNK, OVERLAP, SpeechSeparation
 from objective import pairwise_si_sdr
+from option_parser import make_parser
 from overlap_add import UNCERTAIN
 from polsess_corpora import read_polsess
 
@@ -166,36 +166,66 @@ def measure(options, corpus, folder):
             print(".", end="", file=sys.stderr, flush=True)
         counts = count_changes(found, options.decided)
         rows.append({"variant": variant, "mixtures": len(found)} | counts)
-        if options.rows:
+        if options.output:
             table = pd.DataFrame(
                 [r | {"mixture": n} for n, m in enumerate(found) for r in m]
             )
-            table.to_csv(f"{options.rows}-{variant}.csv", index=False)
+            table.to_csv(f"{options.output}-{variant}.csv", index=False)
     print(file=sys.stderr)
     print(pd.DataFrame(rows).to_string(index=False))
 
 
 def main():
     """Read the command line and measure."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
-    add("run_folder", type=Path, help="of a trained run with two sources")
-    add("--mixtures", type=int, default=20, help="of each variant")
-    add("--duration", type=float, default=60, help="of a mixture, s")
-    add("--variants", nargs="+", default=["C", "SER", "SE"], help="of the mix")
-    add("--chunk", type=float, default=CHUNK, help="s")
-    add("--overlap", type=float, default=OVERLAP, help="s")
-    add("--decided", type=float, default=1.0, help="dB, see above")
-    add("--corpus", type=Path, help="of long mixtures, instead of a new one")
-    add("--rows", help="beginning of the names of CSV files, a row a chunk")
-    add("--device", default="cpu", help="cpu, cuda ...")
+    add(
+        "run_folder",
+        type=Path,
+        metavar="RUN_FOLDER",
+        help="of a trained run with two sources",
+    )
+    add(
+        "--mixtures", type=int, default=20, help="of each variant (default: 20)"
+    )
+    add(
+        "--duration",
+        type=float,
+        default=60,
+        help="of a mixture, s (default: 60)",
+    )
+    add(
+        "--variants",
+        nargs="+",
+        default=["C", "SER", "SE"],
+        metavar="VARIANT",
+        help="of PolSESS (default: C SER SE)",
+    )
+    add("--chunk", type=float, default=CHUNK, help=f"s (default: {CHUNK:g})")
+    add(
+        "--overlap",
+        type=float,
+        default=OVERLAP,
+        help=f"s (default: {OVERLAP:g})",
+    )
+    add("--decided", type=float, default=1.0, help="dB, see above (default: 1)")
+    add(
+        "--data_folder",
+        type=Path,
+        metavar="CORPUS",
+        help="of long mixtures (default: a new one)",
+    )
+    add(
+        "--output",
+        metavar="NAME",
+        help="of CSV files, a row a chunk, without -VARIANT.csv "
+        "(default: none)",
+    )
+    add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        corpus = options.corpus
+        corpus = options.data_folder
         if corpus is None:
             corpus = folder / "corpus"
             make = [sys.executable, ROOT / "tools/make_corpus.py", corpus]

@@ -12,7 +12,6 @@ then in a DataLoader with SpeechBrain's PaddedBatch, which costs both the same.
 The files are in the page cache by then. CORPUS is one that make_corpus.py made.
 """
 
-import argparse
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ import soundfile
 import torch
 from dataset import Example, RenderedMixtures, read_manifest
 from mmipc import removed_components, required_components
+from option_parser import make_parser
 from prepare_polsess import compatible_variants, prepare_polsess
 from speechbrain.dataio.batch import PaddedBatch
 
@@ -145,20 +145,35 @@ def time_loader(dataset, batches, num_workers):
 
 def main():
     """Let both take turns and print their rates."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "data_folder", type=Path, metavar="CORPUS", help="see above"
     )
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--mixtures", type=int, default=2400, help="a round")
-    parser.add_argument("--batch_size", type=int, default=4)
-    parser.add_argument("--num_workers", type=int, default=0)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--mixtures", type=int, default=2400, help="a round (default: 2400)"
+    )
+    parser.add_argument(
+        "--batch_size", type=int, default=4, help="mixtures (default: 4)"
+    )
+    parser.add_argument(
+        "--num_workers",
+        type=int,
+        default=0,
+        help="processes that read (default: 0, the main one)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=5,
+        help="that both take part in (default: 5)",
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)  # as in a DataLoader's workers
     with tempfile.TemporaryDirectory() as folder:
-        prepare_polsess(str(options.corpus), folder)
-        rows = read_manifest(Path(folder) / "train_all.csv", options.corpus)
+        prepare_polsess(str(options.data_folder), folder)
+        rows = read_manifest(
+            Path(folder) / "train_all.csv", options.data_folder
+        )
     examples = draw_examples(rows, options.mixtures)
     size = options.batch_size
     batches = [

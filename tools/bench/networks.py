@@ -21,7 +21,7 @@ MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
 RATE = 8000
 
 
-def build(model, small):
+def build(model, small, settings=()):
     """Build a network from its YAML file.
 
     Arguments
@@ -30,6 +30,8 @@ def build(model, small):
         Name of the YAML file.
     small : bool
         Whether to take the tests' sizes instead of the published ones.
+    settings : list of str
+        Further options for the YAML file.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def build(model, small):
     torch.manual_seed(0)
     # The YAML file makes its logger, and that the run's folder.
     with tempfile.TemporaryDirectory() as folder:
-        arguments += ["--output_folder", folder]
+        arguments += ["--output_folder", folder, *settings]
         return read_settings(arguments)[0]["separator"]
 
 

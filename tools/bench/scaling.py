@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Measures what a model costs by batch, length and threads.
+r"""Measures what a model costs by batch, length and threads.
 
 > python tools/bench/scaling.py --output scaling
-> python tools/bench/scaling.py --models convtasnet --lengths 4 8 --limit 60
+> python tools/bench/scaling.py --models convtasnet --durations 4 8 \
+    --max_seconds 60
 
 For each model, at its published size, a separation and a training step (FP32)
-of batches and lengths, each in a process of its own, with one thread and with
-all; the second run counts. What would take longer than ``--limit``, as the
+of several lengths with all threads, and of the first length with fewer threads
+and in batches; each in a process of its own, where the second run counts. What
+would take longer than ``--max_seconds`` or more memory than is free, as the
 shorter ones tell, is left out. Writes ``OUTPUT.csv``, prints it as a table and
 draws ``OUTPUT.svg``.
 """
@@ -20,6 +22,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import torch
 from networks import (
     MODELS,
@@ -28,6 +31,7 @@ from networks import (
     time_inference,
     time_step,
 )
+from option_parser import make_parser
 
 NAMES = {
     "convtasnet": "ConvTasNet",
@@ -73,17 +77,41 @@ def measure(model, what, threads, batch, seconds):
 
 
 def plan(options):
-    """List what to measure: the lengths of one mixture, then the batches."""
+    """List what to measure: lengths, then batches, then threads."""
+    most, first = max(options.threads), options.durations[0]
     cells = []
     for model in options.models:
         for what in ("inference", "step"):
+            for seconds in options.durations:
+                cells.append((model, what, most, 1, seconds))
+            for batch in options.batch_sizes:
+                cells.append((model, what, most, batch, first))
             for threads in options.threads:
-                for seconds in options.lengths:
-                    cells.append((model, what, threads, 1, seconds))
-                for batch in options.batches:
-                    first = options.lengths[0]
-                    cells.append((model, what, threads, batch, first))
+                cells.append((model, what, threads, 1, first))
     return list(dict.fromkeys(cells))
+
+
+def expect(cell, rows):
+    """Expect what a cell costs, as the one of the same kind before it.
+
+    Arguments
+    ---------
+    cell : tuple
+        Of ``plan``.
+    rows : list of dict
+        What is measured.
+
+    Returns
+    -------
+    tuple of float
+        Time of both runs in s, and memory in GB; 0 if there is none before it.
+    """
+    model, what, _, batch, seconds = cell
+    for row in reversed(rows):
+        if (row["model"], row["what"]) == (model, what):
+            times = batch * seconds / (row["batch"] * row["seconds"])
+            return 2 * times * row["time"], times * row["memory"]
+    return 0.0, 0.0
 
 
 def run(options):
@@ -101,15 +129,14 @@ def run(options):
     """
     rows = []
     for cell in plan(options):
-        *series, batch, seconds = cell
-        known = [
-            row["time"] * batch * seconds / (row["batch"] * row["seconds"])
-            for row in rows
-            if [row[name] for name in COLUMNS[:3]] == series
-        ]
-        # Twice, since each cell is run twice
-        if known and 2 * known[-1] > options.limit:
-            print(f"left out: {cell}", file=sys.stderr)
+        time, memory = expect(cell, rows)
+        free = psutil.virtual_memory().available / 1e9
+        if time > options.max_seconds or memory > 0.9 * free:
+            print(
+                f"left out, since it needs about {time:.0f} s and "
+                f"{memory:.0f} GB: {cell}",
+                file=sys.stderr,
+            )
             continue
         command = [sys.executable, __file__, "--only", json.dumps(cell)]
         threads = {"OMP_NUM_THREADS": str(cell[2])}
@@ -193,23 +220,43 @@ def draw(table, path):
 
 def read_options():
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--models", nargs="+", default=MODELS, help="names of YAML files")
-    add("--lengths", nargs="+", type=float, default=[4, 8, 16, 60], help="s")
-    add("--batches", nargs="+", type=int, default=[2, 4], help="beside 1")
+    add("--models", nargs="+", default=MODELS, help="YAML files (default: all)")
+    add(
+        "--durations",
+        nargs="+",
+        type=float,
+        default=[4, 8, 16, 60],
+        help="s (default: 4 8 16 60)",
+    )
+    add(
+        "--batch_sizes",
+        nargs="+",
+        type=int,
+        default=[2, 4],
+        help="beside 1 (default: 2 4)",
+    )
     add(
         "--threads",
         nargs="+",
         type=int,
         default=[1, os.cpu_count()],
-        help="1 and all unless given",
+        help="beside the most, for the first length (default: 1 and all)",
     )
-    add("--limit", type=float, default=60, help="s that a cell may take")
-    add("--output", type=Path, default=Path("scaling"), help="without suffix")
+    add(
+        "--max_seconds",
+        type=float,
+        default=60,
+        help="that a cell may take (default: 60)",
+    )
+    add(
+        "--output",
+        type=Path,
+        default=Path("scaling"),
+        metavar="NAME",
+        help="of what is written, without suffix (default: scaling)",
+    )
     add("--only", help=argparse.SUPPRESS)
     return parser.parse_args()
 

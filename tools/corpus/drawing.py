@@ -191,35 +191,15 @@ def draw_fragments(sources, options, rng):
     DrawnAgainError
         If one is silent.
     """
-    length = {"duration": options.duration, "sample_rate": options.sample_rate}
-
-    def choose(items):
-        return items[rng.integers(len(items))]
-
-    speaker1 = choose(list(sources.partners))
-    speaker2 = choose(sources.partners[speaker1])
-    fragments = {}
-    for name, speaker in (("speech1", speaker1), ("speech2", speaker2)):
-        # All the speaker's recordings in random order: the first is used if
-        # it is long enough, else so many as are needed.
-        recordings = sources.speech[speaker]
-        shuffled = [recordings[i] for i in rng.permutation(len(recordings))]
-        if _long_enough(shuffled[0], options):
-            fragment = cut(shuffled[0], **length, rng=rng)
-        else:
-            fragment = join(shuffled, **length)
-        fragments[name] = (shuffled[0], fragment)
-    scene = choose(sources.scenes)
-    if _long_enough(scene, options):
-        fragment = cut(scene, **length, rng=rng)
-    else:
-        repeats = 2 + needed_samples(scene, options.duration) // scene.n_samples
-        fragment = join([scene] * repeats, **length)
-    fragments["scene"] = (scene, fragment)
-    fitting = sources.events[scene.group]
-    event = choose(fitting[choose(list(fitting))])
-    placing = cut if _long_enough(event, options) else place
-    fragments["event"] = (event, placing(event, **length, rng=rng))
+    speaker1 = _choose(list(sources.partners), rng)
+    speaker2 = _choose(sources.partners[speaker1], rng)
+    fragments = {
+        "speech1": _draw_speech(sources.speech[speaker1], options, rng),
+        "speech2": _draw_speech(sources.speech[speaker2], options, rng),
+        "scene": _draw_scene(sources.scenes, options, rng),
+    }
+    scene, _ = fragments["scene"]
+    fragments["event"] = _draw_event(sources.events[scene.group], options, rng)
     for name, (_, fragment) in fragments.items():
         # An event's level is left alone, so any sound in it will do.
         silent = (
@@ -232,5 +212,44 @@ def draw_fragments(sources, options, rng):
     return fragments
 
 
+def _choose(items, rng):
+    """Draws one of several."""
+    return items[rng.integers(len(items))]
+
+
+def _draw_speech(recordings, options, rng):
+    """Draws what a speaker says.
+
+    All the recordings in random order: the first is used if it is long enough,
+    else so many as are needed.
+    """
+    shuffled = [recordings[i] for i in rng.permutation(len(recordings))]
+    if _long_enough(shuffled[0], options):
+        return shuffled[0], cut(shuffled[0], **_length(options), rng=rng)
+    return shuffled[0], join(shuffled, **_length(options))
+
+
+def _draw_scene(scenes, options, rng):
+    """Draws a scene, which is repeated if it is too short."""
+    scene = _choose(scenes, rng)
+    if _long_enough(scene, options):
+        return scene, cut(scene, **_length(options), rng=rng)
+    repeats = 2 + needed_samples(scene, options.duration) // scene.n_samples
+    return scene, join([scene] * repeats, **_length(options))
+
+
+def _draw_event(fitting, options, rng):
+    """Draws an event that fits the scene, surrounded by silence if short."""
+    event = _choose(fitting[_choose(list(fitting), rng)], rng)
+    placing = cut if _long_enough(event, options) else place
+    return event, placing(event, **_length(options), rng=rng)
+
+
+def _length(options):
+    """How long a fragment is."""
+    return {"duration": options.duration, "sample_rate": options.sample_rate}
+
+
 def _long_enough(recording, options):
+    """Whether a recording needs no other to fill a fragment."""
     return recording.n_samples >= needed_samples(recording, options.duration)

@@ -167,8 +167,8 @@ def mix(speech1, speech2, scene, event, ssr, scene_random, responses=None):
     Returns
     -------
     components : dict of numpy.ndarray
-        speech1, speech2, scene, event, mix and indoors reverb1, reverb2,
-        reverb_event; all multiples of 1 / 32768. `mix` is the exact sum of
+        speech1, speech2, scene, event, indoors reverb1, reverb2, reverb_event,
+        and mix; all multiples of 1 / 32768. `mix` is the exact sum of
         the others unless the limiter touched the speech.
     gain : float
         Linear factor by which the scene was scaled.
@@ -197,14 +197,22 @@ def mix(speech1, speech2, scene, event, ssr, scene_random, responses=None):
     }
     total = speech_mix + components["scene"] + event
     if responses is not None:
-        dry = {"reverb1": speech1, "reverb2": speech2, "reverb_event": event}
-        for (name, waveform), response in zip(
-            dry.items(), responses, strict=True
-        ):
-            components[name] = reverberate(waveform, response)
-            total = total + components[name]
+        reverbs = _reverbs(speech1, speech2, event, responses)
+        components |= reverbs
+        total = sum(reverbs.values(), total)
     components["mix"] = total
     return components, gain
+
+
+def _reverbs(speech1, speech2, event, responses):
+    """What the room answers to each, by the component's name."""
+    dry = {"reverb1": speech1, "reverb2": speech2, "reverb_event": event}
+    return {
+        name: reverberate(waveform, response)
+        for (name, waveform), response in zip(
+            dry.items(), responses, strict=True
+        )
+    }
 
 
 def clips(waveform):

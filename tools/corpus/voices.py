@@ -221,6 +221,17 @@ def speak(voice, texts, rng, sample_rate):
     CorpusError
         If eSpeak NG fails.
     """
+    contents = _split_stream(_run_espeak(voice, texts, rng))
+    return [
+        _finish(voice, text, samples, found, sample_rate)
+        for text, samples, found in zip(
+            texts, contents[::2], contents[1::2], strict=True
+        )
+    ]
+
+
+def _run_espeak(voice, texts, rng):
+    """Has eSpeak NG speak, in a process of its own; what it printed."""
     request = {
         "library": espeakng_loader.get_library_path(),
         "data": espeakng_loader.get_data_path(),
@@ -258,31 +269,30 @@ def speak(voice, texts, rng, sample_rate):
             f"eSpeak NG (espeakng-loader) failed with voice {voice.variant}: "
             f"{reason or f'exit code {result.returncode}'}"
         )
+    return result.stdout
+
+
+def _finish(voice, text, samples, found, sample_rate):
+    """Plays an utterance back at the voice's rate; trims and levels it."""
     playback_rate = round(ESPEAK_RATE * voice.formants / 50) * 50
-    contents = _split_stream(result.stdout)
-    spoken = []
-    for text, samples, found in zip(
-        texts, contents[::2], contents[1::2], strict=True
-    ):
-        waveform = np.frombuffer(samples, "<i2") / 32768
-        waveform = resample(waveform, playback_rate, sample_rate)
-        first, end = _audible(waveform)
-        scale = sample_rate / playback_rate
-        words = [
-            Word(
-                text[position : position + length],
-                max(0, round(word_start * scale) - first),
-                min(end, round(word_end * scale)) - first,
-            )
-            for position, length, word_start, word_end in json.loads(found)
-        ]
-        waveform = waveform[first:end]
-        level = active_rms(waveform, sample_rate)
-        spoken.append(Spoken(waveform / level, words))
-    return spoken
+    waveform = np.frombuffer(samples, "<i2") / 32768
+    waveform = resample(waveform, playback_rate, sample_rate)
+    first, end = _audible(waveform)
+    scale = sample_rate / playback_rate
+    words = [
+        Word(
+            text[position : position + length],
+            max(0, round(word_start * scale) - first),
+            min(end, round(word_end * scale)) - first,
+        )
+        for position, length, word_start, word_end in json.loads(found)
+    ]
+    waveform = waveform[first:end]
+    return Spoken(waveform / active_rms(waveform, sample_rate), words)
 
 
 def _split_stream(stream):
+    """Samples and words in turn, each behind its length in bytes."""
     contents, position = [], 0
     while position < len(stream):
         end = position + 4

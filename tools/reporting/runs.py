@@ -4,7 +4,8 @@ import json
 
 from comparison.errors import ComparisonError
 from comparison.runs import read_json_object
-from series.tables import SeriesError, read_run
+from series.errors import SeriesError
+from series.runs import read_run
 
 from reporting.contents import Table
 

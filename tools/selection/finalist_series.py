@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import yaml
+from series.errors import SeriesError
 from series.jobs import read_series
-from series.tables import SeriesError
 
 from selection.options import SETTINGS
 from selection.trials import SelectionError
@@ -47,16 +47,7 @@ def make_series(finalists, parameters, settings, folder, same):
         folder of its own.
     """
     settings = Path(settings)
-    try:
-        seeds, runs = read_series(settings)
-    except SeriesError as error:
-        raise SelectionError(str(error)) from error
-    _, hparams, texts = runs[0]
-    options = {
-        name: yaml.safe_load(text)
-        for name, text in texts.items()
-        if name in SCHEDULE or settings.parent != SETTINGS.parent
-    }
+    seeds, hparams, options = _read_settings(settings)
     entries = [
         {
             "name": folder_name,
@@ -79,6 +70,21 @@ def make_series(finalists, parameters, settings, folder, same):
         "# in the YAML file that hparams names\n"
         f"{yaml.dump(series, Dumper=_Dumper, sort_keys=False)}"
     )
+
+
+def _read_settings(path):
+    """Read a series: its seeds, and the first run's YAML and options."""
+    try:
+        seeds, runs = read_series(path)
+    except SeriesError as error:
+        raise SelectionError(str(error)) from error
+    _, hparams, texts = runs[0]
+    options = {
+        name: yaml.safe_load(text)
+        for name, text in texts.items()
+        if name in SCHEDULE or path.parent != SETTINGS.parent
+    }
+    return seeds, hparams, options
 
 
 def _folder_names(names):

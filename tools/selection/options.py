@@ -16,6 +16,7 @@ def add_options(parser):
     parser.add_argument(
         "--n",
         type=int,
+        metavar="N",
         default=5,
         help="finalists (default: %(default)s)",
     )
@@ -29,6 +30,7 @@ def add_options(parser):
     parser.add_argument(
         "--min_per_sweep",
         type=int,
+        metavar="N",
         default=0,
         help="finalists that each sweep gets at least: places are kept for "
         "it, and if need be redundant ones are taken (default: %(default)s)",
@@ -36,7 +38,7 @@ def add_options(parser):
     parser.add_argument(
         "--settings",
         type=Path,
-        metavar="YAML",
+        metavar="FILE.yaml",
         help="the finalists' other settings: those of the first run of a "
         "series, or of a model's YAML file (default: hparams/dprnn.yaml, with "
         "the epochs, patience and curriculum of the published validation)",

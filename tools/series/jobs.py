@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from series.tables import DIVERGED, DONE, EARLY_STOPPED, SeriesError
+from series.errors import SeriesError
+from series.runs import DIVERGED, DONE, EARLY_STOPPED
 
 TRAIN = (
     Path(__file__).resolve().parents[2] / "recipes/PolSESS/separation/train.py"
@@ -18,7 +19,7 @@ TRAIN = (
 GIVEN_BY = {
     "seed": "--seeds",
     "device": "--devices",
-    "output_folder": "--output_folder",
+    "output_folder": "--output",
 }
 
 
@@ -274,7 +275,7 @@ def is_done(run, options):
 
     Example
     -------
-    >>> from series.tables import Run
+    >>> from series.runs import Run
     >>> run = Run("a", 1, "finished", settings={"number_of_epochs": 5})
     >>> is_done(run, {"number_of_epochs": "5"})
     True
@@ -310,7 +311,7 @@ def differences(run, options):
 
     Example
     -------
-    >>> from series.tables import Run
+    >>> from series.runs import Run
     >>> run = Run("a", 1, "finished", settings={"lr": 0.01, "blocks": 2})
     >>> differences(run, {"lr": "1e-1", "blocks": "2"})
     'lr 0.01, not 1e-1'

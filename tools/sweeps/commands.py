@@ -3,7 +3,7 @@
 import shlex
 
 from selection.options import SETTINGS
-from series.tables import write_atomically
+from series.writing import write_atomically
 
 from sweeps.database import Database
 from sweeps.next_stage import (
@@ -204,8 +204,8 @@ def _from(options, default):
 
 def _baseline(options, stages):
     """Tell the SI-SDR without a search; None if nobody does."""
-    if options.baseline is not None:
-        return options.baseline
+    if options.baseline_si_sdr is not None:
+        return options.baseline_si_sdr
     return next((s.baseline for s in stages if s.baseline is not None), None)
 
 

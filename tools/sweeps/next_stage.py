@@ -4,7 +4,8 @@ import math
 import re
 import textwrap
 
-from series.tables import markdown_table, write_atomically
+from series.tables import markdown_table
+from series.writing import write_atomically
 
 from sweeps.narrowing import narrow, write_prior
 from sweeps.stages import SweepError

@@ -5,7 +5,8 @@ import statistics
 
 import run_series
 from series.jobs import check_seeds, read_series
-from series.tables import DONE, markdown_table, read_run
+from series.runs import DONE, read_run
+from series.tables import markdown_table
 
 from sweeps.stages import SweepError
 from sweeps.status import decimals, gain
@@ -39,7 +40,7 @@ def train_finalists(selection, folder, baseline, seeds, arguments):
     ------
     SweepError
         If nothing was selected.
-    series.tables.SeriesError
+    series.errors.SeriesError
         If an option is not right.
     """
     series = selection / "finalists.yaml"
@@ -48,7 +49,7 @@ def train_finalists(selection, folder, baseline, seeds, arguments):
     given, entries = read_series(series)
     seeds = given if seeds is None else check_seeds(seeds, "--seeds")
     arguments = [
-        *(str(series), "--output_folder", str(folder)),
+        *(str(series), "--output", str(folder)),
         *("--seeds", *map(str, seeds), *arguments),
     ]
     status = run_series.main(arguments)
@@ -103,7 +104,7 @@ def validation_table(names, ranks, runs, baseline):
 
     Example
     -------
-    >>> from series.tables import Run
+    >>> from series.runs import Run
     >>> ended = Run("a", 1, "finished", best=4.0)
     >>> under_way = Run("a", 2, "interrupted", best=3.0)
     >>> runs = {"a": {1: ended, 2: under_way}}
@@ -157,7 +158,7 @@ def tell_winner(runs, baseline):
 
     Example
     -------
-    >>> from series.tables import Run
+    >>> from series.runs import Run
     >>> runs = {"a": {1: Run("a", 1, "finished", best=4.67)}}
     >>> tell_winner(runs, 3.03)
     'The winner is a with a mean of 4.67 dB (+1.64 over the baseline).'

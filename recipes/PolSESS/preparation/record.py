@@ -3,13 +3,14 @@
 ``prepare.json`` records what was prepared and what it depends on.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 
+from preparation.hashes import hash_file
 from preparation.layout import AUDIO_FOLDERS, SPLITS
+from preparation.locks import locked
 
 # Raise it when the manifests change: older ones are then prepared again.
 FORMAT_VERSION = 1
@@ -39,17 +40,11 @@ def describe_request(data_folder, metadata, options):
         "format_version": FORMAT_VERSION,
         "options": options,
         "metadata": {
-            split: {"file": path.name, "sha256": _sha256(path)}
+            split: {"file": path.name, "sha256": hash_file(path)}
             for split, path in metadata.items()
         },
         "audio_folders": file_states(data_folder, folders),
     }
-
-
-def _sha256(path):
-    """Hash of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_states(folder, paths):
@@ -155,9 +150,8 @@ def replace_files(save_folder, record, files):
     """
     save_folder.mkdir(parents=True, exist_ok=True)
     temporary = save_folder / ".prepare_polsess.tmp"
-    with open(save_folder / ".prepare_polsess.lock", "w") as lock:
-        # Runs that share a folder take turns; a killed one lets go.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # Runs that share a folder take turns.
+    with locked(save_folder / ".prepare_polsess.lock"):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:

@@ -1,12 +1,12 @@
 """Checkpoints that are there whole or not at all, and are checked when read."""
 
-import hashlib
 import json
 import logging
 import shutil
 import time
 
 import yaml
+from preparation.hashes import hash_file
 from prepare_polsess import UserError
 from processes import on_main
 from speechbrain.utils.checkpoints import (
@@ -98,7 +98,7 @@ class WholeCheckpointer(Checkpointer):
                 meta, end_of_epoch, name, logging.DEBUG
             )
             partial = checkpoint.path
-            checksums = {file.name: _checksum(file) for file in _files(partial)}
+            checksums = _checksums(partial)
             text = json.dumps(checksums, indent=2) + "\n"
             (partial / CHECKSUMS).write_text(text, encoding="utf-8")
             whole = partial.with_name(partial.name.removeprefix(PARTIAL))
@@ -244,15 +244,13 @@ def is_of_an_epochs_end(checkpoint):
     return checkpoint.meta["end-of-epoch"]
 
 
-def _files(path):
-    """List a checkpoint's files that have checksums."""
-    return sorted(file for file in path.iterdir() if file.name != CHECKSUMS)
-
-
-def _checksum(path):
-    """Hash a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
+def _checksums(path):
+    """Hash a checkpoint's files, but for the one with the checksums."""
+    return {
+        file.name: hash_file(file, "blake2b")
+        for file in sorted(path.iterdir())
+        if file.name != CHECKSUMS
+    }
 
 
 def find_damage(path):
@@ -270,7 +268,7 @@ def find_damage(path):
     """
     try:
         checksums = json.loads((path / CHECKSUMS).read_text("utf-8"))
-        found = {file.name: _checksum(file) for file in _files(path)}
+        found = _checksums(path)
     except (OSError, ValueError) as error:
         return f"{CHECKSUMS} or a file cannot be read ({error})"
     missing = sorted(set(checksums) - set(found))

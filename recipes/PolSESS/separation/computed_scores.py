@@ -1,11 +1,13 @@
 """The scores that an evaluation knows: a file that grows score by score."""
 
-import fcntl
 import json
 import sys
+from contextlib import ExitStack
 
 from metrics import metric_versions
+from preparation.locks import locked
 from prepare_polsess import UserError
+from run_files import differences
 
 # Raise it when the same audio gets other scores: known ones are then discarded.
 FORMAT_VERSION = 2
@@ -44,6 +46,7 @@ class ComputedScores:
         self.path = path
         self.identity = {"format_version": FORMAT_VERSION, **identity}
         self.audio = audio
+        self.opened = ExitStack()
         self.known = {}  # (ID, variant, metric) -> row
 
     def open(self):
@@ -57,10 +60,9 @@ class ComputedScores:
         folder = self.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.path, "a+b")  # noqa: SIM115
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.opened.enter_context(locked(self.path, wait=False))
+            self.file = self.opened.enter_context(self.path.open("a+b"))
         except BlockingIOError as error:
-            self.file.close()
             raise UserError(
                 f"{folder}: another process evaluates into it; wait for "
                 "its end, or give --output for another folder"
@@ -73,7 +75,7 @@ class ComputedScores:
 
     def close(self):
         """Let others write."""
-        self.file.close()
+        self.opened.close()
 
     def _read(self):
         """Read the known scores; cut off what was torn or is of others."""
@@ -120,11 +122,7 @@ class ComputedScores:
         """Say that all scores are about to be discarded, and why."""
         if "weights" not in before:
             raise self._foreign()
-        differing = [
-            f"{name} {before.get(name)!r}, now {value!r}"
-            for name, value in self.identity.items()
-            if before.get(name) != value
-        ]
+        differing = differences(before, self.identity)
         print(
             f"The earlier scores in {self.path.parent} were of something else "
             f"and are computed anew: {'; '.join(differing)}",

@@ -28,6 +28,7 @@ from evaluation_options import read_options
 from evaluation_sets import check_files
 from evaluation_tables import format_metrics, summarise_metrics
 from foreign_corpora import is_librimix, read_csv_corpus, read_librimix
+from interruption import told_when_interrupted
 from metrics import METRICS, check_metrics, metric_versions
 from polsess_corpora import read_polsess
 from preparation.audio import available_cpus
@@ -214,12 +215,8 @@ def describe(run, test_set, files, table, device):
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        print(
-            "Interrupted. The same command goes on from here.", file=sys.stderr
-        )
-        sys.exit(130)
+        with told_when_interrupted("The same command goes on from here."):
+            main(sys.argv[1:])
     except UserError as error:
         # A reading process hands its whole traceback over as the message.
         message = str(error).rpartition("UserError: ")[2].strip()

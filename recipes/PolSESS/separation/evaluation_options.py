@@ -1,8 +1,8 @@
 """The options of evaluate.py."""
 
-import argparse
 from pathlib import Path
 
+from option_parser import make_parser
 from prepare_polsess import UserError
 
 DEFAULT_METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
@@ -33,11 +33,7 @@ def read_options(arguments, description):
     >>> read_options(["results/dprnn/42"], "").metrics[:2]
     ['si_sdr', 'sdr']
     """
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser(description)
     add = parser.add_argument
     add("run_folder", type=Path, metavar="RUN_FOLDER", help="of a trained run")
     _add_what(add)
@@ -54,29 +50,31 @@ def _add_what(add):
     """Add the options that say what is evaluated."""
     add(
         "--split",
-        help="PolSESS: train, val or test; LibriMix: dev, test, train-100 ...; "
-        "default test",
+        help="PolSESS: train, val or test; LibriMix: dev, test, train-100 ... "
+        "(default: test)",
     )
     add(
         "--variants",
         nargs="+",
-        metavar="NAME",
-        help="PolSESS: SER SR ER R C SE S E, default those of the run's test; "
+        metavar="VARIANT",
+        help="PolSESS: SER SR ER R C SE S E; "
         "LibriMix: mix_clean mix_both (EB: mix_both, ES: mix_single); CSV: "
-        "what its column says; default all",
+        "what its column says (default: PolSESS: those of the run's test; "
+        "others: all)",
     )
     add(
         "--metrics",
         nargs="+",
         default=list(DEFAULT_METRICS),
-        metavar="NAME",
+        metavar="METRIC",
         help="si_sdr and sdr (dB), pesq (MOS-LQO), stoi and estoi (at most 1), "
-        f"dnsmos (overall MOS, slow); default {' '.join(DEFAULT_METRICS)}",
+        f"dnsmos (overall MOS, slow) (default: {' '.join(DEFAULT_METRICS)})",
     )
     add(
         "--data_folder",
         type=Path,
-        help="corpus or CSV file; default the run's own corpus",
+        metavar="CORPUS",
+        help="folder or CSV file (default: the run's own corpus)",
     )
     add(
         "--save_audio",
@@ -84,14 +82,14 @@ def _add_what(add):
         default=0,
         metavar="N",
         help="write the N worst and N best mixtures by improvement of SI-SDR, "
-        "separated once more, to audio/; default 0",
+        "separated once more, to audio/ (default: %(default)s)",
     )
     add(
         "--output",
         type=Path,
         metavar="FOLDER",
-        help="new, empty or of an earlier evaluation; instead of the folder in "
-        "RUN_FOLDER",
+        help="new, empty or of an earlier evaluation (default: "
+        "RUN_FOLDER/evaluation/NAME)",
     )
     add(
         "--averaged",
@@ -103,25 +101,28 @@ def _add_what(add):
 
 def _add_how(add):
     """Add the options that say how it is computed."""
-    add("--device", help="cpu, cuda, cuda:1 ...; default a GPU if there is one")
+    add(
+        "--device",
+        help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)",
+    )
     add(
         "--precision",
         choices=("fp32", "bf16", "fp16"),
-        help="of the separator; default the run's eval_precision",
+        help="of the separator (default: the run's eval_precision)",
     )
     add(
         "--batch_size",
         type=int,
         metavar="N",
         help="mixtures separated at once, changes the last digits of scores at "
-        "most; default the run's valid_batch_size",
+        "most (default: the run's valid_batch_size)",
     )
     add(
         "--jobs",
         type=int,
         metavar="N",
-        help="processes that score, of one thread each; default one a CPU. "
-        "Estimates wait for them on the disk and take at most half of its free "
-        "space",
+        help="processes that score, of one thread each; estimates wait for "
+        "them on the disk and take at most half of its free space "
+        "(default: one a CPU)",
     )
     add("--noprogressbar", action="store_true", help="show no progress")

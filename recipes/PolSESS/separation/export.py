@@ -10,22 +10,22 @@ with ``foreign_class``), ``separate.py`` and ``load_model`` load it without
 running anything of it, and README.md is its model card.
 """
 
-import argparse
 import os
 import re
 import shutil
-import signal
 import sys
 from pathlib import Path
 
 from exported_model import (
     ExportedFiles,
-    checksum_of,
     load_model,
     read_plain,
 )
+from interruption import told_when_interrupted
 from model_card import write_card
 from onnx_export import check_onnx, write_onnx
+from option_parser import make_parser
+from preparation.hashes import hash_file
 from prepare_polsess import UserError
 from result import software_versions
 from run_files import to_json
@@ -35,7 +35,13 @@ from speechbrain_files import lay_out, write_speechbrain
 from trained_run import load_trained_run
 
 # They say where things were on the machine of the training.
-PLACES = ("data_folder", "output_folder", "save_folder", "manifest_folder")
+PLACES = (
+    "data_folder",
+    "output_folder",
+    "save_folder",
+    "manifest_folder",
+    "pretrained",
+)
 # What hubs take as the name of one.
 LICENCE = r"[a-z0-9][a-z0-9.-]*"
 
@@ -52,14 +58,10 @@ def read_options(arguments):
     -------
     argparse.Namespace
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("run_folder", type=Path, metavar="RUN_FOLDER", help="of a trained run")
-    add("output", type=Path, metavar="OUT", help="folder to make")
+    add("output", type=Path, metavar="FOLDER", help="to make")
     add(
         "--averaged",
         action="store_true",
@@ -73,12 +75,13 @@ def read_options(arguments):
     add(
         "--licence",
         metavar="NAME",
-        help="of the weights, as hubs call it, such as cc-by-4.0; or other",
+        help="of the weights, as hubs call it, such as cc-by-4.0; or other "
+        "(default: none is named)",
     )
     add(
         "--force",
         action="store_true",
-        help="replace OUT if it is an exported model",
+        help="replace FOLDER if it is an exported model",
     )
     return parser.parse_args(arguments)
 
@@ -180,7 +183,7 @@ def write_model(files, run, name, options):
             "valid_si_sdr": run.valid_si_sdr,
             "averaged": run.averaged,
         },
-        "weights": checksum_of(files.weights),
+        "weights": hash_file(files.weights, "blake2b"),
         "versions": software_versions(),
     }
     write_speechbrain(files.folder, separator, network, settings)
@@ -233,12 +236,8 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    # A scheduler's SIGTERM ends it as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        print("Interrupted. The same command starts again.", file=sys.stderr)
-        sys.exit(130)
+        with told_when_interrupted("The same command starts again."):
+            main(sys.argv[1:])
     except UserError as error:
         sys.exit(f"Error: {error}")

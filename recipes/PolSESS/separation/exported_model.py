@@ -4,15 +4,18 @@ A model may come from elsewhere. SpeechBrain's ``from_hparams`` and
 ``foreign_class`` run whatever a folder's ``hyperparams.yaml`` and Python files
 say. ``load_model`` reads neither: the network is built from
 ``separator.yaml``, of known classes alone, and its weights from
-``separator.safetensors``, which can hold nothing but tensors.
+``separator.safetensors``, which can hold nothing but tensors. Of a folder in
+the layout of SpeechBrain's public models it builds the network alone, of known
+classes too.
 """
 
-import hashlib
 from pathlib import Path
 
+from preparation.hashes import hash_file
 from prepare_polsess import UserError
 from run_files import RunFiles, read_json
 from safe_yaml import build_separator, describe_separator, hash_description
+from speechbrain_models import load_speechbrain_model
 from trained_run import TrainedRun, fill_separator, load_trained_run
 
 NEEDED_SETTINGS = {
@@ -60,7 +63,8 @@ def load_model(path, averaged=False):
     Arguments
     ---------
     path : str, Path
-        A run's output folder, or what ``export.py`` made of one.
+        A run's output folder, what ``export.py`` made of one, or a folder in
+        the layout of SpeechBrain's public models.
     averaged : bool
         Whether to take the averaged weights of a run with ``ema_decay``; an
         exported model has one kind of weights.
@@ -80,11 +84,12 @@ def load_model(path, averaged=False):
     if files.separator.exists() or files.weights.exists():
         return _load_exported(files, averaged)
     if files.hparams.exists() and not RunFiles(files.folder).settings.exists():
-        raise UserError(
-            f"{files.folder}: was made by another program than export.py. "
-            "SpeechBrain's from_hparams may load it, and runs whatever its "
-            f"{files.hparams.name} says"
-        )
+        if averaged:
+            raise UserError(
+                f"{files.folder}: is a model of SpeechBrain's, which has one "
+                "kind of weights: leave out --averaged"
+            )
+        return load_speechbrain_model(files.folder)
     return load_trained_run(files.folder, averaged)
 
 
@@ -102,7 +107,7 @@ def _load_exported(files, averaged):
             f"{files.folder}: was exported without --averaged; export the "
             "run's averaged weights to another folder"
         )
-    if checksum_of(files.weights) != description["weights"]:
+    if hash_file(files.weights, "blake2b") != description["weights"]:
         raise _damaged(files.weights, "is not the one that was exported")
     separator = build_separator(files.separator)
     weights = _read_safetensors(files.weights)
@@ -117,23 +122,6 @@ def _load_exported(files, averaged):
         checkpoint["averaged"],
         hash_description(describe_separator(files.separator)),
     )
-
-
-def checksum_of(path):
-    """Hash a file of weights.
-
-    Arguments
-    ---------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str
-        BLAKE2b, hexadecimal.
-    """
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def read_plain(path, needed):

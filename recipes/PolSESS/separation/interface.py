@@ -54,7 +54,8 @@ class SpeechSeparation(Pretrained):
         Arguments
         ---------
         source : str, Path
-            The folder of a run, or one that ``export.py`` made.
+            The folder of a run, one that ``export.py`` made, or one that
+            SpeechBrain's ``SepformerSeparation`` loads.
         run_opts : dict, None
             SpeechBrain's run options, such as ``{"device": "cuda"}``; by
             default a GPU if there is one.

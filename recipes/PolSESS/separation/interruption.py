@@ -1,12 +1,14 @@
-"""Ending a trial of Orion's so that it stays open, from the first moment on.
+"""Ending when interrupted, by Ctrl-C or a scheduler's SIGTERM.
 
+A trial of Orion's ends so that it stays open, from the first moment on:
 ``train.py`` imports this before everything else, which takes seconds: a
-scheduler's SIGTERM may come meanwhile, and Orion would take the trial for
-crashed.
+SIGTERM may come meanwhile, and Orion would take the trial for crashed.
 """
 
 import os
 import signal
+import sys
+from contextlib import contextmanager
 
 
 def called_by_orion():
@@ -28,11 +30,36 @@ def interrupt_status():
 
 
 def treat_sigterm_as_interrupt():
-    """Let a scheduler's SIGTERM end a trial as Ctrl-C does.
+    """Let a scheduler's SIGTERM end a process as Ctrl-C does.
 
-    It may reach the trial before Orion, which would take it for crashed.
+    It may reach a trial before Orion, which would take it for crashed.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextmanager
+def told_when_interrupted(hint):
+    """End a command that is interrupted with a line instead of a traceback.
+
+    Arguments
+    ---------
+    hint : str
+        What the same command does next.
+
+    Example
+    -------
+    >>> with told_when_interrupted("The same command goes on."):
+    ...     print("done")
+    done
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"Interrupted. {hint}", file=sys.stderr)
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _leave_at_once(number, frame):

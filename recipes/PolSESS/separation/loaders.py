@@ -15,23 +15,8 @@ from speechbrain.dataio.dataloader import make_dataloader
 SPLITS = {Stage.TRAIN: "train", Stage.VALID: "val", Stage.TEST: "test"}
 
 
-def make_loaders(
-    *,
-    data_folder,
-    manifest_folder,
-    task,
-    sample_rate,
-    seed,
-    curriculum,
-    train_size,
-    training_segment,
-    valid_variants,
-    test_variants,
-    batch_size,
-    valid_batch_size,
-    num_workers,
-):
-    """Read a corpus's manifests and make the loaders of all stages.
+def read_rows(data_folder, manifest_folder):
+    """Read a corpus's manifests.
 
     Arguments
     ---------
@@ -39,8 +24,74 @@ def make_loaders(
         The corpus.
     manifest_folder : str
         Where ``prepare_polsess`` wrote its manifests.
-    task : str
-        ``SB``, ``ES`` or ``EB``.
+
+    Returns
+    -------
+    dict
+        Rows, a dict each, by stage.
+    """
+    return {
+        stage: read_manifest(
+            Path(manifest_folder) / f"{split}_all.csv", data_folder
+        )
+        for stage, split in SPLITS.items()
+    }
+
+
+def count_samples(training_segment, sample_rate):
+    """Count the samples of the segments of training mixtures.
+
+    Arguments
+    ---------
+    training_segment : float, None
+        In seconds; None for whole mixtures.
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    int, None
+        None for whole mixtures.
+
+    Raises
+    ------
+    UserError
+        If it is less than a sample.
+
+    Example
+    -------
+    >>> count_samples(0.5, 8000)
+    4000
+    """
+    if training_segment is None:
+        return None
+    segment = round(training_segment * sample_rate)
+    if segment < 1:
+        raise UserError(
+            f"training_segment {training_segment}: is less than a sample"
+        )
+    return segment
+
+
+def make_batches(
+    rows,
+    *,
+    sample_rate,
+    seed,
+    curriculum,
+    train_size,
+    segment,
+    valid_variants,
+    test_variants,
+    batch_size,
+    valid_batch_size,
+):
+    """Say which examples make a batch, in all stages.
+
+    Arguments
+    ---------
+    rows : dict
+        What ``read_rows`` returned.
     sample_rate : int
         In Hz.
     seed : int
@@ -49,9 +100,8 @@ def make_loaders(
         Stages of training, as ``Curriculum`` takes them.
     train_size : int, None
         Number of training mixtures; None for all.
-    training_segment : float, None
-        Length of the segments of training mixtures in seconds; None for
-        whole mixtures.
+    segment : int, None
+        What ``count_samples`` returned.
     valid_variants : list of str
         Each row is validated in the first of these that it has.
     test_variants : list of str
@@ -60,53 +110,54 @@ def make_loaders(
         Mixtures in a training batch of each process.
     valid_batch_size : int
         Mixtures in a batch of validation and test.
+
+    Returns
+    -------
+    dict
+        TrainingBatches, and lists of batches for validation and test.
+    """
+    valid = fixed_examples(rows[Stage.VALID], valid_variants)
+    test = all_examples(rows[Stage.TEST], test_variants)
+    return {
+        Stage.TRAIN: TrainingBatches(
+            rows[Stage.TRAIN],
+            Curriculum(curriculum),
+            seed,
+            batch_size,
+            train_size,
+            segment,
+            sample_rate,
+            process_count(),
+            process_rank(),
+        ),
+        Stage.VALID: _cut(valid, valid_batch_size),
+        Stage.TEST: _cut(test, valid_batch_size),
+    }
+
+
+def make_loaders(rows, batches, *, task, segment, seed, num_workers):
+    """Make the loaders of all stages.
+
+    Arguments
+    ---------
+    rows, batches : dict
+        What ``read_rows`` and ``make_batches`` returned.
+    task : str
+        ``SB``, ``ES`` or ``EB``.
+    segment : int, None
+        What ``count_samples`` returned.
+    seed : int
+        The run's seed.
     num_workers : int
         Processes that read; 0 reads in this one.
 
     Returns
     -------
-    rows : dict
-        Manifest rows by stage.
-    batches : TrainingBatches
-        The training loader's batch sampler.
-    loaders : dict
+    dict
         DataLoaders by stage, of PaddedBatch with ``mixture`` [batch, time] and
         ``targets`` [batch, time, n_sources].
     """
-    rows = {
-        stage: read_manifest(
-            Path(manifest_folder) / f"{split}_all.csv", data_folder
-        )
-        for stage, split in SPLITS.items()
-    }
-    segment = None
-    if training_segment is not None:
-        segment = round(training_segment * sample_rate)
-        if segment < 1:
-            raise UserError(
-                f"training_segment {training_segment}: is less than a sample"
-            )
-    batches = TrainingBatches(
-        rows[Stage.TRAIN],
-        Curriculum(curriculum),
-        seed,
-        batch_size,
-        train_size,
-        segment,
-        sample_rate,
-        process_count(),
-        process_rank(),
-    )
-    stages = {
-        Stage.TRAIN: batches,
-        Stage.VALID: _cut(
-            fixed_examples(rows[Stage.VALID], valid_variants), valid_batch_size
-        ),
-        Stage.TEST: _cut(
-            all_examples(rows[Stage.TEST], test_variants), valid_batch_size
-        ),
-    }
-    loaders = {
+    return {
         stage: make_dataloader(
             RenderedMixtures(
                 rows[stage], task, segment if stage == Stage.TRAIN else None
@@ -117,9 +168,8 @@ def make_loaders(
             # Without its own, each epoch would draw from the global state.
             generator=torch.Generator().manual_seed(seed),
         )
-        for stage, batches_of_stage in stages.items()
+        for stage, batches_of_stage in batches.items()
     }
-    return rows, batches, loaders
 
 
 def _cut(examples, size):

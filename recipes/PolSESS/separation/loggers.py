@@ -1,12 +1,18 @@
 """Learning curves in TensorBoard or Weights & Biases, beside the files."""
 
+import logging
 import uuid
 from pathlib import Path
 
 from prepare_polsess import UserError
 from processes import on_main
 from run_files import write_atomically
-from speechbrain.utils.train_logger import TensorboardLogger, WandBLogger
+
+# Its import in SpeechBrain would tell of torchvision, which draws figures that
+# nobody asks for here.
+logging.getLogger("speechbrain.utils.train_logger").addFilter(
+    lambda record: not record.getMessage().startswith("torchvision")
+)
 
 
 def make_logger(kind, output_folder, name):
@@ -34,6 +40,8 @@ def make_logger(kind, output_folder, name):
     folder = Path(output_folder) / kind
     if kind == "files":
         return None
+    from speechbrain.utils.train_logger import TensorboardLogger, WandBLogger
+
     try:
         if kind == "tensorboard":
             return TensorboardLogger(str(folder))
@@ -101,9 +109,9 @@ def log_epoch(file_logger, logger, epoch, lr, loss, valid):
 
 def _add_point(logger, epoch, train, valid):
     """Add an epoch to learning curves."""
-    # SpeechBrain's counts from 1 in each process: a resumed run would be
-    # drawn over its beginning.
-    if isinstance(logger, TensorboardLogger):
+    # SpeechBrain's for TensorBoard counts from 1 in each process: a resumed
+    # run would be drawn over its beginning.
+    if hasattr(logger, "global_step"):
         logger.global_step = {
             "meta": epoch - 1,
             "train": dict.fromkeys(train, epoch - 1),

@@ -25,6 +25,7 @@ TAGS = {
 LISTED = (
     "train_size",
     "training_segment",
+    "pretrained_weights",
     "number_of_epochs",
     "batch_size",
     "grad_accumulation_factor",

@@ -1,10 +1,9 @@
 """Test sets of PolSESS: the corpus that a run was trained on, or another."""
 
-import hashlib
-
 from dataset import RenderedMixtures, read_manifest
 from evaluation_sets import EvaluationSet, choose
 from mmipc import required_components
+from preparation.hashes import hash_file
 from preparation.layout import find_metadata
 from preparation.record import describe_request, read_record
 from prepare_polsess import ALL_VARIANTS, SPLITS, prepare_polsess
@@ -105,6 +104,4 @@ def _is_same(manifests, data_folder):
 
 def _hash(path):
     """Hash a manifest, as ``settings.json`` has it; None without one."""
-    if not path.exists():
-        return None
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hash_file(path) if path.exists() else None

@@ -6,7 +6,6 @@ run is compared with. Each is written under a temporary name and renamed, so
 that no reader ever finds half of one.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -14,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from preparation.hashes import hash_file
 from prepare_polsess import UserError
 from processes import on_main
 
 # What may differ when a run is resumed: how long it goes on, where things are
 # and what is tested, but not what is learned from what. Another corpus is
-# noticed by its manifests.
+# noticed by its manifests, and another start by the hash of its weights.
 MAY_CHANGE = {
+    "pretrained",
     "number_of_epochs",
     "early_stopping_patience",
     "data_folder",
@@ -147,17 +148,11 @@ class RunFiles:
                 "so that it cannot be told whether they are of the same run. "
                 "Give --output_folder or --experiment_name for a new one"
             )
-        before = read_json(self.settings)
         now = json.loads(to_json(settings))
-        names = {*before, *now} - MAY_CHANGE
+        ignored = MAY_CHANGE
         if "manifest_train" not in now:  # before the corpus is prepared
-            names -= {"manifest_train", "manifest_val"}
-        differing = [
-            f"{name} was {before.get(name, 'no setting')!r}, now "
-            f"{now.get(name, 'none')!r}"
-            for name in sorted(names)
-            if before.get(name) != now.get(name)
-        ]
+            ignored = MAY_CHANGE | {"manifest_train", "manifest_val"}
+        differing = differences(read_json(self.settings), now, ignored)
         if differing:
             raise UserError(
                 f"{self.folder} holds a run with other settings: "
@@ -222,6 +217,34 @@ def _read_curve(path):
     return table.to_dict("records")
 
 
+def differences(before, now, ignored=()):
+    """Say what was otherwise.
+
+    Arguments
+    ---------
+    before, now : dict
+        Names and values.
+    ignored : collection of str
+        Names that do not count.
+
+    Returns
+    -------
+    list of str
+        One for each name with another value.
+
+    Example
+    -------
+    >>> differences({"lr": 0.1, "seed": 1}, {"lr": 0.2, "seed": 2}, {"seed"})
+    ['lr was 0.1, now 0.2']
+    """
+    return [
+        f"{name} was {before.get(name, 'no setting')!r}, now "
+        f"{now.get(name, 'none')!r}"
+        for name in sorted({*before, *now}.difference(ignored))
+        if before.get(name) != now.get(name)
+    ]
+
+
 def hash_manifests(folder):
     """Hash the manifests that a run reads.
 
@@ -237,9 +260,7 @@ def hash_manifests(folder):
         ``manifest_train``, ``manifest_val`` and ``manifest_test``.
     """
     return {
-        f"manifest_{split}": hashlib.sha256(
-            (Path(folder) / f"{split}_all.csv").read_bytes()
-        ).hexdigest()
+        f"manifest_{split}": hash_file(Path(folder) / f"{split}_all.csv")
         for split in ("train", "val", "test")
     }
 

@@ -31,6 +31,7 @@ MODULES = (
     "transformer_block",
     "speechbrain.lobes.models.conv_tasnet",
     "speechbrain.lobes.models.dual_path",
+    "speechbrain.lobes.models.resepformer",
 )
 FOLDER = Path(__file__).resolve().parent
 PLAIN = {
@@ -70,16 +71,41 @@ def build_separator(hparams_file):
     'SPMamba'
     """
     node = describe_separator(hparams_file)
+    return build_network(node, hparams_file, "separator")
+
+
+def build_network(node, hparams_file, name):
+    """Build the network that a checked YAML node describes.
+
+    Arguments
+    ---------
+    node : ruamel.yaml.nodes.Node
+        That ``check_network`` has let pass.
+    hparams_file : Path
+        Where it stands, for the errors.
+    name : str
+        What it is called there.
+
+    Returns
+    -------
+    torch.nn.Module
+        With new weights.
+
+    Raises
+    ------
+    UserError
+        If that is not possible.
+    """
     try:
-        separator = _construct(node, {})
+        network = _construct(node, {})
     except Exception as error:  # whatever a module raises at such values
         problem = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
-            f"{hparams_file}: its separator cannot be built ({problem[:300]})"
+            f"{hparams_file}: its {name} cannot be built ({problem[:300]})"
         ) from error
-    if not isinstance(separator, torch.nn.Module):
-        raise UserError(f"{hparams_file}: its separator is no torch module")
-    return separator
+    if not isinstance(network, torch.nn.Module):
+        raise UserError(f"{hparams_file}: its {name} is no torch module")
+    return network
 
 
 def describe_separator(hparams_file):
@@ -100,11 +126,36 @@ def describe_separator(hparams_file):
     UserError
         If the file cannot be read, or there is anything else in it.
     """
+    keys = read_keys(hparams_file)
+    if "separator" not in keys:
+        raise UserError(f"{hparams_file}: has no key 'separator'")
+    check_network(keys["separator"], hparams_file)
+    return keys["separator"]
+
+
+def read_keys(hparams_file):
+    """Read a YAML file as nodes, of which nothing is built.
+
+    Arguments
+    ---------
+    hparams_file : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Key -> ruamel.yaml.nodes.Node.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, or is no mapping or too large.
+    """
     try:
         with open(hparams_file, encoding="utf-8") as file:
             text = file.read(LONGEST + 1)
         _check_size(text)
-        keys = {key.value: node for key, node in YAML().compose(text).value}
+        return {key.value: node for key, node in YAML().compose(text).value}
     except OSError as error:
         raise UserError(
             f"{hparams_file}: cannot be read ({error.strerror})"
@@ -114,18 +165,33 @@ def describe_separator(hparams_file):
         raise UserError(
             f"{hparams_file}: is not a file of settings ({problem[:300]})"
         ) from error
-    if "separator" not in keys:
-        raise UserError(f"{hparams_file}: has no key 'separator'")
-    for node in nodes_of(keys["separator"]):
-        if node.tag not in PLAIN and _find_class(node.tag) is None:
+
+
+def check_network(node, hparams_file):
+    """Check that a YAML node describes nothing but a network.
+
+    Arguments
+    ---------
+    node : ruamel.yaml.nodes.Node
+        Of any content.
+    hparams_file : Path
+        Where it stands, for the error.
+
+    Raises
+    ------
+    UserError
+        If something in it is neither a plain value nor a torch module of
+        ``MODULES``.
+    """
+    for part in nodes_of(node):
+        if part.tag not in PLAIN and find_class(part.tag) is None:
             raise UserError(
-                f"{hparams_file}, line {node.start_mark.line + 1}: {node.tag} "
+                f"{hparams_file}, line {part.start_mark.line + 1}: {part.tag} "
                 "is refused. A separator is made of plain values and of torch "
                 f"modules of {', '.join(MODULES)}, as !new:module.Class, with "
                 "references resolved, as train.py writes it; other files are "
                 "allowed in safe_yaml.py"
             )
-    return keys["separator"]
 
 
 def _check_size(text):
@@ -194,8 +260,19 @@ def hash_description(node):
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _find_class(tag):
-    """Find the torch module that a tag names; None if it is none of ours."""
+def find_class(tag):
+    """Find the torch module that a YAML tag names.
+
+    Arguments
+    ---------
+    tag : str
+        Such as ``!new:spmamba.SPMamba``.
+
+    Returns
+    -------
+    type, None
+        None if it is none of ``MODULES``.
+    """
     module, _, name = tag.removeprefix("!new:").rpartition(".")
     if not tag.startswith("!new:") or module not in MODULES:
         return None
@@ -231,7 +308,7 @@ def _construct(node, made):
     loader that calls whatever the text names.
     """
     if id(node) not in made:
-        found = _find_class(node.tag)
+        found = find_class(node.tag)
         if isinstance(node, MappingNode):
             value = {
                 _construct(key, made): _construct(part, made)

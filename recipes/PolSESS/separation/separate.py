@@ -15,7 +15,6 @@ model has separated is replaced by --force alone.
 """
 
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from estimates_file import Estimates, write_stream
 from interface import SpeechSeparation
+from interruption import told_when_interrupted
 from prepare_polsess import UserError
 from recordings import RecordingError
 from separated_files import SeparatedFiles
@@ -252,15 +252,9 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    # A scheduler's SIGTERM ends it as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    hint = "The same command goes on with the recording at hand."
     try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        print(
-            "Interrupted. The same command goes on with the recording at hand.",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+        with told_when_interrupted(hint):
+            main(sys.argv[1:])
     except UserError as error:
         sys.exit("\n".join(f"Error: {line}" for line in str(error).split("\n")))

@@ -5,12 +5,11 @@ last comes the JSON file. So what has a JSON file is whole. One process at a
 time writes to a folder, so that files of two never mix.
 """
 
-import fcntl
 import json
-import os
 from contextlib import contextmanager
 
 from estimates_file import unwritable
+from preparation.locks import locked
 from recordings import RecordingError
 from run_files import to_json, write_atomically
 
@@ -185,12 +184,10 @@ class SeparatedFiles:
 @contextmanager
 def _alone(folder, temporary):
     """Wait until no other process writes to a folder; leave it tidy."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        # Not later: without the lock another process may use these names.
-        for path in temporary:
-            path.unlink(missing_ok=True)
-        os.close(handle)
+    with locked(folder):
+        try:
+            yield
+        finally:
+            # Not later: without the lock another process may use these names.
+            for path in temporary:
+                path.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
 """What is told of a separated recording."""
 
-import hashlib
 import math
 import os
 
 from overlap_add import UNCERTAIN, summarise_order
+from preparation.hashes import hash_file
 from separation_plan import STANDARD_INPUT_NAME
 
 
@@ -39,8 +39,7 @@ def _identify_content(recording):
     """Tell a recording from others, and from what it was before."""
     if recording.name == STANDARD_INPUT_NAME:
         # What comes next has the same name, and is another recording.
-        with open(recording.path, "rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+        content = hash_file(recording.path)
         return {"recording": f"{recording.name} with SHA-256 {content}"}
     status = recording.path.stat()
     return {

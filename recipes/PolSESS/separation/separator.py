@@ -27,6 +27,9 @@ class MaskingSeparator(torch.nn.Module):
         Length of the encoder's filters in samples; its stride is half of it.
     minimum_frames : int
         Shortest representation that the mask network takes.
+    complete_frames : bool
+        Whether samples at the end that fill no frame are completed with zeros.
+        SpeechBrain's ``SepformerSeparation`` drops them, and estimates zeros.
 
     Example
     -------
@@ -44,7 +47,13 @@ class MaskingSeparator(torch.nn.Module):
     """
 
     def __init__(
-        self, encoder, mask_network, decoder, kernel_size, minimum_frames=1
+        self,
+        encoder,
+        mask_network,
+        decoder,
+        kernel_size,
+        minimum_frames=1,
+        complete_frames=True,
     ):
         super().__init__()
         self.encoder = encoder
@@ -53,6 +62,7 @@ class MaskingSeparator(torch.nn.Module):
         self.kernel_size = kernel_size
         self.stride = kernel_size // 2
         self.minimum_frames = minimum_frames
+        self.complete_frames = complete_frames
         for module in mask_network.modules():
             # torch's own compute in FP32 within.
             own = type(module).__module__.startswith("torch.")
@@ -73,11 +83,12 @@ class MaskingSeparator(torch.nn.Module):
             Estimates, of shape [batch, time, n_sources].
         """
         batch, time = mixture.shape
-        # The encoder drops the samples that fill no frame, so they are
-        # completed with zeros.
+        # The encoder itself drops the samples that fill no frame.
         beyond = max(0, time - self.kernel_size)
-        # Rounded up; ONNX would round -(-beyond // stride) down.
-        frames = (beyond + self.stride - 1) // self.stride + 1
+        if self.complete_frames:
+            # To round up; ONNX would round -(-beyond // stride) down.
+            beyond = beyond + self.stride - 1
+        frames = beyond // self.stride + 1
         frames = max(self.minimum_frames, frames)
         padded = self.kernel_size + (frames - 1) * self.stride
         # SpeechBrain's ConvTasNet adds 1e-8 to a variance, which FP16 rounds
@@ -89,6 +100,8 @@ class MaskingSeparator(torch.nn.Module):
         # All sources of all mixtures pass the decoder as one batch.
         estimates = self.decoder((masks * representation).flatten(0, 1))
         estimates = estimates.reshape(-1, batch, padded)
+        if not self.complete_frames:
+            estimates = F.pad(estimates, (0, max(0, time - padded)))
         return estimates[..., :time].permute(1, 2, 0)
 
 

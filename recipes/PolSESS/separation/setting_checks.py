@@ -26,7 +26,6 @@ CHOICES = {
     "check": CHECKS,
     "on_error": ON_ERROR,
     "task": tuple(TASKS),
-    # Not from loggers, whose import makes SpeechBrain warn of torchvision.
     "log_to": ("files", "tensorboard", "wandb"),
 }
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
@@ -38,6 +37,7 @@ USED_KEYS = (
     *CHOICES,
     *MAY_BE_NULL,
     *("n_sources", "valid_variants", "test_variants", *BELOW_ONE),
+    "pretrained",
 )
 
 # SpeechBrain's options that would do nothing here, or harm.
@@ -195,6 +195,12 @@ def check_values(hparams):
                 f"{name} {value!r}: give a number below 1, since values "
                 "are multiplied by it"
             )
+    source = hparams["pretrained"]
+    if source is not None and not isinstance(source, str):
+        raise UserError(
+            f"pretrained {source!r}: give the path of a folder, such as "
+            f"./{source}"
+        )
     for name, kind in MAY_BE_NULL.items():
         value = hparams[name]
         allowed = (int, float) if kind is float else kind

@@ -43,7 +43,7 @@ def read_settings(arguments):
         If the file or a setting is missing, unknown or of another kind.
     """
     hparams_file, run_opts, overrides = read_options(arguments)
-    defaults, placeholders = _read_defaults(hparams_file)
+    defaults, placeholders = read_defaults(hparams_file)
     for key, value in overrides.items():
         check_override(key, value, defaults, hparams_file)
     for key in placeholders:
@@ -176,7 +176,7 @@ def _read_overrides(text):
     return overrides
 
 
-def _read_defaults(hparams_file):
+def read_defaults(hparams_file):
     """Read the plain values of a YAML file's top-level keys.
 
     References are resolved; what the YAML would construct has no plain value

@@ -4,11 +4,11 @@ The file's settings become options, so that nothing behind this module knows of
 sweeps. What the command line says otherwise is an error.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 from interruption import called_by_orion, treat_sigterm_as_interrupt
+from option_parser import make_parser
 from orion_call import (
     MARK,
     check_working_folder,
@@ -24,6 +24,29 @@ from sweep_trial import Trial
 
 # A trial has its own.
 OF_TRIALS = ("output_folder", "save_folder", "manifest_folder", "test_only")
+
+
+def add_sweep_options(parser):
+    """Add the options of sweeps that train.py takes.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        Of train.py.
+    """
+    parser.add_argument(
+        "--sweep",
+        metavar="FILE",
+        help="train with the settings of a sweep's file, of ../sweeps "
+        "(default: those of HPARAMS)",
+    )
+    parser.add_argument(
+        "--sweep_folder",
+        type=Path,
+        metavar="FOLDER",
+        help="where all trials of a sweep go, when Orion starts them (default: "
+        "results/sweeps/EXPERIMENT)",
+    )
 
 
 def read_sweep_arguments(arguments):
@@ -54,9 +77,8 @@ def read_sweep_arguments(arguments):
     >>> read_sweep_arguments(["hparams/dprnn.yaml", "--lr", "0.001"])
     (['hparams/dprnn.yaml', '--lr', '0.001'], None)
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--sweep")
-    parser.add_argument("--sweep_folder", type=Path)
+    parser = make_parser(None, add_help=False)
+    add_sweep_options(parser)
     own, arguments = parser.parse_known_args(arguments)
     if own.sweep_folder and not called_by_orion():
         raise UserError("--sweep_folder: is for trials that Orion starts")

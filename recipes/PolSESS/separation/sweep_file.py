@@ -9,7 +9,6 @@ own part of the file and ignores what it does not know, so that a misspelt key
 would change the search without a word: every key is checked here.
 """
 
-import argparse
 import json
 import shlex
 import signal
@@ -20,6 +19,7 @@ from pathlib import Path
 from curriculum import Curriculum
 from early_termination import Hyperband, Median, read_rule
 from file_checks import check_finite, check_keys, check_number, check_text
+from option_parser import make_parser
 from orion_options import check_worker, read_experiment
 from prepare_polsess import UserError
 from priors import read_prior
@@ -272,10 +272,8 @@ def main(arguments):
     arguments : list of str
         Of the command line.
     """
-    parser = argparse.ArgumentParser(
-        description="Check a sweep's file and print the command that runs it."
-    )
-    parser.add_argument("files", nargs="+", help="of ../sweeps")
+    parser = make_parser(__doc__)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="of ../sweeps")
     parser.add_argument(
         "--json", action="store_true", help="print its content instead"
     )

@@ -1,9 +1,9 @@
 """What all trials of a sweep share, so that they can be compared."""
 
-import fcntl
 import json
 import os
 
+from preparation.locks import locked
 from prepare_polsess import UserError
 from run_files import MAY_CHANGE, read_json, write_atomically
 
@@ -78,8 +78,7 @@ def write_once(path, content):
 def _rename_once(whole, path):
     """Do the same as a hard link, where the file system has none."""
     try:
-        with open(path.with_name(f".{path.name}.lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(path.with_name(f".{path.name}.lock")):
             if not path.exists():
                 whole.rename(path)
     except OSError as error:

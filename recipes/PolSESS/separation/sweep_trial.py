@@ -5,15 +5,15 @@ started again, because its worker was killed before Orion had noted the result,
 it reports the same.
 """
 
-import fcntl
 import json
 import os
 import shutil
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from divergence import TrainingStoppedError
 from memory_errors import is_out_of_memory
 from orion_call import experiment_name, report_when_left
+from preparation.locks import locked
 from prepare_polsess import UserError
 from processes import on_main, process_count
 from run_files import Curve, RunFiles, read_json, write_atomically
@@ -69,7 +69,7 @@ class Trial:
         self.decision = self.folder / "decision.json"
         self.others = OtherCurves(self.folder)
         self.parent = os.getppid()
-        self.lock = None
+        self.lock = ExitStack()
 
     def claim(self):
         """Make the trial's folder, and keep it from other processes.
@@ -84,15 +84,15 @@ class Trial:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.lock = open(self.folder / ".lock", "w")  # noqa: SIM115
+            path = self.folder / ".lock"
             try:
-                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.lock.enter_context(locked(path, wait=False))
             except BlockingIOError:
                 logger.warning(
                     f"{self.folder}: another process still trains this trial; "
                     "waiting for it to end"
                 )
-                fcntl.flock(self.lock, fcntl.LOCK_EX)
+                self.lock.enter_context(locked(path))
         except OSError as error:
             raise UserError(
                 f"{self.folder}: cannot be made or locked ({error}); give "
@@ -101,8 +101,7 @@ class Trial:
 
     def close(self):
         """Let go of the trial's folder."""
-        if self.lock is not None:
-            self.lock.close()
+        self.lock.close()
 
     def until_stopped(self, counter, curve):
         """Give out epochs until the training or the sweep's rule ends them.

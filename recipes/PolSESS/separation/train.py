@@ -6,9 +6,13 @@
 > python train.py hparams/sepformer.yaml --data_folder /corpora/PolSESS_C_16k
 > python train.py hparams/spmamba.yaml --data_folder /corpora/PolSESS_C_16k
 
-Any key of the YAML file can be given as an option, e.g. ``--seed 456``. The
-same command again resumes a run that was interrupted. ``--sweep FILE`` trains
-with the settings of a stage of the hyperparameter search; see ``../sweeps``.
+Any plain value of the YAML file can be given as an option, e.g. ``--seed 456``;
+``python train.py hparams/dprnn.yaml --help`` lists them. The same command again
+resumes a run that was interrupted. ``--sweep FILE`` trains with the settings of
+a stage of the hyperparameter search; see ``../sweeps``.
+``--pretrained FOLDER`` starts from the weights of a model that is there: a run,
+what ``export.py`` made of one, or a download of one that SpeechBrain's
+``SepformerSeparation`` loads.
 
 What a run leaves in ``results/<experiment_name>/<seed>``:
 
@@ -26,8 +30,9 @@ import speechbrain as sb
 import torch
 from command_line import run
 from example_audio import write_examples
+from fine_tuning import start_from
 from fitting import fit
-from loaders import make_loaders
+from loaders import count_samples, make_batches, make_loaders, read_rows
 from loggers import log_epoch, make_logger
 from objective import negative_si_sdr, pit_si_sdr
 from prepare_polsess import UserError
@@ -45,6 +50,7 @@ from scores import average_validation, score_batch
 from settings import plain_settings, read_settings
 from sweep_arguments import read_sweep_arguments
 from sweep_trial import reporting
+from train_options import check_options
 
 
 class Separation(ReliableBrain):
@@ -53,7 +59,7 @@ class Separation(ReliableBrain):
     best_keys = ("si_sdr",)
 
     def set_data(self, test_rows, batches, train_loader):
-        """Take what ``make_loaders`` made, before ``fit``.
+        """Take what ``loaders`` made, before ``fit``.
 
         Arguments
         ---------
@@ -219,19 +225,27 @@ class Separation(ReliableBrain):
 
 def _make_brain(hparams, run_opts):
     """Make a brain, before it is resumed, and its loaders by stage."""
-    rows, batches, loaders = make_loaders(
-        data_folder=hparams["data_folder"],
-        manifest_folder=hparams["manifest_folder"],
-        task=hparams["task"],
-        sample_rate=hparams["sample_rate"],
-        seed=hparams["seed"],
+    sample_rate, seed = hparams["sample_rate"], hparams["seed"]
+    rows = read_rows(hparams["data_folder"], hparams["manifest_folder"])
+    segment = count_samples(hparams["training_segment"], sample_rate)
+    batches = make_batches(
+        rows,
+        sample_rate=sample_rate,
+        seed=seed,
         curriculum=hparams["curriculum"],
         train_size=hparams["train_size"],
-        training_segment=hparams["training_segment"],
+        segment=segment,
         valid_variants=hparams["valid_variants"],
         test_variants=hparams["test_variants"],
         batch_size=hparams["batch_size"],
         valid_batch_size=hparams["valid_batch_size"],
+    )
+    loaders = make_loaders(
+        rows,
+        batches,
+        task=hparams["task"],
+        segment=segment,
+        seed=seed,
         num_workers=hparams["num_workers"],
     )
     brain = Separation(
@@ -241,24 +255,13 @@ def _make_brain(hparams, run_opts):
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
-    brain.set_data(rows[sb.Stage.TEST], batches, loaders[sb.Stage.TRAIN])
+    train = sb.Stage.TRAIN
+    brain.set_data(rows[sb.Stage.TEST], batches[train], loaders[train])
     return brain, loaders
 
 
-def main(arguments):
-    """Train and test as the command line says.
-
-    Arguments
-    ---------
-    arguments : list of str
-        YAML file and options.
-    """
-    arguments, trial = read_sweep_arguments(arguments)
-    hparams, run_opts, hparams_file, overrides = read_settings(arguments)
-    if hparams["deterministic"]:
-        use_deterministic_algorithms()
-    run_opts = prepare_device(hparams, run_opts)
-    files = RunFiles(hparams["output_folder"])
+def _start(files, asked, hparams, run_opts, hparams_file, overrides):
+    """Make the run's folder and manifests; return the settings noted there."""
 
     def make_folder():  # here, since SpeechBrain copies its caller's file
         given = {"log_config": run_opts.log_config}
@@ -269,20 +272,59 @@ def main(arguments):
             **(given if run_opts.log_config else {}),
         )
 
+    return start_run(
+        files,
+        asked,
+        hparams["checkpointer"],
+        make_folder,
+        {
+            "data_folder": hparams["data_folder"],
+            "save_folder": hparams["manifest_folder"],
+            "check": hparams["check"],
+            "on_error": hparams["on_error"],
+            "sample_rate": hparams["sample_rate"],
+        },
+    )
+
+
+def _test(brain, files, test_loader, settings, test_only):
+    """Test the best checkpoint, unless that is done; print the scores."""
+    best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
+    if best is None:
+        raise UserError(
+            f"{brain.hparams.save_folder}: no checkpoint to test; train first, "
+            "without --test_only"
+        )
+    complete = on_main(files.are_complete, brain.curve, settings)
+    if test_only or not complete:
+        # Last to be written, it says that the scores are of the same test.
+        on_main(files.remove_result)
+        brain.evaluate(test_loader, max_key="si_sdr")
+        files.write_result(describe_run(brain, best, settings))
+    on_main(print_report, files)
+
+
+def main(arguments):
+    """Train and test as the command line says.
+
+    Arguments
+    ---------
+    arguments : list of str
+        YAML file and options.
+    """
+    check_options(arguments, __doc__)
+    arguments, trial = read_sweep_arguments(arguments)
+    hparams, run_opts, hparams_file, overrides = read_settings(arguments)
+    if hparams["deterministic"]:
+        use_deterministic_algorithms()
+    run_opts = prepare_device(hparams, run_opts)
+    files = RunFiles(hparams["output_folder"])
     with reporting(trial):  # to Orion, if it is the caller
+        # In every process, since each has a separator of its own.
+        start = start_from(hparams["pretrained"], hparams, files)
+        asked = plain_settings(hparams, run_opts) | start
         settings = on_main(
-            start_run,
-            files,
-            plain_settings(hparams, run_opts),
-            hparams["checkpointer"],
-            make_folder,
-            {
-                "data_folder": hparams["data_folder"],
-                "save_folder": hparams["manifest_folder"],
-                "check": hparams["check"],
-                "on_error": hparams["on_error"],
-                "sample_rate": hparams["sample_rate"],
-            },
+            _start, files, asked, hparams, run_opts, hparams_file, overrides
         )
         brain, loaders = fit(
             lambda: _make_brain(hparams, run_opts),
@@ -293,19 +335,7 @@ def main(arguments):
     if trial is not None:  # of which only the validation counts
         leave_processes()
         return
-    best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
-    if best is None:
-        raise UserError(
-            f"{hparams['save_folder']}: no checkpoint to test; train first, "
-            "without --test_only"
-        )
-    complete = on_main(files.are_complete, brain.curve, settings)
-    if run_opts.test_only or not complete:
-        # Last to be written, it says that the scores are of the same test.
-        on_main(files.remove_result)
-        brain.evaluate(loaders[sb.Stage.TEST], max_key="si_sdr")
-        files.write_result(describe_run(brain, best, settings))
-    on_main(print_report, files)
+    _test(brain, files, loaders[sb.Stage.TEST], settings, run_opts.test_only)
     leave_processes()
 
 

@@ -102,7 +102,7 @@ def load_trained_run(run_folder, averaged=False):
     settings = read_settings_of_run(folder)
     path, meta = _find_best(folder, settings, averaged)
     name = "averaged.ckpt" if averaged else "separator.ckpt"
-    weights = _read_weights(path / name, averaged)
+    weights = read_weights(path / name, averaged)
     hparams_file = folder / "hyperparams.yaml"
     separator = build_separator(hparams_file)
     fill_separator(separator, weights, path / name, hparams_file)
@@ -251,12 +251,29 @@ def _corrupt(path, problem):
     )
 
 
-def _read_weights(path, averaged):
-    """Read a state dict, and nothing but tensors."""
+def read_weights(path, averaged=False):
+    """Read a state dict, and nothing but tensors.
+
+    Arguments
+    ---------
+    path : Path
+        What ``torch.save`` wrote.
+    averaged : bool
+        Whether it is torch's ``AveragedModel``'s, beside its counter.
+
+    Returns
+    -------
+    dict
+        Name -> tensor.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or holds anything else.
+    """
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         if averaged:
-            # As torch's AveragedModel names them, beside its counter.
             weights = {
                 name.removeprefix("module."): tensor
                 for name, tensor in weights.items()

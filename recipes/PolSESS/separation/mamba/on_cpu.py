@@ -72,26 +72,20 @@ def mamba_on_cpu(
     >>> mamba_on_cpu(*inputs).shape
     torch.Size([2, 9, 4])
     """
+    conv_weight = conv_weight.squeeze(1).T  # [width, channels]
+    rates = rates.T  # [n_states, channels]
+    projections = in_weight, conv_weight, conv_bias, x_weight, step_weight
+    inputs = hidden, *projections, step_bias, rates, skip, out_weight
     compute = torch.promote_types(hidden.dtype, torch.float32)
-    inputs = (
-        hidden,
-        in_weight,
-        conv_weight.squeeze(1).T,  # [width, channels]
-        conv_bias,
-        x_weight,
-        step_weight,
-        step_bias,
-        rates.T,  # [n_states, channels]
-        skip,
-        out_weight,
-    )
     with torch.autocast("cpu", enabled=False):
         inputs = [tensor.to(compute).contiguous() for tensor in inputs]
-        keep_states = torch.is_grad_enabled() and any(
-            tensor.requires_grad for tensor in inputs
-        )
-        output = _MambaOnCPU.apply(keep_states, *inputs)
+        output = _MambaOnCPU.apply(_needs_gradient(inputs), *inputs)
     return output.to(hidden.dtype)
+
+
+def _needs_gradient(tensors):
+    """Whether there will be a backward pass, for which states are kept."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
 class _MambaOnCPU(torch.autograd.Function):

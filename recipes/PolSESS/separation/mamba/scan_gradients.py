@@ -1,9 +1,57 @@
 """The selective scan of Mamba, backward."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from mamba.compiled import ONE, ZERO, compiled, exp2, sigmoid
 from mamba.scan import CHUNK, step_size
+
+
+class Steps(NamedTuple):
+    """A sequence's part of what ``scan_backward`` has, for a chunk's steps.
+
+    Arguments
+    ---------
+    u, raw, projected, z : numpy.ndarray
+        What comes in; ``z`` is the second half of ``xz``.
+    gated, dgated : numpy.ndarray
+        The result and its gradient.
+    du, draw, dprojected, dz : numpy.ndarray
+        Gradients of what comes in.
+    """
+
+    u: np.ndarray
+    raw: np.ndarray
+    projected: np.ndarray
+    z: np.ndarray
+    gated: np.ndarray
+    dgated: np.ndarray
+    du: np.ndarray
+    draw: np.ndarray
+    dprojected: np.ndarray
+    dz: np.ndarray
+
+
+class Repeated(NamedTuple):
+    """What a chunk's steps came to, computed again.
+
+    Arguments
+    ---------
+    h : numpy.ndarray
+        States before and after each step, of shape
+        [CHUNK + 1, n_states, channels].
+    decay : numpy.ndarray
+        Of the states in each step, of shape [CHUNK, n_states, channels].
+    delta, delta_u, y : numpy.ndarray
+        As in ``scan``, of shape [CHUNK, channels].
+    """
+
+    h: np.ndarray
+    decay: np.ndarray
+    delta: np.ndarray
+    delta_u: np.ndarray
+    y: np.ndarray
 
 
 @compiled
@@ -44,91 +92,70 @@ def scan_backward(
         Each sequence's gradients, of shapes [batch, n_states, channels] and
         [batch, channels]; zero before.
     """
-    n_states, channels = rates.shape
-    h = np.empty((CHUNK + 1, n_states, channels), skip.dtype)
-    decay = np.empty((CHUNK, n_states, channels), skip.dtype)
-    delta = np.empty((CHUNK, channels), skip.dtype)
-    delta_u = np.empty_like(delta)
-    y = np.empty_like(delta)
+    again = room_for_chunk(rates)
     dh = np.empty_like(rates)
-    workspace = np.empty((4, channels), skip.dtype)
     for sequence in range(first, last):
         dh[:] = ZERO
         for chunk in range(states.shape[1] - 1, -1, -1):
-            start = chunk * CHUNK
-            stop = min(start + CHUNK, u.shape[1])
-            h[0] = states[sequence, chunk]
-            repeat_chunk(
-                u[sequence, start:stop],
-                raw[sequence, start:stop],
-                bias,
-                rates,
-                projected[sequence, start:stop],
-                skip,
-                h,
-                decay,
-                delta,
-                delta_u,
-                y,
+            part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+            steps = Steps(
+                u[sequence, part],
+                raw[sequence, part],
+                projected[sequence, part],
+                xz[sequence, part, skip.size :],
+                gated[sequence, part],
+                dgated[sequence, part],
+                du[sequence, part],
+                draw[sequence, part],
+                dprojected[sequence, part],
+                dxz[sequence, part, skip.size :],
             )
-            for t in range(stop - start - 1, -1, -1):
-                step_backward(
-                    u[sequence, start + t],
-                    raw[sequence, start + t],
-                    bias,
-                    rates,
-                    projected[sequence, start + t],
-                    skip,
-                    xz[sequence, start + t, channels:],
-                    h[t],
-                    h[t + 1],
-                    decay[t],
-                    delta[t],
-                    delta_u[t],
-                    y[t],
-                    gated[sequence, start + t],
-                    dgated[sequence, start + t],
-                    du[sequence, start + t],
-                    draw[sequence, start + t],
-                    dprojected[sequence, start + t],
-                    dxz[sequence, start + t, channels:],
-                    drates[sequence],
-                    dskip[sequence],
-                    dh,
-                    workspace,
-                )
+            again.h[0] = states[sequence, chunk]
+            repeat_chunk(steps, bias, rates, skip, again)
+            totals = drates[sequence], dskip[sequence]
+            chunk_backward(steps, bias, rates, skip, again, *totals, dh)
 
 
 @compiled
-def repeat_chunk(
-    x, raw, bias, rates, projected, skip, h, decay, delta, delta_u, y
-):
+def room_for_chunk(rates):
+    """Make arrays for a chunk's steps, for any ``rates`` of this shape."""
+    n_states, channels = rates.shape
+    return Repeated(
+        np.empty((CHUNK + 1, n_states, channels), rates.dtype),
+        np.empty((CHUNK, n_states, channels), rates.dtype),
+        np.empty((CHUNK, channels), rates.dtype),
+        np.empty((CHUNK, channels), rates.dtype),
+        np.empty((CHUNK, channels), rates.dtype),
+    )
+
+
+@compiled
+def repeat_chunk(steps, bias, rates, skip, again):
     """Scan a chunk again, from its first state on, and keep all its steps.
 
     Arguments
     ---------
-    x, raw, projected : numpy.ndarray
-        A sequence's ``u``, ``raw`` and ``projected`` for the chunk's steps.
+    steps : Steps
+        The chunk.
     bias, rates, skip : numpy.ndarray
         As in ``scan``.
-    h, decay : numpy.ndarray
-        States before and after each step, the first one given, and their decay
-        in it, of shapes [CHUNK + 1, n_states, channels] and
-        [CHUNK, n_states, channels].
-    delta, delta_u, y : numpy.ndarray
-        Of shape [CHUNK, channels].
+    again : Repeated
+        With the first state; the rest is written.
     """
     n_states, channels = rates.shape
-    rank = projected.shape[1] - 2 * n_states
+    rank = steps.projected.shape[1] - 2 * n_states
     log2_delta = np.empty_like(skip)
-    for t in range(x.shape[0]):
-        step_u, out = delta_u[t], y[t]
-        step_size(raw[t], bias, x[t], delta[t], log2_delta, step_u)
+    u, raw, all_projected = steps.u, steps.raw, steps.projected
+    h, decay, deltas, deltas_u, y = again
+    for t in range(u.shape[0]):
+        x, projected = u[t], all_projected[t]
+        step_u, out = deltas_u[t], y[t]
+        step_size(raw[t], bias, x, deltas[t], log2_delta, step_u)
         for c in range(channels):
-            out[c] = skip[c] * x[t, c]
+            out[c] = skip[c] * x[c]
         for n in range(n_states):
-            b = projected[t, rank + n]
-            g = projected[t, rank + n_states + n]
+            b = projected[rank + n]
+            g = projected[rank + n_states + n]
             rate, a, before, after = rates[n], decay[t, n], h[t, n], h[t + 1, n]
             for c in range(channels):
                 a[c] = exp2(log2_delta[c] * rate[c])
@@ -139,71 +166,84 @@ def repeat_chunk(
 
 
 @compiled
-def step_backward(
-    x,
-    raw,
-    bias,
-    rates,
-    projected,
-    skip,
-    z,
-    before,
-    after,
-    decay,
-    delta,
-    delta_u,
-    y,
-    gated,
-    dgated,
-    dx,
-    draw,
-    dprojected,
-    dz,
-    drates,
-    dskip,
-    dh,
-    workspace,
-):
-    """Go a step back: from ``dh`` after it to ``dh`` before it.
+def chunk_backward(steps, bias, rates, skip, again, drates, dskip, dh):
+    """Go a chunk back, step by step.
 
-    All are one step's part of what ``scan_backward`` and ``repeat_chunk``
-    name so; ``before`` and ``after`` are its ``h``.
+    Arguments
+    ---------
+    steps : Steps
+        The chunk.
+    bias, rates, skip : numpy.ndarray
+        As in ``scan``.
+    again : Repeated
+        What ``repeat_chunk`` wrote.
+    drates, dskip : numpy.ndarray
+        The sequence's gradients; added to.
+    dh : numpy.ndarray
+        Gradient of the state after the chunk; becomes that of the one before.
     """
     n_states, channels = rates.shape
-    rank = projected.size - 2 * n_states
-    dy, ddelta, dinput, past = (
-        workspace[0],
-        workspace[1],
-        workspace[2],
-        workspace[3],
-    )
-    gate_backward(y, z, gated, dgated, dz, dy)
-    ddelta[:] = ZERO
-    dinput[:] = ZERO
-    for n in range(n_states):
-        dprojected[rank + n], dprojected[rank + n_states + n] = state_backward(
-            projected[rank + n],
-            projected[rank + n_states + n],
-            before[n],
-            after[n],
-            decay[n],
-            rates[n],
-            delta,
-            delta_u,
-            dy,
-            dh[n],
-            dinput,
-            ddelta,
-            drates[n],
-            past,
-        )
-    for c in range(channels):
+    rank = steps.projected.shape[1] - 2 * n_states
+    workspace = np.empty((4, channels), skip.dtype)
+    dy, past = workspace[0], workspace[1]
+    ddelta, dinput = workspace[2], workspace[3]
+    u, raw, all_projected, z, gated, dgated, du, draw, dall, dz = steps
+    h, decay, deltas, deltas_u, y = again
+    for t in range(u.shape[0] - 1, -1, -1):
+        projected, dprojected = all_projected[t], dall[t]
+        delta, delta_u = deltas[t], deltas_u[t]
+        gate_backward(y[t], z[t], gated[t], dgated[t], dz[t], dy)
+        ddelta[:] = ZERO
+        dinput[:] = ZERO
+        for n in range(n_states):
+            b, g = rank + n, rank + n_states + n
+            dprojected[b], dprojected[g] = state_backward(
+                projected[b],
+                projected[g],
+                h[t, n],
+                h[t + 1, n],
+                decay[t, n],
+                rates[n],
+                delta,
+                delta_u,
+                dy,
+                dh[n],
+                dinput,
+                ddelta,
+                drates[n],
+                past,
+            )
+        step = u[t], raw[t], du[t], draw[t]
+        input_backward(*step, bias, skip, delta, dinput, ddelta, dy, dskip)
+
+
+@compiled
+def input_backward(
+    x, raw, dx, draw, bias, skip, delta, dinput, ddelta, dy, dskip
+):
+    """Compute a step's gradients of ``u``, ``raw`` and ``skip``.
+
+    Arguments
+    ---------
+    x, raw, dx, draw : numpy.ndarray
+        The step's ``u`` and ``raw``, and their gradients, which are written.
+    bias, skip : numpy.ndarray
+        As in ``scan``.
+    delta : numpy.ndarray
+        The step's size.
+    dinput, ddelta, dy : numpy.ndarray
+        Gradients of the step's ``delta_u``, ``delta`` and ``y``; to
+        ``ddelta`` that by way of ``delta_u`` is added.
+    dskip : numpy.ndarray
+        The sequence's gradient; added to.
+    """
+    for c in range(x.size):
         dx[c] = dinput[c] * delta[c] + skip[c] * dy[c]
-    for c in range(channels):
+    for c in range(x.size):
         ddelta[c] += dinput[c] * x[c]
-    for c in range(channels):
+    for c in range(x.size):
         draw[c] = ddelta[c] * sigmoid(raw[c] + bias[c])
-    for c in range(channels):
+    for c in range(x.size):
         dskip[c] += x[c] * dy[c]
 
 
