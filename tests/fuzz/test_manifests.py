@@ -6,7 +6,7 @@ from damage import csv_files, from_csv
 from dataset import RenderedMixtures, read_manifest
 from hypothesis import given
 from hypothesis import strategies as st
-from loaders import make_loaders
+from loaders import count_samples, make_batches, make_loaders, read_rows
 from outcomes import attempt, new_folder
 from prepare_polsess import ALL_VARIANTS, UserError, prepare_polsess
 from sampling import all_examples
@@ -66,22 +66,24 @@ def test_loaders_of_manifests(prepared, data):
         (folder / "train_all.csv").write_bytes(content)
 
         def read():
-            _, batches, loaders = make_loaders(
-                data_folder=prepared / "PolSESS_F",
-                manifest_folder=folder,
-                task="SB",
-                sample_rate=8000,
+            length = count_samples(segment, 8000)
+            rows = read_rows(prepared / "PolSESS_F", folder)
+            batches = make_batches(
+                rows,
                 seed=1,
                 curriculum=STAGES,
                 train_size=None,
-                training_segment=segment,
+                segment=length,
+                sample_rate=8000,
+                batch_size=2,
                 valid_variants=["SER", "SE"],
                 test_variants=["C"],
-                batch_size=2,
                 valid_batch_size=2,
-                num_workers=0,
             )
-            return len(batches), list(loaders[Stage.TRAIN])
+            loaders = make_loaders(
+                rows, batches, task="SB", segment=length, seed=1, num_workers=0
+            )
+            return len(batches[Stage.TRAIN]), list(loaders[Stage.TRAIN])
 
         result, _ = attempt(read, UserError, folder, "curriculum", *OF_AUDIO)
         assert damaged or result
