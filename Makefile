@@ -30,7 +30,7 @@ help:
 	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
 	@echo "make test           style and tests, as the continuous integration"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
-	@echo "make fuzz           damaged inputs of all kinds: 4 minutes"
+	@echo "make fuzz           damaged inputs of all kinds: 5 minutes"
 	@echo "make lint           style only"
 	@echo "make format         put the style right"
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"

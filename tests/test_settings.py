@@ -154,6 +154,9 @@ def test_missing_data_folder_is_named():
         ("just text", "not a file of settings"),
         ("a: [1", "not a file of settings"),
         ("a: !ref <b>", "not a file of settings"),
+        ("a: !ref x<a>", "a setting refers to itself"),
+        ("a: !ref x<b>\nb: !ref x<a>", "or two to each other"),
+        ("[a, b]: 1", "not a file of settings"),
     ],
 )
 def test_bad_yaml_files_are_named(tmp_path, content, message):

@@ -196,6 +196,10 @@ def read_defaults(hparams_file):
             else BUILT
             for key, value in keys
         }
+    except RecursionError as error:
+        raise UserError(
+            f"{hparams_file}: a setting refers to itself, or two to each other"
+        ) from error
     except OSError as error:
         raise UserError(
             f"{hparams_file}: cannot be read ({error.strerror}); give one of "
