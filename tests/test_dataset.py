@@ -67,6 +67,21 @@ def test_every_row_and_variant_equals_the_files(corpus, task):
             )
 
 
+@pytest.mark.parametrize("variant", ["R", "C"])
+def test_what_stays_is_added_where_the_sum_is_proven(corpus, variant):
+    root, table, rows = corpus
+    usual = RenderedMixtures(rows, "SB")[Example(0, variant)]
+    proven = [row | {"proven_sum": "yes"} for row in rows]
+    (root / "train/mix" / table.loc[0, "mixFile"]).unlink()
+    fewest = RenderedMixtures(proven, "SB", fewest_files=True)
+    added = fewest[Example(0, variant)]
+    # The small corpus's mixtures are sums to the last bit.
+    assert torch.equal(added["mixture"], usual["mixture"])
+    assert torch.equal(added["targets"], usual["targets"])
+    with pytest.raises(UserError, match="mix.*cannot be read"):
+        RenderedMixtures(rows, "SB", fewest_files=True)[Example(0, variant)]
+
+
 def test_a_segment_is_a_part_of_the_whole(corpus):
     rows = corpus[2]
     whole = RenderedMixtures(rows, "SB")[Example(0, "R")]

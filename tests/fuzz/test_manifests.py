@@ -7,6 +7,7 @@ from dataset import RenderedMixtures, read_manifest
 from hypothesis import given
 from hypothesis import strategies as st
 from loaders import count_samples, make_batches, make_loaders, read_rows
+from mmipc import RENDERINGS
 from outcomes import attempt, new_folder
 from prepare_polsess import ALL_VARIANTS, UserError, prepare_polsess
 from sampling import all_examples
@@ -59,6 +60,7 @@ def test_loaders_of_manifests(prepared, data):
     segment = data.draw(
         st.one_of(st.none(), st.sampled_from([0.01, 0.02, 1.0]))
     )
+    rendering = data.draw(st.sampled_from(RENDERINGS))
     with new_folder() as folder:
         for split in ("val", "test"):
             name = f"{split}_all.csv"
@@ -81,7 +83,13 @@ def test_loaders_of_manifests(prepared, data):
                 valid_batch_size=2,
             )
             loaders = make_loaders(
-                rows, batches, task="SB", segment=length, seed=1, num_workers=0
+                rows,
+                batches,
+                task="SB",
+                segment=length,
+                rendering=rendering,
+                seed=1,
+                num_workers=0,
             )
             return len(batches[Stage.TRAIN]), list(loaders[Stage.TRAIN])
 

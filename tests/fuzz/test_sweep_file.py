@@ -22,7 +22,7 @@ SERIES = Path(sweep_file.__file__).parents[3] / "tools/series"
 @given(st.data())
 def test_a_sweep(data):
     name = data.draw(st.sampled_from(["dprnn_stage1", "spmamba_stage3b"]))
-    text = (SWEEPS / f"{name}.yaml").read_text()
+    text = (SWEEPS / f"{name}_hpopt.yaml").read_text()
     content, damaged = data.draw(yaml_files(text))
     with new_folder() as folder:
         path = folder / f"{name}.yaml"

@@ -51,8 +51,8 @@ def read_metadata(path, split):
     pandas.DataFrame
         The metadata's columns (NaN as an empty string) and split, row,
         environment, the audio columns with paths below the corpus's folder,
-        and what ``check_audio`` fills: mix_digest, s1_digest, s2_digest and
-        limited.
+        and what ``check_audio`` fills: mix_digest, s1_digest, s2_digest,
+        limited and proven_sum.
 
     Raises
     ------
@@ -130,6 +130,7 @@ def _add_columns(table, split, rows):
         "s1_digest": "",
         "s2_digest": "",
         "limited": False,
+        "proven_sum": False,
     }
     for column, (folder, name) in AUDIO_SOURCES.items():
         path = f"{split}/{folder}/" + table[name]

@@ -13,7 +13,7 @@ from preparation.layout import AUDIO_FOLDERS, SPLITS
 from preparation.locks import locked
 
 # Raise it when the manifests change: older ones are then prepared again.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def describe_request(data_folder, metadata, options):

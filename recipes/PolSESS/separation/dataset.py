@@ -150,12 +150,17 @@ class RenderedMixtures(torch.utils.data.Dataset):
         ``SB``, ``ES`` or ``EB``.
     segment : int, None
         Length of the segments in samples; None for whole mixtures.
+    fewest_files : bool
+        Whether to add the components that stay, instead of subtracting the
+        others from the mixture, where these are fewer files and the mixture is
+        proven to be the sum.
     """
 
-    def __init__(self, rows, task, segment=None):
+    def __init__(self, rows, task, segment=None, fewest_files=False):
         self.rows = rows
         self.task = task
         self.segment = segment
+        self.fewest_files = fewest_files
 
     def __len__(self):
         """Count the rows."""
@@ -177,11 +182,13 @@ class RenderedMixtures(torch.utils.data.Dataset):
         """
         row = self.rows[example.row]
         environment = row["environment"]
+        fewest_files = self.fewest_files and row.get("proven_sum") == "yes"
+        names = required_components(
+            environment, example.variant, self.task, fewest_files
+        )
         audio = {
             name: self._read(row[f"{name}_wav"], example.start)
-            for name in required_components(
-                environment, example.variant, self.task
-            )
+            for name in names
         }
         lengths = {name: len(signal) for name, signal in audio.items()}
         if len(set(lengths.values())) > 1:

@@ -9,7 +9,7 @@ import math
 
 import torch
 from curriculum import check_variants
-from mmipc import TASKS
+from mmipc import RENDERINGS, TASKS
 from prepare_polsess import CHECKS, ON_ERROR, UserError
 from speechbrain.utils.distributed import infer_device
 
@@ -26,6 +26,7 @@ CHOICES = {
     "check": CHECKS,
     "on_error": ON_ERROR,
     "task": tuple(TASKS),
+    "rendering": RENDERINGS,
     "log_to": ("files", "tensorboard", "wandb"),
 }
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
@@ -155,6 +156,20 @@ def check_run_options(run_opts):
             raise UserError(f"--{name} {run_opts[name]}: give a number above 0")
 
 
+def _check_choices(hparams):
+    """Check what is one of a few words."""
+    for name, choices in CHOICES.items():
+        if hparams[name] not in choices:
+            raise UserError(
+                f"{name} {hparams[name]!r}: choose from {', '.join(choices)}"
+            )
+    if hparams["rendering"] == "fewest_files" and hparams["check"] != "audio":
+        raise UserError(
+            "rendering fewest_files: only --check audio shows which mixtures "
+            "are the sums of their components; give both"
+        )
+
+
 def check_values(hparams):
     """Check what a single key's kind does not tell.
 
@@ -171,11 +186,7 @@ def check_values(hparams):
     for name in USED_KEYS:
         if name not in hparams:
             raise UserError(f"{name} is missing in the YAML file")
-    for name, choices in CHOICES.items():
-        if hparams[name] not in choices:
-            raise UserError(
-                f"{name} {hparams[name]!r}: choose from {', '.join(choices)}"
-            )
+    _check_choices(hparams)
     if hparams["n_sources"] != TASKS[hparams["task"]]:
         raise UserError(
             f"n_sources {hparams['n_sources']}: task {hparams['task']} has "
