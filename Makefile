@@ -19,7 +19,7 @@ SWEEP_FOLDER ?= sweep-demo
 DEMONSTRATION ?= demonstration
 
 .PHONY: help setup corpus quickstart demonstration sweep-demo asr-demo test \
-	coverage test-browser lint format bench-mamba bench-evaluate \
+	coverage test-browser fuzz lint format bench-mamba bench-evaluate \
 	bench-sampler bench-separate bench-step bench-scaling bench-input soak clean
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make test           style and tests, as the continuous integration"
 	@echo "make coverage       the tests, and which lines they run"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
+	@echo "make fuzz           damaged inputs of all kinds: 5 minutes"
 	@echo "make lint           style only"
 	@echo "make format         put the style right"
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
@@ -170,6 +171,11 @@ test: lint
 
 coverage: setup
 	$(TEST) --cov --cov-report=term-missing:skip-covered
+
+# At least 2000 cases, other ones each time. A failure tells how to repeat it.
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz \
+		--hypothesis-profile=fuzz
 
 # Needs Debian's chromium: apt-get install chromium
 test-browser: setup

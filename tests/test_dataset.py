@@ -119,3 +119,22 @@ def test_selection_counts_before_the_limit():
     ]
     with pytest.raises(UserError, match="3 mixtures.*only 2 of the 3.*SER"):
         select_rows(rows, ["SER"], 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda text: text.replace("indoor", "inside"), "environment 'inside'"),
+        (lambda text: text.replace(",0.5,", ",nan,"), "the duration nan"),
+        (lambda text: text.replace("$data_root", "$root"), "replacements"),
+        (lambda text: text.replace("ID,", "name,"), "'ID' field"),
+        (lambda text: text.rpartition(",")[0] + ",1,2,3\n", "string"),
+        (lambda text: text[: text.index("\n") + 1], "it has no rows"),
+        (lambda text: text.replace("s2_wav", "s3_wav"), "s2_wav"),
+    ],
+)
+def test_a_damaged_manifest_is_named(change, problem, corpus, tmp_path):
+    path = tmp_path / "manifests/train_all.csv"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=f"{path}: is damaged .*{problem}"):
+        read_manifest(path, tmp_path)

@@ -44,3 +44,8 @@ def test_what_cannot_be_read_is_no_audio(tmp_path, monkeypatch):
     assert read_wav_samples(path, count=7).tolist() == list(range(7))
     with pytest.raises(ValueError, match="became shorter"):
         read_wav_samples(path)
+
+
+def test_a_start_that_no_file_can_have(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(9), 8000, subtype="PCM_16")
+    assert len(read_wav_samples(tmp_path / "a.wav", first=10**30)) == 0

@@ -7,6 +7,9 @@ from run_series import main
 from series.runs import Run, read_run
 from small_series import HPARAMS, write_curve, write_result
 
+RESULT = """{"best_valid_si_sdr": 2.5, "best_epoch": 1, "epochs_run": %s,
+"seconds": 9, "settings": {"number_of_epochs": %s}}"""
+
 
 def test_how_a_run_ended(tmp_path):
     def ended(name):
@@ -71,6 +74,8 @@ def test_figures_of_a_run(tmp_path):
         ("result.json", '{"best_valid_si_sdr": 2.3'),
         ("result.json", '{"best_valid_si_sdr": 2.3}'),
         ("result.json", "[]"),
+        ("result.json", RESULT % ("3", '"5"')),
+        ("result.json", RESULT % ("1e999", "5")),
         ("result.json", "\0" * 100),
         ("curve.csv", ""),
         ("curve.csv", "epoch,valid_si_sdr,seconds\n1,2.5,9.0\n2,2."),

@@ -29,6 +29,9 @@ NEWER_COLUMNS = ["sceneRandomDB", "sceneOffsetDB", "sceneVolumeGain"]
 NAME_COLUMNS = ["speaker1File", "speaker2File", "sceneFile", "eventFile"]
 REVERB_COLUMNS = ["reverbForSpeaker1", "reverbForSpeaker2", "reverbForEvent"]
 
+# In dB; far above what 16 bits can hold.
+HIGHEST_LEVEL = 1000
+
 # How MATLAB writes an empty number and an empty text.
 NO_VALUE = {"NaN": "", "<missing>": ""}
 
@@ -159,7 +162,11 @@ def _metadata_problems(row):
     """Yield what is wrong with one row of metadata."""
     if row.subset != row.split:
         yield f"its subset is '{row.subset}' instead of '{row.split}'"
-    if not _is_number(row.SSR) or float(row.SSR) % 1:
+    if (
+        not _is_number(row.SSR)
+        or float(row.SSR) % 1
+        or abs(float(row.SSR)) > HIGHEST_LEVEL
+    ):
         yield f"its SSR '{row.SSR}' is not a whole number of dB"
     if row.sceneOffsetDB and not _is_number(row.sceneOffsetDB):
         yield f"its sceneOffsetDB '{row.sceneOffsetDB}' is not a number"

@@ -89,8 +89,9 @@ def read_wav_samples(path, first=0, count=None):
     array([16384, -8192], dtype=int16)
     """
     with open(path, "rb") as file:
-        there = _read_header(file).samples - first
-        count = max(0, there if count is None else min(count, there))
+        there = _read_header(file).samples
+        first = min(first, there)
+        count = there - first if count is None else min(count, there - first)
         samples = np.empty(count, "<i2")
         file.seek(2 * first, os.SEEK_CUR)
         if file.readinto(samples) < samples.nbytes:

@@ -5,6 +5,7 @@ that it replaces, and a number that is positive there stays positive.
 """
 
 import difflib
+import math
 
 import torch
 from curriculum import check_variants
@@ -109,11 +110,21 @@ def check_override(key, value, defaults, hparams_file):
         isinstance(value, bool) and kind is not bool
     ):
         raise UserError(f"--{key} {value!r}: give {KINDS[kind]}")
+    if kind is float and not _is_finite(value):
+        raise UserError(f"--{key} {value!r}: give a finite number")
     if kind in (int, float) and default >= 0:
         may_be_zero = default == 0 or key in MAY_BE_ZERO
         if not (value > 0 or (value == 0 and may_be_zero)):
             bound = "from 0" if may_be_zero else "above 0"
             raise UserError(f"--{key} {value!r}: give {KINDS[kind]} {bound}")
+
+
+def _is_finite(value):
+    """Whether a value is a number that a float can hold."""
+    try:
+        return not isinstance(value, bool) and math.isfinite(value)
+    except (TypeError, OverflowError):
+        return False
 
 
 def check_run_options(run_opts):
@@ -185,12 +196,14 @@ def check_values(hparams):
     for name in ("valid_variants", "test_variants"):
         check_variants(hparams[name], name)
     for name in AT_LEAST_TWO:
-        if hparams.get(name, 2) < 2:
-            raise UserError(f"{name} {hparams[name]}: give at least 2")
+        value = hparams.get(name, 2)
+        if not (_is_finite(value) and value >= 2):
+            raise UserError(f"{name} {value!r}: give at least 2")
     for name in BELOW_ONE:
-        if not hparams[name] < 1:
+        value = hparams[name]
+        if not (_is_finite(value) and value < 1):
             raise UserError(
-                f"{name} {hparams[name]}: give a number below 1, since values "
+                f"{name} {value!r}: give a number below 1, since values "
                 "are multiplied by it"
             )
     source = hparams["pretrained"]
@@ -204,11 +217,7 @@ def check_values(hparams):
         allowed = (int, float) if kind is float else kind
         if value is None:
             continue
-        if (
-            not isinstance(value, allowed)
-            or isinstance(value, bool)
-            or not value > 0
-        ):
+        if not (isinstance(value, allowed) and _is_finite(value) and value > 0):
             raise UserError(
                 f"{name} {value!r}: give {KINDS[kind]} above 0, or null"
             )
