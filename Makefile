@@ -18,9 +18,9 @@ FOLDER ?= quickstart
 SWEEP_FOLDER ?= sweep-demo
 DEMONSTRATION ?= demonstration
 
-.PHONY: help setup corpus quickstart demonstration sweep-demo asr-demo test test-browser \
-	lint format bench-mamba bench-evaluate bench-sampler bench-separate \
-	bench-step bench-scaling bench-input soak clean
+.PHONY: help setup corpus quickstart demonstration sweep-demo asr-demo test \
+	coverage test-browser fuzz lint format bench-mamba bench-evaluate \
+	bench-sampler bench-separate bench-step bench-scaling bench-input soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
@@ -29,7 +29,9 @@ help:
 	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
 	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
 	@echo "make test           style, types, tests: as the continuous integration"
+	@echo "make coverage       the tests, and which lines they run"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
+	@echo "make fuzz           damaged inputs of all kinds: 5 minutes"
 	@echo "make lint           style and types only"
 	@echo "make format         put the style right"
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
@@ -123,6 +125,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
+	$(BIN)/codespell
 
 format: setup
 	$(BIN)/ruff format .
@@ -160,8 +163,20 @@ soak: setup
 	OMP_NUM_THREADS=1 PYTHONPATH=$(RECIPE)/separation:tests \
 		$(BIN)/python tests/killed_runs.py 50
 
+# In two processes; a module's tests in one of them, since they share what they
+# have trained.
+TEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: lint
-	$(BIN)/python -m pytest
+	$(TEST)
+
+coverage: setup
+	$(TEST) --cov --cov-report=term-missing:skip-covered
+
+# At least 2000 cases, other ones each time. A failure tells how to repeat it.
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz \
+		--hypothesis-profile=fuzz
 
 # Needs Debian's chromium: apt-get install chromium
 test-browser: setup

@@ -89,7 +89,9 @@ def write_stage(folder, bests, **changes):
         write_trial(folder, key, parameters, best, **changes)
 
 
-def written_stage(folder, name="dprnn_stage1.yaml", experiment=None, **changes):
+def written_stage(
+    folder, name="dprnn_stage1_hpopt.yaml", experiment=None, **changes
+):
     """Write the file of a shipped stage with changes, and random search.
 
     Arguments
@@ -112,7 +114,7 @@ def written_stage(folder, name="dprnn_stage1.yaml", experiment=None, **changes):
     -------
     >>> folder = written_stage(getfixture("tmp_path"), seed=7)
     >>> [path.name for path in folder.iterdir()]
-    ['dprnn_stage1.yaml']
+    ['dprnn_stage1_hpopt.yaml']
     """
     content = yaml.safe_load((SHIPPED / name).read_text())
     content["experiment"]["algorithm"] = {"random": {"seed": 1}}
@@ -144,7 +146,7 @@ def write_database(path, name, statuses):
     from orion.client import build_experiment  # which takes seconds
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    stage = yaml.safe_load((SHIPPED / "dprnn_stage1.yaml").read_text())
+    stage = yaml.safe_load((SHIPPED / "dprnn_stage1_hpopt.yaml").read_text())
     database = {"type": "pickleddb", "host": str(path)}
     experiment = build_experiment(
         name,

@@ -60,6 +60,12 @@ def straight_spmamba(weights, mixture, fft_size, hop_size, unfold_size):
     x = torch.conv_transpose2d(
         x, weights["deconv.weight"], weights["deconv.bias"], padding=1
     )
+    return as_signals(x, deviation, fft_size, hop_size, mixture.shape[1])
+
+
+def as_signals(x, deviation, fft_size, hop_size, length):
+    """Read the channels as two complex spectra; back to samples."""
+    window = torch.hann_window(fft_size).to(x.dtype)
     sources = []
     for real, imaginary in ((0, 1), (2, 3)):
         spectrum = torch.complex(x[:, real], x[:, imaginary]).transpose(1, 2)
@@ -68,7 +74,7 @@ def straight_spmamba(weights, mixture, fft_size, hop_size, unfold_size):
             fft_size,
             hop_size,
             window=window,
-            length=mixture.shape[1],
+            length=length,
         )
         sources.append(signal * deviation)
     return torch.stack(sources, dim=2)

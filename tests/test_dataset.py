@@ -67,6 +67,21 @@ def test_every_row_and_variant_equals_the_files(corpus, task):
             )
 
 
+@pytest.mark.parametrize("variant", ["R", "C"])
+def test_what_stays_is_added_where_the_sum_is_proven(corpus, variant):
+    root, table, rows = corpus
+    usual = RenderedMixtures(rows, "SB")[Example(0, variant)]
+    proven = [row | {"proven_sum": "yes"} for row in rows]
+    (root / "train/mix" / table.loc[0, "mixFile"]).unlink()
+    fewest = RenderedMixtures(proven, "SB", fewest_files=True)
+    added = fewest[Example(0, variant)]
+    # The small corpus's mixtures are sums to the last bit.
+    assert torch.equal(added["mixture"], usual["mixture"])
+    assert torch.equal(added["targets"], usual["targets"])
+    with pytest.raises(UserError, match="mix.*cannot be read"):
+        RenderedMixtures(rows, "SB", fewest_files=True)[Example(0, variant)]
+
+
 def test_a_segment_is_a_part_of_the_whole(corpus):
     rows = corpus[2]
     whole = RenderedMixtures(rows, "SB")[Example(0, "R")]
@@ -104,3 +119,22 @@ def test_selection_counts_before_the_limit():
     ]
     with pytest.raises(UserError, match="3 mixtures.*only 2 of the 3.*SER"):
         select_rows(rows, ["SER"], 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda text: text.replace("indoor", "inside"), "environment 'inside'"),
+        (lambda text: text.replace(",0.5,", ",nan,"), "the duration nan"),
+        (lambda text: text.replace("$data_root", "$root"), "replacements"),
+        (lambda text: text.replace("ID,", "name,"), "'ID' field"),
+        (lambda text: text.rpartition(",")[0] + ",1,2,3\n", "string"),
+        (lambda text: text[: text.index("\n") + 1], "it has no rows"),
+        (lambda text: text.replace("s2_wav", "s3_wav"), "s2_wav"),
+    ],
+)
+def test_a_damaged_manifest_is_named(change, problem, corpus, tmp_path):
+    path = tmp_path / "manifests/train_all.csv"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=f"{path}: is damaged .*{problem}"):
+        read_manifest(path, tmp_path)

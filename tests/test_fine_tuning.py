@@ -7,10 +7,12 @@ from pathlib import Path
 import export
 import pytest
 import torch
+from convtasnet_masks import MaskNet
 from fine_tuning import find_misfits
 from prepare_polsess import UserError
 from small_models import SMALL
 from small_runs import assert_same_weights, run, weights
+from speechbrain.lobes.models import conv_tasnet
 from speechbrain.lobes.models.dual_path import SBTransformerBlock
 from speechbrain_layout import write_speechbrain_model
 from trained_run import load_trained_run
@@ -189,3 +191,18 @@ def test_stock_and_our_blocks_fit():
     sizes = {"num_layers": 1, "d_model": 8, "nhead": 2, "d_ffn": 8}
     stock = SBTransformerBlock(**sizes, norm_before=True)
     assert find_misfits(stock, TransformerBlock(**sizes)) == []
+
+
+def test_another_norm_or_activation_of_the_same_parameters_does_not_fit():
+    sizes = {"num_layers": 1, "d_model": 8, "nhead": 2, "d_ffn": 8}
+    gelu = SBTransformerBlock(**sizes, norm_before=True, activation="gelu")
+    (misfit,) = find_misfits(gelu, TransformerBlock(**sizes))
+    assert misfit.endswith("pos_ffn.ffn.1 is GELU, here ReLU")
+    sizes = {"N": 8, "B": 4, "H": 8, "P": 3, "X": 1, "R": 1, "C": 2}
+    by_frame = conv_tasnet.MaskNet(**sizes, norm_type="cLN")
+    misfits = find_misfits(by_frame, MaskNet(**sizes))
+    assert len(misfits) == 2
+    for misfit in misfits:
+        assert "is ChannelwiseLayerNorm, here GlobalLayerNorm" in misfit
+    by_all = conv_tasnet.MaskNet(**sizes)
+    assert find_misfits(by_all, MaskNet(**sizes)) == []

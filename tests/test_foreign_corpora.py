@@ -193,6 +193,7 @@ def test_csv_columns_and_paths(tmp_path):
         ({"ssr": ["1.5", "high"]}, "row 3: ssr 'high' is no number of dB"),
         ({"scene_offset": ["nan", ""]}, "row 2: scene_offset 'nan' is no num"),
         ({"s1_wav": ["empty.wav", "s1.wav"]}, "empty.wav has no audio"),
+        ({"s1_wav": ["s1\0.wav", "s1.wav"]}, "cannot be read .*null"),
     ],
 )
 def test_what_is_wrong_with_a_csv_file_is_named(change, named, tmp_path):

@@ -1,5 +1,6 @@
 """Damaged audio is found, and what rounding or the limiter did is not."""
 
+import csv
 import os
 
 import numpy as np
@@ -190,6 +191,9 @@ def test_limited_speech_is_a_note(corpus, tmp_path):
     record = prepare_polsess(root, tmp_path / "save", check="audio")
     assert "limiter touched the speech" in record["notes"][-1]
     assert record["notes"][-1].endswith("1 (train row 3)")
+    with open(tmp_path / "save/train_all.csv", newline="") as file:
+        proven = [row["proven_sum"] for row in csv.DictReader(file)]
+    assert proven == ["yes", "", "yes", "yes"]
 
     mixture[300] += 9
     path = audio_path(root, table, 1, "mixFile")

@@ -39,7 +39,7 @@ def test_one_row_a_mixture_with_all_that_training_needs(tmp_path):
             *("ID", "duration", "mix_wav", "s1_wav", "s2_wav", "scene_wav"),
             *("event_wav", "s1_reverb_wav", "s2_reverb_wav"),
             *("event_reverb_wav", "environment", "scene_class", "event_class"),
-            *("ssr", "scene_offset"),
+            *("ssr", "scene_offset", "proven_sum"),
         ]
         for row, cells in zip(rows, table.itertuples(), strict=True):
             folder = f"$data_root/{split}"
@@ -63,6 +63,7 @@ def test_one_row_a_mixture_with_all_that_training_needs(tmp_path):
                 "event_class": cells.eventClass,
                 "ssr": cells.SSR,
                 "scene_offset": cells.sceneOffsetDB,
+                "proven_sum": "",
             }
 
 

@@ -45,6 +45,12 @@ def missing_ratio(root, tables):
     return "train", 3, name, "its SSR '' is not a whole number of dB"
 
 
+def huge_ratio(root, tables):
+    change_cell(root, tables, "train", 1, "SSR", "1e300")
+    name = tables["train"].mixFile[1]
+    return "train", 3, name, "its SSR '1e300' is not a whole number of dB"
+
+
 def offset_in_words(root, tables):
     change_cell(root, tables, "train", 0, "sceneOffsetDB", "-5 dB")
     name = tables["train"].mixFile[0]
@@ -102,6 +108,7 @@ DAMAGE = [
     ratio_in_words,
     broken_ratio,
     missing_ratio,
+    huge_ratio,
     offset_in_words,
     no_source,
     dollar,

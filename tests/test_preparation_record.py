@@ -77,6 +77,12 @@ def empty_record(corpus, save):
     (save / "prepare.json").write_text("[]")
 
 
+def shorten_record(corpus, save):
+    record = json.loads((save / "prepare.json").read_text())
+    del record["rejected_files"]
+    (save / "prepare.json").write_text(json.dumps(record))
+
+
 def add_audio(corpus, save):
     (corpus / "train" / "mix" / "new.wav").write_text("")
 
@@ -87,6 +93,7 @@ CHANGES = [
     tear_manifest,
     tear_record,
     empty_record,
+    shorten_record,
     add_audio,
 ]
 

@@ -59,6 +59,11 @@ def write_nan(path):
     soundfile.write(path, signal, 8000, subtype="FLOAT")
 
 
+def write_slow(path):
+    """Write a header that makes a quarter of an hour of 900 samples."""
+    soundfile.write(path, noise(900), 1)
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
@@ -67,6 +72,7 @@ def write_nan(path):
         (lambda path: path.touch(), "cannot be read as audio"),
         (write_text, "cannot be read as audio"),
         (write_nothing, "holds no audio"),
+        (write_slow, "is sampled at 1 Hz by its header; speech needs 1000"),
         (write_nan, "at 9.000 s it has a sample that is not a finite number"),
     ],
 )

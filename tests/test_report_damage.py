@@ -17,6 +17,21 @@ def damage_curve(run):
     return "curve.csv: is damaged .*no column valid_si_sdr"
 
 
+def damage_epochs(run):
+    """Leave an epoch that is no number."""
+    path = run / "curve.csv"
+    path.write_text(path.read_text() + ",C,0.1,-1,2.5,3,0,0,60\n")
+    return "curve.csv: is damaged"
+
+
+def damage_checkpoint(run):
+    """Leave an evaluation of a checkpoint that says nothing."""
+    path = run / "evaluation/test/evaluation.json"
+    info = json.loads(path.read_text()) | {"checkpoint": 3}
+    path.write_text(json.dumps(info))
+    return "evaluation.json: is damaged .checkpoint is 3"
+
+
 def damage_result(run):
     """Tear the result."""
     (run / "result.json").write_text('{"epochs_run": 4')
@@ -65,6 +80,7 @@ def damage_example(run):
 @pytest.mark.parametrize(
     "damage",
     [
+        *(damage_epochs, damage_checkpoint),
         *(damage_curve, damage_result, damage_list, damage_audio),
         *(damage_length, damage_metrics, damage_example),
     ],

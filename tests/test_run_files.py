@@ -40,3 +40,31 @@ def test_a_missing_folder_is_named(tmp_path):
     path = tmp_path / "missing" / "result.json"
     with pytest.raises(UserError, match="missing/result.json: cannot be wr"):
         write_atomically(path, "text")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("epoch,lr\n1,0.1\n", "it has no column valid_si_sdr"),
+        ("epoch,valid_si_sdr\n1,high\n", "not a number everywhere"),
+        ("epoch,valid_si_sdr\n2,1.5\n1,2.5\n", "its epochs do not rise"),
+        ("epoch,valid_si_sdr\n1,1.5,x\n", "longer than its header"),
+    ],
+)
+def test_a_damaged_curve_is_named(text, problem, tmp_path):
+    path = tmp_path / "curve.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"{path}: is damaged .*{problem}"):
+        Curve(path)
+
+
+def test_a_result_that_lacks_something_is_made_anew(tmp_path):
+    files = RunFiles(tmp_path)
+    files.scores.write_text("ID,si_sdr\n")
+    curve = Curve(files.curve)
+    curve.add({"epoch": 1, "valid_si_sdr": 2.5})
+    files.result.write_text('{"epochs_run": 1, "best_valid_si_sdr": 2.5}')
+    assert not files.are_complete(curve, {})
+    files.result.write_text("[]")
+    with pytest.raises(UserError, match="it holds no mapping"):
+        files.are_complete(curve, {})

@@ -1,74 +1,13 @@
-"""The sampler of the hyperparameter search, and hunts with it."""
+"""The sampler of the hyperparameter search."""
 
-import json
 import math
-import os
 import pickle
-import subprocess
-import sys
 from itertools import combinations
-from pathlib import Path
 from statistics import median
 
 import pytest
-from optuna.trial import TrialState
-from orion.algo.base import algo_factory
-from orion.client import build_experiment
 from orion.core.io.space_builder import SpaceBuilder
-from orion.core.worker.primary_algo import create_algo
-from orion.core.worker.trial import Trial
-from orion_optuna.studies import ranked_outcomes, valued_outcomes
-
-SOURCE = Path(__file__).parents[1] / "recipes/PolSESS/sweeps/sampler"
-SPACE = {
-    "lr": "loguniform(3e-4, 3e-3)",
-    "clip": "uniform(0.5, 20)",
-    "factor": "uniform(0.3, 0.95)",
-    "patience": "uniform(1, 5, discrete=True)",
-    "width": "loguniform(1, 64, discrete=True)",
-    "norm": "choices(['gLN', 'cLN', None, 2])",
-}
-ALGORITHMS = ("optunatpe", "optunagp")
-BOTH = pytest.mark.parametrize("name", ALGORITHMS)
-# A trial of the command line: reports x, or crashes at 3.
-SCRIPT = """
-import json, os, sys
-x = float(sys.argv[-1])
-open("calls.txt", "a").write(f"{x}\\n")
-if x == 3:
-    sys.exit("crash")
-result = [{"name": "objective", "type": "objective", "value": x}]
-json.dump(result, open(os.environ["ORION_RESULTS_PATH"], "w"))
-"""
-
-
-def make(space, name="optunatpe", **options):
-    """An algorithm as Orion makes it, with its wrappers."""
-    space = SpaceBuilder().build(space)
-    return create_algo(algo_factory.get_class(name), space, **options)
-
-
-def completed(trial, value, **statistics):
-    """A trial with its results."""
-    trial.status = "completed"
-    trial.results = [
-        Trial.Result(name="objective", type="objective", value=value),
-        *(
-            Trial.Result(name=name, type="statistic", value=number)
-            for name, number in statistics.items()
-        ),
-    ]
-    return trial
-
-
-def run(algorithm, trials, function):
-    """Suggest and observe; returns the trials' parameters."""
-    params = []
-    for _ in range(trials):
-        [trial] = algorithm.suggest(1)
-        algorithm.observe([completed(trial, function(trial.params))])
-        params.append(trial.params)
-    return params
+from small_samplers import BOTH, SPACE, completed, make, run
 
 
 @BOTH
@@ -162,46 +101,6 @@ def min_distance(places):
     return min(abs(a - b) for a, b in combinations(places, 2))
 
 
-@pytest.mark.parametrize(
-    ("status", "value", "statistics", "state"),
-    [
-        ("completed", -3.0, {"stopped": 0, "failed": 0}, TrialState.COMPLETE),
-        ("completed", -3.0, {"stopped": 1, "epochs": 9}, TrialState.PRUNED),
-        ("completed", 30.0, {"failed": 1, "epochs": 2}, TrialState.PRUNED),
-        ("completed", math.nan, {}, TrialState.PRUNED),
-        ("completed", -math.inf, {}, TrialState.PRUNED),
-        ("broken", None, {}, TrialState.FAIL),
-        ("new", None, {}, TrialState.RUNNING),
-        ("reserved", None, {}, TrialState.RUNNING),
-        ("interrupted", None, {}, TrialState.RUNNING),
-    ],
-)
-def test_what_a_trial_counts_as(status, value, statistics, state):
-    trial = Trial(params=[])
-    if value is not None:
-        completed(trial, value, **statistics)
-    trial.status = status
-    [result] = ranked_outcomes([trial])
-    assert result["state"] == state
-    stopped = {9: -3.0} if "epochs" in statistics else {}
-    if "failed" not in statistics:
-        assert result.get("intermediate_values", {}) == stopped
-
-
-def test_what_stopped_and_failed_trials_are_worth():
-    trials = [
-        completed(Trial(params=[]), -3.0),
-        completed(Trial(params=[]), -1.0, stopped=1, epochs=9),
-        completed(Trial(params=[]), -9e9, failed=1, epochs=2),
-        completed(Trial(params=[]), math.nan),
-    ]
-    values = [result["value"] for result in valued_outcomes(trials)]
-    assert values == [-3.0, -1.0, -1.0, -1.0]
-    # With nothing to compare with, they are left out.
-    [alone] = valued_outcomes(trials[3:])
-    assert alone == {"state": TrialState.FAIL}
-
-
 @BOTH
 @pytest.mark.parametrize("value", [math.nan, -math.inf, -1e9])
 def test_failed_trials_repel(value, name):
@@ -291,80 +190,3 @@ def test_a_dimension_beyond_optuna_is_named(prior, words):
 def test_an_option_out_of_range_is_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         make(SPACE, **options)
-
-
-@BOTH
-def test_a_hunt_suggests_what_the_algorithm_does(name, tmp_path):
-    """Three trials run at a time: Orion hands the pending ones over."""
-    algorithm = make(SPACE, name, seed=8)
-    client = build_experiment(
-        name,
-        space=SPACE,
-        algorithm={name: {"seed": 8}},
-        working_dir=str(tmp_path),
-        storage={"type": "legacy", "database": {"type": "ephemeraldb"}},
-    )
-    running = []
-    for number in range(18):
-        running.append((algorithm.suggest(1)[0], client.suggest(pool_size=3)))
-        assert running[-1][0].params == running[-1][1].params
-        if number >= 2:
-            alone, hunted = running.pop(0)
-            value = alone.params["factor"]
-            algorithm.observe([completed(alone, value)])
-            client.observe(hunted, value)
-    for _, hunted in running:
-        client.release(hunted)
-
-
-def start_hunt(folder, prior, max_trials):
-    """Start `orion hunt` on the script, with a database in the folder."""
-    folder.mkdir(exist_ok=True)
-    Path(folder, "script.py").write_text(SCRIPT)
-    configuration = {
-        "algorithm": {"optunagp": {"seed": 42}},  # as the stages' files
-        "storage": {
-            "type": "legacy",
-            "database": {"type": "pickleddb", "host": str(folder / "db.pkl")},
-        },
-    }
-    # JSON is YAML.
-    Path(folder, "sweep.yaml").write_text(json.dumps(configuration))
-    command = [
-        str(Path(sys.executable).with_name("orion")),
-        *("hunt", "-n", "tiny", "--config", "sweep.yaml"),
-        *("--exp-max-trials", str(max_trials), "--exp-max-broken", "2"),
-        *(sys.executable, "-SE", "script.py", f"--x~{prior}"),
-    ]
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def values_tried(folder, *hunts):
-    """Wait for hunts to end well; returns what was tried, in order."""
-    for process in hunts:
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, output
-    return Path(folder, "calls.txt").read_text().split()
-
-
-def test_a_hunt_goes_on_as_if_it_had_not_ended(tmp_path):
-    prior = "uniform(0, 1)"
-    values_tried(tmp_path, start_hunt(tmp_path, prior, 5))
-    tried = values_tried(tmp_path, start_hunt(tmp_path, prior, 13))
-    algorithm = make({"x": prior}, "optunagp", seed=42)
-    alone = run(algorithm, 13, lambda params: params["x"])
-    assert list(map(float, tried)) == [params["x"] for params in alone]
-
-
-def test_two_hunts_exhaust_a_tiny_space(tmp_path):
-    prior = "uniform(1, 6, discrete=True)"
-    hunts = [start_hunt(tmp_path, prior, 100) for _ in range(2)]
-    tried = values_tried(tmp_path, *hunts)
-    assert sorted(map(float, tried)) == [1, 2, 3, 4, 5, 6]

@@ -72,6 +72,8 @@ def test_the_command_line_goes_before_the_yaml():
         (["--lr", "fast"], "--lr 'fast': give a number"),
         (["--lr", "0"], "--lr 0: give a number above 0"),
         (["--lr", ".nan"], "--lr nan"),
+        (["--lr", ".inf"], "--lr inf: give a finite number"),
+        (["--training_segment", ".inf"], "training_segment inf: give a number"),
         (["--weight_decay", "-1"], "--weight_decay -1.*from 0"),
         (["--seed", "-1"], "--seed -1.*from 0"),
         (["--seed"], "--seed None: give a whole number"),
@@ -85,6 +87,8 @@ def test_the_command_line_goes_before_the_yaml():
         (["--test_variants", "[]"], "test_variants: .* is not a list such as"),
         (["--task", "XX"], "task 'XX': choose from SB, ES, EB"),
         (["--task", "ES"], "n_sources 2: task ES has 1"),
+        (["--rendering", "add"], "rendering 'add': choose from subtract, few"),
+        (["--rendering", "fewest_files"], "fewest_files: only --check audio"),
         (["--train_size", "0"], "train_size 0: give a whole number above 0"),
         (["--train_size", "most"], "train_size 'most'"),
         (["--training_segment", "-1"], "training_segment -1"),
@@ -152,6 +156,9 @@ def test_missing_data_folder_is_named():
         ("just text", "not a file of settings"),
         ("a: [1", "not a file of settings"),
         ("a: !ref <b>", "not a file of settings"),
+        ("a: !ref x<a>", "a setting refers to itself"),
+        ("a: !ref x<b>\nb: !ref x<a>", "or two to each other"),
+        ("[a, b]: 1", "not a file of settings"),
     ],
 )
 def test_bad_yaml_files_are_named(tmp_path, content, message):

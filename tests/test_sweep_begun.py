@@ -73,7 +73,7 @@ def test_another_space_or_algorithm(
     with pytest.raises(SweepError, match="0 of 91 trials; the same"):
         main(RUN)
     written_stage(tmp_path / "own", experiment=experiment, **changes)
-    with pytest.raises(SweepError, match=f"stage1.yaml: {problem}") as raised:
+    with pytest.raises(SweepError, match=f"1_hpopt.yaml: {problem}") as raised:
         main(RUN)
     assert "give another `experiment: name`" in str(raised.value)
 
@@ -82,7 +82,9 @@ def test_other_settings(tmp_path, no_hunts):
     written_stage(tmp_path / "own", train_size=4000)
     folder = tmp_path / "out/dprnn-stage1"
     folder.mkdir(parents=True)
-    stage = yaml.safe_load(Path("own/dprnn_stage1.yaml").read_text())["sweep"]
+    stage = yaml.safe_load(Path("own/dprnn_stage1_hpopt.yaml").read_text())[
+        "sweep"
+    ]
     (folder / "sweep.json").write_text(json.dumps(stage))
     with pytest.raises(SweepError, match="0 of 91 trials; the same"):
         main(RUN)

@@ -50,7 +50,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_dprnn_is_searched_as_published(stage):
-    sweep = read_sweep_file(SWEEPS / f"dprnn_{stage}.yaml")
+    sweep = read_sweep_file(SWEEPS / f"dprnn_{stage}_hpopt.yaml")
     size, epochs, patience, rule, space, published, last = PUBLISHED[stage]
     assert sweep.settings["train_size"] == size
     assert sweep.settings["number_of_epochs"] == epochs
@@ -73,10 +73,10 @@ def test_dprnn_is_searched_as_published(stage):
 
 def test_there_is_a_file_a_model_and_stage():
     sweeps = {path.stem: read_sweep_file(path) for path in FILES}
-    assert set(sweeps) == {f"{m}_{s}" for m in MODELS for s in STAGES}
+    assert set(sweeps) == {f"{m}_{s}_hpopt" for m in MODELS for s in STAGES}
     for stem, sweep in sweeps.items():
-        assert stem == f"{sweep.model}_{sweep.stage}"
-        assert sweep.name == stem.replace("_", "-")
+        assert stem == f"{sweep.model}_{sweep.stage}_hpopt"
+        assert sweep.name == f"{sweep.model}-{sweep.stage}"
         if sweep.stage == "stage1":
             assert sweep.after is None
             continue
@@ -97,8 +97,17 @@ def test_other_models_learning_rates_lie_around_their_baselines():
         text = (SEPARATION / "hparams" / f"{model}.yaml").read_text()
         baseline = float(re.search(r"^lr: (\S+)", text, re.M).group(1))
         for stage in STAGES:
-            lr = read_sweep_file(SWEEPS / f"{model}_{stage}.yaml").space["lr"]
+            path = SWEEPS / f"{model}_{stage}_hpopt.yaml"
+            lr = read_sweep_file(path).space["lr"]
             assert 0.9 < (lr.low * lr.high) ** 0.5 / baseline < 1.1
+
+
+def test_the_end_of_the_name_may_be_left_out():
+    sweeps = SEPARATION.parent / "sweeps"
+    short = read_sweep_file(sweeps / "dprnn_stage1.yaml")
+    assert short == read_sweep_file(sweeps / "dprnn_stage1_hpopt.yaml")
+    with pytest.raises(UserError, match="dprnn_stage9.yaml: cannot be read"):
+        read_sweep_file(sweeps / "dprnn_stage9.yaml")
 
 
 def test_readme_has_every_stages_command():
@@ -112,11 +121,11 @@ def test_command_is_read_by_orion_as_the_file_says(monkeypatch):
     from orion.core.io.orion_cmdline_parser import OrionCmdlineParser
 
     monkeypatch.chdir(SEPARATION)
-    sweep = read_sweep_file("../sweeps/dprnn_stage1.yaml")
+    sweep = read_sweep_file("../sweeps/dprnn_stage1_hpopt.yaml")
     words = shlex.split(hunt_command(sweep).replace("\\\n", ""))
     assert words[:8] == [
         *("orion", "hunt", "-n", "dprnn-stage1", "--config"),
-        *("../sweeps/dprnn_stage1.yaml", "--working-dir"),
+        *("../sweeps/dprnn_stage1_hpopt.yaml", "--working-dir"),
         "results/sweeps/dprnn-stage1/orion",
     ]
     parser = OrionCmdlineParser()
@@ -226,7 +235,7 @@ def test_a_key_that_stands_twice_is_named(tmp_path):
 def test_the_printed_command_finds_the_file(tmp_path, folder):
     path = write_sweep(tmp_path / "my stage.yaml")
     if folder is not None:
-        path = SWEEPS / folder / "dprnn_stage1.yaml"
+        path = SWEEPS / folder / "dprnn_stage1_hpopt.yaml"
     words = shlex.split(hunt_command(read_sweep_file(path)).replace("\\\n", ""))
     for option in ("--config", "--sweep"):
         given = words[words.index(option) + 1]
@@ -259,7 +268,7 @@ def test_command_prints_content_and_mistakes(tmp_path):
             text=True,
         )
 
-    process = call(SWEEPS / "dprnn_stage3b.yaml", "--json")
+    process = call(SWEEPS / "dprnn_stage3b_hpopt.yaml", "--json")
     content = json.loads(process.stdout)
     assert content["termination"] == {
         "median": {"from_epoch": 20, "patience": 5}

@@ -11,10 +11,10 @@ import yaml
 from select_configs import main as select_configs
 from series import jobs
 from small_models import SEPARATION
+from small_series import STAND_IN
 from small_trials import rows_of, write_stage, written_stage
 from sweep import main
 from sweeps.stages import SweepError
-from test_run_series import STAND_IN
 
 
 def test_trials_go_into_select_configs(tmp_path, capsys):
@@ -38,7 +38,9 @@ def test_trials_go_into_select_configs(tmp_path, capsys):
 
 def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
     options = {"hidden_channels": 32, "precision": "fp32"}
-    own = written_stage(tmp_path / "own", "dprnn_stage3a.yaml", options=options)
+    own = written_stage(
+        tmp_path / "own", "dprnn_stage3a_hpopt.yaml", options=options
+    )
     write_stage(tmp_path / "out/dprnn-stage3a", [1.0, 3.0])
     command = ["select", "dprnn", "--output", "out", "--sweeps", str(own)]
     assert main([*command, "--from", "stage3a"]) == 0
@@ -56,7 +58,7 @@ def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
         main(command)
     # What is no parameter of the search is not the published winner's.
     space = {"lr": "loguniform(1e-4, 1e-2)"}
-    written_stage(own, "dprnn_stage3a.yaml", options=options, space=space)
+    written_stage(own, "dprnn_stage3a_hpopt.yaml", options=options, space=space)
     assert main([*command, "--from", "stage3a"]) == 0
     series = yaml.safe_load(
         Path("out/dprnn-selection/finalists.yaml").read_text()

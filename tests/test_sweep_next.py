@@ -111,7 +111,7 @@ def test_the_written_stages_can_be_run(tmp_path, capsys):
     assert main(command) == 0
     printed = capsys.readouterr().out
     own = Path("own")
-    names = ["dprnn_stage3a.yaml", "dprnn_stage3b.yaml"]
+    names = ["dprnn_stage3a_hpopt.yaml", "dprnn_stage3b_hpopt.yaml"]
     assert sorted(path.name for path in own.iterdir()) == names
     assert "run dprnn stage3a --output out --sweeps own ..." in printed
     shipped, written = find_stages("dprnn"), find_stages("dprnn", [own])
@@ -134,7 +134,7 @@ def test_the_written_stages_can_be_run(tmp_path, capsys):
     with pytest.raises(SweepError, match="is there already"):
         main(command)
     (own / names[0]).unlink()
-    with pytest.raises(SweepError, match="stage3b.yaml: is there already"):
+    with pytest.raises(SweepError, match="3b_hpopt.yaml: is there already"):
         main(command)
     assert not (own / names[0]).exists()  # all or none
     (own / names[1]).unlink()
@@ -151,10 +151,12 @@ def test_what_cannot_be_written_is_told(tmp_path):
     # The next stage has another parameter.
     write_stage(tmp_path / "out/dprnn-stage1", [1.0])
     other = {"lr": "uniform(1, 2)"}
-    own = written_stage(tmp_path / "other", "dprnn_stage2.yaml", space=other)
+    own = written_stage(
+        tmp_path / "other", "dprnn_stage2_hpopt.yaml", space=other
+    )
     command = ["next", "dprnn", "stage1", "--output", "out", "--write", "own"]
     with pytest.raises(SweepError, match="has the parameters lr, not lr, w"):
         main([*command, "--sweeps", str(own)])
-    content = yaml.safe_load((own / "dprnn_stage2.yaml").read_text())
+    content = yaml.safe_load((own / "dprnn_stage2_hpopt.yaml").read_text())
     assert content["sweep"]["space"] == other
     assert not Path("own").exists()

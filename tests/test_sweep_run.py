@@ -121,7 +121,7 @@ def test_the_command_is_the_recipe_s_own(tmp_path):
     assert command[command.index("--sweep_folder") + 1] == folder
     (stage, *_) = find_stages("dprnn", [SHIPPED / "demo"])
     command = hunt_command(stage, tmp_path, Path("out"), 3, {})
-    assert command.count("../sweeps/demo/dprnn_stage1.yaml") == 2
+    assert command.count("../sweeps/demo/dprnn_stage1_hpopt.yaml") == 2
 
 
 def test_interrupted_and_gone_on_with(stand_in, tmp_path, capsys):

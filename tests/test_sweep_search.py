@@ -41,7 +41,7 @@ def write_stages(folder):
     ):
         written_stage(
             folder,
-            f"dprnn_{stage}.yaml",
+            f"dprnn_{stage}_hpopt.yaml",
             experiment={
                 "max_trials": 1,
                 "algorithm": {"optunagp": {"seed": 42}},
@@ -106,7 +106,7 @@ def test_a_search_from_end_to_end(run_stage, small_corpus, capsys):
     # The trial of stage 2 was drawn from the space that was proposed.
     (path,) = Path("out/dprnn-stage2/trials").glob("*/trial.json")
     lr = json.loads(path.read_text())["parameters"]["lr"]
-    space = yaml.safe_load(Path("narrow/dprnn_stage2.yaml").read_text())
+    space = yaml.safe_load(Path("narrow/dprnn_stage2_hpopt.yaml").read_text())
     low, high = re.findall(r"[\d.e-]+", space["sweep"]["space"]["lr"])
     assert float(low) <= lr <= float(high) < 3e-3
     # It could go on: nothing differs from what the real trial wrote down.

@@ -8,14 +8,16 @@ from sweeps.stages import SHIPPED, SweepError, find_stages
 
 def test_own_stages_replace_shipped_ones(tmp_path):
     one = written_stage(tmp_path / "one", number_of_epochs=45)
-    two = written_stage(tmp_path / "two", "dprnn_stage2.yaml", train_size=7)
+    two = written_stage(
+        tmp_path / "two", "dprnn_stage2_hpopt.yaml", train_size=7
+    )
     stages = find_stages("dprnn", [one, two])
     assert [stage.stage for stage in stages] == [
         *("stage1", "stage2", "stage3a", "stage3b"),
     ]
     assert stages[0].settings["number_of_epochs"] == 45
     assert stages[1].settings["train_size"] == 7
-    assert stages[2].path == SHIPPED / "dprnn_stage3a.yaml"
+    assert stages[2].path == SHIPPED / "dprnn_stage3a_hpopt.yaml"
 
 
 def test_what_next_writes_takes_the_place_of_a_file(tmp_path):
@@ -23,7 +25,7 @@ def test_what_next_writes_takes_the_place_of_a_file(tmp_path):
     demo, written = SHIPPED / "demo", tmp_path / "written"
     written.mkdir()
     before = find_stages("dprnn", [demo, written])
-    (written / "dprnn_stage2.yaml").write_text(before[1].path.read_text())
+    (written / "dprnn_stage2_hpopt.yaml").write_text(before[1].path.read_text())
     after = find_stages("dprnn", [demo, written])
     assert [s.name for s in after] == [s.name for s in before]
     assert [s.path.parent for s in after] == [demo, written, demo, demo]
@@ -35,44 +37,55 @@ def test_what_next_writes_takes_the_place_of_a_file(tmp_path):
         (
             {"name": "dprnn-stage1"},
             {"stage": "stage4"},
-            r"dprnn_stage1\.yaml, \S+dprnn_stage4\.yaml: both have experiment: "
-            "name dprnn-stage1",
+            r"stage1_hpopt\.yaml, \S+dprnn_stage4_hpopt\.yaml: both have "
+            "experiment: name dprnn-stage1",
         ),
         (
             {"name": "mine"},
             {"stage": "stage1"},
-            r"dprnn_stage1\.yaml, \S+dprnn_stage4\.yaml: both have sweep: "
-            "stage stage1",
+            r"stage1_hpopt\.yaml, \S+dprnn_stage4_hpopt\.yaml: both have "
+            "sweep: stage stage1",
         ),
         (
             {"name": "mine"},
             {"stage": "stage4", "model": "sepformer"},
-            r"dprnn_stage4\.yaml: is a file of dprnn .* model is sepformer",
+            r"stage4_hpopt\.yaml: is a file of dprnn .* model is sepformer",
         ),
         (
             {"name": "mine"},
-            {"stage": "stage4", "after": "dprnn_stage3"},
-            r"dprnn_stage4\.yaml: comes after dprnn_stage3, .* did you mean",
+            {"stage": "stage4", "after": "dprnn_stage3_hpopt"},
+            r"stage4_hpopt\.yaml: comes after dprnn_stage3_hpopt, .* did you "
+            "mean",
         ),
     ],
 )
 def test_stages_that_do_not_agree(tmp_path, experiment, changes, problem):
     own = written_stage(tmp_path / "own", experiment=experiment, **changes)
-    (own / "dprnn_stage1.yaml").rename(own / "dprnn_stage4.yaml")
+    (own / "dprnn_stage1_hpopt.yaml").rename(own / "dprnn_stage4_hpopt.yaml")
     with pytest.raises(SweepError, match=problem):
+        main(["status", "dprnn", "--sweeps", str(own)])
+
+
+def test_a_file_with_another_ending_is_not_passed_over(tmp_path):
+    own = written_stage(tmp_path / "own")
+    (own / "dprnn_stage1_hpopt.yaml").rename(own / "dprnn_stage1.yaml")
+    (own / "lab_storage.yaml").touch()  # of no model's
+    with pytest.raises(SweepError, match="call it dprnn_stage1_hpopt.yaml"):
         main(["status", "dprnn", "--sweeps", str(own)])
 
 
 def test_a_wrong_file_of_a_stage_is_named(tmp_path):
     own = written_stage(tmp_path / "own", epochs=3)
-    with pytest.raises(SweepError, match=r"dprnn_stage1\.yaml: .*epochs"):
+    with pytest.raises(SweepError, match=r"dprnn_stage1_hpopt\.yaml: .*epochs"):
         main(["status", "dprnn", "--sweeps", str(own)])
 
 
 def test_an_algorithm_that_is_not_installed_is_told(tmp_path):
     own = written_stage(tmp_path / "own")
-    text = (own / "dprnn_stage1.yaml").read_text()
-    (own / "dprnn_stage1.yaml").write_text(text.replace("random", "hebo2"))
+    text = (own / "dprnn_stage1_hpopt.yaml").read_text()
+    (own / "dprnn_stage1_hpopt.yaml").write_text(
+        text.replace("random", "hebo2")
+    )
     command = ["run", "dprnn", "stage1", "--data_folder", "."]
     with pytest.raises(SweepError, match="algorithm hebo2 is not installed"):
         main([*command, "--sweeps", str(own)])

@@ -82,8 +82,8 @@ class Hypotheses:
         """Check that the folder's hypotheses are of the same."""
         try:
             before = json.loads(self.description.read_text(encoding="utf-8"))
-            differing = differences(dict(before), self.identity)
-        except (OSError, ValueError, TypeError) as error:
+            differing = differences(before, self.identity)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise AsrError(
                 f"{self.description}: cannot be read ({error}); name another "
                 "--output"

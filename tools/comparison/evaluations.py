@@ -34,6 +34,8 @@ INFO = {
     "variants": list,
     "metrics": list,
 }
+# What the page of runs shows where it is there.
+MAY_LACK = {"parameters": int, "checkpoint": dict, "versions": dict}
 
 
 def read_evaluations(
@@ -106,10 +108,15 @@ def _read_evaluation(run, name, runs):
             f"{evaluate_command(run, name, runs)}"
         )
     info = read_json_object(path)
-    for key, kind in INFO.items():
-        if not isinstance(info.get(key), kind):
+    known = {key: kind for key, kind in MAY_LACK.items() if key in info}
+    for key, kind in {**INFO, **known}.items():
+        value = info.get(key)
+        texts = value if kind is list and isinstance(value, list) else ()
+        if not isinstance(value, kind) or not all(
+            isinstance(text, str) for text in texts
+        ):
             raise ComparisonError(
-                f"{path}: is damaged ({key} is {info.get(key)!r}); delete "
+                f"{path}: is damaged ({key} is {value!r}); delete "
                 f"{folder} and evaluate again"
             )
     scores = _read_scores(folder / "scores.csv", info["metrics"])
@@ -120,9 +127,9 @@ def _read_evaluation(run, name, runs):
 def _read_scores(path, metrics):
     """Read and check a file of scores."""
     try:
-        scores = pd.read_csv(
-            path, dtype=str, keep_default_na=False, index_col=False
-        )
+        scores = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if not isinstance(scores.index, pd.RangeIndex):
+            raise ValueError("its rows are longer than its header")
     except (OSError, ValueError) as error:
         raise ComparisonError(
             f"{path}: cannot be read ({error}); delete its folder and "

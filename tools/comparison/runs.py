@@ -18,6 +18,7 @@ MAY_DIFFER = {
     "manifest_test",
     "output_folder",
     "save_folder",
+    "pretrained",  # the path; pretrained_weights tells what was there
     "check",
     "on_error",
     "num_workers",

@@ -47,6 +47,11 @@ def read_curve(folder: Path) -> pd.DataFrame | None:
             raise ValueError(f"no column {', '.join(missing)}")
         for column in ("epoch", "lr", "valid_si_sdr"):
             curve[column] = curve[column].astype(float)
+            if np.isinf(curve[column]).any():
+                raise ValueError(f"{column} is infinite")
+        epochs = curve["epoch"].tolist()
+        if epochs != sorted({int(epoch) for epoch in epochs}):
+            raise ValueError("its epochs do not rise")
     except (OSError, ValueError) as error:
         raise ComparisonError(
             f"{path}: is damaged ({error}); move it away, and the report is "

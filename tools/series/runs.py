@@ -17,6 +17,8 @@ DIVERGED = "diverged"
 INTERRUPTED = "interrupted"
 NOT_STARTED = "not started"
 UNREADABLE = "unreadable"
+# What reading a damaged file raises.
+DAMAGED = (OSError, ValueError, TypeError, OverflowError, csv.Error)
 DONE = (FINISHED, EARLY_STOPPED, DIVERGED)
 
 
@@ -129,7 +131,7 @@ def _read(path, reader, advice):
         return None
     except KeyError as error:
         problem = f"no {error}"
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+    except DAMAGED as error:
         problem = str(error)
     raise SeriesError(f"{path}: is damaged ({problem}); {advice}")
 
@@ -137,8 +139,11 @@ def _read(path, reader, advice):
 def _read_result(file):
     """Read the figures and settings of ``result.json``."""
     result = json.load(file)
-    settings = result["settings"]
+    settings = dict(result["settings"])
     int(settings["number_of_epochs"])
+    for name in ("number_of_epochs", "early_stopping_patience"):
+        if not isinstance(settings.get(name, 0), int):
+            raise ValueError(f"{name} is {settings[name]!r}")
     return {
         "best": float(result["best_valid_si_sdr"]),
         "best_epoch": int(result["best_epoch"]),

@@ -14,6 +14,8 @@ from pathlib import Path
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes/PolSESS"
 SHIPPED = RECIPE / "sweeps"
+# SpeechBrain's tests take every other YAML file of a recipe for a model's.
+SUFFIX = "_hpopt"
 SEPARATION = RECIPE / "separation"  # where orion hunt is run
 # Settings of train.py that are a stage's own.
 OF_STAGES = {
@@ -118,7 +120,14 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Stage]:
     for folder in (SHIPPED, *own):
         if not folder.is_dir():
             raise SweepError(f"--sweeps {folder}: there is no such folder")
-        paths |= {path.name: path for path in folder.glob("*_*.yaml")}
+        for path in folder.glob("*_*.yaml"):
+            named = path.stem.endswith(SUFFIX)
+            if _model(path) == model and not named:
+                raise SweepError(
+                    f"{path}: call it {path.stem}{SUFFIX}.yaml; by that the "
+                    "files of a search are told from those of a model"
+                )
+            paths[path.name] = path
     of_model = {
         name: path for name, path in paths.items() if _model(path) == model
     }
@@ -291,7 +300,7 @@ def options_of(stages: list[Stage]) -> dict:
 
 def _model(path):
     """Tell the model of a file's name."""
-    return path.stem.rpartition("_")[0]
+    return path.stem.removesuffix(SUFFIX).rpartition("_")[0]
 
 
 def _hint(name, names):

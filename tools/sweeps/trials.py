@@ -99,16 +99,21 @@ def _read_trial(folder, stage):
             name=name,
             sweep=stage.name,
             status=STATUSES[record["ended"]],
-            best=record["best_valid_si_sdr"],
-            objective=-record["objective"],
+            best=_number(record["best_valid_si_sdr"]),
+            objective=-_number(record["objective"]),
             seconds=float(record["seconds"]),
             parameters={
                 name: record["parameters"][name] for name in stage.space
             },
             reason=record["reason"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _damaged(folder / "trial.json", f"no {error}") from error
+
+
+def _number(value):
+    """Check a number that may be missing."""
+    return None if value is None else float(value)
 
 
 def _read_json(path):

@@ -74,8 +74,9 @@ def check_audio(
     list of Finding
     pandas.DataFrame
         The table, if samples were read with mix_digest, s1_digest and
-        s2_digest and with limited, whether the generator's limiter touched the
-        speech.
+        s2_digest, with limited, whether the generator's limiter touched the
+        speech, and proven_sum, whether the mixture of a row without finding is
+        the sum of its components throughout.
     AudioFormat
         What most mixtures have; None if no mixture can be read.
     """
@@ -91,7 +92,12 @@ def check_audio(
     mix, s1, s2 = zip(*(result.digests for result in results), strict=True)
     limited = [result.limited for result in results]
     table = table.assign(
-        mix_digest=mix, s1_digest=s1, s2_digest=s2, limited=limited
+        mix_digest=mix,
+        s1_digest=s1,
+        s2_digest=s2,
+        limited=limited,
+        # Where the limiter was at work the sum could not be checked.
+        proven_sum=[read_samples and not found for found in limited],
     ).astype(object)
     return findings, table, usual
 

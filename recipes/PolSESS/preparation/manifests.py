@@ -20,6 +20,7 @@ MANIFEST_COLUMNS = (
     "event_class",
     "ssr",
     "scene_offset",
+    "proven_sum",
 )
 
 
@@ -76,7 +77,8 @@ def build_manifest(table: pd.DataFrame, audio: AudioFormat) -> pd.DataFrame:
         Strings: ID (the mixture's file name without .wav), duration (s), the
         audio columns ($data_root/..., reverberation empty outdoors),
         environment (indoor, outdoor), scene_class, event_class, ssr (dB),
-        scene_offset (dB; empty in corpora that do not tell).
+        scene_offset (dB; empty in corpora that do not tell), proven_sum (yes
+        where the samples showed the mixture to be the sum of its components).
     """
     manifest = pd.DataFrame(index=table.index)
     manifest["ID"] = table["mixFile"].str.removesuffix(".wav")
@@ -89,6 +91,7 @@ def build_manifest(table: pd.DataFrame, audio: AudioFormat) -> pd.DataFrame:
     manifest["event_class"] = table["eventClass"]
     manifest["ssr"] = table["SSR"].astype(float).astype(int).astype(str)
     manifest["scene_offset"] = table["sceneOffsetDB"]
+    manifest["proven_sum"] = table["proven_sum"].map({True: "yes", False: ""})
     return manifest[list(MANIFEST_COLUMNS)]
 
 

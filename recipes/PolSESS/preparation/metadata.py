@@ -32,6 +32,9 @@ NEWER_COLUMNS = ["sceneRandomDB", "sceneOffsetDB", "sceneVolumeGain"]
 NAME_COLUMNS = ["speaker1File", "speaker2File", "sceneFile", "eventFile"]
 REVERB_COLUMNS = ["reverbForSpeaker1", "reverbForSpeaker2", "reverbForEvent"]
 
+# In dB; far above what 16 bits can hold.
+HIGHEST_LEVEL = 1000
+
 # How MATLAB writes an empty number and an empty text.
 NO_VALUE = {"NaN": "", "<missing>": ""}
 
@@ -51,8 +54,8 @@ def read_metadata(path: Path, split: str) -> pd.DataFrame:
     pandas.DataFrame
         The metadata's columns (NaN as an empty string) and split, row,
         environment, the audio columns with paths below the corpus's folder,
-        and what ``check_audio`` fills: mix_digest, s1_digest, s2_digest and
-        limited.
+        and what ``check_audio`` fills: mix_digest, s1_digest, s2_digest,
+        limited and proven_sum.
 
     Raises
     ------
@@ -130,6 +133,7 @@ def _add_columns(table, split, rows):
         "s1_digest": "",
         "s2_digest": "",
         "limited": False,
+        "proven_sum": False,
     }
     for column, (folder, name) in AUDIO_SOURCES.items():
         path = f"{split}/{folder}/" + table[name]
@@ -162,7 +166,11 @@ def _metadata_problems(row):
     """Yield what is wrong with one row of metadata."""
     if row.subset != row.split:
         yield f"its subset is '{row.subset}' instead of '{row.split}'"
-    if not _is_number(row.SSR) or float(row.SSR) % 1:
+    if (
+        not _is_number(row.SSR)
+        or float(row.SSR) % 1
+        or abs(float(row.SSR)) > HIGHEST_LEVEL
+    ):
         yield f"its SSR '{row.SSR}' is not a whole number of dB"
     if row.sceneOffsetDB and not _is_number(row.sceneOffsetDB):
         yield f"its sceneOffsetDB '{row.sceneOffsetDB}' is not a number"

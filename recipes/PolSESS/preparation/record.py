@@ -3,6 +3,7 @@
 ``prepare.json`` records what was prepared and what it depends on.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from preparation.layout import AUDIO_FOLDERS, SPLITS
 from preparation.locks import locked
 
 # Raise it when the manifests change: older ones are then prepared again.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def describe_request(data_folder: Path, metadata: dict, options: dict) -> dict:
@@ -91,7 +92,15 @@ def read_record(save_folder: Path) -> dict:
         record = json.loads(text)
     except (FileNotFoundError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+    is_whole = isinstance(record, dict) and record == _sealed(record)
+    return record if is_whole else {}
+
+
+def _sealed(record):
+    """Add what tells a record from one that was damaged or edited."""
+    record = {key: value for key, value in record.items() if key != "checksum"}
+    text = json.dumps(record)
+    return record | {"checksum": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def is_current(
@@ -160,12 +169,13 @@ def replace_files(
             # While old and new files are mixed, prepare.json only tells which
             # files are ours.
             ours = old | dict.fromkeys(names)
-            _replace_record(save_folder, temporary, {"files": ours})
+            _replace_record(save_folder, temporary, _sealed({"files": ours}))
             for name in names:
                 os.replace(temporary / name, save_folder / name)
             for name in old.keys() - names:
                 (save_folder / name).unlink(missing_ok=True)
-            record = record | {"files": file_states(save_folder, names)}
+            states = {"files": file_states(save_folder, names)}
+            record = _sealed(record | states)
             _replace_record(save_folder, temporary, record)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -81,7 +81,7 @@ def read_wav_samples(
     OSError
         If the file cannot be opened.
     ValueError
-        If it is another kind of file.
+        If it is another kind of file, or becomes shorter meanwhile.
 
     Example
     -------
@@ -92,11 +92,13 @@ def read_wav_samples(
     array([16384, -8192], dtype=int16)
     """
     with open(path, "rb") as file:
-        there = _read_header(file).samples - first
-        count = max(0, there if count is None else min(count, there))
+        there = _read_header(file).samples
+        first = min(first, there)
+        count = there - first if count is None else min(count, there - first)
         samples = np.empty(count, "<i2")
         file.seek(2 * first, os.SEEK_CUR)
-        file.readinto(samples.data)
+        if file.readinto(samples.data) < samples.nbytes:
+            raise ValueError("became shorter while it was read")
     return samples.astype(np.int16, copy=False)
 
 

@@ -5,13 +5,20 @@ whichever worker or process asks. What is drawn at random is drawn by the
 sampler in ``sampling.py``.
 """
 
+import csv
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from mmipc import render, required_components
 from preparation.wav import read_wav_samples
-from prepare_polsess import UserError, compatible_variants
+from prepare_polsess import (
+    AUDIO_COLUMNS,
+    VARIANTS,
+    UserError,
+    compatible_variants,
+)
 from speechbrain.dataio.dataio import load_data_csv
 
 
@@ -47,10 +54,39 @@ def read_manifest(manifest: str | Path, data_folder: str | Path) -> list[dict]:
     -------
     list of dict
         The rows, with their ``ID``, in the manifest's order.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, or was changed into something else.
     """
     root = Path(data_folder).expanduser()
-    rows = load_data_csv(manifest, {"data_root": root})
+    try:
+        rows = load_data_csv(manifest, {"data_root": root})
+        for name, row in rows.items():
+            _check_row(name, row)
+        if not rows:
+            raise ValueError("it has no rows")
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        # SpeechBrain raises what float() and dictionaries do.
+        raise UserError(
+            f"{manifest}: is damaged ({error}); delete prepare.json beside it, "
+            "and it is written anew"
+        ) from error
     return [{"ID": name, **row} for name, row in rows.items()]
+
+
+def _check_row(name, row):
+    """Check what is read of a manifest's row."""
+    environment = row["environment"]
+    if environment not in VARIANTS:
+        raise ValueError(f"{name} has the environment {environment!r}")
+    if not (math.isfinite(row["duration"]) and row["duration"] > 0):
+        raise ValueError(f"{name} has the duration {row['duration']}")
+    for column in AUDIO_COLUMNS:
+        outdoors = environment == "outdoor" and "reverb" in column
+        if not (row[column] or outdoors):
+            raise ValueError(f"{name} has no {column}")
 
 
 def select_rows(
@@ -119,14 +155,23 @@ class RenderedMixtures(torch.utils.data.Dataset):
         ``SB``, ``ES`` or ``EB``.
     segment : int, None
         Length of the segments in samples; None for whole mixtures.
+    fewest_files : bool
+        Whether to add the components that stay, instead of subtracting the
+        others from the mixture, where these are fewer files and the mixture is
+        proven to be the sum.
     """
 
     def __init__(
-        self, rows: list[dict], task: str, segment: int | None = None
+        self,
+        rows: list[dict],
+        task: str,
+        segment: int | None = None,
+        fewest_files: bool = False,
     ) -> None:
         self.rows = rows
         self.task = task
         self.segment = segment
+        self.fewest_files = fewest_files
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -148,11 +193,13 @@ class RenderedMixtures(torch.utils.data.Dataset):
         """
         row = self.rows[example.row]
         environment = row["environment"]
+        fewest_files = self.fewest_files and row.get("proven_sum") == "yes"
+        names = required_components(
+            environment, example.variant, self.task, fewest_files
+        )
         audio = {
             name: self._read(row[f"{name}_wav"], example.start)
-            for name in required_components(
-                environment, example.variant, self.task
-            )
+            for name in names
         }
         lengths = {name: len(signal) for name, signal in audio.items()}
         if len(set(lengths.values())) > 1:
@@ -178,6 +225,8 @@ class RenderedMixtures(torch.utils.data.Dataset):
         """Read 16-bit samples, all or a segment's, of shape [time]."""
         try:
             samples = read_wav_samples(path, start, self.segment)
+            if not len(samples):
+                raise ValueError(f"ends before sample {start}")
             return torch.from_numpy(samples)
         except (OSError, ValueError) as error:
             raise UserError(

@@ -166,8 +166,9 @@ def _read_file(path):
             info = soundfile.info(file)
             file.seek(0)
             content = hashlib.file_digest(file, _hash).hexdigest()
-    except OSError as error:
-        return f"cannot be read ({error.strerror})", ""
+    except (OSError, ValueError) as error:  # of a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        return f"cannot be read ({reason})", ""
     except RuntimeError as error:
         reason = str(error).rpartition(": ")[2] or "unknown"
         return f"cannot be read ({reason})", ""

@@ -58,7 +58,8 @@ def start_from(source: str | None, hparams: dict, files: RunFiles) -> dict:
         if noted.get("pretrained") == source:
             return {"pretrained_weights": noted.get("pretrained_weights")}
     # What is drawn for new weights must not change what the training draws.
-    with torch.random.fork_rng():
+    # It is loaded on the CPU; of several GPUs, torch would warn.
+    with torch.random.fork_rng(devices=[]):
         run = load_model(source)
     separator = hparams["separator"]
     misfits = find_misfits(run.separator, separator)
@@ -96,7 +97,8 @@ def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
     -------
     list of str
         Parameters that are missing or of another shape; without any, the
-        modules' attributes that give the same parameters another meaning.
+        modules' classes and attributes that give the same parameters another
+        meaning.
 
     Example
     -------
@@ -105,6 +107,8 @@ def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
     ['weight has shape 2x1x3, here 2x1x4']
     >>> find_misfits(given, torch.nn.Conv1d(1, 2, 3, dilation=2))
     ['dilation is (1,), here (2,)']
+    >>> find_misfits(torch.nn.ReLU(), torch.nn.GELU())
+    ['the network is ReLU, here GELU']
     """
     shapes = [
         {
@@ -120,8 +124,15 @@ def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
     ]
     if misfits:
         return misfits
+    second = dict(wanted.named_modules())
+    others = [
+        f"{name or 'the network'} is {type(module).__name__}, here "
+        f"{type(second[name]).__name__}"
+        for name, module in given.named_modules()
+        if name in second and not _are_alike(module, second[name])
+    ]
     first, second = _attributes(given), _attributes(wanted)
-    return [
+    return others + [
         f"{name} is {first[name]!r}, here {second[name]!r}"
         for name in first
         if name in second and first[name] != second[name]
@@ -135,6 +146,11 @@ def _tell(name, given, wanted):
     if wanted is None:
         return f"{name} is not known here"
     return f"{name} has shape {given}, here {wanted}"
+
+
+def _are_alike(first, second):
+    """Whether modules are of one class, or of ours and SpeechBrain's."""
+    return isinstance(first, type(second)) or isinstance(second, type(first))
 
 
 def _attributes(network):

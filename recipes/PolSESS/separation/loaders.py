@@ -143,6 +143,7 @@ def make_loaders(
     *,
     task: str,
     segment: int | None,
+    rendering: str,
     seed: int,
     num_workers: int,
 ) -> dict:
@@ -156,6 +157,9 @@ def make_loaders(
         ``SB``, ``ES`` or ``EB``.
     segment : int, None
         What ``count_samples`` returned.
+    rendering : str
+        Of training mixtures, one of ``RENDERINGS``; what is validated and
+        tested is always subtracted, as published.
     seed : int
         The run's seed.
     num_workers : int
@@ -167,11 +171,17 @@ def make_loaders(
         DataLoaders by stage, of PaddedBatch with ``mixture`` [batch, time] and
         ``targets`` [batch, time, n_sources].
     """
+    fewest_files = rendering == "fewest_files"
+    datasets = {
+        Stage.TRAIN: RenderedMixtures(
+            rows[Stage.TRAIN], task, segment, fewest_files
+        ),
+        Stage.VALID: RenderedMixtures(rows[Stage.VALID], task),
+        Stage.TEST: RenderedMixtures(rows[Stage.TEST], task),
+    }
     return {
         stage: make_dataloader(
-            RenderedMixtures(
-                rows[stage], task, segment if stage == Stage.TRAIN else None
-            ),
+            datasets[stage],
             batch_sampler=batches_of_stage,
             collate_fn=PaddedBatch,
             num_workers=num_workers,

@@ -11,6 +11,7 @@ from prepare_polsess import UserError
 BLOCK = 65536  # samples read at once
 # What libsndfile notes of a header that promises more bytes than there are.
 PROMISED = re.compile(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)")
+LOWEST_RATE = 1000  # Hz; a damaged header would make days of minutes
 SLOPPY = 1024  # bytes by which a header that nobody cut may be wrong
 
 
@@ -33,7 +34,7 @@ class Recording:
     Raises
     ------
     RecordingError
-        If the file cannot be read, or is empty.
+        If the file cannot be read, is empty, or too slow to hold speech.
 
     Example
     -------
@@ -60,6 +61,11 @@ class Recording:
             missing = _missing_part(file.extra_info)
         if self.length < 1:
             raise RecordingError(f"{self.name}: holds no audio")
+        if self.sample_rate < LOWEST_RATE:
+            raise RecordingError(
+                f"{self.name}: is sampled at {self.sample_rate} Hz by its "
+                f"header; speech needs {LOWEST_RATE} at least"
+            )
         if missing:
             raise RecordingError(
                 f"{self.name}: is cut off: {missing:.0%} of what its header "

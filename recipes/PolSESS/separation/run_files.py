@@ -12,6 +12,7 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from preparation.hashes import hash_file
 from prepare_polsess import UserError
@@ -87,8 +88,8 @@ class Curve:
         self.rows = []
         if path.exists():
             try:
-                self.rows = pd.read_csv(path).to_dict("records")
-            except ValueError as error:
+                self.rows = _read_curve(path)
+            except (OSError, ValueError) as error:
                 raise UserError(
                     f"{path}: is damaged ({error}); delete it, and the run "
                     "goes on with a new one"
@@ -188,15 +189,35 @@ class RunFiles:
         if not (self.result.exists() and self.scores.exists()):
             return False
         result = read_json(self.result)
+        tested = result.get("settings")
         highest = max((r["valid_si_sdr"] for r in curve.rows), default=None)
         return (
-            result["epochs_run"] == len(curve.rows)
-            and result["best_valid_si_sdr"] == highest
+            result.get("epochs_run") == len(curve.rows)
+            and result.get("best_valid_si_sdr") == highest
+            and isinstance(tested, dict)
             and all(
-                result["settings"][name] == settings[name]
+                name in tested and tested[name] == settings[name]
                 for name in TEST_SETTINGS
             )
         )
+
+
+def _read_curve(path):
+    """Read the rows of a learning curve, and check what others rely on."""
+    table = pd.read_csv(path)
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError("its rows are longer than its header")
+    for name in ("epoch", "valid_si_sdr"):
+        if name not in table:
+            raise ValueError(f"it has no column {name}")
+        if len(table) and not pd.api.types.is_numeric_dtype(table[name]):
+            raise ValueError(f"{name} is not a number everywhere")
+        if np.isinf(table[name].astype(float)).any():
+            raise ValueError(f"{name} is infinite")
+    epochs = table["epoch"].tolist()
+    if epochs != sorted({int(epoch) for epoch in epochs}):
+        raise ValueError("its epochs do not rise")
+    return table.to_dict("records")
 
 
 def differences(
@@ -281,10 +302,13 @@ def read_json(path: Path) -> dict:
     Raises
     ------
     UserError
-        If it cannot be read.
+        If it cannot be read, or is not of this form.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no mapping")
+        return content
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: is damaged ({error}); delete it, or give "

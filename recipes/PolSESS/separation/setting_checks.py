@@ -5,10 +5,11 @@ that it replaces, and a number that is positive there stays positive.
 """
 
 import difflib
+import math
 
 import torch
 from curriculum import check_variants
-from mmipc import TASKS
+from mmipc import RENDERINGS, TASKS
 from prepare_polsess import CHECKS, ON_ERROR, UserError
 from speechbrain.utils.distributed import infer_device
 from speechbrain.utils.run_opts import RunOptions
@@ -26,6 +27,7 @@ CHOICES = {
     "check": CHECKS,
     "on_error": ON_ERROR,
     "task": tuple(TASKS),
+    "rendering": RENDERINGS,
     "log_to": ("files", "tensorboard", "wandb"),
 }
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
@@ -111,11 +113,21 @@ def check_override(
         isinstance(value, bool) and kind is not bool
     ):
         raise UserError(f"--{key} {value!r}: give {KINDS[kind]}")
+    if kind is float and not _is_finite(value):
+        raise UserError(f"--{key} {value!r}: give a finite number")
     if kind in (int, float) and default >= 0:
         may_be_zero = default == 0 or key in MAY_BE_ZERO
         if not (value > 0 or (value == 0 and may_be_zero)):
             bound = "from 0" if may_be_zero else "above 0"
             raise UserError(f"--{key} {value!r}: give {KINDS[kind]} {bound}")
+
+
+def _is_finite(value):
+    """Whether a value is a number that a float can hold."""
+    try:
+        return not isinstance(value, bool) and math.isfinite(value)
+    except (TypeError, OverflowError):
+        return False
 
 
 def check_run_options(run_opts: RunOptions) -> None:
@@ -147,6 +159,20 @@ def check_run_options(run_opts: RunOptions) -> None:
             raise UserError(f"--{name} {run_opts[name]}: give a number above 0")
 
 
+def _check_choices(hparams):
+    """Check what is one of a few words."""
+    for name, choices in CHOICES.items():
+        if hparams[name] not in choices:
+            raise UserError(
+                f"{name} {hparams[name]!r}: choose from {', '.join(choices)}"
+            )
+    if hparams["rendering"] == "fewest_files" and hparams["check"] != "audio":
+        raise UserError(
+            "rendering fewest_files: only --check audio shows which mixtures "
+            "are the sums of their components; give both"
+        )
+
+
 def check_values(hparams: dict) -> None:
     """Check what a single key's kind does not tell.
 
@@ -163,11 +189,7 @@ def check_values(hparams: dict) -> None:
     for name in USED_KEYS:
         if name not in hparams:
             raise UserError(f"{name} is missing in the YAML file")
-    for name, choices in CHOICES.items():
-        if hparams[name] not in choices:
-            raise UserError(
-                f"{name} {hparams[name]!r}: choose from {', '.join(choices)}"
-            )
+    _check_choices(hparams)
     if hparams["n_sources"] != TASKS[hparams["task"]]:
         raise UserError(
             f"n_sources {hparams['n_sources']}: task {hparams['task']} has "
@@ -177,12 +199,14 @@ def check_values(hparams: dict) -> None:
     for name in ("valid_variants", "test_variants"):
         check_variants(hparams[name], name)
     for name in AT_LEAST_TWO:
-        if hparams.get(name, 2) < 2:
-            raise UserError(f"{name} {hparams[name]}: give at least 2")
+        value = hparams.get(name, 2)
+        if not (_is_finite(value) and value >= 2):
+            raise UserError(f"{name} {value!r}: give at least 2")
     for name in BELOW_ONE:
-        if not hparams[name] < 1:
+        value = hparams[name]
+        if not (_is_finite(value) and value < 1):
             raise UserError(
-                f"{name} {hparams[name]}: give a number below 1, since values "
+                f"{name} {value!r}: give a number below 1, since values "
                 "are multiplied by it"
             )
     source = hparams["pretrained"]
@@ -196,11 +220,7 @@ def check_values(hparams: dict) -> None:
         allowed = (int, float) if kind is float else kind
         if value is None:
             continue
-        if (
-            not isinstance(value, allowed)
-            or isinstance(value, bool)
-            or not value > 0
-        ):
+        if not (isinstance(value, allowed) and _is_finite(value) and value > 0):
             raise UserError(
                 f"{name} {value!r}: give {KINDS[kind]} above 0, or null"
             )

@@ -192,6 +192,17 @@ def read_defaults(hparams_file: str | Path) -> tuple[dict, list[str]]:
             file.seek(0)
             resolved = resolve_references(file, dict.fromkeys(placeholders, ""))
             keys = YAML().compose(resolved).value
+        constructor = YAML(typ="safe").constructor
+        defaults = {
+            _name_of(key): constructor.construct_object(value, deep=True)
+            if _is_plain(value)
+            else BUILT
+            for key, value in keys
+        }
+    except RecursionError as error:
+        raise UserError(
+            f"{hparams_file}: a setting refers to itself, or two to each other"
+        ) from error
     except OSError as error:
         raise UserError(
             f"{hparams_file}: cannot be read ({error.strerror}); give one of "
@@ -201,14 +212,14 @@ def read_defaults(hparams_file: str | Path) -> tuple[dict, list[str]]:
         raise UserError(
             f"{hparams_file}: is not a file of settings ({error})"
         ) from error
-    constructor = YAML(typ="safe").constructor
-    defaults = {
-        key.value: constructor.construct_object(value, deep=True)
-        if _is_plain(value)
-        else BUILT
-        for key, value in keys
-    }
     return defaults, placeholders
+
+
+def _name_of(node):
+    """Read a YAML node that names a setting."""
+    if node.tag != "tag:yaml.org,2002:str":
+        raise ValueError(f"its key {node.value!r:.50} is no text")
+    return node.value
 
 
 def _is_plain(node):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The file of a sweep, a stage of the hyperparameter search.
 
-> python sweep_file.py ../sweeps/dprnn_stage1.yaml
+> python sweep_file.py ../sweeps/dprnn_stage1_hpopt.yaml
 
 checks it and prints the command that runs it with Orion, from this folder;
 ``--json`` prints the whole content instead, for other programs. Orion reads its
@@ -102,7 +102,8 @@ def read_sweep_file(path: str | Path) -> Sweep:
     Arguments
     ---------
     path : str, Path
-        One like those in ``sweeps/``.
+        One like those in ``sweeps/``. The end of their names, ``_hpopt``,
+        which SpeechBrain's tests ask for, may be left out.
 
     Returns
     -------
@@ -116,6 +117,9 @@ def read_sweep_file(path: str | Path) -> Sweep:
         it and what it may be.
     """
     path = Path(path)
+    whole_name = path.with_stem(f"{path.stem}_hpopt")
+    if whole_name.exists() and not path.exists():
+        path = whole_name
     try:
         # Unlike PyYAML, it takes no key twice.
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
@@ -231,7 +235,7 @@ def hunt_command(sweep: Sweep) -> str:
     Example
     -------
     >>> sweeps = Path(__file__).resolve().parent.parent / "sweeps"
-    >>> sweep = read_sweep_file(sweeps / "dprnn_stage1.yaml")
+    >>> sweep = read_sweep_file(sweeps / "dprnn_stage1_hpopt.yaml")
     >>> hunt_command(sweep).split()[:4]
     ['orion', 'hunt', '-n', 'dprnn-stage1']
     """

@@ -251,6 +251,7 @@ def _make_brain(hparams, run_opts):
         batches,
         task=hparams["task"],
         segment=segment,
+        rendering=hparams["rendering"],
         seed=seed,
         num_workers=hparams["num_workers"],
     )

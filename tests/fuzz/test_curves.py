@@ -1,0 +1,106 @@
+"""Learning curves and results of runs, and of the trials of a sweep."""
+
+import json
+import math
+
+import reporting.curves
+from comparison.errors import ComparisonError
+from damage import csv_files, json_files
+from early_termination import Hyperband, Median
+from hypothesis import given
+from hypothesis import strategies as st
+from outcomes import attempt, files_of, new_folder
+from prepare_polsess import UserError
+from run_files import Curve
+from series.errors import SeriesError
+from series.runs import read_run
+from series.tables import csv_table, published_table, runs_table
+from small_evaluations import write_training
+from trial_curves import OtherCurves, read_curve
+
+HEADER = ["epoch", "variants", "lr", "train_loss", "valid_si_sdr", "seconds"]
+ROWS = [
+    *([HEADER, ["1", "C R", "0.001", "-1.5", "1.25", "60.5"]]),
+    *([["2", "C R", "0.001", "-2.5", "2.5", "61"]]),
+    *([["3", "SER SE", "0.0005", "-2.75", "2.25", "59"]]),
+]
+
+
+@given(csv_files(ROWS), st.integers(1, 3))
+def test_the_curve_of_another_trial(file, epoch):
+    content, damaged = file
+    with new_folder() as folder:
+        for name in ("own", "other", "good"):
+            (folder / name).mkdir()
+        path = folder / "other" / "curve.csv"
+        path.write_bytes(content)
+        curve, _ = attempt(lambda: read_curve(path), ValueError)
+        assert damaged or curve == [1.25, 2.5, 2.25]
+        good = "\n".join(map(",".join, ROWS)) + "\n"
+        (folder / "good" / "curve.csv").write_text(good)
+        others = OtherCurves(folder / "own").read()
+        assert [1.25, 2.5, 2.25] in others
+        assert len(others) == 2 if curve else len(others) == 1
+        for rule in (Hyperband(1, 2, 2), Median(1, 1)):
+            reason = rule.reason_to_stop([1.5] * epoch, others)
+            assert reason is None or reason.startswith(rule.name)
+
+
+@given(csv_files(ROWS))
+def test_the_curve_of_a_resumed_run(file):
+    content, damaged = file
+    with new_folder() as folder:
+        path = folder / "curve.csv"
+        path.write_bytes(content)
+        curve, message = attempt(lambda: Curve(path), UserError, path)
+        assert damaged or len(curve.rows) == 3
+        if message:
+            assert files_of(folder) == {path: content}
+            return
+        highest = max((row["valid_si_sdr"] for row in curve.rows), default=0)
+        assert isinstance(highest, int | float)
+        curve.add({"epoch": 3, "valid_si_sdr": 3.0})
+        assert Curve(path).rows[-1]["valid_si_sdr"] == 3.0
+
+
+@given(csv_files(ROWS))
+def test_the_curve_of_a_page(file):
+    content, damaged = file
+    with new_folder() as folder:
+        path = folder / "curve.csv"
+        path.write_bytes(content)
+        curve, _ = attempt(
+            lambda: reporting.curves.read_curve(folder), ComparisonError, path
+        )
+        assert damaged or len(curve) == 3
+        if curve is not None:
+            marked = reporting.curves.stages(curve)
+            assert marked and all(isinstance(e, int) for e, _ in marked)
+
+
+@given(st.data())
+def test_a_run_of_a_series(data):
+    with new_folder() as folder:
+        write_training(folder, "dprnn", 42, {})
+        names = ["curve.csv", "result.json", "divergence.json"]
+        name = data.draw(st.sampled_from(names))
+        if name == "curve.csv":
+            content, damaged = data.draw(csv_files(ROWS))
+        else:
+            tree = {"stopped": False, "epoch": 2}
+            if name == "result.json":
+                tree = json.loads((folder / name).read_text())
+            content, damaged = data.draw(json_files(tree))
+        (folder / name).write_bytes(content)
+        if data.draw(st.booleans()):
+            (folder / "result.json").unlink(missing_ok=True)
+        run, _ = attempt(
+            lambda: read_run(folder, "dprnn", 42), SeriesError, folder / name
+        )
+        assert damaged or run
+        if run:
+            assert run.best is None or isinstance(run.best, float)
+            for table in (runs_table([run]), published_table([run, run])):
+                assert "| dprnn |" in table
+            assert csv_table([run]).startswith("name,seed,")
+            assert run.seconds is None or not math.isnan(run.seconds)

@@ -1,0 +1,91 @@
+"""CSV files of other corpora, as evaluate.py reads them."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from damage import csv_files, damaged_bytes
+from evaluation_sets import AtSampleRate, check_files
+from foreign_corpora import read_csv_corpus
+from hypothesis import given
+from hypothesis import strategies as st
+from outcomes import attempt, new_folder
+from prepare_polsess import UserError
+
+COLUMNS = ["ID", "mix_wav", "s1_wav", "s2_wav", "variant", "ssr", "scene_class"]
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory):
+    """Write the audio of three mixtures."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    generator = np.random.default_rng(0)
+    for number in range(3):
+        signals = 0.1 * generator.standard_normal((2, 200 + number))
+        for name, signal in zip("12", signals, strict=True):
+            soundfile.write(folder / f"s{name}_{number}.wav", signal, 8000)
+        mixture = folder / f"mix_{number}.wav"
+        soundfile.write(mixture, signals.sum(axis=0), 8000)
+    return folder
+
+
+def table_of(folder):
+    """Make a valid table, with each way to say where a file is."""
+    starts = ["$data_root/", "", f"{folder}/"]
+    rows = [
+        [
+            *(f"u{n}", f"{start}mix_{n}.wav", f"{start}s1_{n}.wav"),
+            *(f"{start}s2_{n}.wav", "noisy", "1.5", "street, busy"),
+        ]
+        for n, start in enumerate(starts)
+    ]
+    return [COLUMNS, *rows]
+
+
+def read_all(path, task, variants=None):
+    """Read everything that an evaluation would."""
+    test_set = read_csv_corpus(path, variants, task)
+    check_files(test_set, quiet=True)
+    dataset = AtSampleRate(test_set.dataset, test_set.formats, 8000)
+    return test_set, [dataset[example] for example in test_set.examples]
+
+
+def check(test_set, items, task):
+    """Check what was read."""
+    assert len(items) == len(test_set.examples) == len(test_set.audio)
+    assert sum(map(len, test_set.batches(2))) == len(items)
+    assert test_set.seconds() > 0
+    for item in items:
+        sources = 2 if task == "SB" else 1
+        assert item["targets"].shape == (len(item["mixture"]), sources)
+        assert torch.isfinite(item["mixture"]).all()
+
+
+@given(st.data())
+def test_a_csv_file(audio, data):
+    content, damaged = data.draw(csv_files(table_of(audio)))
+    task = data.draw(st.sampled_from(["SB", "ES", "EB"]))
+    with new_folder() as folder:
+        shutil.copytree(audio, folder, dirs_exist_ok=True)
+        path = folder / "corpus.csv"
+        path.write_bytes(content)
+        result, _ = attempt(lambda: read_all(path, task), UserError, path)
+        assert damaged or result
+        if result:
+            check(*result, task)
+
+
+@given(st.data())
+def test_its_audio(audio, data):
+    with new_folder() as folder:
+        shutil.copytree(audio, folder, dirs_exist_ok=True)
+        path = folder / "corpus.csv"
+        path.write_text("mix_wav,s1_wav,s2_wav\nmix_0.wav,s1_0.wav,s2_0.wav\n")
+        name = data.draw(st.sampled_from(["mix_0.wav", "s1_0.wav"]))
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(data.draw(damaged_bytes(content)))
+        result, _ = attempt(lambda: read_all(path, "SB"), UserError, path, name)
+        if result:
+            check(*result, "SB")

@@ -1,0 +1,100 @@
+"""Manifests as training reads them: rows, examples, audio."""
+
+import pytest
+import torch
+from damage import csv_files, from_csv
+from dataset import RenderedMixtures, read_manifest
+from hypothesis import given
+from hypothesis import strategies as st
+from loaders import count_samples, make_batches, make_loaders, read_rows
+from mmipc import RENDERINGS
+from outcomes import attempt, new_folder
+from prepare_polsess import ALL_VARIANTS, UserError, prepare_polsess
+from sampling import all_examples
+from small_corpus import write_small_corpus
+from speechbrain import Stage
+
+STAGES = [{"epoch": 1, "variants": list(ALL_VARIANTS), "lr_scheduler": True}]
+# Errors that name a file of audio instead, wherever the manifest says it is.
+OF_AUDIO = (": cannot be read", ": its components have other lengths")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Write a corpus and its manifests."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    rows = {"train": 4, "val": 2, "test": 2}
+    write_small_corpus(folder / "PolSESS_F", rows, seconds=0.02)
+    prepare_polsess(folder / "PolSESS_F", folder / "manifests", jobs=1)
+    return folder
+
+
+@given(st.data())
+def test_a_manifest(prepared, data):
+    rows = from_csv((prepared / "manifests/train_all.csv").read_text())
+    content, damaged = data.draw(csv_files(rows))
+    task = data.draw(st.sampled_from(["SB", "ES", "EB"]))
+    with new_folder() as folder:
+        path = folder / "train_all.csv"
+        path.write_bytes(content)
+
+        def read():
+            rows = read_manifest(path, prepared / "PolSESS_F")
+            examples = all_examples(rows, ALL_VARIANTS)
+            dataset = RenderedMixtures(rows, task)
+            return [dataset[example] for example in examples]
+
+        items, _ = attempt(read, UserError, path, *OF_AUDIO)
+        assert damaged or items
+        for item in items or ():
+            assert torch.isfinite(item["mixture"]).all()
+            sources = 2 if task == "SB" else 1
+            assert item["targets"].shape == (len(item["mixture"]), sources)
+
+
+@given(st.data())
+def test_loaders_of_manifests(prepared, data):
+    manifests = prepared / "manifests"
+    rows = from_csv((manifests / "train_all.csv").read_text())
+    content, damaged = data.draw(csv_files(rows))
+    segment = data.draw(
+        st.one_of(st.none(), st.sampled_from([0.01, 0.02, 1.0]))
+    )
+    rendering = data.draw(st.sampled_from(RENDERINGS))
+    with new_folder() as folder:
+        for split in ("val", "test"):
+            name = f"{split}_all.csv"
+            (folder / name).write_bytes((manifests / name).read_bytes())
+        (folder / "train_all.csv").write_bytes(content)
+
+        def read():
+            length = count_samples(segment, 8000)
+            rows = read_rows(prepared / "PolSESS_F", folder)
+            batches = make_batches(
+                rows,
+                seed=1,
+                curriculum=STAGES,
+                train_size=None,
+                segment=length,
+                sample_rate=8000,
+                batch_size=2,
+                valid_variants=["SER", "SE"],
+                test_variants=["C"],
+                valid_batch_size=2,
+            )
+            loaders = make_loaders(
+                rows,
+                batches,
+                task="SB",
+                segment=length,
+                rendering=rendering,
+                seed=1,
+                num_workers=0,
+            )
+            return len(batches[Stage.TRAIN]), list(loaders[Stage.TRAIN])
+
+        result, _ = attempt(read, UserError, folder, "curriculum", *OF_AUDIO)
+        assert damaged or result
+        if result:
+            count, batches = result
+            assert len(batches) == count

@@ -1,0 +1,47 @@
+"""Files that a resumed run finds in its folder."""
+
+import json
+
+from damage import json_files
+from hypothesis import given
+from hypothesis import strategies as st
+from outcomes import attempt, files_of, new_folder
+from prepare_polsess import UserError
+from run_files import TEST_SETTINGS, Curve, RunFiles
+
+SETTINGS = {"lr": 0.001, "task": "SB", "curriculum": [{"epoch": 1}]}
+SETTINGS |= {name: name for name in TEST_SETTINGS}
+RESULT = {"best_valid_si_sdr": 2.5, "epochs_run": 1, "settings": SETTINGS}
+
+
+@given(json_files(SETTINGS))
+def test_settings(file):
+    content, damaged = file
+    with new_folder() as folder:
+        files = RunFiles(folder)
+        files.settings.write_bytes(content)
+        _, message = attempt(
+            lambda: files.check_same_run(SETTINGS), UserError, folder
+        )
+        assert damaged or message is None
+        assert files_of(folder) == {files.settings: content}
+        if message is None:  # then it says the same, as far as that matters
+            found = json.loads(content)
+            assert found["lr"] == 0.001 and found["task"] == "SB"
+
+
+@given(json_files(RESULT), st.booleans())
+def test_a_result(file, tested):
+    content, damaged = file
+    with new_folder() as folder:
+        files = RunFiles(folder)
+        files.result.write_bytes(content)
+        if tested:
+            files.scores.write_text("ID,si_sdr\n")
+        curve = Curve(files.curve)
+        curve.add({"epoch": 1, "valid_si_sdr": 2.5})
+        complete, _ = attempt(
+            lambda: files.are_complete(curve, SETTINGS), UserError, files.result
+        )
+        assert damaged or complete == tested
+        assert not (complete and not tested)

@@ -1,0 +1,127 @@
+"""Folders of runs: compared and shown whole, or nothing is written."""
+
+import csv
+import io
+import json
+
+import compare_runs
+import pytest
+import report
+from comparison.errors import ComparisonError
+from damage import csv_files, from_csv, json_files
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from outcomes import attempt, files_of, new_folder
+from small_evaluations import write_series
+from small_pages import Page
+
+# They compute for a tenth of a second, pages for one.
+FEWER = settings(max_examples=settings.default.max_examples // 3)
+FILES = [
+    "evaluation/test/scores.csv",
+    "evaluation/test/evaluation.json",
+    "settings.json",
+    "result.json",
+    "curve.csv",
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Write runs of two models with two seeds."""
+    root = tmp_path_factory.mktemp("fuzz") / "results"
+    write_series(root, {"a": 1.0, "b": 2.0}, seeds=(1, 2), count=3)
+    return {
+        path.relative_to(root): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def write_runs(runs, folder):
+    """Write the runs' files into a folder."""
+    for path, content in runs.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+
+def damage_one(runs, names, data):
+    """Damage a file of a run; return its path, and whether it is damaged."""
+    path = data.draw(st.sampled_from(sorted(p for p in runs if p.match(names))))
+    text = runs[path].decode()
+    if path.suffix == ".csv":
+        return path, *data.draw(csv_files(from_csv(text)))
+    return path, *data.draw(json_files(json.loads(text)))
+
+
+@FEWER
+@given(st.data())
+def test_a_comparison(runs, data):
+    name = data.draw(st.sampled_from(FILES[:3]))
+    path, content, damaged = damage_one(runs, f"*/{name}", data)
+    with new_folder() as folder:
+        root, output = folder / "results", folder / "comparison"
+        write_runs(runs, root)
+        output.mkdir()
+        (output / "comparison.md").write_text("an earlier one")
+        (root / path).write_bytes(content)
+        arguments = [str(root), "--output", str(output), "--resamples", "100"]
+        before = files_of(output)
+        _, message = attempt(
+            lambda: compare_runs.main(arguments), ComparisonError, root, "--"
+        )
+        assert damaged or message is None
+        if message:
+            assert files_of(output) == before
+            return
+        names = {p.name for p in output.iterdir()}
+        assert {"comparison.md", "comparison.tex", "models.csv"} <= names
+        assert not [n for n in names if n.endswith(".tmp")]
+        models = list(
+            csv.DictReader(io.StringIO((output / "models.csv").read_text()))
+        )
+        assert all(float(row["mean"]) < 1e9 for row in models)
+
+
+@settings(max_examples=max(2, settings.default.max_examples // 5))
+@given(st.data())
+def test_a_page(runs, data):
+    name = data.draw(st.sampled_from(FILES))
+    path, content, damaged = damage_one(runs, f"*/{name}", data)
+    with new_folder() as folder:
+        root, output = folder / "results", folder / "report.html"
+        write_runs(runs, root)
+        (root / path).write_bytes(content)
+        output.write_text("an earlier one")
+        arguments = [str(root / "a/1"), str(root / path.parts[0])]
+        arguments += ["--output", str(output)]
+        _, message = attempt(
+            lambda: report.main(arguments), ComparisonError, root
+        )
+        assert damaged or message is None
+        assert {p.name for p in folder.iterdir()} == {"results", "report.html"}
+        if message:
+            assert output.read_text() == "an earlier one"
+        else:
+            assert len(Page(output.read_text()).rows) > 5
+
+
+@FEWER
+@given(st.data())
+def test_a_table_of_values(data):
+    name = data.draw(st.sampled_from(["value", "best_valid_si_sdr"]))
+    rows = [["model", "seed", name, "other"]]
+    rows += [["a", str(s), str(1 + s / 9), "x"] for s in range(3)]
+    rows += [["b", str(s), str(2 + s / 9), ""] for s in range(3)]
+    content, damaged = data.draw(csv_files(rows))
+    with new_folder() as folder:
+        path, output = folder / "values.csv", folder / "comparison"
+        path.write_bytes(content)
+        arguments = ["--values", str(path), "--output", str(output)]
+        _, message = attempt(
+            lambda: compare_runs.main([*arguments, "--resamples", "100"]),
+            ComparisonError,
+            path,
+        )
+        assert damaged or message is None
+        assert output.exists() == (message is None)

@@ -1,0 +1,111 @@
+"""Tables and folders of trials: selected from, or nothing is written."""
+
+import json
+
+import numpy as np
+import select_configs
+import yaml
+from damage import csv_files, json_files
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from outcomes import attempt, files_of, new_folder
+from selection.finalists import select_finalists
+from selection.trials import COLUMNS, FINISHED, SelectionError, read_trials
+from small_trials import PARAMETERS, write_trial
+from sweeps.stages import Stage, SweepError
+from sweeps.trials import make_table, pool_trials
+from sweeps.trials import read_trials as read_folders
+
+ROWS = [
+    [*COLUMNS, "lr", "lr_patience"],
+    ["a-1", "stage3a", "finished", "2.5", "0.001", "2"],
+    ["a-2", "stage3a", "stopped", "1.5", "0.002", "3"],
+    ["a-3", "stage3a", "failed", "", "0.003", "1"],
+    ["b-1", "stage3b", "finished", "3.5", "0.004", "5"],
+    ["b-2", "stage3b", "finished", "3.25", "0.0005", "1"],
+    ["b-3", "stage3b", "running", "", "", ""],
+]
+OPTIONS = st.sampled_from(
+    [[], ["--n", "2"], ["--min_per_sweep", "1"], ["--min_diversity", "0"]]
+)
+
+
+@given(csv_files(ROWS), st.sampled_from([None, ["lr"], ["lr", "lr_patience"]]))
+def test_a_table(file, parameters):
+    content, damaged = file
+    with new_folder() as folder:
+        path = folder / "trials.csv"
+        path.write_bytes(content)
+        trials, _ = attempt(
+            lambda: read_trials(path, parameters), SelectionError, path
+        )
+        assert damaged or len(trials.pool) == 3
+        if trials is None:
+            return
+        assert (trials.pool["status"] == FINISHED).all()
+        values = trials.pool[trials.parameters].to_numpy(float)
+        assert np.isfinite(values).all()
+        selection, _ = attempt(
+            lambda: select_finalists(trials, 2), SelectionError, path
+        )
+        best = trials.pool["name"][0]
+        assert selection is None or selection.finalists["name"][0] == best
+
+
+@settings(max_examples=max(2, settings.default.max_examples // 10))
+@given(csv_files(ROWS), OPTIONS)
+def test_the_whole_selection(file, options):
+    content, damaged = file
+    with new_folder() as folder:
+        path, output = folder / "trials.csv", folder / "selection"
+        path.write_bytes(content)
+        _, message = attempt(
+            lambda: select_configs.main(
+                [str(path), "--output", str(output), *options]
+            ),
+            SelectionError,
+            path,
+            "--",
+        )
+        assert damaged or message is None
+        assert output.exists() == (message is None)
+        if message:
+            return
+        names = {p.name for p in output.iterdir()}
+        assert {"summary.md", "finalists.csv", "finalists.yaml"} <= names
+        assert not [name for name in names if name.endswith(".tmp")]
+        series = yaml.safe_load((output / "finalists.yaml").read_text())
+        assert series["runs"]
+
+
+def stage():
+    """Make a stage of a search."""
+    keys = Stage.__dataclass_fields__
+    values = {"name": "dprnn-stage1", "space": dict.fromkeys(PARAMETERS)}
+    return Stage(**{key: values.get(key) for key in keys})
+
+
+@given(st.data())
+def test_a_trial_of_a_sweep(data):
+    with new_folder() as folder:
+        sweep = folder / "dprnn-stage1"
+        write_trial(sweep, 1, PARAMETERS, 2.5)
+        trial = write_trial(sweep, 2, PARAMETERS, 3.5)
+        path = trial / "trial.json"
+        content, damaged = data.draw(json_files(json.loads(path.read_text())))
+        if data.draw(st.booleans()):
+            path.unlink()
+            path = trial / "settings.json"
+        path.write_bytes(content)
+        before = files_of(folder)
+        trials, _ = attempt(
+            lambda: read_folders(stage(), folder), SweepError, path
+        )
+        assert damaged or len(trials) == 2
+        if trials:
+            table = make_table([stage()], folder)
+            assert len(table) == 2
+            attempt(
+                lambda: pool_trials([stage()], folder), SelectionError, folder
+            )
+        assert files_of(folder) == before

@@ -1,0 +1,62 @@
+"""What was heard, kept."""
+
+import pandas as pd
+import pytest
+from asr.errors import AsrError
+from asr.hypotheses import Hypotheses
+
+IDENTITY = {"recogniser": "fake", "rows": "1"}
+
+
+def test_hypotheses_survive_a_kill(tmp_path):
+    with Hypotheses(tmp_path, IDENTITY) as hypotheses:
+        hypotheses.add(
+            ID="a", variant="C", audio="mixture", text="raz\ndwa", reason=""
+        )
+        hypotheses.add(
+            ID="b", variant="C", audio="mixture", text='"trzy", NA', reason=""
+        )
+    content = hypotheses.path.read_bytes()
+    hypotheses.path.write_bytes(content + b"c,C,mixt")
+    with Hypotheses(tmp_path, IDENTITY) as hypotheses:
+        texts = [row["text"] for row in hypotheses.known.values()]
+        assert texts == ["raz dwa", '"trzy", NA']
+        hypotheses.add(
+            ID="c", variant="C", audio="mixture", text="", reason="late"
+        )
+    table = pd.read_csv(hypotheses.path)
+    assert list(table["ID"]) == ["a", "b", "c"]
+    (failure,) = hypotheses.failures()
+    assert failure["reason"] == "late"
+    # What failed is to be heard again.
+    with Hypotheses(tmp_path, IDENTITY) as hypotheses:
+        assert [name for name, *_ in hypotheses.known] == ["a", "b"]
+
+
+def test_one_process_at_a_time(tmp_path):
+    with (
+        Hypotheses(tmp_path, IDENTITY),
+        pytest.raises(AsrError, match="another process evaluates into it"),
+        Hypotheses(tmp_path, IDENTITY),
+    ):
+        pass
+    with Hypotheses(tmp_path, IDENTITY):
+        pass
+
+
+def enter(folder, identity):
+    """Open hypotheses as an evaluation does."""
+    with Hypotheses(folder, identity):
+        pass
+
+
+def test_hypotheses_of_something_else_are_refused(tmp_path):
+    enter(tmp_path, IDENTITY)
+    with pytest.raises(AsrError, match="rows was '1', now '2'"):
+        enter(tmp_path, IDENTITY | {"rows": "2"})
+    (tmp_path / "hypotheses.csv").write_text("ID,text\na,b\n")
+    with pytest.raises(AsrError, match="is damaged"):
+        enter(tmp_path, IDENTITY)
+    (tmp_path / "asr_eval.json").write_text("[]")
+    with pytest.raises(AsrError, match="cannot be read"):
+        enter(tmp_path, IDENTITY)

@@ -1,0 +1,94 @@
+"""Errors of recognised words, counted."""
+
+import itertools
+
+import numpy as np
+from asr.rates import count_errors
+from asr.transcripts import Reference
+
+
+def slow_distance(reference, hypothesis):
+    """Edit distance, from its definition."""
+    if not reference or not hypothesis:
+        return len(reference) + len(hypothesis)
+    return min(
+        slow_distance(reference[1:], hypothesis[1:])
+        + (reference[0] != hypothesis[0]),
+        slow_distance(reference[1:], hypothesis) + 1,
+        slow_distance(reference, hypothesis[1:]) + 1,
+    )
+
+
+def slow_errors(texts, streams):
+    """Count errors of two speakers by trying everything."""
+    first, second = (text.split() for text in texts)
+    heard = [text.split() for text in streams]
+    own = heard if len(heard) == 2 else heard * 2
+    padded = (heard + [[]])[:2]
+    return {
+        "wer": slow_distance(first, own[0]) + slow_distance(second, own[1]),
+        "cpwer": min(
+            slow_distance(first, one) + slow_distance(second, other)
+            for one, other in itertools.permutations(padded)
+        ),
+        "orcwer": min(
+            sum(
+                slow_distance(
+                    [
+                        w
+                        for s, t in zip(to, (first, second), strict=True)
+                        if s == i
+                        for w in t
+                    ],
+                    stream,
+                )
+                for i, stream in enumerate(heard)
+            )
+            for to in itertools.product(range(len(heard)), repeat=2)
+        ),
+    }
+
+
+def draw_text(generator, most):
+    """Draw a text of few different words."""
+    return " ".join(generator.choice(list("abc"), generator.integers(most + 1)))
+
+
+def test_errors_are_those_of_a_slow_count():
+    generator = np.random.default_rng(0)
+    for number in range(40):
+        texts = [draw_text(generator, 4) for _ in range(2)]
+        streams = [draw_text(generator, 4) for _ in range(1 + number % 2)]
+        references = [Reference("", text, "") for text in texts]
+        counted = count_errors(references, streams)
+        for name, errors in slow_errors(texts, streams).items():
+            assert counted[name].errors == errors, (name, texts, streams)
+            assert counted[name].length == len(" ".join(texts).split())
+
+
+def test_errors_by_hand():
+    speakers = [Reference("", "pies śpi", ""), Reference("", "kot je", "")]
+    # One letter of eight is wrong, and one word of two.
+    counted = count_errors(speakers, ["pies spi", "kot je"])
+    assert counted["cer"] == (1, 14) and counted["wer"] == (1, 4)
+    # Swapped streams are all wrong for WER, but not for cpWER.
+    counted = count_errors(speakers, ["kot je", "pies śpi"])
+    assert counted["wer"] == (4, 4) and counted["cpwer"] == (0, 4)
+    # Both speakers in one stream: right for ORC-WER only.
+    counted = count_errors(speakers, ["pies śpi kot je", ""])
+    assert counted["cpwer"] == (4, 4) and counted["orcwer"] == (0, 4)
+
+
+def test_cut_words_may_be_heard_or_not():
+    speakers = [Reference("stary", "pies", "śpi"), Reference("", "kot", "")]
+    for heard, length in (
+        ("pies", 2),
+        ("stary pies", 3),
+        ("pies śpi", 3),
+        ("stary pies śpi", 4),
+    ):
+        counted = count_errors(speakers, [heard, "kot"])
+        assert counted["wer"] == (0, length)
+        assert counted["cpwer"] == counted["orcwer"] == (0, length)
+    # But not as another word.
+    assert count_errors(speakers, ["ary pies", "kot"])["wer"].errors == 1

@@ -1,0 +1,206 @@
+"""The Mamba layer on the CPU: exactness, and everything it may be run in."""
+
+import multiprocessing
+
+import pytest
+import torch
+from mamba import on_cpu
+from mamba.on_cpu import mamba_on_cpu
+from sequential_mamba import sequential_mamba
+from small_mamba import in_double, make_inputs, relative_errors, results
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((2, 1, 8), {}),  # one step
+        ((3, 7, 5), {"n_states": 3, "width": 3}),  # odd sizes
+        ((1, 33, 8), {"n_states": 1, "width": 2}),  # a chunk and a step
+        ((3, 100, 12), {"n_states": 16}),  # several chunks
+        ((70, 20, 4), {}),  # several slabs
+    ],
+)
+def test_output_and_gradients_are_those_of_the_equations(
+    shape, options, monkeypatch
+):
+    monkeypatch.setattr(on_cpu, "SLAB_STEPS", 500)
+    inputs = make_inputs(*shape, **options)
+    expected = results(sequential_mamba, in_double(inputs))
+    errors = relative_errors(results(mamba_on_cpu, inputs), expected)
+    assert errors[0] < 1e-5
+    assert max(errors[1:]) < 1e-4
+    errors = relative_errors(results(mamba_on_cpu, in_double(inputs)), expected)
+    assert max(errors) < 1e-12
+
+
+def test_gradcheck():
+    inputs = in_double(make_inputs(2, 35, 3, n_states=2, width=3))
+    assert torch.autograd.gradcheck(mamba_on_cpu, inputs, fast_mode=True)
+
+
+def test_large_and_small_step_sizes_are_exact():
+    inputs = make_inputs(2, 40, 8)
+    with torch.no_grad():
+        inputs[6].copy_(torch.linspace(-30, 80, 16))  # their bias
+    expected = results(sequential_mamba, in_double(inputs))
+    errors = relative_errors(results(mamba_on_cpu, inputs), expected)
+    assert errors[0] < 1e-5
+    assert max(errors[1:]) < 1e-4
+
+
+def test_the_number_of_threads_changes_no_bit(monkeypatch):
+    inputs = make_inputs(41, 50, 8)
+    found = {}
+    for threads in (1, 2, 3):
+        # Of the scan's threads: torch itself may round otherwise with more.
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
+        found[threads] = results(mamba_on_cpu, inputs)
+    for threads in (2, 3):
+        assert all(map(torch.equal, found[1], found[threads]))
+
+
+def test_any_memory_layout():
+    inputs = make_inputs(6, 10, 8)
+    expected = results(mamba_on_cpu, inputs)
+    strided = [
+        tensor.detach().transpose(0, -1).contiguous().transpose(0, -1)
+        for tensor in inputs
+    ]
+    assert not strided[0].is_contiguous()
+    strided = [tensor.requires_grad_() for tensor in strided]
+    found = results(mamba_on_cpu, strided)
+    assert all(map(torch.equal, found, expected))
+    expanded = inputs[0][:1].expand(6, -1, -1)
+    output = mamba_on_cpu(expanded, *inputs[1:])
+    assert torch.equal(output[0], output[5])
+
+
+def test_bfloat16_in_and_out_but_not_within():
+    inputs = make_inputs(3, 200, 8)
+    rounded = [tensor.detach().bfloat16().requires_grad_() for tensor in inputs]
+    found = results(mamba_on_cpu, rounded)
+    assert all(tensor.dtype == torch.bfloat16 for tensor in found)
+    exact = results(
+        mamba_on_cpu, [t.detach().float().requires_grad_() for t in rounded]
+    )
+    errors = relative_errors([tensor.float() for tensor in found], exact)
+    # One rounding to 8 bits; the scan in BF16 would be far off.
+    assert max(errors) < 2**-7
+
+
+def test_autocast_changes_nothing():
+    inputs = make_inputs(3, 40, 8)
+    expected = results(mamba_on_cpu, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = results(mamba_on_cpu, inputs)
+    assert all(map(torch.equal, found, expected))
+
+
+def test_little_is_kept_for_the_backward_pass_and_nothing_without():
+    inputs = make_inputs(4, 320, 16, n_states=16)
+    kept = []
+
+    def note(tensor):
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        mamba_on_cpu(*inputs)
+        batch, length, d_model = inputs[0].shape
+        one_of_each_step = (
+            batch * length * 2 * d_model
+        )  # [batch, time, channels]
+        assert 0 < sum(kept) < 2 * one_of_each_step
+        kept.clear()
+        with torch.no_grad():
+            mamba_on_cpu(*inputs)
+        mamba_on_cpu(*[tensor.detach() for tensor in inputs])
+    assert not kept
+
+
+def test_no_states_are_stored_without_gradients(monkeypatch):
+    stored = []
+
+    def note(kernel, n_sequences, *arrays):
+        if kernel is on_cpu.scan:
+            stored.append(arrays[-2].size)
+        kernel(0, n_sequences, *arrays)
+
+    monkeypatch.setattr(on_cpu, "run", note)
+    inputs = make_inputs(2, 100, 8)
+    mamba_on_cpu(*inputs)
+    with torch.no_grad():
+        mamba_on_cpu(*inputs)
+    assert stored == [2 * 4 * 4 * 16, 0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_swallowed(value):
+    inputs = [tensor.detach() for tensor in make_inputs(2, 50, 8)]
+    inputs[0][1, 20, 3] = value
+    output = mamba_on_cpu(*inputs)
+    assert output[0].isfinite().all()
+    assert output[1, :20].isfinite().all()
+    assert output[1, 20:].isnan().all()
+
+
+def test_gradients_that_are_not_finite_are_not_swallowed():
+    inputs = make_inputs(2, 50, 8)
+    output = mamba_on_cpu(*inputs)
+    direction = torch.ones_like(output)
+    direction[1, 20, 3] = float("nan")
+    gradient, *others = torch.autograd.grad(output, inputs, direction)
+    assert gradient[0].isfinite().all()
+    assert gradient[1, 21:].isfinite().all()
+    assert gradient[1, :21].isnan().all()
+    assert all(other.isnan().any() for other in others)
+
+
+class Computed(torch.utils.data.Dataset):
+    """Computes the layer where it is read."""
+
+    def __init__(self, inputs):
+        self.inputs = [tensor.detach() for tensor in inputs]
+
+    def __len__(self):
+        """Count the items."""
+        return 4
+
+    def __getitem__(self, index):
+        """Compute the same output each time."""
+        return mamba_on_cpu(*self.inputs)
+
+
+def test_in_a_loaders_processes():
+    dataset = Computed(make_inputs(4, 20, 8))
+    torch.set_num_threads(2)
+    expected = dataset[0]
+    # They start with one thread of torch's own.
+    loader = torch.utils.data.DataLoader(dataset, num_workers=2, timeout=60)
+    outputs = list(loader)
+    torch.set_num_threads(1)
+    assert all(torch.allclose(o[0], expected, atol=1e-6) for o in outputs)
+
+
+def train_in_child(dataset, queue):
+    """Go forward and backward in a forked process."""
+    inputs = [tensor.requires_grad_() for tensor in dataset.inputs]
+    gradients = results(mamba_on_cpu, inputs)
+    queue.put([gradient.detach().numpy() for gradient in gradients])
+
+
+def test_in_a_forked_process():
+    dataset = Computed(make_inputs(4, 20, 8))
+    torch.set_num_threads(2)
+    inputs = [tensor.clone().requires_grad_() for tensor in dataset.inputs]
+    expected = results(mamba_on_cpu, inputs)  # threads were used before
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=train_in_child, args=(dataset, queue))
+    child.start()
+    found = queue.get(timeout=60)
+    child.join(timeout=60)
+    torch.set_num_threads(1)
+    assert child.exitcode == 0
+    for gradient, other in zip(found, expected, strict=True):
+        assert torch.allclose(torch.tensor(gradient), other, atol=1e-6)

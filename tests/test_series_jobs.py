@@ -1,0 +1,210 @@
+"""What a series starts, skips and resumes, with a stand-in for train.py."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from run_series import main
+from series import jobs
+from series.jobs import differences, is_done
+from series.runs import Run
+from small_series import HPARAMS, STAND_IN, TOOL, write_result, write_series
+
+
+def test_what_is_done():
+    asked = {"number_of_epochs": 20, "early_stopping_patience": 5}
+    finished = Run("a", 1, "finished", settings=asked)
+    stopped = Run("a", 1, "early-stopped", settings=asked)
+    for run in (finished, stopped, Run("a", 1, "diverged")):
+        assert is_done(run, {})
+        assert is_done(run, {"number_of_epochs": "20", "lr": "1"})
+        assert is_done(run, {"number_of_epochs": "10"})
+        assert is_done(run, {"early_stopping_patience": "5"})
+    more = {"number_of_epochs": "21"}
+    assert not is_done(finished, more)
+    assert not is_done(stopped, more)
+    assert is_done(Run("a", 1, "diverged"), more)
+    patient = {"early_stopping_patience": "9"}
+    assert is_done(finished, patient)
+    assert not is_done(stopped, patient)
+    assert not is_done(Run("a", 1, "interrupted"), {})
+    assert not is_done(Run("a", 1, "not started"), {})
+
+
+def test_differences_are_told_as_yaml_means_them():
+    settings = {"lr": 1e-4, "use": True, "list": [{"epoch": 1}], "size": None}
+    run = Run("a", 1, "finished", settings=settings)
+    same = {"lr": "1e-4", "use": "True", "list": '[{"epoch": 1}]'}
+    assert differences(run, {**same, "size": "null", "unknown": "1"}) == ""
+    assert differences(run, {"use": "false"}) == "use True, not false"
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Let jobs start the stand-in."""
+    path = tmp_path / "stand_in.py"
+    path.write_text(STAND_IN)
+    monkeypatch.setattr(jobs, "TRAIN", path)
+    return path
+
+
+def arguments_of(folder):
+    """Read what a run was started with."""
+    return json.loads((folder / "arguments.json").read_text())
+
+
+def test_arguments_and_order(stand_in, tmp_path, capsys):
+    stages = [{"epoch": 1, "variants": ["C", "R"], "lr_scheduler": False}]
+    path = write_series(
+        tmp_path / "mine.yaml",
+        [
+            {
+                "name": "a",
+                "hparams": os.path.relpath(HPARAMS / "dprnn.yaml", tmp_path),
+                "options": {"lr": 0.00021, "curriculum": stages, "task": "SB"},
+            },
+            {"name": "b", "hparams": str(HPARAMS / "convtasnet.yaml")},
+        ],
+        seeds=[7, 5],
+    )
+    command = [str(path), "--data_folder", "corpus", "--lr=1e-2"]
+    assert main([*command, "--output", "out"]) == 0
+    hparams, *rest = arguments_of(Path("out/a/5"))
+    assert Path(hparams).resolve() == HPARAMS / "dprnn.yaml"
+    assert "--device" not in rest
+    rest.remove("--noprogressbar")
+    options = dict(zip(rest[::2], rest[1::2], strict=True))
+    assert yaml.safe_load(options.pop("--curriculum")) == stages
+    assert options == {
+        "--seed": "5",
+        "--output_folder": "out/a/5",
+        "--lr": "1e-2",
+        "--task": "SB",
+        "--data_folder": "corpus",
+    }
+    started = re.findall(
+        r"^(\w), seed (\d): started, see", capsys.readouterr().out, re.M
+    )
+    assert started == [("a", "7"), ("a", "5"), ("b", "7"), ("b", "5")]
+    # Other seeds, on a device, from a model's YAML.
+    yaml_file = str(HPARAMS / "dprnn.yaml")
+    assert main([yaml_file, "--seeds", "3", "--devices", "cuda:1"]) == 0
+    arguments = arguments_of(Path("results/dprnn/3"))
+    assert arguments[arguments.index("--device") + 1] == "cuda:1"
+    assert Path("results/dprnn.md").exists()
+
+
+def test_skipped_and_resumed(stand_in, tmp_path, capsys):
+    command = [str(HPARAMS / "dprnn.yaml"), "--seeds", "1", "2"]
+    write_result(tmp_path / "results/dprnn/1")
+    assert main([*command, "--lr", "0.001"]) == 0
+    printed = capsys.readouterr().out
+    assert "dprnn, seed 1: skipped, early-stopped\n" in printed
+    assert "dprnn, seed 2: finished, 2.00 dB in epoch 1 of 3" in printed
+    # What was not asked for stays, and is told.
+    assert main([*command, "--lr", "0.1"]) == 0
+    printed = capsys.readouterr().out
+    assert "seed 2: skipped, finished (it has lr 0.001, not 0.1)\n" in printed
+    # More epochs than the 3 of one and the 20 of the other.
+    assert main([*command, "--number_of_epochs", "6"]) == 0
+    printed = capsys.readouterr().out
+    assert "dprnn, seed 1: skipped, early-stopped (it has number" in printed
+    assert "dprnn, seed 2: resumed" in printed
+    assert "| dprnn | 2 | 2.00 | 1 | 6 | 1.0 | finished |" in printed
+
+
+def test_a_job_on_each_device(stand_in, tmp_path):
+    # Each waits for the other, which one worker would never get to.
+    folders = [tmp_path / "results" / name / "1" for name in "ab"]
+    runs = [
+        {
+            "name": folder.parent.name,
+            "hparams": str(HPARAMS / "dprnn.yaml"),
+            "options": {"wait_for": str(other / "process")},
+        }
+        for folder, other in zip(folders, folders[::-1], strict=True)
+    ]
+    path = write_series(tmp_path / "series.yaml", runs, seeds=[1])
+    assert main([str(path), "--devices", "cuda:0", "cuda:1"]) == 0
+    devices = {
+        arguments[arguments.index("--device") + 1]
+        for arguments in map(arguments_of, folders)
+    }
+    assert devices == {"cuda:0", "cuda:1"}
+
+
+def test_failing_and_diverging_jobs(stand_in, tmp_path, capsys):
+    yaml_file = str(HPARAMS / "dprnn.yaml")
+    runs = [
+        {
+            "name": "bad",
+            "hparams": yaml_file,
+            "options": {"fail": "no corpus"},
+        },
+        {"name": "nan", "hparams": yaml_file, "options": {"diverge": True}},
+        {"name": "good", "hparams": yaml_file},
+    ]
+    path = write_series(tmp_path / "series.yaml", runs, seeds=[1])
+    log = tmp_path / "results/bad/1/terminal.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("Error: of long ago\n")
+    assert main([str(path)]) == 1
+    printed = capsys.readouterr().out
+    assert "bad, seed 1: failed; Error: no corpus\n" in printed
+    assert "nan, seed 1: diverged; Error: training stops: NaN\n" in printed
+    assert "good, seed 1: finished, 1.00 dB" in printed
+    assert log.read_text() == "Error: of long ago\nError: no corpus\n"
+    # To diverge is a way to end, not a failure.
+    write_series(path, runs[1:], seeds=[1])
+    assert main([str(path)]) == 0
+    assert "nan, seed 1: skipped, diverged" in capsys.readouterr().out
+    # Without a last word: that of the time before does not count.
+    stand_in.write_text("import os; os.abort()")
+    write_series(path, runs[:1], seeds=[1])
+    assert main([str(path)]) == 1
+    assert "Error: without a word (exit status -6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(stand_in, tmp_path, sent):
+    program = (
+        "import sys, pathlib, run_series\n"
+        "from series import jobs\n"
+        f"jobs.TRAIN = pathlib.Path({str(stand_in)!r})\n"
+        "sys.exit(run_series.main())"
+    )
+    command = [sys.executable, "-c", program, str(HPARAMS / "dprnn.yaml")]
+    command += ["--seeds", "1", "2", "3", "--devices", "cpu", "cpu"]
+    with subprocess.Popen(
+        [*command, "--sleep", "60"],
+        # Those of nohup ignore SIGHUP.
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
+        env={**os.environ, "PYTHONPATH": str(TOOL.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        notes = [tmp_path / f"results/dprnn/{n}/process" for n in (1, 2)]
+        for _ in range(400):
+            if all(note.exists() and note.read_text() for note in notes):
+                break
+            time.sleep(0.05)
+        os.killpg(process.pid, sent)  # as a terminal does
+        printed, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert not errors
+    for note in notes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(note.read_text()), 0)
+    assert printed.count("stopped; the same command goes on") == 2
+    assert "| dprnn | 1 | – | – | – | – | interrupted |" in printed
+    assert "| dprnn | 3 | – | – | – | – | not started |" in printed
+    assert "not started" in (tmp_path / "results/dprnn.md").read_text()
