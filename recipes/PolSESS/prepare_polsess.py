@@ -85,9 +85,9 @@ def prepare_polsess(
 
     Arguments
     ---------
-    data_folder : str
+    data_folder : str, Path
         The corpus: the folder that holds train, val and test.
-    save_folder : str
+    save_folder : str, Path
         Where the manifests go.
     subset_sizes : list of int
         How many training rows the subsets have. None means 2000, 4000, 8000

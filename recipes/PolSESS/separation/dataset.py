@@ -45,9 +45,9 @@ def read_manifest(manifest: str | Path, data_folder: str | Path) -> list[dict]:
 
     Arguments
     ---------
-    manifest : str
+    manifest : str, Path
         A CSV file that ``prepare_polsess`` wrote.
-    data_folder : str
+    data_folder : str, Path
         The corpus, put in for ``$data_root``.
 
     Returns

@@ -13,7 +13,7 @@ def make_parser(
 
     Arguments
     ---------
-    description : str
+    description : str, None
         What ``--help`` begins with, printed as it is.
     **others : object
         Further arguments of ArgumentParser.

@@ -46,9 +46,9 @@ class TrainedRun:
     separator : torch.nn.Module
         Mixture [batch, time] -> estimates [batch, time, n_sources]; on the
         CPU, in evaluation mode.
-    epoch : int
-        When the weights were saved.
-    valid_si_sdr : float
+    epoch : int, None
+        When the weights were saved; None of weights that SpeechBrain trained.
+    valid_si_sdr : float, None
         Of these weights, in dB.
     weights_checksum : str
         Tells the weights from others.
