@@ -87,7 +87,7 @@ def read_run(folder, name, seed):
     Example
     -------
     >>> folder = getfixture("tmp_path")
-    >>> (folder / "save").mkdir()
+    >>> _ = (folder / "settings.json").write_text("{}")
     >>> read_run(folder, "dprnn", 42).ended
     'interrupted'
     """
@@ -114,7 +114,7 @@ def read_run(folder, name, seed):
         ended = DIVERGED
     elif result and _was_stopped_early(result):
         ended = EARLY_STOPPED
-    elif result or curve is not None or (folder / "save").exists():
+    elif result or curve is not None or (folder / "settings.json").exists():
         ended = INTERRUPTED
     else:
         ended = NOT_STARTED
