@@ -28,11 +28,11 @@ help:
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
 	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
 	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
-	@echo "make test           style and tests, as the continuous integration"
+	@echo "make test           style, types, tests: as the continuous integration"
 	@echo "make coverage       the tests, and which lines they run"
 	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
 	@echo "make fuzz           damaged inputs of all kinds: 5 minutes"
-	@echo "make lint           style only"
+	@echo "make lint           style and types only"
 	@echo "make format         put the style right"
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
 	@echo "make bench-evaluate evaluate.py against metrics one by one: 6 minutes"
@@ -123,6 +123,7 @@ demonstration: setup
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	$(BIN)/codespell
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from select_configs import main as select_configs
 from series import jobs
+from series.errors import SeriesError
 from small_models import SEPARATION
 from small_series import STAND_IN
 from small_trials import rows_of, write_stage, written_stage
@@ -76,6 +77,19 @@ def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
     hparams = (path.parent / series["runs"][0]["hparams"]).resolve()
     assert hparams == (SEPARATION / "hparams/sepformer.yaml").resolve()
     assert "number_of_epochs" not in series["runs"][0]["options"]
+
+
+def test_finalists_without_seeds(tmp_path):
+    write_stage(tmp_path / "out/dprnn-stage3a", [1.0, 3.0])
+    command = ["select", "dprnn", "--output", "out", "--from", "stage3a"]
+    assert main(command) == 0
+    path = Path("out/dprnn-selection/finalists.yaml")
+    series = yaml.safe_load(path.read_text())
+    del series["seeds"]
+    path.write_text(yaml.safe_dump(series))
+    command = ["validate", "dprnn", "--output", "out"]
+    with pytest.raises(SeriesError, match="--seeds: None; give"):
+        main([*command, "--data_folder", "corpus"])
 
 
 def test_validation(tmp_path, monkeypatch, capsys):

@@ -9,6 +9,7 @@ sentences and voices of the test split. FOLDER is then one for SpeechBrain's
 EncoderASR.
 """
 
+import argparse
 import io
 import json
 import os
@@ -25,6 +26,7 @@ from asr.rates import count_errors
 from asr.transcripts import Reference
 from corpus.errors import CorpusError
 from corpus.seeding import random_generator
+from corpus.voices import Spoken
 from hyperpyyaml import load_hyperpyyaml
 from parsers import make_parser
 from speechbrain.inference.ASR import EncoderASR
@@ -44,7 +46,7 @@ NOISY_SHARE = 0.6  # of a batch, once all of it is reached
 NOISY_FROM, NOISY_TO = 0.2, 0.6  # of the steps: none before, all after
 
 
-def train_tokenizer(path):
+def train_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
     """Make a tokenizer whose tokens are the letters of Polish.
 
     Arguments
@@ -73,7 +75,13 @@ def train_tokenizer(path):
     return sentencepiece.SentencePieceProcessor(model_file=str(path))
 
 
-def train(folder, sentences, steps, seed, quiet=False):
+def train(
+    folder: Path,
+    sentences: list[Spoken],
+    steps: int,
+    seed: int,
+    quiet: bool = False,
+) -> None:
     """Train the recogniser.
 
     Arguments
@@ -125,12 +133,12 @@ def train(folder, sentences, steps, seed, quiet=False):
     shutil.copyfile(HPARAMS, folder / "hyperparams.yaml")
 
 
-def load_hparams():
+def load_hparams() -> dict:
     """Load the recogniser's YAML file; new weights."""
     return load_hyperpyyaml(HPARAMS.read_text(encoding="utf-8"))
 
 
-def measure(folder, n_sentences, seed):
+def measure(folder: Path, n_sentences: int, seed: int) -> tuple[float, float]:
     """Measure the error rates on unseen voices and sentences.
 
     Arguments
@@ -154,17 +162,18 @@ def measure(folder, n_sentences, seed):
     counts = []
     for waveform, words in make_sentences("test", n_sentences, rate, seed):
         text = " ".join(word.text for word in words)
-        waveform = torch.from_numpy(waveform).unsqueeze(0)
-        (heard,), _ = model.transcribe_batch(waveform, torch.ones(1))
+        batch = torch.from_numpy(waveform).unsqueeze(0)
+        (heard,), _ = model.transcribe_batch(batch, torch.ones(1))
         counts.append(count_errors([Reference("", text, "")], [heard]))
-    return [
+    wer, cer = (
         sum(c[name].errors for c in counts)
         / sum(c[name].length for c in counts)
         for name in ("wer", "cer")
-    ]
+    )
+    return wer, cer
 
 
-def read_options(arguments):
+def read_options(arguments: list[str] | None) -> argparse.Namespace:
     """Read and check the command line.
 
     Arguments
@@ -219,7 +228,7 @@ def read_options(arguments):
     return options
 
 
-def is_trained(options):
+def is_trained(options: argparse.Namespace) -> bool:
     """Look whether the folder holds the recogniser that is asked for.
 
     Arguments
@@ -260,7 +269,7 @@ def _training_of(options):
     return {name: getattr(options, name) for name in TRAINING}
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Train and test as the command line says.
 
     Arguments

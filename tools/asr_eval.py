@@ -12,8 +12,12 @@ model separates, and the mixture. tools/README.md tells what is counted. The
 same command again goes on where one was killed.
 """
 
+import argparse
 import sys
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 SEPARATION = Path(__file__).resolve().parents[1] / "recipes/PolSESS/separation"
 sys.path.insert(0, str(SEPARATION))
@@ -25,6 +29,7 @@ from asr.listening import listen
 from asr.summary import count_all, format_summary, summarise
 from asr.transcripts import read_transcripts
 from asr.whisper import WhisperRecogniser
+from evaluation_sets import EvaluationSet
 from exported_model import load_model
 from interruption import told_when_interrupted
 from option_parser import make_parser
@@ -32,12 +37,13 @@ from polsess_corpora import read_polsess
 from prepare_polsess import SPLITS, UserError
 from run_files import write_atomically
 from setting_checks import check_device
+from trained_run import TrainedRun
 
 # The smallest values of numbers.
 LEAST = {"limit": 1, "timeout": 0.001, "seed": 0, "resamples": 100}
 
 
-def read_options(arguments=None):
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line.
 
     Arguments
@@ -141,7 +147,7 @@ def _add_recognisers(parser):
     )
 
 
-def check_options(options):
+def check_options(options: argparse.Namespace) -> None:
     """Check what the command line says.
 
     Arguments
@@ -170,7 +176,7 @@ def check_options(options):
             raise AsrError(f"--{name} is empty")
 
 
-def open_recogniser(options, device):
+def open_recogniser(options: argparse.Namespace, device: str) -> Any:
     """Open the recogniser that the command line names.
 
     Arguments
@@ -194,7 +200,9 @@ def open_recogniser(options, device):
     return SpeechBrainRecogniser(options.speechbrain, device)
 
 
-def open_mixtures(options, run):
+def open_mixtures(
+    options: argparse.Namespace, run: TrainedRun
+) -> tuple[EvaluationSet, dict]:
     """Find the mixtures and what is said in them.
 
     Arguments
@@ -240,7 +248,12 @@ def open_mixtures(options, run):
     return test_set, transcripts
 
 
-def write_rates(options, test_set, transcripts, hypotheses):
+def write_rates(
+    options: argparse.Namespace,
+    test_set: EvaluationSet,
+    transcripts: dict,
+    hypotheses: Hypotheses,
+) -> pd.DataFrame:
     """Count errors, and write ``errors.csv`` and ``rates.csv``.
 
     Arguments
@@ -267,7 +280,7 @@ def write_rates(options, test_set, transcripts, hypotheses):
     return summary
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Measure as the command line says.
 
     Arguments

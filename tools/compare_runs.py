@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from comparison.commands import evaluate_command
-from comparison.comparing import compare_evaluations, compare_values
+from comparison.comparing import Comparison, compare_evaluations, compare_values
 from comparison.errors import ComparisonError
 from comparison.evaluations import read_evaluations
 from comparison.published import read_values
@@ -30,7 +30,7 @@ TABLES = ("models", "differences", "seeds", "variants", "environments")
 OF_RUNS = {"evaluation": "test", "metric": "si_sdr", "variants": None}
 
 
-def write_comparison(comparison, folder):
+def write_comparison(comparison: Comparison, folder: Path) -> None:
     """Write a comparison into a folder.
 
     Arguments
@@ -120,7 +120,7 @@ def _check(options):
             raise ComparisonError(f"--{name} says nothing about --values")
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Compare what the command line names.
 
     Arguments

@@ -28,7 +28,7 @@ from corpus.tables import DEFAULT_TABLES
 from parsers import make_parser
 
 
-def parse_options(arguments=None):
+def parse_options(arguments: list[str] | None = None) -> Options:
     """Reads the command line.
 
     Arguments

@@ -1,16 +1,19 @@
 """What the parsers of these tools' command lines have in common."""
 
 import argparse
+from typing import Any
 
 
-def make_parser(description, **others):
+def make_parser(
+    description: str | None, **others: Any
+) -> argparse.ArgumentParser:
     """Make a parser that takes no abbreviations of options.
 
     An abbreviation would mean another option as soon as there is a new one.
 
     Arguments
     ---------
-    description : str
+    description : str, None
         What ``--help`` begins with, printed as it is.
     **others : object
         Further arguments of ArgumentParser.

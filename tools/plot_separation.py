@@ -26,7 +26,9 @@ DYNAMIC_RANGE = 70.0  # dB below the row's loudest point
 WINDOW_SECONDS = 0.032
 
 
-def spectrogram(signal, sample_rate):
+def spectrogram(
+    signal: np.ndarray, sample_rate: int
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """Compute the power of a signal over time and frequency.
 
     Arguments
@@ -59,7 +61,7 @@ def spectrogram(signal, sample_rate):
     return decibels, (0.0, duration, 0.0, sample_rate / 2000)
 
 
-def read_mixtures(folder):
+def read_mixtures(folder: Path) -> dict:
     """Read the audio of all mixtures below a folder.
 
     Arguments
@@ -95,7 +97,7 @@ def read_mixtures(folder):
     return mixtures
 
 
-def draw(mixtures, output):
+def draw(mixtures: dict, output: Path) -> None:
     """Draw a picture with a row a mixture and a column a file.
 
     Arguments
@@ -140,7 +142,7 @@ def draw(mixtures, output):
     plt.close(figure)
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Draw what the command line names."""
     parser = make_parser(__doc__)
     parser.add_argument(

@@ -19,9 +19,9 @@ import sys
 from pathlib import Path
 
 from comparison.commands import evaluate_command
-from comparison.comparing import compare_evaluations
+from comparison.comparing import Comparison, compare_evaluations
 from comparison.errors import ComparisonError
-from comparison.evaluations import by_group, read_evaluations
+from comparison.evaluations import Evaluation, by_group, read_evaluations
 from comparison.runs import find_runs
 from parsers import make_parser
 from reporting.breakdowns import breakdown_section, metrics_section
@@ -38,7 +38,13 @@ from reporting.sections import (
 from series.writing import write_atomically
 
 
-def make_sections(evaluations, comparison, name, count, command):
+def make_sections(
+    evaluations: list[Evaluation],
+    comparison: Comparison,
+    name: str,
+    count: int,
+    command: str,
+) -> list[Section]:
     """Make what the page of evaluations holds.
 
     Arguments
@@ -77,7 +83,7 @@ def make_sections(evaluations, comparison, name, count, command):
     return [section for section in sections if section]
 
 
-def write_figures(folder, sections):
+def write_figures(folder: Path, sections: list[Section]) -> None:
     """Write each figure of the page as a picture of its own.
 
     Arguments
@@ -138,7 +144,7 @@ def _parse(arguments):
     return options
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Make the page that the command line asks for.
 
     Arguments

@@ -52,17 +52,17 @@ class Runner:
         A name each; None for the one that train.py chooses.
     """
 
-    def __init__(self, jobs, devices):
+    def __init__(self, jobs: list[Job], devices: list) -> None:
         self.devices = devices
-        self.waiting = queue.SimpleQueue()
+        self.waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
             self.waiting.put(job)
         self.lock = threading.Lock()
-        self.processes = []
+        self.processes: list = []
         self.stopping = False
         self.failed = False
 
-    def run(self):
+    def run(self) -> None:
         """Train all jobs.
 
         Raises
@@ -160,7 +160,7 @@ def _figures(run):
     )
 
 
-def read_runs(jobs):
+def read_runs(jobs: list[Job]) -> list[Run]:
     """Read what all runs have come to; tell of damaged files.
 
     Arguments
@@ -221,7 +221,7 @@ def _parse(arguments):
     return parser.parse_known_args(arguments)
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Train a series as the command line says.
 
     Arguments
@@ -241,7 +241,7 @@ def main(arguments=None):
     """
     options, texts = _parse(arguments)
     for_all = read_train_options(texts)
-    seeds, runs = read_series(options.series)
+    seeds, entries = read_series(options.series)
     if options.seeds:
         seeds = check_seeds(options.seeds, "--seeds")
     if not seeds:
@@ -254,7 +254,7 @@ def main(arguments=None):
             options.output / name / str(seed),
             own | for_all,
         )
-        for name, hparams, own in runs
+        for name, hparams, own in entries
         for seed in seeds
     ]
     status = 0

@@ -16,21 +16,28 @@ those too similar to one that is taken already. The output folder gets
     *.png            pictures
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 from parsers import make_parser
 from selection.experiments import read_experiments
 from selection.finalist_series import make_series
-from selection.finalists import select_finalists
+from selection.finalists import Selection, select_finalists
 from selection.options import SETTINGS, add_options
 from selection.plots import draw_all
 from selection.summary import write_summary
-from selection.trials import SelectionError, read_trials
+from selection.trials import SelectionError, Trials, read_trials
 from series.writing import write_atomically
 
 
-def select(trials, options, folder, settings=SETTINGS, same=None):
+def select(
+    trials: Trials,
+    options: argparse.Namespace,
+    folder: Path,
+    settings: Path = SETTINGS,
+    same: dict | None = None,
+) -> Selection:
     """Select finalists, and write and print what there is to say about them.
 
     Arguments
@@ -66,12 +73,9 @@ def select(trials, options, folder, settings=SETTINGS, same=None):
         trials, options.n, options.min_diversity, options.min_per_sweep
     )
     finalists = selection.finalists
+    settings = options.settings or settings
     series = make_series(
-        finalists,
-        trials.parameters,
-        options.settings or settings,
-        folder,
-        same or {},
+        finalists, trials.parameters, settings, folder, same or {}
     )
     asked = (
         f"--n {options.n} --min_diversity {options.min_diversity:g} "
@@ -135,7 +139,7 @@ def _parse(arguments):
     return parser, parser.parse_args(arguments)
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Select as the command line says.
 
     Arguments

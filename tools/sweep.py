@@ -239,7 +239,7 @@ def _add_next_options(parser):
     )
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says.
 
     Arguments

@@ -67,14 +67,14 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_polsess(
-    data_folder,
-    save_folder,
-    subset_sizes=None,
-    check="headers",
-    on_error="stop",
-    sample_rate=None,
-    jobs=None,
-):
+    data_folder: str | Path,
+    save_folder: str | Path,
+    subset_sizes: list[int] | None = None,
+    check: str = "headers",
+    on_error: str = "stop",
+    sample_rate: int | None = None,
+    jobs: int | None = None,
+) -> dict:
     """Check a PolSESS corpus and write its manifests.
 
     A second call for the same corpus and options does nothing. The corpus
@@ -85,9 +85,9 @@ def prepare_polsess(
 
     Arguments
     ---------
-    data_folder : str
+    data_folder : str, Path
         The corpus: the folder that holds train, val and test.
-    save_folder : str
+    save_folder : str, Path
         Where the manifests go.
     subset_sizes : list of int
         How many training rows the subsets have. None means 2000, 4000, 8000
@@ -180,12 +180,11 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
             "rows out with --on_error drop."
         )
     counts = count_rows(table, good)
-    for split in SPLITS:
-        if not counts[split]["rows"]:
-            raise UserError(
-                f"No good row is left in '{split}', so nothing was written. "
-                f"{found}"
-            )
+    empty = next((s for s in SPLITS if not counts[s]["rows"]), None)
+    if empty or audio is None:
+        raise UserError(
+            f"No good row is left in '{empty}', so nothing was written. {found}"
+        )
     sizes, notes = choose_sizes(options["subset_sizes"], counts["train"])
     files = make_manifests(good, audio, sizes)
     if options["on_error"] == "drop":

@@ -45,7 +45,7 @@ class CommandRecogniser:
     'recording'
     """
 
-    def __init__(self, command, timeout):
+    def __init__(self, command: str, timeout: float) -> None:
         try:
             self.words = shlex.split(command)
         except ValueError as error:
@@ -60,7 +60,7 @@ class CommandRecogniser:
         self.timeout = timeout
         self.description, self.checksum = f"command {command}", ""
 
-    def recognise(self, samples, rate):
+    def recognise(self, samples: np.ndarray, rate: int) -> str:
         """Recognise a recording.
 
         Arguments
@@ -127,7 +127,7 @@ class SpeechBrainRecogniser:
         If the folder holds no such model.
     """
 
-    def __init__(self, folder, device):
+    def __init__(self, folder: Path, device: str) -> None:
         from speechbrain.inference.ASR import EncoderASR, EncoderDecoderASR
 
         folder = Path(folder).expanduser().resolve()
@@ -155,7 +155,7 @@ class SpeechBrainRecogniser:
         self.rate = self.model.audio_normalizer.sample_rate
         self.description = f"SpeechBrain {interface.__name__} {folder}"
 
-    def recognise(self, samples, rate):
+    def recognise(self, samples: np.ndarray, rate: int) -> str:
         """Recognise a recording; see ``CommandRecogniser.recognise``."""
         waveform = torch.from_numpy(samples).float().unsqueeze(0)
         waveform = resample(waveform, rate, self.rate)
@@ -168,7 +168,7 @@ class SpeechBrainRecogniser:
         return str(texts[0])
 
 
-def at_speech_level(samples):
+def at_speech_level(samples: np.ndarray) -> np.ndarray:
     """Give a recording the level that recognisers expect.
 
     An estimate's level says nothing, since the training does not see it.

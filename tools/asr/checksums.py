@@ -1,11 +1,12 @@
 """Telling the files of a recogniser from others."""
 
 import hashlib
+from pathlib import Path
 
 from preparation.hashes import hash_file
 
 
-def checksum_of_files(folder):
+def checksum_of_files(folder: Path) -> str:
     """Hash the files of a recogniser, which may be trained anew in place.
 
     Arguments

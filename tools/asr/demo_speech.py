@@ -1,5 +1,9 @@
 """What the demonstration's recogniser hears: parts of spoken sentences."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from corpus.seeding import random_generator
@@ -8,12 +12,17 @@ from corpus.voices import Spoken, draw_voices, speak
 
 from asr.normalisation import normalise
 
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+
 VOICES = {"train": 120, "test": 8}
 LONGEST = 3.0  # s, of what is heard in training
 SNR_DB = (0.0, 25.0)  # of what has noise
 
 
-def make_sentences(split, n_sentences, sample_rate, seed):
+def make_sentences(
+    split: str, n_sentences: int, sample_rate: int, seed: int
+) -> list[Spoken]:
     """Let the voices of a split say sentences of the split.
 
     Arguments
@@ -44,7 +53,9 @@ def make_sentences(split, n_sentences, sample_rate, seed):
     return sentences
 
 
-def draw_part(spoken, longest, rng):
+def draw_part(
+    spoken: Spoken, longest: int, rng: np.random.Generator
+) -> tuple[np.ndarray, str]:
     """Draw some words of a sentence.
 
     Arguments
@@ -82,7 +93,14 @@ def draw_part(spoken, longest, rng):
     return spoken.waveform[start:end], " ".join(texts)
 
 
-def draw_batch(sentences, size, tokenizer, longest, noisy_share, rng):
+def draw_batch(
+    sentences: list[Spoken],
+    size: int,
+    tokenizer: SentencePieceProcessor,
+    longest: int,
+    noisy_share: float,
+    rng: np.random.Generator,
+) -> tuple[torch.Tensor, ...]:
     """Draw parts of sentences, some over another voice and noise.
 
     Arguments

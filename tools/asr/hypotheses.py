@@ -4,6 +4,8 @@ import csv
 import io
 import json
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
 
 import pandas as pd
 from preparation.locks import locked
@@ -36,14 +38,14 @@ class Hypotheses:
         unreadable, or another process writes to it.
     """
 
-    def __init__(self, folder, identity):
+    def __init__(self, folder: Path, identity: dict) -> None:
         self.folder = folder
         self.path = folder / "hypotheses.csv"
         self.description = folder / "asr_eval.json"
         self.identity = identity
-        self.known = {}
+        self.known: dict = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         """Lock the folder, read what is known, open the file to add rows."""
         with ExitStack() as stack:
             self._lock(stack)
@@ -61,7 +63,7 @@ class Hypotheses:
             self.opened = stack.pop_all()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         """Close the file, and let others write."""
         self.opened.close()
 
@@ -119,7 +121,7 @@ class Hypotheses:
         writer.writerows(self.known.values())
         return text.getvalue()
 
-    def add(self, **row):
+    def add(self, **row: str) -> None:
         """Keep a hypothesis.
 
         Arguments
@@ -136,6 +138,6 @@ class Hypotheses:
     def _note(self, row):
         self.known[row["ID"], row["variant"], row["audio"]] = row
 
-    def failures(self):
+    def failures(self) -> list:
         """List the rows of what was not recognised."""
         return [row for row in self.known.values() if row["reason"]]

@@ -1,5 +1,9 @@
 """Letting a recogniser hear mixtures, what was separated, and clean speech."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from objective import pit_si_sdr
@@ -7,6 +11,11 @@ from tqdm import tqdm
 
 from asr.backends import at_speech_level
 from asr.errors import RecognitionError
+from asr.hypotheses import Hypotheses
+
+if TYPE_CHECKING:
+    from evaluation_sets import EvaluationSet
+    from trained_run import TrainedRun
 
 # What is compared: name -> the streams that a recogniser hears.
 AUDIO = {
@@ -18,7 +27,7 @@ AUDIO = {
 CLEAN = "clean"
 
 
-def keys_of(name, variant, audio):
+def keys_of(name: str, variant: str, audio: str) -> list[tuple[str, ...]]:
     """Tell where the hypotheses of an utterance are.
 
     Arguments
@@ -39,7 +48,14 @@ def keys_of(name, variant, audio):
     return [(name, shown, stream) for stream in AUDIO[audio]]
 
 
-def listen(run, test_set, recogniser, hypotheses, device, quiet=False):
+def listen(
+    run: TrainedRun,
+    test_set: EvaluationSet,
+    recogniser: object,
+    hypotheses: Hypotheses,
+    device: str,
+    quiet: bool = False,
+) -> None:
     """Recognise everything that is not known yet.
 
     Arguments
@@ -58,14 +74,14 @@ def listen(run, test_set, recogniser, hypotheses, device, quiet=False):
         Whether to show no progress.
     """
     separator, rate = run.separator.to(device), run.settings["sample_rate"]
-    missing = {}
+    missing: dict = {}
     for example in test_set.examples:
         name = test_set.rows[example.row]["ID"]
         for audio in AUDIO:
             for key in keys_of(name, example.variant, audio):
                 if key not in hypotheses.known:
                     missing.setdefault(key, example)
-    by_example = {}
+    by_example: dict = {}
     for key, example in missing.items():
         by_example.setdefault(example, []).append(key)
     bar = tqdm(total=len(missing), unit="recording", disable=quiet or None)

@@ -19,7 +19,7 @@ APOSTROPHES = re.compile("['’‘ʼ`´]")
 NO_LETTERS = re.compile(r"[^\w\s\u0300-\u036f]|_")
 
 
-def normalise(text):
+def normalise(text: str) -> str:
     """Make a text comparable with others.
 
     Arguments

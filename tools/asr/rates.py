@@ -8,12 +8,15 @@ whose: cpWER gives each speaker one stream, ORC-WER each utterance, so that two
 utterances may be in one.
 """
 
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
 from meeteval.wer.wer.cp import cp_word_error_rate
 from meeteval.wer.wer.orc import orc_word_error_rate
 from meeteval.wer.wer.siso import siso_word_error_rate
+
+from asr.transcripts import Reference
 
 # There are no times to sort by: a speaker has one utterance.
 UNSORTED = {"reference_sort": False, "hypothesis_sort": False}
@@ -29,7 +32,9 @@ class Errors(NamedTuple):
     length: int
 
 
-def count_errors(references, hypotheses):
+def count_errors(
+    references: Sequence[Reference], hypotheses: list[str]
+) -> dict:
     """Count all kinds of errors in one mixture.
 
     A word that the mixture cuts may be in the hypothesis or not: of the texts

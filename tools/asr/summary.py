@@ -1,18 +1,28 @@
 """Error rates by variant, with intervals."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from series.tables import markdown_table
 
+from asr.hypotheses import Hypotheses
 from asr.listening import AUDIO, keys_of
 from asr.normalisation import normalise
 from asr.rates import RATES, TITLES, count_errors
+
+if TYPE_CHECKING:
+    from evaluation_sets import EvaluationSet
 
 LEVEL = 0.95
 CHANGE = "separated - mixture"
 
 
-def count_all(test_set, transcripts, hypotheses):
+def count_all(
+    test_set: EvaluationSet, transcripts: dict, hypotheses: Hypotheses
+) -> pd.DataFrame:
     """Count the errors of all mixtures.
 
     Arguments
@@ -49,7 +59,7 @@ def count_all(test_set, transcripts, hypotheses):
     return pd.DataFrame(rows)
 
 
-def summarise(counts, resamples, seed):
+def summarise(counts: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     """Compute error rates by variant and kind of audio.
 
     Arguments
@@ -113,7 +123,7 @@ def _interval(name, rates):
     return {name: rates[0], f"{name}_low": low, f"{name}_high": high}
 
 
-def format_summary(summary):
+def format_summary(summary: pd.DataFrame) -> str:
     """Lay a summary out in Markdown, in per cent.
 
     Arguments

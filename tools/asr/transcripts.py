@@ -6,6 +6,7 @@ columns of cut words may be left out.
 """
 
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -34,7 +35,7 @@ class Reference(NamedTuple):
     text: str
     cut_at_end: str
 
-    def alternatives(self):
+    def alternatives(self) -> list[str]:
         """List the texts that count as right: cut words may be missing.
 
         Returns
@@ -54,7 +55,7 @@ class Reference(NamedTuple):
         ]
 
 
-def read_transcripts(corpus, split):
+def read_transcripts(corpus: Path, split: str) -> dict:
     """Read what is said in the mixtures of a split.
 
     Arguments

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from torchaudio.functional import resample
 
@@ -36,7 +37,7 @@ class WhisperRecogniser:
         If transformers is not installed, or has no such model.
     """
 
-    def __init__(self, name, language, device):
+    def __init__(self, name: str, language: str, device: str) -> None:
         try:
             from transformers import (
                 WhisperForConditionalGeneration,
@@ -66,7 +67,7 @@ class WhisperRecogniser:
         self.description = f"Whisper {name}, {language}"
 
     @torch.inference_mode()
-    def recognise(self, samples, rate):
+    def recognise(self, samples: np.ndarray, rate: int) -> str:
         """Recognise a recording; see ``CommandRecogniser.recognise``."""
         seconds = len(samples) / rate
         if seconds > WHISPER_LONGEST:

@@ -43,7 +43,7 @@ TOLERANCE = {
 }
 
 
-def run(*command):
+def run(*command: object) -> float:
     """Run a command and return the seconds that it took.
 
     Arguments
@@ -68,7 +68,9 @@ def run(*command):
     return time.perf_counter() - start
 
 
-def sequential_metric(name, signals, sources):
+def sequential_metric(
+    name: str, signals: np.ndarray, sources: np.ndarray
+) -> float:
     """Average a metric over the sources, as a loop would.
 
     Arguments
@@ -114,7 +116,9 @@ def sequential_metric(name, signals, sources):
     return np.mean([stoi(s, e, 8000, extended=extended) for s, e in pairs])
 
 
-def evaluate_sequentially(run_folder, metrics, output):
+def evaluate_sequentially(
+    run_folder: Path, metrics: list[str], output: Path
+) -> None:
     """Evaluate a run mixture by mixture, and write a table.
 
     Arguments
@@ -165,7 +169,7 @@ def evaluate_sequentially(run_folder, metrics, output):
     pd.DataFrame(rows).to_csv(output, index=False)
 
 
-def compare(ours, theirs):
+def compare(ours: pd.DataFrame, theirs: pd.DataFrame) -> bool:
     """Print how far apart the scores are; return whether it is too far.
 
     Arguments
@@ -190,7 +194,7 @@ def compare(ours, theirs):
             (rows[name] - rows[f"{name}_other"]).abs().max()
             for name in ("score", "mixture")
         )
-        too_far = not difference <= TOLERANCE[metric]
+        too_far = not difference <= TOLERANCE[str(metric)]
         differs |= too_far
         verdict = "too far" if too_far else "as expected"
         print(
@@ -200,7 +204,7 @@ def compare(ours, theirs):
     return differs
 
 
-def measure(options, folder):
+def measure(options: argparse.Namespace, folder: Path) -> bool:
     """Make a corpus and a network, and let both ways take turns.
 
     Arguments
@@ -253,7 +257,7 @@ def measure(options, folder):
     return compare(pd.read_csv(output / "scores.csv"), pd.read_csv(table))
 
 
-def main():
+def main() -> None:
     """Read the command line and measure."""
     parser = make_parser(__doc__)
     add = parser.add_argument

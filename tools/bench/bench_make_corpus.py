@@ -12,7 +12,9 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -23,7 +25,9 @@ from corpus.tables import load_tables
 from parsers import make_parser
 
 
-def timed(title, function, *arguments):
+def timed(
+    title: str, function: Callable, *arguments: object
+) -> tuple[Any, float]:
     """Calls a function and prints the seconds that it took.
 
     Arguments
@@ -50,7 +54,7 @@ def timed(title, function, *arguments):
     return result, cpu
 
 
-def main():
+def main() -> None:
     """Makes a corpus in a temporary folder, stage by stage."""
     parser = make_parser(__doc__)
     parser.add_argument(

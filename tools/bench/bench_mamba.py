@@ -43,7 +43,7 @@ class SequentialMamba(Mamba):
         Channels of input and output.
     """
 
-    def forward(self, hidden):
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Transform [batch, time, d_model] step by step."""
         return sequential_mamba(
             hidden,
@@ -59,7 +59,7 @@ class SequentialMamba(Mamba):
         )
 
 
-def make_mambapy(d_model):
+def make_mambapy(d_model: int) -> torch.nn.Module:
     """Make mambapy's layer with the same settings."""
     from mambapy.mamba import MambaBlock, MambaConfig
 
@@ -73,7 +73,9 @@ MAKERS = {
 }
 
 
-def run_both_passes(layer, hidden, direction):
+def run_both_passes(
+    layer: torch.nn.Module, hidden: torch.Tensor, direction: torch.Tensor
+) -> tuple[float, float, dict]:
     """Run forward and backward.
 
     Arguments
@@ -103,7 +105,9 @@ def run_both_passes(layer, hidden, direction):
     return middle - start, end - start, {"output": output, **results}
 
 
-def largest_errors(layer, hidden, direction):
+def largest_errors(
+    layer: torch.nn.Module, hidden: torch.Tensor, direction: torch.Tensor
+) -> dict[str, float]:
     """Compare with the sequential computation in FP64, number by number."""
     exact = SequentialMamba(hidden.shape[2]).double()
     exact.load_state_dict(layer.state_dict())
@@ -115,7 +119,7 @@ def largest_errors(layer, hidden, direction):
     }
 
 
-def measure(name, shape):
+def measure(name: str, shape: tuple[int, ...]) -> None:
     """Measure one implementation in this process; print figures as JSON."""
     torch.manual_seed(0)
     layer = MAKERS[name](shape[2])
@@ -133,7 +137,7 @@ def measure(name, shape):
     print(json.dumps(figures))
 
 
-def measure_network():
+def measure_network() -> None:
     """Measure SPMamba, 4 s at 8 kHz, in this process; print figures."""
     torch.manual_seed(0)
     network = SPMamba()
@@ -157,7 +161,7 @@ def measure_network():
     )
 
 
-def main():
+def main() -> None:
     """Run all rounds and print a table for each shape."""
     parser = make_parser(__doc__)
     parser.add_argument(
@@ -179,7 +183,7 @@ def main():
         measure_network()
         return
     for path, shape in SHAPES.items():
-        best = {}
+        best: dict = {}
         for _ in range(arguments.rounds):
             for name in MAKERS:
                 process = subprocess.run(
@@ -198,7 +202,7 @@ def main():
     subprocess.run([sys.executable, __file__, "--network"], check=True)
 
 
-def print_table(path, shape, best):
+def print_table(path: str, shape: tuple[int, ...], best: dict) -> None:
     """Print a shape's figures, and ours against the others'."""
     batch, length, width = shape
     print(

@@ -17,11 +17,13 @@ noise, below the optimum. The first table gives its median over the seeds.
 import argparse
 import math
 import os
-import sys
 import warnings
+from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from statistics import median
+
+from optuna.samplers import BaseSampler
 
 # A process for each core: their numerical libraries need no more threads.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -57,7 +59,7 @@ DISTRIBUTIONS = {
 }
 
 
-def unit(params):
+def unit(params: dict) -> tuple[float, float, float, float]:
     """A trial's place: axes from 0 to 1, and how slowly the rate decays."""
     lr = math.log10(params["lr"] / 3e-4)
     decay = math.log10(params["weight_decay"] / 1e-6) / 2
@@ -67,7 +69,7 @@ def unit(params):
     return lr, decay, clip, slowness
 
 
-def bowl(params):
+def bowl(params: dict) -> float:
     """Smooth; a slowly decaying learning rate must start lower.
 
     Returns
@@ -85,7 +87,7 @@ def bowl(params):
     )
 
 
-def plateau(params):
+def plateau(params: dict) -> float:
     """Most of the space is equally bad, the rest a basin as the bowl's."""
     lr, decay, clip, slowness = unit(params)
     start = lr - 0.6 + 0.3 * (slowness - 0.5)
@@ -98,7 +100,7 @@ def plateau(params):
     return 1.2 * (1 - math.exp(-distance))
 
 
-def valley(params):
+def valley(params: dict) -> float:
     """A narrow, curved valley: the weight decay that suits a learning rate."""
     lr, decay, clip, slowness = unit(params)
     across = decay - 0.2 - 0.6 * lr**2
@@ -113,13 +115,13 @@ def valley(params):
 FUNCTIONS = {"bowl": bowl, "plateau": plateau, "valley": valley}
 
 
-def optuna_search(sampler):
+def optuna_search(sampler: BaseSampler) -> tuple[Callable, Callable]:
     """A sampler of Optuna's, by its own ask and tell."""
     study = optuna.create_study(sampler=sampler)
     return lambda: study.ask(DISTRIBUTIONS), study.tell
 
 
-def orion_search(name, seed):
+def orion_search(name: str, seed: int) -> tuple[Callable, Callable]:
     """An algorithm as a hunt uses it, but without a database."""
     space = SpaceBuilder().build(SPACE)
     algorithm = create_algo(algo_factory.get_class(name), space, seed=seed)
@@ -153,7 +155,7 @@ RATIOS = (
 )
 
 
-def search(job):
+def search(job: tuple) -> float:
     """Runs one search.
 
     Arguments
@@ -171,7 +173,8 @@ def search(job):
     ask, tell = SEARCHES[method](seed)
     # The same noise and order for all methods.
     noise, order = np.random.default_rng(seed).spawn(2)
-    running, results = [], []
+    running: list = []
+    results = []
     for started in range(TRIALS + workers):
         if started >= workers:
             trial = running.pop(order.integers(len(running)))
@@ -184,7 +187,7 @@ def search(job):
     return min(results)[1]
 
 
-def main():
+def main() -> None:
     """Runs all searches and prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -225,7 +228,7 @@ def main():
     print_table([" / ".join(pair) for pair in RATIOS], ratios, ".2f")
 
 
-def print_table(heads, rows, form):
+def print_table(heads: Collection[str], rows: dict, form: str) -> None:
     """Prints a Markdown table with a row for each function and workers."""
     print("\n| function | workers |", " | ".join(heads), "|")
     print("| --- " * (2 + len(heads)) + "|")
@@ -235,4 +238,4 @@ def print_table(heads, rows, form):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

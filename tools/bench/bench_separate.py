@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +43,9 @@ MASKING = MODELS[:3]
 KIBIBYTE = 1024  # what Linux counts memory in
 
 
-def separate_ours(separator, path, overlap):
+def separate_ours(
+    separator: torch.nn.Module, path: Path, overlap: float
+) -> None:
     """Separate a recording in chunks, to files.
 
     Arguments
@@ -67,7 +70,7 @@ def separate_ours(separator, path, overlap):
             estimates.write(name, recording.sample_rate, "float", [source])
 
 
-def separate_theirs(separator, path):
+def separate_theirs(separator: torch.nn.Module, path: Path) -> None:
     """Separate a recording with SpeechBrain's class, whole.
 
     Arguments
@@ -93,7 +96,7 @@ def separate_theirs(separator, path):
         soundfile.write(name, estimates[:, source], RATE, subtype="FLOAT")
 
 
-def work(who, model, path, options):
+def work(who: str, model: str, path: str, options: argparse.Namespace) -> None:
     """Separate once in this process, and print seconds and memory.
 
     Arguments
@@ -107,21 +110,21 @@ def work(who, model, path, options):
     options : argparse.Namespace
         The command line.
     """
-    path = Path(path)
+    recording = Path(path)
     separator = build(model, options.small).eval()
     if who == "ours":
-        separate = partial(separate_ours, overlap=options.overlap)
+        separate: Callable = partial(separate_ours, overlap=options.overlap)
     else:
         separator = with_stock_blocks(separator)
         separate = separate_theirs
     torch.set_num_threads(1)
     with torch.inference_mode():
         # The first second pays for what is compiled or loaded late.
-        short = path.with_name("short.wav")
+        short = recording.with_name("short.wav")
         separate(separator, short)
         before = resource.getrusage(resource.RUSAGE_SELF)
         start = time.perf_counter()
-        separate(separator, path)
+        separate(separator, recording)
         seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -134,7 +137,7 @@ def work(who, model, path, options):
     print(json.dumps(found))
 
 
-def run(who, model, path, options):
+def run(who: str, model: str, path: Path, options: argparse.Namespace) -> dict:
     """Separate once in a process of its own.
 
     Arguments
@@ -165,7 +168,7 @@ def run(who, model, path, options):
     return json.loads(process.stdout.splitlines()[-1])
 
 
-def write_recording(path, seconds):
+def write_recording(path: Path, seconds: float) -> None:
     """Write noise that swells like speech, block by block.
 
     Arguments
@@ -182,7 +185,7 @@ def write_recording(path, seconds):
             file.write(swell * generator.standard_normal(RATE))
 
 
-def compare(options, folder):
+def compare(options: argparse.Namespace, folder: Path) -> None:
     """Let both take turns, and print a table.
 
     Arguments
@@ -196,7 +199,9 @@ def compare(options, folder):
     write_recording(path, options.duration)
     rows = []
     for model in options.models:
-        found = {"ours": []} | ({"theirs": []} if model in MASKING else {})
+        found: dict = {"ours": []}
+        if model in MASKING:
+            found["theirs"] = []
         for _ in range(options.rounds):
             for who, runs in found.items():
                 runs.append(run(who, model, path, options))
@@ -216,7 +221,7 @@ def compare(options, folder):
     print_table(rows)
 
 
-def measure_flatness(options, folder):
+def measure_flatness(options: argparse.Namespace, folder: Path) -> None:
     """Separate recordings of several lengths, and print their memory.
 
     Arguments
@@ -245,7 +250,7 @@ def measure_flatness(options, folder):
     print_table(rows)
 
 
-def print_table(rows):
+def print_table(rows: list[dict]) -> None:
     """Print figures as the README shows them.
 
     Arguments
@@ -262,7 +267,7 @@ def print_table(rows):
         print(f"| {' | '.join(map(str, cells))} |")
 
 
-def main():
+def main() -> None:
     """Read the command line and measure."""
     parser = make_parser(__doc__)
     add = parser.add_argument
@@ -295,10 +300,11 @@ def main():
     add("--only", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
-        work(*options.only, options)
+        who, model, path = options.only
+        work(who, model, path, options)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         write_recording(folder / "short.wav", 1)
         if options.flat:
             measure_flatness(options, folder)

@@ -11,6 +11,7 @@ change places from one to the other in the output; they would be without
 alignment when the network's own order changes.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,13 @@ from overlap_add import UNCERTAIN
 from polsess_corpora import read_polsess
 
 
-def separate(model, mixture, sources, chunk, overlap):
+def separate(
+    model: SpeechSeparation,
+    mixture: torch.Tensor,
+    sources: torch.Tensor,
+    chunk: float,
+    overlap: float,
+) -> list[dict]:
     """Separate a mixture; tell each chunk's order from its sources.
 
     Arguments
@@ -64,21 +71,18 @@ def separate(model, mixture, sources, chunk, overlap):
         position += count
         return mixture[position - count : position].numpy()
 
-    for _ in separation.blocks(read):
-        pass
+    list(separation.blocks(read))
     rows = []
     for estimates, known in zip(raw, separation.chunks, strict=True):
         end = known.start + estimates.shape[1]
         scores = pairwise_si_sdr(
             estimates.float(), sources[None, known.start : end]
         )[0]
-        difference = (
-            scores.diag().mean() - scores.flip(1).diag().mean()
-        ).item()
-        changed = difference < 0
+        gap = (scores.diag().mean() - scores.flip(1).diag().mean()).item()
+        changed = gap < 0
         rows.append(
             {
-                "decided": abs(difference),
+                "decided": abs(gap),
                 "raw": changed,
                 "output": changed != (known.order == (1, 0)),
                 "margin": known.margin,
@@ -87,7 +91,7 @@ def separate(model, mixture, sources, chunk, overlap):
     return rows
 
 
-def count_changes(rows, decided):
+def count_changes(rows: list[list[dict]], decided: float) -> dict:
     """Count how often speakers change places.
 
     Each decided chunk is compared with the decided one before it; what lies
@@ -129,7 +133,7 @@ def count_changes(rows, decided):
     return counts
 
 
-def measure(options, corpus, folder):
+def measure(options: argparse.Namespace, corpus: Path, folder: Path) -> None:
     """Separate all mixtures and print the table.
 
     Arguments
@@ -175,7 +179,7 @@ def measure(options, corpus, folder):
     print(pd.DataFrame(rows).to_string(index=False))
 
 
-def main():
+def main() -> None:
     """Read the command line and measure."""
     parser = make_parser(__doc__)
     add = parser.add_argument
@@ -223,8 +227,8 @@ def main():
     )
     add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         corpus = options.data_folder
         if corpus is None:
             corpus = folder / "corpus"

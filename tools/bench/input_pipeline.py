@@ -44,14 +44,14 @@ class PlainDataset(torch.utils.data.Dataset):
         Manifest rows.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows: list[dict]) -> None:
         self.table = pd.DataFrame(rows)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Count the rows."""
         return len(self.table)
 
-    def __getitem__(self, example):
+    def __getitem__(self, example: Example) -> dict:
         """Read and render an example."""
         row = self.table.iloc[example.row]
         environment, variant = row["environment"], example.variant
@@ -68,7 +68,7 @@ class PlainDataset(torch.utils.data.Dataset):
         return {"id": row["ID"], "mixture": mixture, "targets": targets}
 
 
-def draw_examples(rows, count):
+def draw_examples(rows: list[dict], count: int) -> list[Example]:
     """Draw rows and their variants.
 
     Arguments
@@ -92,7 +92,9 @@ def draw_examples(rows, count):
     return examples
 
 
-def time_rendering(dataset, batches):
+def time_rendering(
+    dataset: torch.utils.data.Dataset, batches: list[list[Example]]
+) -> float:
     """Render all batches once, in this process, and batch nothing.
 
     Arguments
@@ -114,7 +116,11 @@ def time_rendering(dataset, batches):
     return sum(map(len, batches)) / (time.perf_counter() - start)
 
 
-def time_loader(dataset, batches, num_workers):
+def time_loader(
+    dataset: torch.utils.data.Dataset,
+    batches: list[list[Example]],
+    num_workers: int,
+) -> float:
     """Load all batches once.
 
     Arguments
@@ -144,7 +150,7 @@ def time_loader(dataset, batches, num_workers):
     return rest / (time.perf_counter() - start)
 
 
-def main():
+def main() -> None:
     """Let them take turns and print their rates."""
     parser = make_parser(__doc__)
     parser.add_argument(

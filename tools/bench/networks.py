@@ -4,6 +4,7 @@ import copy
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +22,9 @@ MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
 RATE = 8000
 
 
-def build(model, small, settings=()):
+def build(
+    model: str, small: bool, settings: Sequence[str] = ()
+) -> torch.nn.Module:
     """Build a network from its YAML file.
 
     Arguments
@@ -49,7 +52,7 @@ def build(model, small, settings=()):
         return read_settings(arguments)[0]["separator"]
 
 
-def with_stock_blocks(network):
+def with_stock_blocks(network: torch.nn.Module) -> torch.nn.Module:
     """Copy a network, with other people's blocks and the same weights.
 
     Arguments
@@ -66,7 +69,7 @@ def with_stock_blocks(network):
     for module in list(network.modules()):
         if isinstance(module, MaskNet | TransformerBlock):
             # Ours are SpeechBrain's classes, with another forward.
-            module.__class__ = type(module).__base__
+            module.__class__ = type(module).__mro__[1]
         for name, child in module.named_children():
             if isinstance(child, Mamba):
                 setattr(module, name, _as_mambapy(child))
@@ -90,7 +93,7 @@ def _as_mambapy(layer):
     return block
 
 
-def make_mixtures(batch, seconds):
+def make_mixtures(batch: int, seconds: float) -> torch.Tensor:
     """Make noise of a level like speech.
 
     Arguments
@@ -109,7 +112,7 @@ def make_mixtures(batch, seconds):
     return torch.randn(batch, round(seconds * RATE), generator=generator) / 10
 
 
-def time_inference(network, mixtures):
+def time_inference(network: torch.nn.Module, mixtures: torch.Tensor) -> float:
     """Separate mixtures once.
 
     Arguments
@@ -130,7 +133,11 @@ def time_inference(network, mixtures):
     return time.perf_counter() - start
 
 
-def time_step(network, mixtures, optimiser):
+def time_step(
+    network: torch.nn.Module,
+    mixtures: torch.Tensor,
+    optimiser: torch.optim.Optimizer,
+) -> float:
     """Go forward, backward, and let the optimiser step.
 
     Arguments

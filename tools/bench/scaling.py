@@ -19,7 +19,9 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -42,7 +44,9 @@ NAMES = {
 COLUMNS = ("model", "what", "threads", "batch", "seconds")
 
 
-def measure(model, what, threads, batch, seconds):
+def measure(
+    model: str, what: str, threads: int, batch: int, seconds: float
+) -> dict:
     """Measure once in this process.
 
     Arguments
@@ -76,7 +80,7 @@ def measure(model, what, threads, batch, seconds):
     return {"time": times[-1], "memory": (peak - before) / 1e6}
 
 
-def plan(options):
+def plan(options: argparse.Namespace) -> list[tuple]:
     """List what to measure: lengths, then batches, then threads."""
     most, first = max(options.threads), options.durations[0]
     cells = []
@@ -91,7 +95,7 @@ def plan(options):
     return list(dict.fromkeys(cells))
 
 
-def expect(cell, rows):
+def expect(cell: tuple, rows: list[dict]) -> tuple[float, ...]:
     """Expect what a cell costs, as the one of the same kind before it.
 
     Arguments
@@ -114,7 +118,7 @@ def expect(cell, rows):
     return 0.0, 0.0
 
 
-def run(options):
+def run(options: argparse.Namespace) -> pd.DataFrame:
     """Measure all cells that are cheap enough.
 
     Arguments
@@ -127,7 +131,7 @@ def run(options):
     pandas.DataFrame
         A row a cell.
     """
-    rows = []
+    rows: list = []
     for cell in plan(options):
         time, memory = expect(cell, rows)
         free = psutil.virtual_memory().available / 1e9
@@ -151,7 +155,7 @@ def run(options):
     return pd.DataFrame(rows)
 
 
-def print_table(table):
+def print_table(table: pd.DataFrame) -> None:
     """Print time and memory for a second of audio.
 
     Arguments
@@ -163,7 +167,8 @@ def print_table(table):
         "\n| model | what | threads | batch | s | time, s | for 1 s of audio "
         "| memory, GB |\n|---|---|---|---|---|---|---|---|"
     )
-    for row in table.itertuples():
+    rows: Iterable[Any] = table.itertuples()  # of numbers and texts
+    for row in rows:
         audio = row.batch * row.seconds
         print(
             f"| {NAMES[row.model]} | {row.what} | {row.threads} | {row.batch} "
@@ -172,7 +177,7 @@ def print_table(table):
         )
 
 
-def draw(table, path):
+def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw time and memory over length.
 
     Arguments
@@ -218,7 +223,7 @@ def draw(table, path):
     figure.savefig(path)
 
 
-def read_options():
+def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
@@ -261,7 +266,7 @@ def read_options():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Measure, print and draw."""
     options = read_options()
     if options.only:

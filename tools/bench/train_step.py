@@ -37,7 +37,7 @@ SECONDS = {"convtasnet": 4.0, "dprnn": 4.0, "sepformer": 4.0, "spmamba": 0.25}
 KEYS = ("inference", "step", "memory")
 
 
-def measure(who, options):
+def measure(who: str, options: argparse.Namespace) -> dict:
     """Measure one of the two in this process.
 
     Arguments
@@ -75,13 +75,13 @@ def _fastest(time_once, *arguments):
 
     The first pays for memory, and for what is compiled.
     """
-    times = []
+    times: list = []
     while len(times) < 3 or sum(times) < 1:
         times.append(time_once(*arguments))
     return min(times)
 
 
-def errors(options):
+def errors(options: argparse.Namespace) -> list[list[float]]:
     """Compare outputs and gradients with the stock blocks' in FP64.
 
     Arguments
@@ -118,10 +118,10 @@ def _run(network, mixtures):
     return output.detach(), torch.cat(gradients)
 
 
-def compare(model, options):
+def compare(model: str, options: argparse.Namespace) -> list:
     """Let both take turns; return a row of the table."""
     command = [sys.executable, __file__, *sys.argv[1:], "--models", model]
-    best = {}
+    best: dict = {}
     for _ in range(options.rounds):
         for who in ("stock", "ours"):
             process = subprocess.run(
@@ -154,7 +154,7 @@ def compare(model, options):
     ]
 
 
-def read_options():
+def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
@@ -174,11 +174,12 @@ def read_options():
         help="through torch.compile (default: none)",
     )
     add("--only", help=argparse.SUPPRESS)
-    options, options.settings = parser.parse_known_args()
+    options, settings = parser.parse_known_args()
+    options.settings = settings
     return options
 
 
-def main():
+def main() -> None:
     """Compare all models and print a table."""
     options = read_options()
     if options.only == "errors":

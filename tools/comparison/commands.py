@@ -1,6 +1,8 @@
 """Commands that are recommended: how an evaluation is made."""
 
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 
 from comparison.runs import read_json_object
 
@@ -8,7 +10,9 @@ SPLITS = ("train", "val", "test")  # of the corpora that runs are trained on
 AVERAGED = "-averaged"
 
 
-def evaluate_command(run, name="test", evaluated=()):
+def evaluate_command(
+    run: Path, name: str = "test", evaluated: Sequence[Path] = ()
+) -> str:
     """Tell the command that makes an evaluation.
 
     Arguments

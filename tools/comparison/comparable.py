@@ -1,6 +1,10 @@
 """Whether evaluations of runs can be compared, and if not, why."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 
 from comparison.errors import ComparisonError
 from comparison.measures import measure_of
@@ -10,7 +14,35 @@ SAME = ("task", "sample_rate")  # of all that are compared
 KEYS = ["ID", "variant", "metric"]
 
 
-def check_group(group):
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of a run.
+
+    Arguments
+    ---------
+    folder : Path
+        The run's.
+    group : str
+        The model, whose other seeds bear the same name.
+    seed : int
+        Of the run.
+    info : dict
+        ``evaluation.json``.
+    scores : pandas.DataFrame
+        ``scores.csv``: a row per utterance, variant and metric. ``ID``,
+        ``variant``, ``metric``, ``environment``, ``scene_class``,
+        ``event_class`` and ``reason`` are str, empty where there is none; all
+        others are float, NaN where there is none.
+    """
+
+    folder: Path
+    group: str
+    seed: int
+    info: dict
+    scores: pd.DataFrame
+
+
+def check_group(group: list[Evaluation]) -> None:
     """Check that runs of a model differ in their seeds only.
 
     Arguments
@@ -43,7 +75,7 @@ def check_group(group):
             )
 
 
-def check_comparable(first, other):
+def check_comparable(first: Evaluation, other: Evaluation) -> None:
     """Check that two evaluations are of the same mixtures and metrics.
 
     Arguments

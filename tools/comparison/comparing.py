@@ -1,14 +1,17 @@
 """Comparisons put together: of evaluated runs, and of published values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from comparison.errors import ComparisonError
+from comparison.evaluations import Evaluation
 from comparison.intervals import bootstrap_means
-from comparison.measures import measure_of
+from comparison.layout import Table
+from comparison.measures import Measure, measure_of
 from comparison.pairs import differences_table, seeds_table
-from comparison.samples import choose_variants, take_sample
+from comparison.samples import Sample, choose_variants, take_sample
 from comparison.tables import breakdown_table, models_table
 from comparison.words import (
     baseline_words,
@@ -35,11 +38,11 @@ class Comparison:
     sections: list
 
     @property
-    def tables(self):
+    def tables(self) -> list[Table]:
         """The tables alone."""
         return [table for table, _ in self.sections if table is not None]
 
-    def markdown(self):
+    def markdown(self) -> str:
         """Lay everything out in Markdown."""
         parts = [f"# {self.title}"]
         for table, words in self.sections:
@@ -49,21 +52,21 @@ class Comparison:
                 parts.append(words)
         return "\n\n".join(parts) + "\n"
 
-    def latex(self):
+    def latex(self) -> str:
         """Lay the tables out in LaTeX."""
         tables = [table.latex() for table in self.tables]
         return "\n".join([r"% Needs \usepackage{booktabs}", *tables])
 
 
 def compare_evaluations(
-    evaluations,
-    metric="si_sdr",
-    variants=None,
-    baseline=None,
-    seed=0,
-    resamples=10000,
-    left_out=(),
-):
+    evaluations: list[Evaluation],
+    metric: str = "si_sdr",
+    variants: list[str] | None = None,
+    baseline: str | None = None,
+    seed: int = 0,
+    resamples: int = 10000,
+    left_out: Sequence[str] = (),
+) -> Comparison:
     """Compare evaluated runs.
 
     Arguments
@@ -117,8 +120,13 @@ def compare_evaluations(
 
 
 def compare_values(
-    sample, measure, missing=(), baseline=None, seed=0, resamples=10000
-):
+    sample: Sample,
+    measure: Measure,
+    missing: Sequence[str] = (),
+    baseline: str | None = None,
+    seed: int = 0,
+    resamples: int = 10000,
+) -> Comparison:
     """Compare models by a value a seed, such as published ones.
 
     Arguments

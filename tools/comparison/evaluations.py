@@ -3,14 +3,18 @@
 What is read here is comparable: the same test rows, task, rate and metrics.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from comparison.commands import evaluate_command
-from comparison.comparable import KEYS, check_comparable, check_group
+from comparison.comparable import (
+    KEYS,
+    Evaluation,
+    check_comparable,
+    check_group,
+)
 from comparison.errors import ComparisonError
 from comparison.runs import find_runs, group_of, read_json_object
 
@@ -34,35 +38,9 @@ INFO = {
 MAY_LACK = {"parameters": int, "checkpoint": dict, "versions": dict}
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The evaluation of a run.
-
-    Arguments
-    ---------
-    folder : Path
-        The run's.
-    group : str
-        The model, whose other seeds bear the same name.
-    seed : int
-        Of the run.
-    info : dict
-        ``evaluation.json``.
-    scores : pandas.DataFrame
-        ``scores.csv``: a row per utterance, variant and metric. ``ID``,
-        ``variant``, ``metric``, ``environment``, ``scene_class``,
-        ``event_class`` and ``reason`` are str, empty where there is none; all
-        others are float, NaN where there is none.
-    """
-
-    folder: Path
-    group: str
-    seed: int
-    info: dict
-    scores: pd.DataFrame
-
-
-def read_evaluations(folders, name="test"):
+def read_evaluations(
+    folders: list[Path], name: str = "test"
+) -> list[Evaluation]:
     """Read the evaluations of runs, and check that they can be compared.
 
     Arguments
@@ -100,7 +78,7 @@ def read_evaluations(folders, name="test"):
     return [_in_order(evaluation, order) for evaluation in evaluations]
 
 
-def by_group(evaluations):
+def by_group(evaluations: list[Evaluation]) -> dict:
     """Group evaluations by model.
 
     Arguments
@@ -113,7 +91,7 @@ def by_group(evaluations):
     dict
         Name of the group -> its evaluations, both in the order given.
     """
-    groups = {}
+    groups: dict = {}
     for evaluation in evaluations:
         groups.setdefault(evaluation.group, []).append(evaluation)
     return groups
@@ -170,7 +148,7 @@ def _read_scores(path, metrics):
         for row in np.flatnonzero(scores[column] == ""):
             raise ComparisonError(f"{path}, row {row + 2}: no {column}")
     for row in np.flatnonzero(scores.duplicated(KEYS)):
-        values = ", ".join(scores.loc[row, KEYS])
+        values = ", ".join(scores[KEYS].iloc[row])
         raise ComparisonError(f"{path}, row {row + 2}: {values} came before")
     rows = scores[KEYS[:2]].drop_duplicates()
     for metric in [*metrics, *scores["metric"].unique()]:

@@ -16,7 +16,9 @@ BLOCK = 500  # resamples at a time, to bound the memory
 ROUNDING = 1e-9  # of the values' magnitude: what is smaller is no deviation
 
 
-def bootstrap_means(values, resamples, generator):
+def bootstrap_means(
+    values: dict, resamples: int, generator: np.random.Generator
+) -> dict:
     """Draw means of models by resampling seeds and utterances.
 
     Arguments
@@ -46,7 +48,7 @@ def bootstrap_means(values, resamples, generator):
     {1.0}
     """
     count = next(iter(values.values())).shape[1]
-    means = {name: [] for name in values}
+    means: dict = {name: [] for name in values}
     for start in range(0, resamples, BLOCK):
         size = min(BLOCK, resamples - start)
         drawn = generator.integers(count, size=(size, count))
@@ -61,7 +63,7 @@ def bootstrap_means(values, resamples, generator):
     return {name: np.concatenate(parts) for name, parts in means.items()}
 
 
-def percentile_interval(drawn):
+def percentile_interval(drawn: np.ndarray) -> tuple[float, ...]:
     """Take the middle 95 % of what a bootstrap drew.
 
     Arguments
@@ -79,7 +81,7 @@ def percentile_interval(drawn):
     return float(low), float(high)
 
 
-def t_interval(estimate, parts):
+def t_interval(estimate: float, parts: list[tuple]) -> tuple[float, ...]:
     """Compute an interval by Student's t from parts of the variance.
 
     Arguments
@@ -111,7 +113,7 @@ def t_interval(estimate, parts):
     return float(estimate - half), float(estimate + half)
 
 
-def deviation(values):
+def deviation(values: np.ndarray) -> float:
     """Compute the sample standard deviation.
 
     Arguments
@@ -137,7 +139,7 @@ def deviation(values):
     return result if result > ROUNDING * np.abs(values).max() else 0.0
 
 
-def mean_part(values):
+def mean_part(values: np.ndarray) -> list[tuple]:
     """Compute the part of an error's variance that a mean brings in.
 
     Arguments
@@ -160,7 +162,7 @@ def mean_part(values):
     return [(deviation(values) ** 2 / count, count - 1)] if count > 1 else []
 
 
-def mean_interval(values):
+def mean_interval(values: np.ndarray) -> tuple[float, ...]:
     """Compute the interval by Student's t of a model's mean.
 
     Arguments

@@ -39,19 +39,19 @@ class Table:
     figures: pd.DataFrame
     columns: list
 
-    def rows(self):
+    def rows(self) -> list[list[str]]:
         """Lay out the cells."""
         return [
             [column.cell(row) for column in self.columns]
             for row in self.figures.to_dict("records")
         ]
 
-    def markdown(self):
+    def markdown(self) -> str:
         """Lay the table out in Markdown."""
         rows = [[cell.replace("|", r"\|") for cell in r] for r in self.rows()]
         return markdown_table([column.header for column in self.columns], rows)
 
-    def latex(self):
+    def latex(self) -> str:
         """Lay the table out in LaTeX, for the package booktabs."""
         headers = [column.header for column in self.columns]
         # pandas escapes the cells and headers, but not the title.
@@ -65,7 +65,7 @@ class Table:
         )
         return _mathematical(text)
 
-    def csv(self):
+    def csv(self) -> str:
         """Lay the figures out as CSV."""
         return self.figures.to_csv(index=False, lineterminator="\n")
 
@@ -89,12 +89,12 @@ class Column:
     align: str = "r"
 
 
-def label(header, name):
+def label(header: str, name: str) -> Column:
     """Show a text."""
     return Column(header, lambda row: str(row[name]), "l")
 
 
-def number(header, name, decimals=2, sign=""):
+def number(header: str, name: str, decimals: int = 2, sign: str = "") -> Column:
     """Show a number; ``sign`` "+" for a difference."""
 
     def cell(row):
@@ -103,7 +103,7 @@ def number(header, name, decimals=2, sign=""):
     return Column(header, cell)
 
 
-def interval(header, name, decimals=2):
+def interval(header: str, name: str, decimals: int = 2) -> Column:
     """Show an interval, whose ends are ``name``_low and ``name``_high."""
 
     def cell(row):
@@ -116,7 +116,7 @@ def interval(header, name, decimals=2):
     return Column(header, cell)
 
 
-def p_values(header, name):
+def p_values(header: str, name: str) -> Column:
     """Show a p-value and, in brackets, the corrected ``name``_holm."""
 
     def cell(row):
@@ -127,7 +127,7 @@ def p_values(header, name):
     return Column(header, cell)
 
 
-def p_text(p):
+def p_text(p: float) -> str:
     """Lay out a p-value.
 
     Arguments

@@ -26,7 +26,7 @@ class Measure:
     tolerance: float = 0.01
 
     @property
-    def in_unit(self):
+    def in_unit(self) -> str:
         """The unit behind a name."""
         return f" ({self.unit})" if self.unit else ""
 
@@ -41,7 +41,7 @@ MEASURES = {
 }
 
 
-def measure_of(metric):
+def measure_of(metric: str) -> Measure:
     """Tell what a metric measures.
 
     Arguments

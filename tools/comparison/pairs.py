@@ -2,14 +2,23 @@
 
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from comparison.intervals import mean_part, percentile_interval, t_interval
 from comparison.layout import Table, interval, label, number, p_values
+from comparison.measures import Measure
+from comparison.samples import Sample
 from comparison.significance import holm, paired_tests, seed_tests, subtract
 
 
-def differences_table(sample, drawn, measure, resamples, generator):
+def differences_table(
+    sample: Sample,
+    drawn: dict,
+    measure: Measure,
+    resamples: int,
+    generator: np.random.Generator,
+) -> Table:
     """Compare pairs of models on the same utterances.
 
     Arguments
@@ -56,7 +65,9 @@ def differences_table(sample, drawn, measure, resamples, generator):
     return Table("differences", title, figures, columns)
 
 
-def intervals_of_pair(sample, drawn, models):
+def intervals_of_pair(
+    sample: Sample, drawn: dict, models: tuple[str, ...]
+) -> dict:
     """Describe the difference of two models on the same utterances.
 
     Arguments
@@ -91,7 +102,12 @@ def _paired(sample, models):
     return subtract(*(sample.utterance_means[model] for model in models))
 
 
-def seeds_table(sample, measure, resamples, generator):
+def seeds_table(
+    sample: Sample,
+    measure: Measure,
+    resamples: int,
+    generator: np.random.Generator,
+) -> Table:
     """Compare pairs of models by their seeds' means.
 
     Arguments
@@ -120,7 +136,7 @@ def seeds_table(sample, measure, resamples, generator):
             {
                 **_difference(sample, models, parts),
                 "seeds": f"{len(ends[0])} and {len(ends[1])}",
-                **seed_tests(*ends, resamples, generator),
+                **seed_tests(ends[0], ends[1], resamples, generator),
             }
         )
     d = measure.decimals

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ FORMS = {
 }
 
 
-def read_values(path):
+def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
     r"""Read a CSV file of values.
 
     Arguments
@@ -54,7 +55,8 @@ def read_values(path):
     >>> sample.values["dprnn"].tolist(), missing
     ([[3.01]], ['dprnn, seed 1'])
     """
-    models, missing, seen = {}, [], set()
+    models: dict = {}
+    missing, seen = [], set()
     form, rows = _read_rows(path)
     for number, model, seed, text in rows:
         where = f"{path}, row {number}"
@@ -96,14 +98,14 @@ def _read_rows(path):
             f"{path}: has the columns {', '.join(header) or 'none'}; give "
             + " or ".join(",".join(form) for form in FORMS)
         )
-    rows = [(number, row) for number, row in enumerate(rows, start=2) if row]
-    for number, row in rows:
+    numbered = [(number, row) for number, row in enumerate(rows, 2) if row]
+    for number, row in numbered:
         if len(row) != len(header):
             raise ComparisonError(
                 f"{path}, row {number}: has {len(row)} cells, not {len(header)}"
             )
     places = [header.index(name) for name in form]
-    return form, [(n, *(row[p].strip() for p in places)) for n, row in rows]
+    return form, [(n, *(row[p].strip() for p in places)) for n, row in numbered]
 
 
 def _number(text, where):

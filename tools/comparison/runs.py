@@ -46,7 +46,9 @@ MAY_DIFFER = {
 }
 
 
-def find_runs(folders, name="test"):
+def find_runs(
+    folders: list[Path], name: str = "test"
+) -> tuple[list[Path], list[Path]]:
     """Find the runs that are meant by run folders and folders of runs.
 
     Arguments
@@ -81,7 +83,8 @@ def find_runs(folders, name="test"):
     >>> [len(runs) for runs in find_runs([folder])]
     [1, 0]
     """
-    runs, left_out = [], []
+    runs: list[Path] = []
+    left_out: list[Path] = []
     for folder in folders:
         if _is_run(folder):
             runs.append(folder)
@@ -95,10 +98,12 @@ def find_runs(folders, name="test"):
         for run in below:
             ready = (run / "evaluation" / name / "evaluation.json").exists()
             (runs if ready else left_out).append(run)
-    return [
-        list({run.resolve(): run for run in r}.values())
-        for r in (runs, left_out)
-    ]
+    return _each_once(runs), _each_once(left_out)
+
+
+def _each_once(runs):
+    """Keep one name of each folder."""
+    return list({run.resolve(): run for run in runs}.values())
 
 
 def _is_run(folder):
@@ -116,7 +121,7 @@ def _runs_below(folder):
     return sorted(found, key=lambda p: (str(p.parent), len(p.name), p.name))
 
 
-def group_of(run, seed, model):
+def group_of(run: Path, seed: int, model: str) -> str:
     """Name the group that a run belongs to.
 
     Arguments
@@ -145,7 +150,7 @@ def group_of(run, seed, model):
     return path.parent.name if path.name == str(seed) else model
 
 
-def read_settings(run):
+def read_settings(run: Path) -> dict:
     """Read the settings that seeds of one model have to share.
 
     Arguments
@@ -167,7 +172,7 @@ def read_settings(run):
     return {n: v for n, v in settings.items() if n not in MAY_DIFFER}
 
 
-def differing(first, second):
+def differing(first: dict, second: dict) -> str:
     """Tell which settings of two runs differ.
 
     Arguments
@@ -193,7 +198,7 @@ def differing(first, second):
     )
 
 
-def read_json_object(path):
+def read_json_object(path: Path) -> dict:
     """Read a JSON file that holds an object.
 
     Arguments

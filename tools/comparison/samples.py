@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from comparison.errors import ComparisonError
-from comparison.evaluations import by_group
+from comparison.evaluations import Evaluation, by_group
 
 VALIDATED = ("SER", "SE")  # the variants of the published validation
 
@@ -43,28 +43,35 @@ class Sample:
     lacking: dict = field(default_factory=dict)
 
     @property
-    def seed_means(self):
+    def mixture_mean(self) -> float:
+        """The unprocessed mixtures' mean; NaN where they are not known."""
+        return np.nan if self.mixture is None else self.mixture.mean()
+
+    @property
+    def seed_means(self) -> dict:
         """Model -> mean over the utterances, of shape [seeds]."""
         return {name: array.mean(axis=1) for name, array in self.values.items()}
 
     @property
-    def utterance_means(self):
+    def utterance_means(self) -> dict:
         """Model -> mean over the seeds, of shape [utterances]."""
         return {name: array.mean(axis=0) for name, array in self.values.items()}
 
     @property
-    def utterances(self):
+    def utterances(self) -> int:
         """How many have a value in all runs."""
         return next(iter(self.values.values())).shape[1]
 
     @property
-    def ranking(self):
+    def ranking(self) -> list[str]:
         """The models, the highest mean first."""
         means = {name: array.mean() for name, array in self.values.items()}
-        return sorted(means, key=means.get, reverse=True)
+        return sorted(means, key=means.__getitem__, reverse=True)
 
 
-def choose_variants(evaluations, asked=None):
+def choose_variants(
+    evaluations: list[Evaluation], asked: list[str] | None = None
+) -> list[str]:
     """Choose the variants that are compared.
 
     Arguments
@@ -96,7 +103,12 @@ def choose_variants(evaluations, asked=None):
     return [variant for variant in there if variant in wanted]
 
 
-def take_sample(evaluations, metric, variants, environment=None):
+def take_sample(
+    evaluations: list[Evaluation],
+    metric: str,
+    variants: list[str],
+    environment: str | None = None,
+) -> Sample:
     """Take the values of all models and seeds on all utterances.
 
     Arguments

@@ -13,7 +13,7 @@ BATCH = 500  # resamples at a time, to bound the memory
 MAXIMUM = 200_000  # divisions of seeds that are enumerated: 10 and 10 seeds
 
 
-def subtract(first, second):
+def subtract(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Subtract the values of two models on the same utterances.
 
     Arguments
@@ -37,7 +37,9 @@ def subtract(first, second):
     return np.where(np.abs(difference) > ROUNDING * magnitude, difference, 0.0)
 
 
-def paired_tests(differences, resamples, generator):
+def paired_tests(
+    differences: np.ndarray, resamples: int, generator: np.random.Generator
+) -> dict:
     """Test whether paired differences are symmetric around zero.
 
     Arguments
@@ -85,7 +87,7 @@ def paired_tests(differences, resamples, generator):
     }
 
 
-def cohen_dz(differences):
+def cohen_dz(differences: np.ndarray) -> float:
     """Compute Cohen's d_z: mean over sample standard deviation.
 
     Of paired differences (Cohen, "Statistical Power Analysis for the
@@ -110,7 +112,7 @@ def cohen_dz(differences):
     return float(np.mean(differences) / spread) if spread > 0 else math.nan
 
 
-def rank_biserial(differences):
+def rank_biserial(differences: np.ndarray) -> float:
     """Compute the matched-pairs rank-biserial correlation.
 
     (W+ - W-) / (W+ + W-), where W+ and W- are the sums of the ranks of the
@@ -139,7 +141,12 @@ def rank_biserial(differences):
     return float((np.sign(nonzero) * ranks).sum() / ranks.sum())
 
 
-def seed_tests(first, second, resamples, generator):
+def seed_tests(
+    first: np.ndarray,
+    second: np.ndarray,
+    resamples: int,
+    generator: np.random.Generator,
+) -> dict:
     """Test whether two models' seeds have the same mean.
 
     Arguments
@@ -191,7 +198,7 @@ def seed_tests(first, second, resamples, generator):
     return tests
 
 
-def smallest_p(first, second):
+def smallest_p(first: int, second: int) -> float:
     """Compute the smallest two-sided p of the permutation test over seeds.
 
     Arguments
@@ -212,7 +219,7 @@ def smallest_p(first, second):
     return min(1.0, 2 / math.comb(first + second, first))
 
 
-def holm(p_values):
+def holm(p_values: list[float]) -> list[float]:
     """Correct p-values for several tests, by Holm's method.
 
     (Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.)

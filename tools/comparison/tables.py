@@ -3,12 +3,19 @@
 import numpy as np
 import pandas as pd
 
+from comparison.evaluations import Evaluation
 from comparison.intervals import deviation, mean_interval, percentile_interval
 from comparison.layout import Table, interval, label, number
-from comparison.samples import take_sample
+from comparison.measures import Measure
+from comparison.samples import Sample, take_sample
 
 
-def models_table(sample, drawn, measure, baseline=None):
+def models_table(
+    sample: Sample,
+    drawn: dict | None,
+    measure: Measure,
+    baseline: str | None = None,
+) -> Table:
     """Describe the models: the columns of the published table, and intervals.
 
     Arguments
@@ -30,7 +37,7 @@ def models_table(sample, drawn, measure, baseline=None):
     rows = []
     for name in sample.ranking:
         seeds = sample.seed_means[name]
-        row = {
+        row: dict = {
             "model": name,
             "seeds": len(seeds),
             "mean": seeds.mean(),
@@ -42,7 +49,7 @@ def models_table(sample, drawn, measure, baseline=None):
         if drawn:
             ends = percentile_interval(drawn[name])
             row["bootstrap_low"], row["bootstrap_high"] = ends
-            row["over_mixture"] = row["mean"] - sample.mixture.mean()
+            row["over_mixture"] = row["mean"] - sample.mixture_mean
         if baseline:
             base = sample.seed_means[baseline].mean()
             own = name == baseline
@@ -58,7 +65,7 @@ def models_table(sample, drawn, measure, baseline=None):
     return Table("models", title, pd.DataFrame(rows), columns)
 
 
-def is_clearly_positive(sample, name):
+def is_clearly_positive(sample: Sample, name: str) -> bool:
     """Whether a percentage of a model's mean has a meaning.
 
     Arguments
@@ -102,7 +109,14 @@ def _models_columns(measure, drawn, baseline):
     return columns
 
 
-def breakdown_table(evaluations, metric, measure, by, parts, ranking):
+def breakdown_table(
+    evaluations: list[Evaluation],
+    metric: str,
+    measure: Measure,
+    by: str,
+    parts: dict,
+    ranking: list[str],
+) -> Table:
     """Describe the models on parts of the test set.
 
     Arguments
@@ -138,7 +152,7 @@ def breakdown_table(evaluations, metric, measure, by, parts, ranking):
                     "model": name,
                     "mean": seeds.mean(),
                     "sample_std": deviation(seeds),
-                    "over_mixture": seeds.mean() - sample.mixture.mean(),
+                    "over_mixture": seeds.mean() - sample.mixture_mean,
                     "utterances": sample.utterances,
                     "undefined": sample.undefined,
                 }

@@ -1,15 +1,18 @@
 """What the tables of a comparison can say, and what they cannot."""
 
+from collections.abc import Iterable
 from itertools import combinations
 
 from comparison.intervals import deviation
+from comparison.layout import Table
+from comparison.samples import Sample
 from comparison.significance import ALPHA, smallest_p
 from comparison.tables import is_clearly_positive
 
 FEW_SEEDS = 10
 
 
-def intervals_words(sample, resamples):
+def intervals_words(sample: Sample, resamples: int | None) -> str:
     """Say what the intervals are, and how far they can be trusted.
 
     Arguments
@@ -67,7 +70,7 @@ def intervals_words(sample, resamples):
     return " ".join(sentences)
 
 
-def baseline_words(sample, baseline):
+def baseline_words(sample: Sample, baseline: str | None) -> str:
     """Say why there is no percentage, if the baseline allows none.
 
     Arguments
@@ -90,7 +93,7 @@ def baseline_words(sample, baseline):
     )
 
 
-def utterance_words(table, sample, resamples):
+def utterance_words(table: Table, sample: Sample, resamples: int) -> str:
     """Say what the tests over utterances can and cannot show.
 
     Arguments
@@ -137,7 +140,7 @@ def utterance_words(table, sample, resamples):
     return " ".join(sentences)
 
 
-def seed_words(table, sample):
+def seed_words(table: Table, sample: Sample) -> str:
     """Say what the tests over seeds can and cannot show.
 
     Arguments
@@ -184,7 +187,7 @@ def seed_words(table, sample):
     return " ".join([*sentences, *_told_apart(figures, tests)])
 
 
-def needed_seeds(pairs):
+def needed_seeds(pairs: int) -> int:
     """Compute the seeds a model that the permutation test over seeds needs.
 
     Arguments
@@ -274,7 +277,7 @@ def _counted(count, noun):
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def listed(names):
+def listed(names: Iterable[str]) -> str:
     """Join names to a list.
 
     Arguments

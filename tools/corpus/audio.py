@@ -7,7 +7,7 @@ import numpy as np
 from scipy.signal import firwin, resample_poly
 
 
-def rms(waveform):
+def rms(waveform: np.ndarray) -> float:
     """Root mean square.
 
     Arguments
@@ -28,7 +28,7 @@ def rms(waveform):
     return math.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
 
 
-def from_db(level):
+def from_db(level: float) -> float:
     """The amplitude factor of a level.
 
     Arguments
@@ -49,7 +49,7 @@ def from_db(level):
     return 10.0 ** (level / 20.0)
 
 
-def active_rms(waveform, sample_rate):
+def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
     """RMS of the frames in which somebody speaks.
 
     Arguments
@@ -76,7 +76,7 @@ def active_rms(waveform, sample_rate):
     return math.sqrt(np.mean(powers[powers >= 10**-3.5 * powers.max()]))
 
 
-def resample(waveform, from_rate, to_rate):
+def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Changes the sample rate with a polyphase low-pass filter.
 
     Arguments

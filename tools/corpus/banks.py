@@ -1,15 +1,18 @@
 """What the mixtures of a split draw from: its sources and its rooms."""
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.drawing import Sources
 from corpus.embedded import list_embedded
 from corpus.embedded_speech import split_voices
+from corpus.options import Options
 from corpus.rooms import simulate_room
 from corpus.seeding import random_generator
 from corpus.splits import SPLITS, by_group
+from corpus.tables import Tables
 from corpus.voices import differ_clearly
 from corpus.writing import WORK_FOLDER, write_atomically
 
@@ -42,7 +45,9 @@ class RoomTask:
     sample_rate: int
 
 
-def room_tasks(options, tables, recordings):
+def room_tasks(
+    options: Options, tables: Tables, recordings: dict
+) -> list[RoomTask]:
     """The rooms that a corpus needs.
 
     Arguments
@@ -76,7 +81,7 @@ def room_tasks(options, tables, recordings):
     return tasks
 
 
-def make_room(task):
+def make_room(task: RoomTask) -> None:
     """Simulates one room, unless it is there.
 
     Arguments
@@ -94,7 +99,13 @@ def make_room(task):
     write_atomically(task.root, task.path, lambda t: t.write_bytes(content))
 
 
-def gather_sources(options, tables, recordings, split, say):
+def gather_sources(
+    options: Options,
+    tables: Tables,
+    recordings: dict,
+    split: str,
+    say: Callable,
+) -> Sources:
     """Everything that a split's mixtures are made of.
 
     Arguments
@@ -169,7 +180,7 @@ def _load_rooms(root, split, name):
     return [pickle.loads(path.read_bytes()) for path in paths]
 
 
-def embedded_recordings(root, kind):
+def embedded_recordings(root: Path, kind: str) -> dict:
     """The embedded recordings of all splits.
 
     Arguments

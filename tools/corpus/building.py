@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Callable
 
 from corpus import layout, progress
 from corpus.banks import (
@@ -12,9 +13,10 @@ from corpus.banks import (
 from corpus.embedded_sounds import make_sound, sound_tasks
 from corpus.embedded_speech import babble_tasks, make_speech, speech_tasks
 from corpus.mixtures import make_split
+from corpus.options import Options
 from corpus.parallel import Workers
 from corpus.splits import SPLITS, by_group
-from corpus.tables import load_tables
+from corpus.tables import Tables, load_tables
 from corpus.users import (
     check_classes,
     check_fit,
@@ -26,7 +28,7 @@ from corpus.users import (
 KINDS = ("speech", "scenes", "events")
 
 
-def make_corpus(options, say=print):
+def make_corpus(options: Options, say: Callable = print) -> None:
     """Makes a corpus, or completes one that was begun.
 
     Arguments
@@ -53,7 +55,9 @@ def make_corpus(options, say=print):
     with Workers(options.jobs) as workers:
         recordings = load_users_material(options, tables, workers, say)
         content["files"] = {
-            kind: digest_files(options.folder(kind)) for kind in recordings
+            kind: digest_files(folder)
+            for kind in recordings
+            if (folder := options.folder(kind)) is not None
         }
         progress.check_files(root, content)
         progress.prepare_folders(root, content)
@@ -65,7 +69,7 @@ def make_corpus(options, say=print):
     say(f"{root} is complete.")
 
 
-def describe(options):
+def describe(options: Options) -> dict:
     """What make_corpus.json says about a corpus.
 
     Arguments
@@ -90,7 +94,9 @@ def describe(options):
     }
 
 
-def load_users_material(options, tables, workers, say):
+def load_users_material(
+    options: Options, tables: Tables, workers: Workers, say: Callable
+) -> dict:
     """Checks the user's folders and deals them to the splits.
 
     Arguments
@@ -124,7 +130,9 @@ def load_users_material(options, tables, workers, say):
     return dealt
 
 
-def make_embedded_material(options, workers, say):
+def make_embedded_material(
+    options: Options, workers: Workers, say: Callable
+) -> dict:
     """Synthesises what the user does not give.
 
     Arguments
@@ -161,7 +169,13 @@ def make_embedded_material(options, workers, say):
     return {kind: embedded_recordings(options.root, kind) for kind in missing}
 
 
-def make_rooms(options, tables, recordings, workers, say):
+def make_rooms(
+    options: Options,
+    tables: Tables,
+    recordings: dict,
+    workers: Workers,
+    say: Callable,
+) -> None:
     """Simulates the banks of rooms.
 
     Arguments

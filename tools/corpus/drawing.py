@@ -17,6 +17,7 @@ from corpus.mixing import (
     limit,
     mix,
 )
+from corpus.options import Options
 from corpus.seeding import random_generator
 
 # Recordings at full scale clip in nine draws of ten and still get there.
@@ -71,7 +72,9 @@ class DrawnAgainError(Exception):
     """A draw that makes no mixture; the message says why."""
 
 
-def draw_mixture(sources, options, split, index):
+def draw_mixture(
+    sources: Sources, options: Options, split: str, index: int
+) -> tuple[Mixture, int]:
     """Draws until there is a mixture.
 
     Arguments
@@ -97,7 +100,7 @@ def draw_mixture(sources, options, split, index):
     CorpusError
         If no draw out of many makes a mixture.
     """
-    reasons = Counter()
+    reasons: Counter = Counter()
     for attempt in range(MOST_ATTEMPTS):
         rng = random_generator(options.seed, "mixture", split, index, attempt)
         try:
@@ -112,7 +115,9 @@ def draw_mixture(sources, options, split, index):
     )
 
 
-def draw_once(sources, options, split, rng):
+def draw_once(
+    sources: Sources, options: Options, split: str, rng: np.random.Generator
+) -> Mixture:
     """Draws one mixture.
 
     Arguments
@@ -142,11 +147,12 @@ def draw_once(sources, options, split, rng):
     scene_random = float(rng.uniform(*SCENE_RANDOM_DB))
     rooms = sources.rooms.get(scene_class)
     room = rooms[rng.integers(len(rooms))] if rooms else None
+    speech1, speech2, scene, event = (
+        fragment.waveform for _, fragment in fragments.values()
+    )
+    responses = room and room.responses
     components, gain = mix(
-        *(fragment.waveform for _, fragment in fragments.values()),
-        ssr=ssr,
-        scene_random=scene_random,
-        responses=room and room.responses,
+        speech1, speech2, scene, event, ssr, scene_random, responses
     )
     if any(clips(waveform) for waveform in components.values()):
         raise DrawnAgainError("clipping")
@@ -169,7 +175,9 @@ def draw_once(sources, options, split, rng):
     return Mixture(components, names, row | (room.parameters if room else {}))
 
 
-def draw_fragments(sources, options, rng):
+def draw_fragments(
+    sources: Sources, options: Options, rng: np.random.Generator
+) -> dict:
     """Draws the four sources of a mixture.
 
     Arguments

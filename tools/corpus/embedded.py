@@ -20,7 +20,7 @@ LABEL = {
 }
 
 
-def split_folder(root, kind, split):
+def split_folder(root: Path, kind: str, split: str) -> Path:
     """Where a split's embedded material is.
 
     Arguments
@@ -40,7 +40,7 @@ def split_folder(root, kind, split):
     return root / WORK_FOLDER / kind / split
 
 
-def list_embedded(root, kind, split):
+def list_embedded(root: Path, kind: str, split: str) -> list[Recording]:
     """The embedded recordings of a split.
 
     Arguments

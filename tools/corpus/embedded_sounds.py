@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -9,6 +10,7 @@ import soundfile
 from corpus.audio import from_db
 from corpus.embedded import split_folder
 from corpus.events import EVENTS
+from corpus.options import Options
 from corpus.scenes import SCENES, babble
 from corpus.seeding import random_generator
 from corpus.splits import SPLITS
@@ -58,7 +60,7 @@ class SoundTask:
     sample_rate: int
 
 
-def sound_tasks(options, kind):
+def sound_tasks(options: Options, kind: str) -> list[SoundTask]:
     """The embedded scenes or events to make.
 
     Arguments
@@ -73,9 +75,10 @@ def sound_tasks(options, kind):
     tasks : list of SoundTask
         For `make_sound`.
     """
-    classes, per_file, most = {
-        "scenes": (SCENES, MIXTURES_A_SCENE, MOST_SCENES),
-        "events": (EVENTS, MIXTURES_AN_EVENT, MOST_EVENTS),
+    classes: Any = {"scenes": SCENES, "events": EVENTS}[kind]
+    per_file, most = {
+        "scenes": (MIXTURES_A_SCENE, MOST_SCENES),
+        "events": (MIXTURES_AN_EVENT, MOST_EVENTS),
     }[kind]
     return [
         SoundTask(
@@ -94,7 +97,7 @@ def sound_tasks(options, kind):
     ]
 
 
-def make_sound(task):
+def make_sound(task: SoundTask) -> None:
     """Synthesises one scene or event, unless it is there.
 
     Arguments

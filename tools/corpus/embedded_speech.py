@@ -8,6 +8,7 @@ import numpy as np
 
 from corpus.audio import from_db
 from corpus.embedded import split_folder
+from corpus.options import Options
 from corpus.seeding import random_generator
 from corpus.sentences import draw_sentence
 from corpus.splits import SPLITS
@@ -64,7 +65,7 @@ class SpeechTask:
     sample_rate: int
 
 
-def split_voices(options, split):
+def split_voices(options: Options, split: str) -> list[Voice]:
     """A split's embedded speakers.
 
     Arguments
@@ -83,7 +84,7 @@ def split_voices(options, split):
     return draw_voices(split, max(6, options.sizes[split] // 2), rng)
 
 
-def speech_tasks(options):
+def speech_tasks(options: Options) -> list[SpeechTask]:
     """What the embedded speakers have to say.
 
     Arguments
@@ -119,7 +120,7 @@ def speech_tasks(options):
     return tasks
 
 
-def babble_tasks(options):
+def babble_tasks(options: Options) -> list[SpeechTask]:
     """What the people in the background have to say.
 
     Arguments
@@ -152,7 +153,7 @@ def babble_tasks(options):
     return tasks
 
 
-def make_speech(task):
+def make_speech(task: SpeechTask) -> None:
     """Synthesises one speaker's utterances, unless they are there.
 
     Arguments

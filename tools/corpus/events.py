@@ -22,7 +22,7 @@ def _in_a_row(rng, sample_rate, make_sound, times):
     return to_peak(result)
 
 
-def knock(rng, sample_rate):
+def knock(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """Knuckles on a wooden door, twice to five times."""
     body = rng.uniform(120, 350) * np.array([1, 2.1, 3.4])
     gap = rng.uniform(0.13, 0.3)
@@ -37,7 +37,7 @@ def knock(rng, sample_rate):
     return _in_a_row(rng, sample_rate, hit, times)
 
 
-def phone_ring(rng, sample_rate):
+def phone_ring(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """A telephone's warble, once to three times."""
     low = rng.uniform(400, 1500)
     high, speed = low * rng.uniform(1.15, 1.4), rng.uniform(10, 25)
@@ -51,7 +51,7 @@ def phone_ring(rng, sample_rate):
     return _in_a_row(rng, sample_rate, lambda: tone, times)
 
 
-def glass_break(rng, sample_rate):
+def glass_break(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """A crash and many ringing splinters."""
     crash = burst(rng, sample_rate, 1.5, 0.003, 0.05, 900, 3900)
     times = np.sort(rng.exponential(0.2, rng.integers(10, 30)))
@@ -69,7 +69,7 @@ def glass_break(rng, sample_rate):
     return to_peak(result)
 
 
-def beep(rng, sample_rate):
+def beep(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """A machine that beeps."""
     pitch, length = rng.uniform(700, 3000), rng.uniform(0.08, 0.4)
     time = np.arange(int(length * sample_rate)) / sample_rate
@@ -78,7 +78,7 @@ def beep(rng, sample_rate):
     return _in_a_row(rng, sample_rate, lambda: tone, times)
 
 
-def dog_bark(rng, sample_rate):
+def dog_bark(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """Rough voiced bursts with a falling pitch."""
     size = rng.uniform(0.6, 1.4)
 
@@ -98,7 +98,7 @@ def dog_bark(rng, sample_rate):
     return _in_a_row(rng, sample_rate, bark, times)
 
 
-def door_slam(rng, sample_rate):
+def door_slam(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """A heavy thud, a rattling lock."""
     thud = burst(rng, sample_rate, 0.8, 0.004, rng.uniform(0.06, 0.15), 40, 600)
     latch = burst(rng, sample_rate, 0.8, 0.002, 0.02, 800, 3800)
@@ -108,7 +108,7 @@ def door_slam(rng, sample_rate):
     return to_peak(thud + 0.5 * latch + 0.7 * panel)
 
 
-def footsteps(rng, sample_rate):
+def footsteps(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """Somebody walks by."""
     sole = rng.uniform(800, 3000)
 
@@ -121,7 +121,7 @@ def footsteps(rng, sample_rate):
     return _in_a_row(rng, sample_rate, step, times)
 
 
-def cough(rng, sample_rate):
+def cough(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """One to three coughs: a burst of air, then a rough voice."""
     throat = rng.uniform(0.7, 1.3)
 
@@ -140,7 +140,7 @@ def cough(rng, sample_rate):
     return _in_a_row(rng, sample_rate, once, times)
 
 
-def clap(rng, sample_rate):
+def clap(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """Hands clapping."""
     times = rng.uniform(0.2, 0.35) * np.arange(rng.integers(3, 9))
     pitch = rng.uniform(600, 1200)
@@ -152,7 +152,7 @@ def clap(rng, sample_rate):
     )
 
 
-def car_horn(rng, sample_rate):
+def car_horn(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """Two reeds a third apart."""
     n_samples = int(rng.uniform(0.3, 1.5) * sample_rate)
     low = rng.uniform(300, 450)
@@ -161,7 +161,7 @@ def car_horn(rng, sample_rate):
     return to_peak(horn * np.hanning(n_samples) ** 0.15)
 
 
-def siren(rng, sample_rate):
+def siren(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """A siren that sweeps up and down."""
     seconds = rng.uniform(2.0, 3.8)
     time = np.arange(int(seconds * sample_rate)) / sample_rate
@@ -172,7 +172,7 @@ def siren(rng, sample_rate):
     return to_peak(tone * np.hanning(len(time)) ** 0.4)
 
 
-def bell(rng, sample_rate):
+def bell(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """A bell or a bicycle's ring."""
     pitch = rng.uniform(400, 1600)
     partials = pitch * np.array([0.5, 1.0, 1.2, 1.5, 2.0, 2.7])
@@ -186,7 +186,7 @@ def bell(rng, sample_rate):
     )
 
 
-def whistle(rng, sample_rate):
+def whistle(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """Somebody whistles a short glide."""
     seconds = rng.uniform(0.3, 1.0)
     time = np.arange(int(seconds * sample_rate)) / sample_rate

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from corpus.audio import resample
-from corpus.recordings import read_mono
+from corpus.recordings import Recording, read_mono
 
 # Where short recordings are joined they fade, so that nothing clicks; seconds.
 FADE = 0.005
@@ -35,7 +35,12 @@ class Fragment:
     end: int
 
 
-def cut(recording, duration, sample_rate, rng):
+def cut(
+    recording: Recording,
+    duration: float,
+    sample_rate: int,
+    rng: np.random.Generator,
+) -> Fragment:
     """Cuts a fragment at a random place of a recording that is long enough.
 
     Arguments
@@ -67,7 +72,9 @@ def cut(recording, duration, sample_rate, rng):
     )
 
 
-def join(recordings, duration, sample_rate):
+def join(
+    recordings: list[Recording], duration: float, sample_rate: int
+) -> Fragment:
     """Joins recordings, the last one cut, to a fragment.
 
     Arguments
@@ -104,7 +111,12 @@ def join(recordings, duration, sample_rate):
     return Fragment(waveform, ";".join(names), 1, n_read)
 
 
-def place(recording, duration, sample_rate, rng):
+def place(
+    recording: Recording,
+    duration: float,
+    sample_rate: int,
+    rng: np.random.Generator,
+) -> Fragment:
     """Puts a whole short recording at a random time into silence.
 
     Arguments
@@ -132,7 +144,7 @@ def place(recording, duration, sample_rate, rng):
     return Fragment(placed, recording.name, 1, recording.n_samples)
 
 
-def needed_samples(recording, duration):
+def needed_samples(recording: Recording, duration: float) -> int:
     """How many samples of a recording last so long.
 
     Arguments
@@ -150,7 +162,7 @@ def needed_samples(recording, duration):
     return round(duration * recording.rate)
 
 
-def fit(waveform, n_samples):
+def fit(waveform: np.ndarray, n_samples: int) -> np.ndarray:
     """Cuts or pads with zeros at the end.
 
     Arguments
@@ -174,7 +186,7 @@ def fit(waveform, n_samples):
     return np.pad(waveform, (0, n_samples - len(waveform)))
 
 
-def fade(waveform, n_samples):
+def fade(waveform: np.ndarray, n_samples: int) -> np.ndarray:
     """Fades in and out linearly.
 
     Arguments

@@ -1,6 +1,9 @@
 """PolSESS's folders, file names and metadata."""
 
 import csv
+from pathlib import Path
+
+import numpy as np
 
 from corpus.splits import SPLITS
 from corpus.writing import write_atomically
@@ -59,7 +62,7 @@ NAME_LENGTH = 16
 NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-def draw_name(rng):
+def draw_name(rng: np.random.Generator) -> str:
     """A random name such as the published corpus gives its files.
 
     Arguments
@@ -82,7 +85,7 @@ def draw_name(rng):
     return "".join(NAME_CHARACTERS[i] for i in characters)
 
 
-def name_files(rng, indoor):
+def name_files(rng: np.random.Generator, indoor: bool) -> dict:
     """Draws the names of one mixture's files.
 
     Arguments
@@ -122,7 +125,7 @@ def name_files(rng, indoor):
     return names
 
 
-def find_metadata(root, split):
+def find_metadata(root: Path, split: str) -> Path | None:
     """A split's metadata file, if it is finished.
 
     Arguments
@@ -140,7 +143,7 @@ def find_metadata(root, split):
     return next((root / split).glob(f"corpus_*_{split}_final.csv"), None)
 
 
-def is_finished(root):
+def is_finished(root: Path) -> bool:
     """Whether a corpus is complete.
 
     Arguments
@@ -156,7 +159,7 @@ def is_finished(root):
     return all(find_metadata(root, split) for split in SPLITS)
 
 
-def write_metadata(root, split, rows):
+def write_metadata(root: Path, split: str, rows: list[dict]) -> None:
     """Writes the metadata of a complete split.
 
     Arguments

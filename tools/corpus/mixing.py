@@ -24,7 +24,7 @@ STEP = 1.0 / 32768.0
 SILENCE = from_db(-80.0)
 
 
-def quantise(waveform):
+def quantise(waveform: np.ndarray) -> np.ndarray:
     """Rounds to the values that 16-bit PCM has.
 
     Arguments
@@ -45,7 +45,7 @@ def quantise(waveform):
     return np.rint(waveform / STEP) * STEP
 
 
-def limit(waveform):
+def limit(waveform: np.ndarray) -> np.ndarray:
     """The hard limiter at +-0.999, rounded to 16-bit PCM.
 
     Arguments
@@ -66,7 +66,9 @@ def limit(waveform):
     return quantise(np.clip(waveform, -LIMIT, LIMIT))
 
 
-def scale_to_ssr(speech1, speech2, ssr):
+def scale_to_ssr(
+    speech1: np.ndarray, speech2: np.ndarray, ssr: float
+) -> np.ndarray:
     """Scales speaker 2 to a speech-to-speech ratio.
 
     Arguments
@@ -93,7 +95,9 @@ def scale_to_ssr(speech1, speech2, ssr):
     return speech2 * (wanted / np.sqrt(np.sum(speech2**2)))
 
 
-def scene_gain(speech_mix, scene, offset):
+def scene_gain(
+    speech_mix: np.ndarray, scene: np.ndarray, offset: float
+) -> float:
     """The factor that sets a scene's level.
 
     Arguments
@@ -118,7 +122,7 @@ def scene_gain(speech_mix, scene, offset):
     return rms(speech_mix) * from_db(offset) / rms(scene)
 
 
-def reverberate(waveform, response):
+def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Sends a waveform through a room, fully wet.
 
     Arguments
@@ -143,19 +147,22 @@ def reverberate(waveform, response):
     return limit(oaconvolve(waveform, response)[: len(waveform)])
 
 
-def mix(speech1, speech2, scene, event, ssr, scene_random, responses=None):
+def mix(
+    speech1: np.ndarray,
+    speech2: np.ndarray,
+    scene: np.ndarray,
+    event: np.ndarray,
+    ssr: int,
+    scene_random: float,
+    responses: list[np.ndarray] | None = None,
+) -> tuple[dict[str, np.ndarray], float]:
     """Makes one mixture.
 
     Arguments
     ---------
-    speech1 : numpy.ndarray
-        Speaker 1 as recorded, shape [time]; so are the others.
-    speech2 : numpy.ndarray
-        Speaker 2.
-    scene : numpy.ndarray
-        The acoustic scene.
-    event : numpy.ndarray
-        The sound event.
+    speech1, speech2, scene, event : numpy.ndarray
+        The two speakers, the acoustic scene and the sound event, as recorded,
+        shape [time].
     ssr : int
         Speech-to-speech ratio, dB.
     scene_random : float
@@ -175,8 +182,7 @@ def mix(speech1, speech2, scene, event, ssr, scene_random, responses=None):
 
     Example
     -------
-    >>> rng = np.random.default_rng(0)
-    >>> signals = 0.01 * rng.standard_normal((4, 100))
+    >>> signals = 0.01 * np.random.default_rng(0).standard_normal((4, 100))
     >>> parts, gain = mix(*signals, ssr=3, scene_random=7.0)
     >>> list(parts)
     ['speech1', 'speech2', 'scene', 'event', 'mix']
@@ -200,8 +206,7 @@ def mix(speech1, speech2, scene, event, ssr, scene_random, responses=None):
         reverbs = _reverbs(speech1, speech2, event, responses)
         components |= reverbs
         total = sum(reverbs.values(), total)
-    components["mix"] = total
-    return components, gain
+    return components | {"mix": total}, gain
 
 
 def _reverbs(speech1, speech2, event, responses):
@@ -215,7 +220,7 @@ def _reverbs(speech1, speech2, event, responses):
     }
 
 
-def clips(waveform):
+def clips(waveform: np.ndarray) -> bool:
     """Whether a mixture must be drawn again.
 
     Arguments
@@ -236,7 +241,7 @@ def clips(waveform):
     return bool(np.max(np.abs(waveform)) >= CLIPPING)
 
 
-def is_silent(waveform):
+def is_silent(waveform: np.ndarray) -> bool:
     """Whether a fragment is too quiet to set a level by.
 
     Arguments

@@ -4,12 +4,15 @@ import functools
 import json
 import pickle
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
 from corpus import layout, progress
 from corpus.banks import gather_sources
 from corpus.drawing import draw_mixture
+from corpus.options import Options
+from corpus.parallel import Workers
+from corpus.progress import Chunk
+from corpus.tables import Tables
 from corpus.transcripts import write_transcripts
 from corpus.writing import (
     WORK_FOLDER,
@@ -22,29 +25,14 @@ from corpus.writing import (
 CHUNK = 20
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Some mixtures of a split.
-
-    Arguments
-    ---------
-    plan : Path
-        File with the split's sources and the options.
-    split : str
-        train, val or test.
-    first : int
-        The first mixture.
-    end : int
-        The one after the last mixture.
-    """
-
-    plan: Path
-    split: str
-    first: int
-    end: int
-
-
-def make_split(options, tables, recordings, split, workers, say):
+def make_split(
+    options: Options,
+    tables: Tables,
+    recordings: dict,
+    split: str,
+    workers: Workers,
+    say: Callable,
+) -> None:
     """Makes a split's mixtures that are missing, then its metadata.
 
     Arguments
@@ -95,7 +83,7 @@ def make_split(options, tables, recordings, split, workers, say):
         )
 
 
-def make_chunk(chunk):
+def make_chunk(chunk: Chunk) -> int:
     """Makes and writes some mixtures; the rows last, as the sign of success.
 
     Arguments

@@ -60,7 +60,7 @@ class Options:
     tables: Path = DEFAULT_TABLES
     jobs: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks the values."""
         for split, size in self.sizes.items():
             name = {"val": "valid"}.get(split, split)
@@ -80,11 +80,11 @@ class Options:
         )
 
     @property
-    def n_samples(self):
+    def n_samples(self) -> int:
         """Length of a mixture in samples."""
         return round(self.duration * self.sample_rate)
 
-    def folder(self, kind):
+    def folder(self, kind: str) -> Path | None:
         """The user's folder for a kind of material.
 
         Arguments
@@ -99,7 +99,7 @@ class Options:
         """
         return getattr(self, kind)
 
-    def recorded(self):
+    def recorded(self) -> dict:
         """What make_corpus.json keeps: all that the corpus depends on.
 
         Returns

@@ -5,8 +5,10 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from typing import Self
 
 from tqdm import tqdm
 
@@ -37,20 +39,28 @@ class Workers:
     [1, 2]
     """
 
-    def __init__(self, jobs):
+    def __init__(self, jobs: int) -> None:
         self.jobs = jobs
-        self.pool = None
+        self.pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         """Processes start when there is work."""
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         """Drops what has not begun and waits for the rest."""
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 
-    def run(self, function, tasks, title, unit, sizes=None, quiet=False):
+    def run(
+        self,
+        function: Callable,
+        tasks: list,
+        title: str,
+        unit: str,
+        sizes: list[int] | None = None,
+        quiet: bool = False,
+    ) -> list:
         """Calls a function for every task, with a progress bar.
 
         Arguments
@@ -128,5 +138,6 @@ def _end_with_parent():
     # Without this, the workers of a killed run would go on writing beside
     # those of the run that is started again.
     parent = multiprocessing.parent_process()
-    multiprocessing.connection.wait([parent.sentinel])
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)

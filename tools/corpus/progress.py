@@ -8,6 +8,8 @@ complete. It is removed at the end.
 import json
 import os
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 from corpus.errors import CorpusError
 from corpus.layout import FOLDERS
@@ -17,7 +19,29 @@ from corpus.writing import WORK_FOLDER, write_json
 OPTIONS_FILE = "make_corpus.json"
 
 
-def check_root(root, options):
+@dataclass(frozen=True)
+class Chunk:
+    """Some mixtures of a split.
+
+    Arguments
+    ---------
+    plan : Path
+        File with the split's sources and the options.
+    split : str
+        train, val or test.
+    first : int
+        The first mixture.
+    end : int
+        The one after the last mixture.
+    """
+
+    plan: Path
+    split: str
+    first: int
+    end: int
+
+
+def check_root(root: Path, options: dict) -> bool:
     """Says how far a corpus is, without touching it.
 
     Arguments
@@ -70,7 +94,7 @@ def check_root(root, options):
     return True
 
 
-def check_files(root, content):
+def check_files(root: Path, content: dict) -> None:
     """Stops when the user's files changed since the corpus was begun.
 
     Arguments
@@ -96,7 +120,7 @@ def check_files(root, content):
             )
 
 
-def rows_path(root, chunk):
+def rows_path(root: Path, chunk: Chunk) -> Path:
     """Where the metadata of some mixtures waits for the others.
 
     Arguments
@@ -115,7 +139,7 @@ def rows_path(root, chunk):
     return root / WORK_FOLDER / "rows" / chunk.split / name
 
 
-def prepare_folders(root, content):
+def prepare_folders(root: Path, content: dict) -> None:
     """Makes the folders, writes make_corpus.json, clears temporary files.
 
     Arguments
@@ -147,7 +171,7 @@ def prepare_folders(root, content):
         raise CorpusError(f"cannot write to {root}: {error}") from error
 
 
-def remove_work_folder(root):
+def remove_work_folder(root: Path) -> None:
     """Removes what only a restarted run would need.
 
     Arguments

@@ -42,7 +42,7 @@ class Recording:
     rate: int
 
 
-def list_audio(folder, option):
+def list_audio(folder: str | Path, option: str) -> list[tuple[Path, str]]:
     """The audio files below a user's folder.
 
     Arguments
@@ -93,7 +93,7 @@ def list_audio(folder, option):
     return files
 
 
-def check_recording(path, name, group):
+def check_recording(path: Path, name: str, group: str) -> Recording | None:
     """Decodes a file to the end and describes it.
 
     Arguments
@@ -140,7 +140,7 @@ def check_recording(path, name, group):
     return Recording(str(path), name, group, n_samples, rate)
 
 
-def read_mono(recording, start, n_samples):
+def read_mono(recording: Recording, start: int, n_samples: int) -> np.ndarray:
     """Reads part of a recording.
 
     Arguments

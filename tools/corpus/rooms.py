@@ -56,7 +56,9 @@ class Room:
     rt60: float
 
 
-def simulate_room(ranges, rng, sample_rate):
+def simulate_room(
+    ranges: dict, rng: np.random.Generator, sample_rate: int
+) -> Room:
     """Draws a room and simulates it.
 
     Arguments
@@ -116,7 +118,13 @@ def simulate_room(ranges, rng, sample_rate):
     return _describe(answers, drawn, sample_rate)
 
 
-def draw_position(size, microphone, distances, rng, sample_rate):
+def draw_position(
+    size: np.ndarray,
+    microphone: np.ndarray,
+    distances: tuple[float, float],
+    rng: np.random.Generator,
+    sample_rate: int,
+) -> np.ndarray:
     """A place in the room at a whole number of samples from the microphone.
 
     Arguments
@@ -125,7 +133,7 @@ def draw_position(size, microphone, distances, rng, sample_rate):
         Length, width and height of the room in metres.
     microphone : numpy.ndarray
         Its position in metres.
-    distances : list of float
+    distances : tuple of float
         [low, high] in metres.
     rng : numpy.random.Generator
         Where the choices come from.
@@ -148,7 +156,7 @@ def draw_position(size, microphone, distances, rng, sample_rate):
             return position
 
 
-def reverberation_time(response, sample_rate):
+def reverberation_time(response: np.ndarray, sample_rate: int) -> float:
     """RT60 by Schroeder's backward integration, -5 to -25 dB.
 
     Arguments

@@ -6,6 +6,8 @@ people talking at once, RMS 1. `SCENES` at the end lists them by class; which
 of them are indoors is written in tables.yaml.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from corpus.synthesis import (
@@ -20,7 +22,12 @@ from corpus.synthesis import (
 )
 
 
-def babble(rng, n_samples, recordings, n_voices):
+def babble(
+    rng: np.random.Generator,
+    n_samples: int,
+    recordings: list[np.ndarray],
+    n_voices: int,
+) -> np.ndarray:
     """Several people talking at once.
 
     Arguments
@@ -59,7 +66,12 @@ def _click(rng, sample_rate):
     return burst(rng, sample_rate, 0.03, 0.001, 0.006, 800, 3900)
 
 
-def cafe(rng, n_samples, sample_rate, chatter):
+def cafe(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    chatter: Callable,
+) -> np.ndarray:
     """People talking, cups and a coffee machine's hiss."""
     clinks = sprinkle(
         rng, n_samples, sample_rate, 1.5, lambda: _clink(rng, sample_rate)
@@ -74,7 +86,12 @@ def cafe(rng, n_samples, sample_rate, chatter):
     )
 
 
-def office(rng, n_samples, sample_rate, chatter):
+def office(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    chatter: Callable,
+) -> np.ndarray:
     """Ventilation, mains hum, keyboards and a talk behind the wall."""
     keys = sprinkle(
         rng, n_samples, sample_rate, 5.0, lambda: _click(rng, sample_rate)
@@ -87,7 +104,12 @@ def office(rng, n_samples, sample_rate, chatter):
     )
 
 
-def train_station(rng, n_samples, sample_rate, chatter):
+def train_station(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    chatter: Callable,
+) -> np.ndarray:
     """A crowd, an engine, rumble and wheels that squeal now and then."""
     rumble = coloured_noise(rng, n_samples, sample_rate, slope=-4, low=50)
     rumble = normalise(rumble * drift(rng, n_samples, sample_rate, 4.0, 6.0))
@@ -101,7 +123,12 @@ def train_station(rng, n_samples, sample_rate, chatter):
     )
 
 
-def kitchen(rng, n_samples, sample_rate, chatter):
+def kitchen(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    chatter: Callable,
+) -> np.ndarray:
     """A fridge, a running tap and pots."""
     fridge = hum(rng, n_samples, sample_rate, 50.0, 6, fall=4.0)
     tap = coloured_noise(rng, n_samples, sample_rate, slope=1, low=500)
@@ -117,7 +144,12 @@ def kitchen(rng, n_samples, sample_rate, chatter):
     return normalise(0.5 * fridge + rng.uniform(0.3, 1) * tap + 2.5 * pots)
 
 
-def library(rng, n_samples, sample_rate, chatter):
+def library(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    chatter: Callable,
+) -> np.ndarray:
     """Quiet air, turned pages, a clock and whispered talk."""
     air = coloured_noise(rng, n_samples, sample_rate, slope=-3, low=60)
 
@@ -132,7 +164,12 @@ def library(rng, n_samples, sample_rate, chatter):
     return normalise(air + 3.0 * pages + 1.5 * clock + 0.3 * chatter(1))
 
 
-def street_traffic(rng, n_samples, sample_rate, chatter):
+def street_traffic(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    chatter: Callable,
+) -> np.ndarray:
     """Cars that come and go over a rumbling city."""
     city = coloured_noise(rng, n_samples, sample_rate, slope=-4, low=50)
     time = np.arange(n_samples) / sample_rate
@@ -152,7 +189,12 @@ def street_traffic(rng, n_samples, sample_rate, chatter):
     return normalise(0.4 * city + normalise(cars))
 
 
-def park(rng, n_samples, sample_rate, chatter):
+def park(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    chatter: Callable,
+) -> np.ndarray:
     """Birds, leaves and a distant road."""
 
     def bird():
@@ -172,7 +214,12 @@ def park(rng, n_samples, sample_rate, chatter):
     return normalise(4.0 * birds + 0.7 * leaves + rng.uniform(0.5, 1.5) * road)
 
 
-def rain(rng, n_samples, sample_rate, chatter):
+def rain(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    chatter: Callable,
+) -> np.ndarray:
     """Steady rain and single drops on something hollow."""
     shower = coloured_noise(rng, n_samples, sample_rate, slope=0.5, low=300)
 
@@ -186,7 +233,12 @@ def rain(rng, n_samples, sample_rate, chatter):
     )
 
 
-def beach(rng, n_samples, sample_rate, chatter):
+def beach(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    chatter: Callable,
+) -> np.ndarray:
     """Waves that break every few seconds, and wind."""
     time = np.arange(n_samples) / sample_rate
     period, offset = rng.uniform(5, 9), rng.uniform(0, 2 * np.pi)
@@ -197,7 +249,12 @@ def beach(rng, n_samples, sample_rate, chatter):
     return normalise(normalise(waves * swell) + rng.uniform(0.2, 0.8) * wind)
 
 
-def public_square(rng, n_samples, sample_rate, chatter):
+def public_square(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    chatter: Callable,
+) -> np.ndarray:
     """A crowd in the open, steps and a fountain."""
 
     def step():

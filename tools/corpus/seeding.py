@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 
-def random_generator(seed, *purpose):
+def random_generator(seed: int, *purpose: str | int) -> np.random.Generator:
     """A generator of its own for every purpose.
 
     Arguments

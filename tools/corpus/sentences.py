@@ -1,10 +1,16 @@
 """Polish sentences, put together from the words of polish.yaml."""
 
+from __future__ import annotations
+
 import functools
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WORDS = Path(__file__).parent / "polish.yaml"
 
@@ -13,7 +19,7 @@ SPLIT_OF_LAST_DIGIT = ("train",) * 8 + ("val", "test")
 
 
 @functools.cache
-def load_words(path=WORDS):
+def load_words(path: str | Path = WORDS) -> dict:
     """Reads the lists of words.
 
     Arguments
@@ -30,7 +36,7 @@ def load_words(path=WORDS):
         return yaml.safe_load(file)
 
 
-def past_tense(forms, agreement):
+def past_tense(forms: list[str], agreement: str) -> str:
     """The form of a verb's past tense that agrees with a subject.
 
     Arguments
@@ -62,7 +68,7 @@ def past_tense(forms, agreement):
     }[agreement]
 
 
-def split_of(sentence):
+def split_of(sentence: str) -> str:
     """The only split in which a sentence may be spoken.
 
     Arguments
@@ -85,7 +91,7 @@ def split_of(sentence):
     return SPLIT_OF_LAST_DIGIT[int.from_bytes(digest[:4], "little") % 10]
 
 
-def draw_sentence(rng, split):
+def draw_sentence(rng: np.random.Generator, split: str) -> str:
     """Draws one sentence of a split.
 
     Arguments

@@ -52,7 +52,7 @@ SynthCallback = ctypes.CFUNCTYPE(
 )
 
 
-def main():
+def main() -> None:
     """Reads the request, speaks, writes the samples."""
     request = json.load(sys.stdin)
     espeak = ctypes.CDLL(request["library"])
@@ -67,7 +67,8 @@ def main():
     if espeak.espeak_SetVoiceByName(request["voice"].encode()):
         sys.exit(f"eSpeak NG has no voice {request['voice']}.")
 
-    samples, words = bytearray(), []
+    samples = bytearray()
+    words: list = []
 
     @SynthCallback
     def collect(wave, n_samples, events):
@@ -96,7 +97,7 @@ def main():
             sys.stdout.buffer.write(content)
 
 
-def note(words, event):
+def note(words: list[list[int]], event: Event) -> None:
     """Notes where words begin; one lasts until the next, or the clause's end.
 
     Arguments

@@ -4,7 +4,15 @@ Speakers are kept apart between the splits when there are enough of them;
 recordings always are.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from corpus.recordings import Recording
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SPLITS = ("train", "val", "test")
 
@@ -12,7 +20,7 @@ SPLITS = ("train", "val", "test")
 ENOUGH_SPEAKERS = 2 * len(SPLITS)
 
 
-def by_group(recordings):
+def by_group(recordings: list[Recording]) -> dict:
     """Groups recordings.
 
     Arguments
@@ -31,7 +39,7 @@ def by_group(recordings):
     return dict(groups)
 
 
-def shares(n_items, sizes, minimum):
+def shares(n_items: int, sizes: dict, minimum: int) -> dict:
     """Shares items among the splits in proportion to their sizes.
 
     Arguments
@@ -63,7 +71,9 @@ def shares(n_items, sizes, minimum):
     return {"train": n_items - sum(counts.values()), **counts}
 
 
-def deal(items, sizes, minimum, rng):
+def deal(
+    items: list, sizes: dict, minimum: int, rng: np.random.Generator
+) -> dict:
     """Deals shuffled items to the splits.
 
     Arguments
@@ -103,7 +113,9 @@ def deal(items, sizes, minimum, rng):
     return dealt
 
 
-def split_speech(recordings, sizes, rng):
+def split_speech(
+    recordings: list[Recording], sizes: dict, rng: np.random.Generator
+) -> tuple[dict, bool]:
     """Splits speech by speaker, or by recording when speakers are few.
 
     Arguments
@@ -132,7 +144,9 @@ def split_speech(recordings, sizes, rng):
     }, True
 
 
-def split_by_recording(recordings, sizes, rng):
+def split_by_recording(
+    recordings: list[Recording], sizes: dict, rng: np.random.Generator
+) -> dict:
     """Splits the recordings of every group.
 
     Arguments
@@ -150,7 +164,7 @@ def split_by_recording(recordings, sizes, rng):
         Split -> recordings; a group of fewer than three recordings is
         missing in the validation split, then in the test split.
     """
-    dealt = {split: [] for split in SPLITS}
+    dealt: dict = {split: [] for split in SPLITS}
     for _, group in sorted(by_group(recordings).items()):
         for split, part in deal(group, sizes, 1, rng).items():
             dealt[split] += sorted(part, key=lambda r: r.name)

@@ -1,5 +1,7 @@
 """Building blocks of synthetic scenes and events: noise, hum, hits, sweeps."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 from scipy.fft import irfft, rfft, rfftfreq
 from scipy.signal import butter, sosfilt
@@ -8,7 +10,14 @@ from scipy.signal import butter, sosfilt
 PERIOD = 8192
 
 
-def coloured_noise(rng, n_samples, sample_rate, slope=0.0, low=20.0, high=None):
+def coloured_noise(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    slope: float = 0.0,
+    low: float = 20.0,
+    high: float | None = None,
+) -> np.ndarray:
     """Noise whose spectrum falls or rises between two frequencies.
 
     Arguments
@@ -46,7 +55,7 @@ def coloured_noise(rng, n_samples, sample_rate, slope=0.0, low=20.0, high=None):
     return normalise(irfft(spectrum * gain, n_samples))
 
 
-def normalise(waveform):
+def normalise(waveform: np.ndarray) -> np.ndarray:
     """Scales to RMS 1; silence stays silence.
 
     Arguments
@@ -68,7 +77,13 @@ def normalise(waveform):
     return waveform / level if level > 0 else waveform
 
 
-def drift(rng, n_samples, sample_rate, period, depth):
+def drift(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    period: float,
+    depth: float,
+) -> np.ndarray:
     """A slow random rise and fall of loudness.
 
     Arguments
@@ -95,7 +110,14 @@ def drift(rng, n_samples, sample_rate, period, depth):
     return 10 ** (np.interp(seconds, np.arange(n_points) * period, levels) / 20)
 
 
-def hum(rng, n_samples, sample_rate, fundamental, n_harmonics, fall=6.0):
+def hum(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    fundamental: float | np.ndarray,
+    n_harmonics: int,
+    fall: float = 6.0,
+) -> np.ndarray:
     """Mains hum, an engine, a fan: harmonics of one frequency.
 
     Arguments
@@ -131,7 +153,13 @@ def hum(rng, n_samples, sample_rate, fundamental, n_harmonics, fall=6.0):
     return normalise(period[(phase % 1.0 * PERIOD).astype(int)])
 
 
-def ringing(rng, sample_rate, seconds, frequencies, decays):
+def ringing(
+    rng: np.random.Generator,
+    sample_rate: int,
+    seconds: float,
+    frequencies: Iterable[float],
+    decays: Iterable[float],
+) -> np.ndarray:
     """A struck object: partials that die away.
 
     Arguments
@@ -165,7 +193,15 @@ def ringing(rng, sample_rate, seconds, frequencies, decays):
     return to_peak(result)
 
 
-def burst(rng, sample_rate, seconds, attack, decay, low, high):
+def burst(
+    rng: np.random.Generator,
+    sample_rate: int,
+    seconds: float,
+    attack: float,
+    decay: float,
+    low: float,
+    high: float,
+) -> np.ndarray:
     """A short noise: a thud, a click, a hiss.
 
     Arguments
@@ -198,7 +234,7 @@ def burst(rng, sample_rate, seconds, attack, decay, low, high):
     return to_peak(noise * rise * fall)
 
 
-def to_peak(waveform, peak=1.0):
+def to_peak(waveform: np.ndarray, peak: float = 1.0) -> np.ndarray:
     """Scales to a peak; silence stays silence.
 
     Arguments
@@ -222,7 +258,9 @@ def to_peak(waveform, peak=1.0):
     return waveform * (peak / largest) if largest > 0 else waveform
 
 
-def band_pass(waveform, sample_rate, low, high):
+def band_pass(
+    waveform: np.ndarray, sample_rate: int, low: float, high: float
+) -> np.ndarray:
     """Keeps what lies between two frequencies (second order).
 
     Arguments
@@ -246,7 +284,13 @@ def band_pass(waveform, sample_rate, low, high):
     return sosfilt(sos, waveform)
 
 
-def sprinkle(rng, n_samples, sample_rate, per_second, make_sound):
+def sprinkle(
+    rng: np.random.Generator,
+    n_samples: int,
+    sample_rate: int,
+    per_second: float,
+    make_sound: Callable,
+) -> np.ndarray:
     """Random sounds at random times: drops, clinks, keys, birds.
 
     Arguments
@@ -270,7 +314,7 @@ def sprinkle(rng, n_samples, sample_rate, per_second, make_sound):
     result = np.zeros(n_samples)
     for _ in range(rng.poisson(per_second * n_samples / sample_rate)):
         sound = make_sound() * 10 ** (rng.normal(-6, 5) / 20)
-        start = rng.integers(n_samples)
+        start = int(rng.integers(n_samples))
         end = min(start + len(sound), n_samples)
         result[start:end] += sound[: end - start]
     return result

@@ -1,6 +1,7 @@
 """The editable tables: scene classes, their rooms and the events that fit."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class Tables:
     scenes: dict
     fits: dict
 
-    def room_of(self, scene_class):
+    def room_of(self, scene_class: str) -> str | None:
         """The name of a scene class's room, None outdoors.
 
         Arguments
@@ -57,7 +58,9 @@ class Tables:
         room = self.scenes[normalise_class(scene_class)]["room"]
         return None if room == "outdoor" else room
 
-    def fitting_events(self, scene_classes, event_classes):
+    def fitting_events(
+        self, scene_classes: Iterable[str], event_classes: Iterable[str]
+    ) -> dict:
         """Which events may be heard in which scenes.
 
         Arguments
@@ -83,7 +86,7 @@ class Tables:
         }
 
 
-def normalise_class(name):
+def normalise_class(name: str) -> str:
     """A class name without case and punctuation.
 
     Arguments
@@ -104,7 +107,7 @@ def normalise_class(name):
     return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
 
 
-def load_tables(path=DEFAULT_TABLES):
+def load_tables(path: str | Path = DEFAULT_TABLES) -> Tables:
     """Reads and checks the tables.
 
     Arguments

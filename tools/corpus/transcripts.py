@@ -29,7 +29,7 @@ COLUMNS = (
 )
 
 
-def words_path(recording):
+def words_path(recording: Path) -> Path:
     """Where the words of an embedded recording are.
 
     Arguments
@@ -46,7 +46,9 @@ def words_path(recording):
     return recording.with_suffix(".json")
 
 
-def transcribe(words, start, end):
+def transcribe(
+    words: list[tuple[str, int, int]], start: int, end: int
+) -> tuple[str, str, str]:
     """Tells what is said in a part of a recording.
 
     Arguments
@@ -75,7 +77,9 @@ def transcribe(words, start, end):
     >>> transcribe(words, 10, 29)
     ('', 'brat', 'kupił')
     """
-    whole, cut_at_start, cut_at_end = [], [], []
+    whole: list[str] = []
+    cut_at_start: list[str] = []
+    cut_at_end: list[str] = []
     for text, first, last in words:
         if first >= start and last <= end:
             whole.append(text)
@@ -84,7 +88,7 @@ def transcribe(words, start, end):
     return " ".join(cut_at_start), " ".join(whole), " ".join(cut_at_end)
 
 
-def write_transcripts(root, split, rows):
+def write_transcripts(root: Path, split: str, rows: list[dict]) -> None:
     """Writes what the embedded speakers say in the mixtures of a split.
 
     Arguments

@@ -1,11 +1,14 @@
 """The user's own recordings: found, checked and dealt to the splits."""
 
 import hashlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from corpus.errors import CorpusError
 from corpus.events import EVENTS
-from corpus.recordings import check_recording, list_audio
+from corpus.options import Options
+from corpus.parallel import Workers
+from corpus.recordings import Recording, check_recording, list_audio
 from corpus.scenes import SCENES
 from corpus.seeding import random_generator
 from corpus.splits import (
@@ -15,18 +18,20 @@ from corpus.splits import (
     split_by_recording,
     split_speech,
 )
-from corpus.tables import normalise_class
+from corpus.tables import Tables, normalise_class
 
 MOST_REPORTED = 20
 
 
-def load_recordings(options, kind, workers, say):
+def load_recordings(
+    options: Options, kind: str, workers: Workers, say: Callable
+) -> list[Recording]:
     """Finds and checks the recordings of one of the user's folders.
 
     Arguments
     ---------
     options : Options
-        The user's, with a folder for the kind.
+        The user's; without a folder for the kind there are none.
     kind : str
         speech, scenes or events.
     workers : Workers
@@ -45,6 +50,8 @@ def load_recordings(options, kind, workers, say):
         If there is none, or if some cannot be read; names up to twenty.
     """
     folder, option = options.folder(kind), f"--{kind}"
+    if folder is None:
+        return []
     tasks = [
         (path, path.relative_to(folder).as_posix(), group)
         for path, group in list_audio(folder, option)
@@ -79,7 +86,9 @@ def _check(task):
         return str(error)
 
 
-def deal_recordings(options, kind, recordings, say):
+def deal_recordings(
+    options: Options, kind: str, recordings: list[Recording], say: Callable
+) -> dict:
     """Deals the user's recordings to the splits.
 
     Arguments
@@ -138,7 +147,9 @@ def deal_recordings(options, kind, recordings, say):
     return dealt
 
 
-def check_classes(tables, classes, kind, path):
+def check_classes(
+    tables: Tables, classes: Iterable[str], kind: str, path: Path
+) -> None:
     """Stops when the tables do not know a class.
 
     Arguments
@@ -166,7 +177,7 @@ def check_classes(tables, classes, kind, path):
         )
 
 
-def check_fit(tables, recordings, path):
+def check_fit(tables: Tables, recordings: dict, path: Path) -> None:
     """Stops when no event fits any scene of a split.
 
     Arguments
@@ -198,7 +209,7 @@ def check_fit(tables, recordings, path):
             )
 
 
-def digest_files(folder):
+def digest_files(folder: Path) -> str:
     """A fingerprint of the files in a folder: their names and sizes.
 
     Arguments

@@ -84,7 +84,7 @@ class Spoken(NamedTuple):
 
 
 @functools.cache
-def load_variants(path=VARIANTS):
+def load_variants(path: str | Path = VARIANTS) -> list[dict]:
     """Reads the table of variants.
 
     Arguments
@@ -104,7 +104,9 @@ def load_variants(path=VARIANTS):
         ]
 
 
-def make_voice(variant, natural_f0, number, rng):
+def make_voice(
+    variant: str, natural_f0: float, number: int, rng: np.random.Generator
+) -> Voice:
     """Invents a speaker from a variant.
 
     Arguments
@@ -147,7 +149,9 @@ def make_voice(variant, natural_f0, number, rng):
     )
 
 
-def draw_voices(split, n_voices, rng):
+def draw_voices(
+    split: str, n_voices: int, rng: np.random.Generator
+) -> list[Voice]:
     """Draws the speakers of a split.
 
     Arguments
@@ -173,7 +177,7 @@ def draw_voices(split, n_voices, rng):
     return [voices[i] for i in rng.permutation(len(voices))[:n_voices]]
 
 
-def differ_clearly(one, other):
+def differ_clearly(one: Voice, other: Voice) -> bool:
     """Whether nobody would take one voice for the other.
 
     Arguments
@@ -196,7 +200,9 @@ def differ_clearly(one, other):
     )
 
 
-def speak(voice, texts, rng, sample_rate):
+def speak(
+    voice: Voice, texts: list[str], rng: np.random.Generator, sample_rate: int
+) -> list[Spoken]:
     """Lets a voice speak.
 
     Arguments

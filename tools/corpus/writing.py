@@ -7,6 +7,8 @@ A file is written under a temporary name in the working folder
 import json
 import os
 import wave
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from corpus.mixing import STEP
 WORK_FOLDER = ".make_corpus"
 
 
-def write_atomically(root, path, write):
+def write_atomically(root: Path, path: Path, write: Callable) -> None:
     """Writes a file completely or not at all.
 
     Arguments
@@ -33,7 +35,9 @@ def write_atomically(root, path, write):
     os.replace(temporary, path)
 
 
-def write_wav(root, path, waveform, sample_rate):
+def write_wav(
+    root: Path, path: Path, waveform: np.ndarray, sample_rate: int
+) -> None:
     """Writes 16-bit PCM.
 
     Arguments
@@ -60,7 +64,7 @@ def write_wav(root, path, waveform, sample_rate):
     write_atomically(root, path, write)
 
 
-def write_json(root, path, content):
+def write_json(root: Path, path: Path, content: object) -> None:
     """Writes a JSON file.
 
     Arguments

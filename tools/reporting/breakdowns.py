@@ -1,11 +1,12 @@
 """Where models differ: by variant, scene, level, seed and metric."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pandas as pd
-from comparison.evaluations import by_group
+from comparison.evaluations import Evaluation, by_group
 from comparison.measures import measure_of
-from comparison.samples import choose_variants, take_sample
+from comparison.samples import Sample, choose_variants, take_sample
 
 from reporting.conditions import condition
 from reporting.contents import Figure, Section
@@ -23,7 +24,9 @@ LEVELS = (
 )
 
 
-def only(evaluations, utterances):
+def only(
+    evaluations: list[Evaluation], utterances: Iterable[str]
+) -> list[Evaluation]:
     """Keep some utterances of evaluations.
 
     Arguments
@@ -45,7 +48,7 @@ def only(evaluations, utterances):
     ]
 
 
-def improvements(evaluations, variants):
+def improvements(evaluations: list[Evaluation], variants: list[str]) -> Sample:
     """Take the SI-SDR improvements of all models and seeds.
 
     Arguments
@@ -65,7 +68,9 @@ def improvements(evaluations, variants):
     return replace(sample, values=values)
 
 
-def samples_by_class(evaluations, variants, column):
+def samples_by_class(
+    evaluations: list[Evaluation], variants: list[str], column: str
+) -> dict:
     """Take the improvements for each class of a column.
 
     Arguments
@@ -92,7 +97,9 @@ def samples_by_class(evaluations, variants, column):
     )
 
 
-def samples_by_level(evaluations, variants, column):
+def samples_by_level(
+    evaluations: list[Evaluation], variants: list[str], column: str
+) -> dict:
     """Take the improvements in several ranges of a level.
 
     Arguments
@@ -130,7 +137,7 @@ def _not_empty(samples):
     return {name: s for name, s in samples.items() if s.utterances}
 
 
-def breakdown_section(evaluations):
+def breakdown_section(evaluations: list[Evaluation]) -> Section:
     """Show SI-SDR improvements by seed, variant, scene class and level.
 
     Arguments
@@ -237,7 +244,7 @@ def _spoken(samples):
     )
 
 
-def metrics_section(evaluations):
+def metrics_section(evaluations: list[Evaluation]) -> Section | None:
     """Show the metrics beside SI-SDR by variant.
 
     Arguments

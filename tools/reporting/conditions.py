@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from comparison.evaluations import by_group
+from comparison.evaluations import Evaluation, by_group
 from comparison.runs import read_json_object
+from comparison.samples import Sample
 
 
-def corpus_of(evaluations):
+def corpus_of(evaluations: list[Evaluation]) -> str:
     """Name what was evaluated.
 
     Arguments
@@ -23,7 +24,7 @@ def corpus_of(evaluations):
     return f"{info.get('corpus')}, {info.get('split')}"
 
 
-def validation_of(run):
+def validation_of(run: Evaluation) -> str:
     """Name what a run was validated on.
 
     Arguments
@@ -47,7 +48,7 @@ def validation_of(run):
     return ", ".join(filter(None, (corpus, "validation split", variants)))
 
 
-def seeds_of(evaluations):
+def seeds_of(evaluations: list[Evaluation]) -> str:
     """Name the seeds, by model where they differ.
 
     Arguments
@@ -69,7 +70,9 @@ def seeds_of(evaluations):
     return "; ".join(f"{model}: seeds {s}" for model, s in seeds.items())
 
 
-def condition(evaluations, variants, samples):
+def condition(
+    evaluations: list[Evaluation], variants: list[str], samples: list[Sample]
+) -> str:
     """State under which condition a figure holds.
 
     Arguments

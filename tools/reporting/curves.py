@@ -3,6 +3,8 @@
 A run's curve is the table ``curve.csv`` that ``train.py`` left.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from comparison.errors import ComparisonError
@@ -17,7 +19,7 @@ VALIDATION = "validation SI-SDR (dB)"
 THIN, THICK = 0.8, 2.8  # points
 
 
-def read_curve(folder):
+def read_curve(folder: Path) -> pd.DataFrame | None:
     """Read a run's learning curve.
 
     Arguments
@@ -58,7 +60,7 @@ def read_curve(folder):
     return curve if len(curve) else None
 
 
-def stages(curve):
+def stages(curve: pd.DataFrame) -> list[tuple]:
     """Find the curriculum's stages in a learning curve.
 
     Arguments
@@ -77,12 +79,16 @@ def stages(curve):
     [(1, 'C'), (3, 'S')]
     """
     changes = curve["variants"] != curve["variants"].shift()
+    begun = curve[changes]
     return [
-        (int(row.epoch), row.variants) for row in curve[changes].itertuples()
+        (int(epoch), variants)
+        for epoch, variants in zip(
+            begun["epoch"], begun["variants"], strict=True
+        )
     ]
 
 
-def draw_curves(curves, styles, where):
+def draw_curves(curves: dict, styles: dict, where: dict) -> list[Figure]:
     """Draw learning curves: all models' means, then a figure a model.
 
     Arguments
@@ -172,7 +178,7 @@ def _seed_counts(curves):
 def _draw_model(model, seeds, style, limits, where, name):
     """Draw a model's curves, with the curriculum's stages."""
     figure, axes = new_figure(4.2, nrows=2, sharex=True, height_ratios=(3, 1))
-    _draw_seeds(*axes, seeds, style)
+    _draw_seeds(axes[0], axes[1], seeds, style)
     longest = max(seeds.values(), key=len)
     marked = stages(longest)
     _mark_stages(axes, marked, longest["epoch"].max())

@@ -5,6 +5,8 @@ Every value is that of the comparison, and so are the intervals.
 
 import numpy as np
 from comparison.intervals import mean_interval
+from comparison.samples import Sample
+from markupsafe import Markup
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -16,7 +18,14 @@ ROW = 0.2  # inches a model takes in a row of dots
 SEVERAL = 0.76  # of a row is taken by its models
 
 
-def draw_dots(samples, styles, label, name, description, with_mixture=False):
+def draw_dots(
+    samples: dict,
+    styles: dict,
+    label: str,
+    name: str,
+    description: str,
+    with_mixture: bool = False,
+) -> Markup:
     """Draw a row a sample: each model's mean, and its seeds.
 
     Arguments
@@ -94,13 +103,13 @@ def _handle(style, line):
 
 def _draw_mixtures(axis, values):
     """Draw the unprocessed mixtures' values as dashed lines over a row."""
-    line = {"color": "#555555", "linestyle": "--", "linewidth": 1.6}
+    line: dict = {"color": "#555555", "linestyle": "--", "linewidth": 1.6}
     for row, value in enumerate(values):
         axis.vlines(value, row - 0.48, row + 0.48, **line)
     return Line2D([], [], **line)
 
 
-def has_interval(sample):
+def has_interval(sample: Sample) -> bool:
     """Whether a sample is large enough for an interval to be drawn.
 
     Arguments
@@ -115,7 +124,13 @@ def has_interval(sample):
     return sample.utterances >= FEWEST
 
 
-def draw_levels(samples, styles, labels, name, description):
+def draw_levels(
+    samples: dict,
+    styles: dict,
+    labels: tuple[str, ...],
+    name: str,
+    description: str,
+) -> Markup:
     """Draw means, and intervals as in the tables, against a level.
 
     Arguments

@@ -7,6 +7,7 @@ folder ``audio``: ``examples.csv`` and a sub-folder a mixture.
 import base64
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -70,7 +71,7 @@ class Example:
     signals: list
 
 
-def has_audio(folder):
+def has_audio(folder: Path) -> bool:
     """Whether an evaluation has audio to be shown.
 
     Arguments
@@ -85,7 +86,9 @@ def has_audio(folder):
     return (folder / "audio" / "examples.csv").exists()
 
 
-def read_examples(folder, scores, count):
+def read_examples(
+    folder: Path, scores: pd.DataFrame, count: int
+) -> list[Example]:
     """Read an evaluation's worst and best mixtures.
 
     Arguments

@@ -6,19 +6,23 @@ black and white. A figure is as narrow as a phone, with one panel across.
 
 import io
 import re
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from textwrap import shorten, wrap
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from markupsafe import Markup, escape
+from matplotlib.figure import Figure
 
 WIDTH = 4.2  # inches, so that 11 points stay readable on a phone
 # Okabe and Ito's colours for colour-blind readers, without the pale ones.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#aa4499", "#8a6d00")
 MARKERS = "osD^vPX*"
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-STYLE = {
+STYLE: Any = {
     "font.size": 11,
     "axes.titlesize": 11,
     "axes.labelsize": 11,
@@ -54,7 +58,7 @@ class ModelStyle:
     line: str | tuple
 
 
-def model_styles(models):
+def model_styles(models: Iterable[str]) -> dict:
     """Give each model a style.
 
     Arguments
@@ -83,7 +87,7 @@ def model_styles(models):
     }
 
 
-def report_style():
+def report_style() -> AbstractContextManager:
     """Give matplotlib the report's style, in a ``with`` statement.
 
     Returns
@@ -94,7 +98,7 @@ def report_style():
     return mpl.rc_context(STYLE)
 
 
-def new_figure(height, **options):
+def new_figure(height: float, **options: Any) -> tuple:
     """Start a figure of the report's width, within ``report_style``.
 
     Arguments
@@ -112,7 +116,7 @@ def new_figure(height, **options):
     return plt.subplots(figsize=(WIDTH, height), **options)
 
 
-def add_legend(figure, handles, labels):
+def add_legend(figure: Figure, handles: list, labels: list[str]) -> None:
     """Put the legend above the axes, where it hides nothing.
 
     Arguments
@@ -136,7 +140,7 @@ def add_legend(figure, handles, labels):
     )
 
 
-def wrapped(text, width):
+def wrapped(text: str, width: int) -> str:
     r"""Break a text into at most two lines that fit a figure.
 
     Arguments
@@ -162,7 +166,7 @@ def wrapped(text, width):
     return "\n".join(lines)
 
 
-def to_svg(figure, name, description):
+def to_svg(figure: Figure, name: str, description: str) -> Markup:
     """Turn a figure into SVG that can stand in a page with others.
 
     Arguments

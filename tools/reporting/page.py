@@ -5,12 +5,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from reporting.contents import Section
 from reporting.examples import PICTURE_SIZE
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(title, summary, sections):
+def render(title: str, summary: str, sections: list[Section]) -> str:
     """Fill the template.
 
     Arguments

@@ -3,6 +3,7 @@
 import json
 
 from comparison.errors import ComparisonError
+from comparison.evaluations import Evaluation
 from comparison.runs import read_json_object
 from series.errors import SeriesError
 from series.runs import read_run
@@ -20,7 +21,7 @@ OWN = {
 COMMIT_LENGTH = 10
 
 
-def budget_table(evaluations):
+def budget_table(evaluations: list[Evaluation]) -> Table:
     """Lay out what each run took: a row a run.
 
     Arguments
@@ -93,7 +94,7 @@ def _text(value):
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def settings_by_model(groups):
+def settings_by_model(groups: dict) -> dict:
     """Read the settings of all runs.
 
     Arguments
@@ -112,7 +113,7 @@ def settings_by_model(groups):
     }
 
 
-def versions_by_model(groups):
+def versions_by_model(groups: dict) -> dict:
     """Read the versions that trained and evaluated all runs.
 
     Arguments
@@ -139,7 +140,9 @@ def versions_by_model(groups):
     }
 
 
-def side_by_side(title, named, by_model, only_different=False):
+def side_by_side(
+    title: str, named: str, by_model: dict, only_different: bool = False
+) -> Table:
     """Lay out values of models side by side.
 
     Arguments

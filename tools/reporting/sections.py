@@ -1,7 +1,8 @@
 """The page's sections but the breakdowns."""
 
 from comparison.commands import evaluate_command
-from comparison.evaluations import by_group
+from comparison.comparing import Comparison
+from comparison.evaluations import Evaluation, by_group
 from comparison.samples import choose_variants, take_sample
 
 from reporting.conditions import validation_of
@@ -24,7 +25,7 @@ HOW_TO_LISTEN = (
 )
 
 
-def results_section(comparison):
+def results_section(comparison: Comparison) -> Section:
     """Show the tables of the comparison, with its words.
 
     Arguments
@@ -51,7 +52,7 @@ def results_section(comparison):
     return Section("results", "Results", words, tables)
 
 
-def curves_section(evaluations):
+def curves_section(evaluations: list[Evaluation]) -> Section:
     """Show the learning curves.
 
     Arguments
@@ -70,7 +71,8 @@ def curves_section(evaluations):
         If a curve is damaged, naming it.
     """
     groups = by_group(evaluations)
-    curves, lacking = {}, []
+    curves: dict = {}
+    lacking = []
     for model, runs in groups.items():
         for run in runs:
             curve = read_curve(run.folder)
@@ -88,7 +90,9 @@ def curves_section(evaluations):
     return Section("curves", "Learning curves", words, figures=figures)
 
 
-def examples_section(evaluations, name, count):
+def examples_section(
+    evaluations: list[Evaluation], name: str, count: int
+) -> Section | None:
     """Show the worst and best mixtures of each model's best run.
 
     Arguments
@@ -145,7 +149,7 @@ def examples_section(evaluations, name, count):
     )
 
 
-def runs_section(evaluations):
+def runs_section(evaluations: list[Evaluation]) -> Section:
     """Show budget, settings and versions.
 
     Arguments

@@ -4,19 +4,37 @@ The program that a trial runs reports the negative SI-SDR as the objective, and
 the statistics stopped and failed as 0 or 1.
 """
 
+from __future__ import annotations
+
 import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import yaml
 
-from selection.trials import COLUMNS, FINISHED, SelectionError, check_trials
+from selection.trials import (
+    COLUMNS,
+    FINISHED,
+    SelectionError,
+    Trials,
+    check_trials,
+)
+
+if TYPE_CHECKING:
+    from orion.client import ExperimentClient
 
 # How Orion's words for what becomes of a trial are called here.
 STATUSES = {"completed": FINISHED, "broken": "failed", "reserved": "running"}
 LOCK_SECONDS = 60  # how long to wait for others that use the database
 
 
-def read_experiments(names, parameters=None, storage=None, config=None):
+def read_experiments(
+    names: list[str],
+    parameters: list[str] | None = None,
+    storage: Path | None = None,
+    config: Path | None = None,
+) -> Trials:
     """Read the trials of Orion's experiments, a sweep each.
 
     Arguments
@@ -52,7 +70,9 @@ def read_experiments(names, parameters=None, storage=None, config=None):
     return check_trials(table.fillna(""), parameters, where)
 
 
-def describe_storage(storage=None, config=None):
+def describe_storage(
+    storage: Path | None = None, config: Path | None = None
+) -> dict | None:
     """Tell where Orion's database is, in its own words.
 
     Arguments
@@ -103,7 +123,9 @@ def describe_storage(storage=None, config=None):
     return {**described, "type": described.get("type", "legacy")}
 
 
-def open_experiment(name, described, where):
+def open_experiment(
+    name: str, described: dict | None, where: object
+) -> ExperimentClient:
     """Open an experiment for reading.
 
     Arguments
@@ -178,7 +200,7 @@ def _describe_trial(trial, sweep):
     }
 
 
-def short_name(sweep, trial):
+def short_name(sweep: str, trial: str) -> str:
     """Name a trial so that it fits into tables.
 
     Arguments

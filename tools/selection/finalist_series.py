@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import pandas as pd
 import yaml
 from series.errors import SeriesError
 from series.jobs import read_series
@@ -18,7 +19,13 @@ SEEDS = [42, 123, 456]  # of the published final validation
 SCHEDULE = ("number_of_epochs", "early_stopping_patience", "curriculum")
 
 
-def make_series(finalists, parameters, settings, folder, same):
+def make_series(
+    finalists: pd.DataFrame,
+    parameters: list[str],
+    settings: Path,
+    folder: Path,
+    same: dict,
+) -> str:
     """Make a series that trains the finalists.
 
     Arguments
@@ -89,7 +96,7 @@ def _read_settings(path):
 
 def _folder_names(names):
     """Make names that folders can have, a different one of each."""
-    made = {}
+    made: dict = {}
     for name in names:
         folder_name = re.sub(r"[^\w.-]+", "-", name).lstrip(".-")
         if not folder_name:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from selection.trials import SelectionError
+from selection.trials import SelectionError, Trials
 
 REDUNDANT = "redundant"
 PLACE_KEPT = "place kept for another sweep"
@@ -36,7 +36,7 @@ class Selection:
     notes: list
 
 
-def standardise(pool, parameters):
+def standardise(pool: pd.DataFrame, parameters: list[str]) -> np.ndarray:
     """Scale parameters by mean and sample standard deviation of the pool.
 
     Arguments
@@ -70,7 +70,12 @@ def standardise(pool, parameters):
     return scaled
 
 
-def select_finalists(trials, n=5, min_diversity=1.0, min_per_sweep=0):
+def select_finalists(
+    trials: Trials,
+    n: int = 5,
+    min_diversity: float = 1.0,
+    min_per_sweep: int = 0,
+) -> Selection:
     """Select the finalists of a search.
 
     The finished trials are considered by rank. A trial's diversity is the
@@ -114,13 +119,7 @@ def select_finalists(trials, n=5, min_diversity=1.0, min_per_sweep=0):
     (['a', 'c'], 'redundant')
     """
     pool = trials.pool
-    counts = pool["sweep"].value_counts()
-    wanted = {name: min(min_per_sweep, k) for name, k in counts.items()}
-    if sum(wanted.values()) > n:
-        raise SelectionError(
-            f"--n, --min_per_sweep: {n} finalists cannot be {min_per_sweep} of "
-            f"each of {len(wanted)} sweeps"
-        )
+    wanted = _places(pool["sweep"], n, min_per_sweep)
     scaled = standardise(pool, trials.parameters)
     selected, others = _walk(pool["sweep"], scaled, n, min_diversity, wanted)
     taken = {place for place, _, _ in selected}
@@ -131,12 +130,25 @@ def select_finalists(trials, n=5, min_diversity=1.0, min_per_sweep=0):
     )
 
 
+def _places(sweeps, n, min_per_sweep):
+    """Tell how many finalists each sweep gets at least."""
+    counts = sweeps.value_counts()
+    wanted = {name: min(min_per_sweep, k) for name, k in counts.items()}
+    if sum(wanted.values()) > n:
+        raise SelectionError(
+            f"--n, --min_per_sweep: {n} finalists cannot be {min_per_sweep} of "
+            f"each of {len(wanted)} sweeps"
+        )
+    return wanted
+
+
 def _walk(sweeps, scaled, n, min_diversity, wanted):
     """Select by rank: (place in the pool, diversity, note) of each trial.
 
     Returns those selected, and those considered and not taken at first.
     """
-    selected, others = [], []
+    selected: list[tuple] = []
+    others: list[tuple] = []
     for place, sweep in enumerate(sweeps):
         left = n - len(selected)
         if not left:

@@ -1,11 +1,12 @@
 """Options of the commands that select finalists."""
 
+import argparse
 from pathlib import Path
 
 SETTINGS = Path(__file__).resolve().parents[1] / "series/dprnn_finalists.yaml"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how finalists are selected.
 
     Arguments

@@ -1,6 +1,8 @@
 """Pictures of how the parameters of a search go with its objective."""
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from selection.style import (
     GREY,
@@ -13,11 +15,12 @@ from selection.style import (
     number_finalists,
 )
 from selection.summary import correlate
+from selection.trials import Trials
 
 LINES = ["-", "--", "-.", ":"]
 
 
-def draw_two_parameters(trials, finalists):
+def draw_two_parameters(trials: Trials, finalists: pd.DataFrame) -> Figure:
     """Draw learning rate against objective, shaded by weight decay.
 
     Arguments
@@ -67,7 +70,7 @@ def draw_two_parameters(trials, finalists):
     return figure
 
 
-def draw_correlations(trials):
+def draw_correlations(trials: Trials) -> Figure:
     """Draw each parameter's correlations with the objective.
 
     Arguments
@@ -110,7 +113,7 @@ def draw_correlations(trials):
     return figure
 
 
-def draw_parallel(trials, finalists):
+def draw_parallel(trials: Trials, finalists: pd.DataFrame) -> Figure:
     """Draw a line a trial across an axis a parameter, and the objective's.
 
     Arguments

@@ -1,6 +1,10 @@
 """The pictures of a search: its trials by sweep, and the best of them."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from selection.parameter_plots import (
     draw_correlations,
@@ -16,11 +20,14 @@ from selection.style import (
     number_finalists,
     save_figure,
 )
+from selection.trials import Trials
 
 TOP = 20
 
 
-def draw_all(trials, finalists, folder):
+def draw_all(
+    trials: Trials, finalists: pd.DataFrame, folder: Path
+) -> list[Path]:
     """Draw every picture of a search.
 
     Arguments
@@ -50,7 +57,7 @@ def draw_all(trials, finalists, folder):
     return [folder / name for name in figures]
 
 
-def draw_sweeps(trials, finalists):
+def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> Figure:
     """Draw the objectives of each sweep, with their mean.
 
     Arguments
@@ -99,7 +106,7 @@ def draw_sweeps(trials, finalists):
     return figure
 
 
-def draw_top(trials, finalists):
+def draw_top(trials: Trials, finalists: pd.DataFrame) -> Figure:
     """Draw the best trials as bars.
 
     Arguments

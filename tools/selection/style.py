@@ -1,9 +1,19 @@
 """What the pictures share; each can be read in black and white."""
 
+from __future__ import annotations
+
 import io
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 matplotlib.use("Agg")  # no screen needed
 
@@ -19,7 +29,7 @@ _MARKERS = "osD^vP*X<>"
 _HATCHES = ["", "///", "...", "xxx", "\\\\\\", "ooo", "---", "+++", "|||"]
 
 
-def marker(number):
+def marker(number: int) -> str:
     """Choose the marker of a sweep.
 
     Arguments
@@ -40,7 +50,7 @@ def marker(number):
     return _MARKERS[number % len(_MARKERS)]
 
 
-def hatch(number):
+def hatch(number: int) -> str:
     """Choose the hatching of a sweep.
 
     Arguments
@@ -61,7 +71,7 @@ def hatch(number):
     return _HATCHES[number % len(_HATCHES)]
 
 
-def new_figure(width, height):
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """Make a figure with one set of axes.
 
     Arguments
@@ -79,7 +89,7 @@ def new_figure(width, height):
     return figure, axis
 
 
-def save_figure(figure, path):
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a picture whole or not at all, and close the figure.
 
     Arguments
@@ -100,7 +110,7 @@ def save_figure(figure, path):
         temporary.unlink(missing_ok=True)
 
 
-def is_logarithmic(values):
+def is_logarithmic(values: pd.Series) -> bool:
     """Whether values are spread more evenly along a logarithmic axis.
 
     Arguments
@@ -127,7 +137,7 @@ def is_logarithmic(values):
     return bool(abs(skew(np.log(values))) < abs(skew(values)))
 
 
-def norm_of(values):
+def norm_of(values: pd.Series) -> Normalize:
     """Make what maps values to shades of grey.
 
     Arguments
@@ -150,7 +160,7 @@ def norm_of(values):
     return kind(values.min(), values.max())
 
 
-def label_logarithms(axis):
+def label_logarithms(axis: Axis) -> None:
     """Label a logarithmic axis with few, plain numbers.
 
     Arguments
@@ -163,7 +173,9 @@ def label_logarithms(axis):
     axis.set_minor_formatter(NullFormatter())
 
 
-def number_finalists(axis, finalists, pool, x):
+def number_finalists(
+    axis: Axes, finalists: pd.DataFrame, pool: pd.DataFrame, x: pd.Series
+) -> None:
     """Write the finalists' ranks beside their markers.
 
     Arguments

@@ -5,10 +5,11 @@ import pandas as pd
 from scipy.stats import pearsonr, spearmanr
 from series.tables import markdown_table
 
-from selection.trials import FINISHED, STATUSES
+from selection.finalists import Selection
+from selection.trials import FINISHED, STATUSES, Trials
 
 
-def correlate(trials):
+def correlate(trials: Trials) -> pd.DataFrame:
     """Correlate each parameter with the objective.
 
     Arguments
@@ -54,7 +55,7 @@ def correlate(trials):
     return pd.DataFrame(rows)
 
 
-def summarise_sweeps(trials):
+def summarise_sweeps(trials: Trials) -> pd.DataFrame:
     """Count the trials of each sweep, with best and mean.
 
     Arguments
@@ -102,7 +103,7 @@ def summarise_sweeps(trials):
     return pd.DataFrame(rows)
 
 
-def write_summary(trials, selection, asked):
+def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
     """Lay out what was selected and out of what, in Markdown.
 
     Arguments

@@ -7,6 +7,7 @@ dB, higher is better) and a column a parameter.
 import csv
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -42,7 +43,7 @@ class Trials:
     notes: list
 
     @property
-    def pool(self):
+    def pool(self) -> pd.DataFrame:
         """The finished trials, the best first; equal ones in their order."""
         finished = self.table[self.table["status"] == FINISHED]
         pool = finished.sort_values("objective", ascending=False, kind="stable")
@@ -50,12 +51,12 @@ class Trials:
         return pool.reset_index(drop=True)
 
     @property
-    def sweeps(self):
+    def sweeps(self) -> list[str]:
         """Names of the sweeps, in their order."""
         return list(dict.fromkeys(self.table["sweep"]))
 
 
-def read_trials(path, parameters=None):
+def read_trials(path: Path, parameters: list[str] | None = None) -> Trials:
     """Read trials from a CSV file.
 
     Arguments
@@ -110,7 +111,9 @@ def read_trials(path, parameters=None):
     return check_trials(pd.DataFrame(rows, columns=header), parameters, path)
 
 
-def check_trials(table, parameters, where):
+def check_trials(
+    table: pd.DataFrame, parameters: list[str] | None, where: object
+) -> Trials:
     """Check a table of trials, and make numbers of its texts.
 
     Arguments
@@ -143,7 +146,7 @@ def check_trials(table, parameters, where):
     (['patience'], [3.0, nan])
     """
     _check_columns(table, parameters, where)
-    notes = []
+    notes: list = []
     if parameters is None:
         parameters = _find_parameters(table, where, notes)
     table = table[[*COLUMNS, *parameters]].copy()
@@ -219,7 +222,7 @@ def _check_names(table, where):
                 raise SelectionError(
                     f"{where}: {_row(table, row)}: no {column}"
                 )
-    first = {}
+    first: dict = {}
     for row, name in enumerate(table["name"], start=1):
         if name in first:
             raise SelectionError(

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from series.errors import SeriesError
-from series.runs import DIVERGED, DONE, EARLY_STOPPED
+from series.runs import DIVERGED, DONE, EARLY_STOPPED, Run
 
 TRAIN = (
     Path(__file__).resolve().parents[2] / "recipes/PolSESS/separation/train.py"
@@ -47,7 +47,7 @@ class Job:
     folder: Path
     options: dict
 
-    def command(self, device):
+    def command(self, device: str | None) -> list[str]:
         """Make the command line that trains it.
 
         Arguments
@@ -76,7 +76,7 @@ class Job:
         return arguments
 
 
-def read_series(path):
+def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
     """Read a series, or the YAML file of a model as a series of one run.
 
     Arguments
@@ -99,8 +99,8 @@ def read_series(path):
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        mapping = isinstance(node, yaml.MappingNode)
-        keys = [key.value for key, _ in node.value] if mapping else []
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        keys = [key.value for key, _ in pairs]
         # A model's YAML has values that only HyperPyYAML can make.
         if "seed" in keys and "runs" not in keys:
             return None, [(path.stem, path, {})]
@@ -180,7 +180,7 @@ def _check_options(names, where, given_by=GIVEN_BY):
             raise SeriesError(f"{where}{name}: give {given_by[name]} instead")
 
 
-def check_seeds(values, where):
+def check_seeds(values: object, where: str) -> list[int]:
     """Check seeds from a file or the command line.
 
     Arguments
@@ -217,7 +217,7 @@ def check_seeds(values, where):
     return seeds
 
 
-def read_train_options(texts, given_by=GIVEN_BY):
+def read_train_options(texts: list[str], given_by: dict = GIVEN_BY) -> dict:
     """Read the options of the command line that are for train.py.
 
     Arguments
@@ -257,7 +257,7 @@ def read_train_options(texts, given_by=GIVEN_BY):
     return options
 
 
-def is_done(run, options):
+def is_done(run: Run, options: dict) -> bool:
     """Whether a run has come to its end and need not go further.
 
     Arguments
@@ -294,7 +294,7 @@ def is_done(run, options):
     )
 
 
-def differences(run, options):
+def differences(run: Run, options: dict) -> str:
     """Tell which options a run's settings differ from.
 
     Arguments

@@ -2,12 +2,14 @@
 
 import contextlib
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 STOPPING = (signal.SIGTERM, signal.SIGHUP)  # beside SIGINT
 
 
 @contextlib.contextmanager
-def interrupted_by_signals():
+def interrupted_by_signals() -> Iterator[None]:
     """Let the signals that end a process raise KeyboardInterrupt, as Ctrl-C.
 
     Otherwise the processes that it started would go on without anybody
@@ -34,7 +36,7 @@ def interrupted_by_signals():
             signal.signal(number, handler)
 
 
-def last_words(log, start, status):
+def last_words(log: Path, start: int, status: int) -> str:
     """Find what a process said in the end.
 
     Arguments

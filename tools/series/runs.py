@@ -7,6 +7,7 @@ Nothing is known of a run but the files that ``train.py`` left: ``result.json``,
 import csv
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from series.errors import SeriesError
 
@@ -56,12 +57,12 @@ class Run:
     settings: dict = field(default_factory=dict)
 
     @property
-    def hours(self):
+    def hours(self) -> float | None:
         """What it took, None before the first epoch's end."""
         return None if self.seconds is None else self.seconds / 3600
 
 
-def read_run(folder, name, seed):
+def read_run(folder: Path, name: str, seed: int) -> Run:
     """Read what a run has come to.
 
     Arguments

@@ -4,10 +4,10 @@ import csv
 import io
 import statistics
 
-from series.runs import DIVERGED, INTERRUPTED
+from series.runs import DIVERGED, INTERRUPTED, Run
 
 
-def runs_table(runs):
+def runs_table(runs: list[Run]) -> str:
     """Lay out a table with a row a run, in Markdown.
 
     Arguments
@@ -43,7 +43,7 @@ def runs_table(runs):
     )
 
 
-def published_table(runs):
+def published_table(runs: list[Run]) -> str:
     """Lay out a table in the form of the published one, in Markdown.
 
     Arguments
@@ -67,7 +67,7 @@ def published_table(runs):
     | a | 2.00 | 3.00 | 2.50 | 0.71 | 4/5, 2/3 (diverged) | 0.8 |
     """
     seeds = list(dict.fromkeys(run.seed for run in runs))
-    by_name = {}
+    by_name: dict = {}
     for run in runs:
         by_name.setdefault(run.name, {})[run.seed] = run
     rows = []
@@ -109,7 +109,7 @@ def _number(value, decimals=0):
     return "–" if value is None else f"{value:.{decimals}f}"
 
 
-def markdown_table(header, rows):
+def markdown_table(header: list, rows: list[list]) -> str:
     """Lay out a table in Markdown.
 
     Arguments
@@ -135,7 +135,7 @@ def markdown_table(header, rows):
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def csv_table(runs):
+def csv_table(runs: list[Run]) -> str:
     """Lay out a row a run as CSV, its figures not rounded.
 
     Arguments

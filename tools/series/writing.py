@@ -1,9 +1,10 @@
 """Files of which no reader ever finds half."""
 
 import os
+from pathlib import Path
 
 
-def write_atomically(path, text):
+def write_atomically(path: Path, text: str) -> None:
     """Write a text file whole or not at all.
 
     Arguments

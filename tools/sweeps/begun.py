@@ -5,12 +5,13 @@ Orion itself tells it late, of other experiments, or with a traceback.
 
 import json
 import re
+from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from sweeps.narrowing import write_prior
-from sweeps.stages import SweepError
+from sweeps.stages import Stage, SweepError
 
 PRIOR = re.compile(
     r"(?P<log>log)?uniform\((?P<low>[^,]+), (?P<high>[^,]+)"
@@ -18,7 +19,7 @@ PRIOR = re.compile(
 )
 
 
-def check_options(stage, options):
+def check_options(stage: Stage, options: dict) -> None:
     """Check options of train.py against a stage's file.
 
     Arguments
@@ -53,7 +54,7 @@ def check_options(stage, options):
             )
 
 
-def check_settings(stage, output):
+def check_settings(stage: Stage, output: Path) -> None:
     """Check a stage's file against the settings that its first trial had.
 
     Arguments
@@ -80,7 +81,9 @@ def check_settings(stage, output):
             raise _begun_otherwise(stage, path, name, begun.get(name), value)
 
 
-def check_experiment(stage, experiment, where):
+def check_experiment(
+    stage: Stage, experiment: dict | None, where: Path
+) -> None:
     """Check a stage's file against its experiment in Orion's database.
 
     Arguments
@@ -122,7 +125,7 @@ def check_experiment(stage, experiment, where):
             )
 
 
-def check_trials(folder, statuses, where):
+def check_trials(folder: Path, statuses: dict, where: Path) -> None:
     """Check that a folder has the trials of which Orion's database tells.
 
     Arguments

@@ -1,5 +1,6 @@
 """The commands of sweep.py, but for `run`."""
 
+import argparse
 import shlex
 
 from selection.options import SETTINGS
@@ -27,7 +28,7 @@ from sweeps.trials import make_table, pool_trials, read_trials
 from sweeps.validation import train_finalists
 
 
-def status(options):
+def status(options: argparse.Namespace) -> int:
     """Print what each stage has come to.
 
     Arguments
@@ -56,7 +57,7 @@ def status(options):
     return 0
 
 
-def propose_next(options):
+def propose_next(options: argparse.Namespace) -> int:
     """Narrow the space of a stage for the next.
 
     Arguments
@@ -102,7 +103,7 @@ def propose_next(options):
     return 0
 
 
-def select(options):
+def select(options: argparse.Namespace) -> int:
     """Select the finalists of the last stages.
 
     Arguments
@@ -133,7 +134,7 @@ def select(options):
     return 0
 
 
-def validate(options, texts):
+def validate(options: argparse.Namespace, texts: list[str]) -> int:
     """Train the finalists with several seeds, and name the winner.
 
     Arguments
@@ -170,7 +171,7 @@ def validate(options, texts):
     return exit_status
 
 
-def trials(options):
+def trials(options: argparse.Namespace) -> int:
     """Print or write the trials as a table for select_configs.py.
 
     Arguments

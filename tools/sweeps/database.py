@@ -3,10 +3,12 @@
 import time
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from selection.experiments import describe_storage, short_name
 
-from sweeps.stages import SweepError
+from sweeps.stages import Stage, SweepError
 
 # After as long, Orion itself gives up waiting for the algorithm's lock.
 STALE_SECONDS = 60
@@ -30,9 +32,9 @@ class Database:
         If it cannot be used.
     """
 
-    def __init__(self, path, config=None):
+    def __init__(self, path: Path, config: Path | None = None) -> None:
         self.where = config or path
-        self.storage = None
+        self.storage: Any = None
         if config is None and not path.exists():
             return
         described = describe_storage(None if config else path, config)
@@ -54,7 +56,7 @@ class Database:
                 f"{self.where}: cannot be used as Orion's database ({problem})"
             ) from error
 
-    def statuses(self, stage):
+    def statuses(self, stage: Stage) -> dict:
         """Read what Orion says of the trials of a stage.
 
         Arguments
@@ -74,7 +76,7 @@ class Database:
             trials = self.storage.fetch_trials(uid=experiment["_id"])
             return {trial.id: trial.status for trial in trials}
 
-    def crashed(self, stage):
+    def crashed(self, stage: Stage) -> set[str] | None:
         """Find the trials of a stage that crashed, and are not tried again.
 
         Arguments
@@ -95,7 +97,7 @@ class Database:
             if status == "broken"
         }
 
-    def experiment(self, stage):
+    def experiment(self, stage: Stage) -> dict | None:
         """Read what Orion says of a stage's experiment.
 
         Arguments
@@ -112,7 +114,7 @@ class Database:
         with self._errors_named():
             return self._find_experiment(stage)
 
-    def release_stale_lock(self, stage):
+    def release_stale_lock(self, stage: Stage) -> None:
         """Release the lock that a killed hunt has left on the algorithm.
 
         A hunt takes it for moments, to draw parameters or to note a result,
@@ -147,7 +149,7 @@ class Database:
             self.storage._db.read_and_write("algo", lock, {"locked": 0})
             print("Released the lock; the hunt must have been killed")
 
-    def tell_algorithm(self, stage):
+    def tell_algorithm(self, stage: Stage) -> None:
         """Tell the algorithm of results that a killed hunt did not tell it.
 
         A hunt notes first in the database how a trial has ended, and then

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from series.processes import interrupted_by_signals, last_words
 
-from sweeps.stages import SEPARATION, SHIPPED, SweepError
+from sweeps.stages import SEPARATION, SHIPPED, Stage, SweepError
 from sweeps.trials import OPEN, read_trials
 
 ORION = Path(sys.executable).parent / "orion"
@@ -28,7 +28,7 @@ LOOK_SECONDS = 1.0
 END_SECONDS = 60.0  # after which what was interrupted is killed
 
 
-def check_orion(stage):
+def check_orion(stage: Stage) -> None:
     """Check that Orion is there, and the algorithm that a stage names.
 
     Arguments
@@ -51,7 +51,9 @@ def check_orion(stage):
         )
 
 
-def hunt_command(stage, data_folder, output, workers, options):
+def hunt_command(
+    stage: Stage, data_folder: Path, output: Path, workers: int, options: dict
+) -> list[str]:
     """Make the command that runs a stage, for the folder SEPARATION.
 
     Arguments
@@ -88,7 +90,7 @@ def hunt_command(stage, data_folder, output, workers, options):
     return command
 
 
-def lay_out_command(command, variables):
+def lay_out_command(command: list[str], variables: dict) -> str:
     """Lay out a command for a shell, as it is run here.
 
     Arguments
@@ -123,7 +125,7 @@ def lay_out_command(command, variables):
     )
 
 
-def reopening_command(stage, variables):
+def reopening_command(stage: Stage, variables: dict) -> str:
     """Lay out the command that opens crashed trials again.
 
     Arguments
@@ -143,7 +145,7 @@ def reopening_command(stage, variables):
     return lay_out_command(command, variables).partition("\n")[2]
 
 
-def environment_of(device):
+def environment_of(device: str | None) -> dict:
     """Say in environment variables on which GPU a hunt's trials train.
 
     An option of train.py would make another experiment for Orion.
@@ -176,7 +178,9 @@ def environment_of(device):
     return {"CUDA_VISIBLE_DEVICES": number}
 
 
-def hunt(stage, output, command, environments):
+def hunt(
+    stage: Stage, output: Path, command: list[str], environments: list[dict]
+) -> list[tuple]:
     """Run hunts, each until it ends.
 
     Arguments

@@ -4,11 +4,17 @@ The published narrowing was judgement; this is a rule: the hull of the best
 trials, widened by a margin, and never wider than the space before.
 """
 
+from __future__ import annotations
+
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def narrow(space, best, margin):
+def narrow(space: dict, best: pd.DataFrame, margin: float) -> dict:
     """Narrow a space.
 
     Arguments
@@ -68,7 +74,7 @@ def _round(value, rounding):
     return float(Context(2, rounding).create_decimal(f"{value:.10g}"))
 
 
-def write_prior(axis):
+def write_prior(axis: dict) -> str:
     """Write an axis as Orion does.
 
     Arguments

@@ -1,19 +1,26 @@
 """The next stage: the proposed space beside the shipped one, and its file."""
 
+from __future__ import annotations
+
 import math
 import re
 import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from series.tables import markdown_table
 from series.writing import write_atomically
 
 from sweeps.narrowing import narrow, write_prior
-from sweeps.stages import SweepError
+from sweeps.stages import Stage, SweepError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEAST = 4
 
 
-def best_trials(pool, fraction):
+def best_trials(pool: pd.DataFrame, fraction: float) -> pd.DataFrame:
     """Take the best part of the finished trials.
 
     Arguments
@@ -33,7 +40,7 @@ def best_trials(pool, fraction):
     return pool.head(max(part, LEAST))
 
 
-def propose(stage, best, margin):
+def propose(stage: Stage, best: pd.DataFrame, margin: float) -> dict:
     """Narrow the space of a stage to where its best trials were.
 
     Arguments
@@ -54,7 +61,9 @@ def propose(stage, best, margin):
     return {name: write_prior(axis) for name, axis in space.items()}
 
 
-def proposal_table(stage, best, proposed, following):
+def proposal_table(
+    stage: Stage, best: pd.DataFrame, proposed: dict, following: list[Stage]
+) -> str:
     """Lay out a row a parameter.
 
     Arguments
@@ -99,7 +108,9 @@ def proposal_table(stage, best, proposed, following):
     )
 
 
-def write_stages(following, proposed, told, folder, force):
+def write_stages(
+    following: list[Stage], proposed: dict, told: str, folder: Path, force: bool
+) -> list[Path]:
     """Write the files of stages with another space, all or none.
 
     Arguments
@@ -155,8 +166,8 @@ def _lay_out_stage(following, proposed, told):
             )
     bar = f"# {'#' * 76}\n"
     named = re.search(r"^# (Search: [^,\n]+, stage \w+)", text, re.M)
-    named = named or [None, f"Search: {following.model}, {following.stage}"]
-    what = f"{named[1]}; its space is {told}."
+    search = f"Search: {following.model}, {following.stage}"
+    what = f"{named[1] if named else search}; its space is {told}."
     comment = textwrap.fill(
         what, 79, initial_indent="# ", subsequent_indent="# "
     )

@@ -1,5 +1,6 @@
 """sweep.py run: Orion's hunts for a stage, with what is checked before."""
 
+import argparse
 from collections import Counter
 
 from series.jobs import read_train_options
@@ -36,7 +37,7 @@ GIVEN_BY = {
 }
 
 
-def run(options, texts):
+def run(options: argparse.Namespace, texts: list[str]) -> int:
     """Run a stage until it has its trials.
 
     Arguments
@@ -117,7 +118,13 @@ def _conclude(stage, endings, statuses, variables):
     return f"{told} A hunt failed meanwhile: {failed}" if failed else told
 
 
-def tell_counts(counts, max_trials, max_broken, reopening, put_right=""):
+def tell_counts(
+    counts: Counter,
+    max_trials: int,
+    max_broken: int,
+    reopening: str,
+    put_right: str = "",
+) -> str:
     """Say whether a stage has the trials that it was to have.
 
     Arguments

@@ -7,6 +7,7 @@ import difflib
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -78,7 +79,7 @@ class Stage:
     baseline: float | None
     published: dict | None
 
-    def folder(self, output):
+    def folder(self, output: Path) -> Path:
         """Tell where its trials go.
 
         Arguments
@@ -93,7 +94,7 @@ class Stage:
         return output / self.name
 
 
-def find_stages(model, own=()):
+def find_stages(model: str, own: Iterable[Path] = ()) -> list[Stage]:
     """Find and read the stages of a model's search.
 
     Arguments
@@ -115,7 +116,7 @@ def find_stages(model, own=()):
         If there is no such model or folder, a file is not right, or two do not
         agree.
     """
-    paths = {}
+    paths: dict = {}
     for folder in (SHIPPED, *own):
         if not folder.is_dir():
             raise SweepError(f"--sweeps {folder}: there is no such folder")
@@ -142,7 +143,8 @@ def find_stages(model, own=()):
 
 def _check_agreement(stages, model):
     """Check that the stages are of one search, each of them once."""
-    by_name, by_stage = {}, {}
+    by_name: dict = {}
+    by_stage: dict = {}
     stems = [stage.path.stem for stage in stages]
     for stage in stages:
         if stage.model != model:
@@ -168,7 +170,7 @@ def _check_agreement(stages, model):
             )
 
 
-def read_stages(paths):
+def read_stages(paths: list[Path]) -> list[Stage]:
     """Read the files of stages.
 
     Arguments
@@ -204,7 +206,7 @@ def read_stages(paths):
     ]
 
 
-def find_stage(stages, name):
+def find_stage(stages: list[Stage], name: str) -> Stage:
     """Find a stage by its name.
 
     Arguments
@@ -231,7 +233,7 @@ def find_stage(stages, name):
     raise SweepError(f"{stages[0].model} has no {name}{_hint(name, names)}")
 
 
-def stages_after(stages, stage):
+def stages_after(stages: list[Stage], stage: Stage) -> list[Stage]:
     """Find the stages that come next.
 
     Arguments
@@ -249,7 +251,7 @@ def stages_after(stages, stage):
     return [other for other in stages if other.after == stage.path.stem]
 
 
-def last_stages(stages):
+def last_stages(stages: list[Stage]) -> list[Stage]:
     """Find the stages that no other comes after.
 
     Arguments
@@ -265,7 +267,7 @@ def last_stages(stages):
     return [stage for stage in stages if not stages_after(stages, stage)]
 
 
-def options_of(stages):
+def options_of(stages: list[Stage]) -> dict:
     """Find the options of train.py by which stages make a model their own.
 
     Arguments

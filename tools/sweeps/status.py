@@ -2,11 +2,13 @@
 
 import statistics
 from dataclasses import dataclass
+from typing import Any
 
 from selection.trials import FINISHED
 from series.tables import markdown_table
 
-from sweeps.trials import OPEN
+from sweeps.stages import Stage
+from sweeps.trials import OPEN, Trial
 
 HEADER = [
     *("stage", "total", "finished", "stopped", "failed", "crashed", "open"),
@@ -44,7 +46,9 @@ class Figures:
     hours: float = 0.0
 
 
-def count_trials(trials, crashed=None):
+def count_trials(
+    trials: list[Trial], crashed: set[str] | None = None
+) -> Figures:
     """Count the trials of a stage.
 
     Arguments
@@ -68,7 +72,7 @@ def count_trials(trials, crashed=None):
     >>> figures.total, figures.finished, figures.best, figures.hours
     (2, 1, 1.75, 1.5)
     """
-    values = [trial.best for trial in trials if trial.status == FINISHED]
+    values: list[Any] = [t.best for t in trials if t.status == FINISHED]
 
     def count(status):
         return sum(trial.status == status for trial in trials)
@@ -87,7 +91,9 @@ def count_trials(trials, crashed=None):
     )
 
 
-def status_table(stages, figures, baseline):
+def status_table(
+    stages: list[Stage], figures: list[Figures], baseline: float | None
+) -> str:
     """Lay out a row a stage, and below it the published figures.
 
     Arguments
@@ -104,7 +110,8 @@ def status_table(stages, figures, baseline):
     str
         The table, in Markdown.
     """
-    ours, theirs = {}, {}
+    ours: dict = {}
+    theirs: dict = {}
     rows = []
     for stage, mine in zip(stages, figures, strict=True):
         ours[stage.path.stem] = mine.best
@@ -157,7 +164,7 @@ def _share(count, total):
     return f"{count} ({count / total:.0%})" if total else "0"
 
 
-def decimals(value):
+def decimals(value: float | None) -> str:
     """Lay out a figure in dB that may be missing.
 
     Arguments
@@ -177,7 +184,7 @@ def decimals(value):
     return "–" if value is None else f"{value:.2f}"
 
 
-def gain(value, before):
+def gain(value: float | None, before: float | None) -> str:
     """Lay out what was gained, where both figures are known.
 
     Arguments
@@ -194,5 +201,6 @@ def gain(value, before):
     >>> gain(4.67, 3.03), gain(1.75, 3.03), gain(None, 3.03)
     ('+1.64', '-1.28', '–')
     """
-    known = value is not None and before is not None
-    return f"{value - before:+.2f}" if known else "–"
+    if value is None or before is None:
+        return "–"
+    return f"{value - before:+.2f}"

@@ -1,7 +1,10 @@
 """Orion's database: where it is, and whether a search can use it."""
 
+import argparse
 import os
 import tempfile
+from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from selection.experiments import describe_storage
@@ -18,7 +21,7 @@ VARIABLES = {
 }
 
 
-def storage_variables(path, config):
+def storage_variables(path: Path, config: Path | None) -> dict:
     """Say in Orion's environment variables where its database is.
 
     Unlike the options of Orion's commands, they work with all of them.
@@ -51,7 +54,7 @@ def storage_variables(path, config):
         database = {"type": "pickleddb", "host": str(path.resolve())}
         kind = "legacy"
     else:
-        described = describe_storage(config=config)
+        described: Any = describe_storage(config=config)
         database, kind = described["database"], described["type"]
     unknown = database.keys() - VARIABLES.keys()
     if unknown:
@@ -66,7 +69,7 @@ def storage_variables(path, config):
     }
 
 
-def database_path(options):
+def database_path(options: argparse.Namespace) -> Path:
     """Tell where the PickledDB is, unless another storage is given.
 
     Arguments
@@ -81,7 +84,7 @@ def database_path(options):
     return options.storage or options.output / f"{options.model}.pkl"
 
 
-def check_pickled_storage(path):
+def check_pickled_storage(path: Path) -> None:
     """Check that a PickledDB can be used, for what Orion tells badly or late.
 
     Arguments

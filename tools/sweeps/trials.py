@@ -7,12 +7,13 @@ open: it is running, waits to be taken up again, or crashed, which Orion knows.
 import csv
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from selection.experiments import short_name
-from selection.trials import COLUMNS, FINISHED, check_trials
+from selection.trials import COLUMNS, FINISHED, Trials, check_trials
 
-from sweeps.stages import SweepError
+from sweeps.stages import Stage, SweepError
 
 OPEN = "open"
 # By how train.py calls the ways to end.
@@ -60,7 +61,7 @@ class Trial:
     reason: str | None = None
 
 
-def read_trials(stage, output):
+def read_trials(stage: Stage, output: Path) -> list[Trial]:
     """Read the trials of a stage.
 
     Arguments
@@ -149,7 +150,7 @@ def _damaged(path, problem):
     )
 
 
-def make_table(stages, output):
+def make_table(stages: list[Stage], output: Path) -> pd.DataFrame:
     """Put the trials of several stages into a table.
 
     Arguments
@@ -182,7 +183,7 @@ def make_table(stages, output):
     return pd.DataFrame(rows, columns=[*COLUMNS, *parameters], dtype=str)
 
 
-def pool_trials(stages, output):
+def pool_trials(stages: list[Stage], output: Path) -> Trials:
     """Put the trials of several stages together for a selection.
 
     Arguments

@@ -2,6 +2,7 @@
 
 import csv
 import statistics
+from pathlib import Path
 
 import run_series
 from series.jobs import check_seeds, read_series
@@ -12,7 +13,13 @@ from sweeps.stages import SweepError
 from sweeps.status import decimals, gain
 
 
-def train_finalists(selection, folder, baseline, seeds, arguments):
+def train_finalists(
+    selection: Path,
+    folder: Path,
+    baseline: float | None,
+    seeds: list[str] | None,
+    arguments: list[str],
+) -> tuple[int, str]:
     """Train the finalists, and say which is the best.
 
     Arguments
@@ -47,17 +54,17 @@ def train_finalists(selection, folder, baseline, seeds, arguments):
     if not series.is_file():
         raise SweepError(f"{series}: is not there; `sweep.py select` makes it")
     given, entries = read_series(series)
-    seeds = given if seeds is None else check_seeds(seeds, "--seeds")
+    wanted = check_seeds(given if seeds is None else seeds, "--seeds")
     arguments = [
         *(str(series), "--output", str(folder)),
-        *("--seeds", *map(str, seeds), *arguments),
+        *("--seeds", *map(str, wanted), *arguments),
     ]
     status = run_series.main(arguments)
     names = [name for name, _, _ in entries]
     runs = {
         name: {
             seed: read_run(folder / name / str(seed), name, seed)
-            for seed in seeds
+            for seed in wanted
         }
         for name in names
     }
@@ -82,7 +89,9 @@ def _read_ranks(path):
         ) from error
 
 
-def validation_table(names, ranks, runs, baseline):
+def validation_table(
+    names: list[str], ranks: dict, runs: dict, baseline: float | None
+) -> str:
     """Lay out a row a finalist.
 
     Arguments
@@ -141,7 +150,7 @@ def _cell(run):
     return f"({decimals(run.best)})"
 
 
-def tell_winner(runs, baseline):
+def tell_winner(runs: dict, baseline: float | None) -> str:
     """Say which finalist has the highest mean over the seeds.
 
     Arguments
@@ -176,7 +185,7 @@ def tell_winner(runs, baseline):
     waiting = [name for name in runs if name not in means]
     if not means:
         return "No finalist has all its runs yet."
-    best = max(means, key=means.get)
+    best = max(means, key=means.__getitem__)
     told = f"{best} {{}} with a mean of {means[best]:.2f} dB"
     if waiting:
         leads = told.format("leads")

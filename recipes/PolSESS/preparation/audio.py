@@ -1,11 +1,15 @@
 """Checking the audio: every file whole and alike, every mixture the sum."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from hashlib import blake2b
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +17,9 @@ from tqdm import tqdm
 from preparation.errors import Finding
 from preparation.layout import AUDIO_COLUMNS
 from preparation.wav import AudioFormat, read_wav_header
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The generator's hard limiter on speech, in 16-bit samples.
 LIMITER = 0.999 * 2**15
@@ -42,7 +49,12 @@ class RowAudio(NamedTuple):
     digests: tuple = ("", "", "")
 
 
-def check_audio(data_folder, table, read_samples, jobs=None):
+def check_audio(
+    data_folder: Path,
+    table: pd.DataFrame,
+    read_samples: bool,
+    jobs: int | None = None,
+) -> tuple[list[Finding], pd.DataFrame, AudioFormat | None]:
     """Check every file of every row.
 
     Arguments
@@ -71,9 +83,10 @@ def check_audio(data_folder, table, read_samples, jobs=None):
     results = _read_table(data_folder, table, read_samples, jobs)
     formats = Counter(result.mixture for result in results if result.mixture)
     usual = formats.most_common(1)[0][0] if formats else None
+    rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
     findings = [
         Finding(row.split, row.row, getattr(row, column), reason)
-        for row, result in zip(table.itertuples(), results, strict=True)
+        for row, result in zip(rows, results, strict=True)
         for column, reason in _row_problems(result, usual)
     ]
     mix, s1, s2 = zip(*(result.digests for result in results), strict=True)
@@ -123,7 +136,7 @@ def _map_parallel(function, chunks, jobs):
         yield from pool.map(function, chunks)
 
 
-def available_cpus():
+def available_cpus() -> int:
     """How many CPUs this process may use.
 
     Returns
@@ -134,7 +147,7 @@ def available_cpus():
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS cannot tell.
-        return os.cpu_count()
+        return os.cpu_count() or 1
 
 
 def _read_rows(data_folder, read_samples, rows):
@@ -163,7 +176,7 @@ def _read_row(data_folder, read_samples, row):
     }
     problems, limited = _check_samples(audio)
     digests = tuple(
-        blake2b(audio[column], digest_size=16).hexdigest()
+        blake2b(audio[column].data, digest_size=16).hexdigest()
         for column in ("mix_wav", "s1_wav", "s2_wav")
     )
     return RowAudio(mixture, problems, limited, digests)

@@ -1,16 +1,22 @@
 """Running the checks of a corpus, the cheap ones first."""
 
+from pathlib import Path
+
+import pandas as pd
+
 from preparation.audio import check_audio
 from preparation.duplicates import find_duplicates, find_leaks
-from preparation.errors import UserError, without
+from preparation.errors import Finding, UserError, without
 from preparation.layout import SAMPLE_RATES, SPLITS
 from preparation.metadata import check_metadata
-from preparation.wav import read_wav_header
+from preparation.wav import AudioFormat, read_wav_header
 
 CHECKS = ("headers", "audio", "none")
 
 
-def check_corpus(data_folder, table, check, jobs=None):
+def check_corpus(
+    data_folder: Path, table: pd.DataFrame, check: str, jobs: int | None = None
+) -> tuple[pd.DataFrame, list[Finding], AudioFormat | None]:
     """Find the rows of a corpus that are good and what is wrong with others.
 
     A row that failed a check is not looked at again: only well-formed names
@@ -77,14 +83,14 @@ def _read_first_format(data_folder, table):
     return audio
 
 
-def check_sample_rate(found, wanted):
+def check_sample_rate(found: int, wanted: int | None) -> None:
     """Check the corpus's sample rate.
 
     Arguments
     ---------
     found : int
         The corpus's, in Hz.
-    wanted : int
+    wanted : int, None
         What it must be, in Hz; None if any will do.
 
     Raises

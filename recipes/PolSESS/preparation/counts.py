@@ -1,5 +1,7 @@
 """How many rows there are, the subset sizes that fit, and what to note."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from preparation.errors import UserError
@@ -9,7 +11,7 @@ from preparation.variants import ALL_VARIANTS, ENVIRONMENTS, VARIANTS
 SUBSET_SIZES = (2000, 4000, 8000, 16000)
 
 
-def count_rows(table, good):
+def count_rows(table: pd.DataFrame, good: pd.DataFrame) -> dict:
     """Count the rows of every split.
 
     Arguments
@@ -40,7 +42,7 @@ def count_rows(table, good):
     return counts
 
 
-def choose_sizes(asked, counts):
+def choose_sizes(asked: list[int], counts: dict) -> tuple[list[int], list[str]]:
     """Choose the sizes of the training subsets.
 
     Arguments
@@ -76,7 +78,7 @@ def choose_sizes(asked, counts):
     )
 
 
-def variant_notes(sizes, counts):
+def variant_notes(sizes: list[int], counts: dict) -> list[str]:
     """Note variants with fewer rows than a subset should have.
 
     Arguments
@@ -106,7 +108,7 @@ def variant_notes(sizes, counts):
     return notes
 
 
-def limiter_notes(good):
+def limiter_notes(good: pd.DataFrame) -> list[str]:
     """Note mixtures that the generator's limiter distorted.
 
     Arguments
@@ -132,7 +134,7 @@ def limiter_notes(good):
     ]
 
 
-def summarise(record):
+def summarise(record: dict) -> str:
     """Describe what was prepared.
 
     Arguments
@@ -156,7 +158,7 @@ def summarise(record):
     )
 
 
-def listed(values):
+def listed(values: Iterable) -> str:
     """Join values by commas.
 
     Arguments

@@ -1,6 +1,10 @@
 """Finding rows that repeat others, and speech that splits share."""
 
+from collections.abc import Iterable
 from operator import attrgetter
+from typing import Any
+
+import pandas as pd
 
 from preparation.errors import Finding
 from preparation.layout import AUDIO_COLUMNS, SPLITS
@@ -13,7 +17,7 @@ FRAGMENT_COLUMNS = ["SSR"] + [
 ]
 
 
-def find_duplicates(table):
+def find_duplicates(table: pd.DataFrame) -> list[Finding]:
     """Find rows that repeat an earlier row of their split.
 
     Random names of 16 characters never repeat by chance, so every repeated
@@ -32,8 +36,9 @@ def find_duplicates(table):
         For every row but the first of those alike.
     """
     findings = []
-    earlier = {}
-    for row in table.itertuples():
+    earlier: dict = {}
+    rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
+    for row in rows:
         keys = _duplicate_keys(row)
         repeated = [reason for reason, key in keys.items() if key in earlier]
         if repeated:
@@ -58,7 +63,7 @@ def _duplicate_keys(row):
     return keys
 
 
-def find_leaks(table):
+def find_leaks(table: pd.DataFrame) -> list[Finding]:
     """Find rows whose speech is in a split that must not share it.
 
     Evaluation comes first: where val and test share speech the finding is
@@ -76,10 +81,11 @@ def find_leaks(table):
     list of Finding
     """
     findings = []
-    taken = {}
+    taken: dict = {}
     for split in reversed(SPLITS):
-        own = {}
-        for row in table[table["split"] == split].itertuples():
+        own: dict = {}
+        rows: Iterable[Any] = table[table["split"] == split].itertuples()
+        for row in rows:
             speech = _speech_keys(row)
             shared = [
                 f"{name} is also in {taken[key]}"

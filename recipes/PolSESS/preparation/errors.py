@@ -1,8 +1,14 @@
 """What can be wrong: with a setting or a file, and with rows of a corpus."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REPORTED_FINDINGS = 20
 
@@ -23,12 +29,12 @@ class Finding(NamedTuple):
     file: str
     reason: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         """As messages show it."""
         return f"{self.split}, row {self.row}, {self.file}: {self.reason}"
 
 
-def without(table, findings):
+def without(table: pd.DataFrame, findings: list[Finding]) -> pd.DataFrame:
     """Leave out the rows that have a finding.
 
     Arguments
@@ -48,7 +54,7 @@ def without(table, findings):
     return table[np.array([place not in bad for place in places], dtype=bool)]
 
 
-def report(data_folder, findings, row_count):
+def report(data_folder: Path, findings: list[Finding], row_count: int) -> str:
     """Count the findings and show the first ones.
 
     Arguments

@@ -1,9 +1,10 @@
 """Hashes of files."""
 
 import hashlib
+from pathlib import Path
 
 
-def hash_file(path, algorithm="sha256"):
+def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
     """Hash a file's content.
 
     Arguments

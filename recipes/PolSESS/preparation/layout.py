@@ -1,5 +1,7 @@
 """How a PolSESS corpus is laid out: splits, folders, metadata files."""
 
+from pathlib import Path
+
 from preparation.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -22,7 +24,7 @@ AUDIO_FOLDERS = tuple(dict.fromkeys(f for f, _ in AUDIO_SOURCES.values()))
 SAMPLE_RATES = (8000, 16000)
 
 
-def find_metadata(data_folder):
+def find_metadata(data_folder: Path) -> dict:
     """Find the metadata file of each split.
 
     Arguments

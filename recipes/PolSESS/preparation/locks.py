@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
-def locked(path, wait=True):
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
     """Keep other processes that lock the same out; a killed one lets go.
 
     Arguments

@@ -1,6 +1,7 @@
 """Making manifests of checked metadata: one row is one mixture."""
 
 import csv
+from collections.abc import Iterator
 from itertools import compress
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from preparation.layout import AUDIO_COLUMNS, SPLITS
 from preparation.variants import ENVIRONMENTS
+from preparation.wav import AudioFormat
 
 MANIFEST_COLUMNS = (
     "ID",
@@ -22,7 +24,9 @@ MANIFEST_COLUMNS = (
 )
 
 
-def make_manifests(table, audio, sizes):
+def make_manifests(
+    table: pd.DataFrame, audio: AudioFormat, sizes: list[int]
+) -> Iterator[tuple[str, str]]:
     """Make every manifest, one at a time: together they are large.
 
     Arguments
@@ -57,7 +61,7 @@ def make_manifests(table, audio, sizes):
                 yield f"{name}_{size}.csv", header + "".join(selection[:size])
 
 
-def build_manifest(table, audio):
+def build_manifest(table: pd.DataFrame, audio: AudioFormat) -> pd.DataFrame:
     """Make a manifest of checked metadata.
 
     Arguments
@@ -91,7 +95,7 @@ def build_manifest(table, audio):
     return manifest[list(MANIFEST_COLUMNS)]
 
 
-def csv_lines(table):
+def csv_lines(table: pd.DataFrame) -> list[str]:
     r"""Format the rows of a CSV file, once for all files that they go to.
 
     Arguments
@@ -109,7 +113,7 @@ def csv_lines(table):
     >>> csv_lines(pd.DataFrame({"ID": ["a"], "scene_class": ["street, busy"]}))
     ['a,"street, busy"\n']
     """
-    lines = []
+    lines: list = []
     # A csv.writer hands each row over in one call.
     writer = csv.writer(
         SimpleNamespace(write=lines.append), lineterminator="\n"

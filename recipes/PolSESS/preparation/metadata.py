@@ -3,6 +3,9 @@
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +39,7 @@ HIGHEST_LEVEL = 1000
 NO_VALUE = {"NaN": "", "<missing>": ""}
 
 
-def read_metadata(path, split):
+def read_metadata(path: Path, split: str) -> pd.DataFrame:
     """Read one metadata file as strings.
 
     Arguments
@@ -139,7 +142,7 @@ def _add_columns(table, split, rows):
     return table.assign(**added).astype(object)
 
 
-def check_metadata(table):
+def check_metadata(table: pd.DataFrame) -> list[Finding]:
     """Find rows whose metadata contradicts itself.
 
     Arguments
@@ -151,9 +154,10 @@ def check_metadata(table):
     -------
     list of Finding
     """
+    rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
     return [
         Finding(row.split, row.row, row.mix_wav or "(no mixFile)", reason)
-        for row in table.itertuples()
+        for row in rows
         for reason in _metadata_problems(row)
     ]
 

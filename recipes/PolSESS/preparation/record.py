@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
+from pathlib import Path
 
 from preparation.hashes import hash_file
 from preparation.layout import AUDIO_FOLDERS, SPLITS
@@ -16,7 +18,7 @@ from preparation.locks import locked
 FORMAT_VERSION = 2
 
 
-def describe_request(data_folder, metadata, options):
+def describe_request(data_folder: Path, metadata: dict, options: dict) -> dict:
     """Describe all that the manifests depend on and is quick to look up.
 
     Arguments
@@ -47,7 +49,7 @@ def describe_request(data_folder, metadata, options):
     }
 
 
-def file_states(folder, paths):
+def file_states(folder: Path, paths: Iterable[str]) -> dict:
     """Look up what changes with a file.
 
     Arguments
@@ -62,7 +64,7 @@ def file_states(folder, paths):
     dict
         Path -> size and modification time, as text; None without a file.
     """
-    states = {}
+    states: dict[str, str | None] = {}
     for path in paths:
         try:
             state = os.stat(folder / path)
@@ -72,7 +74,7 @@ def file_states(folder, paths):
     return states
 
 
-def read_record(save_folder):
+def read_record(save_folder: Path) -> dict:
     """Read prepare.json.
 
     Arguments
@@ -101,7 +103,9 @@ def _sealed(record):
     return record | {"checksum": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def is_current(record, request, data_folder, save_folder):
+def is_current(
+    record: dict, request: dict, data_folder: Path, save_folder: Path
+) -> bool:
     """Find out whether the manifests are there and would be the same again.
 
     Arguments
@@ -128,7 +132,9 @@ def is_current(record, request, data_folder, save_folder):
     )
 
 
-def replace_files(save_folder, record, files):
+def replace_files(
+    save_folder: Path, record: dict, files: Iterable[tuple]
+) -> dict:
     """Put new files in the place of those that prepare.json lists.
 
     Whenever this is killed, either the old set is untouched or prepare.json
@@ -168,8 +174,8 @@ def replace_files(save_folder, record, files):
                 os.replace(temporary / name, save_folder / name)
             for name in old.keys() - names:
                 (save_folder / name).unlink(missing_ok=True)
-            files = {"files": file_states(save_folder, names)}
-            record = _sealed(record | files)
+            states = {"files": file_states(save_folder, names)}
+            record = _sealed(record | states)
             _replace_record(save_folder, temporary, record)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

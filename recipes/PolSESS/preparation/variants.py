@@ -4,6 +4,8 @@ A variant's letters say what is kept beside the speech: S scene, E event,
 R reverberation; C keeps none.
 """
 
+from collections.abc import Collection
+
 from preparation.errors import UserError
 
 # Environment -> its variants, in the corpus's order.
@@ -20,7 +22,9 @@ ENVIRONMENTS = {
 }
 
 
-def compatible_variants(environment, allowed):
+def compatible_variants(
+    environment: str, allowed: Collection[str]
+) -> tuple[str, ...]:
     """Select the variants that a mixture can be rendered as.
 
     Arguments

@@ -4,6 +4,8 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import yaml
 from preparation.hashes import hash_file
@@ -61,7 +63,7 @@ class WholeCheckpointer(Checkpointer):
     ['CKPT+first']
     """
 
-    def __init__(self, checkpoints_dir, recoverables):
+    def __init__(self, checkpoints_dir: str, recoverables: dict) -> None:
         try:
             super().__init__(checkpoints_dir, recoverables)
         except OSError as error:
@@ -71,8 +73,12 @@ class WholeCheckpointer(Checkpointer):
             ) from error
 
     def save_checkpoint(
-        self, meta=None, end_of_epoch=True, name=None, verbosity=logging.INFO
-    ):
+        self,
+        meta: dict | None = None,
+        end_of_epoch: bool = True,
+        name: str | None = None,
+        verbosity: int = logging.INFO,
+    ) -> Checkpoint:
         """Save all recoverables; see ``Checkpointer.save_checkpoint``.
 
         Raises
@@ -119,7 +125,7 @@ class WholeCheckpointer(Checkpointer):
         return Checkpoint(whole, checkpoint.meta, files)
 
     @main_process_only
-    def keep_newest_and_best(self, max_keys):
+    def keep_newest_and_best(self, max_keys: list[str]) -> None:
         """Delete the checkpoints that are neither new nor best.
 
         The newest of an epoch's end is kept as well: a training that diverges
@@ -143,7 +149,7 @@ class WholeCheckpointer(Checkpointer):
                 self._delete(checkpoint)
 
     @main_process_only
-    def delete_newer_than(self, checkpoint):
+    def delete_newer_than(self, checkpoint: Checkpoint) -> None:
         """Delete the checkpoints that were saved after one.
 
         Arguments
@@ -162,11 +168,11 @@ class WholeCheckpointer(Checkpointer):
 
     def find_checkpoint(
         self,
-        importance_key=None,
-        max_key=None,
-        min_key=None,
-        ckpt_predicate=None,
-    ):
+        importance_key: Callable | None = None,
+        max_key: str | None = None,
+        min_key: str | None = None,
+        ckpt_predicate: Callable | None = None,
+    ) -> Checkpoint | None:
         """Find the best intact one; see ``Checkpointer.find_checkpoint``.
 
         One that proves corrupt is set aside.
@@ -184,7 +190,7 @@ class WholeCheckpointer(Checkpointer):
             self._set_aside(checkpoint.path, problem)
         return checkpoint
 
-    def load_checkpoint(self, checkpoint):
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Load all recoverables; see ``Checkpointer.load_checkpoint``.
 
         Raises
@@ -239,7 +245,7 @@ class WholeCheckpointer(Checkpointer):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def is_of_an_epochs_end(checkpoint):
+def is_of_an_epochs_end(checkpoint: Checkpoint) -> bool:
     """Whether a checkpoint was saved after an epoch's validation."""
     return checkpoint.meta["end-of-epoch"]
 
@@ -253,7 +259,7 @@ def _checksums(path):
     }
 
 
-def find_damage(path):
+def find_damage(path: Path) -> str | None:
     """Compare a checkpoint's files with their checksums.
 
     Arguments

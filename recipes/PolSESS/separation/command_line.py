@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from interruption import called_by_orion, interrupt_status
 from prepare_polsess import UserError
@@ -11,7 +12,7 @@ from speechbrain.utils.logger import get_logger
 logger = get_logger(__name__)
 
 
-def run(main):
+def run(main: Callable) -> None:
     """Call a script's main function; tell in one line what has ended it.
 
     A hunt of Orion's ends with such an error, and with an interruption, and

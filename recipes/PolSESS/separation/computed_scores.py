@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 from metrics import metric_versions
 from preparation.locks import locked
@@ -42,14 +43,14 @@ class ComputedScores:
     ['stoi']
     """
 
-    def __init__(self, path, identity, audio):
+    def __init__(self, path: Path, identity: dict, audio: dict) -> None:
         self.path = path
         self.identity = {"format_version": FORMAT_VERSION, **identity}
         self.audio = audio
         self.opened = ExitStack()
-        self.known = {}  # (ID, variant, metric) -> row
+        self.known: dict = {}  # (ID, variant, metric) -> row
 
-    def open(self):
+    def open(self) -> None:
         """Lock the file and read what is known.
 
         Raises
@@ -73,7 +74,7 @@ class ComputedScores:
             ) from error
         self._read()
 
-    def close(self):
+    def close(self) -> None:
         """Let others write."""
         self.opened.close()
 
@@ -155,7 +156,7 @@ class ComputedScores:
     def _note(self, row):
         self.known[_key(row)] = row
 
-    def add(self, row):
+    def add(self, row: dict) -> None:
         """Keep a score.
 
         Arguments
@@ -171,7 +172,7 @@ class ComputedScores:
         self._append(row)
         self._note(row)
 
-    def missing(self, key, metrics):
+    def missing(self, key: tuple[str, ...], metrics: list[str]) -> list[str]:
         """List the metrics that are not known.
 
         Arguments

@@ -8,6 +8,7 @@ Luo, Mesgarani, "Conv-TasNet: surpassing ideal time-frequency magnitude masking
 for speech separation", 2019 (arXiv 1809.07454).
 """
 
+import torch
 from prelu_on_cpu import prelu
 from speechbrain.lobes.models import conv_tasnet
 from torch.nn import functional as F
@@ -48,11 +49,12 @@ class MaskNet(conv_tasnet.MaskNet):
     True
     """
 
-    # The paper's letters, as SpeechBrain's class has them
-    def __init__(self, N, B, H, P, X, R, C):  # noqa: N803
+    def __init__(
+        self, N: int, B: int, H: int, P: int, X: int, R: int, C: int
+    ) -> None:
         super().__init__(N, B, H, P, X, R, C)
 
-    def forward(self, representation):
+    def forward(self, representation: torch.Tensor) -> torch.Tensor:
         """Make the sources' masks.
 
         Arguments

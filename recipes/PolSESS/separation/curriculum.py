@@ -40,7 +40,7 @@ class Curriculum:
     True
     """
 
-    def __init__(self, stages):
+    def __init__(self, stages: list[dict]) -> None:
         if not isinstance(stages, list) or not stages:
             raise UserError("curriculum: give a list of at least one stage")
         for number, stage in enumerate(stages, start=1):
@@ -53,7 +53,7 @@ class Curriculum:
             )
         self.stages = stages
 
-    def at(self, epoch):
+    def at(self, epoch: int) -> dict:
         """Return the stage of an epoch.
 
         Arguments
@@ -84,7 +84,7 @@ def _check_stage(stage, name):
     check_variants(stage["variants"], f"{name}: variants")
 
 
-def check_variants(variants, name):
+def check_variants(variants: object, name: str) -> None:
     """Check that a setting is a list of different variants.
 
     Arguments

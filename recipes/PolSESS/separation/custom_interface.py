@@ -12,6 +12,7 @@
 import sys
 from pathlib import Path
 
+import torch
 from speechbrain.inference.separation import SepformerSeparation
 
 # The network's modules are beside this file, or beside what it is a link to:
@@ -34,7 +35,7 @@ class SPMambaSeparation(SepformerSeparation):
 
     MODULES_NEEDED = ["separator"]
 
-    def separate_batch(self, mix):
+    def separate_batch(self, mix: torch.Tensor) -> torch.Tensor:
         """Separate mixtures.
 
         Arguments

@@ -40,14 +40,14 @@ class Example(NamedTuple):
     start: int = 0
 
 
-def read_manifest(manifest, data_folder):
+def read_manifest(manifest: str | Path, data_folder: str | Path) -> list[dict]:
     """Read the rows of a manifest.
 
     Arguments
     ---------
-    manifest : str
+    manifest : str, Path
         A CSV file that ``prepare_polsess`` wrote.
-    data_folder : str
+    data_folder : str, Path
         The corpus, put in for ``$data_root``.
 
     Returns
@@ -89,7 +89,12 @@ def _check_row(name, row):
             raise ValueError(f"{name} has no {column}")
 
 
-def select_rows(rows, variants, size=None, setting="variants"):
+def select_rows(
+    rows: list[dict],
+    variants: list[str],
+    size: int | None = None,
+    setting: str = "variants",
+) -> list[tuple]:
     """Choose the rows that can be rendered in one of the variants.
 
     Arguments
@@ -156,17 +161,23 @@ class RenderedMixtures(torch.utils.data.Dataset):
         proven to be the sum.
     """
 
-    def __init__(self, rows, task, segment=None, fewest_files=False):
+    def __init__(
+        self,
+        rows: list[dict],
+        task: str,
+        segment: int | None = None,
+        fewest_files: bool = False,
+    ) -> None:
         self.rows = rows
         self.task = task
         self.segment = segment
         self.fewest_files = fewest_files
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Count the rows."""
         return len(self.rows)
 
-    def __getitem__(self, example):
+    def __getitem__(self, example: Example) -> dict:
         """Read what an example needs and render it.
 
         Arguments

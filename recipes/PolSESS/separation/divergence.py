@@ -11,13 +11,16 @@ with the others, after clipping has scaled all of them by their common norm.
 """
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
 
 import torch
-from checkpoints import is_of_an_epochs_end
+from checkpoints import WholeCheckpointer, is_of_an_epochs_end
 from prepare_polsess import UserError
 from processes import on_main
 from run_files import read_json, write_atomically
 from speechbrain.utils.checkpoints import (
+    Checkpoint,
     mark_as_loader,
     mark_as_saver,
     register_checkpoint_hooks,
@@ -53,12 +56,12 @@ class SkippedBatches:
     (1, 0)
     """
 
-    def __init__(self, patience):
+    def __init__(self, patience: int) -> None:
         self.patience = patience
         self.in_epoch = 0
         self.in_a_row = 0
 
-    def note(self, problem, where, count=1):
+    def note(self, problem: str | None, where: str, count: int = 1) -> None:
         """Note how a batch, or a step, went.
 
         Arguments
@@ -90,25 +93,25 @@ class SkippedBatches:
                 "finite"
             )
 
-    def finish_epoch(self):
+    def finish_epoch(self) -> int:
         """Return the epoch's count, and start the next epoch's."""
         count, self.in_epoch = self.in_epoch, 0
         return count
 
     @mark_as_saver
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Save the counts."""
         with open(path, "w", encoding="utf-8") as file:
             json.dump([self.in_epoch, self.in_a_row], file)
 
     @mark_as_loader
-    def load(self, path, end_of_epoch):
+    def load(self, path: Path, end_of_epoch: bool) -> None:
         """Load the counts."""
         with open(path, encoding="utf-8") as file:
             self.in_epoch, self.in_a_row = json.load(file)
 
 
-def gradients_are_finite(parameters):
+def gradients_are_finite(parameters: Iterable[torch.nn.Parameter]) -> bool:
     """Whether all gradients of parameters are finite.
 
     Arguments
@@ -131,7 +134,12 @@ def gradients_are_finite(parameters):
     return bool(norm.isfinite())
 
 
-def go_back(error, checkpointer, path, lr_factor):
+def go_back(
+    error: DivergenceError,
+    checkpointer: WholeCheckpointer,
+    path: Path,
+    lr_factor: float,
+) -> None:
     """Arrange that the training goes on from its newest validated checkpoint.
 
     Arguments
@@ -162,7 +170,7 @@ def go_back(error, checkpointer, path, lr_factor):
             f"rate. The best checkpoint is safe in "
             f"{checkpointer.checkpoints_dir} and --test_only tests it"
         )
-    if problem:
+    if problem or checkpoint is None:
         _note(path, {"stopped": str(error)})
         raise TrainingStoppedError(
             f"training stops: {problem}; with a new --experiment_name try a "
@@ -187,7 +195,7 @@ def go_back(error, checkpointer, path, lr_factor):
     )
 
 
-def read_divergence(path):
+def read_divergence(path: Path) -> dict:
     """Read what ``divergence.json`` says.
 
     Arguments
@@ -204,7 +212,7 @@ def read_divergence(path):
     return read_json(path) if path.exists() else {}
 
 
-def forget_stop(path):
+def forget_stop(path: Path) -> None:
     """Forget that a training had stopped, when it has finished after all.
 
     Arguments
@@ -226,7 +234,7 @@ def _note(path, news):
     write_atomically(path, json.dumps(record, indent=2) + "\n")
 
 
-def went_back_to(checkpoint, path):
+def went_back_to(checkpoint: Checkpoint | None, path: Path) -> bool:
     """Whether a checkpoint is the one that the training went back to.
 
     Arguments
@@ -246,7 +254,7 @@ def went_back_to(checkpoint, path):
     ] == read_divergence(path).get("unixtime")
 
 
-def lower_learning_rate(optimizer, path):
+def lower_learning_rate(optimizer: torch.optim.Optimizer, path: Path) -> None:
     """Lower the learning rate of a training that goes back.
 
     Arguments

@@ -8,6 +8,7 @@ which curves there are, and what becomes of a trial, is no concern of theirs.
 
 import math
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -47,19 +48,21 @@ class Hyperband:
     eta: int
     s: int
 
-    def brackets(self):
+    def brackets(self) -> list[int]:
         """List the brackets' epochs."""
         return [self.min_iter * self.eta**k for k in range(self.s)]
 
-    def last_epoch(self):
+    def last_epoch(self) -> int:
         """Tell after which epoch the last trial can be ended first."""
         return self.brackets()[-1]
 
-    def acts_at(self, epoch):
+    def acts_at(self, epoch: int) -> bool:
         """Whether a trial can be ended after an epoch."""
         return epoch in self.brackets()
 
-    def reason_to_stop(self, curve, others):
+    def reason_to_stop(
+        self, curve: list[float], others: Iterable[list[float]]
+    ) -> str | None:
         """Say why a trial is to end after its newest epoch.
 
         Arguments
@@ -117,15 +120,17 @@ class Median:
     from_epoch: int
     patience: int
 
-    def last_epoch(self):
+    def last_epoch(self) -> int:
         """Tell after which epoch the last trial can be ended first."""
         return self.from_epoch + self.patience - 1
 
-    def acts_at(self, epoch):
+    def acts_at(self, epoch: int) -> bool:
         """Whether a trial can be ended after an epoch."""
         return epoch >= self.last_epoch()
 
-    def reason_to_stop(self, curve, others):
+    def reason_to_stop(
+        self, curve: list[float], others: Iterable[list[float]]
+    ) -> str | None:
         """Say why a trial is to end after its newest epoch.
 
         Arguments
@@ -163,7 +168,9 @@ class Median:
 RULES = {rule.name: rule for rule in (Hyperband, Median)}
 
 
-def read_rule(content, epochs, where):
+def read_rule(
+    content: object, epochs: int, where: str
+) -> Hyperband | Median | None:
     """Read a rule as a sweep's file states it.
 
     Arguments

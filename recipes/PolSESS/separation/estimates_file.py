@@ -7,9 +7,12 @@ and the peak, for which all are made quieter if it would clip.
 
 import shutil
 import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import soundfile
+from levels import Level
 from prepare_polsess import UserError
 
 BLOCK = 65536  # samples at once
@@ -44,15 +47,15 @@ class Estimates:
     (5, 3.0)
     """
 
-    def __init__(self, folder, n_sources):
+    def __init__(self, folder: Path, n_sources: int) -> None:
         self.folder = folder
         self.n_sources = n_sources
         self.length = 0
         self.sums = np.zeros(n_sources)
-        self.level = None
-        self.peak = None
+        self.level: Any = None
+        self.peak: Any = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         """Make the file."""
         try:
             self.file = tempfile.TemporaryFile(dir=self.folder)
@@ -60,11 +63,11 @@ class Estimates:
             raise unwritable(self.folder, error) from error
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         """Remove it."""
         self.file.close()
 
-    def add(self, block):
+    def add(self, block: np.ndarray) -> None:
         """Add what follows.
 
         Arguments
@@ -85,7 +88,7 @@ class Estimates:
         self.length += len(block)
         self.sums += block.sum(axis=0, dtype=np.float64)
 
-    def finish(self, level):
+    def finish(self, level: Level) -> None:
         """Set the estimates' levels, after the last was added.
 
         Arguments
@@ -109,7 +112,7 @@ class Estimates:
             start += len(block)
 
     @property
-    def gain(self):
+    def gain(self) -> float:
         """By what all estimates are multiplied so that none clips.
 
         In float files too: they would hold any peak, but players and converters
@@ -117,7 +120,13 @@ class Estimates:
         """
         return min(1.0, FULL_SCALE / self.peak) if self.peak else 1.0
 
-    def write(self, path, sample_rate, subtype, sources):
+    def write(
+        self,
+        path: str | Path,
+        sample_rate: int,
+        subtype: str,
+        sources: list[int],
+    ) -> None:
         """Write estimates to a WAV file, or RF64 beyond 4 GB.
 
         Arguments
@@ -157,7 +166,9 @@ class Estimates:
             raise unwritable(path, error) from error
 
 
-def write_stream(estimates, sample_rate, subtype, stream):
+def write_stream(
+    estimates: Estimates, sample_rate: int, subtype: str, stream: BinaryIO
+) -> None:
     """Write all estimates to a stream, as one WAV file of a channel each.
 
     Arguments
@@ -187,7 +198,7 @@ def write_stream(estimates, sample_rate, subtype, stream):
             raise unwritable("standard output", error) from error
 
 
-def unwritable(path, error):
+def unwritable(path: str | Path, error: Exception) -> UserError:
     """Make the error for what cannot be written.
 
     Arguments

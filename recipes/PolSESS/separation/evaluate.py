@@ -18,14 +18,16 @@ are, ``ID``, ``variant``, ``environment``, ``scene_class``, ``event_class``,
 first.
 """
 
+import argparse
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 from evaluation import Evaluation
 from evaluation_files import MANIFESTS, EvaluationFiles, check_folder
 from evaluation_options import read_options
-from evaluation_sets import check_files
+from evaluation_sets import EvaluationSet, check_files
 from evaluation_tables import format_metrics, summarise_metrics
 from foreign_corpora import is_librimix, read_csv_corpus, read_librimix
 from interruption import told_when_interrupted
@@ -35,13 +37,15 @@ from preparation.audio import available_cpus
 from prepare_polsess import UserError
 from result import software_versions
 from setting_checks import check_device
-from trained_run import load_trained_run
+from trained_run import TrainedRun, load_trained_run
 
 # What estimates depend on, beside weights and mixtures.
 PACKAGES = ("torch", "torchaudio", "speechbrain")
 
 
-def open_test_set(run, options, root):
+def open_test_set(
+    run: TrainedRun, options: argparse.Namespace, root: Path
+) -> EvaluationSet:
     """Find the mixtures to evaluate on.
 
     Arguments
@@ -82,7 +86,7 @@ def open_test_set(run, options, root):
     )
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Evaluate as the command line says.
 
     Arguments
@@ -97,8 +101,9 @@ def main(arguments):
     settings = run.settings
     precision = options.precision or settings.get("eval_precision", "fp32")
     device = check_device({"device": options.device, "precision": precision})
-    if hasattr(run.separator, "check_device"):
-        run.separator.check_device(device)
+    check = getattr(run.separator, "check_device", None)
+    if check is not None:
+        check(device)
     batch_size = options.batch_size or settings["valid_batch_size"]
     root = options.output or run.folder / "evaluation"
     if options.output:
@@ -122,7 +127,9 @@ def main(arguments):
     )
 
 
-def identify(run, test_set, device, precision):
+def identify(
+    run: TrainedRun, test_set: EvaluationSet, device: str, precision: str
+) -> dict:
     """Collect what all scores depend on.
 
     Not the size of the batches: mixtures are not padded, and what one's
@@ -156,7 +163,13 @@ def identify(run, test_set, device, precision):
     }
 
 
-def describe(run, test_set, files, table, device):
+def describe(
+    run: TrainedRun,
+    test_set: EvaluationSet,
+    files: EvaluationFiles,
+    table: pd.DataFrame,
+    device: str,
+) -> dict:
     """Collect what ``evaluation.json`` says.
 
     Arguments
@@ -189,8 +202,7 @@ def describe(run, test_set, files, table, device):
     for metric in metrics:
         versions |= metric_versions(metric)
     return {
-        "model": run.settings["experiment_name"]
-        + (" (averaged)" if run.averaged else ""),
+        "model": run.settings["experiment_name"] + " (averaged)" * run.averaged,
         "seed": run.settings["seed"],
         "averaged": run.averaged,
         "task": run.settings["task"],

@@ -4,8 +4,8 @@ import time
 
 import pandas as pd
 import torch
-from evaluation_files import LIST, LISTED
-from evaluation_sets import AtSampleRate
+from evaluation_files import LIST, LISTED, EvaluationFiles
+from evaluation_sets import AtSampleRate, EvaluationSet
 from example_audio import write_example
 from memory_errors import is_out_of_memory
 from objective import pairwise_si_sdr, pit_si_sdr
@@ -15,6 +15,7 @@ from scores import missing_reason
 from scoring import ScoringProcesses
 from speechbrain.dataio.batch import PaddedBatch
 from tqdm import tqdm
+from trained_run import TrainedRun
 
 READING_PROCESSES = 2  # beside a GPU; a CPU is busy computing
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,7 +38,14 @@ class Evaluation:
         ``fp32``, ``bf16`` or ``fp16``.
     """
 
-    def __init__(self, run, test_set, files, device, precision):
+    def __init__(
+        self,
+        run: TrainedRun,
+        test_set: EvaluationSet,
+        files: EvaluationFiles,
+        device: str,
+        precision: str,
+    ) -> None:
         self.separator = run.separator.to(device)
         self.sample_rate = run.settings["sample_rate"]
         self.test_set = test_set
@@ -49,7 +57,7 @@ class Evaluation:
         self.precision = precision
 
     @torch.inference_mode()
-    def separate(self, mixture):
+    def separate(self, mixture: torch.Tensor) -> torch.Tensor:
         """Estimate the sources of mixtures.
 
         Arguments
@@ -83,7 +91,13 @@ class Evaluation:
                 "smaller --batch_size; the scores that are there are kept"
             ) from error
 
-    def score(self, metrics, batch_size, jobs, quiet=False):
+    def score(
+        self,
+        metrics: list[str],
+        batch_size: int,
+        jobs: int,
+        quiet: bool = False,
+    ) -> None:
         """Compute the scores that are not known yet.
 
         Arguments
@@ -154,7 +168,7 @@ class Evaluation:
             pin_memory=on_gpu,
         )
 
-    def write_audio(self, count):
+    def write_audio(self, count: int) -> None:
         """Write the worst and the best mixtures, separated once more.
 
         They wait in the evaluation's ``new_audio``.
@@ -181,7 +195,7 @@ class Evaluation:
         half = len(table) // 2
         worst = table[: min(count, half)]
         best = table[::-1][: min(count, len(table) - half)]
-        listed = []
+        listed: list = []
         for rank, rows in (("worst", worst), ("best", best)):
             for number, row in enumerate(rows.to_dict("records"), start=1):
                 name = f"{row['ID']}_{row['variant']}".replace("/", "_")
@@ -229,7 +243,7 @@ def _score_si_sdr(batch, estimates):
     si_sdr, permutation = pit_si_sdr(estimates, targets)
     unprocessed = pairwise_si_sdr(mixture, targets)[:, 0].tolist()
     finite = estimates.isfinite().all(dim=(1, 2)).tolist()
-    permutation = permutation.tolist()
+    orders = permutation.tolist()
     rows = [
         {
             "ID": batch.id[index],
@@ -237,9 +251,9 @@ def _score_si_sdr(batch, estimates):
             "metric": "si_sdr",
             "scores": scores,
             "mixture": unprocessed[index],
-            "assigned": [number + 1 for number in permutation[index]],
+            "assigned": [number + 1 for number in orders[index]],
             "reason": missing_reason(scores, finite[index]),
         }
         for index, scores in enumerate(si_sdr.tolist())
     ]
-    return rows, permutation
+    return rows, orders

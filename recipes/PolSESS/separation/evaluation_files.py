@@ -8,9 +8,13 @@ was killed goes on, and one that is asked for more computes only that.
 
 import shutil
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
 
 import pandas as pd
 from computed_scores import ComputedScores
+from evaluation_sets import EvaluationSet
 from evaluation_tables import score_columns
 from metrics import METRICS
 from prepare_polsess import UserError
@@ -23,7 +27,7 @@ LISTED = ["ID", "variant", "score", "improvement"]  # SI-SDR, in dB
 MANIFESTS = ".manifests"  # those of another corpus may be in the folder
 
 
-def check_folder(folder):
+def check_folder(folder: Path) -> None:
     """Check that a folder is an evaluation's, if there is one.
 
     Arguments
@@ -73,7 +77,7 @@ class EvaluationFiles:
         ID and variant -> hash of the audio.
     """
 
-    def __init__(self, folder, identity, audio):
+    def __init__(self, folder: Path, identity: dict, audio: dict) -> None:
         self.folder = folder
         self.scores = folder / "scores.csv"
         self.description = folder / "evaluation.json"
@@ -82,17 +86,19 @@ class EvaluationFiles:
         self.work = folder / ".work"
         self.new_audio = self.work / "audio"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         """Lock the folder and read what is known."""
         check_folder(self.folder)
         self.computed.open()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         """Let others write."""
         self.computed.close()
 
-    def table(self, test_set, metrics=METRICS):
+    def table(
+        self, test_set: EvaluationSet, metrics: Iterable[str] = METRICS
+    ) -> pd.DataFrame:
         """Make the rows of ``scores.csv``.
 
         Arguments
@@ -126,7 +132,7 @@ class EvaluationFiles:
                 rows[-1]["reason"] = row["reason"]
         return pd.DataFrame(rows)
 
-    def write(self, table, description):
+    def write(self, table: pd.DataFrame, description: dict) -> None:
         """Write the scores, and last what they are of.
 
         Audio in ``new_audio`` gets its place; without any, audio of mixtures

@@ -1,5 +1,6 @@
 """The options of evaluate.py."""
 
+import argparse
 from pathlib import Path
 
 from option_parser import make_parser
@@ -8,7 +9,7 @@ from prepare_polsess import UserError
 DEFAULT_METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
 
 
-def read_options(arguments, description):
+def read_options(arguments: list[str], description: str) -> argparse.Namespace:
     """Read the command line of evaluate.py.
 
     Arguments

@@ -1,12 +1,14 @@
 """What a trained run is evaluated on: mixtures, their sources, their order."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import soundfile
 import torch
+from dataset import Example
 from prepare_polsess import UserError
 from speech_metrics import resample
 from tqdm import tqdm
@@ -52,37 +54,37 @@ class EvaluationSet:
     rows: list
     examples: list
     dataset: torch.utils.data.Dataset
-    files: object
+    files: Callable
     rows_hash: str
     own: bool = False
     formats: dict = field(default_factory=dict)
     audio: dict = field(default_factory=dict)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Name of its evaluation."""
         return self.split if self.own else f"{self.corpus}-{self.split}"
 
     @property
-    def variants(self):
+    def variants(self) -> list[str]:
         """The variants that occur, in the order in which they first do."""
         return list(dict.fromkeys(e.variant for e in self.examples))
 
-    def key(self, example):
+    def key(self, example: Example) -> tuple[str, str]:
         """Name an example: its ID and its variant."""
         return self.rows[example.row]["ID"], example.variant
 
     @property
-    def audio_hash(self):
+    def audio_hash(self) -> str:
         """Hash of all audio that the examples need, wherever it is."""
         return hash_rows([self.audio])
 
-    def seconds(self):
+    def seconds(self) -> float:
         """Sum the duration of all mixtures."""
         formats = (self.formats[e.row] for e in self.examples)
         return sum(samples / rate for rate, samples in formats)
 
-    def batches(self, size):
+    def batches(self, size: int) -> list[list[Example]]:
         """Cut the examples into batches.
 
         A batch has one variant and one length: nothing is padded, and what a
@@ -98,7 +100,7 @@ class EvaluationSet:
         list of list of Example
             Each example once.
         """
-        groups = {}
+        groups: dict = {}
         for example in self.examples:
             key = (example.variant, self.formats[example.row])
             groups.setdefault(key, []).append(example)
@@ -109,7 +111,7 @@ class EvaluationSet:
         ]
 
 
-def check_files(test_set, quiet=False):
+def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
     """Check that all files are there and alike; note their formats and hashes.
 
     Arguments
@@ -207,23 +209,25 @@ class AtSampleRate(torch.utils.data.Dataset):
         In Hz.
     """
 
-    def __init__(self, dataset, formats, sample_rate):
+    def __init__(
+        self, dataset: torch.utils.data.Dataset, formats: dict, sample_rate: int
+    ) -> None:
         self.dataset = dataset
         self.formats = formats
         self.sample_rate = sample_rate
 
-    def __getitem__(self, example):
+    def __getitem__(self, example: Example) -> dict:
         """Read an example, and resample it if its rate is another one."""
         item = self.dataset[example]
         rate, _ = self.formats[example.row]
         if rate == self.sample_rate:
             return item
-        signals = np.stack([item["mixture"], *item["targets"].T])
-        signals = torch.from_numpy(resample(signals, rate, self.sample_rate))
+        stored = np.stack([item["mixture"], *item["targets"].T])
+        signals = torch.from_numpy(resample(stored, rate, self.sample_rate))
         return item | {"mixture": signals[0], "targets": signals[1:].T}
 
 
-def hash_rows(rows):
+def hash_rows(rows: list[dict]) -> str:
     """Hash rows, to tell them from others.
 
     Arguments
@@ -245,7 +249,9 @@ def hash_rows(rows):
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def choose(asked, there, option):
+def choose(
+    asked: list[str] | None, there: Sequence[str], option: str
+) -> list[str]:
     """Check names that were asked for against those that are there.
 
     Arguments

@@ -6,7 +6,7 @@ import pandas as pd
 from metrics import METRICS
 
 
-def score_columns(row, assigned):
+def score_columns(row: dict, assigned: list[int]) -> dict:
     """Lay a score out as the columns of ``scores.csv``.
 
     Arguments
@@ -46,7 +46,7 @@ def _mean(values):
     return sum(values) / len(values)
 
 
-def summarise_metrics(table):
+def summarise_metrics(table: pd.DataFrame) -> pd.DataFrame:
     """Average scores by metric and variant.
 
     Arguments
@@ -79,7 +79,7 @@ def summarise_metrics(table):
     return pd.concat([means.loc[[name]] for name in order])
 
 
-def format_metrics(summary):
+def format_metrics(summary: pd.DataFrame) -> str:
     """Lay a summary out for the terminal.
 
     Arguments

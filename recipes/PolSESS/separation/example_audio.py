@@ -6,9 +6,12 @@ import torch
 from dataset import Example
 from prepare_polsess import UserError
 from speechbrain.dataio import audio_io
+from speechbrain.dataio.batch import PaddedBatch
 
 
-def at_mixture_level(estimates, mixture):
+def at_mixture_level(
+    estimates: torch.Tensor, mixture: torch.Tensor
+) -> torch.Tensor:
     """Scale estimates to the level that they have within the mixture.
 
     A separator trained with SI-SDR leaves the scale of its estimates open. The
@@ -44,7 +47,14 @@ def at_mixture_level(estimates, mixture):
     return estimates * fit.solution.squeeze(-1)
 
 
-def write_examples(folder, wanted, batch, estimates, permutation, sample_rate):
+def write_examples(
+    folder: Path,
+    wanted: list[Example],
+    batch: PaddedBatch,
+    estimates: torch.Tensor,
+    permutation: torch.Tensor,
+    sample_rate: int,
+) -> None:
     """Write those mixtures of a batch that are wanted, a sub-folder each.
 
     Arguments
@@ -74,7 +84,13 @@ def write_examples(folder, wanted, batch, estimates, permutation, sample_rate):
             )
 
 
-def write_example(folder, mixture, targets, estimates, sample_rate):
+def write_example(
+    folder: str | Path,
+    mixture: torch.Tensor,
+    targets: torch.Tensor,
+    estimates: torch.Tensor,
+    sample_rate: int,
+) -> None:
     """Write ``mixture.wav``, ``source1.wav`` ..., ``estimate1.wav`` ...
 
     Arguments

@@ -10,11 +10,13 @@ with ``foreign_class``), ``separate.py`` and ``load_model`` load it without
 running anything of it, and README.md is its model card.
 """
 
+import argparse
 import os
 import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from exported_model import (
     ExportedFiles,
@@ -32,7 +34,7 @@ from run_files import to_json
 from safe_yaml import describe_separator
 from safetensors.torch import save
 from speechbrain_files import lay_out, write_speechbrain
-from trained_run import load_trained_run
+from trained_run import TrainedRun, load_trained_run
 
 # They say where things were on the machine of the training.
 PLACES = (
@@ -46,7 +48,7 @@ PLACES = (
 LICENCE = r"[a-z0-9][a-z0-9.-]*"
 
 
-def read_options(arguments):
+def read_options(arguments: list[str]) -> argparse.Namespace:
     """Read the command line.
 
     Arguments
@@ -86,7 +88,7 @@ def read_options(arguments):
     return parser.parse_args(arguments)
 
 
-def check_output(output, run_folder, force):
+def check_output(output: Path, run_folder: Path, force: bool) -> None:
     """Check that the export may be written.
 
     Arguments
@@ -128,7 +130,7 @@ def check_output(output, run_folder, force):
         )
 
 
-def list_files(folder):
+def list_files(folder: Path) -> list[str]:
     """List the files of a folder, but for what Python keeps of its modules.
 
     Arguments
@@ -149,7 +151,12 @@ def list_files(folder):
     )
 
 
-def write_model(files, run, name, options):
+def write_model(
+    files: ExportedFiles,
+    run: TrainedRun,
+    name: str,
+    options: argparse.Namespace,
+) -> None:
     """Write all files of a model.
 
     Arguments
@@ -163,7 +170,8 @@ def write_model(files, run, name, options):
     options : argparse.Namespace
         The command line.
     """
-    separator, settings = run.separator, run.settings
+    separator: Any = run.separator
+    settings = run.settings
     network = describe_separator(run.folder / "hyperparams.yaml")
     files.separator.write_text(lay_out({"separator": network}), "utf-8")
     weights = {
@@ -194,7 +202,7 @@ def write_model(files, run, name, options):
     files.description.write_text(to_json(description), encoding="utf-8")
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Export as the command line says.
 
     Arguments

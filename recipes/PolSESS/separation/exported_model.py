@@ -42,7 +42,7 @@ class ExportedFiles:
         The model's.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         # For our loader
         self.separator = self.folder / "separator.yaml"
@@ -57,7 +57,7 @@ class ExportedFiles:
         self.onnx = self.folder / "separator.onnx"
 
 
-def load_model(path, averaged=False):
+def load_model(path: str | Path, averaged: bool = False) -> TrainedRun:
     """Load a trained or an exported model without running anything of it.
 
     Arguments
@@ -124,7 +124,7 @@ def _load_exported(files, averaged):
     )
 
 
-def read_plain(path, needed):
+def read_plain(path: Path, needed: dict) -> dict:
     """Read a JSON file of an exported model.
 
     Arguments

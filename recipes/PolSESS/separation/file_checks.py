@@ -3,11 +3,13 @@
 import difflib
 import math
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 from prepare_polsess import UserError
 
 
-def check_keys(content, keys, where):
+def check_keys(content: object, keys: Iterable[str], where: str | Path) -> None:
     """Check that a mapping has exactly certain keys.
 
     Arguments
@@ -40,7 +42,7 @@ def check_keys(content, keys, where):
             raise UserError(f"{where}: {key} is missing; see its README.md")
 
 
-def check_number(value, lowest, where):
+def check_number(value: object, lowest: int, where: str) -> None:
     """Check a whole number.
 
     Arguments
@@ -61,7 +63,7 @@ def check_number(value, lowest, where):
         raise UserError(f"{where} {value!r}: give a whole number from {lowest}")
 
 
-def check_finite(value, where):
+def check_finite(value: object, where: str) -> None:
     """Check a number that need not be whole.
 
     Arguments
@@ -84,7 +86,7 @@ def check_finite(value, where):
         raise UserError(f"{where} {value!r}: give a number")
 
 
-def check_text(value, where):
+def check_text(value: object, where: str) -> None:
     """Check a text that can be part of a file's name.
 
     Arguments

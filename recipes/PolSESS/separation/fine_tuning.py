@@ -4,7 +4,7 @@ import torch
 from checkpoints import is_of_an_epochs_end
 from exported_model import load_model
 from prepare_polsess import UserError
-from run_files import read_json
+from run_files import RunFiles, read_json
 from speechbrain.utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -22,7 +22,7 @@ FREE = {
 }
 
 
-def start_from(source, hparams, files):
+def start_from(source: str | None, hparams: dict, files: RunFiles) -> dict:
     """Give a new run's separator the weights of a model that is there.
 
     A run that has finished an epoch has weights of its own. It is only noted
@@ -83,7 +83,7 @@ def start_from(source, hparams, files):
     return {"pretrained_weights": run.weights_checksum}
 
 
-def find_misfits(given, wanted):
+def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
     """Find why the weights of one network do not suit another.
 
     Arguments

@@ -4,12 +4,22 @@ Going back is the same as being resumed: a new brain with new loaders goes on
 from a checkpoint.
 """
 
+from collections.abc import Callable
+
 import speechbrain as sb
 from divergence import DivergenceError, forget_stop, go_back
 from processes import on_main
+from reliable_brain import ReliableBrain
+from speechbrain.utils.epoch_loop import EpochCounterWithStopper
+from sweep_trial import Trial
 
 
-def fit(make_brain, epoch_counter, lr_factor, trial):
+def fit(
+    make_brain: Callable,
+    epoch_counter: EpochCounterWithStopper,
+    lr_factor: float,
+    trial: Trial | None,
+) -> tuple[ReliableBrain, dict]:
     """Train; once, if it diverges, go on from a checkpoint.
 
     Arguments

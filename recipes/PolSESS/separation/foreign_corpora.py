@@ -40,11 +40,11 @@ class StoredMixtures(torch.utils.data.Dataset):
         ``SB``, ``ES`` or ``EB``.
     """
 
-    def __init__(self, rows, task):
+    def __init__(self, rows: list[dict], task: str) -> None:
         self.rows = rows
         self.task = task
 
-    def __getitem__(self, example):
+    def __getitem__(self, example: Example) -> dict:
         """Read an example, as ``RenderedMixtures`` returns it."""
         row = self.rows[example.row]
         mixture, *sources = (
@@ -68,12 +68,18 @@ class StoredMixtures(torch.utils.data.Dataset):
             raise UserError(f"{path}: cannot be read ({error})") from error
 
 
-def audio_columns(task):
+def audio_columns(task: str) -> tuple[str, ...]:
     """Name the columns of the files that a task needs, the mixture first."""
     return AUDIO_COLUMNS[:2] if task == "ES" else AUDIO_COLUMNS
 
 
-def read_librimix(folder, split, variants, task, sample_rate):
+def read_librimix(
+    folder: Path,
+    split: str,
+    variants: list[str] | None,
+    task: str,
+    sample_rate: int,
+) -> EvaluationSet:
     """List the mixtures of a folder in LibriMix's layout.
 
     Arguments
@@ -140,7 +146,7 @@ def _is_layer(name):
     return name in MODES or re.fullmatch(r"wav\d+k", name) is not None
 
 
-def is_librimix(folder):
+def is_librimix(folder: Path) -> bool:
     """Tell whether a folder looks like LibriMix or a part of it.
 
     Arguments
@@ -157,7 +163,9 @@ def is_librimix(folder):
     return any(any(place.glob("*/s1")) for place in places)
 
 
-def read_csv_corpus(path, variants, task):
+def read_csv_corpus(
+    path: Path, variants: list[str] | None, task: str
+) -> EvaluationSet:
     """Read the mixtures of a CSV file.
 
     Arguments

@@ -1,5 +1,8 @@
 """Trained separators in the style of SpeechBrain's inference classes."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +50,12 @@ class SpeechSeparation(Pretrained):
 
     @classmethod
     def from_hparams(
-        cls, source, run_opts=None, freeze_params=True, averaged=False
-    ):
+        cls,
+        source: str | Path,
+        run_opts: dict | None = None,
+        freeze_params: bool = True,
+        averaged: bool = False,
+    ) -> SpeechSeparation:
         """Load a trained separator.
 
         Arguments
@@ -83,8 +90,9 @@ class SpeechSeparation(Pretrained):
         run = load_model(source, averaged)
         run_opts = dict(run_opts or {})
         run_opts["device"] = device = check_device(run_opts)
-        if hasattr(run.separator, "check_device"):
-            run.separator.check_device(device)
+        check = getattr(run.separator, "check_device", None)
+        if check is not None:
+            check(device)
         # Not all settings: Pretrained would follow those of the training.
         hparams = {name: run.settings[name] for name in cls.HPARAMS_NEEDED}
         model = cls(
@@ -93,7 +101,7 @@ class SpeechSeparation(Pretrained):
         model.run = run
         return model
 
-    def separate_batch(self, mix):
+    def separate_batch(self, mix: torch.Tensor) -> torch.Tensor:
         """Separate mixtures as they are.
 
         Arguments
@@ -124,11 +132,13 @@ class SpeechSeparation(Pretrained):
                 f"{mix.shape[1]} samples at once: separate shorter chunks"
             ) from error
 
-    def forward(self, mix):
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
         """Separate mixtures as ``separate_batch`` does."""
         return self.separate_batch(mix)
 
-    def separate_file(self, path, chunk=CHUNK, overlap=OVERLAP):
+    def separate_file(
+        self, path: str | Path, chunk: float = CHUNK, overlap: float = OVERLAP
+    ) -> torch.Tensor:
         """Separate a recording of any rate and length.
 
         The result is in memory as a whole; ``separate.py`` writes it to files
@@ -154,7 +164,7 @@ class SpeechSeparation(Pretrained):
         UserError
             If the file cannot be read, or a length does not make sense.
         """
-        recording = Recording(path)
+        recording = Recording(Path(path))
         separation = self.make_separation(chunk, overlap)
         blocks = list(self.separate_recording(recording, separation))
         estimates = np.concatenate(blocks)
@@ -163,7 +173,9 @@ class SpeechSeparation(Pretrained):
         estimates = level.apply(estimates, 0, len(estimates))
         return torch.from_numpy(estimates).unsqueeze(0)
 
-    def make_separation(self, chunk=CHUNK, overlap=OVERLAP):
+    def make_separation(
+        self, chunk: float = CHUNK, overlap: float = OVERLAP
+    ) -> OverlapAdd:
         """Make what separates one recording chunk by chunk.
 
         Arguments
@@ -193,7 +205,9 @@ class SpeechSeparation(Pretrained):
             )
         return OverlapAdd(self.separate_batch, samples, shared)
 
-    def separate_recording(self, recording, separation):
+    def separate_recording(
+        self, recording: Recording, separation: OverlapAdd
+    ) -> Iterator[np.ndarray]:
         """Separate a recording in constant memory.
 
         Arguments

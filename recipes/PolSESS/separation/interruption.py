@@ -8,15 +8,16 @@ SIGTERM may come meanwhile, and Orion would take the trial for crashed.
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def called_by_orion():
+def called_by_orion() -> bool:
     """Whether ``orion hunt`` has started this process."""
     return "ORION_RESULTS_PATH" in os.environ
 
 
-def interrupt_status():
+def interrupt_status() -> int:
     """Tell the exit status that ends the hunt and leaves the trial open.
 
     With any other but 0 Orion gives the trial up, and goes on to the next.
@@ -29,7 +30,7 @@ def interrupt_status():
     return int(os.environ["ORION_INTERRUPT_CODE"]) if called_by_orion() else 1
 
 
-def treat_sigterm_as_interrupt():
+def treat_sigterm_as_interrupt() -> None:
     """Let a scheduler's SIGTERM end a process as Ctrl-C does.
 
     It may reach a trial before Orion, which would take it for crashed.
@@ -38,7 +39,7 @@ def treat_sigterm_as_interrupt():
 
 
 @contextmanager
-def told_when_interrupted(hint):
+def told_when_interrupted(hint: str) -> Iterator[None]:
     """End a command that is interrupted with a line instead of a traceback.
 
     Arguments

@@ -35,7 +35,9 @@ class Level(NamedTuple):
     times: np.ndarray
     factors: np.ndarray
 
-    def apply(self, estimates, start, length):
+    def apply(
+        self, estimates: np.ndarray, start: int, length: int
+    ) -> np.ndarray:
         """Bring estimates to their level.
 
         Arguments
@@ -85,12 +87,14 @@ class LevelFit:
     [-2.0, -4.0]
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.length = 0
-        self.middles = []
-        self.products = []
+        self.middles: list = []
+        self.products: list = []
 
-    def add(self, estimates, mixture, start):
+    def add(
+        self, estimates: torch.Tensor, mixture: torch.Tensor, start: int
+    ) -> None:
         """Add a chunk.
 
         Arguments
@@ -110,7 +114,7 @@ class LevelFit:
         # and go, and keep these from using the same memory again.
         self.products.append((signals.T @ signals).tolist())
 
-    def level(self):
+    def level(self) -> Level:
         """Fit levels to all that was added.
 
         Returns
@@ -128,7 +132,7 @@ class LevelFit:
         return Level(gains, np.array(self.middles) / self.length, factors)
 
 
-def centred(signals):
+def centred(signals: torch.Tensor) -> torch.Tensor:
     """Take the mean away, which SI-SDR leaves open too.
 
     Arguments

@@ -15,7 +15,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 SPLITS = {Stage.TRAIN: "train", Stage.VALID: "val", Stage.TEST: "test"}
 
 
-def read_rows(data_folder, manifest_folder):
+def read_rows(data_folder: str, manifest_folder: str) -> dict:
     """Read a corpus's manifests.
 
     Arguments
@@ -38,7 +38,9 @@ def read_rows(data_folder, manifest_folder):
     }
 
 
-def count_samples(training_segment, sample_rate):
+def count_samples(
+    training_segment: float | None, sample_rate: int
+) -> int | None:
     """Count the samples of the segments of training mixtures.
 
     Arguments
@@ -74,18 +76,18 @@ def count_samples(training_segment, sample_rate):
 
 
 def make_batches(
-    rows,
+    rows: dict,
     *,
-    sample_rate,
-    seed,
-    curriculum,
-    train_size,
-    segment,
-    valid_variants,
-    test_variants,
-    batch_size,
-    valid_batch_size,
-):
+    sample_rate: int,
+    seed: int,
+    curriculum: list[dict],
+    train_size: int | None,
+    segment: int | None,
+    valid_variants: list[str],
+    test_variants: list[str],
+    batch_size: int,
+    valid_batch_size: int,
+) -> dict:
     """Say which examples make a batch, in all stages.
 
     Arguments
@@ -135,7 +137,16 @@ def make_batches(
     }
 
 
-def make_loaders(rows, batches, *, task, segment, rendering, seed, num_workers):
+def make_loaders(
+    rows: dict,
+    batches: dict,
+    *,
+    task: str,
+    segment: int | None,
+    rendering: str,
+    seed: int,
+    num_workers: int,
+) -> dict:
     """Make the loaders of all stages.
 
     Arguments

@@ -1,12 +1,18 @@
 """Learning curves in TensorBoard or Weights & Biases, beside the files."""
 
+from __future__ import annotations
+
 import logging
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_polsess import UserError
 from processes import on_main
 from run_files import write_atomically
+
+if TYPE_CHECKING:
+    from speechbrain.utils.train_logger import FileTrainLogger, TrainLogger
 
 # Its import in SpeechBrain would tell of torchvision, which draws figures that
 # nobody asks for here.
@@ -15,7 +21,7 @@ logging.getLogger("speechbrain.utils.train_logger").addFilter(
 )
 
 
-def make_logger(kind, output_folder, name):
+def make_logger(kind: str, output_folder: str, name: str) -> TrainLogger | None:
     """Make the logger that ``log_to`` names.
 
     Arguments
@@ -69,7 +75,14 @@ def make_logger(kind, output_folder, name):
         raise UserError(f"log_to {kind}: cannot start ({reason})") from error
 
 
-def log_epoch(file_logger, logger, epoch, lr, loss, valid):
+def log_epoch(
+    file_logger: FileTrainLogger,
+    logger: TrainLogger | None,
+    epoch: int,
+    lr: float,
+    loss: float,
+    valid: dict,
+) -> None:
     """Log an epoch's figures.
 
     Arguments

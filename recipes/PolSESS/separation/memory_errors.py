@@ -6,7 +6,7 @@ import torch
 WORDS = ("out of memory", "can't allocate memory")
 
 
-def is_out_of_memory(error):
+def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that a device, or the machine, has no memory left.
 
     Arguments

@@ -52,7 +52,7 @@ METRICS = {
 }
 
 
-def check_metrics(metrics):
+def check_metrics(metrics: list[str]) -> None:
     """Check that all metrics exist and can be computed here.
 
     Arguments
@@ -82,7 +82,7 @@ def check_metrics(metrics):
                 )
 
 
-def metric_versions(name):
+def metric_versions(name: str) -> dict:
     """List what a metric's values depend on.
 
     Arguments
@@ -112,7 +112,13 @@ def _version(package):
         return None
 
 
-def compute_metric(name, estimates, sources, mixture, sample_rate):
+def compute_metric(
+    name: str,
+    estimates: np.ndarray,
+    sources: np.ndarray,
+    mixture: np.ndarray,
+    sample_rate: int,
+) -> tuple[list[float], list[float], str]:
     """Compute a metric of all estimates, and of the mixture.
 
     Arguments

@@ -32,7 +32,7 @@ _COMPONENTS = {
 }
 
 # What a variant's letters leave out: scene, event, reverberation of speech.
-_BACKGROUND = {
+_BACKGROUND: dict = {
     "indoor": {
         "S": ("scene",),
         "E": ("event", "event_reverb"),
@@ -42,7 +42,9 @@ _BACKGROUND = {
 }
 
 
-def removed_components(environment, variant, task):
+def removed_components(
+    environment: str, variant: str, task: str
+) -> tuple[str, ...]:
     """Name the components that are subtracted from a mixture.
 
     Arguments
@@ -98,7 +100,9 @@ def removed_components(environment, variant, task):
     return tuple(removed)
 
 
-def kept_components(environment, variant, task):
+def kept_components(
+    environment: str, variant: str, task: str
+) -> tuple[str, ...]:
     """Name the components whose sum a mixture is.
 
     Arguments
@@ -122,7 +126,9 @@ def kept_components(environment, variant, task):
     )
 
 
-def required_components(environment, variant, task, fewest_files=False):
+def required_components(
+    environment: str, variant: str, task: str, fewest_files: bool = False
+) -> tuple[str, ...]:
     """Name the audio that ``render`` needs.
 
     Arguments
@@ -157,7 +163,9 @@ def required_components(environment, variant, task, fewest_files=False):
     return min(subtracting, adding, key=len)
 
 
-def render(audio, environment, variant, task):
+def render(
+    audio: dict[str, torch.Tensor], environment: str, variant: str, task: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Make the mixture of a variant and its targets.
 
     Arguments

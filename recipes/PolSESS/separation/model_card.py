@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 from evaluation_tables import summarise_metrics
+from exported_model import ExportedFiles
 from metrics import METRICS
 from model_card_use import describe_use
 from prepare_polsess import ALL_VARIANTS, SPLITS, UserError
 from run_files import RunFiles, read_json
 from speechbrain_files import is_masking, shortest_mixture
+from trained_run import TrainedRun
 
 TASKS = {
     "SB": "separates two speakers who speak at once",
@@ -40,7 +42,13 @@ LISTED = (
 )
 
 
-def write_card(files, run, name, licence, difference):
+def write_card(
+    files: ExportedFiles,
+    run: TrainedRun,
+    name: str,
+    licence: str | None,
+    difference: float | None,
+) -> None:
     """Write the card of a model.
 
     Arguments

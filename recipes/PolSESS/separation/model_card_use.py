@@ -4,6 +4,7 @@ import json
 import shlex
 
 from speechbrain_files import is_masking
+from trained_run import TrainedRun
 
 OURS_USE = """\
 import sys
@@ -41,7 +42,7 @@ mixture = np.random.randn(1, {samples}).astype("float32")  # [batch, time]
 (estimates,) = session.run(None, {{"mixture": mixture}})"""
 
 
-def describe_use(run, name, difference):
+def describe_use(run: TrainedRun, name: str, difference: float | None) -> str:
     """Show how a model is loaded, by us and by others.
 
     Arguments

@@ -16,7 +16,9 @@ import torch
 EPSILON = 1e-10
 
 
-def pairwise_si_sdr(estimates, targets):
+def pairwise_si_sdr(
+    estimates: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
     """Compute the SI-SDR of every estimate against every target.
 
     Both are made zero-mean first. A target without any energy has no SI-SDR:
@@ -60,7 +62,9 @@ def pairwise_si_sdr(estimates, targets):
     return torch.where(silent_target, math.nan, si_sdr)
 
 
-def pit_si_sdr(estimates, targets):
+def pit_si_sdr(
+    estimates: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute each target's SI-SDR under the best assignment of estimates.
 
     The best assignment has the highest mean over the targets that have an
@@ -111,7 +115,9 @@ def pit_si_sdr(estimates, targets):
     return si_sdr, permutation
 
 
-def negative_si_sdr(si_sdr, targets):
+def negative_si_sdr(
+    si_sdr: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
     """Turn the targets' SI-SDR into the loss of a batch.
 
     A silent target has no SI-SDR and takes no part. Any other NaN makes the
@@ -142,7 +148,7 @@ def negative_si_sdr(si_sdr, targets):
     return -total / (~silent).sum().clamp(min=1)
 
 
-def is_silent(signal):
+def is_silent(signal: torch.Tensor) -> torch.Tensor:
     """Whether signals have no energy beside a constant offset.
 
     Arguments

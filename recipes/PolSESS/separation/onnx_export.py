@@ -6,10 +6,12 @@ does not, whose Mamba layers are compiled loops.
 
 import warnings
 from importlib.util import find_spec
+from pathlib import Path
 
 import onnxruntime
 import torch
 from prepare_polsess import UserError
+from separator import MaskingSeparator
 from speechbrain_files import is_masking, shortest_mixture
 
 OPERATORS = 18  # their version
@@ -19,7 +21,7 @@ COMPARED = ((1, 8000), (2, 6001), (1, 32_000))
 TOLERANCE = 2e-4
 
 
-def check_onnx(separator):
+def check_onnx(separator: torch.nn.Module) -> None:
     """Check, before anything is written, that ONNX can be made.
 
     Arguments
@@ -43,7 +45,7 @@ def check_onnx(separator):
         )
 
 
-def write_onnx(separator, path):
+def write_onnx(separator: MaskingSeparator, path: Path) -> float:
     """Write a masking separator as ONNX, and compare the two.
 
     Its input ``mixture`` has the shape [batch, time], its output

@@ -24,19 +24,19 @@ OBJECTIVE = "objective"
 MARK = "orion~"  # before a prior that stands apart from its option
 
 
-def experiment_name():
+def experiment_name() -> str:
     """Tell the experiment's name, with its version from the second on."""
     name = os.environ["ORION_EXPERIMENT_NAME"]
     version = os.environ["ORION_EXPERIMENT_VERSION"]
     return name if version == "1" else f"{name}-v{version}"
 
 
-def trial_id():
+def trial_id() -> str:
     """Tell the trial's ID, the same when it is taken up again."""
     return os.environ["ORION_TRIAL_ID"]
 
 
-def check_working_folder():
+def check_working_folder() -> None:
     """Check that Orion's own files have a lasting folder.
 
     Otherwise each hunt makes a temporary one and notes it with the trials that
@@ -58,7 +58,7 @@ def check_working_folder():
         )
 
 
-def priors_on_command_line():
+def priors_on_command_line() -> dict:
     """Read the priors on the command line of ``orion hunt``.
 
     A trial gets its values alone.
@@ -79,7 +79,7 @@ def priors_on_command_line():
     return {}
 
 
-def find_priors(words):
+def find_priors(words: list[str]) -> dict:
     """Find the priors among a command line's words.
 
     Arguments
@@ -120,7 +120,7 @@ class ResultsFileReporter(HyperparameterOptimizationReporter):
         Which value of the result is the objective; the others are statistics.
     """
 
-    def report_objective(self, result):
+    def report_objective(self, result: dict) -> None:
         """Write the result, in the main process.
 
         Arguments
@@ -144,7 +144,7 @@ class ResultsFileReporter(HyperparameterOptimizationReporter):
         path.write_text(json.dumps(report, allow_nan=False), encoding="utf-8")
 
 
-def report_when_left():
+def report_when_left() -> HyperparameterOptimizationContext:
     """Make the context that reports what ``report_result`` was given.
 
     Returns

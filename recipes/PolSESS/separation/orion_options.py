@@ -4,6 +4,9 @@ Of Orion's options those that belong to the search; how many workers there are,
 and where the database is, belongs to the machine.
 """
 
+from pathlib import Path
+from typing import Any
+
 from file_checks import check_keys, check_number, check_text
 from prepare_polsess import UserError
 
@@ -18,7 +21,7 @@ OPTUNA = ("seed", "n_startup_trials")
 OPTIONS = {"optunagp": OPTUNA, "optunatpe": OPTUNA, "random": ("seed",)}
 
 
-def read_experiment(content, path):
+def read_experiment(content: Any, path: Path) -> dict:
     """Read and check the section ``experiment``.
 
     Arguments
@@ -57,9 +60,12 @@ def read_experiment(content, path):
 
 def _read_algorithm(content, where):
     """Read the name of the algorithm, and the options that may stand there."""
-    algorithm, options = content["algorithm"], {}
+    algorithm = content["algorithm"]
+    options: dict = {}
     if isinstance(algorithm, dict):
-        if len(algorithm) != 1 or not isinstance(*algorithm.values(), dict):
+        if len(algorithm) != 1 or not isinstance(
+            next(iter(algorithm.values())), dict
+        ):
             raise UserError(
                 f"{where}: algorithm {algorithm!r}: give one name, with a "
                 "mapping of its options, such as optunagp: {seed: 42}"
@@ -76,7 +82,7 @@ def _read_algorithm(content, where):
     return algorithm, options
 
 
-def check_worker(content, path):
+def check_worker(content: Any, path: Path) -> None:
     """Check the section ``worker``.
 
     Arguments

@@ -6,8 +6,9 @@ the two overlap, unless that can hardly be told: see Chunk. Then they are faded
 into each other.
 """
 
+from collections.abc import Callable, Iterator
 from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ class Chunk(NamedTuple):
     margin: float | None
 
     @property
-    def uncertain(self):
+    def uncertain(self) -> bool:
         """Whether the margin is too small to tell the order."""
         return self.margin is not None and self.margin < UNCERTAIN
 
@@ -84,15 +85,15 @@ class OverlapAdd:
     [0, 200, 400, 600]
     """
 
-    def __init__(self, separate, chunk, overlap):
+    def __init__(self, separate: Callable, chunk: int, overlap: int) -> None:
         self.separate = separate
         self.chunk = chunk
         self.hop = chunk - overlap
         self.position = 0  # first sample of the chunk in work
-        self.chunks = []
+        self.chunks: list = []
         self.levels = LevelFit()
 
-    def blocks(self, read):
+    def blocks(self, read: Callable) -> Iterator[np.ndarray]:
         """Separate what can be read.
 
         Arguments
@@ -113,7 +114,8 @@ class OverlapAdd:
             If estimates are not finite: those of the chunk at ``position``.
         """
         mixture = torch.from_numpy(read(self.chunk))
-        summed, weights = None, None
+        summed: Any = None
+        weights: Any = None
         while len(mixture):
             window = make_window(len(mixture), self.chunk - self.hop)
             before = None if summed is None else summed / weights
@@ -155,7 +157,7 @@ class OverlapAdd:
         return estimates
 
 
-def make_window(length, overlap):
+def make_window(length: int, overlap: int) -> torch.Tensor:
     """Make the weights of a chunk's samples.
 
     They rise and fall as a squared sine where the chunk overlaps with its
@@ -186,7 +188,9 @@ def make_window(length, overlap):
     return window.unsqueeze(-1)
 
 
-def find_order(before, estimates):
+def find_order(
+    before: torch.Tensor, estimates: torch.Tensor
+) -> tuple[tuple[int, ...], float]:
     """Find the order in which estimates continue those before them.
 
     Arguments
@@ -224,7 +228,7 @@ def find_order(before, estimates):
     return best, difference / scale if scale > 0 else 0.0
 
 
-def summarise_order(chunks):
+def summarise_order(chunks: list[Chunk]) -> dict:
     """Sum up how sure the order of a recording's estimates is.
 
     Arguments

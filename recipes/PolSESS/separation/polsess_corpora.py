@@ -1,5 +1,7 @@
 """Test sets of PolSESS: the corpus that a run was trained on, or another."""
 
+from pathlib import Path
+
 from dataset import RenderedMixtures, read_manifest
 from evaluation_sets import EvaluationSet, choose
 from mmipc import required_components
@@ -11,8 +13,13 @@ from sampling import all_examples
 
 
 def read_polsess(
-    settings, manifests, data_folder, split, variants, save_folder
-):
+    settings: dict,
+    manifests: Path,
+    data_folder: Path,
+    split: str,
+    variants: list[str] | None,
+    save_folder: Path,
+) -> EvaluationSet:
     """List the mixtures of a corpus in the layout of PolSESS.
 
     If it is the one that the run was trained on, here or elsewhere, the run's

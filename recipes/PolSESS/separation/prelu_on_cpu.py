@@ -5,11 +5,13 @@ chooses without vector instructions: a sixth of a training step of ConvTasNet.
 He et al., "Delving deep into rectifiers", 2015 (arXiv 1502.01852).
 """
 
+from typing import Any
+
 import torch
 from torch.autograd.function import once_differentiable
 
 
-def prelu(hidden, slope):
+def prelu(hidden: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
     """Compute a PReLU, by torch itself where that is fast.
 
     Arguments
@@ -39,13 +41,15 @@ class _PReLU(torch.autograd.Function):
     """Forward and backward."""
 
     @staticmethod
-    def forward(ctx, hidden, slope):
+    def forward(
+        ctx: Any, hidden: torch.Tensor, slope: torch.Tensor
+    ) -> torch.Tensor:
         ctx.save_for_backward(hidden, slope)
         return torch.prelu(hidden, slope.to(hidden.dtype))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, doutput):
+    def backward(ctx: Any, doutput: torch.Tensor) -> tuple:
         hidden, slope = ctx.saved_tensors
         # In FP32, since a sum of many halves can be too large for one.
         at_least_float32 = torch.promote_types(hidden.dtype, torch.float32)

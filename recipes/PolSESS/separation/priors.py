@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from prepare_polsess import UserError
 
@@ -34,7 +35,7 @@ class Prior:
     discrete: bool
     text: str = field(compare=False)
 
-    def check(self, name, value, source):
+    def check(self, name: str, value: int | float, source: str | Path) -> None:
         """Check a value of the parameter.
 
         Arguments
@@ -72,7 +73,7 @@ class Prior:
             )
 
 
-def read_prior(name, text, source):
+def read_prior(name: str, text: str, source: str | Path) -> Prior:
     """Read a prior.
 
     Arguments

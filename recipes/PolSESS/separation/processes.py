@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 from itertools import zip_longest
+from typing import Any
 
 import torch
 from prepare_polsess import UserError
@@ -12,9 +14,10 @@ from speechbrain.utils.distributed import (
     is_distributed_initialized,
     main_process_only,
 )
+from speechbrain.utils.run_opts import RunOptions
 
 
-def join_processes(run_opts, device):
+def join_processes(run_opts: RunOptions, device: str) -> RunOptions:
     """Join the processes that torchrun started; alone, do nothing.
 
     Arguments
@@ -51,27 +54,27 @@ def join_processes(run_opts, device):
     return run_opts
 
 
-def leave_processes():
+def leave_processes() -> None:
     """Leave the other processes, when all is done."""
     if is_distributed_initialized():
         torch.distributed.destroy_process_group()
 
 
-def process_count():
+def process_count() -> int:
     """Count the processes that train together."""
     if is_distributed_initialized():
         return torch.distributed.get_world_size()
     return 1
 
 
-def process_rank():
+def process_rank() -> int:
     """Return this process's number among those that train together."""
     if is_distributed_initialized():
         return torch.distributed.get_rank()
     return 0
 
 
-def gather(item):
+def gather(item: object) -> list:
     """Collect an object of every process, in the order of their ranks.
 
     Arguments
@@ -96,7 +99,7 @@ def gather(item):
     return items
 
 
-def gather_batches(batches):
+def gather_batches(batches: list[list]) -> list:
     """Collect the rows of all batches, in the order of a single process.
 
     Arguments
@@ -119,7 +122,7 @@ def gather_batches(batches):
     return [row for turn in turns for batch in turn for row in batch]
 
 
-def all_true(value, device):
+def all_true(value: bool, device: str) -> bool:
     """Whether a condition holds in all processes.
 
     Arguments
@@ -146,7 +149,7 @@ def all_true(value, device):
     return bool(holds)
 
 
-def on_main(function, *arguments):
+def on_main(function: Callable, *arguments: object) -> Any:
     """Call a function in the main process; all have its result or its error.
 
     Arguments

@@ -1,6 +1,7 @@
 """Recordings, or channels of them, that are read block by block."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,9 @@ class Recording:
     [0.375, 0.375]
     """
 
-    def __init__(self, path, channel=None, name=None):
+    def __init__(
+        self, path: Path, channel: int | None = None, name: str | None = None
+    ) -> None:
         self.path = Path(path)
         self.channel = channel
         self.name = name or str(path)
@@ -71,14 +74,14 @@ class Recording:
             )
 
     @property
-    def title(self):
+    def title(self) -> str:
         """What it is called, with its channel if it is a single one."""
         if self.channel is None:
             return self.name
         return f"channel {self.channel} of {self.name}"
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """Its duration."""
         return self.length / self.sample_rate
 
@@ -97,7 +100,7 @@ class Recording:
                 f"{self.name}: cannot be read as audio ({_tell(error)})"
             ) from error
 
-    def offset(self):
+    def offset(self) -> np.float32:
         """Read it for its constant part, and for what is wrong with it.
 
         Returns
@@ -113,7 +116,7 @@ class Recording:
         total = sum(block.sum(dtype=np.float64) for block in self.blocks())
         return np.float32(total / self.length)
 
-    def blocks(self):
+    def blocks(self) -> Iterator[np.ndarray]:
         """Read it.
 
         Yields

@@ -1,5 +1,8 @@
 """SpeechBrain's Brain where this recipe asks more of it."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import speechbrain as sb
 import torch
 from checkpoints import is_of_an_epochs_end
@@ -10,6 +13,10 @@ from divergence import (
     went_back_to,
 )
 from processes import all_true, process_count, process_rank
+from sampling import TrainingBatches
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataloader import SaveableDataLoader
+from speechbrain.utils.checkpoints import Checkpoint
 from speechbrain.utils.logger import get_logger
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from training_state import TrainingState
@@ -21,8 +28,12 @@ class ReliableBrain(sb.Brain):
     """Trains on every example once, and resumes exactly where it was."""
 
     def set_training_data(
-        self, batches, train_loader, divergence_file, ema_decay
-    ):
+        self,
+        batches: TrainingBatches,
+        train_loader: SaveableDataLoader,
+        divergence_file: Path,
+        ema_decay: float,
+    ) -> None:
         """Take what a resumed training goes on with, before ``fit``.
 
         Arguments
@@ -56,7 +67,7 @@ class ReliableBrain(sb.Brain):
             ).eval()
             self.checkpointer.add_recoverable("averaged", self.averaged)
 
-    def on_fit_start(self):
+    def on_fit_start(self) -> None:
         """Resume from the newest checkpoint from which that is possible.
 
         An early stop is decided anew, by the patience of today.
@@ -109,7 +120,7 @@ class ReliableBrain(sb.Brain):
                 self.modules.separator.eval()(mixture)
         self.modules.zero_grad()
 
-    def can_resume(self, checkpoint):
+    def can_resume(self, checkpoint: Checkpoint) -> bool:
         """Whether a checkpoint's place in the epoch has a meaning here.
 
         Arguments
@@ -128,7 +139,9 @@ class ReliableBrain(sb.Brain):
             or checkpoint.meta["processes"] == process_count()
         )
 
-    def save(self, meta, end_of_epoch, max_keys=()):
+    def save(
+        self, meta: dict, end_of_epoch: bool, max_keys: Iterable[str] = ()
+    ) -> None:
         """Save a checkpoint, and delete what is neither new nor best.
 
         Arguments
@@ -156,14 +169,14 @@ class ReliableBrain(sb.Brain):
         decision = super()._should_save_intra_epoch_ckpt(*arguments)
         return decision and not self.group_is_open
 
-    def on_stage_start(self, stage, epoch=None):
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start with no gradients."""
         self.group_is_open = False
         self.group_batches = 0
         if stage == sb.Stage.TRAIN and self.step == 0:
             self.training_state.start_epoch()
 
-    def fit_batch(self, batch):
+    def fit_batch(self, batch: PaddedBatch) -> torch.Tensor:
         """Train on one batch.
 
         SpeechBrain's own never applies the gradients of an epoch's last,
@@ -189,7 +202,7 @@ class ReliableBrain(sb.Brain):
                 estimates = self.compute_forward(batch, sb.Stage.TRAIN)
                 loss = self.compute_objectives(estimates, batch, sb.Stage.TRAIN)
             # All processes or none: a backward pass waits for the others.
-            finite = all_true(torch.isfinite(loss).item(), self.device)
+            finite = all_true(bool(torch.isfinite(loss)), self.device)
             problem = None if finite else "loss is"
             if finite:
                 weight = self.batches.weight(self.step, factor)
@@ -215,7 +228,7 @@ class ReliableBrain(sb.Brain):
         self.on_fit_batch_end(batch, estimates, loss, should_step)
         return loss.detach().cpu()
 
-    def step_if_finite(self):
+    def step_if_finite(self) -> bool:
         """Apply the gradients; return whether there is hope for the next."""
         if self.scaler.is_enabled():
             # FP16's scaler looks for its scale by infinities, and skips these

@@ -5,6 +5,8 @@ of the whole signal, and not delayed against it: sample k stays at k divided by
 the rate.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import soxr
 
@@ -30,7 +32,7 @@ class StreamResampler:
     (182, 1)
     """
 
-    def __init__(self, from_rate, to_rate, channels):
+    def __init__(self, from_rate: int, to_rate: int, channels: int) -> None:
         self.from_rate = from_rate
         self.to_rate = to_rate
         self.channels = channels
@@ -40,7 +42,7 @@ class StreamResampler:
         if from_rate != to_rate:
             self.stream = soxr.ResampleStream(from_rate, to_rate, channels)
 
-    def push(self, block, last=False):
+    def push(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         """Resample the next block.
 
         Arguments
@@ -63,7 +65,7 @@ class StreamResampler:
         self.given += len(block)
         return block
 
-    def finish(self, length):
+    def finish(self, length: int) -> np.ndarray:
         """Return what was held back.
 
         Arguments
@@ -104,14 +106,16 @@ class ResampledReader:
     (500, 300, 4410)
     """
 
-    def __init__(self, blocks, from_rate, to_rate):
+    def __init__(
+        self, blocks: Iterable[np.ndarray], from_rate: int, to_rate: int
+    ) -> None:
         self.blocks = iter(blocks)
         self.resampler = StreamResampler(from_rate, to_rate, channels=1)
-        self.waiting = []
+        self.waiting: list = []
         self.ended = False
         self.taken = 0
 
-    def read(self, count):
+    def read(self, count: int) -> np.ndarray:
         """Read the next samples.
 
         Arguments

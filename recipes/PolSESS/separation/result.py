@@ -6,15 +6,18 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from divergence import read_divergence
+from run_files import RunFiles
 from scores import format_table, summarise
+from speechbrain.utils.checkpoints import Checkpoint
 
 PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "numpy")
 
 
-def describe_run(brain, best, settings):
+def describe_run(brain: Any, best: Checkpoint, settings: dict) -> dict:
     """Collect what ``result.json`` says.
 
     Arguments
@@ -57,7 +60,7 @@ def _by_variant(scores):
     return summarise(pd.DataFrame(scores)).reset_index().to_dict("records")
 
 
-def print_report(files):
+def print_report(files: RunFiles) -> None:
     """Print a run's best validation and its test table.
 
     Arguments
@@ -83,7 +86,7 @@ def print_report(files):
     )
 
 
-def software_versions():
+def software_versions() -> dict:
     """List what made a result.
 
     Returns

@@ -9,6 +9,7 @@ that no reader ever finds half of one.
 import json
 import math
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ class Curve:
     [2.5, 3.5]
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.rows = []
         if path.exists():
@@ -94,7 +95,7 @@ class Curve:
                     "goes on with a new one"
                 ) from error
 
-    def add(self, row):
+    def add(self, row: dict) -> None:
         """Write an epoch's row.
 
         Rows of that epoch and later ones stem from a part of the run that was
@@ -119,7 +120,7 @@ class RunFiles:
         The run's output folder.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.curve = self.folder / "curve.csv"
         self.scores = self.folder / "test.csv"
@@ -129,7 +130,7 @@ class RunFiles:
         self.divergence = self.folder / "divergence.json"
         self.audio = self.folder / "audio"
 
-    def check_same_run(self, settings):
+    def check_same_run(self, settings: dict) -> None:
         """Check a resumed run's settings against those it was started with.
 
         Arguments
@@ -160,11 +161,13 @@ class RunFiles:
                 "--output_folder or --experiment_name for a new one"
             )
 
-    def write_settings(self, settings):
+    def write_settings(self, settings: dict) -> None:
         """Note the settings that the run goes on with."""
         write_atomically(self.settings, to_json(settings))
 
-    def write_scores(self, scores, averaged=()):
+    def write_scores(
+        self, scores: list[dict], averaged: Sequence[dict] = ()
+    ) -> None:
         """Write the test's rows, a dict each; of averaged weights too."""
         for path, rows in (
             (self.scores, scores),
@@ -173,15 +176,15 @@ class RunFiles:
             if rows:
                 write_atomically(path, pd.DataFrame(rows).to_csv(index=False))
 
-    def remove_result(self):
+    def remove_result(self) -> None:
         """Remove the result, whose test is about to be done anew."""
         self.result.unlink(missing_ok=True)
 
-    def write_result(self, result):
+    def write_result(self, result: dict) -> None:
         """Write the result; NaN becomes null, which every reader takes."""
         write_atomically(self.result, to_json(result))
 
-    def are_complete(self, curve, settings):
+    def are_complete(self, curve: Curve, settings: dict) -> bool:
         """Whether there is a result of this curve and the test's settings."""
         if not (self.result.exists() and self.scores.exists()):
             return False
@@ -217,7 +220,9 @@ def _read_curve(path):
     return table.to_dict("records")
 
 
-def differences(before, now, ignored=()):
+def differences(
+    before: dict, now: dict, ignored: Collection[str] = ()
+) -> list[str]:
     """Say what was otherwise.
 
     Arguments
@@ -245,7 +250,7 @@ def differences(before, now, ignored=()):
     ]
 
 
-def hash_manifests(folder):
+def hash_manifests(folder: str | Path) -> dict:
     """Hash the manifests that a run reads.
 
     Arguments
@@ -265,7 +270,7 @@ def hash_manifests(folder):
     }
 
 
-def to_json(value):
+def to_json(value: object) -> str:
     """Lay out what JSON can hold, NaN as null."""
     return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
 
@@ -281,7 +286,7 @@ def _without_nan(value):
     return value
 
 
-def read_json(path):
+def read_json(path: Path) -> dict:
     """Read a file that ``write_atomically`` wrote.
 
     Arguments
@@ -311,7 +316,7 @@ def read_json(path):
         ) from error
 
 
-def write_atomically(path, text):
+def write_atomically(path: Path, text: str) -> None:
     """Write a text file whole or not at all; of several processes the main.
 
     Arguments

@@ -1,23 +1,26 @@
 """What comes before a run's training: its folder, its corpus, its settings."""
 
 import os
+from collections.abc import Callable
 
 import torch
+from checkpoints import WholeCheckpointer
 from prepare_polsess import UserError, prepare_polsess
 from processes import join_processes
-from run_files import hash_manifests
+from run_files import RunFiles, hash_manifests
 from setting_checks import check_device
 from settings import effective_run_options
+from speechbrain.utils.run_opts import RunOptions
 
 
-def use_deterministic_algorithms():
+def use_deterministic_algorithms() -> None:
     """Take such algorithms on a GPU too, and warn where there are none."""
     # cuBLAS reads it when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def prepare_device(hparams, run_opts):
+def prepare_device(hparams: dict, run_opts: RunOptions) -> RunOptions:
     """Check where to compute, and join the other processes there.
 
     Arguments
@@ -45,7 +48,13 @@ def prepare_device(hparams, run_opts):
     return run_opts
 
 
-def start_run(files, settings, checkpointer, make_folder, corpus_options):
+def start_run(
+    files: RunFiles,
+    settings: dict,
+    checkpointer: WholeCheckpointer,
+    make_folder: Callable,
+    corpus_options: dict,
+) -> dict:
     """Check that a run may begin or go on, and prepare its corpus.
 
     Arguments

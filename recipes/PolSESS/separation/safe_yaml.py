@@ -7,9 +7,11 @@ modules of known files; a file that would take for ever to read is refused.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from prepare_polsess import UserError
@@ -21,7 +23,7 @@ from ruamel.yaml.events import (
     CollectionStartEvent,
     ScalarEvent,
 )
-from ruamel.yaml.nodes import MappingNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 # Their torch modules may be part of a separator.
 MODULES = (
@@ -44,7 +46,7 @@ LARGEST = 10_000  # values, those of an alias counted each time
 DEEPEST = 50  # lists and mappings within each other
 
 
-def build_separator(hparams_file):
+def build_separator(hparams_file: Path) -> torch.nn.Module:
     """Build the separator that a YAML file describes, and nothing else.
 
     Arguments
@@ -74,7 +76,7 @@ def build_separator(hparams_file):
     return build_network(node, hparams_file, "separator")
 
 
-def build_network(node, hparams_file, name):
+def build_network(node: Node, hparams_file: Path, name: str) -> torch.nn.Module:
     """Build the network that a checked YAML node describes.
 
     Arguments
@@ -108,7 +110,7 @@ def build_network(node, hparams_file, name):
     return network
 
 
-def describe_separator(hparams_file):
+def describe_separator(hparams_file: Path) -> Node:
     """Find what a YAML file says of the separator.
 
     Arguments
@@ -133,7 +135,7 @@ def describe_separator(hparams_file):
     return keys["separator"]
 
 
-def read_keys(hparams_file):
+def read_keys(hparams_file: Path) -> dict:
     """Read a YAML file as nodes, of which nothing is built.
 
     Arguments
@@ -167,7 +169,7 @@ def read_keys(hparams_file):
         ) from error
 
 
-def check_network(node, hparams_file):
+def check_network(node: Node, hparams_file: Path) -> None:
     """Check that a YAML node describes nothing but a network.
 
     Arguments
@@ -199,7 +201,7 @@ def _check_size(text):
     if len(text) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
     known = {}  # anchor -> count and depth of what it stands for
-    open_nodes = [[None, 0, 0]]
+    open_nodes: list[list] = [[None, 0, 0]]
     for event in YAML().parse(text):
         count = depth = 0
         if isinstance(event, CollectionStartEvent):
@@ -224,7 +226,7 @@ def _check_size(text):
             raise ValueError(f"it is nested more than {DEEPEST} deep")
 
 
-def nodes_of(node):
+def nodes_of(node: Node) -> Iterator[Node]:
     """Yield a YAML node and all nodes in it."""
     yield node
     children = node.value if isinstance(node.value, list) else []
@@ -233,7 +235,7 @@ def nodes_of(node):
             yield from nodes_of(part)
 
 
-def hash_description(node):
+def hash_description(node: Node) -> str:
     """Hash a description, to tell it from others.
 
     Arguments
@@ -260,12 +262,12 @@ def hash_description(node):
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def find_class(tag):
+def find_class(tag: str | None) -> Any:
     """Find the torch module that a YAML tag names.
 
     Arguments
     ---------
-    tag : str
+    tag : str, None
         Such as ``!new:spmamba.SPMamba``.
 
     Returns
@@ -273,6 +275,8 @@ def find_class(tag):
     type, None
         None if it is none of ``MODULES``.
     """
+    if tag is None:
+        return None
     module, _, name = tag.removeprefix("!new:").rpartition(".")
     if not tag.startswith("!new:") or module not in MODULES:
         return None
@@ -310,14 +314,14 @@ def _construct(node, made):
     if id(node) not in made:
         found = find_class(node.tag)
         if isinstance(node, MappingNode):
-            value = {
+            named = {
                 _construct(key, made): _construct(part, made)
                 for key, part in node.value
             }
-            value = found(**value) if found else value
+            value = found(**named) if found else named
         elif isinstance(node, SequenceNode):
-            value = [_construct(part, made) for part in node.value]
-            value = found(*value) if found else value
+            parts = [_construct(part, made) for part in node.value]
+            value = found(*parts) if found else parts
         elif found:  # a class alone
             value = found()
         else:

@@ -6,12 +6,21 @@ drawn before, or whether the run was resumed.
 """
 
 import random
+from collections.abc import Iterator
 
 import torch
+from curriculum import Curriculum
 from dataset import Example, select_rows
 
 
-def draw_example(seed, epoch, row_index, row, variants, latest_start=0):
+def draw_example(
+    seed: int,
+    epoch: int,
+    row_index: int,
+    row: dict,
+    variants: tuple[str, ...],
+    latest_start: int = 0,
+) -> Example:
     """Draw a training example's variant and the start of its segment.
 
     Arguments
@@ -82,16 +91,16 @@ class TrainingBatches(torch.utils.data.Sampler):
 
     def __init__(
         self,
-        rows,
-        curriculum,
-        seed,
-        batch_size,
-        size,
-        segment,
-        sample_rate,
-        processes=1,
-        rank=0,
-    ):
+        rows: list[dict],
+        curriculum: Curriculum,
+        seed: int,
+        batch_size: int,
+        size: int | None,
+        segment: int | None,
+        sample_rate: int,
+        processes: int = 1,
+        rank: int = 0,
+    ) -> None:
         self.rows = rows
         self.seed = seed
         self.processes = processes
@@ -119,17 +128,17 @@ class TrainingBatches(torch.utils.data.Sampler):
         }
         self.set_epoch(1)
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         """Go to an epoch, counted from 1."""
         self.epoch = epoch
         self.stage = self.curriculum.at(epoch)
         self.n_examples = len(self.chosen[self.stage["epoch"]])
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Count the epoch's batches."""
         return -(-self.n_examples // self.batch_size)
 
-    def weight(self, step, factor):
+    def weight(self, step: int, factor: int) -> float:
         """Weight a batch's loss so that each example of a step counts alike.
 
         Arguments
@@ -149,7 +158,7 @@ class TrainingBatches(torch.utils.data.Sampler):
         together = min(factor * self.batch_size, self.n_examples - first)
         return self.examples_here(step) * self.processes / together
 
-    def examples_here(self, step):
+    def examples_here(self, step: int) -> int:
         """Count the examples of a batch, from 1, that this process has."""
         first = (step - 1) * self.batch_size
         here = self._share(min(self.batch_size, self.n_examples - first))
@@ -162,7 +171,7 @@ class TrainingBatches(torch.utils.data.Sampler):
             (self.rank + 1) * count // self.processes,
         )
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[Example]]:
         """Yield the epoch's batches, lists of Example.
 
         Of a last batch with fewer examples than processes some get an example
@@ -186,7 +195,7 @@ class TrainingBatches(torch.utils.data.Sampler):
             ]
 
 
-def fixed_examples(rows, variants):
+def fixed_examples(rows: list[dict], variants: list[str]) -> list[Example]:
     """List one example a row, in the first variant that the row has.
 
     Arguments
@@ -214,7 +223,7 @@ def fixed_examples(rows, variants):
     ]
 
 
-def all_examples(rows, variants):
+def all_examples(rows: list[dict], variants: list[str]) -> list[Example]:
     """List an example for each row and each variant that the row has.
 
     Arguments

@@ -7,14 +7,21 @@ is counted in the table: no row is ever dropped.
 import math
 
 import pandas as pd
+import torch
 from divergence import DivergenceError
 from objective import pairwise_si_sdr
 from prepare_polsess import ALL_VARIANTS, UserError
+from speechbrain.dataio.batch import PaddedBatch
 
 DIVERGED = "an estimate is not finite"
 
 
-def score_batch(batch, estimates, si_sdr, permutation):
+def score_batch(
+    batch: PaddedBatch,
+    estimates: torch.Tensor,
+    si_sdr: torch.Tensor,
+    permutation: torch.Tensor,
+) -> list[dict]:
     """Score the estimates of a batch.
 
     Arguments
@@ -61,7 +68,7 @@ def score_batch(batch, estimates, si_sdr, permutation):
     return scores
 
 
-def missing_reason(separate, finite):
+def missing_reason(separate: list[float], finite: bool) -> str:
     """Say why a mixture's SI-SDR is NaN; empty when it is not.
 
     Arguments
@@ -86,7 +93,9 @@ def missing_reason(separate, finite):
     return f"source {' and '.join(silent)} is silent" if silent else ""
 
 
-def average_validation(scores, averaged_scores, epoch):
+def average_validation(
+    scores: pd.DataFrame, averaged_scores: list[dict], epoch: int
+) -> dict:
     """Average the scores of an epoch's validation.
 
     Arguments
@@ -132,7 +141,7 @@ def average_validation(scores, averaged_scores, epoch):
     return valid
 
 
-def summarise(scores):
+def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     """Average scores by variant.
 
     Arguments
@@ -161,7 +170,7 @@ def summarise(scores):
     ).loc[order]
 
 
-def format_table(summary):
+def format_table(summary: pd.DataFrame) -> str:
     """Lay a summary out for the terminal.
 
     Arguments

@@ -13,12 +13,16 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
+from dataset import Example
 from example_audio import at_mixture_level
 from metrics import compute_metric
 from prepare_polsess import UserError
@@ -36,6 +40,9 @@ SLOW_IMPORTS = [
     *("speechbrain.dataio.batch", "speechbrain.dataio.dataio", "torchaudio"),
     *("pandas", "fast_bss_eval", "pystoi", "pesq"),
 ]
+# What a process scores with; set when it starts.
+_DATASET: Any = None
+_SAMPLE_RATE = 0
 
 
 class ScoringProcesses:
@@ -54,15 +61,21 @@ class ScoringProcesses:
         disk's free space at most; ``submit`` waits if there are more.
     """
 
-    def __init__(self, dataset, sample_rate, jobs, folder):
+    def __init__(
+        self,
+        dataset: torch.utils.data.Dataset,
+        sample_rate: int,
+        jobs: int,
+        folder: Path,
+    ) -> None:
         self.start = (dataset, sample_rate)
         self.jobs = jobs
         self.folder = folder
-        self.waiting = {}  # future -> bytes of its file
+        self.waiting: dict = {}  # future -> bytes of its file
         self.waiting_bytes = 0
-        self.done = queue.SimpleQueue()
+        self.done: queue.SimpleQueue = queue.SimpleQueue()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         """Prepare the folder; processes start with the first estimates."""
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
@@ -90,7 +103,7 @@ class ScoringProcesses:
         )
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         """Drop what has not begun, and the files."""
         self.pool.shutdown(cancel_futures=True)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -99,7 +112,13 @@ class ScoringProcesses:
             if value is not None:
                 os.environ[name] = value
 
-    def submit(self, number, example, estimates, metrics):
+    def submit(
+        self,
+        number: int,
+        example: Example,
+        estimates: torch.Tensor,
+        metrics: list[str],
+    ) -> Iterator[dict]:
         """Hand over the estimates of a mixture.
 
         Arguments
@@ -143,7 +162,7 @@ class ScoringProcesses:
         while not self.done.empty():
             yield from self._take(self.done.get())
 
-    def finish(self):
+    def finish(self) -> Iterator[dict]:
         """Yield the scores that are left; see ``submit``."""
         while self.waiting:
             yield from self._take(self.done.get())
@@ -190,11 +209,14 @@ def _start_process(dataset, sample_rate):
 def _end_with_parent():
     # Without this, the processes of a killed evaluation would wait for ever.
     parent = multiprocessing.parent_process()
-    multiprocessing.connection.wait([parent.sentinel])
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)
 
 
-def score_example(example, path, metrics):
+def score_example(
+    example: Example, path: Path, metrics: list[str]
+) -> list[dict]:
     """Score the estimates of a mixture, in a scoring process.
 
     Arguments

@@ -14,6 +14,7 @@ unless the recording, the model's weights or an option is another. What another
 model has separated is replaced by --force alone.
 """
 
+import argparse
 import os
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from estimates_file import Estimates, write_stream
 from interface import SpeechSeparation
 from interruption import told_when_interrupted
 from prepare_polsess import UserError
-from recordings import RecordingError
+from recordings import Recording, RecordingError
 from separated_files import SeparatedFiles
 from separation_options import read_options
 from separation_plan import (
@@ -51,12 +52,16 @@ class Separation:
         The command line.
     """
 
-    def __init__(self, model, options):
+    def __init__(
+        self, model: SpeechSeparation, options: argparse.Namespace
+    ) -> None:
         self.model = model
         self.options = options
         self.n_sources = model.hparams.n_sources
 
-    def separate_to_files(self, recording, base, progress):
+    def separate_to_files(
+        self, recording: Recording, base: Path, progress: tqdm
+    ) -> str:
         """Separate a recording, or a channel of it, unless that is done.
 
         Arguments
@@ -94,7 +99,9 @@ class Separation:
             again = f", anew: {', '.join(files.changed)} changed"
         return f"{base}: {tell(description)}{again}"
 
-    def collect(self, recording, estimates, progress):
+    def collect(
+        self, recording: Recording, estimates: Estimates, progress: tqdm
+    ) -> dict:
         """Separate a recording.
 
         Arguments
@@ -124,7 +131,7 @@ class Separation:
         )
 
 
-def make_progress(work, options):
+def make_progress(work: list, options: argparse.Namespace) -> tqdm:
     """Make a progress bar over the seconds of all recordings.
 
     Arguments
@@ -145,7 +152,7 @@ def make_progress(work, options):
     )
 
 
-def separate_all(separation, work):
+def separate_all(separation: Separation, work: list) -> list[RecordingError]:
     """Separate recording after recording; go on when one is damaged.
 
     Arguments
@@ -172,7 +179,7 @@ def separate_all(separation, work):
     return problems
 
 
-def separate_to_stream(separation, work):
+def separate_to_stream(separation: Separation, work: list) -> None:
     """Separate one recording to standard output.
 
     Arguments
@@ -215,7 +222,7 @@ def separate_to_stream(separation, work):
         )
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Separate as the command line says.
 
     Arguments

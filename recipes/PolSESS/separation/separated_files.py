@@ -7,14 +7,15 @@ time writes to a folder, so that files of two never mix.
 
 import json
 from contextlib import contextmanager
+from pathlib import Path
 
-from estimates_file import unwritable
+from estimates_file import Estimates, unwritable
 from preparation.locks import locked
 from recordings import RecordingError
 from run_files import to_json, write_atomically
 
 
-def estimate_paths(base, n_sources):
+def estimate_paths(base: Path, n_sources: int) -> list[Path]:
     """Name the files of a recording's estimates.
 
     Arguments
@@ -65,7 +66,9 @@ class SeparatedFiles:
     False
     """
 
-    def __init__(self, base, n_sources, identity, force=False):
+    def __init__(
+        self, base: Path, n_sources: int, identity: dict, force: bool = False
+    ) -> None:
         self.identity = identity
         self.audio = estimate_paths(base, n_sources)
         self.description = base.with_name(f"{base.name}.json")
@@ -123,12 +126,12 @@ class SeparatedFiles:
                 "replace its estimates"
             )
 
-    def are_complete(self):
+    def are_complete(self) -> bool:
         """Whether everything is there as it would be written."""
         files = [*self.audio, self.description]
         return not self.changed and all(path.is_file() for path in files)
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Make the folder.
 
         Raises
@@ -142,7 +145,13 @@ class SeparatedFiles:
         except OSError as error:
             raise unwritable(folder, error) from error
 
-    def write(self, estimates, sample_rate, subtype, description):
+    def write(
+        self,
+        estimates: Estimates,
+        sample_rate: int,
+        subtype: str,
+        description: dict,
+    ) -> None:
         """Write everything.
 
         Arguments

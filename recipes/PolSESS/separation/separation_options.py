@@ -1,5 +1,6 @@
 """The options of separate.py."""
 
+import argparse
 from pathlib import Path
 
 from estimates_file import SUBTYPES
@@ -7,7 +8,7 @@ from interface import CHUNK, OVERLAP
 from option_parser import make_parser
 
 
-def read_options(arguments, description):
+def read_options(arguments: list[str], description: str) -> argparse.Namespace:
     """Read the command line of separate.py.
 
     Arguments

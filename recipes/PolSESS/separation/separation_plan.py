@@ -1,5 +1,6 @@
 """What is to be separated: finding recordings, and naming their outputs."""
 
+import argparse
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
@@ -23,7 +25,7 @@ SUFFIXES = (SUFFIXES | {".aif", ".oga", ".opus"}) - {".raw"}
 ESTIMATE = re.compile(r"(.+)_estimate\d+\.wav")
 
 
-def find_recordings(given, output):
+def find_recordings(given: list[Path], output: Path) -> dict:
     """Find the files to separate, and name their outputs.
 
     Arguments
@@ -140,7 +142,7 @@ def _unique_names(found):
 
 
 @contextmanager
-def keep_standard_input():
+def keep_standard_input() -> Iterator[str]:
     """Write standard input to a file, since a stream cannot be searched.
 
     Yields
@@ -167,7 +169,12 @@ def keep_standard_input():
         yield file.name
 
 
-def plan(found, options, n_sources, standard_input):
+def plan(
+    found: dict,
+    options: argparse.Namespace,
+    n_sources: int,
+    standard_input: str | None,
+) -> tuple[list, list[RecordingError]]:
     """Open all recordings, and name their outputs.
 
     Arguments

@@ -1,14 +1,20 @@
 """What is told of a separated recording."""
 
+import argparse
 import math
 import os
 
-from overlap_add import UNCERTAIN, summarise_order
+from estimates_file import Estimates
+from interface import SpeechSeparation
+from overlap_add import UNCERTAIN, OverlapAdd, summarise_order
 from preparation.hashes import hash_file
+from recordings import Recording
 from separation_plan import STANDARD_INPUT_NAME
 
 
-def identify(recording, model, options):
+def identify(
+    recording: Recording, model: SpeechSeparation, options: argparse.Namespace
+) -> dict:
     """Collect all that the estimates of a recording depend on.
 
     Arguments
@@ -49,7 +55,14 @@ def _identify_content(recording):
     }
 
 
-def describe(recording, model, options, separation, estimates, seconds):
+def describe(
+    recording: Recording,
+    model: SpeechSeparation,
+    options: argparse.Namespace,
+    separation: OverlapAdd,
+    estimates: Estimates,
+    seconds: float,
+) -> dict:
     """Describe a separated recording, for its JSON file.
 
     Arguments
@@ -127,7 +140,7 @@ def _describe_model(model):
     }
 
 
-def tell(description):
+def tell(description: dict) -> str:
     """Say in a line what was done.
 
     Arguments

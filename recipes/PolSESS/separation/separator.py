@@ -48,13 +48,13 @@ class MaskingSeparator(torch.nn.Module):
 
     def __init__(
         self,
-        encoder,
-        mask_network,
-        decoder,
-        kernel_size,
-        minimum_frames=1,
-        complete_frames=True,
-    ):
+        encoder: torch.nn.Module,
+        mask_network: torch.nn.Module,
+        decoder: torch.nn.Module,
+        kernel_size: int,
+        minimum_frames: int = 1,
+        complete_frames: bool = True,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.mask_network = mask_network
@@ -69,7 +69,7 @@ class MaskingSeparator(torch.nn.Module):
             if type(module).__name__.endswith("Norm") and not own:
                 module.register_forward_pre_hook(_in_float32)
 
-    def forward(self, mixture):
+    def forward(self, mixture: torch.Tensor) -> torch.Tensor:
         """Estimate the sources of mixtures.
 
         Arguments

@@ -12,6 +12,7 @@ from curriculum import check_variants
 from mmipc import RENDERINGS, TASKS
 from prepare_polsess import CHECKS, ON_ERROR, UserError
 from speechbrain.utils.distributed import infer_device
+from speechbrain.utils.run_opts import RunOptions
 
 # Positive in some YAML, but zero has a meaning too.
 MAY_BE_ZERO = (
@@ -30,7 +31,7 @@ CHOICES = {
     "log_to": ("files", "tensorboard", "wandb"),
 }
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
-MAY_BE_NULL = {"train_size": int, "training_segment": float}
+MAY_BE_NULL: dict = {"train_size": int, "training_segment": float}
 
 BELOW_ONE = ("lr_factor", "nonfinite_lr_factor", "ema_decay")
 
@@ -72,7 +73,9 @@ KINDS = {
 }
 
 
-def check_override(key, value, defaults, hparams_file):
+def check_override(
+    key: str, value: object, defaults: dict, hparams_file: str
+) -> None:
     """Check an option's name, and its kind and sign against the YAML's.
 
     Arguments
@@ -127,7 +130,7 @@ def _is_finite(value):
         return False
 
 
-def check_run_options(run_opts):
+def check_run_options(run_opts: RunOptions) -> None:
     """Refuse what would do nothing or harm without a word.
 
     Arguments
@@ -170,7 +173,7 @@ def _check_choices(hparams):
         )
 
 
-def check_values(hparams):
+def check_values(hparams: dict) -> None:
     """Check what a single key's kind does not tell.
 
     Arguments
@@ -223,7 +226,7 @@ def check_values(hparams):
             )
 
 
-def check_device(options):
+def check_device(options: dict) -> str:
     """Check that the device is there and can compute what is asked of it.
 
     Arguments

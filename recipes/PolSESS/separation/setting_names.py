@@ -5,6 +5,7 @@ refuse it. Nothing is imported for it that takes seconds.
 """
 
 import difflib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,9 @@ HPARAMS = Path(__file__).resolve().parent / "hparams"
 KINDS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "null")}
 
 
-def check_names(model, options, space, path):
+def check_names(
+    model: str, options: Iterable[str], space: dict, path: Path
+) -> None:
     """Check names against the YAML file of a model.
 
     Arguments

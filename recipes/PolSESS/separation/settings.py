@@ -5,6 +5,8 @@ told in one line that names the setting, before anything is trained; what is
 checked stands in ``setting_checks.py``.
 """
 
+from pathlib import Path
+
 import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from prepare_polsess import UserError
@@ -16,9 +18,10 @@ from setting_checks import (
     check_run_options,
     check_values,
 )
+from speechbrain.utils.run_opts import RunOptions
 
 
-def read_settings(arguments):
+def read_settings(arguments: list[str]) -> tuple[dict, RunOptions, str, dict]:
     """Load the settings of a run from its command line.
 
     Arguments
@@ -66,7 +69,7 @@ def read_settings(arguments):
     return hparams, run_opts, hparams_file, overrides
 
 
-def read_options(arguments):
+def read_options(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     """Read a command line, without checking what it says.
 
     Arguments
@@ -97,7 +100,7 @@ def read_options(arguments):
     return hparams_file, run_opts, _read_overrides(text)
 
 
-def effective_run_options(hparams, run_opts):
+def effective_run_options(hparams: dict, run_opts: RunOptions) -> dict:
     """Tell which of SpeechBrain's run options hold and were set.
 
     Arguments
@@ -123,7 +126,7 @@ def effective_run_options(hparams, run_opts):
     }
 
 
-def plain_settings(hparams, run_opts):
+def plain_settings(hparams: dict, run_opts: RunOptions) -> dict:
     """Collect the settings of a run that can be written down.
 
     Arguments
@@ -176,7 +179,7 @@ def _read_overrides(text):
     return overrides
 
 
-def read_defaults(hparams_file):
+def read_defaults(hparams_file: str | Path) -> tuple[dict, list[str]]:
     """Read the plain values of a YAML file's top-level keys.
 
     References are resolved; what the YAML would construct has no plain value

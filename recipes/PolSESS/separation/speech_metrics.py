@@ -26,7 +26,7 @@ NARROW_BAND = 8000  # Hz
 LONGEST = 60  # s
 
 
-def sdr(signal, source, sample_rate):
+def sdr(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
     """Compute the SDR of BSS Eval, version 3.
 
     Arguments
@@ -62,7 +62,7 @@ def sdr(signal, source, sample_rate):
     return -loss.item()
 
 
-def pesq(signal, source, sample_rate):
+def pesq(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
     """Compute PESQ: narrow band at 8 kHz, wide band at every other rate.
 
     Arguments
@@ -95,7 +95,12 @@ def pesq(signal, source, sample_rate):
     return float(pesq.pesq(WIDE_BAND, source, signal, "wb"))
 
 
-def stoi(signal, source, sample_rate, extended=False):
+def stoi(
+    signal: np.ndarray,
+    source: np.ndarray,
+    sample_rate: int,
+    extended: bool = False,
+) -> float:
     """Compute STOI.
 
     Arguments
@@ -134,12 +139,12 @@ def stoi(signal, source, sample_rate, extended=False):
         np.random.set_state(state)
 
 
-def estoi(signal, source, sample_rate):
+def estoi(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
     """Compute extended STOI; see ``stoi``."""
     return stoi(signal, source, sample_rate, extended=True)
 
 
-def dnsmos(signal, source, sample_rate):
+def dnsmos(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
     """Compute DNSMOS P.835, overall quality, without looking at the source.
 
     Arguments
@@ -182,7 +187,7 @@ def _dnsmos_networks():
     return networks
 
 
-def resample(signal, sample_rate, new_rate):
+def resample(signal: np.ndarray, sample_rate: int, new_rate: int) -> np.ndarray:
     """Resample a signal.
 
     Arguments

@@ -10,10 +10,11 @@ import json
 import shutil
 from copy import deepcopy
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode
+from ruamel.yaml.nodes import MappingNode, Node
 from safe_yaml import nodes_of
 from separator import MaskingSeparator
 
@@ -34,12 +35,12 @@ STOCK = {
 }
 
 
-def is_masking(separator):
+def is_masking(separator: torch.nn.Module) -> TypeGuard[MaskingSeparator]:
     """Whether ``SepformerSeparation`` itself can hold a separator."""
     return isinstance(separator, MaskingSeparator)
 
 
-def shortest_mixture(separator):
+def shortest_mixture(separator: MaskingSeparator) -> int:
     """Tell from which length on SpeechBrain computes what we do.
 
     Arguments
@@ -62,7 +63,9 @@ def shortest_mixture(separator):
     return separator.kernel_size + (frames - 2) * separator.stride + 1
 
 
-def write_speechbrain(folder, separator, description, settings):
+def write_speechbrain(
+    folder: Path, separator: torch.nn.Module, description: Node, settings: dict
+) -> None:
     """Write all files that SpeechBrain's loaders need.
 
     Arguments
@@ -101,7 +104,7 @@ def write_speechbrain(folder, separator, description, settings):
     (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
 
 
-def lay_out(keys):
+def lay_out(keys: dict) -> str:
     r"""Lay YAML nodes out as text.
 
     Arguments

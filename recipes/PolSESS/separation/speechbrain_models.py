@@ -9,11 +9,13 @@ classes, with our faster blocks in place of SpeechBrain's.
 
 import hashlib
 import inspect
+from pathlib import Path
+from typing import Any
 
 import torch
 from prepare_polsess import UserError
 from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from safe_yaml import (
     build_network,
     check_network,
@@ -31,7 +33,7 @@ from yaml_references import resolve
 POINTER = b"version https://git-lfs"
 
 
-def load_speechbrain_model(folder):
+def load_speechbrain_model(folder: Path) -> TrainedRun:
     """Load a model that SpeechBrain's ``SepformerSeparation`` loads.
 
     Arguments
@@ -83,7 +85,7 @@ def load_speechbrain_model(folder):
     )
 
 
-def use_our_blocks(description):
+def use_our_blocks(description: Node) -> None:
     """Put our faster blocks in place of SpeechBrain's of the same function.
 
     Arguments
@@ -184,9 +186,10 @@ def _mapping(keys, name):
 
 def _build(parts, hparams_file):
     """Build a separator with new weights of its parts' descriptions."""
-    encoder, masknet, decoder = (
+    built: list[Any] = [
         build_network(parts[name], hparams_file, name) for name in PARTS
-    )
+    ]
+    encoder, masknet, decoder = built
     fits = (
         isinstance(encoder, dual_path.Encoder)
         and isinstance(decoder, dual_path.Decoder)

@@ -57,21 +57,23 @@ class SPMamba(torch.nn.Module):
     torch.Size([2, 4001, 2])
     """
 
+    window: torch.Tensor
+
     def __init__(
         self,
-        n_sources=2,
-        fft_size=256,
-        hop_size=64,
-        blocks=4,
-        hidden_channels=16,
-        unfold_size=4,
-        unfold_step=1,
-        attention_heads=2,
-        attention_size=256,
-        state_size=16,
-        convolution_size=4,
-        expansion=4,
-    ):
+        n_sources: int = 2,
+        fft_size: int = 256,
+        hop_size: int = 64,
+        blocks: int = 4,
+        hidden_channels: int = 16,
+        unfold_size: int = 4,
+        unfold_step: int = 1,
+        attention_heads: int = 2,
+        attention_size: int = 256,
+        state_size: int = 16,
+        convolution_size: int = 4,
+        expansion: int = 4,
+    ) -> None:
         super().__init__()
         if hop_size > fft_size // 2:
             raise ValueError(f"hop_size {hop_size} is over half of fft_size")
@@ -112,7 +114,7 @@ class SPMamba(torch.nn.Module):
             hidden_channels, 2 * n_sources, 3, padding=1
         )
 
-    def forward(self, mixture):
+    def forward(self, mixture: torch.Tensor) -> torch.Tensor:
         """Estimate the sources of mixtures.
 
         Arguments
@@ -137,7 +139,7 @@ class SPMamba(torch.nn.Module):
         estimates = self._synthesise(parts, mixture.shape[1])
         return estimates * level.unsqueeze(2)
 
-    def check_device(self, device):
+    def check_device(self, device: str) -> None:
         """Check, before a training, that the Mamba layers can be computed.
 
         Arguments

@@ -1,5 +1,7 @@
 """The parts of SPMamba's network."""
 
+from typing import Any
+
 import torch
 from mamba.layer import Mamba
 from torch.nn import functional as F
@@ -36,14 +38,14 @@ class Block(torch.nn.Module):
 
     def __init__(
         self,
-        channels,
-        bins,
-        unfold_size,
-        unfold_step,
-        heads,
-        attention_size,
-        mamba,
-    ):
+        channels: int,
+        bins: int,
+        unfold_size: int,
+        unfold_step: int,
+        heads: int,
+        attention_size: int,
+        mamba: dict,
+    ) -> None:
         super().__init__()
         self.unfold_size = unfold_size
         self.unfold_step = unfold_step
@@ -72,7 +74,7 @@ class Block(torch.nn.Module):
                 )
         self.attn_concat_proj = _projection(channels, channels, bins)
 
-    def forward(self, hidden):
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Transform hidden channels.
 
         Arguments
@@ -152,7 +154,10 @@ class BidirectionalMamba(torch.nn.Module):
     torch.Size([2, 50, 16])
     """
 
-    def __init__(self, d_model, options):
+    forward_blocks: Any
+    backward_blocks: Any
+
+    def __init__(self, d_model: int, options: dict) -> None:
         super().__init__()
         for direction in ("forward_blocks", "backward_blocks"):
             layer = torch.nn.ModuleDict(
@@ -163,7 +168,7 @@ class BidirectionalMamba(torch.nn.Module):
             )
             self.add_module(direction, torch.nn.ModuleList([layer]))
 
-    def forward(self, steps):
+    def forward(self, steps: torch.Tensor) -> torch.Tensor:
         """Transform [batch, time, d_model] to [batch, time, 2 * d_model]."""
         outputs = []
         for layers, turn in (
@@ -193,14 +198,14 @@ class ChannelNorm(torch.nn.Module):
     tensor(True)
     """
 
-    def __init__(self, channels, bins=None):
+    def __init__(self, channels: int, bins: int | None = None) -> None:
         super().__init__()
         self.dimensions = (1,) if bins is None else (1, 3)
         shape = (1, channels, 1, bins or 1)
         self.gamma = torch.nn.Parameter(torch.ones(shape))
         self.beta = torch.nn.Parameter(torch.zeros(shape))
 
-    def forward(self, hidden):
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Normalise [batch, channels, frames, bins]."""
         # In half precision the squares of a loud spectrum overflow.
         hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))

@@ -4,6 +4,7 @@ The file's settings become options, so that nothing behind this module knows of
 sweeps. What the command line says otherwise is an error.
 """
 
+import argparse
 import json
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from sweep_trial import Trial
 OF_TRIALS = ("output_folder", "save_folder", "manifest_folder", "test_only")
 
 
-def add_sweep_options(parser):
+def add_sweep_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of sweeps that train.py takes.
 
     Arguments
@@ -49,7 +50,9 @@ def add_sweep_options(parser):
     )
 
 
-def read_sweep_arguments(arguments):
+def read_sweep_arguments(
+    arguments: list[str],
+) -> tuple[list[str], Trial | None]:
     """Replace ``--sweep FILE`` by the options that it stands for.
 
     Outside Orion it trains once, to the end, with the file's settings and the

@@ -96,7 +96,7 @@ class Sweep:
     published: dict | None
 
 
-def read_sweep_file(path):
+def read_sweep_file(path: str | Path) -> Sweep:
     """Read and check a sweep's file.
 
     Arguments
@@ -219,7 +219,7 @@ def _read_published(content, path):
     return content
 
 
-def hunt_command(sweep):
+def hunt_command(sweep: Sweep) -> str:
     """Lay out the command that runs a sweep, for a shell in ``separation/``.
 
     Arguments
@@ -268,7 +268,7 @@ def _as_json(sweep):
     return json.dumps(content)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Print the commands of sweeps, or their content, a line each.
 
     Arguments

@@ -2,13 +2,15 @@
 
 import json
 import os
+from pathlib import Path
 
 from preparation.locks import locked
 from prepare_polsess import UserError
 from run_files import MAY_CHANGE, read_json, write_atomically
+from sweep_file import Sweep
 
 
-def check_same_sweep(path, sweep, run_settings):
+def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:
     """Check a trial's settings against those of the sweep's first trial.
 
     Arguments
@@ -46,7 +48,7 @@ def check_same_sweep(path, sweep, run_settings):
             )
 
 
-def write_once(path, content):
+def write_once(path: Path, content: dict) -> None:
     """Write a JSON file unless there is one, whoever else does so too.
 
     Arguments

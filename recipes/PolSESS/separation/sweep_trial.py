@@ -8,7 +8,9 @@ it reports the same.
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 from divergence import TrainingStoppedError
 from memory_errors import is_out_of_memory
@@ -17,8 +19,10 @@ from preparation.locks import locked
 from prepare_polsess import UserError
 from processes import on_main, process_count
 from run_files import Curve, RunFiles, read_json, write_atomically
+from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 from speechbrain.utils.hpopt import report_result
 from speechbrain.utils.logger import get_logger
+from sweep_file import Sweep
 from sweep_settings import check_same_sweep
 from trial_curves import OtherCurves
 
@@ -57,7 +61,9 @@ class Trial:
         Names and values that Orion has drawn.
     """
 
-    def __init__(self, sweep, sweep_folder, name, parameters):
+    def __init__(
+        self, sweep: Sweep, sweep_folder: Path, name: str, parameters: dict
+    ) -> None:
         self.sweep = sweep
         self.name = name
         self.parameters = parameters
@@ -71,7 +77,7 @@ class Trial:
         self.parent = os.getppid()
         self.lock = ExitStack()
 
-    def claim(self):
+    def claim(self) -> None:
         """Make the trial's folder, and keep it from other processes.
 
         When a worker is killed its training lives on until its epoch ends,
@@ -99,11 +105,13 @@ class Trial:
                 "--sweep_folder"
             ) from error
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the trial's folder."""
         self.lock.close()
 
-    def until_stopped(self, counter, curve):
+    def until_stopped(
+        self, counter: EpochCounterWithStopper, curve: Curve
+    ) -> Iterator[int]:
         """Give out epochs until the training or the sweep's rule ends them.
 
         Arguments
@@ -161,7 +169,9 @@ class Trial:
         """Read what was decided last."""
         return read_json(self.decision) if self.decision.exists() else {}
 
-    def finish(self, failed=None, reason=None):
+    def finish(
+        self, failed: str | None = None, reason: str | None = None
+    ) -> dict:
         """Note what the trial has come to; remove its checkpoints.
 
         Arguments
@@ -199,8 +209,9 @@ class Trial:
             ended, reason = STOPPED, decision["reason"]
         elif len(rows) < self.sweep.settings["number_of_epochs"]:
             ended = EARLY_STOPPED
-        worst = failed or best is None
-        objective = WORST if worst else min(-best["valid_si_sdr"], WORST)
+        objective = WORST
+        if best is not None and not failed:
+            objective = min(-best["valid_si_sdr"], WORST)
         return {
             "trial": self.name,
             "experiment": experiment_name(),
@@ -216,7 +227,7 @@ class Trial:
 
 
 @contextmanager
-def reporting(trial):
+def reporting(trial: Trial | None) -> Iterator[None]:
     """Report what a trial's training comes to; without a trial do nothing.
 
     Training that diverges is the drawn parameters' fault, and reported as a
@@ -274,7 +285,7 @@ def reporting(trial):
         )
 
 
-def tell(outcome):
+def tell(outcome: dict) -> None:
     """Log what a trial has come to.
 
     Arguments

@@ -40,14 +40,12 @@ from processes import gather_batches, leave_processes, on_main
 from reliable_brain import ReliableBrain
 from result import describe_run, print_report
 from run_files import Curve, RunFiles
-from run_start import (
-    prepare_device,
-    start_run,
-    use_deterministic_algorithms,
-)
-from sampling import fixed_examples
+from run_start import prepare_device, start_run, use_deterministic_algorithms
+from sampling import TrainingBatches, fixed_examples
 from scores import average_validation, score_batch
 from settings import plain_settings, read_settings
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataloader import SaveableDataLoader
 from sweep_arguments import read_sweep_arguments
 from sweep_trial import reporting
 from train_options import check_options
@@ -56,9 +54,14 @@ from train_options import check_options
 class Separation(ReliableBrain):
     """Trains ``modules.separator`` with negative SI-SDR and PIT."""
 
-    best_keys = ("si_sdr",)
+    best_keys: tuple[str, ...] = ("si_sdr",)
 
-    def set_data(self, test_rows, batches, train_loader):
+    def set_data(
+        self,
+        test_rows: list[dict],
+        batches: TrainingBatches,
+        train_loader: SaveableDataLoader,
+    ) -> None:
         """Take what ``loaders`` made, before ``fit``.
 
         Arguments
@@ -70,31 +73,28 @@ class Separation(ReliableBrain):
         train_loader : SaveableDataLoader
             Its place in the epoch goes into checkpoints within an epoch.
         """
-        self.files = RunFiles(self.hparams.output_folder)
+        hparams = self.hparams
+        self.files = RunFiles(hparams.output_folder)
         self.curve = Curve(self.files.curve)
         self.set_training_data(
-            batches,
-            train_loader,
-            self.files.divergence,
-            self.hparams.ema_decay,
+            batches, train_loader, self.files.divergence, hparams.ema_decay
         )
-        self.logger = make_logger(
-            self.hparams.log_to,
-            self.hparams.output_folder,
-            f"{self.hparams.experiment_name}-{self.hparams.seed}",
-        )
+        name = f"{hparams.experiment_name}-{hparams.seed}"
+        self.logger = make_logger(hparams.log_to, hparams.output_folder, name)
         if self.averaged is not None:
             self.best_keys = ("si_sdr", "averaged_si_sdr")
-        test_examples = fixed_examples(test_rows, self.hparams.test_variants)
-        self.examples_to_write = test_examples[: self.hparams.save_audio]
+        test_examples = fixed_examples(test_rows, hparams.test_variants)
+        self.examples_to_write = test_examples[: hparams.save_audio]
 
-    def init_optimizers(self):
+    def init_optimizers(self) -> None:
         """Make the optimiser, and the scheduler that belongs to it."""
         super().init_optimizers()
         self.lr_scheduler = self.hparams.lr_scheduler(self.optimizer)
         self.checkpointer.add_recoverable("lr_scheduler", self.lr_scheduler)
 
-    def compute_forward(self, batch, stage):
+    def compute_forward(
+        self, batch: PaddedBatch, stage: sb.Stage
+    ) -> torch.Tensor:
         """Estimate the sources of a batch's mixtures.
 
         Arguments
@@ -116,7 +116,9 @@ class Separation(ReliableBrain):
             separator = getattr(separator, "module", separator)
         return separator(batch.mixture.data.to(self.device))
 
-    def compute_objectives(self, estimates, batch, stage):
+    def compute_objectives(
+        self, estimates: torch.Tensor, batch: PaddedBatch, stage: sb.Stage
+    ) -> torch.Tensor:
         """Compute the loss; in validation and test note the scores too.
 
         Arguments
@@ -153,7 +155,9 @@ class Separation(ReliableBrain):
             )
         return loss
 
-    def evaluate_batch(self, batch, stage):
+    def evaluate_batch(
+        self, batch: PaddedBatch, stage: sb.Stage
+    ) -> torch.Tensor:
         """Evaluate a batch; with the averaged weights too, if there are.
 
         Arguments
@@ -178,25 +182,27 @@ class Separation(ReliableBrain):
             )
         return loss
 
-    def on_stage_start(self, stage, epoch=None):
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start with no scores."""
         super().on_stage_start(stage, epoch)
-        self.scores = []
-        self.averaged_scores = []
+        self.scores: list = []
+        self.averaged_scores: list = []
 
-    def on_stage_end(self, stage, stage_loss, epoch=None):
+    def on_stage_end(
+        self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
+    ) -> None:
         """Finish an epoch after its validation; write the test's scores."""
         if stage == sb.Stage.TRAIN:
             self.train_loss = self.training_state.mean_loss()
             return
         self.scores = gather_batches(self.scores)
         self.averaged_scores = gather_batches(self.averaged_scores)
-        if stage == sb.Stage.VALID:
+        if epoch is not None:  # the validation's; the test has none
             self.finish_epoch(epoch, pd.DataFrame(self.scores))
         else:
             self.files.write_scores(self.scores, self.averaged_scores)
 
-    def finish_epoch(self, epoch, scores):
+    def finish_epoch(self, epoch: int, scores: pd.DataFrame) -> None:
         """Adapt the learning rate, log, and save a checkpoint."""
         valid = average_validation(scores, self.averaged_scores, epoch)
         lr = self.optimizer.param_groups[0]["lr"]
@@ -305,7 +311,7 @@ def _test(brain, files, test_loader, settings, test_only):
     on_main(print_report, files)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Train and test as the command line says.
 
     Arguments

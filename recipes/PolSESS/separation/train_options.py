@@ -4,6 +4,7 @@ SpeechBrain's ``parse_arguments`` reads them. This module comes before it, since
 it knows nothing of the YAML's values, and takes abbreviations without a word.
 """
 
+import argparse
 import re
 from io import StringIO
 from itertools import takewhile
@@ -37,7 +38,7 @@ YAML_HELP = (
 )
 
 
-def check_options(arguments, description):
+def check_options(arguments: list[str], description: str) -> None:
     """Answer ``--help``, and refuse what SpeechBrain would misunderstand.
 
     Arguments
@@ -74,7 +75,9 @@ def check_options(arguments, description):
             raise UserError(f"{name}: write it out, {' or '.join(longer)}")
 
 
-def make_train_parser(description, hparams_file=None):
+def make_train_parser(
+    description: str, hparams_file: str | None = None
+) -> argparse.ArgumentParser:
     """Make the parser whose help train.py prints.
 
     Arguments
@@ -141,7 +144,7 @@ def _add_run_options(group, left_out):
             )
 
 
-def read_values(hparams_file):
+def read_values(hparams_file: str) -> list[tuple]:
     """Read the plain values of a YAML file, and what it says of them.
 
     Arguments

@@ -46,9 +46,9 @@ class TrainedRun:
     separator : torch.nn.Module
         Mixture [batch, time] -> estimates [batch, time, n_sources]; on the
         CPU, in evaluation mode.
-    epoch : int
-        When the weights were saved.
-    valid_si_sdr : float
+    epoch : int, None
+        When the weights were saved; None of weights that SpeechBrain trained.
+    valid_si_sdr : float, None
         Of these weights, in dB.
     weights_checksum : str
         Tells the weights from others.
@@ -61,20 +61,22 @@ class TrainedRun:
     folder: Path
     settings: dict
     separator: torch.nn.Module
-    epoch: int
-    valid_si_sdr: float
+    epoch: int | None
+    valid_si_sdr: float | None
     weights_checksum: str
     averaged: bool = False
     description_hash: str = ""
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         """Number of the separator's trained parameters."""
         parameters = self.separator.parameters()
         return sum(p.numel() for p in parameters if p.requires_grad)
 
 
-def load_trained_run(run_folder, averaged=False):
+def load_trained_run(
+    run_folder: str | Path, averaged: bool = False
+) -> TrainedRun:
     """Load the separator of a run's best checkpoint.
 
     The best is the one with the highest validation SI-SDR. If it is corrupt,
@@ -118,7 +120,9 @@ def load_trained_run(run_folder, averaged=False):
     )
 
 
-def fill_separator(separator, weights, path, hparams_file):
+def fill_separator(
+    separator: torch.nn.Module, weights: dict, path: Path, hparams_file: Path
+) -> None:
     """Give a separator its weights.
 
     Arguments
@@ -147,7 +151,7 @@ def fill_separator(separator, weights, path, hparams_file):
         ) from error
 
 
-def read_settings_of_run(folder):
+def read_settings_of_run(folder: Path) -> dict:
     """Read the settings of a run that has begun.
 
     Arguments
@@ -251,7 +255,7 @@ def _corrupt(path, problem):
     )
 
 
-def read_weights(path, averaged=False):
+def read_weights(path: Path, averaged: bool = False) -> dict:
     """Read a state dict, and nothing but tensors.
 
     Arguments

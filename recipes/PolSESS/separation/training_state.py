@@ -6,6 +6,7 @@ after a run was resumed.
 
 import math
 import time
+from pathlib import Path
 
 import torch
 from processes import gather, process_count, process_rank
@@ -34,10 +35,10 @@ class TrainingState:
     True
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.start_epoch()
 
-    def start_epoch(self):
+    def start_epoch(self) -> None:
         """Start the epoch's clock and its average loss."""
         self.epoch_start = time.time()
         self.cpu_start = time.process_time()
@@ -45,7 +46,7 @@ class TrainingState:
         self.loss_sum = 0.0
         self.loss_count = 0
 
-    def add_loss(self, loss, count):
+    def add_loss(self, loss: float, count: int) -> None:
         """Add a batch's mean loss to the epoch's.
 
         Arguments
@@ -58,18 +59,18 @@ class TrainingState:
         self.loss_sum += loss * count
         self.loss_count += count
 
-    def mean_loss(self):
+    def mean_loss(self) -> float:
         """Average the epoch's loss over the examples of all processes."""
         sums, counts = zip(
             *gather((self.loss_sum, self.loss_count)), strict=True
         )
         return sum(sums) / sum(counts) if sum(counts) else math.nan
 
-    def seconds(self):
+    def seconds(self) -> float:
         """Tell the seconds of the epoch so far, without interruptions."""
         return time.time() - self.epoch_start
 
-    def cpu_seconds(self):
+    def cpu_seconds(self) -> float:
         """Tell the CPU seconds of the epoch so far, of all processes.
 
         Those of loaders' workers, which only read, are not among them.
@@ -77,7 +78,7 @@ class TrainingState:
         here = time.process_time() - self.cpu_start
         return self.earlier_cpu_seconds + sum(gather(here))
 
-    def collect(self):
+    def collect(self) -> None:
         """Collect all processes' states, before the main one saves."""
         states = {
             "cpu": torch.get_rng_state(),
@@ -89,7 +90,7 @@ class TrainingState:
         self.collected_cpu_seconds = self.cpu_seconds()
 
     @mark_as_saver
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Save what was collected, and the clocks."""
         saved = {
             "processes": self.collected,
@@ -99,7 +100,7 @@ class TrainingState:
         torch.save(saved, path)
 
     @mark_as_loader
-    def load(self, path, end_of_epoch):
+    def load(self, path: Path, end_of_epoch: bool) -> None:
         """Set this process's random state and losses, and the clocks.
 
         With another number of processes than before, all keep the state that

@@ -9,6 +9,7 @@ Subakan et al., "Attention is all you need in speech separation", 2021
 (arXiv 2010.13154).
 """
 
+import torch
 from speechbrain.lobes.models.dual_path import SBTransformerBlock
 from torch.nn import functional as F
 
@@ -45,13 +46,13 @@ class TransformerBlock(SBTransformerBlock):
 
     def __init__(
         self,
-        num_layers,
-        d_model,
-        nhead,
-        d_ffn=2048,
-        dropout=0.1,
-        use_positional_encoding=False,
-    ):
+        num_layers: int,
+        d_model: int,
+        nhead: int,
+        d_ffn: int = 2048,
+        dropout: float = 0.1,
+        use_positional_encoding: bool = False,
+    ) -> None:
         super().__init__(
             num_layers,
             d_model,
@@ -62,7 +63,7 @@ class TransformerBlock(SBTransformerBlock):
             norm_before=True,
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform sequences.
 
         Arguments

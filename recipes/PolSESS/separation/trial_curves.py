@@ -6,6 +6,7 @@ a whole after each epoch, so that there is nothing to lock.
 """
 
 import csv
+from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
@@ -14,7 +15,7 @@ HIGHEST = 1e6  # dB, more than FP32 can tell; means of such values are finite
 logger = get_logger(__name__)
 
 
-def read_curve(path):
+def read_curve(path: Path) -> list[float]:
     r"""Read the validation SI-SDR of each epoch.
 
     Arguments
@@ -68,11 +69,11 @@ class OtherCurves:
         The trial's own; the others' are beside it.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.unreadable = set()
+        self.unreadable: set = set()
 
-    def read(self):
+    def read(self) -> list[list[float]]:
         """Read them as they are now.
 
         One that cannot be read takes no part, and is told once: a single

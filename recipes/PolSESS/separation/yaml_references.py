@@ -7,13 +7,13 @@ holds, and for nothing else.
 
 import re
 
-from ruamel.yaml.nodes import MappingNode
+from ruamel.yaml.nodes import MappingNode, Node
 from safe_yaml import DEEPEST, LARGEST
 
 REFERENCE = re.compile(r"<(\w+)>")
 
 
-def resolve(node, keys):
+def resolve(node: Node, keys: dict) -> Node:
     r"""Replace the references in a node.
 
     Arguments

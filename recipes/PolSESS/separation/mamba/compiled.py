@@ -11,8 +11,10 @@ changes no bit.
 import hashlib
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -20,17 +22,17 @@ import torch
 from numba import njit, types
 from numba.extending import overload
 
-ZERO, ONE, TWO, HALF = np.float32([0, 1, 2, 0.5])
+ZERO, ONE, TWO, HALF = np.array([0, 1, 2, 0.5], np.float32)
 LOG2_E = math.log2(math.e)
-LOWEST, HIGHEST = np.float32([-126, 126])  # exponents of FP32
-EXPONENT_BIAS, MANTISSA_BITS = np.int32([127, 23])
+LOWEST, HIGHEST = np.array([-126, 126], np.float32)  # exponents of FP32
+EXPONENT_BIAS, MANTISSA_BITS = np.array([127, 23], np.int32)
 # 2 ** x = sum of (x ln 2) ** k / k!, for |x| <= 1/2 within 2e-7
-E1, E2, E3, E4, E5, E6 = np.float32(
-    [math.log(2) ** k / math.factorial(k) for k in range(1, 7)]
+E1, E2, E3, E4, E5, E6 = np.array(
+    [math.log(2) ** k / math.factorial(k) for k in range(1, 7)], np.float32
 )
 # log(1 + x) = 2 artanh(s), s = x / (2 + x), a series in s ** 2 <= 1/9
-L1, L2, L3, L4, L5, L6, L7, L8 = np.float32(
-    [1 / (2 * k + 1) for k in range(1, 9)]
+L1, L2, L3, L4, L5, L6, L7, L8 = np.array(
+    [1 / (2 * k + 1) for k in range(1, 9)], np.float32
 )
 
 # In a forked process torch's own threads are not there to be waited for.
@@ -38,10 +40,11 @@ os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 # No "nnan" and "ninf": a NaN must stay one.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
-OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy"}
+OPTIONS: Any = {"fastmath": FASTMATH, "error_model": "numpy"}
+CONFIG: Any = numba.config
 
 
-def compiled(function):
+def compiled(function: Callable) -> Callable:
     """Compile a function that runs without the interpreter's lock.
 
     Arguments
@@ -66,18 +69,18 @@ def compiled(function):
     array([2., 2., 2.])
     """
     for folder in cache_folders():
-        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+        before, CONFIG.CACHE_DIR = CONFIG.CACHE_DIR, str(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return njit(nogil=True, cache=True, **OPTIONS)(function)
         except (OSError, RuntimeError):  # cannot be written to
             continue
         finally:
-            numba.config.CACHE_DIR = before
+            CONFIG.CACHE_DIR = before
     return njit(nogil=True, **OPTIONS)(function)
 
 
-def cache_folders():
+def cache_folders() -> list[Path]:
     """List where compiled code may be kept, in order of preference.
 
     numba itself compiles a function again when its file has changed, but not
@@ -100,15 +103,15 @@ def cache_folders():
 
 # numba's own exp calls the C library for each number. These become vector
 # instructions in FP32; in FP64, for checks, exactness is all that matters.
-def exp2(x):
+def exp2(x: float) -> Any:
     """Compute 2 ** x in compiled code."""
 
 
-def log1p(x):
+def log1p(x: float) -> Any:
     """Compute log(1 + x), for x from 0 to 1, in compiled code."""
 
 
-def log2_exp(x):
+def log2_exp(x: float) -> Any:
     """Compute log2(e ** x), which is x log2(e), in compiled code."""
 
 
@@ -155,12 +158,12 @@ def _log2_exp(x):
 
 
 @compiled
-def sigmoid(x):
+def sigmoid(x: float) -> float:
     """Compute 1 / (1 + e ** -x) in compiled code."""
     return ONE / (ONE + exp2(log2_exp(-x)))
 
 
-def run(kernel, n_sequences, *arrays):
+def run(kernel: Callable, n_sequences: int, *arrays: np.ndarray) -> None:
     """Call a kernel for all sequences, on as many threads as torch uses.
 
     Arguments

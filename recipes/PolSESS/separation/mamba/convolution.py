@@ -6,7 +6,14 @@ from mamba.compiled import ONE, ZERO, compiled, sigmoid
 
 
 @compiled
-def convolve(first, last, xz, weight, bias, u):
+def convolve(
+    first: int,
+    last: int,
+    xz: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    u: np.ndarray,
+) -> None:
     """Convolve sequences and apply SiLU.
 
     Arguments
@@ -31,7 +38,13 @@ def convolve(first, last, xz, weight, bias, u):
 
 
 @compiled
-def convolve_step(t, xz, weight, bias, out):
+def convolve_step(
+    t: int,
+    xz: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """Compute the convolution at a step, before SiLU."""
     width, channels = weight.shape
     for c in range(channels):
@@ -44,7 +57,17 @@ def convolve_step(t, xz, weight, bias, out):
 
 
 @compiled
-def convolve_backward(first, last, xz, weight, bias, du, dxz, dweight, dbias):
+def convolve_backward(
+    first: int,
+    last: int,
+    xz: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    du: np.ndarray,
+    dxz: np.ndarray,
+    dweight: np.ndarray,
+    dbias: np.ndarray,
+) -> None:
     """Compute the gradients of ``convolve``.
 
     Arguments

@@ -41,7 +41,9 @@ class Mamba(torch.nn.Module):
     torch.Size([2, 50, 8])
     """
 
-    def __init__(self, d_model, d_state=16, d_conv=4, expand=4):
+    def __init__(
+        self, d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 4
+    ) -> None:
         super().__init__()
         channels = expand * d_model
         rank = math.ceil(d_model / 16)
@@ -68,7 +70,7 @@ class Mamba(torch.nn.Module):
             # The inverse of softplus
             self.dt_proj.bias.copy_(step.expm1().log())
 
-    def forward(self, hidden):
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Transform sequences.
 
         Arguments

@@ -5,6 +5,8 @@ Nothing is kept for the backward pass but the layer's input and a state of every
 that what is between input and output stays small, and in the cache.
 """
 
+from typing import Any
+
 import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -23,17 +25,17 @@ SLAB_SEQUENCES = 32
 
 @torch.compiler.disable
 def mamba_on_cpu(
-    hidden,
-    in_weight,
-    conv_weight,
-    conv_bias,
-    x_weight,
-    step_weight,
-    step_bias,
-    rates,
-    skip,
-    out_weight,
-):
+    hidden: torch.Tensor,
+    in_weight: torch.Tensor,
+    conv_weight: torch.Tensor,
+    conv_bias: torch.Tensor,
+    x_weight: torch.Tensor,
+    step_weight: torch.Tensor,
+    step_bias: torch.Tensor,
+    rates: torch.Tensor,
+    skip: torch.Tensor,
+    out_weight: torch.Tensor,
+) -> torch.Tensor:
     """Compute a Mamba layer in FP32, or in FP64 for FP64 input.
 
     Arguments
@@ -78,8 +80,8 @@ def mamba_on_cpu(
     inputs = hidden, *projections, step_bias, rates, skip, out_weight
     compute = torch.promote_types(hidden.dtype, torch.float32)
     with torch.autocast("cpu", enabled=False):
-        inputs = [tensor.to(compute).contiguous() for tensor in inputs]
-        output = _MambaOnCPU.apply(_needs_gradient(inputs), *inputs)
+        tensors = [tensor.to(compute).contiguous() for tensor in inputs]
+        output = _MambaOnCPU.apply(_needs_gradient(tensors), *tensors)
     return output.to(hidden.dtype)
 
 
@@ -92,7 +94,12 @@ class _MambaOnCPU(torch.autograd.Function):
     """Forward and backward over all slabs."""
 
     @staticmethod
-    def forward(ctx, keep_states, hidden, *weights):
+    def forward(
+        ctx: Any,
+        keep_states: bool,
+        hidden: torch.Tensor,
+        *weights: torch.Tensor,
+    ) -> torch.Tensor:
         output = torch.empty_like(hidden)
         rates = weights[6]
         n_chunks = -(-hidden.shape[1] // CHUNK) if keep_states else 0
@@ -105,7 +112,7 @@ class _MambaOnCPU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, doutput):
+    def backward(ctx: Any, doutput: torch.Tensor) -> tuple:
         states, hidden, *weights = ctx.saved_tensors
         dhidden = torch.empty_like(hidden)
         dweights = [torch.zeros_like(weight) for weight in weights]

@@ -1,6 +1,7 @@
 """The Mamba layer on a GPU: mamba-ssm's fused kernels, in FP32."""
 
 import importlib
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
@@ -8,22 +9,23 @@ from torch.nn import functional as F
 try:
     from prepare_polsess import UserError
 except ModuleNotFoundError:  # in a model that export.py wrote
-    UserError = ValueError
+    # mypy takes the name for one class.
+    UserError = ValueError  # type: ignore[misc, assignment]
 
 
 @torch.compiler.disable
 def mamba_on_gpu(
-    hidden,
-    in_weight,
-    conv_weight,
-    conv_bias,
-    x_weight,
-    step_weight,
-    step_bias,
-    rates,
-    skip,
-    out_weight,
-):
+    hidden: torch.Tensor,
+    in_weight: torch.Tensor,
+    conv_weight: torch.Tensor,
+    conv_bias: torch.Tensor,
+    x_weight: torch.Tensor,
+    step_weight: torch.Tensor,
+    step_bias: torch.Tensor,
+    rates: torch.Tensor,
+    skip: torch.Tensor,
+    out_weight: torch.Tensor,
+) -> torch.Tensor:
     """Compute a Mamba layer with mamba-ssm.
 
     Arguments
@@ -67,7 +69,7 @@ def mamba_on_gpu(
     return output.to(hidden.dtype)
 
 
-def import_fused_layer(device):
+def import_fused_layer(device: torch.device | str) -> Callable:
     """Import mamba-ssm's fused layer when it is needed.
 
     Arguments

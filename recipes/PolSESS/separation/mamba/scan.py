@@ -31,41 +31,46 @@ CHUNK = 32
 
 
 @compiled
-def scan(first, last, u, raw, bias, rates, projected, skip, xz, states, gated):
+def scan(
+    first: int,
+    last: int,
+    u: np.ndarray,
+    raw: np.ndarray,
+    bias: np.ndarray,
+    rates: np.ndarray,
+    projected: np.ndarray,
+    skip: np.ndarray,
+    xz: np.ndarray,
+    states: np.ndarray,
+    gated: np.ndarray,
+) -> None:
     """Scan sequences, and multiply the result with SiLU of z.
 
     Arguments
     ---------
     first, last : int
         Sequences, the last one excluded.
-    u : numpy.ndarray
-        Input, of shape [batch, time, channels].
-    raw : numpy.ndarray
-        Step sizes before bias and softplus, of the same shape.
-    bias : numpy.ndarray
-        Of the step sizes, of shape [channels].
+    u, raw, gated : numpy.ndarray
+        Input, step sizes before bias and softplus, and where the result goes,
+        of shape [batch, time, channels].
+    bias, skip : numpy.ndarray
+        Of the step sizes, and D; of shape [channels].
     rates : numpy.ndarray
         A, of shape [n_states, channels]; negative.
     projected : numpy.ndarray
         Its last 2 * n_states numbers are B and C; of shape
         [batch, time, rank + 2 * n_states].
-    skip : numpy.ndarray
-        D, of shape [channels].
     xz : numpy.ndarray
         Shape [batch, time, 2 * channels]; its second half is z.
     states : numpy.ndarray
         Where the state before each ``CHUNK`` steps goes, of shape
         [batch, n_chunks, n_states, channels]; nowhere if n_chunks is 0.
-    gated : numpy.ndarray
-        The result, of the shape of ``u``.
     """
     n_states, channels = rates.shape
     rank = projected.shape[2] - 2 * n_states
-    h = np.empty_like(rates)
-    delta = np.empty_like(skip)
-    log2_delta = np.empty_like(skip)
+    h, y = np.empty_like(rates), np.empty_like(skip)
+    delta, log2_delta = np.empty_like(skip), np.empty_like(skip)
     delta_u = np.empty_like(skip)
-    y = np.empty_like(skip)
     for sequence in range(first, last):
         h[:] = ZERO
         for t in range(u.shape[1]):
@@ -83,14 +88,20 @@ def scan(first, last, u, raw, bias, rates, projected, skip, xz, states, gated):
                     new += b * delta_u[c]
                     h[n, c] = new
                     y[c] += g * new
-            z = xz[sequence, t, channels:]
-            out = gated[sequence, t]
+            z, out = xz[sequence, t, channels:], gated[sequence, t]
             for c in range(channels):
                 out[c] = y[c] * z[c] * sigmoid(z[c])
 
 
 @compiled
-def step_size(raw, bias, u, delta, log2_delta, delta_u):
+def step_size(
+    raw: np.ndarray,
+    bias: np.ndarray,
+    u: np.ndarray,
+    delta: np.ndarray,
+    log2_delta: np.ndarray,
+    delta_u: np.ndarray,
+) -> None:
     """Compute delta = softplus(raw + bias), and its products.
 
     Arguments

@@ -56,25 +56,25 @@ class Repeated(NamedTuple):
 
 @compiled
 def scan_backward(
-    first,
-    last,
-    u,
-    raw,
-    bias,
-    rates,
-    projected,
-    skip,
-    xz,
-    states,
-    gated,
-    dgated,
-    du,
-    draw,
-    dprojected,
-    dxz,
-    drates,
-    dskip,
-):
+    first: int,
+    last: int,
+    u: np.ndarray,
+    raw: np.ndarray,
+    bias: np.ndarray,
+    rates: np.ndarray,
+    projected: np.ndarray,
+    skip: np.ndarray,
+    xz: np.ndarray,
+    states: np.ndarray,
+    gated: np.ndarray,
+    dgated: np.ndarray,
+    du: np.ndarray,
+    draw: np.ndarray,
+    dprojected: np.ndarray,
+    dxz: np.ndarray,
+    drates: np.ndarray,
+    dskip: np.ndarray,
+) -> None:
     """Compute the gradients of ``scan``, and its result once more.
 
     Arguments
@@ -117,7 +117,7 @@ def scan_backward(
 
 
 @compiled
-def room_for_chunk(rates):
+def room_for_chunk(rates: np.ndarray) -> Repeated:
     """Make arrays for a chunk's steps, for any ``rates`` of this shape."""
     n_states, channels = rates.shape
     return Repeated(
@@ -130,7 +130,13 @@ def room_for_chunk(rates):
 
 
 @compiled
-def repeat_chunk(steps, bias, rates, skip, again):
+def repeat_chunk(
+    steps: Steps,
+    bias: np.ndarray,
+    rates: np.ndarray,
+    skip: np.ndarray,
+    again: Repeated,
+) -> None:
     """Scan a chunk again, from its first state on, and keep all its steps.
 
     Arguments
@@ -166,7 +172,16 @@ def repeat_chunk(steps, bias, rates, skip, again):
 
 
 @compiled
-def chunk_backward(steps, bias, rates, skip, again, drates, dskip, dh):
+def chunk_backward(
+    steps: Steps,
+    bias: np.ndarray,
+    rates: np.ndarray,
+    skip: np.ndarray,
+    again: Repeated,
+    drates: np.ndarray,
+    dskip: np.ndarray,
+    dh: np.ndarray,
+) -> None:
     """Go a chunk back, step by step.
 
     Arguments
@@ -219,8 +234,18 @@ def chunk_backward(steps, bias, rates, skip, again, drates, dskip, dh):
 
 @compiled
 def input_backward(
-    x, raw, dx, draw, bias, skip, delta, dinput, ddelta, dy, dskip
-):
+    x: np.ndarray,
+    raw: np.ndarray,
+    dx: np.ndarray,
+    draw: np.ndarray,
+    bias: np.ndarray,
+    skip: np.ndarray,
+    delta: np.ndarray,
+    dinput: np.ndarray,
+    ddelta: np.ndarray,
+    dy: np.ndarray,
+    dskip: np.ndarray,
+) -> None:
     """Compute a step's gradients of ``u``, ``raw`` and ``skip``.
 
     Arguments
@@ -248,7 +273,14 @@ def input_backward(
 
 
 @compiled
-def gate_backward(y, z, gated, dgated, dz, dy):
+def gate_backward(
+    y: np.ndarray,
+    z: np.ndarray,
+    gated: np.ndarray,
+    dgated: np.ndarray,
+    dz: np.ndarray,
+    dy: np.ndarray,
+) -> None:
     """Compute gated = y SiLU(z) and the gradients of y and z."""
     gate = dy
     for c in range(y.size):
@@ -264,21 +296,21 @@ def gate_backward(y, z, gated, dgated, dz, dy):
 
 @compiled
 def state_backward(
-    b,
-    g,
-    before,
-    after,
-    decay,
-    rate,
-    delta,
-    delta_u,
-    dy,
-    dh,
-    dinput,
-    ddelta,
-    drate,
-    past,
-):
+    b: float,
+    g: float,
+    before: np.ndarray,
+    after: np.ndarray,
+    decay: np.ndarray,
+    rate: np.ndarray,
+    delta: np.ndarray,
+    delta_u: np.ndarray,
+    dy: np.ndarray,
+    dh: np.ndarray,
+    dinput: np.ndarray,
+    ddelta: np.ndarray,
+    drate: np.ndarray,
+    past: np.ndarray,
+) -> tuple[float, float]:
     """Go a step back in one state of all channels.
 
     Arguments

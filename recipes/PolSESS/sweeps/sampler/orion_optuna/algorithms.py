@@ -1,9 +1,13 @@
 """The algorithms that a hunt's YAML names."""
 
+from typing import Any
+
 import numpy as np
 from optuna.samplers import GPSampler, RandomSampler, TPESampler
 from orion.algo.base import BaseAlgorithm
 from orion.core.utils.format_trials import dict_to_trial
+from orion.core.worker.transformer import TransformedSpace
+from orion.core.worker.trial import Trial
 
 from .distributions import SettingError, make_distributions, to_orion
 from .studies import make_study, ranked_outcomes, valued_outcomes
@@ -12,8 +16,12 @@ from .studies import make_study, ranked_outcomes, valued_outcomes
 MODEL_DRAWS = 10
 RANDOM_DRAWS = 200
 
+# What _OptunaSampler stands before is Orion's base, in each algorithm alone:
+# Orion takes every subclass of its base for an algorithm.
+_Base: Any = object
 
-class _OptunaSampler:
+
+class _OptunaSampler(_Base):
     """What the algorithms share; Orion lists every subclass of its own base.
 
     Arguments
@@ -36,7 +44,12 @@ class _OptunaSampler:
     requires_dist = None
     requires_shape = None
 
-    def __init__(self, space, seed=None, n_startup_trials=10):
+    def __init__(
+        self,
+        space: TransformedSpace,
+        seed: int | None = None,
+        n_startup_trials: int = 10,
+    ) -> None:
         if seed is not None and not (isinstance(seed, int) and seed >= 0):
             raise SettingError(
                 f"The algorithm's seed is {seed!r}, but must be an integer "
@@ -50,7 +63,7 @@ class _OptunaSampler:
         super().__init__(space, seed=seed, n_startup_trials=n_startup_trials)
         self.distributions = make_distributions(space)
 
-    def seed_rng(self, seed):
+    def seed_rng(self, seed: int | None) -> None:
         """Seed the generator.
 
         Arguments
@@ -61,14 +74,14 @@ class _OptunaSampler:
         self.generator = np.random.default_rng(seed)
 
     @property
-    def state_dict(self):
+    def state_dict(self) -> dict:
         """What the next suggestions follow from: trials and generator."""
         return {
             **super().state_dict,
             "generator": self.generator.bit_generator.state,
         }
 
-    def set_state(self, state_dict):
+    def set_state(self, state_dict: dict) -> None:
         """Go on from a state.
 
         Arguments
@@ -79,7 +92,7 @@ class _OptunaSampler:
         super().set_state(state_dict)
         self.generator.bit_generator.state = state_dict["generator"]
 
-    def suggest(self, num):
+    def suggest(self, num: int) -> list[Trial]:
         """A trial that was not suggested before.
 
         Arguments
@@ -146,7 +159,7 @@ class OptunaGP(_OptunaSampler, BaseAlgorithm):
 
     outcomes = staticmethod(valued_outcomes)
 
-    def suggest(self, num):
+    def suggest(self, num: int) -> list[Trial]:
         """A trial that was not suggested before.
 
         Arguments
@@ -170,7 +183,7 @@ class OptunaGP(_OptunaSampler, BaseAlgorithm):
         finally:
             torch.set_num_threads(threads)
 
-    def make_sampler(self, seed):
+    def make_sampler(self, seed: int) -> GPSampler:
         """Optuna's sampler, from a seed."""
         return GPSampler(
             seed=seed,
@@ -217,7 +230,7 @@ class OptunaTPE(_OptunaSampler, BaseAlgorithm):
 
     outcomes = staticmethod(ranked_outcomes)
 
-    def make_sampler(self, seed):
+    def make_sampler(self, seed: int) -> TPESampler:
         """Optuna's sampler, from a seed."""
         return TPESampler(
             seed=seed,

@@ -1,13 +1,23 @@
 """Orion's search space in Optuna's terms."""
 
+from __future__ import annotations
+
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import (
+    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
 from orion.core.utils.exceptions import NoConfigurationError
+
+if TYPE_CHECKING:
+    from orion.core.worker.transformer import (
+        TransformedDimension,
+        TransformedSpace,
+    )
 
 # Orion calls loguniform by scipy's name, and puts int_ before an integer's.
 SCALES = {"uniform": False, "reciprocal": True}
@@ -20,7 +30,7 @@ class SettingError(NoConfigurationError, ValueError):
     """
 
 
-def make_distributions(space):
+def make_distributions(space: TransformedSpace) -> dict:
     """One Optuna distribution for each dimension of an Orion space.
 
     Arguments
@@ -42,7 +52,11 @@ def make_distributions(space):
     return {name: _distribution(dim) for name, dim in space.items()}
 
 
-def to_optuna(value, dimension, distribution):
+def to_optuna(
+    value: object,
+    dimension: TransformedDimension,
+    distribution: BaseDistribution,
+) -> int | float:
     """A dimension's value as Optuna knows it.
 
     Arguments
@@ -62,10 +76,11 @@ def to_optuna(value, dimension, distribution):
     """
     if dimension.type == "categorical":
         return dimension.interval().index(value)
-    return min(max(value, distribution.low), distribution.high)
+    axis: Any = distribution
+    return min(max(value, axis.low), axis.high)
 
 
-def to_orion(value, dimension):
+def to_orion(value: int | float, dimension: TransformedDimension) -> Any:
     """A value suggested by Optuna as Orion knows it.
 
     Arguments

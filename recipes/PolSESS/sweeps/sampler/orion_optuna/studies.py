@@ -1,16 +1,29 @@
 """Orion's trials as the trials of an Optuna study."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import TrialState, create_trial
 from orion.core.utils.flatten import flatten
+from orion.core.worker.trial import Trial
 
 from .distributions import to_optuna
 
+if TYPE_CHECKING:
+    from orion.core.worker.transformer import TransformedSpace
 
-def make_study(trials, outcomes, space, distributions):
+
+def make_study(
+    trials: list[Trial],
+    outcomes: list[dict],
+    space: TransformedSpace,
+    distributions: dict,
+) -> optuna.Study:
     """An Optuna study, in memory, of everything that Orion knows.
 
     Arguments
@@ -43,7 +56,7 @@ def make_study(trials, outcomes, space, distributions):
     return study
 
 
-def ranked_outcomes(trials):
+def ranked_outcomes(trials: Iterable[Trial]) -> list[dict]:
     """What became of trials, for a sampler that only ranks them.
 
     A completed trial with a finite objective has that value. One whose
@@ -76,7 +89,7 @@ def ranked_outcomes(trials):
     return [_outcome(trial) for trial in trials]
 
 
-def valued_outcomes(trials):
+def valued_outcomes(trials: Iterable[Trial]) -> list[dict]:
     """What became of trials, for a sampler that models their values.
 
     As `ranked_outcomes`, but a stopped trial has the value that it reached,
@@ -127,7 +140,7 @@ def _outcome(trial):
 
 
 @contextmanager
-def quiet_optuna():
+def quiet_optuna() -> Iterator[None]:
     """Optuna without its messages, of which each study makes one."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
