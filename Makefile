@@ -38,9 +38,9 @@ help:
 	@echo "make bench-evaluate evaluate.py against metrics one by one: 6 minutes"
 	@echo "make bench-sampler  the search's samplers against others: 15 minutes"
 	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
-	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: MIN1"
-	@echo "make bench-scaling  cost by length, batch and threads: MIN2"
-	@echo "make bench-input    reading and rendering against a plain dataset: MIN3"
+	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: 20 minutes, 12 GB"
+	@echo "make bench-scaling  cost by length, batch and threads: 20 minutes, 20 GB"
+	@echo "make bench-input    reading and rendering against a plain dataset: 2 minutes"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
 	@echo "make clean          remove what quickstart, demonstrations and test-browser made"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 arguments = sys.argv[1:]
 options = dict(zip(arguments[1:], arguments[2:]))
 folder = Path(options["--output_folder"])
-(folder / "save").mkdir(exist_ok=True)
+(folder / "settings.json").write_text("{}")
 (folder / "arguments.json").write_text(json.dumps(arguments))
 (folder / "process").write_text(str(os.getpid()))
 if "--wait_for" in options:  # another run, which has to be there meanwhile

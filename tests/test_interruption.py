@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from command_line import run
 from interruption import called_by_orion, interrupt_status
 from small_models import SEPARATION
 from small_sweeps import act_as_orion
@@ -40,3 +41,19 @@ def test_sigterm_among_the_imports(tmp_path, monkeypatch, by_orion, status):
     )
     assert process.returncode == status
     assert not process.stderr
+
+
+def _interrupted(arguments):
+    """Stand in for a script's main function, at Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("rank, told", [("0", 1), ("1", 0)])
+def test_ctrl_c_is_one_line_of_one_process(rank, told, monkeypatch, capsys):
+    monkeypatch.delenv("ORION_RESULTS_PATH", raising=False)
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit) as ended:
+        run(_interrupted)
+    assert ended.value.code == 130
+    line = "Interrupted. The same command goes on.\n"
+    assert capsys.readouterr().err == line * told

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import soundfile
+from corpus.parallel import Workers
+from corpus.users import load_recordings
+from make_corpus import parse_options
 from scipy.signal import resample
 from small_made_corpora import make, read_components, read_rows
 from small_recordings import SIZES, write_recordings
@@ -112,3 +115,17 @@ def test_short_recordings_of_a_speaker_are_joined(tmp_path):
         assert int(row["speech1End"]) <= last.frames
         speech = read_components(tmp_path / "corpus", split, row)["speech1"]
         assert np.all(np.abs(speech).reshape(-1, 800).max(axis=1) > 0.01)
+
+
+def test_silent_files_are_left_out_by_name(tmp_path):
+    for name, level in (("anna/b.wav", 0.1), ("jan/day 1/a.wav", 0.0)):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.full(8000, level), 8000)
+    counts = ["--train", "1", "--valid", "1", "--test", "1"]
+    options = parse_options(["corpus", *counts, "--speech", str(tmp_path)])
+    told = []
+    with Workers(1) as workers:
+        kept = load_recordings(options, "speech", workers, told.append)
+    assert [recording.group for recording in kept] == ["anna"]
+    assert told[-1] == "--speech: left out as silent, 1: jan/day 1/a.wav"

@@ -58,6 +58,24 @@ def test_the_card_is_one_for_hubs(exported, trained_runs, tmp_path):
     assert "license" not in yaml.safe_load(front)
 
 
+@pytest.mark.parametrize("speech, language", [(None, "pl"), ("mine", None)])
+def test_the_language_of_own_recordings_is_not_guessed(
+    speech, language, trained_runs, tmp_path
+):
+    corpus = tmp_path / "CORPUS"
+    corpus.mkdir()
+    made = {"note": "Made for a test.", "options": {"speech": speech}}
+    (corpus / "make_corpus.json").write_text(json.dumps(made))
+    run = shutil.copytree(trained_runs("dprnn"), tmp_path / "run")
+    settings = json.loads((run / "settings.json").read_text())
+    settings["data_folder"] = str(corpus)
+    (run / "settings.json").write_text(json.dumps(settings))
+    export.main([str(run), "model"])
+    _, front, card = (tmp_path / "model/README.md").read_text().split("---", 2)
+    assert yaml.safe_load(front).get("language") == language
+    assert "Made for a test." in card
+
+
 @pytest.mark.parametrize("model", MASKING)
 def test_the_card_tells_from_which_length_on(model, exported, trained_runs):
     card = (exported(model) / "README.md").read_text()

@@ -29,10 +29,11 @@ def test_how_a_run_ended(tmp_path):
     assert ended("diverged") == "diverged"
     write_curve(tmp_path / "curve", [1.0])
     assert ended("curve") == "interrupted"
-    (tmp_path / "save" / "save").mkdir(parents=True)
-    assert ended("save") == "interrupted"
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "settings.json").write_text("{}")
+    assert ended("begun") == "interrupted"
     assert ended("nothing") == "not started"
-    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "save").mkdir(parents=True)  # made with the YAML
     (tmp_path / "log" / "terminal.log").write_text("Error: no such corpus")
     assert ended("log") == "not started"
 
@@ -61,7 +62,7 @@ def test_figures_of_a_run(tmp_path):
     run = read_run(tmp_path / "b", "b", 1)
     assert (run.best, run.best_epoch, run.epochs_run) == (2.25, 2, 5)
     assert run.hours == 2.5
-    (tmp_path / "c" / "save").mkdir(parents=True)
+    (tmp_path / "c").mkdir()
     run = read_run(tmp_path / "c", "c", 1)
     assert (run.best, run.best_epoch, run.hours) == (None, None, None)
     write_curve(tmp_path / "d", [])

@@ -65,11 +65,17 @@ def load_recordings(
             f"used; mend or remove them:\n  {shown}"
         )
     recordings = [result for result in checked if result is not None]
-    n_silent = len(checked) - len(recordings)
+    silent = [
+        name
+        for (_, name, _), result in zip(tasks, checked, strict=True)
+        if result is None
+    ]
     if not recordings:
         raise CorpusError(f"{option} {folder}: all files are silent")
-    if n_silent:
-        say(f"{option}: {n_silent} silent files are left out.")
+    if silent:
+        shown = ", ".join(silent[:MOST_REPORTED])
+        more = ", ..." if len(silent) > MOST_REPORTED else ""
+        say(f"{option}: left out as silent, {len(silent)}: {shown}{more}")
     return recordings
 
 

@@ -88,7 +88,7 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
     Example
     -------
     >>> folder = getfixture("tmp_path")
-    >>> (folder / "save").mkdir()
+    >>> _ = (folder / "settings.json").write_text("{}")
     >>> read_run(folder, "dprnn", 42).ended
     'interrupted'
     """
@@ -115,7 +115,7 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
         ended = DIVERGED
     elif result and _was_stopped_early(result):
         ended = EARLY_STOPPED
-    elif result or curve is not None or (folder / "save").exists():
+    elif result or curve is not None or (folder / "settings.json").exists():
         ended = INTERRUPTED
     else:
         ended = NOT_STARTED

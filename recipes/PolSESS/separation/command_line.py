@@ -13,7 +13,7 @@ logger = get_logger(__name__)
 
 
 def run(main: Callable) -> None:
-    """Call a script's main function; tell an error of the user in one line.
+    """Call a script's main function; tell in one line what has ended it.
 
     A hunt of Orion's ends with such an error, and with an interruption, and
     the trial goes on with the next hunt: it is not the parameters' fault.
@@ -39,6 +39,8 @@ def run(main: Callable) -> None:
         # With 2 argparse has told of an option that it does not take.
         sys.exit(interrupt_status() if error.code == 2 else error.code)
     except KeyboardInterrupt:
-        if not called_by_orion():
-            raise
-        sys.exit(interrupt_status())
+        if called_by_orion():
+            sys.exit(interrupt_status())
+        if int(os.environ.get("RANK", "0")) == 0:
+            print("Interrupted. The same command goes on.", file=sys.stderr)
+        sys.exit(130)

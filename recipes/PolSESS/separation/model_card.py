@@ -66,7 +66,7 @@ def write_card(
     """
     settings = run.settings
     sections = [
-        _front_matter(settings["task"], licence),
+        _front_matter(settings, licence),
         f"# {settings['experiment_name']}\n\n"
         f"A network that {TASKS[settings['task']]}, at "
         f"{settings['sample_rate']} Hz, of {run.parameters:,} parameters, "
@@ -83,17 +83,26 @@ def write_card(
     files.card.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
-def _front_matter(task, licence):
+def _front_matter(settings, licence):
     """Lay out what model hubs read."""
+    task = TAGS[settings["task"]]
     lines = [
         "library_name: speechbrain",
         "pipeline_tag: audio-to-audio",
-        "language: pl",
-        f"tags: [speechbrain, audio-source-separation, {TAGS[task]}, PolSESS]",
+        f"tags: [speechbrain, audio-source-separation, {task}, PolSESS]",
     ]
+    made = _made_corpus(settings) or {}
+    if made.get("options", {}).get("speech") is None:
+        lines.append("language: pl")  # that of a user's speech is not known
     if licence:
         lines.append(f"license: {json.dumps(licence)}")
     return "\n".join(["---", *lines, "---"])
+
+
+def _made_corpus(settings):
+    """Read what make_corpus.py says of the corpus; None if another made it."""
+    path = Path(settings["data_folder"]) / "make_corpus.json"
+    return read_json(path) if path.exists() else None
 
 
 def _corpus(run):
@@ -111,10 +120,9 @@ def _corpus(run):
             sizes.append(f"{count} {split}")
     if sizes:
         sentences.append(f"Mixtures: {', '.join(sizes)}.")
-    path = corpus / "make_corpus.json"
-    if path.exists():
-        note = str(read_json(path).get("note", ""))
-        sentences.append(f"{note.rstrip('.')}.")
+    made = _made_corpus(run.settings)
+    if made is not None:
+        sentences.append(f"{str(made.get('note', '')).rstrip('.')}.")
     return " ".join(sentences)
 
 
