@@ -132,6 +132,7 @@ def run(options: argparse.Namespace) -> pd.DataFrame:
         A row a cell.
     """
     rows: list = []
+    csv_file = options.output.with_suffix(".csv")
     for cell in plan(options):
         time, memory = expect(cell, rows)
         free = psutil.virtual_memory().available / 1e9
@@ -151,6 +152,8 @@ def run(options: argparse.Namespace) -> pd.DataFrame:
             sys.exit(f"{cell}: {process.stderr}")
         found = json.loads(process.stdout.splitlines()[-1])
         rows.append(dict(zip(COLUMNS, cell, strict=True)) | found)
+        # What was measured stays, if the rest takes too long for somebody.
+        pd.DataFrame(rows).to_csv(csv_file, index=False)
         print(".", end="", file=sys.stderr, flush=True)
     return pd.DataFrame(rows)
 
@@ -273,7 +276,6 @@ def main() -> None:
         print(json.dumps(measure(*json.loads(options.only))))
         return
     table = run(options)
-    table.to_csv(options.output.with_suffix(".csv"), index=False)
     print_table(table)
     draw(table, options.output.with_suffix(".svg"))
 
