@@ -42,7 +42,7 @@ help:
 	@echo "make bench-scaling  cost by length, batch and threads: 20 minutes, 20 GB"
 	@echo "make bench-input    reading and rendering against a plain dataset: 2 minutes"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
-	@echo "make clean          remove what quickstart and the demonstrations made"
+	@echo "make clean          remove what quickstart, demonstrations and test-browser made"
 
 setup: .venv/installed
 

@@ -154,7 +154,10 @@ def main() -> None:
     """Let them take turns and print their rates."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        "data_folder", type=Path, metavar="CORPUS", help="see above"
+        "data_folder",
+        type=Path,
+        metavar="CORPUS",
+        help="in the layout of PolSESS",
     )
     parser.add_argument(
         "--mixtures", type=int, default=2400, help="a round (default: 2400)"

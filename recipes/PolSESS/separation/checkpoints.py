@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
@@ -125,7 +125,7 @@ class WholeCheckpointer(Checkpointer):
         return Checkpoint(whole, checkpoint.meta, files)
 
     @main_process_only
-    def keep_newest_and_best(self, max_keys: list[str]) -> None:
+    def keep_newest_and_best(self, max_keys: Iterable[str]) -> None:
         """Delete the checkpoints that are neither new nor best.
 
         The newest of an epoch's end is kept as well: a training that diverges
@@ -136,7 +136,7 @@ class WholeCheckpointer(Checkpointer):
 
         Arguments
         ---------
-        max_keys : list of str
+        max_keys : iterable of str
             For each of these the checkpoint with the highest value is kept.
         """
         kept = {c.path for c in self.find_checkpoints()[:NEWEST]}

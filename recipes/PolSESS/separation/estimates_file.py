@@ -8,7 +8,7 @@ and the peak, for which all are made quieter if it would clip.
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 import numpy as np
 import soundfile
@@ -47,13 +47,15 @@ class Estimates:
     (5, 3.0)
     """
 
+    # Set by ``finish``.
+    level: Level
+    peak: float  # of all estimates, at their level
+
     def __init__(self, folder: Path, n_sources: int) -> None:
         self.folder = folder
         self.n_sources = n_sources
         self.length = 0
         self.sums = np.zeros(n_sources)
-        self.level: Any = None
-        self.peak: Any = None
 
     def __enter__(self) -> Self:
         """Make the file."""

@@ -1,6 +1,7 @@
 """The metrics of an evaluation: their names, and all of them for a mixture."""
 
 import importlib.util
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
@@ -31,7 +32,7 @@ class Metric(NamedTuple):
 
     title: str
     decimals: int
-    compute: object
+    compute: Callable | None
     packages: tuple = ()
     needs_source: bool = True
 

@@ -73,18 +73,18 @@ class Separation(ReliableBrain):
         train_loader : SaveableDataLoader
             Its place in the epoch goes into checkpoints within an epoch.
         """
-        hparams = self.hparams
-        self.files = RunFiles(hparams.output_folder)
+        self.files = RunFiles(self.hparams.output_folder)
         self.curve = Curve(self.files.curve)
         self.set_training_data(
-            batches, train_loader, self.files.divergence, hparams.ema_decay
+            batches, train_loader, self.files.divergence, self.hparams.ema_decay
         )
-        name = f"{hparams.experiment_name}-{hparams.seed}"
-        self.logger = make_logger(hparams.log_to, hparams.output_folder, name)
+        name = f"{self.hparams.experiment_name}-{self.hparams.seed}"
+        log_to, folder = self.hparams.log_to, self.hparams.output_folder
+        self.logger = make_logger(log_to, folder, name)
         if self.averaged is not None:
             self.best_keys = ("si_sdr", "averaged_si_sdr")
-        test_examples = fixed_examples(test_rows, hparams.test_variants)
-        self.examples_to_write = test_examples[: hparams.save_audio]
+        examples = fixed_examples(test_rows, self.hparams.test_variants)
+        self.examples_to_write = examples[: self.hparams.save_audio]
 
     def init_optimizers(self) -> None:
         """Make the optimiser, and the scheduler that belongs to it."""
