@@ -36,6 +36,9 @@ def test_transcripts_are_read_and_normalised(tmp_path):
     assert read_transcripts(tmp_path, "val") == {
         "a-b": (Reference("", "na", "kot"), Reference("", "mój brat", ""))
     }
+    path.write_text("mixFile,speaker1Text,speaker2Text\na.wav,Kot,Brat,\n")
+    with pytest.raises(AsrError, match="longer than its header"):
+        read_transcripts(tmp_path, "val")
     path.write_text("mixFile,speaker1Text\n")
     with pytest.raises(AsrError, match="no column speaker2Text"):
         read_transcripts(tmp_path, "val")

@@ -244,6 +244,8 @@ def test_training_refuses_what_speechbrain_would_misunderstand(capsys):
     yaml = str(HPARAMS[0])
     with pytest.raises(UserError, match="--prec: write it out, --precision"):
         check_options([yaml, "--prec", "bf16"], "")
+    with pytest.raises(UserError, match="--h: write it out, --help"):
+        check_options([yaml, "--h", "bf16"], "")
     with pytest.raises(SystemExit, match="2"):
         check_options([], "")
     assert "give a model's YAML file first" in capsys.readouterr().err

@@ -226,6 +226,9 @@ def test_empty_and_broken_csv_files_are_named(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="pairs.csv: cannot be read"):
         read_csv_corpus(path, None, "SB")
+    path.write_text("mix_wav,s1_wav,s2_wav\nmix.wav,s1.wav,s2.wav,\n")
+    with pytest.raises(UserError, match="pairs.csv: .* longer than its header"):
+        read_csv_corpus(path, None, "SB")
     path.write_text("mix_wav,s1_wav,s2_wav\n")
     with pytest.raises(UserError, match="pairs.csv: has no rows"):
         read_csv_corpus(path, None, "SB")

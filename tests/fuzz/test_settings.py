@@ -9,6 +9,7 @@ from outcomes import attempt, new_folder
 from prepare_polsess import ALL_VARIANTS, UserError
 from settings import plain_settings, read_settings
 from small_models import SEPARATION, SMALL
+from train_options import check_options
 
 HPARAMS = SEPARATION / "hparams"
 # How many layers there are: a great number would be built for ever.
@@ -59,9 +60,11 @@ def arguments_of(model, options):
 def read(arguments):
     """Read settings; what argparse refuses ends as a program would."""
     try:
+        check_options(arguments, "")
         return read_settings(arguments)
     except SystemExit as error:
-        assert error.code == 2
+        asked_for_help = {"-h", "--help"} & set(arguments)
+        assert error.code == (0 if asked_for_help else 2)
         raise UserError("argparse has told") from error
 
 

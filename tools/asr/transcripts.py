@@ -85,6 +85,8 @@ def read_transcripts(corpus: Path, split: str) -> dict:
         )
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("its rows are longer than its header")
     except (OSError, ValueError) as error:
         raise AsrError(f"{path}: cannot be read ({error})") from error
     missing = [name for name in NEEDED if name not in table]

@@ -194,6 +194,8 @@ def read_csv_corpus(
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("its rows are longer than its header")
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     for column in audio_columns(task):

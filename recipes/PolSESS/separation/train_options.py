@@ -70,7 +70,8 @@ def check_options(arguments: list[str], description: str) -> None:
     if options.hparams_file is None:
         parser.error("give a model's YAML file first: hparams/dprnn.yaml ...")
     for name in (text.partition("=")[0] for text in others):
-        longer = [f"--{n}" for n in HELP_TEXTS if f"--{n}".startswith(name)]
+        known = [f"--{n}" for n in (*HELP_TEXTS, "help")]
+        longer = [option for option in known if option.startswith(name)]
         if longer and name.startswith("--"):
             raise UserError(f"{name}: write it out, {' or '.join(longer)}")
 
