@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Callable
 from itertools import zip_longest
 from typing import Any
@@ -55,8 +56,17 @@ def join_processes(run_opts: RunOptions, device: str) -> RunOptions:
 
 
 def leave_processes() -> None:
-    """Leave the other processes, when all is done."""
+    """Leave the other processes, when all is done.
+
+    gloo's threads let go of the last tensors a moment after these have been
+    handed over, for which they need Python. If Python is ending by then, torch
+    aborts the process (pytorch/pytorch issue 190489). Destroying the group
+    would wait for the threads, but torch's DistributedDataParallel keeps a
+    reference to the group for good, so that they stay; hence the pause.
+    """
     if is_distributed_initialized():
+        if torch.distributed.get_backend() == "gloo":
+            time.sleep(0.5)
         torch.distributed.destroy_process_group()
 
 
