@@ -16,8 +16,8 @@ import soundfile
 import torch
 from asr.errors import AsrError
 from dataset import RenderedMixtures, read_manifest
+from loading.trained_run import load_trained_run
 from sampling import all_examples
-from trained_run import load_trained_run
 
 TOOL = Path(__file__).parent.parent / "tools/asr_eval.py"
 

@@ -12,7 +12,7 @@ from comparison.errors import ComparisonError
 from comparison.evaluations import by_group, read_evaluations
 from comparison.runs import MAY_DIFFER, find_runs
 from comparison.samples import choose_variants, take_sample
-from evaluation_options import read_options
+from evaluation.options import read_options
 from run_files import MAY_CHANGE
 from small_evaluations import (
     SETTINGS,

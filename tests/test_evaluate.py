@@ -11,7 +11,7 @@ from evaluated_runs import evaluated, read, start
 from prepare_polsess import UserError
 from small_corpus import write_small_corpus
 from small_runs import run as train_run
-from test_foreign_corpora import write, write_librimix, write_table
+from test_evaluation_foreign_corpora import write, write_librimix, write_table
 
 COLUMNS = [
     *("ID", "variant", "metric", "score", "mixture", "improvement"),

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from evaluation import Evaluation
+from evaluation.evaluating import Evaluation
 from prepare_polsess import UserError
 
 

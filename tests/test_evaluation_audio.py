@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import soundfile
 from evaluated_runs import evaluated, read
-from test_foreign_corpora import write, write_table
+from test_evaluation_foreign_corpora import write, write_table
 
 
 def test_other_metrics_are_of_the_audio_that_is_written(whole):

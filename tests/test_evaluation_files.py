@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import soundfile
 from evaluated_runs import command, evaluated, start
-from evaluation_files import EvaluationFiles
+from evaluation.files import EvaluationFiles
 from prepare_polsess import UserError
-from test_foreign_corpora import write, write_table
+from test_evaluation_foreign_corpora import write, write_table
 
 
 def test_a_killed_evaluation_goes_on(whole, trained_runs, tmp_path):

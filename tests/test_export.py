@@ -11,10 +11,10 @@ import export
 import pandas as pd
 import pytest
 import torch
-from exported_model import load_model
+from loading.exported_model import load_model
+from loading.trained_run import load_trained_run
 from prepare_polsess import UserError
 from small_exports import estimates_of
-from trained_run import load_trained_run
 
 
 def test_averaged_weights(trained_runs, tmp_path):
@@ -46,7 +46,7 @@ def test_an_interruption_is_one_line(monkeypatch, tmp_path, capsys):
     def interrupt(*_):
         os.kill(os.getpid(), signal.SIGTERM)  # as a scheduler's
 
-    monkeypatch.setattr("trained_run.load_trained_run", interrupt)
+    monkeypatch.setattr("loading.trained_run.load_trained_run", interrupt)
     monkeypatch.setattr(sys, "argv", ["export.py", "run", "model"])
     before = signal.getsignal(signal.SIGTERM)
     try:

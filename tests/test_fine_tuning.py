@@ -9,13 +9,13 @@ import pytest
 import torch
 from convtasnet_masks import MaskNet
 from fine_tuning import find_misfits
+from loading.trained_run import load_trained_run
 from prepare_polsess import UserError
 from small_models import SMALL
 from small_runs import assert_same_weights, run, weights
 from speechbrain.lobes.models import conv_tasnet
 from speechbrain.lobes.models.dual_path import SBTransformerBlock
 from speechbrain_layout import write_speechbrain_model
-from trained_run import load_trained_run
 from transformer_block import TransformerBlock
 
 # Steps too small to change a weight: what comes out is what was put in.

@@ -72,6 +72,16 @@ def test_no_modules_import_each_other():
     assert len(list(TopologicalSorter(GRAPH).static_order())) == len(MODULES)
 
 
+def test_no_folders_import_each_other():
+    graph = {}
+    for name, found in GRAPH.items():
+        # A script that is a part of the search.
+        tops = {"search" if top(n) == "sweep_file" else top(n) for n in found}
+        own = "search" if name == "sweep_file" else top(name)
+        graph.setdefault(own, set()).update(tops - {own})
+    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
+
+
 def test_only_benchmarks_and_speech_recognition_run_models():
     users = {name for name in OF_TOOLS if GRAPH[name] - OF_TOOLS}
     assert {top(name) for name in users} - RUN_MODELS == set()

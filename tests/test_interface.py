@@ -6,9 +6,9 @@ import soundfile
 import torch
 from fake_separators import Halves, Unreliable, fake_model, halves, noise
 from interface import SpeechSeparation
+from loading.trained_run import load_trained_run
 from prepare_polsess import UserError
 from small_models import SMALL
-from trained_run import load_trained_run
 
 CPU = {"device": "cpu"}
 

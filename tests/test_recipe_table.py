@@ -45,6 +45,9 @@ def test_the_readmes_layout_is_true():
         "recipes/PolSESS/hparams": "*.yaml",
         "tools": "*.py",
     }
+    for package in ("evaluation", "loading", "publishing", "recordings"):
+        folders[f"recipes/PolSESS/separation/{package}"] = "[a-z]*.py"
+    folders["recipes/PolSESS/separation/search"] = "[a-z]*.py"
     for folder, pattern in folders.items():
         for path in (ROOT / folder).glob(pattern):
             assert path.name in picture, f"{path} is not in the picture"

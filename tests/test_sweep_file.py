@@ -9,8 +9,8 @@ import sys
 
 import pytest
 import yaml
-from early_termination import Hyperband, Median
 from prepare_polsess import UserError
+from search.early_termination import Hyperband, Median
 from small_models import SEPARATION
 from small_sweeps import SMALL_SWEEP, write_sweep
 from sweep_file import hunt_command, read_sweep_file

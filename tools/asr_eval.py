@@ -29,15 +29,15 @@ from asr.listening import listen
 from asr.summary import count_all, format_summary, summarise
 from asr.transcripts import read_transcripts
 from asr.whisper import WhisperRecogniser
-from evaluation_sets import EvaluationSet
-from exported_model import load_model
+from evaluation.polsess_corpora import read_polsess
+from evaluation.sets import EvaluationSet
 from interruption import told_when_interrupted
+from loading.exported_model import load_model
+from loading.trained_run import TrainedRun
 from option_parser import make_parser
-from polsess_corpora import read_polsess
 from prepare_polsess import SPLITS, UserError
 from run_files import write_atomically
 from setting_checks import check_device
-from trained_run import TrainedRun
 
 # The smallest values of numbers.
 LEAST = {"limit": 1, "timeout": 0.001, "seed": 0, "resamples": 100}

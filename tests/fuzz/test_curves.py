@@ -6,17 +6,17 @@ import math
 import reporting.curves
 from comparison.errors import ComparisonError
 from damage import csv_files, json_files
-from early_termination import Hyperband, Median
 from hypothesis import given
 from hypothesis import strategies as st
 from outcomes import attempt, files_of, new_folder
 from prepare_polsess import UserError
 from run_files import Curve
+from search.early_termination import Hyperband, Median
+from search.trial_curves import OtherCurves, read_curve
 from series.errors import SeriesError
 from series.runs import read_run
 from series.tables import csv_table, published_table, runs_table
 from small_evaluations import write_training
-from trial_curves import OtherCurves, read_curve
 
 HEADER = ["epoch", "variants", "lr", "train_loss", "valid_si_sdr", "seconds"]
 ROWS = [

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 from damage import csv_files, damaged_bytes
-from evaluation_sets import AtSampleRate, check_files
-from foreign_corpora import read_csv_corpus
+from evaluation.foreign_corpora import read_csv_corpus
+from evaluation.sets import AtSampleRate, check_files
 from hypothesis import given
 from hypothesis import strategies as st
 from outcomes import attempt, new_folder

@@ -6,12 +6,12 @@ import json
 import pytest
 import torch
 from damage import SCALAR, as_yaml, damaged_bytes, damaged_trees, json_files
-from exported_model import load_model
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from loading.exported_model import load_model
+from loading.safe_yaml import build_separator
 from outcomes import attempt, files_of, new_folder
 from prepare_polsess import UserError
-from safe_yaml import build_separator
 from safetensors.torch import save
 
 TAG = "!new:spmamba.SPMamba"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from interface import SpeechSeparation
 from outcomes import attempt, files_of, new_folder
 from prepare_polsess import UserError
-from recordings import Recording
+from recordings.reading import Recording
 
 FORMATS = [
     *[

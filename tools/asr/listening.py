@@ -14,8 +14,8 @@ from asr.errors import RecognitionError
 from asr.hypotheses import Hypotheses
 
 if TYPE_CHECKING:
-    from evaluation_sets import EvaluationSet
-    from trained_run import TrainedRun
+    from evaluation.sets import EvaluationSet
+    from loading.trained_run import TrainedRun
 
 # What is compared: name -> the streams that a recogniser hears.
 AUDIO = {

@@ -14,7 +14,7 @@ from asr.normalisation import normalise
 from asr.rates import RATES, TITLES, count_errors
 
 if TYPE_CHECKING:
-    from evaluation_sets import EvaluationSet
+    from evaluation.sets import EvaluationSet
 
 LEVEL = 0.95
 CHANGE = "separated - mixture"

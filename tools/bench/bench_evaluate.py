@@ -130,9 +130,9 @@ def evaluate_sequentially(
     output : Path
         The CSV file.
     """
+    from evaluation.polsess_corpora import read_polsess
+    from loading.trained_run import load_trained_run
     from objective import pit_si_sdr
-    from polsess_corpora import read_polsess
-    from trained_run import load_trained_run
 
     warnings.simplefilter("ignore")  # mir_eval's: this function will move
     trained = load_trained_run(run_folder)

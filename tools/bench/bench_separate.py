@@ -33,11 +33,11 @@ sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
 import numpy as np
 import soundfile
 import torch
-from estimates_file import Estimates
 from interface import OVERLAP, SpeechSeparation
 from networks import MODELS, RATE, build, with_stock_blocks
 from option_parser import make_parser
-from recordings import Recording
+from recordings.estimates_file import Estimates
+from recordings.reading import Recording
 
 MASKING = MODELS[:3]
 KIBIBYTE = 1024  # what Linux counts memory in

@@ -1,4 +1,4 @@
-"""Draws mixtures: which sources, which levels, which room."""
+"""Draw mixtures: which sources, which levels, which room."""
 
 from collections import Counter
 from dataclasses import dataclass

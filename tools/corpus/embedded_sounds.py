@@ -1,4 +1,4 @@
-"""Makes the embedded scenes and events."""
+"""Make the embedded scenes and events."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Makes the embedded speech: what its speakers say, in which files."""
+"""Make the embedded speech: what its speakers say, in which files."""
 
 import math
 from dataclasses import dataclass

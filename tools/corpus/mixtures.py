@@ -1,4 +1,4 @@
-"""Makes the mixtures of a split, in chunks that a restart can skip."""
+"""Make the mixtures of a split, in chunks that a restart can skip."""
 
 import functools
 import json

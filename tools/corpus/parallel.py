@@ -1,4 +1,4 @@
-"""Runs independent tasks on several processes."""
+"""Run independent tasks on several processes."""
 
 import multiprocessing
 import multiprocessing.connection

@@ -1,4 +1,4 @@
-"""Writes files so that nothing can tear.
+"""Write files so that nothing can tear.
 
 A file is written under a temporary name in the working folder
 (`<root>/.make_corpus`, on the same disk) and renamed when it is complete.

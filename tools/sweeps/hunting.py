@@ -1,4 +1,4 @@
-"""Runs Orion's hunt for a stage, and watches what becomes of its trials."""
+"""Run Orion's hunt for a stage, and watch what becomes of its trials."""
 
 import contextlib
 import importlib.metadata

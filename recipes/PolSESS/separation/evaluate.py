@@ -24,20 +24,24 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-from evaluation import Evaluation
-from evaluation_files import MANIFESTS, EvaluationFiles, check_folder
-from evaluation_options import read_options
-from evaluation_sets import EvaluationSet, check_files
-from evaluation_tables import format_metrics, summarise_metrics
-from foreign_corpora import is_librimix, read_csv_corpus, read_librimix
+from evaluation.evaluating import Evaluation
+from evaluation.files import MANIFESTS, EvaluationFiles, check_folder
+from evaluation.foreign_corpora import (
+    is_librimix,
+    read_csv_corpus,
+    read_librimix,
+)
+from evaluation.metrics import METRICS, check_metrics, metric_versions
+from evaluation.options import read_options
+from evaluation.polsess_corpora import read_polsess
+from evaluation.sets import EvaluationSet, check_files
+from evaluation.tables import format_metrics, summarise_metrics
 from interruption import told_when_interrupted
-from metrics import METRICS, check_metrics, metric_versions
-from polsess_corpora import read_polsess
+from loading.trained_run import TrainedRun, load_trained_run
 from preparation.audio import available_cpus
 from prepare_polsess import UserError
 from result import software_versions
 from setting_checks import check_device
-from trained_run import TrainedRun, load_trained_run
 
 # What estimates depend on, beside weights and mixtures.
 PACKAGES = ("torch", "torchaudio", "speechbrain")

@@ -18,23 +18,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from exported_model import (
+from interruption import told_when_interrupted
+from loading.exported_model import (
     ExportedFiles,
     load_model,
     read_plain,
 )
-from interruption import told_when_interrupted
-from model_card import write_card
-from onnx_export import check_onnx, write_onnx
+from loading.safe_yaml import describe_separator
+from loading.trained_run import TrainedRun, load_trained_run
 from option_parser import make_parser
 from preparation.hashes import hash_file
 from prepare_polsess import UserError
+from publishing.model_card import write_card
+from publishing.onnx_export import check_onnx, write_onnx
+from publishing.speechbrain_files import lay_out, write_speechbrain
 from result import software_versions
 from run_files import to_json
-from safe_yaml import describe_separator
 from safetensors.torch import save
-from speechbrain_files import lay_out, write_speechbrain
-from trained_run import TrainedRun, load_trained_run
 
 # They say where things were on the machine of the training.
 PLACES = (

@@ -2,7 +2,7 @@
 
 import torch
 from checkpoints import is_of_an_epochs_end
-from exported_model import load_model
+from loading.exported_model import load_model
 from prepare_polsess import UserError
 from run_files import RunFiles, read_json
 from speechbrain.utils.logger import get_logger

@@ -10,8 +10,8 @@ import speechbrain as sb
 from divergence import DivergenceError, forget_stop, go_back
 from processes import on_main
 from reliable_brain import ReliableBrain
+from search.trial import Trial
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
-from sweep_trial import Trial
 
 
 def fit(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from exported_model import load_model
+from loading.exported_model import load_model
 from memory_errors import is_out_of_memory
-from overlap_add import OverlapAdd
 from prepare_polsess import UserError
-from recordings import Recording, RecordingError
-from resampling import ResampledReader, StreamResampler
+from recordings.overlap_add import OverlapAdd
+from recordings.reading import Recording, RecordingError
+from recordings.resampling import ResampledReader, StreamResampler
 from setting_checks import check_device
 from speechbrain.inference.interfaces import Pretrained
 

@@ -111,8 +111,10 @@ class ReliableBrain(sb.Brain):
     def _try_compiled(self):
         """Go forward and backward once, and forward for evaluation."""
         shape = (self.hparams.batch_size, self.batches.n_samples)
-        # What is drawn and computed here leaves no trace.
-        with torch.random.fork_rng():
+        on_gpu = torch.device(self.device).type == "cuda"
+        # What is drawn and computed here leaves no trace; not on the other
+        # GPUs either, which are left to whom they belong to.
+        with torch.random.fork_rng([self.device] if on_gpu else []):
             mixture = torch.randn(shape, device=self.device)
             with self.training_ctx:
                 self.modules.separator.train()(mixture).sum().backward()

@@ -22,20 +22,20 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from estimates_file import Estimates, write_stream
 from interface import SpeechSeparation
 from interruption import told_when_interrupted
 from prepare_polsess import UserError
-from recordings import Recording, RecordingError
-from separated_files import SeparatedFiles
-from separation_options import read_options
-from separation_plan import (
+from recordings.estimates_file import Estimates, write_stream
+from recordings.files import SeparatedFiles
+from recordings.options import read_options
+from recordings.plan import (
     STANDARD_INPUT,
     find_recordings,
     keep_standard_input,
     plan,
 )
-from separation_record import describe, identify, tell
+from recordings.reading import Recording, RecordingError
+from recordings.record import describe, identify, tell
 from tqdm import tqdm
 
 STANDARD_OUTPUT = Path("-")

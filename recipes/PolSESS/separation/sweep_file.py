@@ -17,15 +17,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from curriculum import Curriculum
-from early_termination import Hyperband, Median, read_rule
-from file_checks import check_finite, check_keys, check_number, check_text
 from option_parser import make_parser
-from orion_options import check_worker, read_experiment
 from prepare_polsess import UserError
-from priors import read_prior
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from setting_names import check_names
+from search.early_termination import Hyperband, Median, read_rule
+from search.file_checks import (
+    check_finite,
+    check_keys,
+    check_number,
+    check_text,
+)
+from search.orion_options import check_worker, read_experiment
+from search.priors import read_prior
+from search.setting_names import check_names
 
 SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
 SECTIONS = ("experiment", "worker", "sweep")

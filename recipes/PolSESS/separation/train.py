@@ -43,11 +43,11 @@ from run_files import Curve, RunFiles
 from run_start import prepare_device, start_run, use_deterministic_algorithms
 from sampling import TrainingBatches, fixed_examples
 from scores import average_validation, score_batch
+from search.arguments import read_sweep_arguments
+from search.trial import reporting
 from settings import plain_settings, read_settings
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import SaveableDataLoader
-from sweep_arguments import read_sweep_arguments
-from sweep_trial import reporting
 from train_options import check_options
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from option_parser import make_parser
 from prepare_polsess import UserError
 from ruamel.yaml import YAML
+from search.arguments import add_sweep_options
 from setting_checks import BUILT, REFUSED
 from settings import read_defaults
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
-from sweep_arguments import add_sweep_options
 
 # SpeechBrain's options that all YAML files have as well.
 IN_EACH_YAML = (

@@ -1,0 +1,1 @@
+"""What `evaluate.py` does: mixtures, estimates, scores, files."""

@@ -1,0 +1,1 @@
+"""A folder of a trained model, of whatever layout, becomes a separator."""

@@ -1,0 +1,1 @@
+"""What `export.py` does: a folder of a trained model, for others."""

@@ -1,0 +1,1 @@
+"""What `separate.py` does: recordings of any length, read and separated."""

@@ -1,0 +1,1 @@
+"""What `train.py` does as a trial of the hyperparameter search."""

@@ -1,0 +1,14 @@
+"""What SpeechBrain calls the parts and blocks that are ours, for both ways."""
+
+# What SpeechBrain calls the parts of our masking separators.
+PARTS = {"encoder": "encoder", "masknet": "mask_network", "decoder": "decoder"}
+# Our faster blocks, the classes of SpeechBrain's with the same weights, and
+# what these must be told.
+MODELS = "!new:speechbrain.lobes.models"
+STOCK = {
+    "!new:convtasnet_masks.MaskNet": (f"{MODELS}.conv_tasnet.MaskNet", {}),
+    "!new:transformer_block.TransformerBlock": (
+        f"{MODELS}.dual_path.SBTransformerBlock",
+        {"norm_before": True},
+    ),
+}

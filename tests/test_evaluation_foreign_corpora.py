@@ -1,0 +1,254 @@
+"""Corpora that are not PolSESS."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from evaluation.foreign_corpora import (
+    is_librimix,
+    read_csv_corpus,
+    read_librimix,
+)
+from evaluation.sets import AtSampleRate, check_files
+from prepare_polsess import UserError
+
+
+def write(path, signal, sample_rate=8000):
+    """Write a file of 32-bit samples."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, signal, sample_rate, subtype="FLOAT")
+
+
+def write_librimix(root, lengths=(4000, 5000), sample_rate=8000, split="test"):
+    """Write mixtures in LibriMix's layout; return their signals by name."""
+    generator = np.random.default_rng(0)
+    signals = {}
+    for number, length in enumerate(lengths):
+        s1, s2, noise = 0.1 * generator.standard_normal((3, length))
+        parts = {
+            "s1": s1,
+            "s2": s2,
+            "mix_clean": s1 + s2,
+            "mix_both": s1 + s2 + noise,
+            "mix_single": s1 + noise,
+        }
+        for name, signal in parts.items():
+            write(root / split / name / f"u{number}.wav", signal, sample_rate)
+        signals[f"u{number}"] = parts
+    return signals
+
+
+def write_table(path, **columns):
+    """Write a CSV file."""
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("SB", {"mix_clean": ("s1", "s2"), "mix_both": ("s1", "s2")}),
+        # mix_clean is what EB wants to get, not where it starts.
+        ("EB", {"mix_both": ("s1+s2",)}),
+        ("ES", {"mix_single": ("s1",)}),
+    ],
+)
+def test_librimix_gives_what_a_task_needs(task, expected, tmp_path):
+    root = tmp_path / "Libri2Mix"
+    signals = write_librimix(root / "wav8k/min")
+    assert is_librimix(root)
+    found = read_librimix(root, "test", None, task, 8000)
+    check_files(found, quiet=True)
+    assert (found.name, found.variants) == ("Libri2Mix-test", list(expected))
+    assert len(found.examples) == 2 * len(expected)
+    for example in found.examples:
+        item = AtSampleRate(found.dataset, found.formats, 8000)[example]
+        parts = signals[item["id"]]
+        parts["s1+s2"] = parts["s1"] + parts["s2"]
+        np.testing.assert_allclose(
+            item["mixture"], parts[example.variant], atol=1e-6
+        )
+        targets = np.stack([parts[n] for n in expected[example.variant]], -1)
+        np.testing.assert_allclose(item["targets"], targets, atol=1e-6)
+
+
+def test_librimix_prefers_the_models_rate_and_min(tmp_path):
+    root = tmp_path / "Libri2Mix"
+    write_librimix(root / "wav16k/max", [9000], 16000)
+    found = read_librimix(root, "test", None, "SB", 8000)
+    assert "wav16k/max" in found.rows[0]["mix_wav"]
+    # A file at another rate is resampled: half as many samples.
+    check_files(found, quiet=True)
+    resampled = AtSampleRate(found.dataset, found.formats, 8000)
+    assert resampled[found.examples[0]]["targets"].shape == (4500, 2)
+    write_librimix(root / "wav8k/max", [4500])
+    write_librimix(root / "wav8k/min", [4000])
+    found = read_librimix(root, "test", ["mix_both"], "SB", 8000)
+    assert "wav8k/min/test/mix_both" in found.rows[1]["mix_wav"]
+    assert found.variants == ["mix_both"]
+
+
+def test_a_part_of_librimix_is_told_from_other_parts(tmp_path):
+    root = tmp_path / "Libri2Mix"
+    hashes = []
+    for part, rate in (("wav8k/min", 8000), ("wav16k/min", 16000)):
+        write_librimix(root / part, [400], rate)
+    write_librimix(root / "wav8k/max", [400])
+    for part in (".", "wav8k", "wav8k/min", "wav8k/max", "wav16k"):
+        found = read_librimix(root / part, "test", None, "SB", 8000)
+        place = part if "/" in part else f"{part.replace('.', 'wav8k')}/min"
+        assert f"{place}/test" in found.rows[0]["mix_wav"]
+        assert found.name == "Libri2Mix-test"
+        hashes.append(found.rows_hash)
+    assert hashes[0] == hashes[1] == hashes[2]
+    assert len(set(hashes)) == 3
+
+
+def test_hashes_are_of_the_audio_that_an_example_needs(tmp_path):
+    hashes = {}
+    write_librimix(tmp_path / "a/Libri2Mix", [400, 500])
+    for name in "abc":
+        root = tmp_path / name / "Libri2Mix"
+        if name != "a":  # copied, and moved
+            shutil.copytree(tmp_path / "a/Libri2Mix", root)
+        if name == "c":
+            write(root / "test/s1/u1.wav", np.full(500, 0.1))
+        for task in ("SB", "ES"):
+            found = read_librimix(root, "test", None, task, 8000)
+            check_files(found, quiet=True)
+            hashes[name, task] = found
+    for task, key in (("SB", ("u1", "mix_both")), ("ES", ("u1", "mix_single"))):
+        a, b, c = (hashes[name, task] for name in "abc")
+        assert a.audio == b.audio
+        assert a.audio_hash == b.audio_hash != c.audio_hash
+        differing = {key for key in a.audio if a.audio[key] != c.audio[key]}
+        assert key in differing
+        assert {name for name, _ in differing} == {"u1"}
+    write(tmp_path / "a/Libri2Mix/test/s2/u1.wav", np.full(500, 0.3))
+    again = read_librimix(tmp_path / "a/Libri2Mix", "test", None, "ES", 8000)
+    check_files(again, quiet=True)
+    assert again.audio == hashes["a", "ES"].audio  # which does not need s2
+
+
+def test_rows_are_told_apart_wherever_they_are(tmp_path):
+    hashes = []
+    for name, lengths in (("a", [400]), ("b", [400]), ("c", [400, 500])):
+        write_librimix(tmp_path / name / "Libri2Mix", lengths)
+        for variants in (None, ["mix_both"]):
+            found = read_librimix(
+                tmp_path / name / "Libri2Mix", "test", variants, "SB", 8000
+            )
+            hashes.append(found.rows_hash)
+    assert len(set(hashes[:4])) == 1
+    assert len(set(hashes)) == 2
+
+
+def test_unknown_splits_and_variants_are_named(tmp_path):
+    write_librimix(tmp_path, split="dev")
+    with pytest.raises(UserError, match="--split test: choose from dev"):
+        read_librimix(tmp_path, "test", None, "SB", 8000)
+    with pytest.raises(UserError, match="mix_all: choose from mix_clean, mix"):
+        read_librimix(tmp_path, "dev", ["mix_all"], "SB", 8000)
+    with pytest.raises(UserError, match="mix_clean: choose from mix_both"):
+        read_librimix(tmp_path, "dev", ["mix_clean"], "EB", 8000)
+
+
+def test_csv_columns_and_paths(tmp_path):
+    write_librimix(tmp_path / "audio", [400])
+    folder = tmp_path / "audio/test"
+    path = write_table(
+        tmp_path / "pairs.csv",
+        mix_wav=["audio/test/mix_both/u0.wav", f"{folder}/mix_clean/u0.wav"],
+        s1_wav=["$data_root/audio/test/s1/u0.wav", f"{folder}/s1/u0.wav"],
+        s2_wav=[f"{folder}/s2/u0.wav", f"{folder}/s2/u0.wav"],
+        variant=["noisy", "clean"],
+        ssr=[3, -2],
+    )
+    found = read_csv_corpus(path, ["clean"], "SB")
+    check_files(found, quiet=True)
+    assert (found.name, len(found.examples)) == ("pairs-test", 1)
+    row = found.rows[found.examples[0].row]
+    assert (row["ID"], row["ssr"]) == ("u0", "-2")
+    both = read_csv_corpus(path, None, "SB")
+    check_files(both, quiet=True)
+    assert both.rows_hash == found.rows_hash
+    assert both.dataset[both.examples[0]]["targets"].shape == (400, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"s2_wav": None}, "has no column s2_wav; it has mix_wav, s1_wav"),
+        ({"s1_wav": ["s1.wav", ""]}, "row 3: has no s1_wav"),
+        ({"ID": ["a", "a"]}, "row 3: another row has the ID a and the variant"),
+        ({"s2_wav": ["s2.wav", "no.wav"]}, r"row 3 \(b\): .*/no.wav cannot be"),
+        (
+            {"mix_wav": ["two.wav", "mix.wav"]},
+            r"row 2 \(a\): .*two.wav has 2 c",
+        ),
+        (
+            {"s1_wav": ["short.wav", "s1.wav"]},
+            r"short.wav has 300 samples at 8000 Hz, its mixture 400 at 8000 Hz",
+        ),
+        ({"s1_wav": ["other.wav"] * 2}, r"at 16000 Hz.*\(2 such findings\)"),
+        ({"s1_wav": ["text.wav", "s1.wav"]}, "text.wav cannot be read"),
+        ({"ssr": ["1.5", "high"]}, "row 3: ssr 'high' is no number of dB"),
+        ({"scene_offset": ["nan", ""]}, "row 2: scene_offset 'nan' is no num"),
+        ({"s1_wav": ["empty.wav", "s1.wav"]}, "empty.wav has no audio"),
+        ({"s1_wav": ["s1\0.wav", "s1.wav"]}, "cannot be read .*null"),
+    ],
+)
+def test_what_is_wrong_with_a_csv_file_is_named(change, named, tmp_path):
+    for name in ("mix", "s1", "s2"):
+        write(tmp_path / f"{name}.wav", np.ones(400))
+    write(tmp_path / "two.wav", np.ones((400, 2)))
+    write(tmp_path / "short.wav", np.ones(300))
+    write(tmp_path / "other.wav", np.ones(400), 16000)
+    write(tmp_path / "empty.wav", np.ones(0))
+    (tmp_path / "text.wav").write_text("no audio")
+    columns = {
+        name: [f"{name[:-4]}.wav"] * 2
+        for name in ("mix_wav", "s1_wav", "s2_wav")
+    }
+    columns = columns | {"ID": ["a", "b"]} | change
+    path = write_table(
+        tmp_path / "pairs.csv",
+        **{name: value for name, value in columns.items() if value},
+    )
+    with pytest.raises(UserError, match=named) as error:
+        check_files(read_csv_corpus(path, None, "SB"), quiet=True)
+    assert str(path) in str(error.value)
+
+
+def test_empty_and_broken_csv_files_are_named(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="pairs.csv: cannot be read"):
+        read_csv_corpus(path, None, "SB")
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="pairs.csv: cannot be read"):
+        read_csv_corpus(path, None, "SB")
+    path.write_text("mix_wav,s1_wav,s2_wav\nmix.wav,s1.wav,s2.wav,\n")
+    with pytest.raises(UserError, match="pairs.csv: .* longer than its header"):
+        read_csv_corpus(path, None, "SB")
+    path.write_text("mix_wav,s1_wav,s2_wav\n")
+    with pytest.raises(UserError, match="pairs.csv: has no rows"):
+        read_csv_corpus(path, None, "SB")
+
+
+def test_batches_have_one_variant_and_one_length(tmp_path):
+    write_librimix(tmp_path, [400, 500, 400, 400, 500])
+    found = read_librimix(tmp_path, "test", None, "SB", 8000)
+    check_files(found, quiet=True)
+    batches = found.batches(2)
+    assert sorted(sum(batches, [])) == sorted(found.examples)
+    assert sorted(len(batch) for batch in batches) == [1, 1, 2, 2, 2, 2]
+    for batch in batches:
+        kinds = {(e.variant, found.formats[e.row]) for e in batch}
+        assert len(kinds) == 1
+    # Without one variant, the others' batches stay the same.
+    part = read_librimix(tmp_path, "test", ["mix_both"], "SB", 8000)
+    check_files(part, quiet=True)
+    assert all(batch in batches for batch in part.batches(2))

@@ -1,0 +1,239 @@
+"""Metrics of speech against other implementations."""
+
+import mir_eval
+import numpy as np
+import pytest
+import torch
+from evaluation.metrics import METRICS, check_metrics, compute_metric
+from evaluation.speech_metrics import dnsmos, estoi, pesq, resample, sdr, stoi
+from objective import pairwise_si_sdr
+from prepare_polsess import UserError
+from scipy.signal import resample_poly
+from torchmetrics.functional import audio as torchmetrics
+
+
+def speech(seed, seconds=2.0, sample_rate=8000):
+    """Make noise with the envelope and the slope of speech."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    envelope = np.maximum(0, np.sin(2 * np.pi * 2 * time + seed)) ** 2
+    noise = np.cumsum(generator.standard_normal(len(time)))
+    signal = envelope * np.diff(noise, prepend=0) + 0.1 * envelope * noise
+    return (0.3 * signal / np.abs(signal).max()).astype("f4")
+
+
+SOURCES = np.stack([speech(1), speech(2)])
+MIXTURE = SOURCES.sum(0)
+ESTIMATES = np.stack(
+    [SOURCES[0] + 0.3 * SOURCES[1], np.roll(SOURCES[1], 3) + 0.1 * SOURCES[0]]
+)
+
+
+def both(metric, *arguments, **options):
+    """Compute a metric of torchmetrics for estimates and mixture."""
+    return [
+        [
+            getattr(torchmetrics, metric)(
+                torch.from_numpy(signal),
+                torch.from_numpy(source),
+                *arguments,
+                **options,
+            ).item()
+            for signal, source in zip(signals, SOURCES, strict=True)
+        ]
+        for signals in (ESTIMATES, [MIXTURE, MIXTURE])
+    ]
+
+
+def test_sdr_equals_mir_eval():
+    scores, mixture, reason = compute_metric(
+        "sdr", ESTIMATES, SOURCES, MIXTURE, 8000
+    )
+    for found, signals in ((scores, ESTIMATES), (mixture, [MIXTURE] * 2)):
+        expected = mir_eval.separation.bss_eval_sources(
+            SOURCES, np.stack(signals), compute_permutation=False
+        )[0]
+        assert found == pytest.approx(expected, abs=1e-2)
+    assert reason == ""
+
+
+@pytest.mark.parametrize(
+    ("rate", "mode"), [(8000, "nb"), (16000, "wb")], ids=str
+)
+def test_pesq_equals_torchmetrics(rate, mode):
+    source, signal = speech(1, 2, rate), speech(1, 2, rate)
+    signal = signal + 0.05 * speech(2, 2, rate)
+    expected = torchmetrics.perceptual_evaluation_speech_quality(
+        torch.from_numpy(signal), torch.from_numpy(source), rate, mode
+    )
+    assert pesq(signal, source, rate) == pytest.approx(expected.item())
+    # It is not symmetric: which one is the source matters.
+    assert pesq(source, signal, rate) != pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("name", ["stoi", "estoi"])
+def test_stoi_equals_torchmetrics(name):
+    scores, mixture, _ = compute_metric(name, ESTIMATES, SOURCES, MIXTURE, 8000)
+    expected = both(
+        "short_time_objective_intelligibility", 8000, name == "estoi"
+    )
+    assert [scores, mixture] == pytest.approx(np.array(expected), abs=1e-4)
+
+
+def test_dnsmos_is_what_speechmos_says():
+    from speechmos import dnsmos as speechmos
+
+    signal = speech(1, 5, 16000)
+    expected = speechmos.run(signal, 16000)["ovrl_mos"]
+    assert dnsmos(signal, None, 16000) == pytest.approx(expected, abs=1e-4)
+    # It takes nothing beyond full scale.
+    loud = dnsmos(20 * signal / np.abs(signal).max(), None, 16000)
+    full = dnsmos(signal / np.abs(signal).max(), None, 16000)
+    assert loud == pytest.approx(full, abs=1e-3)
+
+
+def test_si_sdr_equals_torchmetrics_and_fast_bss_eval():
+    import fast_bss_eval
+
+    found = pairwise_si_sdr(
+        torch.from_numpy(ESTIMATES.T)[None], torch.from_numpy(SOURCES.T)[None]
+    )[0]
+    expected = both("scale_invariant_signal_distortion_ratio", zero_mean=True)
+    assert found.diagonal().tolist() == pytest.approx(expected[0], abs=1e-3)
+    loss = fast_bss_eval.si_sdr_loss(
+        ESTIMATES.astype(float), SOURCES.astype(float), zero_mean=True
+    )
+    assert found.diagonal().tolist() == pytest.approx(-loss, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [(sdr, 100), (pesq, 4.5486), (stoi, 1), (estoi, 1)],
+)
+def test_a_source_against_itself_has_the_highest_value(metric, best):
+    source = SOURCES[0]
+    assert metric(source, source, 8000) == pytest.approx(best, abs=1e-3)
+    assert metric(ESTIMATES[0], source, 8000) < best - 1e-3
+
+
+def test_levels_make_no_difference():
+    for metric in (sdr, stoi, estoi):
+        first = metric(ESTIMATES[0], SOURCES[0], 8000)
+        second = metric(0.01 * ESTIMATES[0], SOURCES[0], 8000)
+        assert second == pytest.approx(first, abs=1e-4)
+
+
+def test_estoi_is_reproducible_and_leaves_the_random_state():
+    np.random.seed(3)
+    before = np.random.get_state()[1].copy()
+    values = {estoi(ESTIMATES[0], SOURCES[0], 8000) for _ in range(3)}
+    assert len(values) == 1
+    assert (np.random.get_state()[1] == before).all()
+
+
+def test_other_rates_are_resampled_to_wide_band():
+    source, signal = speech(1, 2, 24000), speech(1, 2, 24000)
+    signal = signal + 0.05 * speech(2, 2, 24000)
+    ours = pesq(signal, source, 24000)
+    expected = torchmetrics.perceptual_evaluation_speech_quality(
+        *(
+            torch.from_numpy(resample_poly(x, 2, 3).astype("f4"))
+            for x in (signal, source)
+        ),
+        16000,
+        "wb",
+    )
+    assert ours == pytest.approx(expected.item(), abs=0.05)
+
+
+def test_resampling_equals_scipy():
+    signal = speech(1, 1, 16000)
+    low = resample_poly(resample_poly(signal, 1, 4), 4, 1)  # below 2 kHz
+    expected = resample_poly(low, 1, 2)
+    found = resample(low.astype("f4"), 16000, 8000)
+    assert np.abs(found - expected)[100:-100].max() < 0.02 * signal.max()
+
+
+@pytest.mark.parametrize(
+    ("metric", "samples", "reason"),
+    [
+        ("pesq", 1000, "Buffer needs to be at least 1/4 of a second long"),
+        ("stoi", 1000, "Not enough STFT frames"),
+        ("estoi", 1000, "Not enough STFT frames"),
+        ("stoi", 100, "shorter than a frame"),
+    ],
+)
+def test_too_short_signals_have_a_reason(metric, samples, reason):
+    part = SOURCES[:1, 4000 : 4000 + samples]
+    scores, mixture, found = compute_metric(metric, part, part, part[0], 8000)
+    assert np.isnan([*scores, *mixture]).all()
+    assert reason in found
+    assert "1e-5" not in found
+
+
+@pytest.mark.parametrize("metric", ["sdr", "pesq", "stoi", "estoi"])
+def test_undefined_values_have_reasons(metric):
+    sources = np.stack([SOURCES[0], np.full_like(SOURCES[1], 0.1)])
+    scores, mixture, reason = compute_metric(
+        metric, ESTIMATES, sources, MIXTURE, 8000
+    )
+    assert np.isnan(scores).tolist() == [False, True]
+    assert np.isnan(mixture).tolist() == [False, True]
+    assert reason == "source 2 is silent"
+    diverged = ESTIMATES * np.array([[np.nan], [1]])
+    scores, mixture, reason = compute_metric(
+        metric, diverged, SOURCES, MIXTURE, 8000
+    )
+    assert np.isnan(scores).tolist() == [True, False]
+    assert np.isfinite(mixture).all()
+    assert reason == "an estimate is not finite"
+
+
+def test_pesq_of_what_it_cannot_hear():
+    silent = np.zeros_like(SOURCES)
+    scores, mixture, reason = compute_metric(
+        "pesq", silent, SOURCES, MIXTURE, 8000
+    )
+    assert np.isnan(scores).all()
+    assert np.isfinite(mixture).all()
+    assert reason == "the signal is silent"
+    # The C code would write beyond its memory, and the process would end.
+    bursts = np.tile(SOURCES[0], 70)[np.newaxis]
+    *_, reason = compute_metric("pesq", bursts, bursts, bursts[0], 8000)
+    assert reason == "the signal is longer than PESQ's 60 s"
+
+
+def test_a_failing_library_is_a_reason(monkeypatch):
+    def fail(signal, source, sample_rate):
+        raise RuntimeError("onnxruntime\nfailed")
+
+    metric = METRICS["dnsmos"]._replace(compute=fail)
+    monkeypatch.setitem(METRICS, "dnsmos", metric)
+    scores, mixture, reason = compute_metric(
+        "dnsmos", ESTIMATES, SOURCES, MIXTURE, 8000
+    )
+    assert np.isnan([*scores, *mixture]).all()
+    assert reason == "onnxruntime failed"
+
+
+def test_dnsmos_listens_to_the_mixture_once(monkeypatch):
+    heard = []
+
+    def listen(signal, source, sample_rate):
+        heard.append(signal)
+        return 3.0
+
+    metric = METRICS["dnsmos"]._replace(compute=listen)
+    monkeypatch.setitem(METRICS, "dnsmos", metric)
+    found = compute_metric("dnsmos", ESTIMATES, SOURCES, MIXTURE, 8000)
+    assert found == ([3.0, 3.0], [3.0, 3.0], "")
+    assert len(heard) == 3
+
+
+def test_missing_packages_are_named(monkeypatch):
+    metric = METRICS["dnsmos"]._replace(packages=("no_such_package",))
+    monkeypatch.setitem(METRICS, "dnsmos", metric)
+    with pytest.raises(UserError, match="no_such_package; in rec"):
+        check_metrics(["si_sdr", "dnsmos"])
+    with pytest.raises(UserError, match="--metrics mos: choose from si_sdr"):
+        check_metrics(["mos"])

@@ -1,0 +1,248 @@
+"""Files of separated recordings: whole or not there, and never clipped."""
+
+import fcntl
+import json
+import os
+import resource
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from fake_separators import noise
+from prepare_polsess import UserError
+from recordings import estimates_file
+from recordings.estimates_file import Estimates, write_stream
+from recordings.files import SeparatedFiles
+from recordings.levels import Level
+
+IDENTITY = {
+    "recording": "meeting.wav",
+    "model": "run",
+    "weights": "0a",
+    "chunk": 8.0,
+}
+
+
+def as_they_are(n_sources):
+    """Make the level that changes nothing."""
+    ones = np.ones(n_sources)
+    return Level(ones, ones[:1], ones[:1])
+
+
+@pytest.fixture
+def estimates(tmp_path):
+    """Collect two estimates in two blocks, one beyond full scale."""
+    signals = np.stack([noise(3000), noise(3000, 1)], axis=1)
+    signals[1234:1236] = [[1.7, -2.5], [-1.7, 2.4]]
+    signals -= signals.mean(axis=0, dtype=float)
+    with Estimates(tmp_path, 2) as collected:
+        collected.add(signals[:1000])
+        collected.add(signals[1000:])
+        collected.signals = signals
+        collected.finish(as_they_are(2))
+        yield collected
+
+
+def test_float_samples_are_what_came_in(tmp_path):
+    signal = noise(3000)[:, None]
+    with Estimates(tmp_path, 1) as estimates:
+        estimates.add(signal)
+        estimates.finish(as_they_are(1))
+        estimates.write("a.wav", 22050, "float", [0])
+        assert estimates.gain == 1
+    samples, rate = soundfile.read("a.wav", dtype="float32")
+    assert rate == 22050
+    assert samples == pytest.approx(signal[:, 0], abs=1e-7)
+
+
+def test_float_samples_that_would_clip_share_one_gain(estimates):
+    for source in (0, 1):
+        estimates.write("a.wav", 8000, "float", [source])
+        samples, _ = soundfile.read("a.wav", dtype="float32")
+        expected = estimates.signals[:, source] / 2.5 * 32767 / 32768
+        assert samples == pytest.approx(expected, rel=1e-3, abs=1e-6)
+        assert np.abs(samples).max() < 1
+
+
+def test_sixteen_bits_share_one_gain_and_do_not_clip(estimates):
+    estimates.write("a.wav", 8000, "16-bit", [0, 1])
+    samples, _ = soundfile.read("a.wav", dtype="int16")
+    gain = estimates.gain
+    assert gain == pytest.approx(32767 / 32768 / 2.5, rel=1e-3)
+    expected = estimates.signals.astype(float) * gain * 32768
+    assert np.abs(samples - expected).max() <= 0.5 + 1e-3
+    assert samples[1234, 1] == -32767
+
+
+def test_sixteen_bits_without_a_peak_keep_the_level(tmp_path):
+    with Estimates(tmp_path, 1) as estimates:
+        estimates.add(np.array([[0.5], [-0.5]], np.float32))
+        estimates.finish(as_they_are(1))
+        estimates.write("a.wav", 8000, "16-bit", [0])
+    samples, _ = soundfile.read("a.wav", dtype="int16")
+    assert samples.tolist() == [16384, -16384]
+
+
+def test_a_constant_part_is_taken_away(tmp_path):
+    with Estimates(tmp_path, 1) as estimates:
+        estimates.add(np.full((1000, 1), 0.75, np.float32))
+        estimates.add(np.full((1000, 1), 0.25, np.float32))
+        estimates.finish(as_they_are(1))
+        estimates.write("a.wav", 8000, "float", [0])
+    samples, _ = soundfile.read("a.wav")
+    assert samples.tolist() == [0.25] * 1000 + [-0.25] * 1000
+
+
+def test_levels_are_applied(estimates):
+    gains, factors = np.array([-2.0, 3.0]), np.linspace(0, 1, 3000)
+    times = (np.arange(3000) + 0.5) / 3000
+    estimates.finish(Level(gains, times, factors))
+    expected = estimates.signals * gains * factors[:, None]
+    assert estimates.peak == pytest.approx(np.abs(expected).max())
+    estimates.write("a.wav", 8000, "float", [0, 1])
+    samples, _ = soundfile.read("a.wav")
+    assert samples == pytest.approx(expected * estimates.gain, abs=1e-6)
+
+
+def test_beyond_four_gigabytes_it_is_rf64(estimates, monkeypatch):
+    monkeypatch.setattr(estimates_file, "LARGEST_WAV", 10_000)
+    for subtype, expected in (("float", "RF64"), ("16-bit", "WAV")):
+        estimates.write("a.wav", 8000, subtype, [0])
+        info = soundfile.info("a.wav")
+        assert (info.format, info.frames) == (expected, 3000)
+
+
+def test_a_stream_gets_a_channel_for_each(estimates):
+    with open("stream.wav", "wb") as stream:
+        write_stream(estimates, 8000, "float", stream)
+    samples, _ = soundfile.read("stream.wav", dtype="float32")
+    expected = estimates.signals * estimates.gain
+    assert samples == pytest.approx(expected, abs=1e-7)
+
+
+def write(estimates, identity=IDENTITY):
+    """Write the files of a recording."""
+    files = SeparatedFiles(Path("out/meeting"), 2, identity)
+    files.prepare()
+    files.write(estimates, 8000, "float", {"samples": 3000})
+    return files
+
+
+def test_they_are_complete_as_long_as_nothing_changes(estimates):
+    files = write(estimates)
+    assert sorted(p.name for p in Path("out").iterdir()) == [
+        *("meeting.json", "meeting_estimate1.wav", "meeting_estimate2.wav")
+    ]
+    described = json.loads(files.description.read_text())
+    assert described == {
+        "samples": 3000,
+        "estimates": ["meeting_estimate1.wav", "meeting_estimate2.wav"],
+        "identity": IDENTITY,
+    }
+
+    def again(identity):
+        return SeparatedFiles(Path("out/meeting"), 2, identity)
+
+    assert again(IDENTITY).are_complete()
+    other = again(IDENTITY | {"chunk": 4.0, "weights": "0b"})
+    assert not other.are_complete()
+    assert other.changed == ["weights", "chunk"]
+    files.audio[1].unlink()
+    assert not again(IDENTITY).are_complete()
+
+
+def test_estimates_of_another_model_are_replaced_only_by_force(estimates):
+    write(estimates)
+    other = IDENTITY | {"model": "other", "weights": "0b"}
+    with pytest.raises(UserError, match="belongs to the model run; .*--force"):
+        SeparatedFiles(Path("out/meeting"), 1, other)
+    # The same one, moved.
+    moved = IDENTITY | {"model": "other"}
+    assert SeparatedFiles(Path("out/meeting"), 2, moved).are_complete()
+    one = SeparatedFiles(Path("out/meeting"), 1, other, force=True)
+    one.prepare()
+    one.write(estimates, 8000, "float", {})
+    assert sorted(p.name for p in Path("out").iterdir()) == [
+        *("meeting.json", "meeting_estimate1.wav")
+    ]
+
+
+def test_others_files_are_not_overwritten(estimates):
+    files = write(estimates)
+    with pytest.raises(UserError, match="belongs to the recording meeting.wav"):
+        SeparatedFiles(
+            Path("out/meeting"), 2, IDENTITY | {"recording": "other.wav"}
+        )
+    files.description.write_text('{"transcript": "..."}')
+    with pytest.raises(UserError, match="was not written by this program"):
+        SeparatedFiles(Path("out/meeting"), 2, IDENTITY)
+
+
+def test_interrupted_between_two_files(estimates, monkeypatch):
+    write(estimates)
+
+    def interrupt(path, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write(estimates, IDENTITY | {"chunk": 4.0})
+    assert not any(p.name.startswith(".") for p in Path("out").iterdir())
+    # Nothing says that what is there is whole.
+    assert not Path("out/meeting.json").exists()
+    assert write(estimates).description.exists()
+
+
+@contextmanager
+def full_disk():
+    """Let no file grow beyond 8 kB, as if the disk was full.
+
+    Only for what is tested: pytest's own output may go to a file as well.
+    """
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_is_told_while_separating(tmp_path):
+    with (
+        pytest.raises(UserError, match="cannot be written") as error,
+        full_disk(),
+        Estimates(tmp_path, 2) as estimates,
+    ):
+        for _ in range(9):
+            estimates.add(np.ones((1000, 2), np.float32))
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_full_disk_is_told_while_writing(estimates):
+    with pytest.raises(UserError, match="cannot be written"), full_disk():
+        write(estimates)
+    assert list(Path("out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(estimates):
+    Path("out").write_text("a file")
+    with pytest.raises(UserError, match="out: cannot be written"):
+        write(estimates)
+
+
+def test_two_processes_write_one_after_the_other(estimates):
+    Path("out").mkdir()
+    handle = os.open("out", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    thread = threading.Thread(target=write, args=(estimates,))
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive()
+    assert list(Path("out").iterdir()) == []
+    os.close(handle)
+    thread.join()
+    assert len(list(Path("out").iterdir())) == 3

@@ -1,0 +1,152 @@
+"""``--sweep FILE``: what becomes of the command line, and what contradicts."""
+
+import signal
+
+import pytest
+import search.arguments
+from orion.core.utils.working_dir import SetupWorkingDir
+from prepare_polsess import UserError
+from search.arguments import read_sweep_arguments
+from settings import read_options
+from small_sweeps import VALUES, act_as_orion, trial_arguments, write_sweep
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return write_sweep(tmp_path / "small.yaml")
+
+
+@pytest.fixture
+def orion(monkeypatch, tmp_path):
+    """Act as Orion; return the priors on its command line, to be changed."""
+    priors = {}
+    act_as_orion(monkeypatch, tmp_path / "results")
+    monkeypatch.setattr(
+        search.arguments, "priors_on_command_line", lambda: priors
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    yield priors
+    signal.signal(signal.SIGTERM, before)
+
+
+def options_of(arguments):
+    _, run_opts, overrides = read_options(arguments)
+    return {n: run_opts[n] for n in run_opts.overridden_args} | overrides
+
+
+def test_the_files_settings_become_options(sweep, orion):
+    given = trial_arguments(sweep, "corpus", "out")
+    arguments, trial = read_sweep_arguments(given)
+    options = options_of(arguments)
+    assert options["train_size"] == 6
+    assert options["number_of_epochs"] == 4
+    assert options["seed"] == 42
+    assert options["precision"] == "fp32"
+    assert options["curriculum"][1]["epoch"] == 2
+    assert options["output_folder"] == "out/trials/a1"
+    assert options["manifest_folder"] == "out/manifests"
+    assert {name: options[name] for name in VALUES} == VALUES
+    assert trial.parameters == VALUES
+    assert "sweep" not in options
+
+
+def test_outside_orion_it_trains_once_and_where_it_is_told(sweep):
+    given = trial_arguments(sweep, "corpus", None, output_folder="here")
+    arguments, trial = read_sweep_arguments(given)
+    assert trial is None
+    assert options_of(arguments)["output_folder"] == "here"
+    with pytest.raises(UserError, match="--sweep_folder"):
+        read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
+
+
+def test_results_go_to_the_experiments_folder_by_default(sweep, orion):
+    arguments, _ = read_sweep_arguments(trial_arguments(sweep, "corpus", None))
+    folder = options_of(arguments)["output_folder"]
+    assert folder == "results/sweeps/small/trials/a1"
+
+
+def test_null_means_all_mixtures(tmp_path, orion):
+    sweep = write_sweep(tmp_path / "all.yaml", train_size=None)
+    arguments, _ = read_sweep_arguments(trial_arguments(sweep, "c", "out"))
+    assert options_of(arguments)["train_size"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train_size": 4}, r"--train_size 4: \S+small\.yaml says 6"),
+        ({"seed": 43}, r"--seed 43: \S+small\.yaml says 42"),
+        ({"precision": "bf16"}, r"--precision 'bf16': .* says 'fp32'"),
+        ({"lr": 0.1}, r"--lr 0\.1: lies outside of \S+small\.yaml"),
+        ({"lr_patience": 2.5}, r"--lr_patience 2\.5: is not a whole number"),
+        ({"lr": None}, r"--lr is missing: \S+small\.yaml has it from loguni"),
+        ({"max_grad_norm": None}, r"--max_grad_norm is missing"),
+        ({"max_grad_norm": 21}, r"--max_grad_norm 21\.0: lies outside"),
+        ({"output_folder": "x"}, r"--output_folder: .*--sweep_folder"),
+        ({"test_only": ""}, r"--test_only: a trial"),
+        ({"sweep": "none.yaml"}, r"none\.yaml: cannot be read"),
+        ({"sweep": None}, r"give --sweep FILE"),
+    ],
+)
+def test_contradictions_are_named(sweep, orion, options, message):
+    arguments = trial_arguments(sweep, "corpus", "out", **options)
+    arguments = [word for word in arguments if word]
+    with pytest.raises(UserError, match=message):
+        read_sweep_arguments(arguments)
+
+
+def test_the_same_value_is_no_contradiction(sweep, orion):
+    given = trial_arguments(sweep, "corpus", "out", train_size=6, seed=42)
+    arguments, _ = read_sweep_arguments(given)
+    assert options_of(arguments)["train_size"] == 6
+
+
+def test_another_models_file_is_an_error(sweep, orion):
+    arguments = trial_arguments(sweep, "corpus", "out")
+    arguments[0] = "hparams/sepformer.yaml"
+    with pytest.raises(UserError, match=r"is for hparams/dprnn\.yaml"):
+        read_sweep_arguments(arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "prior", "message"),
+    [
+        ("lr", "loguniform(3e-4, 4e-3)", r"has lr from loguniform\(3e-4, 3e-3"),
+        ("lr", "uniform(3e-4, 3e-3)", r"has lr from loguniform"),
+        ("lr", "normal(0, 1)", r"orion hunt: lr: .* is not a prior"),
+        ("lr_factor", "uniform(0.1, 0.9)", r"has no such parameter; it has lr"),
+    ],
+)
+def test_priors_that_contradict_the_file_are_named(
+    sweep, orion, name, prior, message
+):
+    orion |= {"lr": "loguniform(0.0003, 0.003)", name: prior}
+    with pytest.raises(UserError, match=message):
+        read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
+
+
+def test_priors_that_mean_the_same_are_none(sweep, orion):
+    orion["lr"] = "loguniform(0.0003,0.003)"
+    _, trial = read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
+    assert trial is not None
+
+
+def test_a_temporary_working_folder_is_refused(
+    sweep, orion, monkeypatch, tmp_path
+):
+    # As Orion 0.2.7 makes it.
+    class Experiment:
+        name, version, working_dir = "small", 1, ""
+
+    experiment = Experiment()
+    monkeypatch.chdir(tmp_path)
+    with SetupWorkingDir(experiment) as folder:
+        monkeypatch.setenv("ORION_WORKING_DIR", f"{folder}/a1")
+        with pytest.raises(UserError, match="--working-dir FOLDER"):
+            read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
+
+
+def test_an_experiment_of_other_parameters_is_told(sweep, orion):
+    given = trial_arguments(sweep, "corpus", "out", lr="orion~uniform(1, 2)")
+    with pytest.raises(UserError, match=r"--lr: .*begun with other parameters"):
+        read_sweep_arguments(given)

@@ -1,0 +1,199 @@
+"""The rules against slow, obvious ones, on random and recorded curves."""
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+from search.early_termination import Hyperband, Median
+
+RECORDED = Path(__file__).parent / "recorded_curves.csv"
+
+
+def slow_hyperband(curve, others, min_iter, eta, s):
+    """Whether to stop: sort everybody who got there, and look for oneself."""
+    epoch = len(curve)
+    bracket = min_iter
+    for _ in range(s):
+        if bracket == epoch:
+            break
+        bracket *= eta
+    else:
+        return False
+    everybody = [max(curve)]
+    for other in others:
+        if len(other) >= epoch:
+            everybody.append(max(other[:epoch]))
+    everybody.sort(reverse=True)
+    places = 0
+    while places * eta < len(everybody):  # n / eta rounded up
+        places += 1
+    return max(curve) < everybody[places - 1]
+
+
+def slow_median(curve, others, from_epoch, patience):
+    """Whether to stop: count the epochs below the median one by one."""
+    in_a_row = 0
+    for epoch in range(1, len(curve) + 1):
+        averages = []
+        for other in others:
+            if len(other) >= epoch:
+                averages.append(sum(other[:epoch]) / epoch)
+        below = False
+        if averages and epoch >= from_epoch:
+            averages.sort()
+            middle = len(averages) // 2
+            median = averages[middle]
+            if len(averages) % 2 == 0:
+                median = (averages[middle - 1] + averages[middle]) / 2
+            best = -math.inf
+            for value in curve[:epoch]:
+                best = max(best, value)
+            below = best < median
+        in_a_row = in_a_row + 1 if below else 0
+    return in_a_row >= patience
+
+
+def random_curves(generator, count, epochs):
+    """Curves that rise with noise; some in whole dB, so that there are ties."""
+    curves = []
+    for _ in range(count):
+        level = generator.uniform(-3, 4)
+        noise = generator.choice([0.1, 1.0])
+        digits = generator.choice([0, 6])
+        length = generator.randint(1, epochs)
+        curves.append(
+            [
+                round(level - 5 / e + generator.gauss(0, noise), digits)
+                for e in range(1, length + 1)
+            ]
+        )
+    return curves
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_rules_agree_with_the_slow_ones(seed):
+    generator = random.Random(seed)
+    hyperband = {
+        "min_iter": generator.randint(1, 3),
+        "eta": generator.randint(2, 4),
+        "s": generator.randint(1, 3),
+    }
+    median = {
+        "from_epoch": generator.randint(1, 6),
+        "patience": generator.randint(1, 5),
+    }
+    curves = random_curves(generator, generator.randint(1, 12), 30)
+    stopped = {"hyperband": 0, "median": 0}
+    for number, whole in enumerate(curves):
+        others = curves[:number] + curves[number + 1 :]
+        for length in range(1, len(whole) + 1):
+            curve = whole[:length]
+            for name, rule, slow, numbers in (
+                ("hyperband", Hyperband, slow_hyperband, hyperband),
+                ("median", Median, slow_median, median),
+            ):
+                reason = rule(**numbers).reason_to_stop(curve, others)
+                assert (reason is not None) == slow(curve, others, **numbers)
+                stopped[name] += reason is not None
+    # Otherwise nothing was compared.
+    assert len(curves) < 4 or stopped["hyperband"] + stopped["median"] > 0
+
+
+def recorded_curves():
+    """Read the curves of real trainings."""
+    lines = RECORDED.read_text(encoding="utf-8").splitlines()
+    rows = [line.split(",") for line in lines if not line.startswith("#")]
+    return [[float(value) for value in row[1:]] for row in rows]
+
+
+def replay(curves, generator, workers, decide):
+    """Let workers train trials again, in another order; return who stopped.
+
+    Each takes the next trial when it is done with one; whose epoch ends next
+    is drawn. ``decide`` gets the trial's curve and those of the others so far.
+    """
+    waiting = list(range(len(curves)))
+    generator.shuffle(waiting)
+    busy, lengths, stopped = [], [0] * len(curves), []
+    while waiting or busy:
+        while waiting and len(busy) < workers:
+            busy.append(waiting.pop())
+        trial = generator.choice(busy)
+        lengths[trial] += 1
+        known = [
+            curve[:length]
+            for curve, length in zip(curves, lengths, strict=True)
+        ]
+        others = known[:trial] + known[trial + 1 :]
+        if decide(known[trial], [other for other in others if other]):
+            stopped.append(trial)
+        elif lengths[trial] < len(curves[trial]):
+            continue
+        busy.remove(trial)
+    return stopped
+
+
+@pytest.mark.parametrize("workers", [1, 4, 100])
+@pytest.mark.parametrize(
+    "rule, slow, numbers",
+    [
+        (Hyperband, slow_hyperband, {"min_iter": 10, "eta": 3, "s": 2}),
+        (Hyperband, slow_hyperband, {"min_iter": 2, "eta": 3, "s": 2}),
+        (Median, slow_median, {"from_epoch": 20, "patience": 5}),
+        (Median, slow_median, {"from_epoch": 3, "patience": 2}),
+    ],
+)
+def test_rules_agree_on_recorded_curves(rule, slow, numbers, workers):
+    curves = recorded_curves()
+    outcomes = set()
+    for seed in range(10):  # of the order in which the trials arrive
+
+        def decide(curve, others):
+            reason = rule(**numbers).reason_to_stop(curve, others)
+            assert (reason is not None) == slow(curve, others, **numbers)
+            return reason
+
+        stopped = replay(curves, random.Random(seed), workers, decide)
+        assert 0 < len(stopped) < len(curves)
+        outcomes.add(frozenset(stopped))
+    # The order does matter; otherwise one would have been enough.
+    assert len(outcomes) > 1
+
+
+def test_published_brackets_are_epochs_10_and_30():
+    rule = Hyperband(min_iter=10, eta=3, s=2)
+    better = [[float(e) for e in range(1, 51)]] * 3
+    stops = [
+        epoch
+        for epoch in range(1, 51)
+        if rule.reason_to_stop([0.0] * epoch, better)
+    ]
+    assert stops == [10, 30]
+
+
+def test_the_first_to_arrive_passes_and_equals_pass_together():
+    rule = Hyperband(min_iter=2, eta=3, s=1)
+    assert rule.reason_to_stop([1.0, 1.0], []) is None
+    assert rule.reason_to_stop([1.0, 1.0], [[9.0]]) is None  # not there yet
+    assert rule.reason_to_stop([1.0, 1.0], [[1.0, 1.0]] * 5) is None
+    reason = rule.reason_to_stop([1.0, 0.9], [[1.1, 0.0], [0.0, 1.2], [0, 0]])
+    assert reason == "hyperband: rank 3 of 4 at epoch 2, and only 2 go on"
+
+
+def test_published_median_stops_at_24_at_the_earliest():
+    rule = Median(from_epoch=20, patience=5)
+    others = [[2.0] * 80, [3.0] * 80, [4.0] * 80]
+    curve = [2.9] * 80
+    stops = [
+        epoch
+        for epoch in range(1, 81)
+        if rule.reason_to_stop(curve[:epoch], others)
+    ]
+    assert stops[0] == 24
+    # One epoch that is not below starts the count anew.
+    recovered = [2.9] * 21 + [3.0] + [2.9] * 58
+    assert not any(
+        rule.reason_to_stop(recovered[:epoch], others) for epoch in range(1, 81)
+    )
+    assert rule.reason_to_stop(curve, []) is None

@@ -1,0 +1,310 @@
+"""Trials: how they end, what is reported, and what happens to them again."""
+
+import json
+import os
+import shutil
+import signal
+
+import pandas as pd
+import pytest
+import search.arguments
+import torch
+import train
+from prepare_polsess import UserError
+from search.trial_curves import OtherCurves
+from small_models import SEPARATION
+from small_sweeps import (
+    SMALL_SWEEP,
+    act_as_orion,
+    trial_arguments,
+    write_sweep,
+)
+
+RULE = {"hyperband": {"min_iter": 2, "eta": 3, "s": 1}}
+
+
+class Sweep:
+    """A small sweep whose trials are trained in this process.
+
+    Arguments
+    ---------
+    folder : Path
+        Where its file and its results go.
+    corpus : Path
+        A small corpus.
+    monkeypatch : MonkeyPatch
+        Of the test.
+    """
+
+    def __init__(self, folder, corpus, monkeypatch):
+        self.file = write_sweep(folder / "small.yaml", termination=RULE)
+        self.folder = folder / "out"
+        self.results = folder / "results"
+        self.corpus = corpus
+        self.monkeypatch = monkeypatch
+
+    def train(self, trial, **options):
+        """Train a trial; return what Orion was told, by name."""
+        act_as_orion(self.monkeypatch, self.results, trial)
+        arguments = trial_arguments(
+            self.file, self.corpus, self.folder, **options
+        )
+        train.main(arguments)
+        report = json.loads(self.results.read_text())
+        assert [r["type"] for r in report] == ["objective"] + ["statistic"] * 3
+        return {r["name"]: r["value"] for r in report}
+
+    def path(self, trial, name):
+        """Name a file of a trial."""
+        return self.folder / "trials" / trial / name
+
+    def outcome(self, trial):
+        """Read what a trial has come to."""
+        return json.loads(self.path(trial, "trial.json").read_text())
+
+    def curve(self, trial):
+        """Read a trial's curve."""
+        return pd.read_csv(self.path(trial, "curve.csv"))["valid_si_sdr"]
+
+    def add_curve(self, trial, values):
+        """Add a trial that another worker trains."""
+        path = self.path(trial, "curve.csv")
+        path.parent.mkdir(parents=True)
+        rows = [f"{n},{v}\n" for n, v in enumerate(values, start=1)]
+        path.write_text("epoch,valid_si_sdr\n" + "".join(rows))
+
+
+@pytest.fixture
+def sweep(tmp_path, small_corpus, monkeypatch):
+    monkeypatch.chdir(SEPARATION)
+    monkeypatch.setattr(search.arguments, "priors_on_command_line", dict)
+    before = signal.getsignal(signal.SIGTERM)
+    yield Sweep(tmp_path, small_corpus, monkeypatch)
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_finished_trial_reports_its_best_and_no_test(sweep):
+    report = sweep.train("a1")
+    curve = sweep.curve("a1")
+    assert len(curve) == 4
+    assert report == {
+        "objective": -curve.max(),
+        "stopped": 0,
+        "failed": 0,
+        "epochs": 4,
+    }
+    outcome = sweep.outcome("a1")
+    assert outcome["ended"] == "finished"
+    assert outcome["best_epoch"] == curve.argmax() + 1
+    assert outcome["parameters"]["lr"] == 0.001
+    for name in ("test.csv", "result.json"):
+        assert not sweep.path("a1", name).exists()
+    assert not list(sweep.path("a1", "save").iterdir())
+
+
+def test_a_trial_behind_the_others_is_stopped_and_says_where_and_why(sweep):
+    for name in ("b1", "b2", "b3"):
+        sweep.add_curve(name, [50.0, 60.0])
+    report = sweep.train("a1")
+    curve = sweep.curve("a1")
+    assert len(curve) == 2
+    assert report == {
+        "objective": -curve.max(),
+        "stopped": 1,
+        "failed": 0,
+        "epochs": 2,
+    }
+    outcome = sweep.outcome("a1")
+    assert outcome["ended"] == "stopped"
+    assert outcome["reason"] == (
+        "hyperband: rank 4 of 4 at epoch 2, and only 2 go on"
+    )
+
+
+def test_others_are_read_only_when_the_rule_can_act(sweep):
+    """With hundreds of trials on a shared file system that takes its time."""
+    read = OtherCurves.read
+    epochs = []
+
+    def note(self):
+        epochs.append(len(pd.read_csv(self.folder / "curve.csv")))
+        return read(self)
+
+    sweep.monkeypatch.setattr(OtherCurves, "read", note)
+    sweep.train("a1")
+    assert epochs == [2]
+
+
+def interrupt_after(monkeypatch, epoch):
+    """End the training after an epoch's checkpoint, once."""
+    original = train.Separation.finish_epoch
+    left = [True]
+
+    def finish(self, number, scores):
+        original(self, number, scores)
+        if number == epoch and left:
+            left.pop()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.Separation, "finish_epoch", finish)
+
+
+def test_an_interrupted_trial_goes_on_as_if_it_had_not_been(sweep):
+    whole = sweep.train("whole")
+    for name in ("b1", "b2"):
+        sweep.add_curve(name, [-90.0, -90.0])
+    for epoch, trial in ((1, "a1"), (2, "a2"), (3, "a3")):
+        with sweep.monkeypatch.context() as monkeypatch:
+            interrupt_after(monkeypatch, epoch)
+            with pytest.raises(KeyboardInterrupt):
+                sweep.train(trial)
+        assert sweep.results.read_text() == ""
+        assert not sweep.path(trial, "trial.json").exists()
+        assert len(sweep.curve(trial)) == epoch
+        assert sweep.train(trial) == whole
+        assert list(sweep.curve(trial)) == list(sweep.curve("whole"))
+
+
+def test_a_bracket_that_was_passed_before_a_kill_is_not_asked_again(sweep):
+    # Killed in epoch 3; the decision is of epoch 2, the curve's last one.
+    with sweep.monkeypatch.context() as monkeypatch:
+        interrupt_after(monkeypatch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.train("a1")
+    sweep.path("a1", "decision.json").write_text('{"epoch": 2, "reason": null}')
+    for name in ("b1", "b2", "b3"):
+        sweep.add_curve(name, [90.0, 90.0])
+    assert sweep.train("a1")["stopped"] == 0
+
+
+def test_once_decided_a_stop_is_not_decided_again(sweep):
+    for name in ("b1", "b2", "b3"):
+        sweep.add_curve(name, [50.0, 60.0])
+    first = sweep.train("a1")
+    # Killed before the outcome was written.
+    decision = json.loads(sweep.path("a1", "decision.json").read_text())
+    assert decision["epoch"] == 2
+    sweep.path("a1", "trial.json").unlink()
+    for name in ("b1", "b2", "b3"):
+        shutil.rmtree(sweep.path(name, "curve.csv").parent)
+    assert sweep.train("a1") == first
+    # Killed after it, before Orion noted it.
+    assert sweep.train("a1") == first
+
+
+def test_a_diverged_trial_reports_a_finite_worst_value(sweep):
+    original = train.Separation.compute_objectives
+    sweep.monkeypatch.setattr(
+        train.Separation,
+        "compute_objectives",
+        lambda *given, **named: original(*given, **named) * float("nan"),
+    )
+    report = sweep.train("a1")
+    assert report["objective"] == 100.0
+    assert (report["failed"], report["stopped"]) == (1, 0)
+    outcome = sweep.outcome("a1")
+    assert outcome["ended"] == "diverged"
+    assert "batches in a row" in outcome["reason"]
+    assert outcome["best_valid_si_sdr"] == sweep.curve("a1").max()
+    # Not better when it is started again.
+    sweep.path("a1", "trial.json").unlink()
+    assert sweep.train("a1") == report
+
+
+def test_a_trial_that_diverges_at_once_has_no_best(sweep):
+    original = train.Separation.compute_forward
+    sweep.monkeypatch.setattr(
+        train.Separation,
+        "compute_forward",
+        lambda *given, **named: original(*given, **named) * float("nan"),
+    )
+    report = sweep.train("a1")
+    assert report == {
+        "objective": 100.0,
+        "stopped": 0,
+        "failed": 1,
+        "epochs": 0,
+    }
+    assert sweep.outcome("a1")["best_valid_si_sdr"] is None
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to\nallocate"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9 GB"),
+]
+
+
+def run_out(monkeypatch, error):
+    """Let the first batch run out of memory."""
+
+    def fail(self, batch):
+        raise error
+
+    monkeypatch.setattr(train.Separation, "fit_batch", fail)
+
+
+def error_of_the_cpu():
+    """Ask the CPU for a million gigabytes."""
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**48)
+    return raised.value
+
+
+@pytest.mark.parametrize("error", [*OUT_OF_MEMORY, error_of_the_cpu()])
+def test_without_memory_a_trial_stays_open(sweep, error):
+    with sweep.monkeypatch.context() as monkeypatch:
+        run_out(monkeypatch, error)
+        with pytest.raises(UserError) as raised:
+            sweep.train("a1")
+    for words in (str(error).splitlines()[0], "--workers", "batch_size than"):
+        assert words in str(raised.value)
+    assert sweep.results.read_text() == ""
+    assert not sweep.path("a1", "trial.json").exists()
+    # With more of it the trial goes on, from where it was.
+    assert sweep.train("a1")["failed"] == 0
+
+
+def test_without_memory_a_trial_has_failed_that_drew_its_size(sweep):
+    space = SMALL_SWEEP["sweep"]["space"]
+    options = dict(SMALL_SWEEP["sweep"]["options"])
+    drawn = {"batch_size": "uniform(2, 8, discrete=True)"}
+    del options["batch_size"]
+    write_sweep(sweep.file, space=space | drawn, options=options)
+    run_out(sweep.monkeypatch, OUT_OF_MEMORY[0])
+    report = sweep.train("a1", batch_size=8)
+    assert (report["objective"], report["failed"]) == (100.0, 1)
+    outcome = sweep.outcome("a1")
+    assert outcome["ended"] == "out of memory"
+    assert outcome["reason"] == "CUDA out of memory. Tried to"
+
+
+@pytest.mark.parametrize("error", [UserError("disk full"), RuntimeError("bug")])
+def test_what_is_not_the_parameters_fault_is_no_score(sweep, error):
+    def fail(self, batch):
+        raise error
+
+    with sweep.monkeypatch.context() as monkeypatch:
+        monkeypatch.setattr(train.Separation, "fit_batch", fail)
+        with pytest.raises(type(error), match=str(error)):
+            sweep.train("a1")
+    assert sweep.results.read_text() == ""
+    assert not sweep.path("a1", "trial.json").exists()
+
+
+def test_an_orphan_ends_with_its_epoch(sweep):
+    parents = iter([1, 1, 2])
+    sweep.monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    with pytest.raises(UserError, match="Orion's worker has ended"):
+        sweep.train("a1")
+    assert len(sweep.curve("a1")) == 1
+
+
+def test_trials_that_cannot_be_compared_are_refused(sweep):
+    sweep.train("a1")
+    with pytest.raises(UserError, match="begun with weight_decay 0.0, and"):
+        sweep.train("a2", weight_decay=0.1)
+    write_sweep(sweep.file, termination=None)
+    with pytest.raises(UserError, match=r"termination .*, and this.* 'None'"):
+        sweep.train("a3")
+    assert sweep.results.read_text() == ""
