@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Self
 
 import pandas as pd
+from prepare_polsess import UserError
+from run_files import to_json, write_atomically
+
 from evaluation.computed_scores import ComputedScores
 from evaluation.metrics import METRICS
 from evaluation.sets import EvaluationSet
 from evaluation.tables import score_columns
-from prepare_polsess import UserError
-from run_files import to_json, write_atomically
 
 ROW_KEYS = ("environment", "scene_class", "event_class", "ssr", "scene_offset")
 COMPUTED = ".computed.jsonl"
