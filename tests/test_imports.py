@@ -73,13 +73,10 @@ def test_no_modules_import_each_other():
 
 
 def test_no_folders_import_each_other():
-    # Parts of these folders that users see, and so stand above them.
-    parts = {"sweep_file": "search", "interface": "recordings"}
     graph = {}
     for name, found in GRAPH.items():
-        tops = {parts.get(top(n), top(n)) for n in found}
-        own = parts.get(top(name), top(name))
-        graph.setdefault(own, set()).update(tops - {own})
+        tops = {top(n) for n in found} - {top(name)}
+        graph.setdefault(top(name), set()).update(tops)
     assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -37,19 +38,36 @@ def test_every_key_is_used(row):
         assert used, f"{key} is used nowhere"
 
 
-def test_the_readmes_layout_is_true():
+def drawn():
+    """List what the README's picture draws, by folder, at most three deep."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    picture = text.split("## Where things are")[1]
-    folders = {
-        "recipes/PolSESS/separation": "*.py",
-        "recipes/PolSESS/hparams": "*.yaml",
-        "tools": "*.py",
-    }
-    for package in ("evaluation", "loading", "publishing", "recordings"):
-        folders[f"recipes/PolSESS/separation/{package}"] = "[a-z]*.py"
-    folders["recipes/PolSESS/separation/search"] = "[a-z]*.py"
-    for folder, pattern in folders.items():
-        for path in (ROOT / folder).glob(pattern):
-            assert path.name in picture, f"{path} is not in the picture"
-    for name in re.findall(r"[a-z_]+\.(?:py|yaml|md)", picture):
-        assert any(ROOT.glob(f"[rt]*/**/{name}")), f"there is no {name}"
+    picture = text.split("## Where things are\n\n```\n")[1].split("```")[0]
+    inside, parents = defaultdict(set), [ROOT]
+    for spaces, names in re.findall(
+        r"^( {0,6})(\S+(?:(?:,? {1,2})\S+\.\S+)*)", picture, re.M
+    ):
+        depth = len(spaces) // 2
+        for name in re.split(r"[ ,]+", names):
+            path = parents[depth] / name
+            inside[parents[depth]].add(path)
+        parents[depth + 1 :] = [path]
+    return inside
+
+
+def test_what_the_readme_draws_is_there():
+    for paths in drawn().values():
+        for path in paths:
+            assert path.exists(), f"there is no {path}"
+
+
+def test_the_readme_draws_all_modules():
+    inside = drawn()
+    folders = [folder for folder in inside if folder != ROOT]
+    assert len(folders) == 9
+    for folder in folders:
+        modules = set(folder.glob("*.py")) - {folder / "__init__.py"}
+        found = {path for path in inside[folder] if path.suffix == ".py"}
+        assert found == modules, folder
+    models = (ROOT / "recipes/PolSESS/hparams").glob("*.yaml")
+    picture = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(path.name in picture for path in models)

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from outcomes import attempt, new_folder
 from prepare_polsess import UserError
+from search.sweep import read_sweep_file
 from series.errors import SeriesError
 from series.jobs import Job, read_series
 from small_models import SEPARATION
-from sweep_file import hunt_command, read_sweep_file
+from sweep_file import hunt_command
 
 SWEEPS = SEPARATION.parent / "sweeps"
 SERIES = Path(sweep_file.__file__).parents[3] / "tools/series"

@@ -33,10 +33,11 @@ sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
 import numpy as np
 import soundfile
 import torch
-from interface import OVERLAP, SpeechSeparation
+from interface import SpeechSeparation
 from networks import MODELS, RATE, build, with_stock_blocks
 from option_parser import make_parser
 from recordings.estimates_file import Estimates
+from recordings.overlap_add import OVERLAP
 from recordings.reading import Recording
 
 MASKING = MODELS[:3]

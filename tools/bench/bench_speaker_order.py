@@ -23,10 +23,10 @@ sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
 import pandas as pd
 import torch
 from evaluation.polsess_corpora import read_polsess
-from interface import CHUNK, OVERLAP, SpeechSeparation
+from interface import SpeechSeparation
 from objective import pairwise_si_sdr
 from option_parser import make_parser
-from recordings.overlap_add import UNCERTAIN
+from recordings.overlap_add import CHUNK, OVERLAP, UNCERTAIN
 
 
 def separate(

@@ -10,14 +10,11 @@ import torch
 from loading.exported_model import load_model
 from memory_errors import is_out_of_memory
 from prepare_polsess import UserError
-from recordings.overlap_add import OverlapAdd
+from recordings.overlap_add import CHUNK, OVERLAP, OverlapAdd
 from recordings.reading import Recording, RecordingError
 from recordings.resampling import ResampledReader, StreamResampler
 from setting_checks import check_device
 from speechbrain.inference.interfaces import Pretrained
-
-CHUNK = 8.0  # s
-OVERLAP = 4.0  # s
 
 
 class SpeechSeparation(Pretrained):

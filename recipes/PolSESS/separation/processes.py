@@ -1,5 +1,6 @@
 """Several processes that train one model together, as torchrun starts them."""
 
+import atexit
 import dataclasses
 import os
 import sys
@@ -16,6 +17,13 @@ from speechbrain.utils.distributed import (
     main_process_only,
 )
 from speechbrain.utils.run_opts import RunOptions
+
+# gloo's threads let go of the last tensors a moment after these have been
+# handed over, for which they need Python. If Python is ending by then, torch
+# aborts the process (pytorch/pytorch issue 190489). Destroying the group would
+# wait for the threads, but torch's DistributedDataParallel keeps a reference to
+# the group for good, so that they stay.
+GLOO_PAUSE = 0.5  # s
 
 
 def join_processes(run_opts: RunOptions, device: str) -> RunOptions:
@@ -52,21 +60,14 @@ def join_processes(run_opts: RunOptions, device: str) -> RunOptions:
         raise UserError(
             f"process {os.environ['RANK']} cannot join the others: {error}"
         ) from error
+    if run_opts.distributed_backend == "gloo":
+        atexit.register(time.sleep, GLOO_PAUSE)
     return run_opts
 
 
 def leave_processes() -> None:
-    """Leave the other processes, when all is done.
-
-    gloo's threads let go of the last tensors a moment after these have been
-    handed over, for which they need Python. If Python is ending by then, torch
-    aborts the process (pytorch/pytorch issue 190489). Destroying the group
-    would wait for the threads, but torch's DistributedDataParallel keeps a
-    reference to the group for good, so that they stay; hence the pause.
-    """
+    """Leave the other processes, when all is done."""
     if is_distributed_initialized():
-        if torch.distributed.get_backend() == "gloo":
-            time.sleep(0.5)
         torch.distributed.destroy_process_group()
 
 

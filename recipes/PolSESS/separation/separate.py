@@ -78,7 +78,7 @@ class Separation:
         str
             What was done.
         """
-        identity = identify(recording, self.model, self.options)
+        identity = identify(recording, self.model.run, self.options)
         files = SeparatedFiles(
             base, self.n_sources, identity, self.options.force
         )
@@ -127,7 +127,13 @@ class Separation:
         estimates.finish(separation.levels.level())
         seconds = time.perf_counter() - start
         return describe(
-            recording, model, options, separation, estimates, seconds
+            recording,
+            model.run,
+            model.device,
+            options,
+            separation,
+            estimates,
+            seconds,
         )
 
 

@@ -5,10 +5,11 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from evaluation.metrics import metric_versions
 from preparation.locks import locked
 from prepare_polsess import UserError
 from run_files import differences
+
+from evaluation.metrics import metric_versions
 
 # Raise it when the same audio gets other scores: known ones are then discarded.
 FORMAT_VERSION = 2

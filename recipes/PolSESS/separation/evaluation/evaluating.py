@@ -4,9 +4,6 @@ import time
 
 import pandas as pd
 import torch
-from evaluation.files import LIST, LISTED, EvaluationFiles
-from evaluation.scoring import ScoringProcesses
-from evaluation.sets import AtSampleRate, EvaluationSet
 from example_audio import write_example
 from loading.trained_run import TrainedRun
 from memory_errors import is_out_of_memory
@@ -16,6 +13,10 @@ from run_files import write_atomically
 from scores import missing_reason
 from speechbrain.dataio.batch import PaddedBatch
 from tqdm import tqdm
+
+from evaluation.files import LIST, LISTED, EvaluationFiles
+from evaluation.scoring import ScoringProcesses
+from evaluation.sets import AtSampleRate, EvaluationSet
 
 READING_PROCESSES = 2  # beside a GPU; a CPU is busy computing
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 from dataset import Example
-from evaluation.sets import EvaluationSet, choose, hash_rows
 from prepare_polsess import UserError
 from speechbrain.dataio.dataio import read_audio
+
+from evaluation.sets import EvaluationSet, choose, hash_rows
 
 # Folders of mixtures that belong to a task. Without noise there is nothing to
 # enhance: mix_clean is what EB wants to get.

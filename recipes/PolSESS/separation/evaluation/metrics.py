@@ -7,9 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 import numpy as np
-from evaluation.speech_metrics import dnsmos, estoi, pesq, sdr, stoi
 from prepare_polsess import UserError
 from scores import DIVERGED
+
+from evaluation.speech_metrics import dnsmos, estoi, pesq, sdr, stoi
 
 
 class Metric(NamedTuple):

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from dataset import RenderedMixtures, read_manifest
-from evaluation.sets import EvaluationSet, choose
 from mmipc import required_components
 from preparation.hashes import hash_file
 from preparation.layout import find_metadata
 from preparation.record import describe_request, read_record
 from prepare_polsess import ALL_VARIANTS, SPLITS, prepare_polsess
 from sampling import all_examples
+
+from evaluation.sets import EvaluationSet, choose
 
 
 def read_polsess(

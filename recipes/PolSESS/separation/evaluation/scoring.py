@@ -23,9 +23,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 from dataset import Example
-from evaluation.metrics import compute_metric
 from example_audio import at_mixture_level
 from prepare_polsess import UserError
+
+from evaluation.metrics import compute_metric
 
 # What a process's libraries read when they are loaded. One thread each: the
 # processes already use all cores.

@@ -9,9 +9,10 @@ import numpy as np
 import soundfile
 import torch
 from dataset import Example
-from evaluation.speech_metrics import resample
 from prepare_polsess import UserError
 from tqdm import tqdm
+
+from evaluation.speech_metrics import resample
 
 
 @dataclass

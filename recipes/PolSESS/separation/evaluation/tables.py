@@ -3,6 +3,7 @@
 import math
 
 import pandas as pd
+
 from evaluation.metrics import METRICS
 
 

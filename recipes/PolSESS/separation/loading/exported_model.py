@@ -11,6 +11,10 @@ classes too.
 
 from pathlib import Path
 
+from preparation.hashes import hash_file
+from prepare_polsess import UserError
+from run_files import RunFiles, read_json
+
 from loading.safe_yaml import (
     build_separator,
     describe_separator,
@@ -18,9 +22,6 @@ from loading.safe_yaml import (
 )
 from loading.speechbrain_models import load_speechbrain_model
 from loading.trained_run import TrainedRun, fill_separator, load_trained_run
-from preparation.hashes import hash_file
-from prepare_polsess import UserError
-from run_files import RunFiles, read_json
 
 NEEDED_SETTINGS = {
     "experiment_name": str,

@@ -192,7 +192,7 @@ def check_network(node: Node, hparams_file: Path) -> None:
                 "is refused. A separator is made of plain values and of torch "
                 f"modules of {', '.join(MODULES)}, as !new:module.Class, with "
                 "references resolved, as train.py writes it; other files are "
-                "allowed in safe_yaml.py"
+                "allowed in loading/safe_yaml.py"
             )
 
 

@@ -14,14 +14,15 @@ from pathlib import Path
 import torch
 import yaml
 from checkpoints import find_damage
+from prepare_polsess import UserError
+from run_files import RunFiles, read_json
+from speechbrain.utils.checkpoints import METAFNAME
+
 from loading.safe_yaml import (
     build_separator,
     describe_separator,
     hash_description,
 )
-from prepare_polsess import UserError
-from run_files import RunFiles, read_json
-from speechbrain.utils.checkpoints import METAFNAME
 
 NEEDED_SETTINGS = (
     "experiment_name",

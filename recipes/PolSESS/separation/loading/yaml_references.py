@@ -7,8 +7,9 @@ holds, and for nothing else.
 
 import re
 
-from loading.safe_yaml import DEEPEST, LARGEST
 from ruamel.yaml.nodes import MappingNode, Node
+
+from loading.safe_yaml import DEEPEST, LARGEST
 
 REFERENCE = re.compile(r"<(\w+)>")
 

@@ -9,9 +9,10 @@ from evaluation.tables import summarise_metrics
 from loading.exported_model import ExportedFiles
 from loading.trained_run import TrainedRun
 from prepare_polsess import ALL_VARIANTS, SPLITS, UserError
+from run_files import RunFiles, read_json
+
 from publishing.model_card_use import describe_use
 from publishing.speechbrain_files import is_masking, shortest_mixture
-from run_files import RunFiles, read_json
 
 TASKS = {
     "SB": "separates two speakers who speak at once",

@@ -4,6 +4,7 @@ import json
 import shlex
 
 from loading.trained_run import TrainedRun
+
 from publishing.speechbrain_files import is_masking
 
 OURS_USE = """\

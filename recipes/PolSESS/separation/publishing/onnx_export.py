@@ -11,8 +11,9 @@ from pathlib import Path
 import onnxruntime
 import torch
 from prepare_polsess import UserError
-from publishing.speechbrain_files import is_masking, shortest_mixture
 from separator import MaskingSeparator
+
+from publishing.speechbrain_files import is_masking, shortest_mixture
 
 OPERATORS = 18  # their version
 # Mixtures that the two are compared on: how many, and samples.

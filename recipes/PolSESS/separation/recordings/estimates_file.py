@@ -13,6 +13,7 @@ from typing import BinaryIO, Self
 import numpy as np
 import soundfile
 from prepare_polsess import UserError
+
 from recordings.levels import Level
 
 BLOCK = 65536  # samples at once

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from preparation.locks import locked
+from run_files import to_json, write_atomically
+
 from recordings.estimates_file import Estimates, unwritable
 from recordings.reading import RecordingError
-from run_files import to_json, write_atomically
 
 
 def estimate_paths(base: Path, n_sources: int) -> list[Path]:

@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from interface import CHUNK, OVERLAP
 from option_parser import make_parser
+
 from recordings.estimates_file import SUBTYPES
+from recordings.overlap_add import CHUNK, OVERLAP
 
 
 def read_options(arguments: list[str], description: str) -> argparse.Namespace:

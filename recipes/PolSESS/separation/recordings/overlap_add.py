@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+
 from recordings.levels import LevelFit, centred
 
 # Which a separator gets every chunk at, as a root mean square. Twenty decibels
@@ -20,6 +21,9 @@ from recordings.levels import LevelFit, centred
 LEVEL = 0.1
 # Margins below it tell nothing: see Chunk. In the README it is measured.
 UNCERTAIN = 0.1
+# What is separated at once, and what neighbours share, unless asked otherwise.
+CHUNK = 8.0  # s
+OVERLAP = 4.0  # s
 
 
 class Chunk(NamedTuple):

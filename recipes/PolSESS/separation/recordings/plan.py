@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 import soundfile
 from prepare_polsess import UserError
+
 from recordings.files import estimate_paths
 from recordings.reading import Recording, RecordingError
 

@@ -4,8 +4,9 @@ import argparse
 import math
 import os
 
-from interface import SpeechSeparation
+from loading.trained_run import TrainedRun
 from preparation.hashes import hash_file
+
 from recordings.estimates_file import Estimates
 from recordings.overlap_add import UNCERTAIN, OverlapAdd, summarise_order
 from recordings.plan import STANDARD_INPUT_NAME
@@ -13,7 +14,7 @@ from recordings.reading import Recording
 
 
 def identify(
-    recording: Recording, model: SpeechSeparation, options: argparse.Namespace
+    recording: Recording, run: TrainedRun, options: argparse.Namespace
 ) -> dict:
     """Collect all that the estimates of a recording depend on.
 
@@ -21,7 +22,7 @@ def identify(
     ---------
     recording : Recording
         What is separated.
-    model : SpeechSeparation
+    run : TrainedRun
         With what.
     options : argparse.Namespace
         The command line.
@@ -33,8 +34,8 @@ def identify(
     return {
         **_identify_content(recording),
         "channel": recording.channel or "mean",
-        "model": os.path.abspath(model.run.folder),
-        "weights": model.run.weights_checksum,
+        "model": os.path.abspath(run.folder),
+        "weights": run.weights_checksum,
         "chunk": options.chunk,
         "overlap": options.overlap,
         "subtype": options.subtype,
@@ -57,7 +58,8 @@ def _identify_content(recording):
 
 def describe(
     recording: Recording,
-    model: SpeechSeparation,
+    run: TrainedRun,
+    device: str,
     options: argparse.Namespace,
     separation: OverlapAdd,
     estimates: Estimates,
@@ -69,8 +71,10 @@ def describe(
     ---------
     recording : Recording
         What was separated.
-    model : SpeechSeparation
+    run : TrainedRun
         With what.
+    device : str
+        Where.
     options : argparse.Namespace
         The command line.
     separation : OverlapAdd
@@ -86,7 +90,7 @@ def describe(
     """
     return {
         **_describe_recording(recording),
-        **_describe_model(model),
+        **_describe_model(run, device),
         "chunk_seconds": options.chunk,
         "overlap_seconds": options.overlap,
         "subtype": options.subtype,
@@ -97,7 +101,7 @@ def describe(
         "uncertain_margin": UNCERTAIN,
         "chunks": [
             {
-                "seconds": chunk.start / model.hparams.sample_rate,
+                "seconds": chunk.start / run.settings["sample_rate"],
                 "order": [number + 1 for number in chunk.order],
                 "margin": chunk.margin,
                 "uncertain": chunk.uncertain,
@@ -122,13 +126,12 @@ def _describe_recording(recording):
     }
 
 
-def _describe_model(model):
+def _describe_model(run, device):
     """Describe with what it was separated."""
-    run = model.run
     return {
         "model": run.settings["experiment_name"],
         "model_folder": str(run.folder),
-        "model_sample_rate": model.hparams.sample_rate,
+        "model_sample_rate": run.settings["sample_rate"],
         "task": run.settings["task"],
         "checkpoint": {
             "epoch": run.epoch,
@@ -136,7 +139,7 @@ def _describe_model(model):
             "averaged": run.averaged,
             "weights": run.weights_checksum,
         },
-        "device": model.device,
+        "device": device,
     }
 
 

@@ -1,1 +1,1 @@
-"""What `train.py` does as a trial of the hyperparameter search."""
+"""Sweeps of hyperparameters: their files, and training as a trial of one."""

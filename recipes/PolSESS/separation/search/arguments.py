@@ -11,6 +11,8 @@ from pathlib import Path
 from interruption import called_by_orion, treat_sigterm_as_interrupt
 from option_parser import make_parser
 from prepare_polsess import UserError
+from settings import read_options
+
 from search.orion_call import (
     MARK,
     check_working_folder,
@@ -19,9 +21,8 @@ from search.orion_call import (
     trial_id,
 )
 from search.priors import read_prior
+from search.sweep import read_sweep_file
 from search.trial import Trial
-from settings import read_options
-from sweep_file import read_sweep_file
 
 # A trial has its own.
 OF_TRIALS = ("output_folder", "save_folder", "manifest_folder", "test_only")

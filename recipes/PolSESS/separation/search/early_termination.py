@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from prepare_polsess import UserError
+
 from search.file_checks import check_keys, check_number
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prepare_polsess import UserError
+
 from search.file_checks import check_keys, check_number, check_text
 
 EXPERIMENT_KEYS = ("name", "algorithm", "max_trials", "max_broken")

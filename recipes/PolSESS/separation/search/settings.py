@@ -7,7 +7,8 @@ from pathlib import Path
 from preparation.locks import locked
 from prepare_polsess import UserError
 from run_files import MAY_CHANGE, read_json, write_atomically
-from sweep_file import Sweep
+
+from search.sweep import Sweep
 
 
 def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:

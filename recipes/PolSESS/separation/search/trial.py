@@ -18,13 +18,14 @@ from preparation.locks import locked
 from prepare_polsess import UserError
 from processes import on_main, process_count
 from run_files import Curve, RunFiles, read_json, write_atomically
-from search.orion_call import experiment_name, report_when_left
-from search.settings import check_same_sweep
-from search.trial_curves import OtherCurves
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 from speechbrain.utils.hpopt import report_result
 from speechbrain.utils.logger import get_logger
-from sweep_file import Sweep
+
+from search.orion_call import experiment_name, report_when_left
+from search.settings import check_same_sweep
+from search.sweep import Sweep
+from search.trial_curves import OtherCurves
 
 logger = get_logger(__name__)
 
