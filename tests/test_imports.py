@@ -96,6 +96,19 @@ def test_models_import_nothing_but_models():
     assert found <= {"prepare_polsess"}  # for its UserError
 
 
+def test_using_a_model_imports_nothing_of_the_training():
+    starts = {name for name in MODULES if top(name) == "loading"}
+    found, new = set(), starts | {"interface", "separate"}
+    while new:
+        found |= new
+        new = set().union(*(GRAPH[name] for name in new)) - found
+    training = {
+        *("train", "reliable_brain", "fitting", "loaders", "sampling"),
+        *("curriculum", "divergence", "validation", "setting_checks"),
+    }
+    assert found & training == set()
+
+
 def test_preparation_imports_nothing_of_the_training():
     parts = {name for name in MODULES if top(name) == "preparation"}
     found = set().union(*(GRAPH[name] for name in parts))

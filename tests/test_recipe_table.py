@@ -63,7 +63,7 @@ def test_what_the_readme_draws_is_there():
 def test_the_readme_draws_all_modules():
     inside = drawn()
     folders = [folder for folder in inside if folder != ROOT]
-    assert len(folders) == 9
+    assert len(folders) == 8
     for folder in folders:
         modules = set(folder.glob("*.py")) - {folder / "__init__.py"}
         found = {path for path in inside[folder] if path.suffix == ".py"}

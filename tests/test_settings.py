@@ -1,8 +1,8 @@
 """Settings: what the command line changes, and every way to get it wrong."""
 
 import pytest
+from devices import check_device
 from prepare_polsess import UserError
-from setting_checks import check_device
 from settings import effective_run_options, read_settings
 from small_models import SEPARATION
 

@@ -29,6 +29,7 @@ from asr.listening import listen
 from asr.summary import count_all, format_summary, summarise
 from asr.transcripts import read_transcripts
 from asr.whisper import WhisperRecogniser
+from devices import check_device
 from evaluation.polsess_corpora import read_polsess
 from evaluation.sets import EvaluationSet
 from interruption import told_when_interrupted
@@ -37,7 +38,6 @@ from loading.trained_run import TrainedRun
 from option_parser import make_parser
 from prepare_polsess import SPLITS, UserError
 from run_files import write_atomically
-from setting_checks import check_device
 
 # The smallest values of numbers.
 LEAST = {"limit": 1, "timeout": 0.001, "seed": 0, "resamples": 100}

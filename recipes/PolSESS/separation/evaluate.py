@@ -24,7 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-from evaluation.evaluating import Evaluation
+from devices import check_device
 from evaluation.files import MANIFESTS, EvaluationFiles, check_folder
 from evaluation.foreign_corpora import (
     is_librimix,
@@ -34,6 +34,7 @@ from evaluation.foreign_corpora import (
 from evaluation.metrics import METRICS, check_metrics, metric_versions
 from evaluation.options import read_options
 from evaluation.polsess_corpora import read_polsess
+from evaluation.separating import Evaluation
 from evaluation.sets import EvaluationSet, check_files
 from evaluation.tables import format_metrics, summarise_metrics
 from interruption import told_when_interrupted
@@ -41,7 +42,6 @@ from loading.trained_run import TrainedRun, load_trained_run
 from preparation.audio import available_cpus
 from prepare_polsess import UserError
 from result import software_versions
-from setting_checks import check_device
 
 # What estimates depend on, beside weights and mixtures.
 PACKAGES = ("torch", "torchaudio", "speechbrain")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from devices import check_device
 from loading.exported_model import load_model
 from memory_errors import is_out_of_memory
 from prepare_polsess import UserError
 from recordings.overlap_add import CHUNK, OVERLAP, OverlapAdd
 from recordings.reading import Recording, RecordingError
 from recordings.resampling import ResampledReader, StreamResampler
-from setting_checks import check_device
 from speechbrain.inference.interfaces import Pretrained
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import torch
 from checkpoints import WholeCheckpointer
+from devices import check_device
 from prepare_polsess import UserError, prepare_polsess
 from processes import join_processes
 from run_files import RunFiles, hash_manifests
-from setting_checks import check_device
 from settings import effective_run_options
 from speechbrain.utils.run_opts import RunOptions
 

@@ -8,9 +8,8 @@ import math
 
 import pandas as pd
 import torch
-from divergence import DivergenceError
 from objective import pairwise_si_sdr
-from prepare_polsess import ALL_VARIANTS, UserError
+from prepare_polsess import ALL_VARIANTS
 from speechbrain.dataio.batch import PaddedBatch
 
 DIVERGED = "an estimate is not finite"
@@ -91,54 +90,6 @@ def missing_reason(separate: list[float], finite: bool) -> str:
         return DIVERGED
     silent = [str(n) for n, v in enumerate(separate, 1) if math.isnan(v)]
     return f"source {' and '.join(silent)} is silent" if silent else ""
-
-
-def average_validation(
-    scores: pd.DataFrame, averaged_scores: list[dict], epoch: int
-) -> dict:
-    """Average the scores of an epoch's validation.
-
-    Arguments
-    ---------
-    scores : pandas.DataFrame
-        Rows of ``score_batch``.
-    averaged_scores : list of dict
-        The same of the averaged weights; empty without.
-    epoch : int
-        Which, for the message.
-
-    Returns
-    -------
-    dict
-        ``si_sdr``, ``si_sdr_improvement``, and ``averaged_si_sdr`` of the
-        averaged weights, in dB.
-
-    Raises
-    ------
-    DivergenceError
-        If an estimate is not finite.
-    UserError
-        If no mixture has a value.
-
-    Example
-    -------
-    >>> row = {"si_sdr": 2.0, "si_sdr_improvement": 5.0, "reason": ""}
-    >>> average_validation(pd.DataFrame([row]), [], epoch=1)
-    {'si_sdr': 2.0, 'si_sdr_improvement': 5.0}
-    """
-    averaged = pd.DataFrame(averaged_scores, columns=["si_sdr", "reason"])
-    # Its NaN would pass for the best of all checkpoints.
-    if DIVERGED in {*scores["reason"], *averaged["reason"]}:
-        raise DivergenceError(f"in the validation of epoch {epoch} {DIVERGED}")
-    valid = scores[["si_sdr", "si_sdr_improvement"]].mean().to_dict()
-    if math.isnan(valid["si_sdr"]):
-        raise UserError(
-            "no mixture of the validation has an SI-SDR: each has a silent "
-            "source"
-        )
-    if len(averaged):
-        valid["averaged_si_sdr"] = float(averaged["si_sdr"].mean())
-    return valid
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:

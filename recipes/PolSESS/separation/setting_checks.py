@@ -7,11 +7,9 @@ that it replaces, and a number that is positive there stays positive.
 import difflib
 import math
 
-import torch
 from curriculum import check_variants
 from mmipc import RENDERINGS, TASKS
 from prepare_polsess import CHECKS, ON_ERROR, UserError
-from speechbrain.utils.distributed import infer_device
 from speechbrain.utils.run_opts import RunOptions
 
 # Positive in some YAML, but zero has a meaning too.
@@ -224,36 +222,3 @@ def check_values(hparams: dict) -> None:
             raise UserError(
                 f"{name} {value!r}: give {KINDS[kind]} above 0, or null"
             )
-
-
-def check_device(options: dict) -> str:
-    """Check that the device is there and can compute what is asked of it.
-
-    Arguments
-    ---------
-    options : dict
-        The run options in force, as ``effective_run_options`` returns them.
-
-    Raises
-    ------
-    UserError
-        If there is no such device, or FP16 was asked of the CPU.
-
-    Returns
-    -------
-    str
-        The device.
-    """
-    device = str(options.get("device") or infer_device())
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        problem = str(error).splitlines()[0]
-        raise UserError(f"device {device} cannot be used: {problem}") from error
-    for name in ("precision", "eval_precision"):
-        if options.get(name) == "fp16" and device == "cpu":
-            raise UserError(
-                f"{name} fp16 needs a GPU, and this run is on the CPU: add "
-                f"--{name} fp32 or --{name} bf16"
-            )
-    return device

@@ -42,13 +42,14 @@ from result import describe_run, print_report
 from run_files import Curve, RunFiles
 from run_start import prepare_device, start_run, use_deterministic_algorithms
 from sampling import TrainingBatches, fixed_examples
-from scores import average_validation, score_batch
+from scores import score_batch
 from search.arguments import read_sweep_arguments
 from search.trial import reporting
 from settings import plain_settings, read_settings
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from train_options import check_options
+from validation import average_validation
 
 
 class Separation(ReliableBrain):
@@ -339,10 +340,9 @@ def main(arguments: list[str]) -> None:
             hparams["nonfinite_lr_factor"],
             trial,
         )
-    if trial is not None:  # of which only the validation counts
-        leave_processes()
-        return
-    _test(brain, files, loaders[sb.Stage.TEST], settings, run_opts.test_only)
+    if trial is None:  # of a trial only the validation counts
+        test_loader = loaders[sb.Stage.TEST]
+        _test(brain, files, test_loader, settings, run_opts.test_only)
     leave_processes()
 
 

@@ -179,7 +179,8 @@ class EvaluationFiles:
             self.audio / LIST,
             dtype={"ID": str, "variant": str},
             keep_default_na=False,
-            # To the last bit, which not every version of pandas reads.
+            # To the last bit: not the default of every version of pandas, and
+            # its own option for it is deprecated in pandas 3.
             converters={"score": float, "improvement": float},
         )
         rows = table[table["metric"] == "si_sdr"]

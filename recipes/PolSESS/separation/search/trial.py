@@ -23,7 +23,7 @@ from speechbrain.utils.hpopt import report_result
 from speechbrain.utils.logger import get_logger
 
 from search.orion_call import experiment_name, report_when_left
-from search.settings import check_same_sweep
+from search.same_sweep import check_same_sweep
 from search.sweep import Sweep
 from search.trial_curves import OtherCurves
 

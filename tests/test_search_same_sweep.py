@@ -10,7 +10,7 @@ import time
 
 import pytest
 from prepare_polsess import UserError
-from search.settings import write_once
+from search.same_sweep import write_once
 from small_models import SEPARATION
 
 # Writes its number, on a file system without hard links.
@@ -18,7 +18,7 @@ WRITER = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-import search.settings
+import search.same_sweep
 
 def refuse(*arguments):
     raise PermissionError(1, "Operation not permitted")
@@ -26,7 +26,7 @@ def refuse(*arguments):
 os.link = refuse
 print("ready", flush=True)
 sys.stdin.readline()
-search.settings.write_once(Path("sweep.json"), {"writer": sys.argv[2]})
+search.same_sweep.write_once(Path("sweep.json"), {"writer": sys.argv[2]})
 """
 
 

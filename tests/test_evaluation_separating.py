@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from evaluation.evaluating import Evaluation
+from evaluation.separating import Evaluation
 from prepare_polsess import UserError
 
 
