@@ -50,7 +50,6 @@ def read_options() -> argparse.Namespace:
     add = parser.add_argument
     add("--models", nargs="+", default=MODELS, help="YAML files (default: all)")
     add("--duration", type=float, default=4.0, help="s (default: 4)")
-    add("--rows", type=int, default=12, help="operators (default: 12)")
     return parser.parse_args()
 
 
@@ -61,8 +60,9 @@ def main() -> None:
     for model in options.models:
         print(f"\n{model}, {options.duration:g} s\n")
         print("| operator | % |\n| --- | --- |")
-        for name, share in shares(model, options.duration)[: options.rows]:
-            print(f"| {name} | {100 * share:.1f} |", flush=True)
+        for name, share in shares(model, options.duration):
+            if share >= 0.01:
+                print(f"| {name} | {100 * share:.1f} |", flush=True)
 
 
 if __name__ == "__main__":
