@@ -48,7 +48,11 @@ def fake_model(separator, sample_rate=8000):
         {"device": "cpu"},
     )
     model.run = SimpleNamespace(
-        settings={"experiment_name": "fake", "task": "SB"},
+        settings={
+            "experiment_name": "fake",
+            "task": "SB",
+            "sample_rate": sample_rate,
+        },
         folder="fake",
         epoch=1,
         valid_si_sdr=1.0,
