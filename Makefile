@@ -24,7 +24,7 @@ DEMONSTRATION ?= demonstration
 
 help:
 	@echo "make setup          install everything into .venv"
-	@echo "make quickstart     corpus, training, test, audio, figure: 10 to 15 minutes"
+	@echo "make quickstart     corpus, training, test, audio, figure: 4 to 15 minutes"
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
 	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
 	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
@@ -58,7 +58,7 @@ corpus: setup
 	$(BIN)/python tools/make_corpus.py $(FOLDER)/corpus \
 		--train 1000 --valid 40 --test 60 --seed 0
 
-# A ConvTasNet small enough to be trained on two cores in about ten minutes.
+# A ConvTasNet small enough to be trained on two cores within minutes.
 quickstart: corpus
 	$(BIN)/python $(RECIPE)/separation/train.py \
 		$(RECIPE)/hparams/convtasnet.yaml \
