@@ -1,6 +1,6 @@
-"""What SpeechBrain calls the parts and blocks that are ours, for both ways."""
+"""SpeechBrain's names for our parts and blocks, to export and to load."""
 
-# What SpeechBrain calls the parts of our masking separators.
+# Its modules, and the parts of our masking separators.
 PARTS = {"encoder": "encoder", "masknet": "mask_network", "decoder": "decoder"}
 # Our faster blocks, the classes of SpeechBrain's with the same weights, and
 # what these must be told.
