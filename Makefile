@@ -47,7 +47,8 @@ help:
 setup: .venv/installed
 
 # pip 26.3 and later refuse orion 0.2.7, whose metadata name direct URLs.
-.venv/installed: requirements.txt $(RECIPE)/sweeps/sampler/pyproject.toml
+.venv/installed: requirements.txt pyproject.toml \
+		$(RECIPE)/sweeps/sampler/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet "pip==26.2"
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements.txt

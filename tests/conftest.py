@@ -7,13 +7,14 @@ import sys
 
 import export
 import pytest
-import speechbrain as sb
 import torch
 from evaluated_runs import start
 from filelock import FileLock
 from small_corpus import write_small_corpus
 from small_exports import MASKING
 from small_runs import run
+
+import speechbrain as sb
 
 # The tests' tensors are tiny: more threads only wait for each other.
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import soundfile
 import torch
-from interface import SpeechSeparation
+from polsess.inference.separation import SpeechSeparation
 
 
 class Halves(torch.nn.Module):

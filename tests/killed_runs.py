@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from small_models import CLOCKS, small_arguments
+
 from speechbrain.utils.checkpoints import Checkpointer
 
 # Checkpoints within epochs, groups of which the last is incomplete, a change
@@ -60,8 +61,9 @@ def start_server():
 
 def _train(arguments):
     """Train quietly in this process."""
-    import speechbrain as sb
     import train
+
+    import speechbrain as sb
 
     # It asks pip for all versions, which takes longer than the training.
     sb.utils.logger.get_environment_description = str

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from selection.trials import COLUMNS, check_trials, read_trials
+from experiments.trials import COLUMNS, check_trials, read_trials
 
 PARAMETERS = [
     *("lr", "weight_decay", "max_grad_norm", "lr_factor", "lr_patience"),

@@ -5,6 +5,7 @@ import sys
 import torch
 import train
 from small_models import SEPARATION, small_arguments
+
 from speechbrain.utils.checkpoints import Checkpointer
 
 

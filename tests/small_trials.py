@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import yaml
-from sweeps.stages import SHIPPED
+from experiments.stages import SHIPPED
 
 PARAMETERS = {"lr": 0.001, "weight_decay": 1e-6, "max_grad_norm": 5.0}
 PARAMETERS |= {"lr_factor": 0.5, "lr_patience": 2}

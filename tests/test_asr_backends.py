@@ -6,12 +6,12 @@ import types
 import numpy as np
 import pytest
 import torch
-from asr.backends import (
+from asr.recognisers import (
     CommandRecogniser,
     SpeechBrainRecogniser,
     at_speech_level,
 )
-from asr.errors import AsrError, RecognitionError
+from polsess.errors import UserError
 
 
 def command_of(tmp_path, code, options=""):
@@ -42,7 +42,7 @@ def test_a_command_hears_the_samples(tmp_path):
 def test_a_command_that_fails(code, named, tmp_path):
     timeout = 1 if "sleep" in code else 60
     recogniser = CommandRecogniser(command_of(tmp_path, code), timeout)
-    with pytest.raises(RecognitionError, match=named):
+    with pytest.raises(UserError, match=named):
         recogniser.recognise(np.zeros(80), 8000)
 
 
@@ -55,7 +55,7 @@ def test_a_command_that_fails(code, named, tmp_path):
     ],
 )
 def test_commands_that_cannot_work(command, named):
-    with pytest.raises(AsrError, match=named):
+    with pytest.raises(UserError, match=named):
         CommandRecogniser(command, 1)
 
 
@@ -73,10 +73,10 @@ def test_levels():
 
 
 def test_folders_that_speechbrain_cannot_load(tmp_path):
-    with pytest.raises(AsrError, match="cannot be read .*hyperparams.yaml"):
+    with pytest.raises(UserError, match="cannot be read .*hyperparams.yaml"):
         SpeechBrainRecogniser(tmp_path, "cpu")
     (tmp_path / "hyperparams.yaml").write_text("modules: {}\n")
-    with pytest.raises(AsrError, match="EncoderDecoderASR cannot load it"):
+    with pytest.raises(UserError, match="EncoderDecoderASR cannot load it"):
         SpeechBrainRecogniser(tmp_path, "cpu")
 
 
@@ -122,5 +122,5 @@ def test_an_encoder_and_decoder(tmp_path, monkeypatch):
         raise RuntimeError("too short")
 
     monkeypatch.setattr(Tokenizer, "decode_ids", fail)
-    with pytest.raises(RecognitionError, match="RuntimeError: too short"):
+    with pytest.raises(UserError, match="RuntimeError: too short"):
         recogniser.recognise(np.full(800, 0.9), 8000)

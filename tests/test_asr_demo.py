@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from asr.backends import SpeechBrainRecogniser
-from asr.errors import AsrError
-from asr.normalisation import normalise
+from asr.recognisers import SpeechBrainRecogniser
+from asr.transcripts import normalise
 from corpus.building import make_corpus
 from corpus.voices import Spoken, Word
 from make_corpus import parse_options
+from polsess.errors import UserError
 
 
 def test_the_demonstration_is_for_speechbrain(tmp_path, capsys):
@@ -34,7 +34,9 @@ def test_the_demonstration_is_for_speechbrain(tmp_path, capsys):
     asr_demo.main(arguments)
     assert capsys.readouterr().out.endswith(first)
     assert (tmp_path / "demo/encoder.ckpt").stat().st_mtime_ns == before
-    with pytest.raises(AsrError, match="--steps 2, not 3; name another folder"):
+    with pytest.raises(
+        UserError, match="--steps 2, not 3; name another folder"
+    ):
         asr_demo.main([*arguments, "--steps", "3"])
 
 
@@ -42,9 +44,9 @@ def test_the_demonstration_replaces_nothing(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").touch()
     for folder in ("mine", "mine/notes.txt", "."):
-        with pytest.raises(AsrError, match="is there already"):
+        with pytest.raises(UserError, match="is there already"):
             asr_demo.main([folder, "--steps", "1"])
-    with pytest.raises(AsrError, match="--seed: give a number from 0"):
+    with pytest.raises(UserError, match="--seed: give a number from 0"):
         asr_demo.main(["new", "--seed", "-1"])
     assert (tmp_path / "mine/notes.txt").exists()
 

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from asr.errors import AsrError
-from dataset import RenderedMixtures, read_manifest
-from loading.trained_run import load_trained_run
-from sampling import all_examples
+from polsess.data.dataset import RenderedMixtures, read_manifest
+from polsess.data.sampling import all_examples
+from polsess.errors import UserError
+from polsess.inference.trained_run import load_trained_run
 
 TOOL = Path(__file__).parent.parent / "tools/asr_eval.py"
 
@@ -187,7 +187,7 @@ def test_failures_are_told_and_heard_again(evaluated, tmp_path, capsys):
 
     (tmp_path / "first").touch()
     (tmp_path / "broken").touch()
-    with pytest.raises(AsrError, match="nothing .* of 5 .*: exit code 3"):
+    with pytest.raises(UserError, match="nothing .* of 5 .*: exit code 3"):
         asr_eval.main(again)
     assert not (tmp_path / "output/rates.csv").exists()
     (tmp_path / "first").unlink()
@@ -221,16 +221,16 @@ def test_failures_are_told_and_heard_again(evaluated, tmp_path, capsys):
 )
 def test_what_cannot_be_evaluated(options, named, evaluated):
     arguments, *_ = evaluated
-    with pytest.raises((AsrError, ValueError), match=named):
+    with pytest.raises((UserError, ValueError), match=named):
         asr_eval.main([*arguments, *options])
 
 
 @pytest.mark.parametrize("recogniser", ["speechbrain", "whisper"])
 def test_options_of_another_recogniser(recogniser):
     start = ["model", "--data_folder", "corpus", f"--{recogniser}"]
-    with pytest.raises(AsrError, match="--timeout is for --command only"):
+    with pytest.raises(UserError, match="--timeout is for --command only"):
         asr_eval.main([*start, "name", "--timeout", "9"])
-    with pytest.raises(AsrError, match=f"--{recogniser} is empty"):
+    with pytest.raises(UserError, match=f"--{recogniser} is empty"):
         asr_eval.main([*start, " "])
 
 
@@ -283,7 +283,7 @@ def test_mixtures_without_a_transcript(evaluated, corpus, tmp_path):
     other = shutil.copytree(corpus, tmp_path / corpus.name)
     path = other / "test/transcripts.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:1]))
-    with pytest.raises(AsrError, match="does not tell what is said in"):
+    with pytest.raises(UserError, match="does not tell what is said in"):
         asr_eval.main([*arguments, "--data_folder", str(other)])
 
 

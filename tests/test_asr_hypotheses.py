@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-from asr.errors import AsrError
-from asr.hypotheses import Hypotheses
+from asr.listening import Hypotheses
+from polsess.errors import UserError
 
 IDENTITY = {"recogniser": "fake", "rows": "1"}
 
@@ -36,7 +36,7 @@ def test_hypotheses_survive_a_kill(tmp_path):
 def test_one_process_at_a_time(tmp_path):
     with (
         Hypotheses(tmp_path, IDENTITY),
-        pytest.raises(AsrError, match="another process evaluates into it"),
+        pytest.raises(UserError, match="another process evaluates into it"),
         Hypotheses(tmp_path, IDENTITY),
     ):
         pass
@@ -52,11 +52,11 @@ def enter(folder, identity):
 
 def test_hypotheses_of_something_else_are_refused(tmp_path):
     enter(tmp_path, IDENTITY)
-    with pytest.raises(AsrError, match="rows was '1', now '2'"):
+    with pytest.raises(UserError, match="rows was '1', now '2'"):
         enter(tmp_path, IDENTITY | {"rows": "2"})
     (tmp_path / "hypotheses.csv").write_text("ID,text\na,b\n")
-    with pytest.raises(AsrError, match="is damaged"):
+    with pytest.raises(UserError, match="is damaged"):
         enter(tmp_path, IDENTITY)
     (tmp_path / "asr_eval.json").write_text("[]")
-    with pytest.raises(AsrError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         enter(tmp_path, IDENTITY)

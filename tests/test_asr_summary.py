@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from asr.summary import format_summary, summarise
+from asr.rates import format_summary, summarise
 
 
 def counts_of(**errors):

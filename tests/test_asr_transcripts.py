@@ -3,9 +3,8 @@
 import unicodedata
 
 import pytest
-from asr.errors import AsrError
-from asr.normalisation import normalise
-from asr.transcripts import Reference, read_transcripts
+from asr.transcripts import Reference, normalise, read_transcripts
+from polsess.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -37,10 +36,10 @@ def test_transcripts_are_read_and_normalised(tmp_path):
         "a-b": (Reference("", "na", "kot"), Reference("", "mój brat", ""))
     }
     path.write_text("mixFile,speaker1Text,speaker2Text\na.wav,Kot,Brat,\n")
-    with pytest.raises(AsrError, match="longer than its header"):
+    with pytest.raises(UserError, match="longer than its header"):
         read_transcripts(tmp_path, "val")
     path.write_text("mixFile,speaker1Text\n")
-    with pytest.raises(AsrError, match="no column speaker2Text"):
+    with pytest.raises(UserError, match="no column speaker2Text"):
         read_transcripts(tmp_path, "val")
-    with pytest.raises(AsrError, match=r"test.transcripts\.csv: is missing"):
+    with pytest.raises(UserError, match=r"test.transcripts\.csv: is missing"):
         read_transcripts(tmp_path, "test")

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from asr.errors import AsrError, RecognitionError
-from asr.whisper import WhisperRecogniser
+from asr.recognisers import WhisperRecogniser
+from polsess.errors import UserError
 
 
 def test_whisper_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(AsrError, match="pip install transformers"):
+    with pytest.raises(UserError, match="pip install transformers"):
         WhisperRecogniser("small", "polish", "cpu")
 
 
@@ -73,14 +73,14 @@ def test_what_whisper_is_given(whisper):
     assert given["max_length"] == 64
     recogniser.recognise(np.zeros(30_000), 1000)
     assert given["max_length"] == 224
-    with pytest.raises(RecognitionError, match=r"lasts 30\.5 s.* first 30 s"):
+    with pytest.raises(UserError, match=r"lasts 30\.5 s.* first 30 s"):
         recogniser.recognise(np.zeros(30_500), 1000)
-    with pytest.raises(RecognitionError, match="Whisper: out of memory"):
+    with pytest.raises(UserError, match="Whisper: out of memory"):
         WhisperRecogniser("base", "long", "cpu").recognise(np.zeros(9), 8000)
-    with pytest.raises(AsrError, match="--whisper base: Unsupported language"):
+    with pytest.raises(UserError, match="--whisper base: Unsupported language"):
         WhisperRecogniser("base", "elvish", "cpu").recognise(np.zeros(9), 8000)
     with pytest.raises(
-        AsrError, match="^--whisper none: none is not a folder$"
+        UserError, match="^--whisper none: none is not a folder$"
     ):
         WhisperRecogniser("none", "polish", "cpu")
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import train
 from small_runs import run, weights
+
 from speechbrain.utils.checkpoints import Checkpointer
 
 

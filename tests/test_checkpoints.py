@@ -7,8 +7,8 @@ import time
 
 import pytest
 import torch
-from checkpoints import WholeCheckpointer
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.training.checkpoints import WholeCheckpointer
 from small_models import SEPARATION
 
 

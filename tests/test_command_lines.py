@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from prepare_polsess import UserError
-from train_options import check_options, make_train_parser
+from polsess.errors import UserError
+from polsess.training.options import check_options, make_train_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes/PolSESS"

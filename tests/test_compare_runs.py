@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from compare_runs import main
-from comparison.comparing import compare_evaluations
-from comparison.errors import ComparisonError
-from comparison.evaluations import read_evaluations
+from experiments.comparison import compare_evaluations
+from experiments.evaluations import read_evaluations
+from polsess.errors import UserError
 from small_evaluations import mixtures, scores_of, write_run, write_series
 
 TOOL = Path(__file__).parent.parent / "tools/compare_runs.py"
@@ -137,7 +137,7 @@ def test_nothing_defined_is_an_error(tmp_path):
     rows = mixtures(4)
     gains = np.full(len(rows), np.nan)
     write_run(tmp_path / "a/1", scores_of(rows, gains), "a", 1)
-    with pytest.raises(ComparisonError, match="no utterance has a value"):
+    with pytest.raises(UserError, match="no utterance has a value"):
         compare(tmp_path)
 
 
@@ -253,7 +253,7 @@ def test_runs_that_were_not_evaluated_are_named(tmp_path, capsys):
 )
 def test_wrong_options_are_named(series, options, message):
     options = [str(series) if o == "RUNS" else o for o in options]
-    with pytest.raises(ComparisonError, match=message):
+    with pytest.raises(UserError, match=message):
         main(options)
     assert not Path("comparison").exists()
 

@@ -7,13 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from comparison.commands import evaluate_command
-from comparison.errors import ComparisonError
-from comparison.evaluations import by_group, read_evaluations
-from comparison.runs import MAY_DIFFER, find_runs
-from comparison.samples import choose_variants, take_sample
-from evaluation.options import read_options
-from run_files import MAY_CHANGE
+from evaluate import read_options
+from experiments.evaluations import (
+    by_group,
+    choose_variants,
+    evaluate_command,
+    read_evaluations,
+    take_sample,
+)
+from experiments.runs import MAY_DIFFER, find_runs
+from polsess.errors import UserError
+from polsess.run_folder import MAY_CHANGE
 from small_evaluations import (
     SETTINGS,
     mixtures,
@@ -36,7 +40,7 @@ def write_pair(tmp_path, change=lambda scores: scores, **options):
 
 def refusal(folders, name="test"):
     """Read evaluations that are refused; return why."""
-    with pytest.raises(ComparisonError) as error:
+    with pytest.raises(UserError) as error:
         read_evaluations(folders, name)
     return str(error.value)
 
@@ -146,7 +150,7 @@ def test_default_variants_are_those_of_the_validation(tmp_path):
     evaluations = read_evaluations(write_pair(tmp_path))
     assert choose_variants(evaluations) == ["SER", "SE"]
     assert choose_variants(evaluations, ["C", "SE"]) == ["SE", "C"]
-    with pytest.raises(ComparisonError, match="--variants ER.*SER, SE, C"):
+    with pytest.raises(UserError, match="--variants ER.*SER, SE, C"):
         choose_variants(evaluations, ["ER"])
 
     def clean_only(scores):
@@ -179,7 +183,7 @@ def test_a_value_is_the_mean_over_variants_and_the_pairs_are_kept(tmp_path):
     assert take_sample(evaluations, "si_sdr", ["SE", "SER"]).undefined == 0
     outdoors = take_sample(evaluations, "si_sdr", ["SE"], "outdoor")
     np.testing.assert_allclose(outdoors.values["a"], [scores[2::4]])
-    with pytest.raises(ComparisonError, match="--metric sdr.*si_sdr"):
+    with pytest.raises(UserError, match="--metric sdr.*si_sdr"):
         take_sample(evaluations, "sdr", ["SE"])
 
 

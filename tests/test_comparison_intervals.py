@@ -5,14 +5,14 @@ from itertools import product
 
 import numpy as np
 import pytest
-from comparison.intervals import (
+from experiments.comparison import intervals_of_pair
+from experiments.evaluations import Sample
+from experiments.statistics import (
     bootstrap_means,
     mean_part,
     percentile_interval,
     t_interval,
 )
-from comparison.pairs import intervals_of_pair
-from comparison.samples import Sample
 from scipy import stats
 
 

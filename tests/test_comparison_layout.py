@@ -4,7 +4,7 @@ import math
 import re
 
 import pandas as pd
-from comparison.layout import Table, interval, label, number, p_values
+from experiments.tables import Table, interval, label, number, p_values
 
 NASTY = r"a_b & 50 % #1 {x}|y$ \z ~^"
 

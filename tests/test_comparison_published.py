@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from compare_runs import main
-from comparison.comparing import compare_values
-from comparison.errors import ComparisonError
-from comparison.published import read_values
-from series.runs import Run
-from series.tables import csv_table
+from experiments.comparison import compare_values
+from experiments.evaluations import read_values
+from experiments.runs import Run
+from experiments.tables import csv_table
+from polsess.errors import UserError
 
 PUBLISHED = Path(__file__).parent.parent / (
     "recipes/PolSESS/published_results.csv"
@@ -177,14 +177,14 @@ def test_no_percentage_of_a_baseline_below_zero(tmp_path):
 )
 def test_damaged_values_are_named(tmp_path, rows, message):
     path = write_values(tmp_path, *rows)
-    with pytest.raises(ComparisonError, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         read_values(path)
     assert str(path) in str(error.value)
 
 
 def test_other_columns_are_named(tmp_path):
     path = write_values(tmp_path, "a,1,2", header="model,seed,si_sdr")
-    with pytest.raises(ComparisonError, match="model, seed, si_sdr; give"):
+    with pytest.raises(UserError, match="model, seed, si_sdr; give"):
         read_values(path)
-    with pytest.raises(ComparisonError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         read_values(tmp_path / "nothing.csv")

@@ -4,7 +4,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
-from comparison.significance import (
+from experiments.statistics import (
     cohen_dz,
     holm,
     paired_tests,

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from convtasnet_masks import MaskNet
+from polsess.models.convtasnet import MaskNet
+
 from speechbrain.lobes.models import conv_tasnet
 
 SIZES = {"N": 12, "B": 8, "H": 16, "P": 3, "X": 3, "R": 2, "C": 2}

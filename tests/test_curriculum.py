@@ -1,8 +1,8 @@
 """The curriculum's stages, and its errors."""
 
 import pytest
-from curriculum import Curriculum, check_variants
-from prepare_polsess import UserError
+from polsess.data.curriculum import Curriculum, check_variants
+from polsess.errors import UserError
 
 STAGES = [
     {"epoch": 1, "variants": ["C", "R"], "lr_scheduler": False},

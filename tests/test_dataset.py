@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from dataset import Example, RenderedMixtures, read_manifest, select_rows
-from mmipc import removed_components
-from prepare_polsess import VARIANTS, UserError, prepare_polsess
+from polsess.corpus.metadata import VARIANTS
+from polsess.corpus.preparation import prepare_polsess
+from polsess.data.dataset import (
+    Example,
+    RenderedMixtures,
+    read_manifest,
+    select_rows,
+)
+from polsess.data.mmipc import removed_components
+from polsess.errors import UserError
 from small_corpus import write_small_corpus
 
 FOLDERS = {

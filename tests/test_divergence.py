@@ -5,12 +5,17 @@ import shutil
 
 import pandas as pd
 import pytest
-import speechbrain as sb
 import torch
 import train
-from divergence import DivergenceError, SkippedBatches, gradients_are_finite
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.training.divergence import (
+    DivergenceError,
+    SkippedBatches,
+    gradients_are_finite,
+)
 from small_runs import run, weights
+
+import speechbrain as sb
 
 
 def poison(monkeypatch, bad):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from evaluated_runs import evaluated, read, start
-from prepare_polsess import UserError
+from polsess.errors import UserError
 from small_corpus import write_small_corpus
 from small_runs import run as train_run
 from test_evaluation_foreign_corpora import write, write_librimix, write_table

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from evaluation import computed_scores
-from evaluation.computed_scores import ComputedScores
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.scoring import files as computed_scores
+from polsess.scoring.files import ComputedScores
 
 AUDIO = {("a", "SE"): "x", ("b", "SE"): "y"}
 METRICS = ["si_sdr", "pesq", "stoi"]

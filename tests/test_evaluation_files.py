@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import soundfile
 from evaluated_runs import command, evaluated, start
-from evaluation.files import EvaluationFiles
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.scoring.files import EvaluationFiles
 from test_evaluation_foreign_corpora import write, write_table
 
 
@@ -126,7 +126,7 @@ def test_another_network_with_the_same_weights(trained_runs, tmp_path, capsys):
     first, _ = evaluated(run, output, *only)
     path = run / "hyperparams.yaml"
     text = path.read_text()
-    ours = "!new:convtasnet_masks.MaskNet\n"
+    ours = "!new:polsess.models.convtasnet.MaskNet\n"
     stock = "!new:speechbrain.lobes.models.conv_tasnet.MaskNet\n"
     assert text.count(ours) == 1
     indent = " " * (

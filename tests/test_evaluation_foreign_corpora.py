@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from evaluation.foreign_corpora import (
+from polsess.errors import UserError
+from polsess.scoring.test_sets import (
+    AtSampleRate,
+    check_files,
     is_librimix,
     read_csv_corpus,
     read_librimix,
 )
-from evaluation.sets import AtSampleRate, check_files
-from prepare_polsess import UserError
 
 
 def write(path, signal, sample_rate=8000):

@@ -6,11 +6,10 @@ import signal
 import numpy as np
 import pytest
 import torch
-from evaluation.foreign_corpora import read_librimix
-from evaluation.metrics import compute_metric
-from evaluation.scoring import ENVIRONMENT, ScoringProcesses
-from evaluation.sets import AtSampleRate, check_files
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.scoring.evaluation import ENVIRONMENT, ScoringProcesses
+from polsess.scoring.metrics import compute_metric
+from polsess.scoring.test_sets import AtSampleRate, check_files, read_librimix
 from test_evaluation_foreign_corpora import write_librimix
 
 

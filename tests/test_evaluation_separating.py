@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from evaluation.separating import Evaluation
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.scoring.evaluation import Evaluation
 
 
 class Failing(torch.nn.Module):

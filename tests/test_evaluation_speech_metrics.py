@@ -4,10 +4,19 @@ import mir_eval
 import numpy as np
 import pytest
 import torch
-from evaluation.metrics import METRICS, check_metrics, compute_metric
-from evaluation.speech_metrics import dnsmos, estoi, pesq, resample, sdr, stoi
-from objective import pairwise_si_sdr
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.scoring.metrics import (
+    METRICS,
+    check_metrics,
+    compute_metric,
+    dnsmos,
+    estoi,
+    pesq,
+    resample,
+    sdr,
+    stoi,
+)
+from polsess.scoring.objective import pairwise_si_sdr
 from scipy.signal import resample_poly
 from torchmetrics.functional import audio as torchmetrics
 

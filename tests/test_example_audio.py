@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from example_audio import at_mixture_level, write_example
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.scoring.audio import at_mixture_level, write_example
 
 
 def test_estimates_get_the_level_they_have_in_the_mixture():

@@ -11,9 +11,9 @@ import export
 import pandas as pd
 import pytest
 import torch
-from loading.exported_model import load_model
-from loading.trained_run import load_trained_run
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.inference.models import load_model
+from polsess.inference.trained_run import load_trained_run
 from small_exports import estimates_of
 
 
@@ -46,7 +46,9 @@ def test_an_interruption_is_one_line(monkeypatch, tmp_path, capsys):
     def interrupt(*_):
         os.kill(os.getpid(), signal.SIGTERM)  # as a scheduler's
 
-    monkeypatch.setattr("loading.trained_run.load_trained_run", interrupt)
+    monkeypatch.setattr(
+        "polsess.inference.trained_run.load_trained_run", interrupt
+    )
     monkeypatch.setattr(sys, "argv", ["export.py", "run", "model"])
     before = signal.getsignal(signal.SIGTERM)
     try:

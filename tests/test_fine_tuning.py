@@ -7,16 +7,17 @@ from pathlib import Path
 import export
 import pytest
 import torch
-from convtasnet_masks import MaskNet
-from fine_tuning import find_misfits
-from loading.trained_run import load_trained_run
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.inference.trained_run import load_trained_run
+from polsess.models.convtasnet import MaskNet
+from polsess.models.sepformer import TransformerBlock
+from polsess.training.fine_tuning import find_misfits
 from small_models import SMALL
 from small_runs import assert_same_weights, run, weights
+from speechbrain_layout import write_speechbrain_model
+
 from speechbrain.lobes.models import conv_tasnet
 from speechbrain.lobes.models.dual_path import SBTransformerBlock
-from speechbrain_layout import write_speechbrain_model
-from transformer_block import TransformerBlock
 
 # Steps too small to change a weight: what comes out is what was put in.
 STILL = {

@@ -5,9 +5,9 @@ import pytest
 import soundfile
 import torch
 from fake_separators import Halves, Unreliable, fake_model, halves, noise
-from interface import SpeechSeparation
-from loading.trained_run import load_trained_run
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.inference.separation import SpeechSeparation
+from polsess.inference.trained_run import load_trained_run
 from small_models import SMALL
 
 CPU = {"device": "cpu"}

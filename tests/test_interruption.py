@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from command_line import run
-from interruption import called_by_orion, interrupt_status
+from polsess.commands import run
+from polsess.interruption import called_by_orion, interrupt_status
 from small_models import SEPARATION
 from small_sweeps import act_as_orion
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import export
 import pytest
 import torch
-from loading.exported_model import load_model
-from loading.trained_run import load_trained_run
-from preparation.hashes import hash_file
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.files import hash_file
+from polsess.inference.models import load_model
+from polsess.inference.trained_run import load_trained_run
 from small_exports import estimates_of
 from small_models import SMALL
+
 from speechbrain.inference.separation import SepformerSeparation
 
 

@@ -5,18 +5,18 @@ import time
 import hyperpyyaml
 import pytest
 import torch
-from loading.safe_yaml import (
+from polsess.errors import UserError
+from polsess.inference.safe_yaml import (
     build_separator,
     describe_separator,
     hash_description,
 )
-from prepare_polsess import UserError
 from small_models import SEPARATION
 
 MALICE = "!apply:builtins.open [stolen, w]"
 DPRNN = "!new:speechbrain.lobes.models.dual_path.SBRNNBlock"
 ENCODER = "!new:speechbrain.lobes.models.dual_path.Encoder"
-SPMAMBA = "!new:spmamba.SPMamba {blocks: 1, hidden_channels: 4}"
+SPMAMBA = "!new:polsess.models.spmamba.SPMamba {blocks: 1, hidden_channels: 4}"
 
 
 @pytest.mark.parametrize("model", ["convtasnet", "dprnn", "sepformer"])
@@ -43,7 +43,10 @@ def test_separators_equal_those_of_hyperpyyaml(model, tmp_path):
     ("text", "named"),
     [
         (f"a: 1\nseparator: {MALICE}", "line 2: !apply:builtins.open"),
-        (f"separator: !new:spmamba.SPMamba\n  blocks: {MALICE}", "line 2"),
+        (
+            f"separator: !new:polsess.models.spmamba.SPMamba\n  blocks: {MALICE}",
+            "line 2",
+        ),
         (f"separator: &a {MALICE}\na: *a", "line 1: !apply:builtins.open"),
         (f"separator: !ref <a>\na: {MALICE}", "line 1: !ref is refused"),
         (
@@ -51,17 +54,23 @@ def test_separators_equal_those_of_hyperpyyaml(model, tmp_path):
             "!ref is refused",
         ),
         ("separator: !new:builtins.open [stolen, w]", "builtins.open"),
-        ("separator: !new:separator.torch.nn.ReLU", "separator.torch.nn"),
-        ("separator: !new:spmamba.Block", "spmamba.Block"),
-        ("separator: !name:spmamba.SPMamba", "!name:spmamba.SPMamba"),
         (
-            "separator: !new:spmamba.SPMamba\n"
+            "separator: !new:polsess.models.separator.torch.nn.ReLU",
+            "separator.torch.nn",
+        ),
+        ("separator: !new:polsess.models.spmamba.Block", "spmamba.Block"),
+        (
+            "separator: !name:polsess.models.spmamba.SPMamba",
+            "!name:polsess.models.spmamba.SPMamba",
+        ),
+        (
+            "separator: !new:polsess.models.spmamba.SPMamba\n"
             "  blocks: !!python/object/apply:builtins.open [stolen, w]",
             "python/object",
         ),
         (
             # HyperPyYAML would take it for a tuple, and call.
-            "separator: !new:spmamba.SPMamba\n"
+            "separator: !new:polsess.models.spmamba.SPMamba\n"
             "  blocks: (!!python/object/apply:builtins.open [stolen, w])",
             "",
         ),
@@ -69,7 +78,10 @@ def test_separators_equal_those_of_hyperpyyaml(model, tmp_path):
         ("other: 3", "no key 'separator'"),
         ("- 3", "is not a file of settings"),
         ("a: [", "is not a file of settings"),
-        ("separator: !new:spmamba.SPMamba {blokcs: 2}", "blokcs"),
+        (
+            "separator: !new:polsess.models.spmamba.SPMamba {blokcs: 2}",
+            "blokcs",
+        ),
         (f"separator: {DPRNN} {{unknown: 1}}", "cannot be built (TypeError"),
         (f"separator: {DPRNN} {{num_layers: '2'}}", "cannot be built"),
         (f"separator: {ENCODER} {{kernel_size: [], out_channels: 1}}", "built"),

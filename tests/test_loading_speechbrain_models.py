@@ -10,12 +10,13 @@ import separate
 import soundfile
 import torch
 from fake_separators import noise
-from interface import SpeechSeparation
-from loading.exported_model import load_model
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.inference.models import load_model
+from polsess.inference.separation import SpeechSeparation
+from speechbrain_layout import FAMILIES, write_speechbrain_model
+
 from speechbrain.inference.separation import SepformerSeparation
 from speechbrain.lobes.models import conv_tasnet, dual_path
-from speechbrain_layout import FAMILIES, write_speechbrain_model
 
 # Whole frames, with samples beyond them, and several mixtures.
 LENGTHS = ((1, 4000), (2, 4005), (1, 8011), (3, 401))

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from dataset import RenderedMixtures, read_manifest
-from loading.trained_run import load_trained_run
-from objective import pit_si_sdr
-from prepare_polsess import UserError
-from sampling import all_examples
+from polsess.data.dataset import RenderedMixtures, read_manifest
+from polsess.data.sampling import all_examples
+from polsess.errors import UserError
+from polsess.inference.trained_run import load_trained_run
+from polsess.scoring.objective import pit_si_sdr
 from small_models import SMALL
 
 

@@ -1,7 +1,7 @@
 """References of YAML files that may come from elsewhere."""
 
 import pytest
-from loading.yaml_references import resolve
+from polsess.inference.speechbrain_models import resolve
 from ruamel.yaml import YAML
 
 

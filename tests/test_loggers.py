@@ -5,7 +5,7 @@ import types
 
 import pandas as pd
 import pytest
-from prepare_polsess import UserError
+from polsess.errors import UserError
 from small_runs import run
 from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,

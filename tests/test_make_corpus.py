@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from corpus.errors import CorpusError
-from corpus.sentences import draw_sentence
+from corpus.speech import draw_sentence
+from polsess.errors import UserError
 from small_made_corpora import (
     TOOL,
     hash_files,
@@ -256,7 +256,7 @@ def test_the_same_command_again_touches_nothing(corpus):
 def test_other_options_are_refused(corpus):
     before = hash_files(corpus)
     options = ("--train", 25, "--valid", 6, "--test", 6, "--seed", 4)
-    with pytest.raises(CorpusError) as error:
+    with pytest.raises(UserError) as error:
         make(corpus, *options)
     assert "train was 24 and is now 25" in str(error.value)
     assert "seed was 3 and is now 4" in str(error.value)

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from corpus.errors import CorpusError
-from corpus.tables import DEFAULT_TABLES
+from corpus.options import DEFAULT_TABLES
+from polsess.errors import UserError
 from small_made_corpora import TOOL, hash_files, make
 from small_recordings import SIZES, write_audio, write_recordings
 
@@ -40,7 +40,7 @@ def test_changed_recordings_are_refused_on_restart(spoilable):
     for path in root.rglob("corpus_*.csv"):
         path.unlink()
     write_audio(folder / "speech/s0/new.wav", 5, 8000, pitch=100)
-    with pytest.raises(CorpusError, match="other files in the --speech folder"):
+    with pytest.raises(UserError, match="other files in the --speech folder"):
         make(root, *SIZES, *options)
 
 
@@ -139,7 +139,7 @@ def too_loud(folder):
 def test_bad_recordings_are_named(spoilable, spoil, tells):
     folder, options = spoilable
     spoil(folder)
-    with pytest.raises(CorpusError, match=tells):
+    with pytest.raises(UserError, match=tells):
         make(folder / "corpus", *SIZES, *options)
     assert not (folder / "corpus").exists()
 
@@ -150,7 +150,7 @@ def test_recordings_too_loud_to_be_added_up_are_explained(
     monkeypatch.setattr("corpus.drawing.MOST_ATTEMPTS", 20)
     folder, options = spoilable
     too_loud(folder)
-    with pytest.raises(CorpusError, match=r"clipping 20.*lower their level"):
+    with pytest.raises(UserError, match=r"clipping 20.*lower their level"):
         make(folder / "corpus", *SIZES, *options)
     assert not list((folder / "corpus").rglob("corpus_*.csv"))
 
@@ -172,18 +172,18 @@ def test_recordings_too_loud_to_be_added_up_are_explained(
     ],
 )
 def test_bad_options_are_named(tmp_path, arguments, tells):
-    with pytest.raises(CorpusError, match=tells):
+    with pytest.raises(UserError, match=tells):
         make(tmp_path / "corpus", *SIZES, *arguments)
     assert not (tmp_path / "corpus").exists()
 
 
 def test_foreign_folders_are_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("my only copy")
-    with pytest.raises(CorpusError, match="not made by this tool"):
+    with pytest.raises(UserError, match="not made by this tool"):
         make(tmp_path, *SIZES)
-    with pytest.raises(CorpusError, match=r"thesis\.txt is no folder"):
+    with pytest.raises(UserError, match=r"thesis\.txt is no folder"):
         make(tmp_path / "thesis.txt", *SIZES)
-    with pytest.raises(CorpusError, match=r"thesis\.txt is no folder"):
+    with pytest.raises(UserError, match=r"thesis\.txt is no folder"):
         make(tmp_path / "thesis.txt/corpus", *SIZES)
     assert hash_files(tmp_path).keys() == {"thesis.txt"}
 
@@ -191,7 +191,7 @@ def test_foreign_folders_are_left_alone(tmp_path):
 def test_folders_without_permission_are_named(tmp_path, monkeypatch):
     # Root may write everywhere, so the system's answer is replaced.
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
-    with pytest.raises(CorpusError, match="no folder that you may write to"):
+    with pytest.raises(UserError, match="no folder that you may write to"):
         make(tmp_path / "corpus", *SIZES)
 
 
@@ -209,7 +209,7 @@ def test_folders_without_permission_are_named(tmp_path, monkeypatch):
 def test_bad_tables_are_explained(tmp_path, content, tells):
     table = tmp_path / "mine.yaml"
     table.write_text(content)
-    with pytest.raises(CorpusError, match=f"--tables .*mine.yaml.*{tells}"):
+    with pytest.raises(UserError, match=f"--tables .*mine.yaml.*{tells}"):
         make(tmp_path / "corpus", *SIZES, "--tables", table)
 
 
@@ -231,7 +231,7 @@ def test_contradictions_in_tables_are_explained(tmp_path, change, tells):
     text = DEFAULT_TABLES.read_text(encoding="utf-8")
     assert change[0] in text
     table.write_text(text.replace(*change))
-    with pytest.raises(CorpusError, match=f"--tables .*mine.yaml.*{tells}"):
+    with pytest.raises(UserError, match=f"--tables .*mine.yaml.*{tells}"):
         make(tmp_path / "corpus", *SIZES, "--tables", table)
 
 

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 from corpus.audio import active_rms, resample
-from corpus.embedded_speech import BABBLE_VOICES
-from corpus.events import EVENTS
+from corpus.options import load_tables
 from corpus.rooms import reverberation_time, simulate_room
-from corpus.scenes import SCENES, babble
-from corpus.sentences import draw_sentence, load_words, split_of
+from corpus.sounds import EVENTS, SCENES, babble
+from corpus.speech import BABBLE_VOICES, draw_sentence, load_words, split_of
 from corpus.splits import deal
-from corpus.tables import load_tables
 from corpus.voices import differ_clearly, draw_voices, load_variants, speak
 from scipy.signal import butter, sosfiltfilt
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from corpus.transcripts import transcribe, words_path, write_transcripts
+from corpus.speech import transcribe, words_path, write_transcripts
 from corpus.voices import draw_voices, speak
 
 

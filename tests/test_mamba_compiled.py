@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from mamba import compiled
+from polsess.models.mamba import compiled
 
 
 def test_compiled_code_is_kept_apart_for_each_state_of_the_files(monkeypatch):

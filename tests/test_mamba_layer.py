@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from mamba.layer import Mamba
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.models.mamba.layer import Mamba
 
 
 def test_gradcheck_of_the_module():

@@ -4,8 +4,8 @@ import multiprocessing
 
 import pytest
 import torch
-from mamba import on_cpu
-from mamba.on_cpu import mamba_on_cpu
+from polsess.models.mamba import cpu as on_cpu
+from polsess.models.mamba.cpu import mamba_on_cpu
 from sequential_mamba import sequential_mamba
 from small_mamba import in_double, make_inputs, relative_errors, results
 

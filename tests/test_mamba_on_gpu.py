@@ -5,10 +5,10 @@ import types
 
 import pytest
 import torch
-from mamba import on_gpu
-from mamba.on_cpu import mamba_on_cpu
-from mamba.on_gpu import import_fused_layer, mamba_on_gpu
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.models.mamba import layer as on_gpu
+from polsess.models.mamba.cpu import mamba_on_cpu
+from polsess.models.mamba.layer import import_fused_layer, mamba_on_gpu
 from sequential_mamba import sequential_mamba
 from small_mamba import make_inputs, relative_errors, results
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from mmipc import removed_components, render, required_components
-from prepare_polsess import UserError
+from polsess.data.mmipc import removed_components, render, required_components
+from polsess.errors import UserError
 
 # Different powers of two: a sum tells which components are in it.
 LEVELS = {

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from objective import negative_si_sdr, pit_si_sdr
-from settings import read_settings
+from polsess.scoring.objective import negative_si_sdr, pit_si_sdr
+from polsess.training.settings import read_settings
 from small_models import SEPARATION, SMALL, small_arguments
+
 from speechbrain.lobes.models import conv_tasnet
 
 # Parameters of the published networks, in millions.

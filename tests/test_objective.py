@@ -5,7 +5,11 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from objective import negative_si_sdr, pairwise_si_sdr, pit_si_sdr
+from polsess.scoring.objective import (
+    negative_si_sdr,
+    pairwise_si_sdr,
+    pit_si_sdr,
+)
 from torchmetrics.functional.audio import (
     permutation_invariant_training,
     scale_invariant_signal_distortion_ratio,

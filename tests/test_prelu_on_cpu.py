@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from prelu_on_cpu import prelu
+from polsess.models.convtasnet import prelu
 from torch.nn import functional as F
 
 

@@ -16,7 +16,8 @@ from damaged_corpus import (
     write,
     write_fresh_corpus,
 )
-from prepare_polsess import UserError, prepare_polsess
+from polsess.corpus.preparation import prepare_polsess
+from polsess.errors import UserError
 from small_corpus import write_small_corpus
 
 

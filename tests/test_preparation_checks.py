@@ -4,7 +4,9 @@ import shutil
 
 import pytest
 from damaged_corpus import audio_path, write_fresh_corpus
-from prepare_polsess import SPLITS, UserError, prepare_polsess
+from polsess.corpus.metadata import SPLITS
+from polsess.corpus.preparation import prepare_polsess
+from polsess.errors import UserError
 from small_corpus import write_metadata, write_small_corpus
 
 

@@ -2,7 +2,8 @@
 
 import pandas as pd
 import pytest
-from prepare_polsess import UserError, prepare_polsess
+from polsess.corpus.preparation import prepare_polsess
+from polsess.errors import UserError
 from small_corpus import write_metadata, write_small_corpus
 
 

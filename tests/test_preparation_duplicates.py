@@ -11,7 +11,7 @@ from damaged_corpus import (
     write,
     write_fresh_corpus,
 )
-from prepare_polsess import prepare_polsess
+from polsess.corpus.preparation import prepare_polsess
 from small_corpus import write_metadata
 
 

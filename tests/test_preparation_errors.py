@@ -3,7 +3,8 @@
 import shutil
 
 import pytest
-from prepare_polsess import UserError, prepare_polsess
+from polsess.corpus.preparation import prepare_polsess
+from polsess.errors import UserError
 from small_corpus import write_small_corpus
 
 

@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 from damaged_corpus import write_fresh_corpus
-from preparation.layout import find_metadata
-from prepare_polsess import UserError, prepare_polsess
+from polsess.corpus.metadata import find_metadata
+from polsess.corpus.preparation import prepare_polsess
+from polsess.errors import UserError
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from prepare_polsess import (
-    ALL_VARIANTS,
-    AUDIO_COLUMNS,
-    MANIFEST_COLUMNS,
-    prepare_polsess,
-)
+from polsess.corpus.manifests import MANIFEST_COLUMNS
+from polsess.corpus.metadata import ALL_VARIANTS, AUDIO_COLUMNS
+from polsess.corpus.preparation import prepare_polsess
 from small_corpus import ROWS, write_metadata, write_small_corpus
+
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 

@@ -10,8 +10,9 @@ from damaged_corpus import (
     change_cell,
     write_fresh_corpus,
 )
-from preparation.metadata import read_metadata
-from prepare_polsess import UserError, prepare_polsess
+from polsess.corpus.metadata import read_metadata
+from polsess.corpus.preparation import prepare_polsess
+from polsess.errors import UserError
 from small_corpus import metadata_path
 
 

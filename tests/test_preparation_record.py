@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from prepare_polsess import UserError, prepare_polsess
+from polsess.corpus.preparation import prepare_polsess
+from polsess.errors import UserError
 from small_corpus import metadata_path, write_metadata, write_small_corpus
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "PolSESS"

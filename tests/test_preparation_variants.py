@@ -1,7 +1,8 @@
 """Which variants a mixture has."""
 
 import pytest
-from prepare_polsess import ALL_VARIANTS, UserError, compatible_variants
+from polsess.corpus.metadata import ALL_VARIANTS, compatible_variants
+from polsess.errors import UserError
 
 EIGHT_VARIANTS = ["SER", "SR", "ER", "R", "SE", "S", "E", "C"]
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import soundfile
-from preparation.wav import AudioFormat, read_wav_header, read_wav_samples
+from polsess.corpus.audio import AudioFormat, read_wav_header, read_wav_samples
 
 
 def test_wav_header_with_more_chunks(tmp_path):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from prepare_polsess import SPLITS, UserError, prepare_polsess
+from polsess.corpus.metadata import SPLITS
+from polsess.corpus.preparation import prepare_polsess
+from polsess.errors import UserError
 from small_corpus import write_small_corpus
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "PolSESS"

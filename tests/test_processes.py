@@ -8,9 +8,9 @@ import sys
 import pandas as pd
 import pytest
 import torch
-from curriculum import Curriculum
 from killed_runs import assert_same, assert_same_runs
-from sampling import TrainingBatches
+from polsess.data.curriculum import Curriculum
+from polsess.data.sampling import TrainingBatches
 from small_models import SEPARATION, small_arguments
 from small_runs import command, weights
 

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import soundfile
 import yaml
-from loading.trained_run import load_trained_run
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.inference.trained_run import load_trained_run
 from small_exports import MASKING, estimates_of
 from small_models import SMALL
+
 from speechbrain.inference.separation import SepformerSeparation
 
 

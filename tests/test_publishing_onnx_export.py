@@ -4,8 +4,8 @@ import export
 import onnxruntime
 import pytest
 import torch
-from loading.trained_run import load_trained_run
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.inference.trained_run import load_trained_run
 from small_exports import LENGTHS, MASKING, estimates_of
 
 
@@ -34,7 +34,7 @@ def test_spmamba_has_no_onnx(trained_runs, tmp_path):
 
 
 def test_onnx_without_its_package(trained_runs, tmp_path, monkeypatch):
-    monkeypatch.setattr("publishing.onnx_export.find_spec", lambda name: None)
+    monkeypatch.setattr("polsess.publishing.onnx.find_spec", lambda name: None)
     arguments = [str(trained_runs("dprnn")), str(tmp_path / "o"), "--onnx"]
     with pytest.raises(UserError, match="pip install onnx"):
         export.main(arguments)

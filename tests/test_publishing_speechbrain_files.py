@@ -6,9 +6,10 @@ import sys
 
 import pytest
 import torch
-from loading.trained_run import load_trained_run
+from polsess.inference.trained_run import load_trained_run
 from small_exports import MASKING, estimates_of
 from small_models import SMALL
+
 from speechbrain.inference.interfaces import foreign_class
 from speechbrain.inference.separation import SepformerSeparation
 

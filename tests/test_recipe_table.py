@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+
 from speechbrain.utils.run_opts import RunOptions
 
 ROOT = Path(__file__).parent.parent

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 from fake_separators import noise
-from prepare_polsess import UserError
-from recordings import estimates_file
-from recordings.estimates_file import Estimates, write_stream
-from recordings.files import SeparatedFiles
-from recordings.levels import Level
+from polsess.errors import UserError
+from polsess.inference import estimates as estimates_file
+from polsess.inference.estimates import Estimates, SeparatedFiles, write_stream
+from polsess.inference.overlap_add import Level
 
 IDENTITY = {
     "recording": "meeting.wav",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fake_separators import halves, noise
-from recordings.levels import LevelFit
+from polsess.inference.overlap_add import LevelFit
 
 
 def fit(estimates, mixture, chunk=1000):

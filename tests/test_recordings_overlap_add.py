@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 from fake_separators import Halves, Unreliable, halves, noise
-from recordings.overlap_add import LEVEL, OverlapAdd, find_order, make_window
+from polsess.inference.overlap_add import (
+    LEVEL,
+    OverlapAdd,
+    find_order,
+    make_window,
+)
 
 
 def run(separator, mixture, chunk=400, overlap=200):

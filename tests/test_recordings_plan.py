@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import soundfile
 from fake_separators import noise
-from prepare_polsess import UserError
-from recordings.plan import (
+from polsess.errors import UserError
+from polsess.inference.recordings import (
     STANDARD_INPUT,
     find_recordings,
     keep_standard_input,

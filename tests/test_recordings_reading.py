@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 from fake_separators import noise
-from recordings.reading import Recording, RecordingError
+from polsess.inference.audio_files import Recording, RecordingError
 
 
 def read(path, channel=None):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soxr
 from fake_separators import noise
-from recordings.resampling import ResampledReader, StreamResampler
+from polsess.inference.audio_files import ResampledReader, StreamResampler
 
 RATES = [8000, 16000, 22050, 44100, 44101, 48000, 192000]
 

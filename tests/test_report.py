@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import report
 import soundfile
-from comparison.comparing import compare_evaluations
-from comparison.errors import ComparisonError
-from comparison.evaluations import read_evaluations
+from experiments.comparison import compare_evaluations
+from experiments.evaluations import read_evaluations
+from polsess.errors import UserError
 from small_evaluations import mixtures, scores_of, write_run, write_series
 from small_pages import AWKWARD, SIGNALS, Page, make_page, write_audio
 
@@ -260,7 +260,7 @@ def test_settings_that_differ_stand_side_by_side(tmp_path):
 )
 def test_options_that_are_wrong_are_named(options, message, tmp_path):
     runs = write_series(tmp_path, {"a": 1.0}, seeds=(1,), count=4)
-    with pytest.raises(ComparisonError, match=message):
+    with pytest.raises(UserError, match=message):
         make_page(runs, tmp_path, *options)
 
 

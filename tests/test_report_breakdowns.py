@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from comparison.evaluations import read_evaluations
-from reporting.breakdowns import (
+from experiments.evaluations import read_evaluations
+from experiments.sections import (
     LEVEL_BINS,
     breakdown_section,
     samples_by_class,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from comparison.errors import ComparisonError
+from polsess.errors import UserError
 from small_evaluations import write_series
 from small_pages import make_page, write_audio
 
@@ -89,6 +89,6 @@ def test_damaged_files_are_named_and_nothing_is_written(damage, tmp_path):
     runs = write_series(tmp_path, {"a": 1.0}, seeds=(1,), count=4)
     write_audio(runs[0])
     message = damage(runs[0])
-    with pytest.raises(ComparisonError, match=message):
+    with pytest.raises(UserError, match=message):
         make_page(runs, tmp_path / "new")
     assert not (tmp_path / "new").exists()

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from result import software_versions
+from polsess.training.result import software_versions
 
 
 def test_versions_name_packages_and_commit():

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import torch
-from dataset import RenderedMixtures, read_manifest
-from prepare_polsess import VARIANTS, prepare_polsess
-from sampling import all_examples
+from polsess.corpus.metadata import VARIANTS
+from polsess.corpus.preparation import prepare_polsess
+from polsess.data.dataset import RenderedMixtures, read_manifest
+from polsess.data.sampling import all_examples
 
 ROOT = Path(__file__).parent.parent
 EVERY_VARIANT = ["SER", "SR", "ER", "R", "SE", "S", "E", "C"]

@@ -4,8 +4,9 @@ import json
 import math
 
 import pytest
-from prepare_polsess import UserError
-from run_files import Curve, RunFiles, write_atomically
+from polsess.errors import UserError
+from polsess.files import write_atomically
+from polsess.run_folder import Curve, RunFiles
 
 
 def test_a_repeated_epoch_replaces_what_came_after(tmp_path):

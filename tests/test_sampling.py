@@ -3,9 +3,9 @@
 from collections import Counter
 
 import pytest
-from curriculum import Curriculum
-from prepare_polsess import UserError
-from sampling import TrainingBatches, all_examples, fixed_examples
+from polsess.data.curriculum import Curriculum
+from polsess.data.sampling import TrainingBatches, all_examples, fixed_examples
+from polsess.errors import UserError
 
 ROWS = [
     {

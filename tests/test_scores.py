@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from objective import pit_si_sdr
-from scores import format_table, score_batch, summarise
+from polsess.scoring.objective import pit_si_sdr
+from polsess.scoring.scores import format_table, score_batch, summarise
 from torchmetrics.functional.audio import (
     scale_invariant_signal_distortion_ratio,
 )

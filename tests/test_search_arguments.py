@@ -5,9 +5,9 @@ import signal
 import pytest
 import search.arguments
 from orion.core.utils.working_dir import SetupWorkingDir
-from prepare_polsess import UserError
-from search.arguments import read_sweep_arguments
-from settings import read_options
+from polsess.errors import UserError
+from polsess.search.arguments import read_sweep_arguments
+from polsess.training.settings import read_options
 from small_sweeps import VALUES, act_as_orion, trial_arguments, write_sweep
 
 

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from search.early_termination import Hyperband, Median
+from polsess.search.early_termination import Hyperband, Median
 
 RECORDED = Path(__file__).parent / "recorded_curves.csv"
 

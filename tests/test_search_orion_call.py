@@ -4,13 +4,14 @@ import psutil
 import pytest
 from orion.core.io.convert import JSONConverter
 from orion.core.worker.trial import Trial
-from search.orion_call import (
+from polsess.search.trial import (
     experiment_name,
     find_priors,
     priors_on_command_line,
     report_when_left,
 )
 from small_sweeps import act_as_orion
+
 from speechbrain.utils.hpopt import report_result
 
 

@@ -6,8 +6,8 @@ import orion.core
 import pytest
 from orion.algo.base import algo_factory
 from orion.executor.base import executor_factory
-from prepare_polsess import UserError
-from search.orion_options import (
+from polsess.errors import UserError
+from polsess.search.sweep import (
     EXPERIMENT_KEYS,
     OPTIONS,
     WORKER_KEYS,

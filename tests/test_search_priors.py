@@ -2,8 +2,8 @@
 
 import pytest
 from orion.core.io.space_builder import SpaceBuilder
-from prepare_polsess import UserError
-from search.priors import read_prior
+from polsess.errors import UserError
+from polsess.search.sweep import read_prior
 
 
 @pytest.mark.parametrize(

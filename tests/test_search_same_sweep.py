@@ -9,8 +9,8 @@ import sys
 import time
 
 import pytest
-from prepare_polsess import UserError
-from search.same_sweep import write_once
+from polsess.errors import UserError
+from polsess.search.trial import write_once
 from small_models import SEPARATION
 
 # Writes its number, on a file system without hard links.

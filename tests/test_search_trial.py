@@ -10,15 +10,10 @@ import pytest
 import search.arguments
 import torch
 import train
-from prepare_polsess import UserError
-from search.trial_curves import OtherCurves
+from polsess.errors import UserError
+from polsess.search.trial import OtherCurves
 from small_models import SEPARATION
-from small_sweeps import (
-    SMALL_SWEEP,
-    act_as_orion,
-    trial_arguments,
-    write_sweep,
-)
+from small_sweeps import SMALL_SWEEP, act_as_orion, trial_arguments, write_sweep
 
 RULE = {"hyperband": {"min_iter": 2, "eta": 3, "s": 1}}
 

@@ -2,8 +2,8 @@
 
 import multiprocessing
 
-from run_files import Curve
-from search.trial_curves import OtherCurves
+from polsess.run_folder import Curve
+from polsess.search.trial import OtherCurves
 
 
 def write(folder, epochs, repeats=1):

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from experiments.series import read_series
+from experiments.trials import read_trials
 from matplotlib.image import imread
+from polsess.errors import UserError
 from select_configs import main
-from selection.trials import SelectionError, read_trials
-from series.jobs import read_series
 from small_pools import DEVIATIONS, PARAMETERS, PUBLISHED, published_pool
 
 TOOL = Path(__file__).parent.parent / "tools/select_configs.py"
@@ -95,7 +96,7 @@ def test_names_that_can_name_no_folder(tmp_path, names, problem):
     Path("trials.csv").write_text(
         "\n".join(["name,sweep,status,objective,lr", *rows])
     )
-    with pytest.raises(SelectionError, match=problem):
+    with pytest.raises(UserError, match=problem):
         main(["trials.csv", "--output", "out"])
     assert not Path("out").exists()
 
@@ -148,7 +149,7 @@ def test_pictures_of_any_number_of_trials(tmp_path, count):
 )
 def test_mistakes_on_the_command_line_are_named(tmp_path, options, problem):
     path = published_pool(tmp_path / "trials.csv")
-    with pytest.raises(SelectionError, match=problem):
+    with pytest.raises(UserError, match=problem):
         main([str(path), "--output", "out", *options])
     assert not Path("out").exists()
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from experiments.trials import describe_storage, read_experiments
 from filelock import FileLock
 from orion.client import build_experiment
+from polsess.errors import UserError
 from select_configs import main
-from selection.experiments import describe_storage, read_experiments
-from selection.trials import SelectionError
 
 RESULTS = {
     # learning rate: negative SI-SDR, stopped, failed
@@ -86,7 +86,7 @@ def test_several_experiments_and_a_file_with_the_storage(database, tmp_path):
 
 def test_mistakes_are_named(database, tmp_path, monkeypatch):
     def problem(**options):
-        with pytest.raises(SelectionError) as raised:
+        with pytest.raises(UserError) as raised:
             read_experiments(["dprnn-stage3"], **options)
         return str(raised.value)
 
@@ -99,7 +99,7 @@ def test_mistakes_are_named(database, tmp_path, monkeypatch):
     assert "a.yaml: no storage" in problem(config=Path("a.yaml"))
     Path("a.yaml").write_text("a: [")
     assert "a.yaml: cannot be read" in problem(config=Path("a.yaml"))
-    monkeypatch.setattr("selection.experiments.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("experiments.trials.LOCK_SECONDS", 0.1)
     with FileLock(f"{database}.lock"):
         assert "is locked by others" in problem(storage=database)
 
@@ -114,7 +114,7 @@ def test_a_parameter_with_the_name_of_a_column_is_refused(tmp_path):
             "database": {"type": "pickleddb", "host": str(path)},
         },
     ).insert({"/lr": 0.1, "/status": 0.2})
-    with pytest.raises(SelectionError, match="named: has a parameter status"):
+    with pytest.raises(UserError, match="named: has a parameter status"):
         read_experiments(["named"], storage=path)
 
 

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from selection.finalists import PLACE_KEPT, REDUNDANT, select_finalists
-from selection.summary import correlate
-from selection.trials import SelectionError
+from experiments.finalists import PLACE_KEPT, REDUNDANT, select_finalists
+from experiments.trial_plots import correlate
+from polsess.errors import UserError
 from small_pools import make_trials
 
 
@@ -71,7 +71,7 @@ def test_each_sweep_gets_its_finalists():
     assert list(selection.finalists["name"]) == ["a", "d"]
     assert list(selection.finalists["note"]) == ["", REDUNDANT]
     assert list(selection.passed_over["note"]) == [PLACE_KEPT, PLACE_KEPT]
-    with pytest.raises(SelectionError, match="1 finalists cannot be 1 of each"):
+    with pytest.raises(UserError, match="1 finalists cannot be 1 of each"):
         select_finalists(trials, n=1, min_per_sweep=1)
     selection = select_finalists(trials, n=4, min_per_sweep=2)
     assert "Sweep 2 has 1 finished trials" in " ".join(selection.notes)

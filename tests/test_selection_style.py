@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from selection.style import is_logarithmic
+from experiments.trial_plots import is_logarithmic
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from experiments.trial_plots import correlate, summarise_sweeps
 from scipy import stats
-from selection.summary import correlate, summarise_sweeps
 from small_pools import make_trials, read_lines
 
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from experiments.trials import read_trials
+from polsess.errors import UserError
 from select_configs import main
-from selection.trials import SelectionError, read_trials
 from small_pools import read_lines
 
 
@@ -35,9 +36,9 @@ def test_columns_that_a_selection_writes_are_no_parameters(added, capsys):
     # The selection's own column, once.
     columns = Path("out/finalists.csv").read_text().splitlines()[0].split(",")
     assert columns.count(added) == 1
-    with pytest.raises(SelectionError, match=f"--params: {added} is a column"):
+    with pytest.raises(UserError, match=f"--params: {added} is a column"):
         main(["trials.csv", "--params", "lr", added])
-    with pytest.raises(SelectionError, match=f"objective, {added}; name the"):
+    with pytest.raises(UserError, match=f"objective, {added}; name the"):
         read_lines(["a,1,finished,4,7"], header.replace(",lr", ""))
 
 
@@ -75,5 +76,5 @@ def test_mistakes_in_the_trials_are_named(tmp_path, text, problem):
         path.write_bytes(text)
     elif text is not None:
         path.write_text(text.replace("H", "name,sweep,status,objective,lr"))
-    with pytest.raises(SelectionError, match=problem):
+    with pytest.raises(UserError, match=problem):
         main([str(path)])

@@ -18,8 +18,8 @@ from fake_separators import (
     noise,
     write_recording,
 )
-from interface import SpeechSeparation
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.inference.separation import SpeechSeparation
 
 
 @pytest.fixture

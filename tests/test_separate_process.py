@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from fake_separators import noise, write_recording
-from interface import SpeechSeparation
+from polsess.inference.separation import SpeechSeparation
 from small_models import SEPARATION
 
 

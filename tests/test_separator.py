@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from separator import MaskingSeparator
+from polsess.models.separator import MaskingSeparator
+
 from speechbrain.lobes.models.dual_path import Decoder, Encoder
 
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 import yaml
+from experiments.series import check_seeds, read_series
+from polsess.errors import UserError
 from run_series import main
-from series.errors import SeriesError
-from series.jobs import check_seeds, read_series
 from small_series import HPARAMS, ROOT
 
 SHIPPED = ROOT / "tools/series"
@@ -112,15 +112,15 @@ def test_mistakes_in_the_file_are_named(tmp_path, text, problem):
     path = tmp_path / "series.yaml"
     if text is not None:
         path.write_text(re.sub(r"\bH\b", str(HPARAMS / "dprnn.yaml"), text))
-    with pytest.raises(SeriesError, match=problem):
+    with pytest.raises(UserError, match=problem):
         main([str(path)])
 
 
 @pytest.mark.parametrize("seed", ["x", "-1", "1.5", 1.5, True, None, "", [1]])
 def test_bad_seeds_are_named(seed):
-    with pytest.raises(SeriesError, match="seeds: .* no whole number"):
+    with pytest.raises(UserError, match="seeds: .* no whole number"):
         check_seeds([42, seed], "seeds")
-    with pytest.raises(SeriesError, match="42 stands there twice"):
+    with pytest.raises(UserError, match="42 stands there twice"):
         check_seeds([42, "42"], "seeds")
 
 
@@ -136,5 +136,5 @@ def test_bad_seeds_are_named(seed):
     ],
 )
 def test_mistakes_on_the_command_line_are_named(options, problem):
-    with pytest.raises(SeriesError, match=problem):
+    with pytest.raises(UserError, match=problem):
         main([str(HPARAMS / "dprnn.yaml"), *options])

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from experiments import series as jobs
+from experiments.runs import Run
+from experiments.series import differences, is_done
 from run_series import main
-from series import jobs
-from series.jobs import differences, is_done
-from series.runs import Run
 from small_series import HPARAMS, STAND_IN, TOOL, write_result, write_series
 
 

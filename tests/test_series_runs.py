@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from experiments.runs import Run, read_run
 from run_series import main
-from series.runs import Run, read_run
 from small_series import HPARAMS, write_curve, write_result
 
 RESULT = """{"best_valid_si_sdr": 2.5, "best_epoch": 1, "epochs_run": %s,

@@ -4,8 +4,8 @@ import csv
 import statistics
 
 import numpy as np
-from series.runs import Run
-from series.tables import csv_table, published_table, runs_table
+from experiments.runs import Run
+from experiments.tables import csv_table, published_table, runs_table
 
 # Best of each seed; best epoch and epochs run of each; mean and deviation.
 # The log gives ConvTasNet's as 0.29 to 0.30.

@@ -1,9 +1,9 @@
 """Settings: what the command line changes, and every way to get it wrong."""
 
 import pytest
-from devices import check_device
-from prepare_polsess import UserError
-from settings import effective_run_options, read_settings
+from polsess.devices import check_device
+from polsess.errors import UserError
+from polsess.training.settings import effective_run_options, read_settings
 from small_models import SEPARATION
 
 DPRNN = str(SEPARATION / "hparams" / "dprnn.yaml")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hyperpyyaml import load_hyperpyyaml
 from packaging.requirements import Requirement
+
 from speechbrain.utils.data_utils import get_all_files
 
 ROOT = Path(__file__).parent.parent

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mamba import layer
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.models.mamba import layer
+from polsess.models.spmamba import EPSILON, Block, ChannelNorm, SPMamba
+from polsess.training.settings import read_settings
 from sequential_mamba import sequential_mamba
-from settings import read_settings
 from small_models import SEPARATION, small_arguments
-from spmamba import SPMamba
-from spmamba_blocks import EPSILON, Block, ChannelNorm
 from straight_spmamba import straight_spmamba
 from torch.nn import functional as F
 

@@ -7,13 +7,14 @@ import torch
 import train
 from small_models import SEPARATION, small_arguments
 from small_runs import weights
+
 from speechbrain.utils.checkpoints import Checkpointer
 
 MODELS = "speechbrain.lobes.models"
 STOCK = {
     "convtasnet": ("convtasnet_masks.MaskNet", f"{MODELS}.conv_tasnet.MaskNet"),
     "sepformer": (
-        "transformer_block.TransformerBlock",
+        "polsess.models.sepformer.TransformerBlock",
         f"{MODELS}.dual_path.SBTransformerBlock\n  norm_before: True",
     ),
 }

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from experiments import hunting as running
+from polsess.errors import UserError
 from small_trials import PARAMETERS, write_database, write_trial, written_stage
 from sweep import main
-from sweeps import running
-from sweeps.stages import SweepError
 
 SPACE = {
     "lr": "loguniform(3e-4, 3e-3)",
@@ -38,10 +38,10 @@ def no_hunts(monkeypatch):
 )
 def test_options_against_the_file(tmp_path, no_hunts, option, problem):
     written_stage(tmp_path / "own", options={"num_workers": 0})
-    with pytest.raises(SweepError, match=problem):
+    with pytest.raises(UserError, match=problem):
         main([*RUN, *option])
     # The same as the file's is none; the rest is the machine's.
-    with pytest.raises(SweepError, match="0 of 91 trials; the same"):
+    with pytest.raises(UserError, match="0 of 91 trials; the same"):
         main([*RUN, "--num_workers", "0", "--check", "none"])
 
 
@@ -70,10 +70,10 @@ def test_another_space_or_algorithm(
 ):
     write_database(tmp_path / "out/dprnn.pkl", "dprnn-stage1", [])
     written_stage(tmp_path / "own", space=SPACE)
-    with pytest.raises(SweepError, match="0 of 91 trials; the same"):
+    with pytest.raises(UserError, match="0 of 91 trials; the same"):
         main(RUN)
     written_stage(tmp_path / "own", experiment=experiment, **changes)
-    with pytest.raises(SweepError, match=f"1_hpopt.yaml: {problem}") as raised:
+    with pytest.raises(UserError, match=f"1_hpopt.yaml: {problem}") as raised:
         main(RUN)
     assert "give another `experiment: name`" in str(raised.value)
 
@@ -86,13 +86,13 @@ def test_other_settings(tmp_path, no_hunts):
         "sweep"
     ]
     (folder / "sweep.json").write_text(json.dumps(stage))
-    with pytest.raises(SweepError, match="0 of 91 trials; the same"):
+    with pytest.raises(UserError, match="0 of 91 trials; the same"):
         main(RUN)
     written_stage(tmp_path / "own")
-    with pytest.raises(SweepError, match=r"train_size is 2000.*with 4000 \("):
+    with pytest.raises(UserError, match=r"train_size is 2000.*with 4000 \("):
         main(RUN)
     (folder / "sweep.json").write_text("{")
-    with pytest.raises(SweepError, match=r"sweep\.json: is damaged"):
+    with pytest.raises(UserError, match=r"sweep\.json: is damaged"):
         main(RUN)
 
 
@@ -104,7 +104,7 @@ def test_another_output_or_database(tmp_path, no_hunts):
     problem = (
         r"trials: has none of the 2 trials .* lab\.pkl\. Give the --output"
     )
-    with pytest.raises(SweepError, match=problem):
+    with pytest.raises(UserError, match=problem):
         main(command)
     # One is enough: others may have been moved away, as damaged.
     folder = tmp_path / "out/dprnn-stage1/trials" / trials[1]
@@ -112,7 +112,7 @@ def test_another_output_or_database(tmp_path, no_hunts):
     (folder / "trial.json").write_text("{}")
     assert main(command) == 0
     write_database(tmp_path / "other.pkl", "dprnn-stage2", [])
-    with pytest.raises(SweepError, match=r"other\.pkl: knows none of the tri"):
+    with pytest.raises(UserError, match=r"other\.pkl: knows none of the tri"):
         main([*RUN, "--storage", "other.pkl"])
 
 
@@ -120,7 +120,7 @@ def test_a_database_that_is_not_there_is_no_empty_one(tmp_path):
     write_trial(tmp_path / "out/dprnn-stage1", 1, PARAMETERS, 1.0)
     command = ["status", "dprnn", "--output", "out"]
     assert main(command) == 0
-    with pytest.raises(SweepError, match=r"--storage typo\.pkl: there is no"):
+    with pytest.raises(UserError, match=r"--storage typo\.pkl: there is no"):
         main([*command, "--storage", "typo.pkl"])
 
 
@@ -131,7 +131,7 @@ def test_a_password_is_not_printed(tmp_path, capsys, monkeypatch):
         "host: 'mongodb://me:secret@server'}}"
     )
     monkeypatch.setattr(running, "Database", lambda *_: Empty())
-    with pytest.raises(SweepError, match="0 of 91 trials"):
+    with pytest.raises(UserError, match="0 of 91 trials"):
         main([*RUN, "--storage_config", "lab.yaml"])
     printed = capsys.readouterr().out
     assert "ORION_DB_ADDRESS=mongodb://me:PASSWORD@server" in printed

@@ -1,14 +1,18 @@
 """What Orion's database says of a stage, and what is made of it."""
 
 import pytest
+from experiments import (
+    database,
+    hunting as running,
+)
+from experiments.database import Database
+from experiments.stages import find_stages
 from orion.core.io.experiment_builder import ExperimentBuilder
 from orion.core.worker.producer import Producer
 from orion.storage.base import setup_storage
+from polsess.errors import UserError
 from small_trials import write_database, written_stage
 from sweep import main
-from sweeps import database, running
-from sweeps.database import Database
-from sweeps.stages import SweepError, find_stages
 
 
 def arguments_of_run(tmp_path, **experiment):
@@ -50,7 +54,7 @@ def test_enough_trials_are_enough_however_a_hunt_ends(
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("3 trials, as many as max_trials. A hunt failed")
     assert last.endswith(IDLE[1])
-    with pytest.raises(SweepError) as raised:
+    with pytest.raises(UserError) as raised:
         main(arguments_of_run(tmp_path, max_trials=4))
     told = "3 of 4 trials; once that is put right the same command goes on."
     assert str(raised.value) == f"orion hunt failed: {IDLE[1]}. {told}"
@@ -58,7 +62,7 @@ def test_enough_trials_are_enough_however_a_hunt_ends(
 
 def test_a_hunt_that_fails_before_there_is_a_database(tmp_path, hunts_end):
     hunts_end((1, "there is no such file."))
-    with pytest.raises(SweepError, match=r"no such file\. 0 of 91 trials;"):
+    with pytest.raises(UserError, match=r"no such file\. 0 of 91 trials;"):
         main(arguments_of_run(tmp_path))
 
 
@@ -150,7 +154,5 @@ def test_results_that_a_killed_hunt_did_not_tell_reach_the_algorithm(
 def test_a_damaged_database_is_named(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/dprnn.pkl").write_bytes(b"no pickle")
-    with pytest.raises(
-        SweepError, match=r"dprnn\.pkl: cannot be used as Orion"
-    ):
+    with pytest.raises(UserError, match=r"dprnn\.pkl: cannot be used as Orion"):
         main(["status", "dprnn", "--output", "out"])

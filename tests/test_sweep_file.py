@@ -9,9 +9,9 @@ import sys
 
 import pytest
 import yaml
-from prepare_polsess import UserError
-from search.early_termination import Hyperband, Median
-from search.sweep import read_sweep_file
+from polsess.errors import UserError
+from polsess.search.early_termination import Hyperband, Median
+from polsess.search.sweep import read_sweep_file
 from small_models import SEPARATION
 from small_sweeps import SMALL_SWEEP, write_sweep
 from sweep_file import hunt_command

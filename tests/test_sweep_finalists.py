@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from experiments import series as jobs
+from polsess.errors import UserError
 from select_configs import main as select_configs
-from series import jobs
-from series.errors import SeriesError
 from small_models import SEPARATION
 from small_series import STAND_IN
 from small_trials import rows_of, write_stage, written_stage
 from sweep import main
-from sweeps.stages import SweepError
 
 
 def test_trials_go_into_select_configs(tmp_path, capsys):
@@ -55,7 +54,7 @@ def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
     assert "train_size" not in given
     assert given["lr"] == pytest.approx(3e-3)
     assert given["lr_patience"] == 5
-    with pytest.raises(SweepError, match="have other options"):
+    with pytest.raises(UserError, match="have other options"):
         main(command)
     # What is no parameter of the search is not the published winner's.
     space = {"lr": "loguniform(1e-4, 1e-2)"}
@@ -88,7 +87,7 @@ def test_finalists_without_seeds(tmp_path):
     del series["seeds"]
     path.write_text(yaml.safe_dump(series))
     command = ["validate", "dprnn", "--output", "out"]
-    with pytest.raises(SeriesError, match="--seeds: None; give"):
+    with pytest.raises(UserError, match="--seeds: None; give"):
         main([*command, "--data_folder", "corpus"])
 
 
@@ -132,7 +131,7 @@ def test_validation(tmp_path, monkeypatch, capsys):
     options = json.loads(arguments.read_text())
     assert options[options.index("--number_of_epochs") + 1] == "80"
     assert options[options.index("--data_folder") + 1] == "corpus"
-    with pytest.raises(SweepError, match="--lr: each finalist has its own"):
+    with pytest.raises(UserError, match="--lr: each finalist has its own"):
         main([*command, "--lr", "0.1"])
     # A run that failed is none of the winner's.
     shutil.rmtree(f"out/dprnn-validation/{first}/42")

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from experiments.next_stage import best_trials, narrow, write_prior
+from experiments.stages import find_stage, find_stages
+from polsess.errors import UserError
 from small_trials import write_stage, write_trial, written_stage
 from sweep import main
-from sweeps.narrowing import narrow, write_prior
-from sweeps.next_stage import best_trials
-from sweeps.stages import SweepError, find_stage, find_stages
 
 SPACE = {
     "lr": {"low": 3e-4, "high": 3e-3, "log": True, "discrete": False},
@@ -128,13 +128,13 @@ def test_the_written_stages_can_be_run(tmp_path, capsys):
     assert "the best 4 of 4 finished" in " ".join(text.replace("#", "").split())
     assert "# learning rate at the start" in text
     assert max(map(len, text.splitlines())) <= 80
-    with pytest.raises(SweepError, match="is there already; --force"):
+    with pytest.raises(UserError, match="is there already; --force"):
         main(command)
     (own / names[0]).write_text("{}")
-    with pytest.raises(SweepError, match="is there already"):
+    with pytest.raises(UserError, match="is there already"):
         main(command)
     (own / names[0]).unlink()
-    with pytest.raises(SweepError, match="3b_hpopt.yaml: is there already"):
+    with pytest.raises(UserError, match="3b_hpopt.yaml: is there already"):
         main(command)
     assert not (own / names[0]).exists()  # all or none
     (own / names[1]).unlink()
@@ -146,7 +146,7 @@ def test_the_written_stages_can_be_run(tmp_path, capsys):
 def test_what_cannot_be_written_is_told(tmp_path):
     write_stage(tmp_path / "out/dprnn-stage3b", [1.0])
     command = ["next", "dprnn", "stage3b", "--output", "out", "--write", "own"]
-    with pytest.raises(SweepError, match="no stage comes after stage3b"):
+    with pytest.raises(UserError, match="no stage comes after stage3b"):
         main(command)
     # The next stage has another parameter.
     write_stage(tmp_path / "out/dprnn-stage1", [1.0])
@@ -155,7 +155,7 @@ def test_what_cannot_be_written_is_told(tmp_path):
         tmp_path / "other", "dprnn_stage2_hpopt.yaml", space=other
     )
     command = ["next", "dprnn", "stage1", "--output", "out", "--write", "own"]
-    with pytest.raises(SweepError, match="has the parameters lr, not lr, w"):
+    with pytest.raises(UserError, match="has the parameters lr, not lr, w"):
         main([*command, "--sweeps", str(own)])
     content = yaml.safe_load((own / "dprnn_stage2_hpopt.yaml").read_text())
     assert content["sweep"]["space"] == other

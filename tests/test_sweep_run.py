@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from experiments import hunting
+from experiments.hunting import hunt_command
+from experiments.stages import SHIPPED, find_stages
+from polsess.errors import UserError
 from small_trials import rows_of, written_stage
 from sweep import main
-from sweeps import hunting
-from sweeps.hunting import hunt_command
-from sweeps.stages import SHIPPED, SweepError, find_stages
 
 TOOLS = Path(__file__).parent.parent / "tools"
 
@@ -174,7 +175,7 @@ def test_trials_that_crash_are_told_and_can_be_opened_again(
 ):
     experiment = {"max_trials": 2, "max_broken": 2}
     command = arguments_of_run(tmp_path, experiment)
-    with pytest.raises(SweepError) as raised:
+    with pytest.raises(UserError) as raised:
         main([*command, "--fail", "no corpus"])
     told = str(raised.value)
     assert told.startswith("0 of 2 trials. 2 crashed, and with max_broken 2 ")

@@ -13,11 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from experiments.hunting import check_settings
+from experiments.stages import find_stage, find_stages
+from polsess.errors import UserError
 from small_models import SMALL
 from small_trials import rows_of, write_stage, written_stage
 from sweep import main
-from sweeps.begun import check_settings
-from sweeps.stages import SweepError, find_stage, find_stages
 
 TOOL = Path(__file__).parent.parent / "tools/sweep.py"
 OPTIONS = {
@@ -113,9 +114,7 @@ def test_a_search_from_end_to_end(run_stage, small_corpus, capsys):
     stages = find_stages("dprnn", [Path("own"), Path("narrow")])
     assert Path("out/dprnn-stage2/sweep.json").exists()
     check_settings(find_stage(stages, "stage2"), Path("out"))
-    with pytest.raises(
-        SweepError, match="train_size is 4000, .* begun with 4 "
-    ):
+    with pytest.raises(UserError, match="train_size is 4000, .* begun with 4 "):
         check_settings(find_stage(find_stages("dprnn"), "stage2"), Path("out"))
     options = ["--n", "2", "--min_diversity", "0"]
     assert main(["select", "dprnn", *kept, *options]) == 0

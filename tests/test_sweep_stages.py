@@ -1,9 +1,10 @@
 """The files of stages: which are found, and which do not agree."""
 
 import pytest
+from experiments.stages import SHIPPED, find_stages
+from polsess.errors import UserError
 from small_trials import written_stage
 from sweep import main
-from sweeps.stages import SHIPPED, SweepError, find_stages
 
 
 def test_own_stages_replace_shipped_ones(tmp_path):
@@ -62,7 +63,7 @@ def test_what_next_writes_takes_the_place_of_a_file(tmp_path):
 def test_stages_that_do_not_agree(tmp_path, experiment, changes, problem):
     own = written_stage(tmp_path / "own", experiment=experiment, **changes)
     (own / "dprnn_stage1_hpopt.yaml").rename(own / "dprnn_stage4_hpopt.yaml")
-    with pytest.raises(SweepError, match=problem):
+    with pytest.raises(UserError, match=problem):
         main(["status", "dprnn", "--sweeps", str(own)])
 
 
@@ -70,13 +71,13 @@ def test_a_file_with_another_ending_is_not_passed_over(tmp_path):
     own = written_stage(tmp_path / "own")
     (own / "dprnn_stage1_hpopt.yaml").rename(own / "dprnn_stage1.yaml")
     (own / "lab_storage.yaml").touch()  # of no model's
-    with pytest.raises(SweepError, match="call it dprnn_stage1_hpopt.yaml"):
+    with pytest.raises(UserError, match="call it dprnn_stage1_hpopt.yaml"):
         main(["status", "dprnn", "--sweeps", str(own)])
 
 
 def test_a_wrong_file_of_a_stage_is_named(tmp_path):
     own = written_stage(tmp_path / "own", epochs=3)
-    with pytest.raises(SweepError, match=r"dprnn_stage1_hpopt\.yaml: .*epochs"):
+    with pytest.raises(UserError, match=r"dprnn_stage1_hpopt\.yaml: .*epochs"):
         main(["status", "dprnn", "--sweeps", str(own)])
 
 
@@ -87,5 +88,5 @@ def test_an_algorithm_that_is_not_installed_is_told(tmp_path):
         text.replace("random", "hebo2")
     )
     command = ["run", "dprnn", "stage1", "--data_folder", "."]
-    with pytest.raises(SweepError, match="algorithm hebo2 is not installed"):
+    with pytest.raises(UserError, match="algorithm hebo2 is not installed"):
         main([*command, "--sweeps", str(own)])

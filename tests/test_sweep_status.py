@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+from polsess.errors import UserError
 from small_trials import (
     PARAMETERS,
     rows_of,
@@ -13,7 +14,6 @@ from small_trials import (
     written_stage,
 )
 from sweep import main
-from sweeps.stages import SweepError
 
 
 def test_status_has_the_published_figures(capsys):
@@ -111,10 +111,10 @@ def test_damaged_trials_are_named(tmp_path):
         (path.read_text().replace("finished", "over"), "no 'over'"),
     ):
         path.write_text(content)
-        with pytest.raises(SweepError, match=problem) as raised:
+        with pytest.raises(UserError, match=problem) as raised:
             main(["status", "dprnn", "--output", "out"])
         assert f"{path.relative_to(tmp_path)}: is damaged" in str(raised.value)
     path.unlink()
     (folder / "curve.csv").write_text("epoch\n1\n")
-    with pytest.raises(SweepError, match=r"curve\.csv: is damaged"):
+    with pytest.raises(UserError, match=r"curve\.csv: is damaged"):
         main(["status", "dprnn", "--output", "out"])

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 import train
-from prepare_polsess import UserError
+from polsess.errors import UserError
 from small_corpus import write_small_corpus
 from small_models import SEPARATION, SMALL, small_arguments
 from small_runs import assert_same_weights, command, run, weights

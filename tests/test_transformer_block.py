@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from polsess.models.sepformer import TransformerBlock
+
 from speechbrain.lobes.models.dual_path import SBTransformerBlock
-from transformer_block import TransformerBlock
 
 SIZES = {"num_layers": 2, "d_model": 16, "nhead": 4, "d_ffn": 24}
 

@@ -21,17 +21,17 @@ from pathlib import Path
 import sentencepiece
 import torch
 from asr.demo_speech import LONGEST, draw_batch, make_sentences
-from asr.errors import AsrError
 from asr.rates import count_errors
 from asr.transcripts import Reference
-from corpus.errors import CorpusError
 from corpus.seeding import random_generator
 from corpus.voices import Spoken
 from hyperpyyaml import load_hyperpyyaml
 from parsers import make_parser
+from polsess.errors import UserError
+from tqdm import tqdm
+
 from speechbrain.inference.ASR import EncoderASR
 from speechbrain.nnet.losses import ctc_loss
-from tqdm import tqdm
 
 HPARAMS = Path(__file__).parent / "asr/demo.yaml"
 LETTERS = "aąbcćdeęfghijklłmnńoópqrsśtuvwxyzźż"
@@ -187,7 +187,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
 
     Raises
     ------
-    AsrError
+    UserError
         If a number is too small, or the folder holds something else.
     """
     parser = make_parser(__doc__)
@@ -221,9 +221,9 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     for name in ("sentences", "steps", "test_sentences"):
         if getattr(options, name) < 1:
-            raise AsrError(f"--{name}: give a number from 1")
+            raise UserError(f"--{name}: give a number from 1")
     if options.seed < 0:
-        raise AsrError("--seed: give a number from 0")
+        raise UserError("--seed: give a number from 0")
     options.folder = options.folder.expanduser().resolve()
     return options
 
@@ -242,7 +242,7 @@ def is_trained(options: argparse.Namespace) -> bool:
 
     Raises
     ------
-    AsrError
+    UserError
         If it holds another one, or something else.
     """
     folder = options.folder
@@ -251,13 +251,13 @@ def is_trained(options: argparse.Namespace) -> bool:
     try:
         known = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise AsrError(
+        raise UserError(
             f"{folder}: is there already and holds no recogniser of this "
             "program; name another folder"
         ) from None
     for name, value in _training_of(options).items():
         if known.get(name) != value:
-            raise AsrError(
+            raise UserError(
                 f"{folder}: was trained with --{name} {known.get(name)}, not "
                 f"{value}; name another folder"
             )
@@ -317,5 +317,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("Interrupted. Nothing is kept.", file=sys.stderr)
         sys.exit(130)
-    except (AsrError, CorpusError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(f"Error: {error}")

@@ -18,26 +18,27 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from asr.listening import Hypotheses, listen
+from asr.rates import count_all, format_summary, summarise
+from asr.recognisers import (
+    CommandRecogniser,
+    SpeechBrainRecogniser,
+    WhisperRecogniser,
+)
+from asr.transcripts import read_transcripts
+from polsess.commands import make_parser
+from polsess.corpus.metadata import SPLITS
+from polsess.devices import check_device
+from polsess.errors import UserError
+from polsess.files import write_atomically
+from polsess.inference.models import load_model
+from polsess.inference.trained_run import TrainedRun
+from polsess.interruption import told_when_interrupted
+from polsess.scoring.test_sets import EvaluationSet, read_polsess
 
 SEPARATION = Path(__file__).resolve().parents[1] / "recipes/PolSESS/separation"
 sys.path.insert(0, str(SEPARATION))
 
-from asr.backends import CommandRecogniser, SpeechBrainRecogniser
-from asr.errors import AsrError
-from asr.hypotheses import Hypotheses
-from asr.listening import listen
-from asr.summary import count_all, format_summary, summarise
-from asr.transcripts import read_transcripts
-from asr.whisper import WhisperRecogniser
-from devices import check_device
-from evaluation.polsess_corpora import read_polsess
-from evaluation.sets import EvaluationSet
-from interruption import told_when_interrupted
-from loading.exported_model import load_model
-from loading.trained_run import TrainedRun
-from option_parser import make_parser
-from prepare_polsess import SPLITS, UserError
-from run_files import write_atomically
 
 # The smallest values of numbers.
 LEAST = {"limit": 1, "timeout": 0.001, "seed": 0, "resamples": 100}
@@ -57,7 +58,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
     Raises
     ------
-    AsrError
+    UserError
         If they make no sense.
     """
     parser = make_parser(__doc__)
@@ -157,23 +158,23 @@ def check_options(options: argparse.Namespace) -> None:
 
     Raises
     ------
-    AsrError
+    UserError
         If a number is too small, or an option is empty or not for this
         recogniser.
     """
     for name, least in LEAST.items():
         value = getattr(options, name)
         if value is not None and not value >= least:
-            raise AsrError(f"--{name} {value}: give a number from {least}")
+            raise UserError(f"--{name} {value}: give a number from {least}")
     for name, owner in (("language", "whisper"), ("timeout", "command")):
         if getattr(options, name) is not None and (
             getattr(options, owner) is None
         ):
-            raise AsrError(f"--{name} is for --{owner} only; leave it out")
+            raise UserError(f"--{name} is for --{owner} only; leave it out")
     for name in ("speechbrain", "whisper", "command", "language"):
         value = getattr(options, name)
         if value is not None and not value.strip():
-            raise AsrError(f"--{name} is empty")
+            raise UserError(f"--{name} is empty")
 
 
 def open_recogniser(options: argparse.Namespace, device: str) -> Any:
@@ -221,7 +222,7 @@ def open_mixtures(
     """
     corpus = options.data_folder.expanduser()
     if not corpus.is_dir():
-        raise AsrError(f"--data_folder {corpus}: there is no such folder")
+        raise UserError(f"--data_folder {corpus}: there is no such folder")
     transcripts = read_transcripts(corpus, options.split)
     test_set = read_polsess(
         run.settings,
@@ -241,7 +242,7 @@ def open_mixtures(
         if test_set.rows[e.row]["ID"] not in transcripts
     ]
     if unknown:
-        raise AsrError(
+        raise UserError(
             f"{corpus}: transcripts.csv does not tell what is said in "
             f"{unknown[0]}.wav"
         )
@@ -292,7 +293,7 @@ def main(arguments: list[str] | None = None) -> None:
     device = check_device({"device": options.device})
     run = load_model(options.model, options.averaged)
     if run.settings["task"] != "SB":
-        raise AsrError(
+        raise UserError(
             f"{options.model}: has task {run.settings['task']}; two speakers "
             "come of a model with task SB"
         )
@@ -313,7 +314,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         failures = hypotheses.failures()
         if failures and len(failures) == len(hypotheses.known):
-            raise AsrError(
+            raise UserError(
                 f"nothing was recognised, of {len(failures)} recordings; the "
                 f"first: {failures[0]['reason']}"
             )
@@ -336,5 +337,5 @@ if __name__ == "__main__":
     try:
         with told_when_interrupted("The same command goes on."):
             main()
-    except (AsrError, UserError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(f"Error: {error}")

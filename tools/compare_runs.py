@@ -16,14 +16,20 @@ run_series.py writes.
 import sys
 from pathlib import Path
 
-from comparison.commands import evaluate_command
-from comparison.comparing import Comparison, compare_evaluations, compare_values
-from comparison.errors import ComparisonError
-from comparison.evaluations import read_evaluations
-from comparison.published import read_values
-from comparison.runs import find_runs
+from experiments.comparison import (
+    Comparison,
+    compare_evaluations,
+    compare_values,
+)
+from experiments.evaluations import (
+    evaluate_command,
+    read_evaluations,
+    read_values,
+)
+from experiments.runs import find_runs
 from parsers import make_parser
-from series.writing import write_atomically
+from polsess.errors import UserError
+from polsess.files import write_atomically
 
 TABLES = ("models", "differences", "seeds", "variants", "environments")
 # What says nothing beside --values.
@@ -106,18 +112,16 @@ def _parse(arguments):
 def _check(options):
     """Check what the command line gives; fill in defaults."""
     if bool(options.runs) == (options.values is not None):
-        raise ComparisonError("give either runs or --values CSV")
+        raise UserError("give either runs or --values CSV")
     if options.seed < 0:
-        raise ComparisonError(f"--seed {options.seed}: give a number from 0")
+        raise UserError(f"--seed {options.seed}: give a number from 0")
     if options.resamples < 100:
-        raise ComparisonError(
-            f"--resamples {options.resamples}: give at least 100"
-        )
+        raise UserError(f"--resamples {options.resamples}: give at least 100")
     for name, default in OF_RUNS.items():
         if getattr(options, name) is None:
             setattr(options, name, default)
         elif options.values is not None:
-            raise ComparisonError(f"--{name} says nothing about --values")
+            raise UserError(f"--{name} says nothing about --values")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -130,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     Raises
     ------
-    ComparisonError
+    UserError
         If something about the runs, the values or an option is not right.
     """
     options = _parse(arguments)
@@ -162,5 +166,5 @@ def main(arguments: list[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ComparisonError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(f"Error: {error}")

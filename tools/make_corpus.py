@@ -22,10 +22,9 @@ import sys
 from pathlib import Path
 
 from corpus.building import make_corpus
-from corpus.errors import CorpusError
-from corpus.options import Options
-from corpus.tables import DEFAULT_TABLES
+from corpus.options import DEFAULT_TABLES, Options
 from parsers import make_parser
+from polsess.errors import UserError
 
 
 def parse_options(arguments: list[str] | None = None) -> Options:
@@ -120,7 +119,7 @@ def _add_options(parser):
 if __name__ == "__main__":
     try:
         make_corpus(parse_options())
-    except CorpusError as error:
+    except UserError as error:
         sys.exit(f"Error: {error}")
     except OSError as error:
         sys.exit(f"Error: {error}. Then the same command goes on from here.")

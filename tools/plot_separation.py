@@ -12,15 +12,15 @@ import sys
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")  # no screen needed
-
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
 from parsers import make_parser
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
+
+matplotlib.use("Agg")  # no screen needed
+
 
 DYNAMIC_RANGE = 70.0  # dB below the row's loudest point
 WINDOW_SECONDS = 0.032

@@ -18,24 +18,28 @@ import shlex
 import sys
 from pathlib import Path
 
-from comparison.commands import evaluate_command
-from comparison.comparing import Comparison, compare_evaluations
-from comparison.errors import ComparisonError
-from comparison.evaluations import Evaluation, by_group, read_evaluations
-from comparison.runs import find_runs
-from parsers import make_parser
-from reporting.breakdowns import breakdown_section, metrics_section
-from reporting.conditions import seeds_of
-from reporting.contents import Section
-from reporting.figures import report_style
-from reporting.page import render
-from reporting.sections import (
+from experiments.comparison import Comparison, compare_evaluations
+from experiments.evaluations import (
+    Evaluation,
+    by_group,
+    evaluate_command,
+    read_evaluations,
+)
+from experiments.figures import report_style
+from experiments.page import Section, render
+from experiments.runs import find_runs
+from experiments.sections import (
+    breakdown_section,
     curves_section,
     examples_section,
+    metrics_section,
     results_section,
     runs_section,
+    seeds_of,
 )
-from series.writing import write_atomically
+from parsers import make_parser
+from polsess.errors import UserError
+from polsess.files import write_atomically
 
 
 def make_sections(
@@ -67,7 +71,7 @@ def make_sections(
 
     Raises
     ------
-    ComparisonError
+    UserError
         If a file of a run is damaged, naming it.
     """
     with report_style():
@@ -140,7 +144,7 @@ def _parse(arguments):
     )
     options = parser.parse_args(arguments)
     if options.examples < 0:
-        raise ComparisonError("--examples: give 0 or more")
+        raise UserError("--examples: give 0 or more")
     return options
 
 
@@ -154,7 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     Raises
     ------
-    ComparisonError
+    UserError
         If an option or a file of a run is not right.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -162,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     evaluations = read_evaluations(options.runs, options.evaluation)
     first = evaluations[0]
     if "si_sdr" not in first.info["metrics"]:
-        raise ComparisonError(
+        raise UserError(
             f"{first.folder}: was evaluated without si_sdr, which the report "
             "is about; evaluate it with --metrics si_sdr and those it has"
         )
@@ -194,5 +198,5 @@ def main(arguments: list[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ComparisonError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(f"Error: {error}")

@@ -25,9 +25,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from parsers import make_parser
-from series.errors import SeriesError
-from series.jobs import (
+from experiments.processes import interrupted_by_signals, last_words
+from experiments.runs import DIVERGED, NOT_STARTED, UNREADABLE, Run, read_run
+from experiments.series import (
     Job,
     check_seeds,
     differences,
@@ -35,10 +35,10 @@ from series.jobs import (
     read_series,
     read_train_options,
 )
-from series.processes import interrupted_by_signals, last_words
-from series.runs import DIVERGED, NOT_STARTED, UNREADABLE, Run, read_run
-from series.tables import csv_table, published_table, runs_table
-from series.writing import write_atomically
+from experiments.tables import csv_table, published_table, runs_table
+from parsers import make_parser
+from polsess.errors import UserError
+from polsess.files import write_atomically
 
 
 class Runner:
@@ -99,7 +99,7 @@ class Runner:
                 return
             try:
                 self._train(job, device)
-            except (SeriesError, OSError) as error:
+            except (UserError, OSError) as error:
                 self._fail(job, f"Error: {error}")
 
     def _train(self, job, device):
@@ -177,7 +177,7 @@ def read_runs(jobs: list[Job]) -> list[Run]:
     for job in jobs:
         try:
             runs.append(read_run(job.folder, job.name, job.seed))
-        except SeriesError as error:
+        except UserError as error:
             print(f"Error: {error}", file=sys.stderr)
             runs.append(Run(job.name, job.seed, UNREADABLE))
     return runs
@@ -236,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Raises
     ------
-    SeriesError
+    UserError
         If the series or an option is not right.
     """
     options, texts = _parse(arguments)
@@ -245,7 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seeds:
         seeds = check_seeds(options.seeds, "--seeds")
     if not seeds:
-        raise SeriesError(f"{options.series}: no seeds; give e.g. --seeds 42")
+        raise UserError(f"{options.series}: no seeds; give e.g. --seeds 42")
     jobs = [
         Job(
             name,
@@ -278,5 +278,5 @@ def main(arguments: list[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (SeriesError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(f"Error: {error}")

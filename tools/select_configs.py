@@ -20,15 +20,18 @@ import argparse
 import sys
 from pathlib import Path
 
+from experiments.finalists import (
+    SETTINGS,
+    Selection,
+    add_options,
+    make_series,
+    select_finalists,
+)
+from experiments.trial_plots import draw_all, write_summary
+from experiments.trials import Trials, read_experiments, read_trials
 from parsers import make_parser
-from selection.experiments import read_experiments
-from selection.finalist_series import make_series
-from selection.finalists import Selection, select_finalists
-from selection.options import SETTINGS, add_options
-from selection.plots import draw_all
-from selection.summary import write_summary
-from selection.trials import SelectionError, Trials, read_trials
-from series.writing import write_atomically
+from polsess.errors import UserError
+from polsess.files import write_atomically
 
 
 def select(
@@ -60,13 +63,13 @@ def select(
 
     Raises
     ------
-    SelectionError
+    UserError
         If an option is not right.
     """
     if options.n < 1 or options.min_per_sweep < 0:
-        raise SelectionError("--n: give 1 or more, --min_per_sweep: 0 or more")
+        raise UserError("--n: give 1 or more, --min_per_sweep: 0 or more")
     if not options.min_diversity >= 0:
-        raise SelectionError(
+        raise UserError(
             f"--min_diversity {options.min_diversity}: give 0 or more"
         )
     selection = select_finalists(
@@ -149,7 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     Raises
     ------
-    SelectionError
+    UserError
         If the trials or an option are not right.
     """
     parser, options = _parse(arguments)
@@ -171,5 +174,5 @@ def main(arguments: list[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (SelectionError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(f"Error: {error}")

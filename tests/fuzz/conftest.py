@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+
 from speechbrain.utils.importutils import LazyModule
 
 PROMISED = 2000

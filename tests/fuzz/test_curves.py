@@ -4,18 +4,18 @@ import json
 import math
 
 import reporting.curves
-from comparison.errors import ComparisonError
 from damage import csv_files, json_files
-from hypothesis import given
-from hypothesis import strategies as st
+from experiments.runs import read_run
+from experiments.tables import csv_table, published_table, runs_table
+from hypothesis import (
+    given,
+    strategies as st,
+)
 from outcomes import attempt, files_of, new_folder
-from prepare_polsess import UserError
-from run_files import Curve
-from search.early_termination import Hyperband, Median
-from search.trial_curves import OtherCurves, read_curve
-from series.errors import SeriesError
-from series.runs import read_run
-from series.tables import csv_table, published_table, runs_table
+from polsess.errors import UserError
+from polsess.run_folder import Curve
+from polsess.search.early_termination import Hyperband, Median
+from polsess.search.trial import OtherCurves, read_curve
 from small_evaluations import write_training
 
 HEADER = ["epoch", "variants", "lr", "train_loss", "valid_si_sdr", "seconds"]
@@ -70,7 +70,7 @@ def test_the_curve_of_a_page(file):
         path = folder / "curve.csv"
         path.write_bytes(content)
         curve, _ = attempt(
-            lambda: reporting.curves.read_curve(folder), ComparisonError, path
+            lambda: reporting.curves.read_curve(folder), UserError, path
         )
         assert damaged or len(curve) == 3
         if curve is not None:
@@ -95,7 +95,7 @@ def test_a_run_of_a_series(data):
         if data.draw(st.booleans()):
             (folder / "result.json").unlink(missing_ok=True)
         run, _ = attempt(
-            lambda: read_run(folder, "dprnn", 42), SeriesError, folder / name
+            lambda: read_run(folder, "dprnn", 42), UserError, folder / name
         )
         assert damaged or run
         if run:

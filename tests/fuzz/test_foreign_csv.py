@@ -7,12 +7,13 @@ import pytest
 import soundfile
 import torch
 from damage import csv_files, damaged_bytes
-from evaluation.foreign_corpora import read_csv_corpus
-from evaluation.sets import AtSampleRate, check_files
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import (
+    given,
+    strategies as st,
+)
 from outcomes import attempt, new_folder
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.scoring.test_sets import AtSampleRate, check_files, read_csv_corpus
 
 COLUMNS = ["ID", "mix_wav", "s1_wav", "s2_wav", "variant", "ssr", "scene_class"]
 

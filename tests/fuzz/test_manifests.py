@@ -3,15 +3,25 @@
 import pytest
 import torch
 from damage import csv_files, from_csv
-from dataset import RenderedMixtures, read_manifest
-from hypothesis import given
-from hypothesis import strategies as st
-from loaders import count_samples, make_batches, make_loaders, read_rows
-from mmipc import RENDERINGS
+from hypothesis import (
+    given,
+    strategies as st,
+)
 from outcomes import attempt, new_folder
-from prepare_polsess import ALL_VARIANTS, UserError, prepare_polsess
-from sampling import all_examples
+from polsess.corpus.metadata import ALL_VARIANTS
+from polsess.corpus.preparation import prepare_polsess
+from polsess.data.dataset import RenderedMixtures, read_manifest
+from polsess.data.loaders import (
+    count_samples,
+    make_batches,
+    make_loaders,
+    read_rows,
+)
+from polsess.data.mmipc import RENDERINGS
+from polsess.data.sampling import all_examples
+from polsess.errors import UserError
 from small_corpus import write_small_corpus
+
 from speechbrain import Stage
 
 STAGES = [{"epoch": 1, "variants": list(ALL_VARIANTS), "lr_scheduler": True}]

@@ -6,19 +6,18 @@ from pathlib import Path
 
 import pytest
 from damage import csv_files, damaged_bytes, from_csv, json_files
-from dataset import read_manifest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from outcomes import attempt, files_of, new_folder
-from prepare_polsess import (
-    AUDIO_COLUMNS,
-    CHECKS,
-    MANIFEST_COLUMNS,
-    ON_ERROR,
-    SPLITS,
-    UserError,
-    prepare_polsess,
+from hypothesis import (
+    given,
+    settings,
+    strategies as st,
 )
+from outcomes import attempt, files_of, new_folder
+from polsess.corpus.checks import CHECKS
+from polsess.corpus.manifests import MANIFEST_COLUMNS
+from polsess.corpus.metadata import AUDIO_COLUMNS, SPLITS
+from polsess.corpus.preparation import ON_ERROR, prepare_polsess
+from polsess.data.dataset import read_manifest
+from polsess.errors import UserError
 from small_corpus import metadata_path, write_small_corpus
 
 # They read and write many files.

@@ -6,15 +6,18 @@ import json
 import pytest
 import torch
 from damage import SCALAR, as_yaml, damaged_bytes, damaged_trees, json_files
-from hypothesis import assume, given
-from hypothesis import strategies as st
-from loading.exported_model import load_model
-from loading.safe_yaml import build_separator
+from hypothesis import (
+    assume,
+    given,
+    strategies as st,
+)
 from outcomes import attempt, files_of, new_folder
-from prepare_polsess import UserError
+from polsess.errors import UserError
+from polsess.inference.models import load_model
+from polsess.inference.safe_yaml import build_separator
 from safetensors.torch import save
 
-TAG = "!new:spmamba.SPMamba"
+TAG = "!new:polsess.models.spmamba.SPMamba"
 OPTIONS = {
     **{"n_sources": 2, "fft_size": 16, "hop_size": 8, "blocks": 1},
     **{"hidden_channels": 4, "attention_size": 16, "state_size": 2},

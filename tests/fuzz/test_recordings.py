@@ -9,12 +9,15 @@ import separate
 import soundfile
 from damage import damaged_bytes
 from fake_separators import Halves, fake_model
-from hypothesis import assume, given
-from hypothesis import strategies as st
-from interface import SpeechSeparation
+from hypothesis import (
+    assume,
+    given,
+    strategies as st,
+)
 from outcomes import attempt, files_of, new_folder
-from prepare_polsess import UserError
-from recordings.reading import Recording
+from polsess.errors import UserError
+from polsess.inference.audio_files import Recording
+from polsess.inference.separation import SpeechSeparation
 
 FORMATS = [
     *[

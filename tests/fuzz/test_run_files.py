@@ -3,11 +3,13 @@
 import json
 
 from damage import json_files
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import (
+    given,
+    strategies as st,
+)
 from outcomes import attempt, files_of, new_folder
-from prepare_polsess import UserError
-from run_files import TEST_SETTINGS, Curve, RunFiles
+from polsess.errors import UserError
+from polsess.run_folder import TEST_SETTINGS, Curve, RunFiles
 
 SETTINGS = {"lr": 0.001, "task": "SB", "curriculum": [{"epoch": 1}]}
 SETTINGS |= {name: name for name in TEST_SETTINGS}

@@ -7,11 +7,14 @@ import json
 import compare_runs
 import pytest
 import report
-from comparison.errors import ComparisonError
 from damage import csv_files, from_csv, json_files
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import (
+    given,
+    settings,
+    strategies as st,
+)
 from outcomes import attempt, files_of, new_folder
+from polsess.errors import UserError
 from small_evaluations import write_series
 from small_pages import Page
 
@@ -68,7 +71,7 @@ def test_a_comparison(runs, data):
         arguments = [str(root), "--output", str(output), "--resamples", "100"]
         before = files_of(output)
         _, message = attempt(
-            lambda: compare_runs.main(arguments), ComparisonError, root, "--"
+            lambda: compare_runs.main(arguments), UserError, root, "--"
         )
         assert damaged or message is None
         if message:
@@ -95,9 +98,7 @@ def test_a_page(runs, data):
         output.write_text("an earlier one")
         arguments = [str(root / "a/1"), str(root / path.parts[0])]
         arguments += ["--output", str(output)]
-        _, message = attempt(
-            lambda: report.main(arguments), ComparisonError, root
-        )
+        _, message = attempt(lambda: report.main(arguments), UserError, root)
         assert damaged or message is None
         assert {p.name for p in folder.iterdir()} == {"results", "report.html"}
         if message:
@@ -120,7 +121,7 @@ def test_a_table_of_values(data):
         arguments = ["--values", str(path), "--output", str(output)]
         _, message = attempt(
             lambda: compare_runs.main([*arguments, "--resamples", "100"]),
-            ComparisonError,
+            UserError,
             path,
         )
         assert damaged or message is None

@@ -3,13 +3,16 @@
 import json
 
 from damage import SCALAR, TEXT, TREE, damaged_bytes, damaged_trees
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import (
+    given,
+    strategies as st,
+)
 from outcomes import attempt, new_folder
-from prepare_polsess import ALL_VARIANTS, UserError
-from settings import plain_settings, read_settings
+from polsess.corpus.metadata import ALL_VARIANTS
+from polsess.errors import UserError
+from polsess.training.options import check_options
+from polsess.training.settings import plain_settings, read_settings
 from small_models import SEPARATION, SMALL
-from train_options import check_options
 
 HPARAMS = SEPARATION / "hparams"
 # How many layers there are: a great number would be built for ever.

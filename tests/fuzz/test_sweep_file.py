@@ -6,13 +6,14 @@ from pathlib import Path
 
 import sweep_file
 from damage import yaml_files
-from hypothesis import given
-from hypothesis import strategies as st
+from experiments.series import Job, read_series
+from hypothesis import (
+    given,
+    strategies as st,
+)
 from outcomes import attempt, new_folder
-from prepare_polsess import UserError
-from search.sweep import read_sweep_file
-from series.errors import SeriesError
-from series.jobs import Job, read_series
+from polsess.errors import UserError
+from polsess.search.sweep import read_sweep_file
 from small_models import SEPARATION
 from sweep_file import hunt_command
 
@@ -48,7 +49,7 @@ def test_a_series(data):
     with new_folder() as folder:
         path = folder / f"{name}.yaml"
         path.write_bytes(content)
-        series, _ = attempt(lambda: read_series(path), SeriesError, path)
+        series, _ = attempt(lambda: read_series(path), UserError, path)
         assert damaged or series
         if series is None:
             return

@@ -6,15 +6,22 @@ import numpy as np
 import select_configs
 import yaml
 from damage import csv_files, json_files
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from experiments.finalists import select_finalists
+from experiments.stages import Stage
+from experiments.sweep_trials import (
+    make_table,
+    pool_trials,
+    read_trials as read_folders,
+)
+from experiments.trials import COLUMNS, FINISHED, read_trials
+from hypothesis import (
+    given,
+    settings,
+    strategies as st,
+)
 from outcomes import attempt, files_of, new_folder
-from selection.finalists import select_finalists
-from selection.trials import COLUMNS, FINISHED, SelectionError, read_trials
+from polsess.errors import UserError
 from small_trials import PARAMETERS, write_trial
-from sweeps.stages import Stage, SweepError
-from sweeps.trials import make_table, pool_trials
-from sweeps.trials import read_trials as read_folders
 
 ROWS = [
     [*COLUMNS, "lr", "lr_patience"],
@@ -37,7 +44,7 @@ def test_a_table(file, parameters):
         path = folder / "trials.csv"
         path.write_bytes(content)
         trials, _ = attempt(
-            lambda: read_trials(path, parameters), SelectionError, path
+            lambda: read_trials(path, parameters), UserError, path
         )
         assert damaged or len(trials.pool) == 3
         if trials is None:
@@ -46,7 +53,7 @@ def test_a_table(file, parameters):
         values = trials.pool[trials.parameters].to_numpy(float)
         assert np.isfinite(values).all()
         selection, _ = attempt(
-            lambda: select_finalists(trials, 2), SelectionError, path
+            lambda: select_finalists(trials, 2), UserError, path
         )
         best = trials.pool["name"][0]
         assert selection is None or selection.finalists["name"][0] == best
@@ -63,7 +70,7 @@ def test_the_whole_selection(file, options):
             lambda: select_configs.main(
                 [str(path), "--output", str(output), *options]
             ),
-            SelectionError,
+            UserError,
             path,
             "--",
         )
@@ -99,13 +106,11 @@ def test_a_trial_of_a_sweep(data):
         path.write_bytes(content)
         before = files_of(folder)
         trials, _ = attempt(
-            lambda: read_folders(stage(), folder), SweepError, path
+            lambda: read_folders(stage(), folder), UserError, path
         )
         assert damaged or len(trials) == 2
         if trials:
             table = make_table([stage()], folder)
             assert len(table) == 2
-            attempt(
-                lambda: pool_trials([stage()], folder), SelectionError, folder
-            )
+            attempt(lambda: pool_trials([stage()], folder), UserError, folder)
         assert files_of(folder) == before

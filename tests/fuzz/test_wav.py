@@ -5,10 +5,13 @@ import struct
 import numpy as np
 import soundfile
 from damage import damaged_bytes
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import (
+    assume,
+    given,
+    strategies as st,
+)
 from outcomes import attempt, new_folder
-from preparation.wav import read_wav_header, read_wav_samples
+from polsess.corpus.audio import read_wav_header, read_wav_samples
 
 SAMPLES = np.arange(-50, 50, dtype="<i2") * 300
 

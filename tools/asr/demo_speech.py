@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from corpus.seeding import random_generator
-from corpus.sentences import draw_sentence
+from corpus.speech import draw_sentence
 from corpus.voices import Spoken, draw_voices, speak
 
-from asr.normalisation import normalise
+from asr.transcripts import normalise
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor

@@ -5,14 +5,42 @@ given one by hand: `mixFile`, `speaker1Text` and `speaker2Text` are needed, the
 columns of cut words may be left out.
 """
 
+import re
+import unicodedata
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from polsess.errors import UserError
 
-from asr.errors import AsrError
-from asr.normalisation import normalise
+APOSTROPHES = re.compile("['’‘ʼ`´]")
+# Marks belong to letters that Unicode has no composed form of.
+NO_LETTERS = re.compile(r"[^\w\s\u0300-\u036f]|_")
+
+
+def normalise(text: str) -> str:
+    """Make a text comparable with others.
+
+    Arguments
+    ---------
+    text : str
+        Of a transcript or a recogniser.
+
+    Returns
+    -------
+    str
+        Lower-case words with one space between them.
+
+    Example
+    -------
+    >>> normalise("  Biało-czerwona flaga… Kennedy'ego!")
+    'biało czerwona flaga kennedyego'
+    """
+    text = unicodedata.normalize("NFC", text).lower()
+    text = NO_LETTERS.sub(" ", APOSTROPHES.sub("", text))
+    return " ".join(text.split())
+
 
 NEEDED = ("mixFile", "speaker1Text", "speaker2Text")
 CUT = ("CutAtStart", "CutAtEnd")
@@ -72,12 +100,12 @@ def read_transcripts(corpus: Path, split: str) -> dict:
 
     Raises
     ------
-    AsrError
+    UserError
         If the file is missing, or a column.
     """
     path = corpus / split / "transcripts.csv"
     if not path.exists():
-        raise AsrError(
+        raise UserError(
             f"{path}: is missing, so that nobody knows what is said; "
             "tools/make_corpus.py writes it with the embedded speech (an "
             "earlier version did not: make the corpus once more, into a new "
@@ -88,10 +116,10 @@ def read_transcripts(corpus: Path, split: str) -> dict:
         if not isinstance(table.index, pd.RangeIndex):
             raise ValueError("its rows are longer than its header")
     except (OSError, ValueError) as error:
-        raise AsrError(f"{path}: cannot be read ({error})") from error
+        raise UserError(f"{path}: cannot be read ({error})") from error
     missing = [name for name in NEEDED if name not in table]
     if missing:
-        raise AsrError(f"{path}: has no column {missing[0]}")
+        raise UserError(f"{path}: has no column {missing[0]}")
     return {
         row["mixFile"].removesuffix(".wav"): tuple(
             _reference(row, f"speaker{number}") for number in (1, 2)

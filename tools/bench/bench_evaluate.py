@@ -19,16 +19,17 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import torch
+from polsess.commands import make_parser
+from polsess.scoring.audio import at_mixture_level
+from small_models import small_arguments
+
 ROOT = Path(__file__).resolve().parents[2]
 SEPARATION = ROOT / "recipes/PolSESS/separation"
 sys.path[:0] = [str(SEPARATION), str(ROOT / "tests")]
 
-import numpy as np
-import pandas as pd
-import torch
-from example_audio import at_mixture_level
-from option_parser import make_parser
-from small_models import small_arguments
 
 METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
 # How far apart scores may be: SpeechBrain adds constants to SI-SNR, mir_eval
@@ -88,6 +89,7 @@ def sequential_metric(
     import mir_eval
     from pesq import pesq
     from pystoi import stoi
+
     from speechbrain.nnet.losses import get_si_snr_with_pitwrapper
 
     if name == "si_sdr":
@@ -130,9 +132,9 @@ def evaluate_sequentially(
     output : Path
         The CSV file.
     """
-    from evaluation.polsess_corpora import read_polsess
-    from loading.trained_run import load_trained_run
-    from objective import pit_si_sdr
+    from polsess.inference.trained_run import load_trained_run
+    from polsess.scoring.objective import pit_si_sdr
+    from polsess.scoring.test_sets import read_polsess
 
     warnings.simplefilter("ignore")  # mir_eval's: this function will move
     trained = load_trained_run(run_folder)

@@ -16,13 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from corpus import building, mixtures, progress
-from corpus.options import Options
+from corpus import (
+    building,
+    layout as progress,
+    mixtures,
+)
+from corpus.options import Options, load_tables
 from corpus.parallel import Workers
-from corpus.tables import load_tables
 from parsers import make_parser
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def timed(

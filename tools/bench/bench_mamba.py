@@ -19,14 +19,14 @@ import time
 from pathlib import Path
 
 import torch
+from polsess.commands import make_parser
+from polsess.models.mamba.layer import Mamba
+from polsess.models.spmamba import SPMamba
+from sequential_mamba import sequential_mamba
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "recipes/PolSESS/separation"), str(ROOT / "tests")]
 
-from mamba.layer import Mamba
-from option_parser import make_parser
-from sequential_mamba import sequential_mamba
-from spmamba import SPMamba
 
 # d_model 64 in the reduced setting: 501 frames of 126 steps along frequency,
 # 129 bins of 498 steps along time.

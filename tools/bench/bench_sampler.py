@@ -23,20 +23,20 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from statistics import median
 
+import numpy as np
+import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
+from orion.algo.base import algo_factory
+from orion.core.io.space_builder import SpaceBuilder
+from orion.core.worker.primary_algo import create_algo
+from orion.core.worker.trial import Trial
 
 # A process for each core: their numerical libraries need no more threads.
 os.environ["OMP_NUM_THREADS"] = "1"
 # Orion imports pkg_resources, which says at each import that it is deprecated.
 warnings.simplefilter("ignore")
 
-import numpy as np
-import optuna
-from optuna.distributions import FloatDistribution, IntDistribution
-from orion.algo.base import algo_factory
-from orion.core.io.space_builder import SpaceBuilder
-from orion.core.worker.primary_algo import create_algo
-from orion.core.worker.trial import Trial
 
 TRIALS = 60
 NOISE = 0.05

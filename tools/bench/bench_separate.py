@@ -27,18 +27,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
-
 import numpy as np
 import soundfile
 import torch
-from interface import SpeechSeparation
 from networks import MODELS, RATE, build, with_stock_blocks
-from option_parser import make_parser
-from recordings.estimates_file import Estimates
-from recordings.overlap_add import OVERLAP
-from recordings.reading import Recording
+from polsess.commands import make_parser
+from polsess.inference.audio_files import Recording
+from polsess.inference.estimates import Estimates
+from polsess.inference.overlap_add import OVERLAP
+from polsess.inference.separation import SpeechSeparation
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
+
 
 MASKING = MODELS[:3]
 KIBIBYTE = 1024  # what Linux counts memory in

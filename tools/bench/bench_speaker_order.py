@@ -17,16 +17,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
-
 import pandas as pd
 import torch
-from evaluation.polsess_corpora import read_polsess
-from interface import SpeechSeparation
-from objective import pairwise_si_sdr
-from option_parser import make_parser
-from recordings.overlap_add import CHUNK, OVERLAP, UNCERTAIN
+from polsess.commands import make_parser
+from polsess.inference.overlap_add import CHUNK, OVERLAP, UNCERTAIN
+from polsess.inference.separation import SpeechSeparation
+from polsess.scoring.objective import pairwise_si_sdr
+from polsess.scoring.test_sets import read_polsess
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
 
 
 def separate(

@@ -19,18 +19,21 @@ import time
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
-
 import numpy as np
 import pandas as pd
 import soundfile
 import torch
-from dataset import Example, RenderedMixtures, read_manifest
-from mmipc import removed_components, required_components
-from option_parser import make_parser
-from prepare_polsess import compatible_variants, prepare_polsess
+from polsess.commands import make_parser
+from polsess.corpus.metadata import compatible_variants
+from polsess.corpus.preparation import prepare_polsess
+from polsess.data.dataset import Example, RenderedMixtures, read_manifest
+from polsess.data.mmipc import removed_components, required_components
+
 from speechbrain.dataio.batch import PaddedBatch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
+
 
 LAST_STAGE = ("R", "SR", "S", "SE", "ER", "E", "SER")
 

@@ -7,16 +7,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from polsess.models.convtasnet import MaskNet
+from polsess.models.mamba.layer import Mamba
+from polsess.models.sepformer import TransformerBlock
+from polsess.training.settings import read_settings
+from small_models import small_arguments
+
 ROOT = Path(__file__).resolve().parents[2]
 SEPARATION = ROOT / "recipes/PolSESS/separation"
 sys.path[:0] = [str(SEPARATION), str(ROOT / "tests")]
 
-import torch
-from convtasnet_masks import MaskNet
-from mamba.layer import Mamba
-from settings import read_settings
-from small_models import small_arguments
-from transformer_block import TransformerBlock
 
 MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
 RATE = 8000

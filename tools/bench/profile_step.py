@@ -12,7 +12,7 @@ import argparse
 
 import torch
 from networks import MODELS, build, make_mixtures, time_step
-from option_parser import make_parser
+from polsess.commands import make_parser
 from torch.profiler import ProfilerActivity, profile
 
 

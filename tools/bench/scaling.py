@@ -26,14 +26,8 @@ from typing import Any
 import pandas as pd
 import psutil
 import torch
-from networks import (
-    MODELS,
-    build,
-    make_mixtures,
-    time_inference,
-    time_step,
-)
-from option_parser import make_parser
+from networks import MODELS, build, make_mixtures, time_inference, time_step
+from polsess.commands import make_parser
 
 NAMES = {
     "convtasnet": "ConvTasNet",

@@ -31,7 +31,7 @@ from networks import (
     time_step,
     with_stock_blocks,
 )
-from option_parser import make_parser
+from polsess.commands import make_parser
 
 SECONDS = {"convtasnet": 4.0, "dprnn": 4.0, "sepformer": 4.0, "spmamba": 0.25}
 KEYS = ("inference", "step", "memory")

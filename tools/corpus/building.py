@@ -4,19 +4,21 @@ import hashlib
 import time
 from collections.abc import Callable
 
-from corpus import layout, progress
-from corpus.banks import (
+from corpus import (
+    layout,
+    layout as progress,
+)
+from corpus.mixtures import (
     embedded_recordings,
     make_room,
+    make_split,
     room_tasks,
 )
-from corpus.embedded_sounds import make_sound, sound_tasks
-from corpus.embedded_speech import babble_tasks, make_speech, speech_tasks
-from corpus.mixtures import make_split
-from corpus.options import Options
+from corpus.options import Options, Tables, load_tables
 from corpus.parallel import Workers
+from corpus.sounds import make_sound, sound_tasks
+from corpus.speech import babble_tasks, make_speech, speech_tasks
 from corpus.splits import SPLITS, by_group
-from corpus.tables import Tables, load_tables
 from corpus.users import (
     check_classes,
     check_fit,
@@ -40,7 +42,7 @@ def make_corpus(options: Options, say: Callable = print) -> None:
 
     Raises
     ------
-    CorpusError
+    UserError
         If the options or the user's material cannot be used; then nothing
         was written.
     """

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import soundfile
 
+from corpus.files import WORK_FOLDER
 from corpus.recordings import Recording
-from corpus.writing import WORK_FOLDER
 
 LABEL = {
     "speech": "espeak",

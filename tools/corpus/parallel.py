@@ -10,9 +10,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Self
 
+from polsess.errors import UserError
 from tqdm import tqdm
-
-from corpus.errors import CorpusError
 
 # One thread a process: the processes already use all cores, and sums keep the
 # order of their terms.
@@ -85,7 +84,7 @@ class Workers:
 
         Raises
         ------
-        CorpusError
+        UserError
             The first that a task raised, or when a process was killed.
         """
         sizes = sizes or [1] * len(tasks)
@@ -111,7 +110,7 @@ class Workers:
                 future.result()
                 bar.update(size_of[future])
         except BrokenProcessPool as error:
-            raise CorpusError(
+            raise UserError(
                 "a worker process was killed (out of memory?); run the same "
                 "command again to go on, with fewer --jobs"
             ) from error

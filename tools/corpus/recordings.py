@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from polsess.errors import UserError
 
-from corpus.errors import CorpusError
 from corpus.mixing import STEP
 
 BLOCK = 1 << 20
@@ -59,13 +59,13 @@ def list_audio(folder: str | Path, option: str) -> list[tuple[Path, str]]:
 
     Raises
     ------
-    CorpusError
+    UserError
         If the folder is missing, holds no audio, or holds audio that is in
         no sub-folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise CorpusError(f"{option} {folder}: there is no such folder")
+        raise UserError(f"{option} {folder}: there is no such folder")
     suffixes = {f".{name.lower()}" for name in soundfile.available_formats()}
     suffixes |= {".aif", ".oga", ".opus", ".snd"}
     paths = sorted(
@@ -76,7 +76,7 @@ def list_audio(folder: str | Path, option: str) -> list[tuple[Path, str]]:
         and not path.name.startswith(".")
     )
     if not paths:
-        raise CorpusError(
+        raise UserError(
             f"{option} {folder}: no audio file in it that libsndfile reads "
             f"(wav, flac, ogg, opus, mp3, ...)"
         )
@@ -85,7 +85,7 @@ def list_audio(folder: str | Path, option: str) -> list[tuple[Path, str]]:
         parts = path.relative_to(folder).parts
         if len(parts) == 1:
             what = "speaker" if option == "--speech" else "class"
-            raise CorpusError(
+            raise UserError(
                 f"{option} {folder}: {path.name} lies directly in it; put "
                 f"every file into a sub-folder that names its {what}"
             )
@@ -112,7 +112,7 @@ def check_recording(path: Path, name: str, group: str) -> Recording | None:
 
     Raises
     ------
-    CorpusError
+    UserError
         If it is unreadable, shorter than its header says, empty, or holds
         values that are no numbers.
     """
@@ -123,15 +123,15 @@ def check_recording(path: Path, name: str, group: str) -> Recording | None:
             truncated = "should be" in file.extra_info
             for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
                 if not np.all(np.isfinite(block)):
-                    raise CorpusError(f"{path} holds NaN or infinite samples")
+                    raise UserError(f"{path} holds NaN or infinite samples")
                 n_samples += len(block)
                 silent &= bool(np.abs(block.mean(axis=1)).max() < STEP / 2)
     except (soundfile.SoundFileError, OSError) as error:
-        raise CorpusError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"{path} cannot be read: {error}") from error
     if n_samples == 0:
-        raise CorpusError(f"{path} holds no samples")
+        raise UserError(f"{path} holds no samples")
     if n_samples < expected or truncated:
-        raise CorpusError(
+        raise UserError(
             f"{path} is truncated: its header promises more than the "
             f"{n_samples} samples that are there"
         )
@@ -159,7 +159,7 @@ def read_mono(recording: Recording, start: int, n_samples: int) -> np.ndarray:
 
     Raises
     ------
-    CorpusError
+    UserError
         If the file changed since it was checked.
     """
     try:
@@ -171,9 +171,7 @@ def read_mono(recording: Recording, start: int, n_samples: int) -> np.ndarray:
             always_2d=True,
         )
     except (soundfile.SoundFileError, OSError) as error:
-        raise CorpusError(
-            f"{recording.path} cannot be read: {error}"
-        ) from error
+        raise UserError(f"{recording.path} cannot be read: {error}") from error
     if len(samples) != n_samples:
-        raise CorpusError(f"{recording.path} has become shorter meanwhile")
+        raise UserError(f"{recording.path} has become shorter meanwhile")
     return samples.mean(axis=1)

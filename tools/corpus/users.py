@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from corpus.errors import CorpusError
-from corpus.events import EVENTS
-from corpus.options import Options
+from polsess.errors import UserError
+
+from corpus.options import Options, Tables, normalise_class
 from corpus.parallel import Workers
 from corpus.recordings import Recording, check_recording, list_audio
-from corpus.scenes import SCENES
 from corpus.seeding import random_generator
+from corpus.sounds import EVENTS, SCENES
 from corpus.splits import (
     ENOUGH_SPEAKERS,
     SPLITS,
@@ -18,7 +18,6 @@ from corpus.splits import (
     split_by_recording,
     split_speech,
 )
-from corpus.tables import Tables, normalise_class
 
 MOST_REPORTED = 20
 
@@ -46,7 +45,7 @@ def load_recordings(
 
     Raises
     ------
-    CorpusError
+    UserError
         If there is none, or if some cannot be read; names up to twenty.
     """
     folder, option = options.folder(kind), f"--{kind}"
@@ -60,7 +59,7 @@ def load_recordings(
     errors = [result for result in checked if isinstance(result, str)]
     if errors:
         shown = "\n  ".join(errors[:MOST_REPORTED])
-        raise CorpusError(
+        raise UserError(
             f"{option} {folder}: {len(errors)} of {len(tasks)} files cannot be "
             f"used; mend or remove them:\n  {shown}"
         )
@@ -71,7 +70,7 @@ def load_recordings(
         if result is None
     ]
     if not recordings:
-        raise CorpusError(f"{option} {folder}: all files are silent")
+        raise UserError(f"{option} {folder}: all files are silent")
     if silent:
         shown = ", ".join(silent[:MOST_REPORTED])
         more = ", ..." if len(silent) > MOST_REPORTED else ""
@@ -82,7 +81,7 @@ def load_recordings(
 def _check(task):
     try:
         return check_recording(*task)
-    except CorpusError as error:
+    except UserError as error:
         return str(error)
 
 
@@ -109,7 +108,7 @@ def deal_recordings(
 
     Raises
     ------
-    CorpusError
+    UserError
         If a split would get too little.
     """
     folder = options.folder(kind)
@@ -118,7 +117,7 @@ def deal_recordings(
     if kind == "speech":
         needed = 2
         if len(by_group(recordings)) < 2:
-            raise CorpusError(
+            raise UserError(
                 f"--speech {folder}: only one speaker "
                 f"({recordings[0].group}); two are needed, each in a "
                 f"sub-folder of their own"
@@ -135,7 +134,7 @@ def deal_recordings(
         groups = by_group(dealt[split])
         if len(groups) < needed:
             what = "speakers with three files" if needed == 2 else "files"
-            raise CorpusError(
+            raise UserError(
                 f"--{kind} {folder}: nothing is left for the {split} split; "
                 f"every recording is used in one split only, so at least "
                 f"{'two ' if needed == 2 else 'three '}{what} are needed"
@@ -165,13 +164,13 @@ def check_classes(
 
     Raises
     ------
-    CorpusError
+    UserError
         Naming the classes and where to add them.
     """
     known = tables.scenes if kind == "scenes" else tables.fits
     unknown = sorted({c for c in classes if normalise_class(c) not in known})
     if unknown:
-        raise CorpusError(
+        raise UserError(
             f"--{kind}: the tables do not know {', '.join(unknown)}; add them "
             f"under '{kind}' in {path}, or in a copy of it given as --tables"
         )
@@ -192,7 +191,7 @@ def check_fit(tables: Tables, recordings: dict, path: Path) -> None:
 
     Raises
     ------
-    CorpusError
+    UserError
         Naming the classes and where it is written what fits.
     """
     for split in SPLITS:
@@ -203,7 +202,7 @@ def check_fit(tables: Tables, recordings: dict, path: Path) -> None:
             for kind, embedded in (("scenes", SCENES), ("events", EVENTS))
         )
         if not any(tables.fitting_events(scenes, events).values()):
-            raise CorpusError(
+            raise UserError(
                 f"{split}: none of the events ({', '.join(events)}) fits any "
                 f"of the scenes ({', '.join(scenes)}); see 'fits' in {path}"
             )

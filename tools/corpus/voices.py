@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import espeakng_loader
 import numpy as np
+from polsess.errors import UserError
 
 from corpus.audio import active_rms, resample
-from corpus.errors import CorpusError
 
 VARIANTS = Path(__file__).parent / "voices.csv"
 ESPEAK_RATE = 22050
@@ -224,7 +224,7 @@ def speak(
 
     Raises
     ------
-    CorpusError
+    UserError
         If eSpeak NG fails.
     """
     contents = _split_stream(_run_espeak(voice, texts, rng))
@@ -271,7 +271,7 @@ def _run_espeak(voice, texts, rng):
     )
     if result.returncode != 0:
         reason = result.stderr.decode(errors="replace").strip()
-        raise CorpusError(
+        raise UserError(
             f"eSpeak NG (espeakng-loader) failed with voice {voice.variant}: "
             f"{reason or f'exit code {result.returncode}'}"
         )

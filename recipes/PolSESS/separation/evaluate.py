@@ -24,24 +24,153 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-from devices import check_device
-from evaluation.files import MANIFESTS, EvaluationFiles, check_folder
-from evaluation.foreign_corpora import (
+from polsess.commands import make_parser
+from polsess.corpus.audio import available_cpus
+from polsess.devices import check_device
+from polsess.errors import UserError
+from polsess.inference.trained_run import TrainedRun, load_trained_run
+from polsess.interruption import told_when_interrupted
+from polsess.scoring.evaluation import Evaluation
+from polsess.scoring.files import (
+    MANIFESTS,
+    EvaluationFiles,
+    check_folder,
+    format_metrics,
+    summarise_metrics,
+)
+from polsess.scoring.metrics import METRICS, check_metrics, metric_versions
+from polsess.scoring.test_sets import (
+    EvaluationSet,
+    check_files,
     is_librimix,
     read_csv_corpus,
     read_librimix,
+    read_polsess,
 )
-from evaluation.metrics import METRICS, check_metrics, metric_versions
-from evaluation.options import read_options
-from evaluation.polsess_corpora import read_polsess
-from evaluation.separating import Evaluation
-from evaluation.sets import EvaluationSet, check_files
-from evaluation.tables import format_metrics, summarise_metrics
-from interruption import told_when_interrupted
-from loading.trained_run import TrainedRun, load_trained_run
-from preparation.audio import available_cpus
-from prepare_polsess import UserError
-from result import software_versions
+from polsess.training.result import software_versions
+
+DEFAULT_METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
+
+
+def read_options(arguments: list[str], description: str) -> argparse.Namespace:
+    """Read the command line of evaluate.py.
+
+    Arguments
+    ---------
+    arguments : list of str
+        Without the script's name.
+    description : str
+        What ``--help`` begins with.
+
+    Returns
+    -------
+    argparse.Namespace
+        With the run folder and all options.
+
+    Raises
+    ------
+    UserError
+        If a number is too small.
+
+    Example
+    -------
+    >>> read_options(["results/dprnn/42"], "").metrics[:2]
+    ['si_sdr', 'sdr']
+    """
+    parser = make_parser(description)
+    add = parser.add_argument
+    add("run_folder", type=Path, metavar="RUN_FOLDER", help="of a trained run")
+    _add_what(add)
+    _add_how(add)
+    options = parser.parse_args(arguments)
+    for name, least in (("save_audio", 0), ("batch_size", 1), ("jobs", 1)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: give a number from {least}")
+    return options
+
+
+def _add_what(add):
+    """Add the options that say what is evaluated."""
+    add(
+        "--split",
+        help="PolSESS: train, val or test; LibriMix: dev, test, train-100 ... "
+        "(default: test)",
+    )
+    add(
+        "--variants",
+        nargs="+",
+        metavar="VARIANT",
+        help="PolSESS: SER SR ER R C SE S E; "
+        "LibriMix: mix_clean mix_both (EB: mix_both, ES: mix_single); CSV: "
+        "what its column says (default: PolSESS: those of the run's test; "
+        "others: all)",
+    )
+    add(
+        "--metrics",
+        nargs="+",
+        default=list(DEFAULT_METRICS),
+        metavar="METRIC",
+        help="si_sdr and sdr (dB), pesq (MOS-LQO), stoi and estoi (at most 1), "
+        f"dnsmos (overall MOS, slow) (default: {' '.join(DEFAULT_METRICS)})",
+    )
+    add(
+        "--data_folder",
+        type=Path,
+        metavar="CORPUS",
+        help="folder or CSV file (default: the run's own corpus)",
+    )
+    add(
+        "--save_audio",
+        type=int,
+        default=0,
+        metavar="N",
+        help="write the N worst and N best mixtures by improvement of SI-SDR, "
+        "separated once more, to audio/ (default: %(default)s)",
+    )
+    add(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="new, empty or of an earlier evaluation (default: "
+        "RUN_FOLDER/evaluation/NAME)",
+    )
+    add(
+        "--averaged",
+        action="store_true",
+        help="evaluate the averaged weights of a run with ema_decay, into "
+        "another folder: <split>-averaged",
+    )
+
+
+def _add_how(add):
+    """Add the options that say how it is computed."""
+    add(
+        "--device",
+        help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)",
+    )
+    add(
+        "--precision",
+        choices=("fp32", "bf16", "fp16"),
+        help="of the separator (default: the run's eval_precision)",
+    )
+    add(
+        "--batch_size",
+        type=int,
+        metavar="N",
+        help="mixtures separated at once, changes the last digits of scores at "
+        "most (default: the run's valid_batch_size)",
+    )
+    add(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="processes that score, of one thread each; estimates wait for "
+        "them on the disk and take at most half of its free space "
+        "(default: one a CPU)",
+    )
+    add("--noprogressbar", action="store_true", help="show no progress")
+
 
 # What estimates depend on, beside weights and mixtures.
 PACKAGES = ("torch", "torchaudio", "speechbrain")

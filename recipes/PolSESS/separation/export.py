@@ -18,22 +18,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from interruption import told_when_interrupted
-from loading.exported_model import (
-    ExportedFiles,
-    load_model,
-    read_plain,
-)
-from loading.safe_yaml import describe_separator
-from loading.trained_run import TrainedRun, load_trained_run
-from option_parser import make_parser
-from preparation.hashes import hash_file
-from prepare_polsess import UserError
-from publishing.model_card import write_card
-from publishing.onnx_export import check_onnx, write_onnx
-from publishing.speechbrain_files import lay_out, write_speechbrain
-from result import software_versions
-from run_files import to_json
+from polsess.commands import make_parser
+from polsess.errors import UserError
+from polsess.files import hash_file, to_json
+from polsess.inference.models import ExportedFiles, load_model, read_plain
+from polsess.inference.safe_yaml import describe_separator
+from polsess.inference.trained_run import TrainedRun, load_trained_run
+from polsess.interruption import told_when_interrupted
+from polsess.publishing.model_card import write_card
+from polsess.publishing.onnx import check_onnx, write_onnx
+from polsess.publishing.speechbrain_layout import lay_out, write_speechbrain
+from polsess.training.result import software_versions
 from safetensors.torch import save
 
 # They say where things were on the machine of the training.

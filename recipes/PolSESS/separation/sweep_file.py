@@ -14,9 +14,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from option_parser import make_parser
-from prepare_polsess import UserError
-from search.sweep import Sweep, read_sweep_file
+from polsess.commands import make_parser
+from polsess.errors import UserError
+from polsess.search.sweep import Sweep, read_sweep_file
 
 SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
 CORPUS = "/corpora/PolSESS_C_16k"  # in the command that is printed

@@ -22,34 +22,43 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 * ``result.json``: best validation, test averages, settings and versions.
 """
 
-import interruption  # noqa: F401  first: for SIGTERM, while the others load
+import polsess.interruption  # noqa: F401  first: for SIGTERM, while the others load
 
 # isort: split
 import pandas as pd
-import speechbrain as sb
 import torch
-from command_line import run
-from example_audio import write_examples
-from fine_tuning import start_from
-from fitting import fit
-from loaders import count_samples, make_batches, make_loaders, read_rows
-from loggers import log_epoch, make_logger
-from objective import negative_si_sdr, pit_si_sdr
-from prepare_polsess import UserError
-from processes import gather_batches, leave_processes, on_main
-from reliable_brain import ReliableBrain
-from result import describe_run, print_report
-from run_files import Curve, RunFiles
-from run_start import prepare_device, start_run, use_deterministic_algorithms
-from sampling import TrainingBatches, fixed_examples
-from scores import score_batch
-from search.arguments import read_sweep_arguments
-from search.trial import reporting
-from settings import plain_settings, read_settings
+from polsess.commands import run
+from polsess.data.loaders import (
+    count_samples,
+    make_batches,
+    make_loaders,
+    read_rows,
+)
+from polsess.data.sampling import TrainingBatches, fixed_examples
+from polsess.errors import UserError
+from polsess.processes import gather_batches, leave_processes, on_main
+from polsess.run_folder import Curve, RunFiles
+from polsess.scoring.audio import write_examples
+from polsess.scoring.objective import negative_si_sdr, pit_si_sdr
+from polsess.scoring.scores import score_batch
+from polsess.search.arguments import read_sweep_arguments
+from polsess.search.trial import reporting
+from polsess.training.brain import ReliableBrain
+from polsess.training.fine_tuning import start_from
+from polsess.training.fitting import fit
+from polsess.training.loggers import average_validation, log_epoch, make_logger
+from polsess.training.options import check_options
+from polsess.training.result import describe_run, print_report
+from polsess.training.settings import plain_settings, read_settings
+from polsess.training.start import (
+    prepare_device,
+    start_run,
+    use_deterministic_algorithms,
+)
+
+import speechbrain as sb
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import SaveableDataLoader
-from train_options import check_options
-from validation import average_validation
 
 
 class Separation(ReliableBrain):

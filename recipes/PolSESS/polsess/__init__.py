@@ -1,0 +1,1 @@
+"""Two-speaker separation on PolSESS: the recipe's library."""

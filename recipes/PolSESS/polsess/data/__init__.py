@@ -1,0 +1,1 @@
+"""Training data: mixtures rendered from a corpus, and their order."""

@@ -1,0 +1,232 @@
+"""From manifest rows to rendered examples.
+
+The dataset is stateless: what it returns depends on the ``Example`` alone,
+whichever worker or process asks. What is drawn at random is drawn by the
+sampler in ``sampling.py``.
+"""
+
+import csv
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from polsess.corpus.audio import read_wav_samples
+from polsess.corpus.metadata import AUDIO_COLUMNS, VARIANTS, compatible_variants
+from polsess.data.mmipc import render, required_components
+from polsess.errors import UserError
+from speechbrain.dataio.dataio import load_data_csv
+
+
+class Example(NamedTuple):
+    """What to render: a row in a variant, whole or a segment.
+
+    Arguments
+    ---------
+    row : int
+        Index of the manifest's row.
+    variant : str
+        A variant that the row's environment has.
+    start : int
+        First sample of the segment; 0 where the mixture is used whole.
+    """
+
+    row: int
+    variant: str
+    start: int = 0
+
+
+def read_manifest(manifest: str | Path, data_folder: str | Path) -> list[dict]:
+    """Read the rows of a manifest.
+
+    Arguments
+    ---------
+    manifest : str, Path
+        A CSV file that ``prepare_polsess`` wrote.
+    data_folder : str, Path
+        The corpus, put in for ``$data_root``.
+
+    Returns
+    -------
+    list of dict
+        The rows, with their ``ID``, in the manifest's order.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, or was changed into something else.
+    """
+    root = Path(data_folder).expanduser()
+    try:
+        rows = load_data_csv(manifest, {"data_root": root})
+        for name, row in rows.items():
+            _check_row(name, row)
+        if not rows:
+            raise ValueError("it has no rows")
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        # SpeechBrain raises what float() and dictionaries do.
+        raise UserError(
+            f"{manifest}: is damaged ({error}); delete prepare.json beside it, "
+            "and it is written anew"
+        ) from error
+    return [{"ID": name, **row} for name, row in rows.items()]
+
+
+def _check_row(name, row):
+    """Check what is read of a manifest's row."""
+    environment = row["environment"]
+    if environment not in VARIANTS:
+        raise ValueError(f"{name} has the environment {environment!r}")
+    if not (math.isfinite(row["duration"]) and row["duration"] > 0):
+        raise ValueError(f"{name} has the duration {row['duration']}")
+    for column in AUDIO_COLUMNS:
+        outdoors = environment == "outdoor" and "reverb" in column
+        if not (row[column] or outdoors):
+            raise ValueError(f"{name} has no {column}")
+
+
+def select_rows(
+    rows: list[dict],
+    variants: list[str],
+    size: int | None = None,
+    setting: str = "variants",
+) -> list[tuple]:
+    """Choose the rows that can be rendered in one of the variants.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Manifest rows.
+    variants : list of str
+        Allowed variants.
+    size : int, None
+        How many of the chosen rows to keep, the first ones, so that a smaller
+        subset lies within a larger one; None keeps all.
+    setting : str
+        Where the variants are set, for the messages.
+
+    Returns
+    -------
+    list of tuple
+        Index of the row, and those of the variants that it can be rendered in.
+
+    Raises
+    ------
+    UserError
+        If no row is left, or there are fewer than ``size``.
+
+    Example
+    -------
+    >>> rows = [{"environment": "indoor"}, {"environment": "outdoor"}]
+    >>> select_rows(rows, ["S", "E"])
+    [(1, ('S', 'E'))]
+    """
+    chosen = [
+        (index, compatible)
+        for index, row in enumerate(rows)
+        if (compatible := compatible_variants(row["environment"], variants))
+    ]
+    if not chosen:
+        raise UserError(
+            f"{setting}: none of the {len(rows)} rows can be rendered as "
+            f"{', '.join(variants)}: allow a variant of their environment"
+        )
+    if size is not None and size > len(chosen):
+        raise UserError(
+            f"train_size: {size} mixtures were asked for, but only "
+            f"{len(chosen)} of the {len(rows)} can be rendered as "
+            f"{', '.join(variants)}"
+        )
+    return chosen[:size]
+
+
+class RenderedMixtures(torch.utils.data.Dataset):
+    """Manifest rows, rendered on request.
+
+    Arguments
+    ---------
+    rows : list of dict
+        Manifest rows.
+    task : str
+        ``SB``, ``ES`` or ``EB``.
+    segment : int, None
+        Length of the segments in samples; None for whole mixtures.
+    fewest_files : bool
+        Whether to add the components that stay, instead of subtracting the
+        others from the mixture, where these are fewer files and the mixture is
+        proven to be the sum.
+    """
+
+    def __init__(
+        self,
+        rows: list[dict],
+        task: str,
+        segment: int | None = None,
+        fewest_files: bool = False,
+    ) -> None:
+        self.rows = rows
+        self.task = task
+        self.segment = segment
+        self.fewest_files = fewest_files
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.rows)
+
+    def __getitem__(self, example: Example) -> dict:
+        """Read what an example needs and render it.
+
+        Arguments
+        ---------
+        example : Example
+            The row, its variant and where the segment starts.
+
+        Returns
+        -------
+        dict
+            ``id``, ``row``, ``environment``, ``variant``, ``mixture`` [time]
+            and ``targets`` [time, n_sources].
+        """
+        row = self.rows[example.row]
+        environment = row["environment"]
+        fewest_files = self.fewest_files and row.get("proven_sum") == "yes"
+        names = required_components(
+            environment, example.variant, self.task, fewest_files
+        )
+        audio = {
+            name: self._read(row[f"{name}_wav"], example.start)
+            for name in names
+        }
+        lengths = {name: len(signal) for name, signal in audio.items()}
+        if len(set(lengths.values())) > 1:
+            raise UserError(
+                f"{row['mix_wav']}: its components have other lengths, in "
+                f"samples: {lengths}; run prepare_polsess.py with --check "
+                "headers"
+            )
+        mixture, targets = render(
+            audio, environment, example.variant, self.task
+        )
+        return {
+            "id": row["ID"],
+            "row": example.row,
+            "environment": environment,
+            "variant": example.variant,
+            # Rendered as integers, which is exact; scaled as 16-bit samples.
+            "mixture": mixture.div_(2**15),
+            "targets": targets.div_(2**15),
+        }
+
+    def _read(self, path, start):
+        """Read 16-bit samples, all or a segment's, of shape [time]."""
+        try:
+            samples = read_wav_samples(path, start, self.segment)
+            if not len(samples):
+                raise ValueError(f"ends before sample {start}")
+            return torch.from_numpy(samples)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: cannot be read ({error}); run prepare_polsess.py "
+                "with --check headers to find all such files"
+            ) from error

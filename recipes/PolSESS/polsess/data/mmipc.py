@@ -1,0 +1,216 @@
+"""MM-IPC: mixtures modified by inverted phase cancellation.
+
+A PolSESS mixture is the sum of its stored components, so a component is
+removed by subtracting its file from the mixture's; or those that stay are
+added, where that needs fewer files. This module says which components a variant
+and a task remove, which files are needed for that, and does the arithmetic. It
+reads no file and draws nothing at random.
+
+Source: Kleć, Szklanny, Wieczorkowska, "A Solution for Developing Corpora for
+Polish Speech Enhancement in Complex Acoustic Environments", 2024.
+"""
+
+import torch
+
+from polsess.corpus.metadata import VARIANTS
+from polsess.errors import UserError
+
+# Number of targets of each task.
+TASKS = {
+    "SB": 2,  # separate both speakers
+    "ES": 1,  # extract speaker 1
+    "EB": 1,  # enhance both speakers, as one signal
+}
+
+# How a mixture is rendered: as published, or from the fewest files.
+RENDERINGS = ("subtract", "fewest_files")
+
+_COMPONENTS = {
+    "indoor": (
+        *("s1", "s2", "s1_reverb", "s2_reverb"),
+        *("scene", "event", "event_reverb"),
+    ),
+    "outdoor": ("s1", "s2", "scene", "event"),
+}
+
+# What a variant's letters leave out: scene, event, reverberation of speech.
+_BACKGROUND: dict = {
+    "indoor": {
+        "S": ("scene",),
+        "E": ("event", "event_reverb"),
+        "R": ("s1_reverb", "s2_reverb"),
+    },
+    "outdoor": {"S": ("scene",), "E": ("event",)},
+}
+
+
+def removed_components(
+    environment: str, variant: str, task: str
+) -> tuple[str, ...]:
+    """Name the components that are subtracted from a mixture.
+
+    Arguments
+    ---------
+    environment : str
+        ``indoor`` or ``outdoor``.
+    variant : str
+        What stays beside the speech: one of the environment's variants.
+    task : str
+        ``SB`` (separate both), ``ES`` (extract speaker 1) or ``EB`` (enhance
+        both).
+
+    Returns
+    -------
+    tuple of str
+        Component names, each once.
+
+    Raises
+    ------
+    UserError
+        If the environment has no such variant, or the task is unknown.
+
+    Example
+    -------
+    >>> removed_components("indoor", "SR", "SB")
+    ('event', 'event_reverb')
+    >>> removed_components("outdoor", "S", "ES")
+    ('event', 's2')
+    """
+    if task not in TASKS:
+        raise UserError(f"task {task!r}: choose from {', '.join(TASKS)}")
+    if environment not in VARIANTS:
+        raise UserError(
+            f"environment {environment!r}: choose from {', '.join(VARIANTS)}"
+        )
+    if variant not in VARIANTS[environment]:
+        raise UserError(
+            f"variant {variant!r} does not exist {environment}s: choose from "
+            f"{', '.join(VARIANTS[environment])}"
+        )
+    kept = "" if variant == "C" else variant
+    removed = [
+        component
+        for letter, components in _BACKGROUND[environment].items()
+        if letter not in kept
+        for component in components
+    ]
+    if task == "ES":
+        removed.append("s2")
+        # Indoors C has removed speaker 2's reverberation already.
+        if environment == "indoor" and "s2_reverb" not in removed:
+            removed.append("s2_reverb")
+    return tuple(removed)
+
+
+def kept_components(
+    environment: str, variant: str, task: str
+) -> tuple[str, ...]:
+    """Name the components whose sum a mixture is.
+
+    Arguments
+    ---------
+    environment, variant, task : str
+        As in ``removed_components``.
+
+    Returns
+    -------
+    tuple of str
+        Component names, each once.
+
+    Example
+    -------
+    >>> kept_components("indoor", "SR", "SB")
+    ('s1', 's2', 's1_reverb', 's2_reverb', 'scene')
+    """
+    removed = removed_components(environment, variant, task)
+    return tuple(
+        name for name in _COMPONENTS[environment] if name not in removed
+    )
+
+
+def required_components(
+    environment: str, variant: str, task: str, fewest_files: bool = False
+) -> tuple[str, ...]:
+    """Name the audio that ``render`` needs.
+
+    Arguments
+    ---------
+    environment, variant, task : str
+        As in ``removed_components``.
+    fewest_files : bool
+        Whether what stays may be added instead, if these are fewer files.
+
+    Returns
+    -------
+    tuple of str
+        The targets' sources, and either ``mix`` and the removed components or
+        those that are kept; each once.
+
+    Example
+    -------
+    >>> required_components("indoor", "ER", "SB")
+    ('mix', 's1', 's2', 'scene')
+    >>> required_components("outdoor", "SE", "ES")
+    ('mix', 's1', 's2')
+    >>> required_components("outdoor", "C", "SB", fewest_files=True)
+    ('s1', 's2')
+    """
+    sources = ("s1",) if task == "ES" else ("s1", "s2")
+    removed = removed_components(environment, variant, task)
+    subtracting = tuple(dict.fromkeys(("mix", *sources, *removed)))
+    if not fewest_files:
+        return subtracting
+    kept = kept_components(environment, variant, task)
+    adding = tuple(dict.fromkeys((*sources, *kept)))
+    return min(subtracting, adding, key=len)
+
+
+def render(
+    audio: dict[str, torch.Tensor], environment: str, variant: str, task: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Make the mixture of a variant and its targets.
+
+    Arguments
+    ---------
+    audio : dict of str to torch.Tensor
+        The ``required_components``, each of shape [time]. Without ``mix``,
+        what is kept is added.
+    environment, variant, task : str
+        As in ``removed_components``.
+
+    Returns
+    -------
+    mixture : torch.Tensor
+        Shape [time].
+    targets : torch.Tensor
+        Dry speech, of shape [time, n_sources].
+
+    Example
+    -------
+    >>> audio = {
+    ...     "mix": torch.full((4,), 6.0),
+    ...     "s1": torch.full((4,), 1.0),
+    ...     "s2": torch.full((4,), 2.0),
+    ...     "scene": torch.full((4,), 3.0),
+    ... }
+    >>> mixture, targets = render(audio, "outdoor", "E", "SB")
+    >>> mixture
+    tensor([3., 3., 3., 3.])
+    >>> targets.shape
+    torch.Size([4, 2])
+    """
+    # Sums of 16-bit samples do not fit into 16 bits; in FP32 they are exact.
+    if "mix" in audio:
+        mixture = audio["mix"].to(torch.float32, copy=True)
+        for component in removed_components(environment, variant, task):
+            mixture -= audio[component]
+    else:
+        first, *others = kept_components(environment, variant, task)
+        mixture = audio[first].to(torch.float32, copy=True)
+        for component in others:
+            mixture += audio[component]
+    sources = [audio["s1"]] if task == "ES" else [audio["s1"], audio["s2"]]
+    targets = torch.stack(sources, dim=-1).to(torch.float32)
+    if task == "EB":
+        targets = targets.sum(dim=-1, keepdim=True)
+    return mixture, targets

@@ -1,0 +1,154 @@
+"""Files: hashes, locks, JSON, and atomic writing."""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from polsess.errors import UserError
+
+
+def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
+    """Hash a file's content.
+
+    Arguments
+    ---------
+    path : str, pathlib.Path
+        The file.
+    algorithm : str
+        As ``hashlib`` names it.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "empty"
+    >>> path.touch()
+    >>> hash_file(path)[:8]
+    'e3b0c442'
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Keep other processes that lock the same out; a killed one lets go.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        A folder, or a file, which is made if missing.
+    wait : bool
+        Whether to wait for a process that has it.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has it, and ``wait`` is false.
+    OSError
+        If it cannot be opened, or the file system has no locks.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "lock"
+    >>> with locked(path), locked(path, wait=False):
+    ...     print("never")
+    Traceback (most recent call last):
+    BlockingIOError: [Errno 11] Resource temporarily unavailable
+    """
+    # A file is opened for writing, since NFS locks no other.
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    handle = os.open(path, flags, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
+
+
+def to_json(value: object) -> str:
+    """Lay out what JSON can hold, NaN as null."""
+    return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
+
+
+def _without_nan(value):
+    """Put None where a number is not finite."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def read_json(path: Path) -> dict:
+    """Read a file that ``write_atomically`` wrote.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Its content.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, or is not of this form.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no mapping")
+        return content
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: is damaged ({error}); delete it, or give "
+            "--output_folder for a new run"
+        ) from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Arguments
+    ---------
+    path : Path
+        Where to; its folder is made.
+    text : str
+        The content.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written to, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # before the name, if the power fails
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)

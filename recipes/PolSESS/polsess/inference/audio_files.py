@@ -1,0 +1,327 @@
+"""Resampling signals of any length, block by block.
+
+The blocks of ``soxr.ResampleStream`` put together are bit by bit what it makes
+of the whole signal, and not delayed against it: sample k stays at k divided by
+the rate.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from polsess.errors import UserError
+
+BLOCK = 65536  # samples read at once
+# What libsndfile notes of a header that promises more bytes than there are.
+PROMISED = re.compile(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)")
+LOWEST_RATE = 1000  # Hz; a damaged header would make days of minutes
+SLOPPY = 1024  # bytes by which a header that nobody cut may be wrong
+
+
+class RecordingError(UserError):
+    """A recording that cannot be separated; others can."""
+
+
+class Recording:
+    """A recording, or one channel of it, that is read block by block.
+
+    Arguments
+    ---------
+    path : Path
+        A file that libsndfile reads.
+    channel : int, None
+        Which is read, from 1; None for the mean of all.
+    name : str
+        What messages call it; the path if not given.
+
+    Raises
+    ------
+    RecordingError
+        If the file cannot be read, is empty, or too slow to hold speech.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "stereo.wav"
+    >>> soundfile.write(path, np.ones((5, 2)) / [2, 4], 8000, subtype="FLOAT")
+    >>> recording = Recording(path)
+    >>> recording.sample_rate, recording.channels, recording.length
+    (8000, 2, 5)
+    >>> next(recording.blocks())[:2].tolist()
+    [0.375, 0.375]
+    """
+
+    def __init__(
+        self, path: Path, channel: int | None = None, name: str | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.channel = channel
+        self.name = name or str(path)
+        with self._open() as file:
+            self.sample_rate = file.samplerate
+            self.channels = file.channels
+            self.length = file.frames
+            self.format = f"{file.format} {file.subtype}"
+            missing = _missing_part(file.extra_info)
+        if self.length < 1:
+            raise RecordingError(f"{self.name}: holds no audio")
+        if self.sample_rate < LOWEST_RATE:
+            raise RecordingError(
+                f"{self.name}: is sampled at {self.sample_rate} Hz by its "
+                f"header; speech needs {LOWEST_RATE} at least"
+            )
+        if missing:
+            raise RecordingError(
+                f"{self.name}: is cut off: {missing:.0%} of what its header "
+                "says is missing; copy it to a new file with an audio editor "
+                "to separate the rest"
+            )
+
+    @property
+    def title(self) -> str:
+        """What it is called, with its channel if it is a single one."""
+        if self.channel is None:
+            return self.name
+        return f"channel {self.channel} of {self.name}"
+
+    @property
+    def seconds(self) -> float:
+        """Its duration."""
+        return self.length / self.sample_rate
+
+    def _open(self):
+        """Open the file."""
+        try:
+            # libsndfile would say 'System error' of what is not there.
+            open(self.path, "rb").close()
+            return soundfile.SoundFile(self.path)
+        except OSError as error:
+            raise RecordingError(
+                f"{self.name}: cannot be read ({error.strerror})"
+            ) from error
+        except (soundfile.LibsndfileError, TypeError) as error:
+            raise RecordingError(
+                f"{self.name}: cannot be read as audio ({_tell(error)})"
+            ) from error
+
+    def offset(self) -> np.float32:
+        """Read it for its constant part, and for what is wrong with it.
+
+        Returns
+        -------
+        numpy.float32
+            The mean of all samples.
+
+        Raises
+        ------
+        RecordingError
+            As ``blocks`` does.
+        """
+        total = sum(block.sum(dtype=np.float64) for block in self.blocks())
+        return np.float32(total / self.length)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Read it.
+
+        Yields
+        ------
+        numpy.ndarray
+            Shape [time], in FP32.
+
+        Raises
+        ------
+        RecordingError
+            If it ends too early, or has a sample that is no finite number.
+        """
+        read = 0
+        with self._open() as file:
+            while read < self.length:
+                try:
+                    block = file.read(BLOCK, dtype="float32", always_2d=True)
+                except soundfile.LibsndfileError as error:
+                    raise self._error_at(
+                        read, f"cannot be read ({_tell(error)})"
+                    ) from error
+                if not len(block):
+                    raise self._error_at(
+                        read,
+                        "ends, though its header says that it has "
+                        f"{self.seconds:.3f} s: the file is damaged",
+                    )
+                bad = ~np.isfinite(block).all(axis=1)
+                if bad.any():
+                    raise self._error_at(
+                        read + bad.argmax(),
+                        "has a sample that is not a finite number",
+                    )
+                read += len(block)
+                yield self._choose_channel(block)
+
+    def _choose_channel(self, block):
+        """Reduce a block to one channel."""
+        if self.channel is None:
+            return block.mean(axis=1)
+        return block[:, self.channel - 1]
+
+    def _error_at(self, sample, problem):
+        """Make an error that names a time."""
+        return RecordingError(
+            f"{self.name}: at {sample / self.sample_rate:.3f} s it {problem}"
+        )
+
+
+def _missing_part(notes):
+    """Tell which part of the promised bytes is missing.
+
+    A program that writes to a pipe cannot know the length, and promises as much
+    as the header can hold, about 2 or 4 GB.
+    """
+    for promised, there in re.findall(PROMISED, notes):
+        promised, there = int(promised), int(there)
+        unknown = any(abs(promised - 2**bits) < 2**16 for bits in (31, 32))
+        if promised - there > SLOPPY and not unknown:
+            return 1 - there / promised
+    return 0
+
+
+def _tell(error):
+    """Say what libsndfile, or soundfile, says of a file."""
+    text = getattr(error, "error_string", str(error)).rstrip(". ")
+    return text or "the file is damaged"
+
+
+class StreamResampler:
+    """Resamples blocks of one signal.
+
+    Arguments
+    ---------
+    from_rate : int
+        Of what comes in, in Hz.
+    to_rate : int
+        Of what goes out, in Hz; if it is the same, nothing is changed.
+    channels : int
+        Resampled beside each other.
+
+    Example
+    -------
+    >>> resampler = StreamResampler(44100, 8000, channels=1)
+    >>> blocks = [resampler.push(np.ones((1000, 1), "float32"))]
+    >>> blocks.append(resampler.finish(182))
+    >>> np.concatenate(blocks).shape
+    (182, 1)
+    """
+
+    def __init__(self, from_rate: int, to_rate: int, channels: int) -> None:
+        self.from_rate = from_rate
+        self.to_rate = to_rate
+        self.channels = channels
+        self.taken = 0
+        self.given = 0
+        self.stream = None
+        if from_rate != to_rate:
+            self.stream = soxr.ResampleStream(from_rate, to_rate, channels)
+
+    def push(self, block: np.ndarray, last: bool = False) -> np.ndarray:
+        """Resample the next block.
+
+        Arguments
+        ---------
+        block : numpy.ndarray
+            Shape [time, channels], in FP32.
+        last : bool
+            Whether nothing comes after it.
+
+        Returns
+        -------
+        numpy.ndarray
+            What can be told of the result so far; a part is held back until
+            more is known, or until the last block.
+        """
+        self.taken += len(block)
+        if self.stream is not None:
+            block = np.ascontiguousarray(block)
+            block = self.stream.resample_chunk(block, last)
+        self.given += len(block)
+        return block
+
+    def finish(self, length: int) -> np.ndarray:
+        """Return what was held back.
+
+        Arguments
+        ---------
+        length : int
+            Of the whole result. Beyond its end the signal counts as silence.
+
+        Returns
+        -------
+        numpy.ndarray
+            Its end, of shape [time, channels].
+        """
+        given = self.given
+        needed = -(-(length + 1) * self.from_rate // self.to_rate)
+        silence = np.zeros(
+            (max(0, needed - self.taken), self.channels), np.float32
+        )
+        return self.push(silence, last=True)[: length - given]
+
+
+class ResampledReader:
+    """Reads a signal that comes in blocks at another rate.
+
+    Arguments
+    ---------
+    blocks : iterable of numpy.ndarray
+        Shape [time], in FP32.
+    from_rate : int
+        Their rate in Hz.
+    to_rate : int
+        The rate at which is read, in Hz.
+
+    Example
+    -------
+    >>> blocks = np.ones((10, 441), "float32")
+    >>> reader = ResampledReader(blocks, 44100, 8000)
+    >>> len(reader.read(500)), len(reader.read(500)), reader.taken
+    (500, 300, 4410)
+    """
+
+    def __init__(
+        self, blocks: Iterable[np.ndarray], from_rate: int, to_rate: int
+    ) -> None:
+        self.blocks = iter(blocks)
+        self.resampler = StreamResampler(from_rate, to_rate, channels=1)
+        self.waiting: list = []
+        self.ended = False
+        self.taken = 0
+
+    def read(self, count: int) -> np.ndarray:
+        """Read the next samples.
+
+        Arguments
+        ---------
+        count : int
+            How many; fewer come only at the end of the signal.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape [time].
+        """
+        while not self.ended and sum(map(len, self.waiting)) < count:
+            block = next(self.blocks, None)
+            if block is None:
+                self.ended = True
+                rates = self.resampler.to_rate, self.resampler.from_rate
+                # Rounded up, so that the way back reaches the last sample.
+                length = -(-self.taken * rates[0] // rates[1])
+                block = self.resampler.finish(length)
+            else:
+                self.taken += len(block)
+                block = self.resampler.push(block[:, np.newaxis])
+            self.waiting.append(block[:, 0])
+        samples = np.concatenate([*self.waiting, np.zeros(0, np.float32)])
+        self.waiting = [samples[count:]]
+        return samples[:count]

@@ -1,0 +1,403 @@
+"""Separating a mixture of any length: in chunks that overlap.
+
+A separator does not know which speaker is the first. So each chunk's estimates
+are brought to the order in which they resemble those of the chunk before, where
+the two overlap, unless that can hardly be told: see Chunk. Then they are faded
+into each other.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import permutations
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+# What gains that differ cost, as a part of the estimates' energy: an estimate
+# that has less than a few per cent of it (-15 dB) takes its gain from the
+# others.
+EQUAL_GAINS = 0.03
+
+
+class Level(NamedTuple):
+    """What brings estimates to their level in the mixture.
+
+    Arguments
+    ---------
+    gains : numpy.ndarray
+        By which estimates are multiplied, of shape [n_sources].
+    times : numpy.ndarray
+        Moments, as parts of the whole duration, of shape [moments].
+    factors : numpy.ndarray
+        By which all estimates are multiplied then, of shape [moments].
+    """
+
+    gains: np.ndarray
+    times: np.ndarray
+    factors: np.ndarray
+
+    def apply(
+        self, estimates: np.ndarray, start: int, length: int
+    ) -> np.ndarray:
+        """Bring estimates to their level.
+
+        Arguments
+        ---------
+        estimates : numpy.ndarray
+            Shape [time, n_sources], without a constant part.
+        start : int
+            The first one's place in the recording.
+        length : int
+            Of the whole recording.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the same shape, in FP32.
+
+        Example
+        -------
+        >>> level = Level(np.array([2.0, -3.0]), np.ones(1), np.ones(1))
+        >>> level.apply(np.ones((1, 2)), start=0, length=1).tolist()
+        [[2.0, -3.0]]
+        """
+        moments = (start + np.arange(len(estimates)) + 0.5) / length
+        factors = np.interp(moments, self.times, self.factors)
+        estimates = estimates * self.gains * factors[:, np.newaxis]
+        return estimates.astype(np.float32)
+
+
+class LevelFit:
+    """Fits levels to a mixture and its estimates, which come in chunks.
+
+    Sought are the gains with which the estimates' sum differs least from the
+    mixture, in the sense of least squares. What these cannot tell, the gain of
+    a speaker who is silent, or of estimates that are nearly equal, is taken
+    from the others: gains that differ cost a little. Where the sum is louder
+    than the mixture in a chunk, the factor is below 1 in its middle.
+
+    Example
+    -------
+    >>> speech = torch.randn(8000, 2)
+    >>> fit = LevelFit()
+    >>> for start in range(0, 8000, 2000):
+    ...     chunk = speech[start : start + 2000]
+    ...     mixture = chunk.sum(dim=1)
+    ...     fit.add(chunk / torch.tensor([-2.0, -4.0]) + 1, mixture, start)
+    >>> fit.level().gains.round().tolist()
+    [-2.0, -4.0]
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.middles: list = []
+        self.products: list = []
+
+    def add(
+        self, estimates: torch.Tensor, mixture: torch.Tensor, start: int
+    ) -> None:
+        """Add a chunk.
+
+        Arguments
+        ---------
+        estimates : torch.Tensor
+            Shape [time, n_sources].
+        mixture : torch.Tensor
+            Shape [time].
+        start : int
+            Its first sample.
+        """
+        self.length = start + len(mixture)
+        self.middles.append(start + len(mixture) / 2)
+        signals = torch.cat([estimates, mixture.unsqueeze(-1)], dim=-1)
+        signals = centred(signals)
+        # As numbers: tensors that stay would lie between large ones that come
+        # and go, and keep these from using the same memory again.
+        self.products.append((signals.T @ signals).tolist())
+
+    def level(self) -> Level:
+        """Fit levels to all that was added.
+
+        Returns
+        -------
+        Level
+            Gains are zero where everything is silent.
+        """
+        products = np.array(self.products)
+        gains = _solve(products.sum(axis=0))
+        totals = gains @ products[:, :-1, :-1] @ gains
+        mixtures = products[:, -1, -1]
+        louder = totals > mixtures
+        factors = np.ones(len(products))
+        factors[louder] = np.sqrt(mixtures[louder] / totals[louder])
+        return Level(gains, np.array(self.middles) / self.length, factors)
+
+
+def centred(signals: torch.Tensor) -> torch.Tensor:
+    """Take the mean away, which SI-SDR leaves open too.
+
+    Arguments
+    ---------
+    signals : torch.Tensor
+        Shape [time, signals].
+
+    Returns
+    -------
+    torch.Tensor
+        In FP64.
+    """
+    signals = signals.double()
+    return signals - signals.mean(dim=0)
+
+
+def _solve(products):
+    """Fit gains to products of estimates and mixture, [n + 1, n + 1]."""
+    energies, shared = products[:-1, :-1], products[:-1, -1]
+    differences = np.eye(len(energies)) - 1 / len(energies)
+    penalty = EQUAL_GAINS * np.trace(energies) / len(energies) * differences
+    # The pseudo-inverse of zero is zero: silence stays silent.
+    return np.linalg.pinv(energies + penalty, hermitian=True) @ shared
+
+
+# Which a separator gets every chunk at, as a root mean square. Twenty decibels
+# below full scale is usual for speech; of chunks 40 dB quieter the constants
+# that norms add to variances would make something else.
+LEVEL = 0.1
+# Margins below it tell nothing: see Chunk. In the README it is measured.
+UNCERTAIN = 0.1
+# What is separated at once, and what neighbours share, unless asked otherwise.
+CHUNK = 8.0  # s
+OVERLAP = 4.0  # s
+
+
+class Chunk(NamedTuple):
+    """What is known of a chunk.
+
+    Arguments
+    ---------
+    start : int
+        Its first sample.
+    order : tuple of int
+        The separator's estimates, from 0, in the order of the output.
+    margin : float, None
+        How much more the estimates resemble those of the chunk before in this
+        order than in the next best one: the difference of two correlations,
+        from 0 (cannot be told) to 2. Below ``UNCERTAIN`` the order of the chunk
+        before is kept, since networks tend to tell speakers by their voices.
+        None for the first chunk, and where there is only one order.
+    """
+
+    start: int
+    order: tuple
+    margin: float | None
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the margin is too small to tell the order."""
+        return self.margin is not None and self.margin < UNCERTAIN
+
+
+class OverlapAdd:
+    """Separates a mixture of any length in constant memory.
+
+    Every chunk is as long as the first, the last begins earlier for that; only
+    a mixture that is shorter is a chunk by itself. The estimates are averaged
+    with weights that fall towards a chunk's ends. Afterwards ``chunks`` tells
+    of the order, and ``levels.level()`` what brings the estimates to the level
+    that they have in the mixture.
+
+    Arguments
+    ---------
+    separate : callable
+        Mixture, a tensor [1, time] -> estimates, a tensor [1, time, n_sources].
+    chunk : int
+        Samples in a chunk.
+    overlap : int
+        Samples that two neighbouring chunks share, from 1 to ``chunk - 1``.
+
+    Example
+    -------
+    >>> def halves(mixture):
+    ...     return torch.stack([mixture / 2, mixture / 2], dim=-1)
+    >>> mixture = np.random.default_rng(0).normal(size=1000).astype("float32")
+    >>> mixture -= mixture.mean()
+    >>> parts = [mixture[:400], mixture[400:600], mixture[600:800]]
+    >>> parts = iter([*parts, mixture[800:], mixture[:0]])
+    >>> separation = OverlapAdd(halves, chunk=400, overlap=200)
+    >>> blocks = list(separation.blocks(lambda count: next(parts)))
+    >>> level = separation.levels.level()
+    >>> estimates = level.apply(np.concatenate(blocks), start=0, length=1000)
+    >>> bool(np.allclose(estimates.sum(axis=1), mixture, atol=1e-5))
+    True
+    >>> [chunk.start for chunk in separation.chunks]
+    [0, 200, 400, 600]
+    """
+
+    def __init__(self, separate: Callable, chunk: int, overlap: int) -> None:
+        self.separate = separate
+        self.chunk = chunk
+        self.hop = chunk - overlap
+        self.position = 0  # first sample of the chunk in work
+        self.chunks: list = []
+        self.levels = LevelFit()
+
+    def blocks(self, read: Callable) -> Iterator[np.ndarray]:
+        """Separate what can be read.
+
+        Arguments
+        ---------
+        read : callable
+            Number of samples -> the next samples, of shape [time]; fewer only
+            at the end.
+
+        Yields
+        ------
+        numpy.ndarray
+            Estimates, of shape [time, n_sources], as long as the mixture when
+            put together; their levels are open.
+
+        Raises
+        ------
+        FloatingPointError
+            If estimates are not finite: those of the chunk at ``position``.
+        """
+        mixture = torch.from_numpy(read(self.chunk))
+        summed: Any = None
+        weights: Any = None
+        while len(mixture):
+            window = make_window(len(mixture), self.chunk - self.hop)
+            before = None if summed is None else summed / weights
+            estimates = self._separate_chunk(mixture, before)
+            added = window * estimates
+            if before is None:
+                summed, weights = added, window
+            else:
+                shared = len(before)
+                added[:shared] += summed
+                window[:shared] += weights
+                summed, weights = added, window
+            following = torch.from_numpy(read(self.hop))
+            finished = len(following) or len(mixture)
+            yield (summed[:finished] / weights[:finished]).numpy()
+            if not len(following):
+                return
+            summed, weights = summed[finished:], weights[finished:]
+            mixture = torch.cat([mixture[finished:], following])
+            self.position += finished
+
+    def _separate_chunk(self, mixture, before):
+        """Separate a chunk, and bring the estimates to their order."""
+        level = mixture.double().square().mean().sqrt().item() / LEVEL
+        scaled = mixture / level if level else mixture
+        with torch.inference_mode():
+            estimates = self.separate(scaled.unsqueeze(0))[0].float().cpu()
+        estimates = estimates * level
+        if not estimates.isfinite().all():
+            raise FloatingPointError("estimates are not finite")
+        order, margin = tuple(range(estimates.shape[1])), None
+        if before is not None and len(order) > 1:
+            order, margin = find_order(before, estimates[: len(before)])
+            if margin < UNCERTAIN:
+                order = self.chunks[-1].order
+        estimates = estimates[:, list(order)]
+        self.chunks.append(Chunk(self.position, order, margin))
+        self.levels.add(estimates, mixture, self.position)
+        return estimates
+
+
+def make_window(length: int, overlap: int) -> torch.Tensor:
+    """Make the weights of a chunk's samples.
+
+    They rise and fall as a squared sine where the chunk overlaps with its
+    neighbours, so that those of two chunks add up to 1.
+
+    Arguments
+    ---------
+    length : int
+        Samples in the chunk.
+    overlap : int
+        Samples shared with each neighbour.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape [length, 1].
+
+    Example
+    -------
+    >>> (100 * make_window(6, 2)).round().flatten().tolist()
+    [15.0, 85.0, 100.0, 100.0, 85.0, 15.0]
+    """
+    ramp = max(1, min(overlap, length // 2))
+    rise = torch.sin((torch.arange(ramp) + 0.5) / ramp * torch.pi / 2) ** 2
+    window = torch.ones(length)
+    window[:ramp] = rise
+    window[length - ramp :] = rise.flip(0) if length > 1 else 1.0
+    return window.unsqueeze(-1)
+
+
+def find_order(
+    before: torch.Tensor, estimates: torch.Tensor
+) -> tuple[tuple[int, ...], float]:
+    """Find the order in which estimates continue those before them.
+
+    Arguments
+    ---------
+    before : torch.Tensor
+        Estimates so far, of shape [time, n_sources].
+    estimates : torch.Tensor
+        Those of the next chunk for the same samples.
+
+    Returns
+    -------
+    order : tuple of int
+        Which of the estimates continues each of those before.
+    margin : float
+        Correlation over all sources in this order, less that in the next best.
+
+    Example
+    -------
+    >>> before = torch.randn(800, 2)
+    >>> order, margin = find_order(before, before.flip(1))
+    >>> order, round(margin)
+    ((1, 0), 1)
+    """
+    before, estimates = centred(before), centred(estimates)
+    products = before.T @ estimates
+    scale = (before.norm() * estimates.norm()).item()
+    correlations = {
+        order: sum(products[n, order[n]].item() for n in range(len(order)))
+        for order in permutations(range(len(products)))
+    }
+    best, second = sorted(correlations, key=lambda order: -correlations[order])[
+        :2
+    ]
+    difference = correlations[best] - correlations[second]
+    return best, difference / scale if scale > 0 else 0.0
+
+
+def summarise_order(chunks: list[Chunk]) -> dict:
+    """Sum up how sure the order of a recording's estimates is.
+
+    Arguments
+    ---------
+    chunks : list of Chunk
+        What is known of them.
+
+    Returns
+    -------
+    dict
+        ``boundaries``, ``minimum_margin`` and how many are ``uncertain``.
+
+    Example
+    -------
+    >>> chunks = [Chunk(0, (0, 1), None), Chunk(9, (1, 0), 0.8)]
+    >>> summarise_order(chunks)["minimum_margin"]
+    0.8
+    """
+    margins = np.array([c.margin for c in chunks if c.margin is not None])
+    return {
+        "boundaries": len(margins),
+        "minimum_margin": float(margins.min()) if len(margins) else None,
+        "uncertain": sum(chunk.uncertain for chunk in chunks),
+    }

@@ -1,0 +1,247 @@
+"""Trained separators in the style of SpeechBrain's inference classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from polsess.devices import check_device, is_out_of_memory
+from polsess.errors import UserError
+from polsess.inference.audio_files import (
+    Recording,
+    RecordingError,
+    ResampledReader,
+    StreamResampler,
+)
+from polsess.inference.models import load_model
+from polsess.inference.overlap_add import CHUNK, OVERLAP, OverlapAdd
+from speechbrain.inference.interfaces import Pretrained
+
+
+class SpeechSeparation(Pretrained):
+    """A separator that is ready to use, of any of the recipe's models.
+
+    SpeechBrain's own ``from_hparams`` executes what the folder's YAML file
+    names; this one builds nothing but the separator, of known classes, and
+    reads weights as nothing but tensors. It takes folders, and fetches nothing
+    from a hub; so there is no ``savedir``.
+
+    Example
+    -------
+    >>> import separator
+    >>> from speechbrain.lobes.models import conv_tasnet, dual_path
+    >>> network = separator.MaskingSeparator(
+    ...     dual_path.Encoder(kernel_size=16, out_channels=8),
+    ...     conv_tasnet.MaskNet(N=8, B=4, H=8, P=3, X=2, R=1, C=2),
+    ...     dual_path.Decoder(8, 1, kernel_size=16, stride=8, bias=False),
+    ...     kernel_size=16,
+    ...     minimum_frames=3,
+    ... )
+    >>> hparams = {"sample_rate": 8000, "n_sources": 2}
+    >>> model = SpeechSeparation({"separator": network}, hparams)
+    >>> model.separate_batch(torch.randn(3, 8001)).shape
+    torch.Size([3, 8001, 2])
+    """
+
+    MODULES_NEEDED = ["separator"]
+    HPARAMS_NEEDED = ["sample_rate", "n_sources"]
+
+    @classmethod
+    def from_hparams(
+        cls,
+        source: str | Path,
+        run_opts: dict | None = None,
+        freeze_params: bool = True,
+        averaged: bool = False,
+    ) -> SpeechSeparation:
+        """Load a trained separator.
+
+        Arguments
+        ---------
+        source : str, Path
+            The folder of a run, one that ``export.py`` made, or one that
+            SpeechBrain's ``SepformerSeparation`` loads.
+        run_opts : dict, None
+            SpeechBrain's run options, such as ``{"device": "cuda"}``; by
+            default a GPU if there is one.
+        freeze_params : bool
+            Whether the parameters are for inference only.
+        averaged : bool
+            Whether to take the averaged weights of a run with ``ema_decay``.
+
+        Returns
+        -------
+        SpeechSeparation
+            ``.run`` is what is known of the model.
+
+        Raises
+        ------
+        UserError
+            If there is no such model, it is damaged, or the device is missing.
+        """
+        if not Path(source).expanduser().is_dir():
+            raise UserError(
+                f"{source}: there is no such folder. Models are not fetched "
+                "from a hub: download all of the model's files first (e.g. "
+                "with git clone), and give their folder"
+            )
+        run = load_model(source, averaged)
+        run_opts = dict(run_opts or {})
+        run_opts["device"] = device = check_device(run_opts)
+        check = getattr(run.separator, "check_device", None)
+        if check is not None:
+            check(device)
+        # Not all settings: Pretrained would follow those of the training.
+        hparams = {name: run.settings[name] for name in cls.HPARAMS_NEEDED}
+        model = cls(
+            {"separator": run.separator}, hparams, run_opts, freeze_params
+        )
+        model.run = run
+        return model
+
+    def separate_batch(self, mix: torch.Tensor) -> torch.Tensor:
+        """Separate mixtures as they are.
+
+        Arguments
+        ---------
+        mix : torch.Tensor
+            Shape [batch, time], at the model's rate.
+
+        Returns
+        -------
+        torch.Tensor
+            Estimates, of shape [batch, time, n_sources], on the model's device.
+            Their levels are open.
+
+        Raises
+        ------
+        UserError
+            If the device has too little memory.
+        """
+        mix = mix.to(self.device)
+        try:
+            with self.inference_ctx:
+                return self.mods.separator(mix)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(
+                f"{self.device} has too little memory for {len(mix)} times "
+                f"{mix.shape[1]} samples at once: separate shorter chunks"
+            ) from error
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Separate mixtures as ``separate_batch`` does."""
+        return self.separate_batch(mix)
+
+    def separate_file(
+        self, path: str | Path, chunk: float = CHUNK, overlap: float = OVERLAP
+    ) -> torch.Tensor:
+        """Separate a recording of any rate and length.
+
+        The result is in memory as a whole; ``separate.py`` writes it to files
+        as it goes.
+
+        Arguments
+        ---------
+        path : str, Path
+            A file that libsndfile reads; its channels are averaged.
+        chunk : float
+            Seconds that are separated at once.
+        overlap : float
+            Seconds that two neighbouring chunks share.
+
+        Returns
+        -------
+        torch.Tensor
+            Estimates, of shape [1, time, n_sources], as long as the recording
+            and at its rate, at the level that they have in it.
+
+        Raises
+        ------
+        UserError
+            If the file cannot be read, or a length does not make sense.
+        """
+        recording = Recording(Path(path))
+        separation = self.make_separation(chunk, overlap)
+        blocks = list(self.separate_recording(recording, separation))
+        estimates = np.concatenate(blocks)
+        estimates -= estimates.mean(axis=0, dtype=np.float64)
+        level = separation.levels.level()
+        estimates = level.apply(estimates, 0, len(estimates))
+        return torch.from_numpy(estimates).unsqueeze(0)
+
+    def make_separation(
+        self, chunk: float = CHUNK, overlap: float = OVERLAP
+    ) -> OverlapAdd:
+        """Make what separates one recording chunk by chunk.
+
+        Arguments
+        ---------
+        chunk : float
+            Seconds that are separated at once.
+        overlap : float
+            Seconds that two neighbouring chunks share.
+
+        Returns
+        -------
+        OverlapAdd
+
+        Raises
+        ------
+        UserError
+            If the overlap is nothing, or as long as the chunk.
+        """
+        rate = self.hparams.sample_rate
+        possible = 0 < overlap < chunk < float("inf")
+        samples = round(chunk * rate) if possible else 0
+        shared = round(overlap * rate) if possible else 0
+        if not 0 < shared < samples:
+            raise UserError(
+                f"overlap {overlap:g} s: give more than 0, and less than the "
+                f"chunk's {chunk:g} s"
+            )
+        return OverlapAdd(self.separate_batch, samples, shared)
+
+    def separate_recording(
+        self, recording: Recording, separation: OverlapAdd
+    ) -> Iterator[np.ndarray]:
+        """Separate a recording in constant memory.
+
+        Arguments
+        ---------
+        recording : Recording
+            What is separated.
+        separation : OverlapAdd
+            What ``make_separation`` returned; afterwards it tells of order and
+            levels.
+
+        Yields
+        ------
+        numpy.ndarray
+            Estimates, of shape [time, n_sources], at the recording's rate.
+            Their levels are open: see ``OverlapAdd``.
+
+        Raises
+        ------
+        RecordingError
+            If it cannot be read, or its estimates are not finite.
+        """
+        rate, own_rate = recording.sample_rate, self.hparams.sample_rate
+        # Separators were trained without a constant part, and need none.
+        offset = recording.offset()
+        blocks = (block - offset for block in recording.blocks())
+        reader = ResampledReader(blocks, rate, own_rate)
+        back = StreamResampler(own_rate, rate, self.hparams.n_sources)
+        try:
+            for estimates in separation.blocks(reader.read):
+                yield back.push(estimates)
+        except FloatingPointError as error:
+            raise RecordingError(
+                f"{recording.name}: at {separation.position / own_rate:.3f} s "
+                "the model's estimates are not finite numbers"
+            ) from error
+        yield back.finish(recording.length)

@@ -1,0 +1,413 @@
+"""SPMamba: a network over time and frequency with Mamba layers.
+
+Li, Chen, "SPMamba: State-space model is all you need in speech separation",
+2024 (arXiv 2404.02063). Its blocks are those of TF-GridNet (Wang et al.,
+"TF-GridNet: integrating full- and sub-band modeling for speech separation",
+2023, arXiv 2211.12433) with Mamba layers for the BLSTMs. Parameters have the
+names and shapes of the published implementation.
+"""
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from polsess.models.mamba.layer import Mamba, import_fused_layer
+
+EPSILON = 1e-5  # of all normalisations
+
+
+class Block(torch.nn.Module):
+    """Models each frame, then each frequency, then attends over frames.
+
+    Arguments
+    ---------
+    channels : int
+        Channels of a time-frequency bin.
+    bins : int
+        Number of frequencies.
+    unfold_size : int
+        Neighbouring bins that make a step of a Mamba layer.
+    unfold_step : int
+        Bins from step to step.
+    heads : int
+        Heads of the attention.
+    attention_size : int
+        About as many values make a query.
+    mamba : dict
+        Options of the Mamba layers.
+
+    Example
+    -------
+    >>> block = Block(4, 17, 3, 1, 2, 64, {"d_state": 4})
+    >>> block(torch.randn(2, 4, 20, 17)).shape
+    torch.Size([2, 4, 20, 17])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        bins: int,
+        unfold_size: int,
+        unfold_step: int,
+        heads: int,
+        attention_size: int,
+        mamba: dict,
+    ) -> None:
+        super().__init__()
+        self.unfold_size = unfold_size
+        self.unfold_step = unfold_step
+        self.heads = heads
+        steps = unfold_size * channels
+        for path in ("intra", "inter"):
+            self.add_module(f"{path}_norm", ChannelNorm(channels))
+            self.add_module(f"{path}_mamba", BidirectionalMamba(steps, mamba))
+            self.add_module(
+                f"{path}_linear",
+                torch.nn.ConvTranspose1d(
+                    2 * steps, channels, unfold_size, stride=unfold_step
+                ),
+            )
+        query_channels = -(-attention_size // bins)
+        sizes = {
+            "Q": query_channels,
+            "K": query_channels,
+            "V": channels // heads,
+        }
+        for head in range(heads):
+            for name, size in sizes.items():
+                self.add_module(
+                    f"attn_conv_{name}_{head}",
+                    _projection(channels, size, bins),
+                )
+        self.attn_concat_proj = _projection(channels, channels, bins)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Transform hidden channels.
+
+        Arguments
+        ---------
+        hidden : torch.Tensor
+            Shape [batch, channels, frames, bins].
+
+        Returns
+        -------
+        torch.Tensor
+            Of the same shape.
+        """
+        frames, bins = hidden.shape[2:]
+        missing = (0, self._missing(bins), 0, self._missing(frames))
+        hidden = F.pad(hidden, missing)
+        hidden = hidden + self._along_last("intra", hidden)
+        hidden = hidden.transpose(2, 3)
+        hidden = hidden + self._along_last("inter", hidden)
+        hidden = hidden.transpose(2, 3)[:, :, :frames, :bins]
+        return hidden + self.attn_concat_proj(self._attend(hidden))
+
+    def _missing(self, length):
+        """Count the zeros that complete the last step."""
+        beyond = max(0, length - self.unfold_size)
+        steps = -(-beyond // self.unfold_step)
+        return self.unfold_size + steps * self.unfold_step - length
+
+    def _along_last(self, path, hidden):
+        """Run a bidirectional Mamba layer along the last dimension."""
+        batch, channels, rows, length = hidden.shape
+        hidden = getattr(self, f"{path}_norm")(hidden)
+        steps = hidden.unfold(3, self.unfold_size, self.unfold_step)
+        # [batch * rows, steps, channels * unfold_size]
+        steps = steps.permute(0, 2, 3, 1, 4).flatten(3).flatten(0, 1)
+        steps = getattr(self, f"{path}_mamba")(steps)
+        output = getattr(self, f"{path}_linear")(steps.transpose(1, 2))
+        output = output.reshape(batch, rows, channels, length)
+        return output.transpose(1, 2)
+
+    def _attend(self, hidden):
+        """Attend over frames; a head's values are channels x bins."""
+        batch, channels, frames, bins = hidden.shape
+        # [batch, heads, frames, channels of a head * bins]
+        query, key, value = (
+            torch.stack(
+                [
+                    getattr(self, f"attn_conv_{name}_{head}")(hidden)
+                    .transpose(1, 2)
+                    .flatten(2)
+                    for head in range(self.heads)
+                ],
+                dim=1,
+            )
+            for name in "QKV"
+        )
+        output = F.scaled_dot_product_attention(query, key, value)
+        output = output.unflatten(3, (channels // self.heads, bins))
+        return output.transpose(2, 3).flatten(1, 2)
+
+
+class BidirectionalMamba(torch.nn.Module):
+    """A Mamba layer for each direction, side by side.
+
+    Each stands behind an RMS norm and has its input added.
+
+    Arguments
+    ---------
+    d_model : int
+        Channels of a step.
+    options : dict
+        Of the Mamba layers.
+
+    Example
+    -------
+    >>> layer = BidirectionalMamba(8, {"d_state": 4})
+    >>> layer(torch.randn(2, 50, 8)).shape
+    torch.Size([2, 50, 16])
+    """
+
+    forward_blocks: Any
+    backward_blocks: Any
+
+    def __init__(self, d_model: int, options: dict) -> None:
+        super().__init__()
+        for direction in ("forward_blocks", "backward_blocks"):
+            layer = torch.nn.ModuleDict(
+                {
+                    "norm": torch.nn.RMSNorm(d_model, eps=EPSILON),
+                    "mixer": Mamba(d_model, **options),
+                }
+            )
+            self.add_module(direction, torch.nn.ModuleList([layer]))
+
+    def forward(self, steps: torch.Tensor) -> torch.Tensor:
+        """Transform [batch, time, d_model] to [batch, time, 2 * d_model]."""
+        outputs = []
+        for layers, turn in (
+            (self.forward_blocks, ()),
+            (self.backward_blocks, (1,)),
+        ):
+            hidden = steps.flip(turn) if turn else steps
+            for layer in layers:
+                hidden = hidden + layer["mixer"](layer["norm"](hidden))
+            outputs.append(hidden.flip(turn) if turn else hidden)
+        return torch.cat(outputs, dim=-1)
+
+
+class ChannelNorm(torch.nn.Module):
+    """Layer norm over channels, or over channels and bins.
+
+    Arguments
+    ---------
+    channels : int
+        Number of channels.
+    bins : int, None
+        Number of bins, if the norm goes over them too.
+
+    Example
+    -------
+    >>> ChannelNorm(4)(torch.randn(2, 4, 10, 9)).mean(dim=1).abs().max() < 1e-5
+    tensor(True)
+    """
+
+    def __init__(self, channels: int, bins: int | None = None) -> None:
+        super().__init__()
+        self.dimensions = (1,) if bins is None else (1, 3)
+        shape = (1, channels, 1, bins or 1)
+        self.gamma = torch.nn.Parameter(torch.ones(shape))
+        self.beta = torch.nn.Parameter(torch.zeros(shape))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Normalise [batch, channels, frames, bins]."""
+        # In half precision the squares of a loud spectrum overflow.
+        hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+        variance, mean = torch.var_mean(
+            hidden, self.dimensions, correction=0, keepdim=True
+        )
+        hidden = (hidden - mean) * torch.rsqrt(variance + EPSILON)
+        return hidden * self.gamma + self.beta
+
+
+def _projection(channels, out_channels, bins):
+    """A 1x1 convolution with PReLU and norm, of the attention."""
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(channels, out_channels, 1),
+        torch.nn.PReLU(),
+        ChannelNorm(out_channels, bins),
+    )
+
+
+SMALLEST_LEVEL = 1e-4  # of a mixture, as a part of its peak
+
+
+class SPMamba(torch.nn.Module):
+    """Maps a mixture's spectrum to those of its sources.
+
+    Arguments
+    ---------
+    n_sources : int
+        Number of sources.
+    fft_size : int
+        Samples of an STFT frame; it has fft_size / 2 + 1 bins.
+    hop_size : int
+        Samples from frame to frame.
+    blocks : int
+        Number of blocks.
+    hidden_channels : int
+        Channels of each time-frequency bin, "emb_dim".
+    unfold_size : int
+        Neighbouring bins that a Mamba layer sees as one step, "emb_ks".
+    unfold_step : int
+        Bins from step to step, "emb_hs".
+    attention_heads : int
+        Heads of the attention; they divide ``hidden_channels``.
+    attention_size : int
+        About as many values of each frame make a query, "approx_qk_dim".
+    state_size : int
+        States of a Mamba layer's channel.
+    convolution_size : int
+        Steps of a Mamba layer's convolution.
+    expansion : int
+        Times as many channels inside a Mamba layer as outside.
+
+    Raises
+    ------
+    ValueError
+        If frames or steps leave gaps, or the heads do not divide the channels.
+
+    Example
+    -------
+    >>> separator = SPMamba(blocks=1, hidden_channels=4)
+    >>> separator(torch.randn(2, 4001)).shape
+    torch.Size([2, 4001, 2])
+    """
+
+    window: torch.Tensor
+
+    def __init__(
+        self,
+        n_sources: int = 2,
+        fft_size: int = 256,
+        hop_size: int = 64,
+        blocks: int = 4,
+        hidden_channels: int = 16,
+        unfold_size: int = 4,
+        unfold_step: int = 1,
+        attention_heads: int = 2,
+        attention_size: int = 256,
+        state_size: int = 16,
+        convolution_size: int = 4,
+        expansion: int = 4,
+    ) -> None:
+        super().__init__()
+        if hop_size > fft_size // 2:
+            raise ValueError(f"hop_size {hop_size} is over half of fft_size")
+        if unfold_step > unfold_size:
+            raise ValueError(f"unfold_step {unfold_step} is over unfold_size")
+        if hidden_channels % attention_heads:
+            raise ValueError(
+                f"attention_heads {attention_heads} do not divide "
+                f"hidden_channels {hidden_channels}"
+            )
+        self.n_sources = n_sources
+        self.fft_size = fft_size
+        self.hop_size = hop_size
+        # A buffer, so that it follows the model to its device.
+        window = torch.hann_window(fft_size)
+        self.register_buffer("window", window, persistent=False)
+        self.conv = torch.nn.Sequential(
+            torch.nn.Conv2d(2, hidden_channels, 3, padding=1),
+            torch.nn.GroupNorm(1, hidden_channels, eps=EPSILON),
+        )
+        self.blocks = torch.nn.ModuleList(
+            Block(
+                hidden_channels,
+                fft_size // 2 + 1,
+                unfold_size,
+                unfold_step,
+                attention_heads,
+                attention_size,
+                {
+                    "d_state": state_size,
+                    "d_conv": convolution_size,
+                    "expand": expansion,
+                },
+            )
+            for _ in range(blocks)
+        )
+        self.deconv = torch.nn.ConvTranspose2d(
+            hidden_channels, 2 * n_sources, 3, padding=1
+        )
+
+    def forward(self, mixture: torch.Tensor) -> torch.Tensor:
+        """Estimate the sources of mixtures.
+
+        Arguments
+        ---------
+        mixture : torch.Tensor
+            Shape [batch, time], of any length.
+
+        Returns
+        -------
+        torch.Tensor
+            Estimates, of shape [batch, time, n_sources].
+        """
+        dtype = torch.promote_types(mixture.dtype, torch.float32)
+        mixture = mixture.to(dtype)
+        level = _level(mixture)
+        spectrum = self._analyse(mixture / level)
+        hidden = self.conv(torch.stack([spectrum.real, spectrum.imag], dim=1))
+        for block in self.blocks:
+            hidden = block(hidden)
+        # [batch, n_sources * 2, frames, bins]
+        parts = self.deconv(hidden).to(dtype)
+        estimates = self._synthesise(parts, mixture.shape[1])
+        return estimates * level.unsqueeze(2)
+
+    def check_device(self, device: str) -> None:
+        """Check, before a training, that the Mamba layers can be computed.
+
+        Arguments
+        ---------
+        device : str
+            Where.
+
+        Raises
+        ------
+        UserError
+            If not, saying what to install.
+        """
+        if device != "cpu":
+            import_fused_layer(device)
+
+    def _analyse(self, mixture):
+        """Compute the STFT, of shape [batch, frames, bins]."""
+        # A frame at each end is mirrored, and must be there.
+        missing = max(0, self.fft_size - mixture.shape[1])
+        return torch.stft(
+            F.pad(mixture, (0, missing)),
+            self.fft_size,
+            self.hop_size,
+            window=self.window.to(mixture.dtype),
+            return_complex=True,
+        ).transpose(1, 2)
+
+    def _synthesise(self, parts, length):
+        """Invert the STFT of all sources, to [batch, length, n_sources]."""
+        batch, _, frames, bins = parts.shape
+        parts = parts.reshape(batch * self.n_sources, 2, frames, bins)
+        signals = torch.istft(
+            torch.complex(parts[:, 0], parts[:, 1]).transpose(1, 2),
+            self.fft_size,
+            self.hop_size,
+            window=self.window.to(parts.dtype),
+            length=max(length, self.fft_size),
+        )[:, :length]
+        return signals.reshape(batch, self.n_sources, length).transpose(1, 2)
+
+
+def _level(mixture):
+    """Standard deviation of mixtures [batch, time], of shape [batch, 1]."""
+    # In two steps, since the squares of a very quiet mixture underflow.
+    peak = mixture.abs().amax(dim=1, keepdim=True)
+    peak = torch.where(peak > 0, peak, 1.0)
+    correction = min(1, mixture.shape[1] - 1)
+    relative = (mixture / peak).std(dim=1, correction=correction, keepdim=True)
+    # Silence and other constants have none.
+    return peak * relative.clamp(min=SMALLEST_LEVEL)

@@ -1,0 +1,202 @@
+"""Several processes that train one model together, as torchrun starts them."""
+
+import atexit
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import Any
+
+import torch
+
+from polsess.errors import UserError
+from speechbrain.utils.distributed import (
+    ddp_init_group,
+    is_distributed_initialized,
+    main_process_only,
+)
+from speechbrain.utils.run_opts import RunOptions
+
+# gloo's threads let go of the last tensors a moment after these have been
+# handed over, for which they need Python. If Python is ending by then, torch
+# aborts the process (pytorch/pytorch issue 190489). Destroying the group would
+# wait for the threads, but torch's DistributedDataParallel keeps a reference to
+# the group for good, so that they stay. With threads of the lowest priority 24
+# of 60 runs were aborted so, and none of 60 with this pause.
+GLOO_PAUSE = 0.5  # s
+
+
+def join_processes(run_opts: RunOptions, device: str) -> RunOptions:
+    """Join the processes that torchrun started; alone, do nothing.
+
+    Arguments
+    ---------
+    run_opts : RunOptions
+        SpeechBrain's own options.
+    device : str
+        Where to compute.
+
+    Returns
+    -------
+    RunOptions
+        On the CPU with gloo as back-end.
+
+    Raises
+    ------
+    UserError
+        If they cannot be joined.
+    """
+    if "RANK" not in os.environ or "LOCAL_RANK" not in os.environ:
+        return run_opts
+    if not device.startswith("cuda"):
+        run_opts = dataclasses.replace(
+            run_opts,
+            distributed_backend="gloo",
+            overridden_args={*run_opts.overridden_args, "distributed_backend"},
+        )
+    try:
+        ddp_init_group(run_opts)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"process {os.environ['RANK']} cannot join the others: {error}"
+        ) from error
+    if run_opts.distributed_backend == "gloo":
+        atexit.register(time.sleep, GLOO_PAUSE)
+    return run_opts
+
+
+def leave_processes() -> None:
+    """Leave the other processes, when all is done."""
+    if is_distributed_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def process_count() -> int:
+    """Count the processes that train together."""
+    if is_distributed_initialized():
+        return torch.distributed.get_world_size()
+    return 1
+
+
+def process_rank() -> int:
+    """Return this process's number among those that train together."""
+    if is_distributed_initialized():
+        return torch.distributed.get_rank()
+    return 0
+
+
+def gather(item: object) -> list:
+    """Collect an object of every process, in the order of their ranks.
+
+    Arguments
+    ---------
+    item : object
+        This process's; can be pickled.
+
+    Returns
+    -------
+    list
+        Every process's, in each of them.
+
+    Example
+    -------
+    >>> gather("alone")
+    ['alone']
+    """
+    items = [item]
+    if is_distributed_initialized():
+        items = [None] * process_count()
+        torch.distributed.all_gather_object(items, item)
+    return items
+
+
+def gather_batches(batches: list[list]) -> list:
+    """Collect the rows of all batches, in the order of a single process.
+
+    Arguments
+    ---------
+    batches : list of list
+        Rows of this process's batches: of two processes the first has the
+        first, third ... batch.
+
+    Returns
+    -------
+    list
+        All rows, in each process.
+
+    Example
+    -------
+    >>> gather_batches([["a", "b"], ["c"]])
+    ['a', 'b', 'c']
+    """
+    turns = zip_longest(*gather(batches), fillvalue=[])
+    return [row for turn in turns for batch in turn for row in batch]
+
+
+def all_true(value: bool, device: str) -> bool:
+    """Whether a condition holds in all processes.
+
+    Arguments
+    ---------
+    value : bool
+        Whether it does in this one.
+    device : str
+        Where the processes exchange tensors.
+
+    Returns
+    -------
+    bool
+        The same in each.
+
+    Example
+    -------
+    >>> all_true(True, "cpu")
+    True
+    """
+    if not is_distributed_initialized():
+        return value
+    holds = torch.tensor(int(value), device=device)
+    torch.distributed.all_reduce(holds, op=torch.distributed.ReduceOp.MIN)
+    return bool(holds)
+
+
+def on_main(function: Callable, *arguments: object) -> Any:
+    """Call a function in the main process; all have its result or its error.
+
+    Arguments
+    ---------
+    function : callable
+        May raise UserError.
+    *arguments : object
+        For it.
+
+    Returns
+    -------
+    object
+        What it returned.
+
+    Raises
+    ------
+    UserError
+        As the function did. The other processes end without a message.
+
+    Example
+    -------
+    >>> on_main(max, 1, 2)
+    2
+    """
+
+    def attempt():
+        try:
+            return function(*arguments), None
+        except UserError as error:
+            return None, error
+
+    result, error = main_process_only(attempt)()
+    if error is not None:
+        if process_rank() > 0:
+            sys.exit(1)
+        raise error
+    return result

@@ -1,0 +1,398 @@
+"""The metrics of an evaluation: their names, and all of them for a mixture."""
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torchaudio
+
+from polsess.errors import UserError
+from polsess.scoring.scores import DIVERGED
+
+FILTER_TAPS = 512  # that SDR allows a source to be filtered with
+BOUND = 100.0  # dB, of SDR, as SI-SDR has it
+WIDE_BAND = 16000  # Hz, of PESQ's wide band and of DNSMOS
+NARROW_BAND = 8000  # Hz
+# P.862 is meant for 8 to 30 s, and the C code of pesq 0.0.4 writes beyond its
+# memory from about fifty utterances on.
+LONGEST = 60  # s
+
+
+def sdr(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
+    """Compute the SDR of BSS Eval, version 3.
+
+    Arguments
+    ---------
+    signal : numpy.ndarray
+        Estimate or mixture, of shape [time].
+    source : numpy.ndarray
+        Not silent, of the same shape.
+    sample_rate : int
+        In Hz; makes no difference.
+
+    Returns
+    -------
+    float
+        In dB, at most 100.
+
+    Example
+    -------
+    >>> source = np.random.default_rng(0).standard_normal(8000)
+    >>> sdr(np.convolve(source, [0.5, 0.3])[:8000], source, 8000) > 30
+    True
+    """
+    from fast_bss_eval import sdr_loss
+
+    # Pairwise, since the other way fast_bss_eval 0.1.4 fails with numpy 2.
+    loss = sdr_loss(
+        np.asarray(signal, dtype=np.float64)[np.newaxis],
+        np.asarray(source, dtype=np.float64)[np.newaxis],
+        filter_length=FILTER_TAPS,
+        clamp_db=BOUND,
+        pairwise=True,
+    )
+    return -loss.item()
+
+
+def pesq(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
+    """Compute PESQ: narrow band at 8 kHz, wide band at every other rate.
+
+    Arguments
+    ---------
+    signal, source : numpy.ndarray
+        Shape [time].
+    sample_rate : int
+        In Hz; what is neither at 8 nor at 16 kHz is resampled to 16 kHz.
+
+    Returns
+    -------
+    float
+        MOS-LQO, about 1 to 4.6.
+
+    Raises
+    ------
+    pesq.PesqError, ValueError
+        E.g. if it finds no utterance in the source, or the signal is silent.
+    """
+    import pesq
+
+    if np.ptp(signal) == 0:
+        raise ValueError("the signal is silent")
+    if len(signal) > LONGEST * sample_rate:
+        raise ValueError(f"the signal is longer than PESQ's {LONGEST} s")
+    if sample_rate == NARROW_BAND:
+        return float(pesq.pesq(sample_rate, source, signal, "nb"))
+    source = resample(source, sample_rate, WIDE_BAND)
+    signal = resample(signal, sample_rate, WIDE_BAND)
+    return float(pesq.pesq(WIDE_BAND, source, signal, "wb"))
+
+
+def stoi(
+    signal: np.ndarray,
+    source: np.ndarray,
+    sample_rate: int,
+    extended: bool = False,
+) -> float:
+    """Compute STOI.
+
+    Arguments
+    ---------
+    signal, source : numpy.ndarray
+        Shape [time].
+    sample_rate : int
+        In Hz.
+    extended : bool
+        Whether to compute ESTOI instead.
+
+    Returns
+    -------
+    float
+        At most 1.
+
+    Raises
+    ------
+    ValueError, RuntimeWarning
+        If there is less than about 0.4 s of speech in the source; pystoi
+        itself only warns, and returns 1e-5.
+    """
+    from pystoi import stoi
+    from pystoi.stoi import FS, N_FRAME
+
+    if len(source) * FS <= N_FRAME * sample_rate:
+        raise ValueError("the signal is shorter than a frame of STOI")
+    # ESTOI adds tiny noise, which must not depend on what came before.
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            return float(stoi(source, signal, sample_rate, extended=extended))
+    finally:
+        np.random.set_state(state)
+
+
+def estoi(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
+    """Compute extended STOI; see ``stoi``."""
+    return stoi(signal, source, sample_rate, extended=True)
+
+
+def dnsmos(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
+    """Compute DNSMOS P.835, overall quality, without looking at the source.
+
+    Arguments
+    ---------
+    signal : numpy.ndarray
+        Shape [time].
+    source : numpy.ndarray
+        Makes no difference.
+    sample_rate : int
+        In Hz; what is not at 16 kHz is resampled.
+
+    Returns
+    -------
+    float
+        Estimated mean opinion score, about 1 to 5.
+    """
+    signal = resample(signal, sample_rate, WIDE_BAND)
+    # It takes nothing beyond full scale.
+    signal = signal / max(1.0, np.abs(signal).max())
+    return float(_dnsmos_networks()(signal, WIDE_BAND, False)["ovrl_mos"])
+
+
+@cache
+def _dnsmos_networks():
+    """Load DNSMOS, to compute with one thread."""
+    import onnxruntime
+    from speechmos import dnsmos
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    folder = Path(dnsmos.__file__).parent / "dnsmos_models"
+    # Its own constructor would start as many threads as there are cores.
+    networks = dnsmos.DNSMOS.__new__(dnsmos.DNSMOS)
+    for name, file in (
+        ("onnx_sess", "sig_bak_ovr.onnx"),
+        ("p808_onnx_sess", "model_v8.onnx"),
+    ):
+        session = onnxruntime.InferenceSession(str(folder / file), options)
+        setattr(networks, name, session)
+    return networks
+
+
+def resample(signal: np.ndarray, sample_rate: int, new_rate: int) -> np.ndarray:
+    """Resample a signal.
+
+    Arguments
+    ---------
+    signal : numpy.ndarray
+        Shape [time].
+    sample_rate, new_rate : int
+        In Hz.
+
+    Returns
+    -------
+    numpy.ndarray
+        In FP32; the same if the rates are.
+
+    Example
+    -------
+    >>> resample(np.zeros(400, dtype=np.float32), 8000, 16000).shape
+    (800,)
+    """
+    if sample_rate == new_rate:
+        return signal
+    resampled = torchaudio.functional.resample(
+        torch.from_numpy(np.asarray(signal, dtype=np.float32)),
+        sample_rate,
+        new_rate,
+    )
+    return resampled.numpy()
+
+
+class Metric(NamedTuple):
+    """How a metric is shown and what computes it.
+
+    Arguments
+    ---------
+    title : str
+        In tables.
+    decimals : int
+        In tables.
+    compute : callable, None
+        Signal [time], source [time] and sample rate (Hz) -> score; higher is
+        better. None for SI-SDR, which is computed where the separator is.
+    packages : tuple of str
+        What must be importable for it.
+    needs_source : bool
+        Whether it compares with the source.
+    """
+
+    title: str
+    decimals: int
+    compute: Callable | None
+    packages: tuple = ()
+    needs_source: bool = True
+
+
+METRICS = {
+    "si_sdr": Metric("SI-SDR dB", 2, None),
+    "sdr": Metric("SDR dB", 2, sdr, ("fast_bss_eval",)),
+    "pesq": Metric("PESQ", 2, pesq, ("pesq",)),
+    "stoi": Metric("STOI", 3, stoi, ("pystoi",)),
+    "estoi": Metric("ESTOI", 3, estoi, ("pystoi",)),
+    "dnsmos": Metric(
+        "DNSMOS",
+        2,
+        dnsmos,
+        ("speechmos", "onnxruntime", "librosa", "requests"),
+        needs_source=False,
+    ),
+}
+
+
+def check_metrics(metrics: list[str]) -> None:
+    """Check that all metrics exist and can be computed here.
+
+    Arguments
+    ---------
+    metrics : list of str
+        Names.
+
+    Raises
+    ------
+    UserError
+        Naming an unknown metric, or what has to be installed.
+
+    Example
+    -------
+    >>> check_metrics(["si_sdr", "stoi"])
+    """
+    for name in metrics:
+        if name not in METRICS:
+            raise UserError(
+                f"--metrics {name}: choose from {', '.join(METRICS)}"
+            )
+        for package in METRICS[name].packages:
+            if importlib.util.find_spec(package) is None:
+                raise UserError(
+                    f"--metrics {name}: needs the package {package}; in "
+                    "recipes/PolSESS `pip install -r extra_requirements.txt`"
+                )
+
+
+def metric_versions(name: str) -> dict:
+    """List what a metric's values depend on.
+
+    Arguments
+    ---------
+    name : str
+        One of ``METRICS``.
+
+    Returns
+    -------
+    dict
+        Package -> version; None if it is not installed.
+
+    Example
+    -------
+    >>> list(metric_versions("estoi"))
+    ['pystoi']
+    """
+    return {package: _version(package) for package in METRICS[name].packages}
+
+
+@cache
+def _version(package):
+    """Look up a package's version; None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def compute_metric(
+    name: str,
+    estimates: np.ndarray,
+    sources: np.ndarray,
+    mixture: np.ndarray,
+    sample_rate: int,
+) -> tuple[list[float], list[float], str]:
+    """Compute a metric of all estimates, and of the mixture.
+
+    Arguments
+    ---------
+    name : str
+        One of ``METRICS``, but not ``si_sdr``.
+    estimates : numpy.ndarray
+        In the order of the sources, of shape [n_sources, time].
+    sources : numpy.ndarray
+        Shape [n_sources, time].
+    mixture : numpy.ndarray
+        Shape [time].
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    scores : list of float
+        Of each source; NaN where there is none.
+    unprocessed : list of float
+        The mixture's, against each source.
+    reason : str
+        Why there is a NaN; empty if there is none.
+
+    Example
+    -------
+    >>> sources = np.random.default_rng(0).standard_normal((1, 8000))
+    >>> compute_metric("stoi", sources, sources, sources[0], 8000)
+    ([1.0...], [1.0...], '')
+    """
+    metric = METRICS[name]
+    reasons, scores, unprocessed = [], [], []
+
+    def score(signal, source):
+        value, reason = _score(metric, signal, source, sample_rate)
+        reasons.extend([reason] if reason else [])
+        return value
+
+    for number, source in enumerate(sources, start=1):
+        if metric.needs_source and np.ptp(source) == 0:
+            reasons.append(f"source {number} is silent")
+            scores.append(float("nan"))
+            unprocessed.append(float("nan"))
+            continue
+        scores.append(score(estimates[number - 1], source))
+        if unprocessed and not metric.needs_source:
+            unprocessed.append(unprocessed[0])
+        else:
+            unprocessed.append(score(mixture, source))
+    return scores, unprocessed, "; ".join(dict.fromkeys(reasons))
+
+
+def _score(metric, signal, source, sample_rate):
+    """Compute a score, or NaN and why there is none."""
+    if not np.isfinite(signal).all():
+        return float("nan"), DIVERGED
+    try:
+        value = metric.compute(signal, source, sample_rate)
+    except Exception as error:  # whatever a metric's library raises
+        return float("nan"), _describe(error)
+    if not np.isfinite(value):
+        return float("nan"), f"the value is {value}"
+    return value, ""
+
+
+def _describe(error):
+    """Say in one line what a library's exception says."""
+    message = error.args[0] if error.args else type(error).__name__
+    if isinstance(message, bytes):  # as those of pesq
+        message = message.decode(errors="replace")
+    # What pystoi then says it returns, it does not.
+    message = str(message).partition(". Returning")[0]
+    return " ".join(message.split())[:200]

@@ -1,0 +1,1 @@
+"""Training: the brain, checkpoints, settings and several processes."""

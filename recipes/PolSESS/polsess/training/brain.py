@@ -1,0 +1,365 @@
+"""SpeechBrain's Brain where this recipe asks more of it."""
+
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import speechbrain as sb
+from polsess.data.sampling import TrainingBatches
+from polsess.processes import all_true, gather, process_count, process_rank
+from polsess.training.checkpoints import is_of_an_epochs_end
+from polsess.training.divergence import (
+    SkippedBatches,
+    gradients_are_finite,
+    lower_learning_rate,
+    went_back_to,
+)
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataloader import SaveableDataLoader
+from speechbrain.utils.checkpoints import (
+    Checkpoint,
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from speechbrain.utils.logger import get_logger
+
+
+@register_checkpoint_hooks
+class TrainingState:
+    """Random states and losses of all processes, and the epoch's seconds.
+
+    SpeechBrain saves the average loss of the main process alone.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "state.ckpt"
+    >>> state = TrainingState()
+    >>> state.collect()
+    >>> state.save(path)
+    >>> drawn = torch.rand(3)
+    >>> state.load(path, end_of_epoch=True)
+    >>> torch.equal(torch.rand(3), drawn)
+    True
+    """
+
+    def __init__(self) -> None:
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        """Start the epoch's clock and its average loss."""
+        self.epoch_start = time.time()
+        self.cpu_start = time.process_time()
+        self.earlier_cpu_seconds = 0.0
+        self.loss_sum = 0.0
+        self.loss_count = 0
+
+    def add_loss(self, loss: float, count: int) -> None:
+        """Add a batch's mean loss to the epoch's.
+
+        Arguments
+        ---------
+        loss : float
+            Finite.
+        count : int
+            How many examples it is of.
+        """
+        self.loss_sum += loss * count
+        self.loss_count += count
+
+    def mean_loss(self) -> float:
+        """Average the epoch's loss over the examples of all processes."""
+        sums, counts = zip(
+            *gather((self.loss_sum, self.loss_count)), strict=True
+        )
+        return sum(sums) / sum(counts) if sum(counts) else math.nan
+
+    def seconds(self) -> float:
+        """Tell the seconds of the epoch so far, without interruptions."""
+        return time.time() - self.epoch_start
+
+    def cpu_seconds(self) -> float:
+        """Tell the CPU seconds of the epoch so far, of all processes.
+
+        Those of loaders' workers, which only read, are not among them.
+        """
+        here = time.process_time() - self.cpu_start
+        return self.earlier_cpu_seconds + sum(gather(here))
+
+    def collect(self) -> None:
+        """Collect all processes' states, before the main one saves."""
+        states = {
+            "cpu": torch.get_rng_state(),
+            "loss": [self.loss_sum, self.loss_count],
+        }
+        if torch.cuda.is_available():
+            states["cuda"] = torch.cuda.get_rng_state()
+        self.collected = gather(states)
+        self.collected_cpu_seconds = self.cpu_seconds()
+
+    @mark_as_saver
+    def save(self, path: Path) -> None:
+        """Save what was collected, and the clocks."""
+        saved = {
+            "processes": self.collected,
+            "seconds": self.seconds(),
+            "cpu_seconds": self.collected_cpu_seconds,
+        }
+        torch.save(saved, path)
+
+    @mark_as_loader
+    def load(self, path: Path, end_of_epoch: bool) -> None:
+        """Set this process's random state and losses, and the clocks.
+
+        With another number of processes than before, all keep the state that
+        they started with.
+        """
+        saved = torch.load(path, weights_only=True)
+        self.epoch_start = time.time()
+        self.cpu_start = time.process_time()
+        if not end_of_epoch:
+            self.epoch_start -= saved["seconds"]
+            self.earlier_cpu_seconds = saved["cpu_seconds"]
+        if len(saved["processes"]) != process_count():
+            return
+        states = saved["processes"][process_rank()]
+        if not end_of_epoch:
+            self.loss_sum, self.loss_count = states["loss"]
+        torch.set_rng_state(states["cpu"])
+        if "cuda" in states and torch.cuda.is_available():
+            torch.cuda.set_rng_state(states["cuda"])
+
+
+logger = get_logger(__name__)
+
+
+class ReliableBrain(sb.Brain):
+    """Trains on every example once, and resumes exactly where it was."""
+
+    def set_training_data(
+        self,
+        batches: TrainingBatches,
+        train_loader: SaveableDataLoader,
+        divergence_file: Path,
+        ema_decay: float,
+    ) -> None:
+        """Take what a resumed training goes on with, before ``fit``.
+
+        Arguments
+        ---------
+        batches : TrainingBatches
+            The training loader's batch sampler.
+        train_loader : SaveableDataLoader
+            Its place in the epoch goes into checkpoints within an epoch.
+        divergence_file : Path
+            ``divergence.json``.
+        ema_decay : float
+            Of the separator's averaged weights; 0 for none.
+        """
+        self.batches = batches
+        self.train_sampler = batches  # so that fit tells it the epoch
+        self.skipped = SkippedBatches(self.nonfinite_patience)
+        self.training_state = TrainingState()
+        self.checkpointer.add_recoverables(
+            {
+                "train_loader": train_loader,
+                "skipped": self.skipped,
+                "training_state": self.training_state,
+            }
+        )
+        self.divergence_file = divergence_file
+        self.averaged = None
+        if ema_decay:
+            self.averaged = AveragedModel(
+                self.modules.separator,
+                multi_avg_fn=get_ema_multi_avg_fn(ema_decay),
+            ).eval()
+            self.checkpointer.add_recoverable("averaged", self.averaged)
+
+    def on_fit_start(self) -> None:
+        """Resume from the newest checkpoint from which that is possible.
+
+        An early stop is decided anew, by the patience of today.
+        """
+        if process_rank() > 0:  # each process has dropout of its own
+            torch.manual_seed(torch.initial_seed() + process_rank())
+        self._compile()
+        self._wrap_distributed()
+        self.init_optimizers()
+        checkpoint = self.checkpointer.recover_if_possible(
+            ckpt_predicate=self.can_resume
+        )
+        if went_back_to(checkpoint, self.divergence_file):
+            lower_learning_rate(self.optimizer, self.divergence_file)
+            self.skipped.in_a_row = 0
+        counter = self.hparams.epoch_counter
+        counter.should_stop = (
+            counter.current - counter.best_limit >= counter.limit_to_stop
+        )
+
+    def _compile(self):
+        """Compile modules if asked to and possible.
+
+        SpeechBrain catches what ``torch.compile`` raises when it is called,
+        but it compiles, and fails, when the module is.
+        """
+        plain = dict(self.modules.items())
+        try:
+            super()._compile()
+            if dict(self.modules.items()) != plain:
+                self._try_compiled()
+        except Exception as error:  # whatever a compiler raises
+            for name, module in plain.items():
+                self.modules[name] = module
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            logger.warning(
+                "--compile does not work here, the training goes on without: "
+                f"{reason[0][:200]}"
+            )
+
+    def _try_compiled(self):
+        """Go forward and backward once, and forward for evaluation."""
+        shape = (self.hparams.batch_size, self.batches.n_samples)
+        on_gpu = torch.device(self.device).type == "cuda"
+        # What is drawn and computed here leaves no trace; not on the other
+        # GPUs either, which are left to whom they belong to.
+        with torch.random.fork_rng([self.device] if on_gpu else []):
+            mixture = torch.randn(shape, device=self.device)
+            with self.training_ctx:
+                self.modules.separator.train()(mixture).sum().backward()
+            with torch.no_grad(), self.evaluation_ctx:
+                self.modules.separator.eval()(mixture)
+        self.modules.zero_grad()
+
+    def can_resume(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint's place in the epoch has a meaning here.
+
+        Arguments
+        ---------
+        checkpoint : Checkpoint
+            One of this run.
+
+        Returns
+        -------
+        bool
+            False within an epoch of another number of processes: each has
+            seen other examples.
+        """
+        return (
+            is_of_an_epochs_end(checkpoint)
+            or checkpoint.meta["processes"] == process_count()
+        )
+
+    def save(
+        self, meta: dict, end_of_epoch: bool, max_keys: Iterable[str] = ()
+    ) -> None:
+        """Save a checkpoint, and delete what is neither new nor best.
+
+        Arguments
+        ---------
+        meta : dict
+            What to choose a checkpoint by.
+        end_of_epoch : bool
+            Whether the epoch is finished.
+        max_keys : iterable of str
+            The best by each of these keys of ``meta`` is kept.
+        """
+        self.training_state.collect()
+        meta = {**meta, "processes": process_count()}
+        self.checkpointer.save_checkpoint(meta, end_of_epoch)
+        self.checkpointer.keep_newest_and_best(max_keys)
+
+    def _save_intra_epoch_ckpt(self):
+        self.save({}, end_of_epoch=False, max_keys=self.best_keys)
+
+    def _should_save_intra_epoch_ckpt(self, *arguments):
+        """Whether to save after this batch.
+
+        Not within an accumulation group, whose gradients would be lost.
+        """
+        decision = super()._should_save_intra_epoch_ckpt(*arguments)
+        return decision and not self.group_is_open
+
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Start with no gradients."""
+        self.group_is_open = False
+        self.group_batches = 0
+        if stage == sb.Stage.TRAIN and self.step == 0:
+            self.training_state.start_epoch()
+
+    def fit_batch(self, batch: PaddedBatch) -> torch.Tensor:
+        """Train on one batch.
+
+        SpeechBrain's own never applies the gradients of an epoch's last,
+        incomplete accumulation group, weights a smaller last batch as if it
+        were full, and lets a loss that is NaN into the weights.
+
+        Arguments
+        ---------
+        batch : PaddedBatch
+            What the training loader gave.
+
+        Returns
+        -------
+        torch.Tensor
+            The loss, detached.
+        """
+        factor = self.grad_accumulation_factor
+        should_step = self.step % factor == 0 or self.step == len(self.batches)
+        self.group_is_open = not should_step
+        self.on_fit_batch_start(batch, should_step)
+        with self.no_sync(not should_step):
+            with self.training_ctx:
+                estimates = self.compute_forward(batch, sb.Stage.TRAIN)
+                loss = self.compute_objectives(estimates, batch, sb.Stage.TRAIN)
+            # All processes or none: a backward pass waits for the others.
+            finite = all_true(bool(torch.isfinite(loss)), self.device)
+            problem = None if finite else "loss is"
+            if finite:
+                weight = self.batches.weight(self.step, factor)
+                self.scaler.scale(loss * weight).backward()
+                self.group_batches += 1
+                self.training_state.add_loss(
+                    loss.item(), self.batches.examples_here(self.step)
+                )
+        lost = 1
+        if should_step and not finite and process_count() > 1:
+            # This batch's backward pass would have averaged the gradients of
+            # the group over the processes.
+            self.zero_grad(set_to_none=True)
+            lost += self.group_batches
+            self.group_batches = 0
+        if should_step:
+            if self.group_batches and not self.step_if_finite():
+                problem, lost = "gradients are", self.group_batches
+            self.group_batches = 0
+        if problem or should_step:
+            where = f"batch {self.step} of epoch {self.batches.epoch}"
+            self.skipped.note(problem, where, lost)
+        self.on_fit_batch_end(batch, estimates, loss, should_step)
+        return loss.detach().cpu()
+
+    def step_if_finite(self) -> bool:
+        """Apply the gradients; return whether there is hope for the next."""
+        if self.scaler.is_enabled():
+            # FP16's scaler looks for its scale by infinities, and skips these
+            # steps itself. No scale below 1 would help.
+            before = self.scaler.get_scale()
+            self.optimizers_step()
+            after = self.scaler.get_scale()
+            stepped, hope = after >= before, after >= min(before, 1.0)
+            if hope and not stepped:
+                self.skipped.in_epoch += self.group_batches
+        else:
+            stepped = hope = gradients_are_finite(self.modules.parameters())
+            if stepped:
+                self.optimizers_step()
+            else:
+                self.zero_grad(set_to_none=True)
+        if stepped and self.averaged is not None:
+            self.averaged.update_parameters(self.hparams.separator)
+        return hope

@@ -1,0 +1,285 @@
+"""Checkpoints that are there whole or not at all, and are checked when read."""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import yaml
+
+from polsess.errors import UserError
+from polsess.files import hash_file
+from polsess.processes import on_main
+from speechbrain.utils.checkpoints import (
+    METAFNAME,
+    Checkpoint,
+    Checkpointer,
+    register_checkpoint_hooks,
+)
+from speechbrain.utils.distributed import main_process_only
+from speechbrain.utils.epoch_loop import EpochCounterWithStopper
+from speechbrain.utils.logger import get_logger
+
+logger = get_logger(__name__)
+
+PARTIAL = "partial-"
+CORRUPT = "corrupt-"
+CHECKSUMS = "checksums.json"
+# So many of the newest are kept, in case that the newest proves corrupt.
+NEWEST = 2
+
+# SpeechBrain 1.1.2 wrote the methods that save the best score and its epoch,
+# but does not register them: its checkpoints hold the epoch alone, and early
+# stopping starts anew with each resumed run.
+register_checkpoint_hooks(EpochCounterWithStopper)
+
+
+class WholeCheckpointer(Checkpointer):
+    """SpeechBrain's Checkpointer, safe against being killed and bad disks.
+
+    The original makes the folder under its final name and writes the file
+    that marks a checkpoint first. A run killed while it saves then finds half
+    a checkpoint as its newest, and cannot be resumed. This one gives the
+    folder its name when all is in it, with checksums; a checkpoint that does
+    not match them is set aside with a warning, and the one before is used.
+
+    With several processes only the main one writes; all read.
+
+    Arguments
+    ---------
+    checkpoints_dir : str
+        Folder of the checkpoints.
+    recoverables : dict
+        Names and objects to save.
+
+    Example
+    -------
+    >>> import torch
+    >>> folder = getfixture("tmp_path")
+    >>> checkpointer = WholeCheckpointer(folder, {"m": torch.nn.Linear(1, 1)})
+    >>> checkpoint = checkpointer.save_checkpoint(name="first")
+    >>> [path.name for path in folder.iterdir()]
+    ['CKPT+first']
+    """
+
+    def __init__(self, checkpoints_dir: str, recoverables: dict) -> None:
+        try:
+            super().__init__(checkpoints_dir, recoverables)
+        except OSError as error:
+            raise UserError(
+                f"save_folder {checkpoints_dir}: cannot be made "
+                f"({error.strerror})"
+            ) from error
+
+    def save_checkpoint(
+        self,
+        meta: dict | None = None,
+        end_of_epoch: bool = True,
+        name: str | None = None,
+        verbosity: int = logging.INFO,
+    ) -> Checkpoint:
+        """Save all recoverables; see ``Checkpointer.save_checkpoint``.
+
+        Raises
+        ------
+        UserError
+            If the folder cannot be written to, or the disk is full; earlier
+            checkpoints are untouched.
+        """
+        return on_main(self._save, meta or {}, end_of_epoch, name, verbosity)
+
+    def _save(self, meta, end_of_epoch, name, verbosity):
+        # What an interrupted save left.
+        self._remove_partial()
+        # The newest even if the clock went back.
+        times = [c.meta["unixtime"] for c in self.list_checkpoints()]
+        meta = {
+            "unixtime": max([time.time(), *(t + 1e-3 for t in times)]),
+            **meta,
+        }
+        try:
+            # Its message would name the temporary folder.
+            checkpoint = super().save_checkpoint(
+                meta, end_of_epoch, name, logging.DEBUG
+            )
+            partial = checkpoint.path
+            checksums = _checksums(partial)
+            text = json.dumps(checksums, indent=2) + "\n"
+            (partial / CHECKSUMS).write_text(text, encoding="utf-8")
+            whole = partial.with_name(partial.name.removeprefix(PARTIAL))
+            partial.rename(whole)
+            logger.log(verbosity, f"Saved a checkpoint in {whole}")
+        except (OSError, RuntimeError) as error:
+            self._remove_partial()
+            free = shutil.disk_usage(self.checkpoints_dir).free / 1e6
+            raise UserError(
+                f"{self.checkpoints_dir}: a checkpoint cannot be saved "
+                f"({error}; {free:.0f} MB are free); earlier ones are intact, "
+                "and the same command resumes from the newest"
+            ) from error
+        files = {
+            name: whole / path.name
+            for name, path in checkpoint.paramfiles.items()
+        }
+        return Checkpoint(whole, checkpoint.meta, files)
+
+    @main_process_only
+    def keep_newest_and_best(self, max_keys: Iterable[str]) -> None:
+        """Delete the checkpoints that are neither new nor best.
+
+        The newest of an epoch's end is kept as well: a training that diverges
+        goes back to it.
+
+        SpeechBrain's own method deletes a checkpoint file by file; killed
+        meanwhile, it would leave half of one.
+
+        Arguments
+        ---------
+        max_keys : iterable of str
+            For each of these the checkpoint with the highest value is kept.
+        """
+        kept = {c.path for c in self.find_checkpoints()[:NEWEST]}
+        finished = self.find_checkpoints(ckpt_predicate=is_of_an_epochs_end)
+        kept |= {c.path for c in finished[:1]}
+        for key in max_keys:
+            kept |= {c.path for c in self.find_checkpoints(max_key=key)[:1]}
+        for checkpoint in self.list_checkpoints():
+            if checkpoint.path not in kept:
+                self._delete(checkpoint)
+
+    @main_process_only
+    def delete_newer_than(self, checkpoint: Checkpoint) -> None:
+        """Delete the checkpoints that were saved after one.
+
+        Arguments
+        ---------
+        checkpoint : Checkpoint
+            Becomes the newest.
+        """
+        for other in self.list_checkpoints():
+            if other.meta["unixtime"] > checkpoint.meta["unixtime"]:
+                self._delete(other)
+
+    def _delete(self, checkpoint):
+        path = checkpoint.path
+        path.rename(path.with_name(PARTIAL + path.name))
+        self._remove_partial()
+
+    def find_checkpoint(
+        self,
+        importance_key: Callable | None = None,
+        max_key: str | None = None,
+        min_key: str | None = None,
+        ckpt_predicate: Callable | None = None,
+    ) -> Checkpoint | None:
+        """Find the best intact one; see ``Checkpointer.find_checkpoint``.
+
+        One that proves corrupt is set aside.
+        """
+        find = super().find_checkpoint
+        criteria = (importance_key, max_key, min_key, ckpt_predicate)
+        return self._find_intact(find, criteria)
+
+    @main_process_only
+    def _find_intact(self, find, criteria):
+        while (checkpoint := find(*criteria)) is not None:
+            problem = find_damage(checkpoint.path)
+            if problem is None:
+                break
+            self._set_aside(checkpoint.path, problem)
+        return checkpoint
+
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Load all recoverables; see ``Checkpointer.load_checkpoint``.
+
+        Raises
+        ------
+        UserError
+            If it is of another model.
+        """
+        try:
+            super().load_checkpoint(checkpoint)
+        except (RuntimeError, ValueError, KeyError) as error:
+            problem = " ".join(str(error).split())
+            raise UserError(
+                f"{checkpoint.path}: is a checkpoint of another model or of "
+                f"other settings ({problem[:300]}); give --output_folder or "
+                "--experiment_name for a new run"
+            ) from error
+
+    def _list_checkpoint_dirs(self):
+        """List folders of checkpoints, those without readable meta aside."""
+        paths = []
+        for path in super()._list_checkpoint_dirs():
+            try:
+                meta = yaml.safe_load((path / METAFNAME).read_text("utf-8"))
+            except (OSError, ValueError, yaml.YAMLError):
+                meta = None
+            if isinstance(meta, dict) and "unixtime" in meta:
+                paths.append(path)
+            else:
+                self._set_aside(path, f"{METAFNAME} is damaged")
+        return paths
+
+    def _set_aside(self, path, problem):
+        aside = path.with_name(CORRUPT + path.name)
+        while aside.exists():
+            aside = aside.with_name(f"{aside.name}-again")
+        logger.warning(
+            f"The checkpoint {path} is corrupt: {problem}. It is now "
+            f"{aside.name}, and the one before it is used"
+        )
+        path.rename(aside)
+
+    def _new_checkpoint_dirpath(self):
+        path = super()._new_checkpoint_dirpath()
+        return path.with_name(PARTIAL + path.name)
+
+    def _custom_checkpoint_dirpath(self, name):
+        path = super()._custom_checkpoint_dirpath(name)
+        return path.with_name(PARTIAL + path.name)
+
+    def _remove_partial(self):
+        for path in self.checkpoints_dir.glob(f"{PARTIAL}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def is_of_an_epochs_end(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint was saved after an epoch's validation."""
+    return checkpoint.meta["end-of-epoch"]
+
+
+def _checksums(path):
+    """Hash a checkpoint's files, but for the one with the checksums."""
+    return {
+        file.name: hash_file(file, "blake2b")
+        for file in sorted(path.iterdir())
+        if file.name != CHECKSUMS
+    }
+
+
+def find_damage(path: Path) -> str | None:
+    """Compare a checkpoint's files with their checksums.
+
+    Arguments
+    ---------
+    path : Path
+        The checkpoint's folder.
+
+    Returns
+    -------
+    str, None
+        What is wrong; None if nothing is.
+    """
+    try:
+        checksums = json.loads((path / CHECKSUMS).read_text("utf-8"))
+        found = _checksums(path)
+    except (OSError, ValueError) as error:
+        return f"{CHECKSUMS} or a file cannot be read ({error})"
+    missing = sorted(set(checksums) - set(found))
+    if missing:
+        return f"{missing[0]} is missing"
+    damaged = sorted(n for n in checksums if checksums[n] != found[n])
+    return f"{damaged[0]} is damaged" if damaged else None

@@ -1,1 +1,0 @@
-"""What `separate.py` does: recordings of any length, read and separated."""

@@ -1,0 +1,314 @@
+"""Whisper as a recogniser, as ``asr.backends`` has them."""
+
+import hashlib
+import math
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from polsess.errors import UserError
+from polsess.files import hash_file
+from torchaudio.functional import resample
+
+
+def checksum_of_files(folder: Path) -> str:
+    """Hash the files of a recogniser, which may be trained anew in place.
+
+    Arguments
+    ---------
+    folder : Path
+        Of the model; what is in folders of it does not count.
+
+    Returns
+    -------
+    str
+        BLAKE2b, hexadecimal, of names and contents.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> weights = folder / "encoder.ckpt"
+    >>> sums = set()
+    >>> for content in (b"1", b"2", b"1"):
+    ...     _ = weights.write_bytes(content)
+    ...     sums.add(checksum_of_files(folder))
+    >>> len(sums)
+    2
+    """
+    total = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            content = hash_file(path, "blake2b")
+            total.update(f"{content} {path.name}\n".encode())
+    return total.hexdigest()
+
+
+class CommandRecogniser:
+    """A program of the user's own, started for each recording.
+
+    Arguments
+    ---------
+    command : str
+        With ``{file}`` where the name of a WAV file (16-bit, mono, at the
+        model's rate) comes; no shell is involved. It prints the text.
+    timeout : float
+        Seconds after which a recording counts as not recognised.
+
+    Raises
+    ------
+    UserError
+        If there is no such program, or the command names no file.
+
+    Example
+    -------
+    >>> recogniser = CommandRecogniser("basename {file} .wav", timeout=10)
+    >>> recogniser.recognise(np.zeros(80), 8000)
+    'recording'
+    """
+
+    def __init__(self, command: str, timeout: float) -> None:
+        try:
+            self.words = shlex.split(command)
+        except ValueError as error:
+            raise UserError(f"--command {command}: {error}") from error
+        if not any("{file}" in word for word in self.words):
+            raise UserError(
+                f"--command {command}: write {{file}} where the file's name "
+                "comes"
+            )
+        if shutil.which(self.words[0]) is None:
+            raise UserError(f"--command: there is no program {self.words[0]}")
+        self.timeout = timeout
+        self.description, self.checksum = f"command {command}", ""
+
+    def recognise(self, samples: np.ndarray, rate: int) -> str:
+        """Recognise a recording.
+
+        Arguments
+        ---------
+        samples : numpy.ndarray
+            Shape [time].
+        rate : int
+            Hz.
+
+        Returns
+        -------
+        str
+            The text.
+
+        Raises
+        ------
+        RecognitionError
+            If the program fails, or takes too long.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "recording.wav")
+            soundfile.write(path, samples, rate, subtype="PCM_16")
+            words = [word.replace("{file}", path) for word in self.words]
+            try:
+                result = subprocess.run(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=self.timeout,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise UserError(f"took more than {self.timeout:g} s") from error
+            except OSError as error:
+                raise UserError(f"cannot be started ({error})") from error
+        if result.returncode != 0:
+            lines = result.stderr.decode(errors="replace").strip().splitlines()
+            reason = f": {lines[-1][:200]}" if lines else ""
+            raise UserError(f"exit code {result.returncode}{reason}")
+        try:
+            return result.stdout.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise UserError("printed what is no UTF-8") from error
+
+
+class SpeechBrainRecogniser:
+    """A model for SpeechBrain's ``EncoderDecoderASR``, or ``EncoderASR``.
+
+    Arguments
+    ---------
+    folder : Path
+        With ``hyperparams.yaml``, which SpeechBrain runs: it must come from
+        somebody you trust. With a ``decoding_function`` it is an
+        ``EncoderASR`` (CTC), otherwise an ``EncoderDecoderASR``.
+    device : str
+        Where to compute.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no such model.
+    """
+
+    def __init__(self, folder: Path, device: str) -> None:
+        from speechbrain.inference.ASR import EncoderASR, EncoderDecoderASR
+
+        folder = Path(folder).expanduser().resolve()
+        path = folder / "hyperparams.yaml"
+        try:
+            text = path.read_text(encoding="utf-8")
+            self.checksum = checksum_of_files(folder)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"--speechbrain {folder}: cannot be read ({error})"
+            ) from error
+        with_ctc = any(
+            line.startswith("decoding_function:") for line in text.splitlines()
+        )
+        interface = EncoderASR if with_ctc else EncoderDecoderASR
+        try:
+            self.model = interface.from_hparams(
+                source=str(folder), run_opts={"device": device}
+            )
+        except Exception as error:  # whatever the YAML runs
+            raise UserError(
+                f"--speechbrain {folder}: SpeechBrain's {interface.__name__} "
+                f"cannot load it ({type(error).__name__}: {error})"
+            ) from error
+        self.rate = self.model.audio_normalizer.sample_rate
+        self.description = f"SpeechBrain {interface.__name__} {folder}"
+
+    def recognise(self, samples: np.ndarray, rate: int) -> str:
+        """Recognise a recording; see ``CommandRecogniser.recognise``."""
+        waveform = torch.from_numpy(samples).float().unsqueeze(0)
+        waveform = resample(waveform, rate, self.rate)
+        try:
+            texts, _ = self.model.transcribe_batch(waveform, torch.ones(1))
+        except Exception as error:  # whatever the YAML's modules raise
+            raise UserError(
+                f"{type(error).__name__}: {str(error)[:200]}"
+            ) from error
+        return str(texts[0])
+
+
+def at_speech_level(samples: np.ndarray) -> np.ndarray:
+    """Give a recording the level that recognisers expect.
+
+    An estimate's level says nothing, since the training does not see it.
+
+    Arguments
+    ---------
+    samples : numpy.ndarray
+        Shape [time].
+
+    Returns
+    -------
+    numpy.ndarray
+        With an RMS of -26 dBFS, less if it would clip; silence as it is.
+
+    Example
+    -------
+    >>> loud = at_speech_level(np.array([1.0, -1.0, 1.0, -1.0]))
+    >>> round(20 * np.log10(loud.std()), 3)
+    np.float64(-26.0)
+    """
+    level = np.sqrt(np.mean(np.square(samples, dtype=np.float64)))
+    if level == 0:
+        return samples
+    gain = min(10 ** (-26 / 20) / level, 0.99 / np.abs(samples).max())
+    return (samples * gain).astype(samples.dtype)
+
+
+WHISPER_RATE = 16_000  # Hz
+WHISPER_LONGEST = 30  # s
+# Where Whisper finds no words, it may repeat itself until it is stopped.
+TOKENS_A_SECOND = 15  # about twice as many as speech has
+PROMPT_TOKENS = 4  # start, language, task, no times
+
+
+class WhisperRecogniser:
+    """A Whisper model, through the package transformers.
+
+    It hears recordings of 30 s at most.
+
+    Arguments
+    ---------
+    name : str
+        A folder, or a model's name on its hub.
+    language : str
+        That is spoken, such as ``polish``.
+    device : str
+        Where to compute.
+
+    Raises
+    ------
+    UserError
+        If transformers is not installed, or has no such model.
+    """
+
+    def __init__(self, name: str, language: str, device: str) -> None:
+        try:
+            from transformers import (
+                WhisperForConditionalGeneration,
+                WhisperProcessor,
+            )
+        except ImportError as error:
+            raise UserError(
+                f"--whisper needs the package transformers ({error}): pip "
+                "install transformers"
+            ) from error
+        folder = Path(name).expanduser()
+        name = str(folder.resolve()) if folder.is_dir() else name
+        try:
+            self.processor = WhisperProcessor.from_pretrained(name)
+            model = WhisperForConditionalGeneration.from_pretrained(name)
+            # Of a hub's model transformers notes the commit.
+            self.checksum = (
+                checksum_of_files(folder)
+                if folder.is_dir()
+                else str(getattr(model.config, "_commit_hash", None) or "")
+            )
+        except (OSError, ValueError) as error:
+            problem = (str(error).strip() or "cannot be loaded").splitlines()
+            raise UserError(f"--whisper {name}: {problem[0]}") from error
+        self.model = model.to(device).eval()
+        self.name, self.language = name, language
+        self.description = f"Whisper {name}, {language}"
+
+    @torch.inference_mode()
+    def recognise(self, samples: np.ndarray, rate: int) -> str:
+        """Recognise a recording; see ``CommandRecogniser.recognise``."""
+        seconds = len(samples) / rate
+        if seconds > WHISPER_LONGEST:
+            raise UserError(
+                f"lasts {seconds:.1f} s, of which Whisper would hear the first "
+                f"{WHISPER_LONGEST} s only"
+            )
+        waveform = torch.from_numpy(samples).float()
+        waveform = resample(waveform, rate, WHISPER_RATE)
+        most = min(
+            # As Whisper's own program has it.
+            self.model.config.max_target_positions // 2,
+            PROMPT_TOKENS + math.ceil(TOKENS_A_SECOND * seconds),
+        )
+        features = self.processor(
+            waveform.numpy(), sampling_rate=WHISPER_RATE, return_tensors="pt"
+        ).input_features
+        try:
+            tokens = self.model.generate(
+                features.to(self.model.device),
+                language=self.language,
+                task="transcribe",
+                max_length=most,
+            )
+        except ValueError as error:  # such as an unknown language
+            raise UserError(f"--whisper {self.name}: {error}") from error
+        except RuntimeError as error:  # such as too little memory
+            raise UserError(f"Whisper: {str(error)[:200]}") from error
+        (text,) = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        return text

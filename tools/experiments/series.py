@@ -1,0 +1,332 @@
+"""What a series asks for: its file, seeds and options."""
+
+import difflib
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from polsess.errors import UserError
+
+from experiments.runs import DIVERGED, DONE, EARLY_STOPPED, Run
+
+TRAIN = (
+    Path(__file__).resolve().parents[2] / "recipes/PolSESS/separation/train.py"
+)
+# Options of train.py that are given here by another way.
+GIVEN_BY = {
+    "seed": "--seeds",
+    "device": "--devices",
+    "output_folder": "--output",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that the series asks for.
+
+    Arguments
+    ---------
+    name : str
+        Of the run in its series.
+    seed : int
+        Of the run.
+    hparams : Path
+        The YAML file of its model.
+    folder : Path
+        Where its results go.
+    options : dict
+        Of train.py: name -> text, None for one without a value.
+    """
+
+    name: str
+    seed: int
+    hparams: Path
+    folder: Path
+    options: dict
+
+    def command(self, device: str | None) -> list[str]:
+        """Make the command line that trains it.
+
+        Arguments
+        ---------
+        device : str, None
+            Where; with None train.py chooses.
+
+        Returns
+        -------
+        list of str
+            Program and arguments.
+
+        Example
+        -------
+        >>> job = Job("a", 1, Path("a.yaml"), Path("out"), {"lr": "0.1"})
+        >>> job.command("cpu")[-4:]
+        ['--device', 'cpu', '--lr', '0.1']
+        """
+        arguments = [sys.executable, str(TRAIN), str(self.hparams)]
+        arguments += ["--seed", str(self.seed)]
+        arguments += ["--output_folder", str(self.folder), "--noprogressbar"]
+        if device is not None:
+            arguments += ["--device", device]
+        for name, text in self.options.items():
+            arguments += [f"--{name}"] if text is None else [f"--{name}", text]
+        return arguments
+
+
+def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
+    """Read a series, or the YAML file of a model as a series of one run.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    seeds : list of int, None
+        What the file gives.
+    runs : list of tuple
+        Name, YAML file and options (name -> text) of each.
+
+    Raises
+    ------
+    UserError
+        If something is missing, unknown or of another kind, naming it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        keys = [key.value for key, _ in pairs]
+        # A model's YAML has values that only HyperPyYAML can make.
+        if "seed" in keys and "runs" not in keys:
+            return None, [(path.stem, path, {})]
+        series = yaml.safe_load(text)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give the file of the "
+            "series before the options"
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path}: is not a series ({problem})") from error
+    _check_keys(series, ("seeds", "runs"), path)
+    if not isinstance(series.get("runs"), list) or not series["runs"]:
+        raise UserError(
+            f"{path}: no runs; give a list of name, hparams and options"
+        )
+    runs = [
+        _read_entry(entry, path, f"{path}, run {number}")
+        for number, entry in enumerate(series["runs"], start=1)
+    ]
+    names = [name for name, _, _ in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: two runs have the name {name}")
+    if series.get("seeds") is None:
+        return None, runs
+    return check_seeds(series["seeds"], f"{path}: seeds"), runs
+
+
+def _read_entry(entry, path, where):
+    """Read one run of a series: name, YAML file and options."""
+    _check_keys(entry, ("name", "hparams", "options"), where)
+    name, hparams = entry.get("name"), entry.get("hparams")
+    # It names a folder.
+    if not re.fullmatch(r"\w[\w.-]*", str(name or "")):
+        raise UserError(
+            f"{where}: name {name!r}; give letters, digits, '.', '_' and '-'"
+        )
+    if not isinstance(hparams, str):
+        raise UserError(f"{where}: hparams {hparams!r}; give a YAML file")
+    if not (path.parent / hparams).is_file():
+        raise UserError(
+            f"{where}: hparams: there is no file {path.parent / hparams}"
+        )
+    options = entry.get("options") or {}
+    if not isinstance(options, dict):
+        raise UserError(f"{where}: options {options!r}; give names and values")
+    _check_options(options, f"{where}: options: ")
+    texts = {
+        option: value
+        if isinstance(value, str)
+        else json.dumps(value, default=str)
+        for option, value in options.items()
+    }
+    return str(name), path.parent / hparams, texts
+
+
+def _check_keys(mapping, keys, where):
+    """Check that something is a mapping without other keys."""
+    if not isinstance(mapping, dict):
+        raise UserError(f"{where}: give a mapping with {', '.join(keys)}")
+    for key in mapping:
+        if key not in keys:
+            close = difflib.get_close_matches(str(key), keys, n=1)
+            hint = f"did you mean {close[0]}?" if close else "it has "
+            hint += "" if close else ", ".join(keys)
+            raise UserError(f"{where}: unknown key {key!r}; {hint}")
+
+
+def _check_options(names, where, given_by=GIVEN_BY):
+    """Check that options of train.py are not those given in another way."""
+    for name in names:
+        if name in given_by:
+            raise UserError(f"{where}{name}: give {given_by[name]} instead")
+
+
+def check_seeds(values: object, where: str) -> list[int]:
+    """Check seeds from a file or the command line.
+
+    Arguments
+    ---------
+    values : object
+        A list of whole numbers, or of texts of such.
+    where : str
+        What they are, for the message.
+
+    Returns
+    -------
+    list of int
+        The seeds.
+
+    Raises
+    ------
+    UserError
+        If there is none, or one is not a number from 0 or stands twice.
+
+    Example
+    -------
+    >>> check_seeds(["42", "123"], "--seeds")
+    [42, 123]
+    """
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{where}: {values!r}; give e.g. [42, 123, 456]")
+    seeds = []
+    for value in values:
+        if isinstance(value, bool) or not re.fullmatch("[0-9]+", str(value)):
+            raise UserError(f"{where}: {value!r} is no whole number from 0")
+        if int(value) in seeds:
+            raise UserError(f"{where}: {value} stands there twice")
+        seeds.append(int(value))
+    return seeds
+
+
+def read_train_options(texts: list[str], given_by: dict = GIVEN_BY) -> dict:
+    """Read the options of the command line that are for train.py.
+
+    Arguments
+    ---------
+    texts : list of str
+        ``--name value``, ``--name=value`` or ``--name``.
+    given_by : dict
+        Options that are not accepted -> what to give instead.
+
+    Returns
+    -------
+    dict
+        Name -> text, None for an option without a value.
+
+    Raises
+    ------
+    UserError
+        If a value has no name, or an option stands twice or is not accepted.
+
+    Example
+    -------
+    >>> read_train_options(["--lr", "0.1", "--seconds=2", "--test_only"])
+    {'lr': '0.1', 'seconds': '2', 'test_only': None}
+    """
+    options = {}
+    for text in texts:
+        if text.startswith("--"):
+            name, equals, value = text[2:].partition("=")
+            if name in options:
+                raise UserError(f"--{name}: give it once")
+            options[name] = value if equals else None
+        elif not options or options[name] is not None:
+            raise UserError(f"{text!r}: options are given as --name value")
+        else:
+            options[name] = text
+    _check_options(options, "--", given_by)
+    return options
+
+
+def is_done(run: Run, options: dict) -> bool:
+    """Whether a run has come to its end and need not go further.
+
+    Arguments
+    ---------
+    run : Run
+        What it has come to.
+    options : dict
+        Name -> text, which it would be given now.
+
+    Returns
+    -------
+    bool
+        False if it has not, or if more epochs than it was to have, or more
+        patience than it was stopped with, are asked for.
+
+    Example
+    -------
+    >>> from series.runs import Run
+    >>> run = Run("a", 1, "finished", settings={"number_of_epochs": 5})
+    >>> is_done(run, {"number_of_epochs": "5"})
+    True
+    >>> is_done(run, {"number_of_epochs": "8"})
+    False
+    """
+    if run.ended not in DONE or run.ended == DIVERGED:
+        return run.ended == DIVERGED
+    names = ["number_of_epochs"]
+    if run.ended == EARLY_STOPPED:
+        names.append("early_stopping_patience")
+    return not any(
+        re.fullmatch("[0-9]+", options.get(name) or "")
+        and int(options[name]) > run.settings.get(name, float("inf"))
+        for name in names
+    )
+
+
+def differences(run: Run, options: dict) -> str:
+    """Tell which options a run's settings differ from.
+
+    Arguments
+    ---------
+    run : Run
+        With the settings of its result, if it has one.
+    options : dict
+        Name -> text, which it would be given now.
+
+    Returns
+    -------
+    str
+        E.g. ``lr 0.01, not 0.1``; empty if there is no difference.
+
+    Example
+    -------
+    >>> from series.runs import Run
+    >>> run = Run("a", 1, "finished", settings={"lr": 0.01, "blocks": 2})
+    >>> differences(run, {"lr": "1e-1", "blocks": "2"})
+    'lr 0.01, not 1e-1'
+    """
+    return ", ".join(
+        f"{name} {run.settings[name]}, not {text}"
+        for name, text in options.items()
+        if text is not None
+        and name in run.settings
+        and run.settings[name] != _value(text)
+    )
+
+
+def _value(text):
+    """Read an option's value, also 1e-4, which PyYAML takes for a text."""
+    try:
+        value = yaml.safe_load(text)
+        return float(value) if isinstance(value, str) else value
+    except (yaml.YAMLError, ValueError):
+        return text

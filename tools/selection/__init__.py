@@ -1,1 +1,0 @@
-"""Finalists out of the trials of a hyperparameter search."""

@@ -1,1 +1,0 @@
-"""Series of runs: their files, and their tables."""

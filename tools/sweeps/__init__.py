@@ -1,1 +1,0 @@
-"""Stages of the hyperparameter search: run, watched, narrowed, validated."""
