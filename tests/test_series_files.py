@@ -4,9 +4,12 @@ import re
 
 import pytest
 import yaml
-from experiments.series import check_seeds, read_series
+from experiments.series import (
+    check_seeds,
+    read_series,
+    train_series as main,
+)
 from polsess.errors import UserError
-from run_series import main
 from small_series import HPARAMS, ROOT
 
 SHIPPED = ROOT / "tools/series"

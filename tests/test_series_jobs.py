@@ -13,8 +13,11 @@ import pytest
 import yaml
 from experiments import series as jobs
 from experiments.runs import Run
-from experiments.series import differences, is_done
-from run_series import main
+from experiments.series import (
+    differences,
+    is_done,
+    train_series as main,
+)
 from small_series import HPARAMS, STAND_IN, TOOL, write_result, write_series
 
 
@@ -175,10 +178,10 @@ def test_failing_and_diverging_jobs(stand_in, tmp_path, capsys):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(stand_in, tmp_path, sent):
     program = (
-        "import sys, pathlib, run_series\n"
-        "from series import jobs\n"
-        f"jobs.TRAIN = pathlib.Path({str(stand_in)!r})\n"
-        "sys.exit(run_series.main())"
+        "import sys, pathlib\n"
+        "from experiments import series\n"
+        f"series.TRAIN = pathlib.Path({str(stand_in)!r})\n"
+        "sys.exit(series.train_series())"
     )
     command = [sys.executable, "-c", program, str(HPARAMS / "dprnn.yaml")]
     command += ["--seeds", "1", "2", "3", "--devices", "cpu", "cpu"]
@@ -186,7 +189,7 @@ def test_interrupted(stand_in, tmp_path, sent):
         [*command, "--sleep", "60"],
         # Those of nohup ignore SIGHUP.
         preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
-        env={**os.environ, "PYTHONPATH": str(TOOL.parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

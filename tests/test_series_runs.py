@@ -4,7 +4,7 @@ import re
 
 import pytest
 from experiments.runs import Run, read_run
-from run_series import main
+from experiments.series import train_series as main
 from small_series import HPARAMS, write_curve, write_result
 
 RESULT = """{"best_valid_si_sdr": 2.5, "best_epoch": 1, "epochs_run": %s,

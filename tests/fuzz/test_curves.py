@@ -3,7 +3,7 @@
 import json
 import math
 
-import reporting.curves
+import experiments.curves
 from damage import csv_files, json_files
 from experiments.runs import read_run
 from experiments.tables import csv_table, published_table, runs_table
@@ -70,11 +70,11 @@ def test_the_curve_of_a_page(file):
         path = folder / "curve.csv"
         path.write_bytes(content)
         curve, _ = attempt(
-            lambda: reporting.curves.read_curve(folder), UserError, path
+            lambda: experiments.curves.read_curve(folder), UserError, path
         )
         assert damaged or len(curve) == 3
         if curve is not None:
-            marked = reporting.curves.stages(curve)
+            marked = experiments.curves.stages(curve)
             assert marked and all(isinstance(e, int) for e, _ in marked)
 
 

@@ -749,7 +749,7 @@ def compare_evaluations(
     sections += _over_seeds(sample, measure, resamples, generator)
     ranking = sample.ranking
     sections += _breakdowns(evaluations, metric, measure, chosen, ranking)
-    title = f"{_counts(sample)} on {evaluations[0].info['corpus']}"
+    title = f"{_comparing_counts(sample)} on {evaluations[0].info['corpus']}"
     return Comparison(title, sections)
 
 

@@ -393,10 +393,10 @@ def _described(example):
         ("scene_offset", "scene to speech"),
     ):
         if row[column] == row[column]:
-            parts.append(f"{words} {_decibels(row[column])}")
+            parts.append(f"{words} {_page_decibels(row[column])}")
     sources = [
-        f"source {number} {_decibels(row[f'score_{number}'])} (in the mixture "
-        f"{_decibels(row[f'mixture_{number}'])})"
+        f"source {number} {_page_decibels(row[f'score_{number}'])} (in the mixture "
+        f"{_page_decibels(row[f'mixture_{number}'])})"
         for number in (1, 2)
         if f"score_{number}" in row
     ]

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import run_series
 from polsess.errors import UserError
 
 from experiments.runs import DONE, read_run
-from experiments.series import check_seeds, read_series
+from experiments.series import check_seeds, read_series, train_series
 from experiments.stages import Stage
 from experiments.sweep_trials import OPEN, Trial
 from experiments.tables import markdown_table
@@ -258,7 +257,7 @@ def train_finalists(
         *(str(series), "--output", str(folder)),
         *("--seeds", *map(str, wanted), *arguments),
     ]
-    status = run_series.main(arguments)
+    status = train_series(arguments)
     names = [name for name, _, _ in entries]
     runs = {
         name: {
@@ -312,7 +311,7 @@ def validation_table(
 
     Example
     -------
-    >>> from series.runs import Run
+    >>> from experiments.runs import Run
     >>> ended = Run("a", 1, "finished", best=4.0)
     >>> under_way = Run("a", 2, "interrupted", best=3.0)
     >>> runs = {"a": {1: ended, 2: under_way}}
@@ -366,7 +365,7 @@ def tell_winner(runs: dict, baseline: float | None) -> str:
 
     Example
     -------
-    >>> from series.runs import Run
+    >>> from experiments.runs import Run
     >>> runs = {"a": {1: Run("a", 1, "finished", best=4.67)}}
     >>> tell_winner(runs, 3.03)
     'The winner is a with a mean of 4.67 dB (+1.64 over the baseline).'

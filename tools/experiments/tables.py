@@ -28,7 +28,7 @@ def runs_table(runs: list[Run]) -> str:
 
     Example
     -------
-    >>> from series.runs import Run
+    >>> from experiments.runs import Run
     >>> run = Run("dprnn", 123, "early-stopped", 2.868, 62, 72, 13680.0)
     >>> print(runs_table([run]).splitlines()[-1])
     | dprnn | 123 | 2.87 | 62 | 72 | 3.8 | early-stopped |
@@ -66,7 +66,7 @@ def published_table(runs: list[Run]) -> str:
 
     Example
     -------
-    >>> from series.runs import Run
+    >>> from experiments.runs import Run
     >>> runs = [Run("a", 1, "finished", 2.0, 4, 5, 3600.0)]
     >>> runs += [Run("a", 2, "diverged", 3.0, 2, 3, 1800.0)]
     >>> print(published_table(runs).splitlines()[-1])
