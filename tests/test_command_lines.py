@@ -24,7 +24,7 @@ COMMANDS = [
     *sorted((ROOT / "tools/bench").glob("*.py")),
 ]
 # Modules beside the commands, and a command without options.
-WITHOUT_OPTIONS = ("parsers.py", "networks.py", "lstm_limit.py")
+WITHOUT_OPTIONS = ("networks.py", "lstm_limit.py")
 
 # What each name means, in whatever command it is. A new name is added here
 # when no other says the same.

@@ -1,6 +1,10 @@
-"""The structure of the code: who imports whom, and how long things are."""
+"""Who imports whom: the layers of the library, its commands and the tools."""
 
 import ast
+import json
+import os
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -8,15 +12,22 @@ ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/PolSESS"
 SAMPLER = RECIPE / "sweeps/sampler"
 TOOLS = ROOT / "tools"
-LONGEST_MODULE, LONGEST_FUNCTION = 350, 60
-
 # Where imports start from.
 STARTS = (SAMPLER, RECIPE / "separation", RECIPE, TOOLS)
-MODELS = {
-    *("separator", "convtasnet_masks", "transformer_block", "prelu_on_cpu"),
-    *("spmamba", "spmamba_blocks", "mamba"),
-}
-RUN_MODELS = {"bench", "asr", "asr_eval", "asr_demo"}
+
+# What remains of `sys.modules` that lies in the recipe, as a command ends.
+LOADED = """
+import json, runpy, sys
+from pathlib import Path
+recipe, result, *sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    # Not by getattr, at which modules that are lazy are imported.
+    files = {n: vars(m).get("__file__") for n, m in sys.modules.items() if m}
+    ours = [n for n, f in files.items() if f and f.startswith(recipe)]
+    Path(result).write_text(json.dumps(ours))
+"""
 
 
 def paths():
@@ -51,9 +62,11 @@ def imports_of(path):
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def top(name):
-    """Name the package that a module is in, or the module itself."""
-    return name.partition(".")[0]
+def room_of(name):
+    """Name the package that a module lies in; of polsess/ the room."""
+    parts = name.split(".")
+    depth = 2 if parts[0] == "polsess" else 1
+    return ".".join(parts[:depth])
 
 
 MODULES = {name_of(path): path for path in paths()}
@@ -61,75 +74,49 @@ GRAPH = {
     name: {found for found in imports_of(path) if found in MODULES} - {name}
     for name, path in MODULES.items()
 }
-OF_TOOLS = {n for n, path in MODULES.items() if path.is_relative_to(TOOLS)}
 
 
 def test_no_two_modules_have_one_name():
-    assert len(MODULES) == len(list(paths())) > 200
+    assert len(MODULES) == len(list(paths()))
 
 
 def test_no_modules_import_each_other():
     assert len(list(TopologicalSorter(GRAPH).static_order())) == len(MODULES)
 
 
-def test_no_folders_import_each_other():
-    graph = {}
+def test_the_library_stands_alone():
+    """Neither commands nor tools, and no other name of ours."""
     for name, found in GRAPH.items():
-        tops = {top(n) for n in found} - {top(name)}
-        graph.setdefault(top(name), set()).update(tops)
-    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
+        if name.startswith("polsess"):
+            assert {n for n in found if not n.startswith("polsess")} == set()
 
 
-def test_only_benchmarks_and_speech_recognition_run_models():
-    users = {name for name in OF_TOOLS if GRAPH[name] - OF_TOOLS}
-    assert {top(name) for name in users} - RUN_MODELS == set()
+def test_the_recipe_imports_no_tools_and_its_commands_the_library_only():
+    for name, path in MODULES.items():
+        if path.parent in (RECIPE, RECIPE / "separation"):
+            assert all(n.startswith("polsess") for n in GRAPH[name]), name
 
 
-def test_the_recipe_imports_no_tools():
-    assert {n for n in GRAPH.keys() - OF_TOOLS if GRAPH[n] & OF_TOOLS} == set()
+def run_and_list(tmp_path, script, *arguments):
+    """Run a command; return its modules that lie in the recipe."""
+    subprocess.run(
+        [
+            *(sys.executable, "-c", LOADED, str(RECIPE)),
+            *(str(tmp_path / "loaded.json"), str(script)),
+            *map(str, arguments),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(script).parent)},
+    )
+    loaded = json.loads((tmp_path / "loaded.json").read_text())
+    return {name for name in loaded if name not in ("__main__", "__mp_main__")}
 
 
-def test_models_import_nothing_but_models():
-    models = {name for name in MODULES if top(name) in MODELS}
-    assert {top(name) for name in models} == MODELS
-    found = set().union(*(GRAPH[name] for name in models)) - models
-    assert found <= {"prepare_polsess"}  # for its UserError
-
-
-def test_using_a_model_imports_nothing_of_the_training():
-    starts = {name for name in MODULES if top(name) == "loading"}
-    found, new = set(), starts | {"interface", "separate"}
-    while new:
-        found |= new
-        new = set().union(*(GRAPH[name] for name in new)) - found
-    training = {
-        *("train", "reliable_brain", "fitting", "loaders", "sampling"),
-        *("curriculum", "divergence", "validation", "setting_checks"),
+def test_preparation_loads_the_corpus_only(small_corpus, tmp_path):
+    script = RECIPE / "prepare_polsess.py"
+    loaded = run_and_list(tmp_path, script, small_corpus, tmp_path / "save")
+    assert {room_of(name) for name in loaded} <= {
+        *("polsess", "polsess.corpus", "polsess.errors", "polsess.files"),
+        *("polsess.commands", "polsess.commands"),
     }
-    assert found & training == set()
-
-
-def test_preparation_imports_nothing_of_the_training():
-    parts = {name for name in MODULES if top(name) == "preparation"}
-    found = set().union(*(GRAPH[name] for name in parts))
-    assert found <= parts
-    assert GRAPH["prepare_polsess"] <= parts
-
-
-def test_modules_are_short():
-    lengths = {
-        path: len(path.read_text(encoding="utf-8").splitlines())
-        for path in paths()
-    }
-    assert {p: n for p, n in lengths.items() if n > LONGEST_MODULE} == {}
-
-
-def test_functions_are_short():
-    found = [
-        f"{path}: {node.name}"
-        for path in paths()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
-    ]
-    assert found == []

@@ -5,8 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from polsess.commands import run
-from polsess.interruption import called_by_orion, interrupt_status
+from polsess.commands import called_by_orion, interrupt_status, run
 from small_models import SEPARATION
 from small_sweeps import act_as_orion
 

@@ -48,8 +48,8 @@ def test_the_second_call_writes_nothing_and_checks_nothing(
     options = {"subset_sizes": [4, 8], "on_error": "drop", "check": "audio"}
     first = prepare_polsess(corpus, save, **options)
     before = snapshot(save)
-    monkeypatch.setattr("prepare_polsess.check_corpus", None)
-    monkeypatch.setattr("prepare_polsess.read_metadata", None)
+    monkeypatch.setattr("polsess.corpus.preparation.check_corpus", None)
+    monkeypatch.setattr("polsess.corpus.preparation.read_metadata", None)
     options["subset_sizes"] = (8, 4, 4)  # The same sizes, told otherwise.
     second = prepare_polsess(f"{corpus}/", save, **options)
     assert snapshot(save) == before
@@ -159,6 +159,7 @@ def test_only_files_of_the_earlier_preparation_are_removed(corpus, tmp_path):
 
 KILLED = """
 import os, signal, sys
+from pathlib import Path
 import prepare_polsess
 
 at, left = sys.argv[3], int(sys.argv[4])
@@ -173,7 +174,7 @@ def counted(function):
     return call
 
 if at == "write":
-    prepare_polsess.Path.write_bytes = counted(prepare_polsess.Path.write_bytes)
+    Path.write_bytes = counted(Path.write_bytes)
 else:
     os.replace = counted(os.replace)
 prepare_polsess.prepare_polsess(sys.argv[1], sys.argv[2], subset_sizes=[2])

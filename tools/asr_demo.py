@@ -26,7 +26,7 @@ from asr.transcripts import Reference
 from corpus.seeding import random_generator
 from corpus.voices import Spoken
 from hyperpyyaml import load_hyperpyyaml
-from parsers import make_parser
+from polsess.commands import make_parser
 from polsess.errors import UserError
 from tqdm import tqdm
 

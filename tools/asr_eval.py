@@ -26,14 +26,13 @@ from asr.recognisers import (
     WhisperRecogniser,
 )
 from asr.transcripts import read_transcripts
-from polsess.commands import make_parser
+from polsess.commands import make_parser, run
 from polsess.corpus.metadata import SPLITS
 from polsess.devices import check_device
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import load_model
 from polsess.inference.trained_run import TrainedRun
-from polsess.interruption import told_when_interrupted
 from polsess.scoring.test_sets import EvaluationSet, read_polsess
 
 SEPARATION = Path(__file__).resolve().parents[1] / "recipes/PolSESS/separation"
@@ -334,8 +333,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with told_when_interrupted("The same command goes on."):
-            main()
-    except (UserError, OSError) as error:
-        sys.exit(f"Error: {error}")
+    run(main)

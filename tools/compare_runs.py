@@ -27,7 +27,7 @@ from experiments.evaluations import (
     read_values,
 )
 from experiments.runs import find_runs
-from parsers import make_parser
+from polsess.commands import make_parser
 from polsess.errors import UserError
 from polsess.files import write_atomically
 

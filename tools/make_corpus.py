@@ -23,7 +23,7 @@ from pathlib import Path
 
 from corpus.building import make_corpus
 from corpus.options import DEFAULT_TABLES, Options
-from parsers import make_parser
+from polsess.commands import make_parser
 from polsess.errors import UserError
 
 

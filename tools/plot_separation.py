@@ -15,7 +15,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
-from parsers import make_parser
+from polsess.commands import make_parser
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 

@@ -37,7 +37,7 @@ from experiments.sections import (
     runs_section,
     seeds_of,
 )
-from parsers import make_parser
+from polsess.commands import make_parser
 from polsess.errors import UserError
 from polsess.files import write_atomically
 

@@ -29,7 +29,7 @@ from experiments.finalists import (
 )
 from experiments.trial_plots import draw_all, write_summary
 from experiments.trials import Trials, read_experiments, read_trials
-from parsers import make_parser
+from polsess.commands import make_parser
 from polsess.errors import UserError
 from polsess.files import write_atomically
 

@@ -40,7 +40,7 @@ from experiments.stages import (
 )
 from experiments.sweep_status import count_trials, status_table, train_finalists
 from experiments.sweep_trials import make_table, pool_trials, read_trials
-from parsers import make_parser
+from polsess.commands import make_parser
 from polsess.errors import UserError
 from polsess.files import write_atomically
 

@@ -23,7 +23,7 @@ from corpus import (
 )
 from corpus.options import Options, load_tables
 from corpus.parallel import Workers
-from parsers import make_parser
+from polsess.commands import make_parser
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from parsers import make_parser
+from polsess.commands import make_parser
 from polsess.errors import UserError
 from polsess.files import write_atomically
 

@@ -1,15 +1,23 @@
-"""How a script of this recipe ends."""
+"""What all commands share: parsers, one-line errors, interruption, Orion.
+
+A trial of Orion's that is interrupted ends so that it stays open, from the
+first moment on: ``train.py`` imports this before everything else, which takes
+seconds, since a SIGTERM may come meanwhile and Orion would take the trial for
+crashed.
+"""
 
 import argparse
+import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from polsess.errors import UserError
-from polsess.interruption import called_by_orion, interrupt_status
-from speechbrain.utils.logger import get_logger
+
+logger = logging.getLogger(__name__)
 
 
 def make_parser(
@@ -18,17 +26,6 @@ def make_parser(
     """Make a parser that takes no abbreviations of options.
 
     An abbreviation would mean another option as soon as there is a new one.
-
-    Arguments
-    ---------
-    description : str, None
-        What ``--help`` begins with, printed as it is.
-    **others : object
-        Further arguments of ArgumentParser.
-
-    Returns
-    -------
-    argparse.ArgumentParser
 
     Example
     -------
@@ -45,11 +42,30 @@ def make_parser(
     )
 
 
-logger = get_logger(__name__)
+def called_by_orion() -> bool:
+    """Tell whether ``orion hunt`` has started this process."""
+    return "ORION_RESULTS_PATH" in os.environ
 
 
-def run(main: Callable) -> None:
-    """Call a script's main function; tell in one line what has ended it.
+def interrupt_status() -> int:
+    """Return the exit status that ends a hunt and leaves its trial open.
+
+    With any other but 0 Orion gives the trial up and goes on to the next.
+    Without Orion it is 1.
+    """
+    return int(os.environ["ORION_INTERRUPT_CODE"]) if called_by_orion() else 1
+
+
+def treat_sigterm_as_interrupt() -> None:
+    """Let a scheduler's SIGTERM end a process as Ctrl-C does.
+
+    It may reach a trial before Orion, which would take it for crashed.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def run(main: Callable, hint: str = "The same command goes on.") -> None:
+    """Call a command's main function; end with one line for a user's mistake.
 
     A hunt of Orion's ends with such an error, and with an interruption, and
     the trial goes on with the next hunt: it is not the parameters' fault.
@@ -57,26 +73,48 @@ def run(main: Callable) -> None:
     Arguments
     ---------
     main : callable
-        Takes the arguments of the command line.
+        Takes the arguments of the command line; may return an exit status.
+    hint : str
+        What the same command does after Ctrl-C or SIGTERM.
     """
+    if not called_by_orion() and "RANK" not in os.environ:
+        treat_sigterm_as_interrupt()
+    rank = int(os.environ.get("RANK", "0"))
     try:
-        main(sys.argv[1:])
-    except UserError as error:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+        sys.exit(status)
+    except BrokenPipeError:  # nobody reads on, as after `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (UserError, OSError) as error:
         # A loader's process hands its whole traceback over as the message.
         message = str(error).rpartition("UserError: ")[2].strip()
-        logger.debug(message)  # goes to log.txt, not to the terminal
-        if int(os.environ.get("RANK", "0")) > 0:
+        if rank > 0:
             # The first process's is enough: torchrun ends this one soon after
             # it. An error of this process alone is told.
             time.sleep(3)
+        else:
+            logger.debug(message)  # goes to log.txt, not to the terminal
         print(f"Error: {message}", file=sys.stderr)
         sys.exit(interrupt_status())
     except SystemExit as error:
         # With 2 argparse has told of an option that it does not take.
-        sys.exit(interrupt_status() if error.code == 2 else error.code)
+        if error.code == 2 and called_by_orion():
+            sys.exit(interrupt_status())
+        raise
     except KeyboardInterrupt:
         if called_by_orion():
             sys.exit(interrupt_status())
-        if int(os.environ.get("RANK", "0")) == 0:
-            print("Interrupted. The same command goes on.", file=sys.stderr)
+        if rank == 0:
+            print(f"Interrupted. {hint}", file=sys.stderr)
         sys.exit(130)
+
+
+def _leave_at_once(number, frame):
+    """End, when nothing has been begun that would have to be put away."""
+    os._exit(interrupt_status())
+
+
+if called_by_orion():  # until ``treat_sigterm_as_interrupt``
+    signal.signal(signal.SIGTERM, _leave_at_once)

@@ -9,22 +9,18 @@ WORDS = ("out of memory", "can't allocate memory")
 
 
 def check_device(options: dict) -> str:
-    """Check that the device is there and can compute what is asked of it.
+    """Return the device that is asked for, checked.
 
     Arguments
     ---------
     options : dict
-        The run options in force, as ``effective_run_options`` returns them.
+        The run options in force; ``device``, ``precision`` and
+        ``eval_precision`` count.
 
     Raises
     ------
     UserError
         If there is no such device, or FP16 was asked of the CPU.
-
-    Returns
-    -------
-    str
-        The device.
     """
     device = str(options.get("device") or infer_device())
     try:
@@ -42,16 +38,7 @@ def check_device(options: dict) -> str:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that a device, or the machine, has no memory left.
-
-    Arguments
-    ---------
-    error : Exception
-        What torch, or Python itself, has raised.
-
-    Returns
-    -------
-    bool
+    """Detect the errors that torch or Python raise for a lack of memory.
 
     Example
     -------
@@ -60,6 +47,6 @@ def is_out_of_memory(error: Exception) -> bool:
     >>> is_out_of_memory(RuntimeError("shapes do not fit"))
     False
     """
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
         words in str(error) for words in WORDS
     )

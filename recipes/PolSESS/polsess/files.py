@@ -13,24 +13,7 @@ from polsess.errors import UserError
 
 
 def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
-    """Hash a file's content.
-
-    Arguments
-    ---------
-    path : str, pathlib.Path
-        The file.
-    algorithm : str
-        As ``hashlib`` names it.
-
-    Returns
-    -------
-    str
-        Hexadecimal.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
+    """Hash a file's content; in hexadecimal.
 
     Example
     -------
@@ -39,8 +22,11 @@ def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
     >>> hash_file(path)[:8]
     'e3b0c442'
     """
+    digest = hashlib.new(algorithm)
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -80,7 +66,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def to_json(value: object) -> str:
-    """Lay out what JSON can hold, NaN as null."""
+    """Format as JSON, NaN and infinity as null."""
     return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
 
 
@@ -88,7 +74,7 @@ def _without_nan(value):
     """Put None where a number is not finite."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_without_nan(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -98,20 +84,10 @@ def _without_nan(value):
 def read_json(path: Path) -> dict:
     """Read a file that ``write_atomically`` wrote.
 
-    Arguments
-    ---------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    dict
-        Its content.
-
     Raises
     ------
     UserError
-        If it cannot be read, or is not of this form.
+        If it cannot be read or holds no mapping.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -126,14 +102,7 @@ def read_json(path: Path) -> dict:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Arguments
-    ---------
-    path : Path
-        Where to; its folder is made.
-    text : str
-        The content.
+    """Write a text file whole or not at all; make its folder.
 
     Raises
     ------

@@ -19,17 +19,15 @@ first.
 """
 
 import argparse
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-from polsess.commands import make_parser
+from polsess.commands import make_parser, run
 from polsess.corpus.audio import available_cpus
 from polsess.devices import check_device
 from polsess.errors import UserError
 from polsess.inference.trained_run import TrainedRun, load_trained_run
-from polsess.interruption import told_when_interrupted
 from polsess.scoring.evaluation import Evaluation
 from polsess.scoring.files import (
     MANIFESTS,
@@ -359,10 +357,4 @@ def describe(
 
 
 if __name__ == "__main__":
-    try:
-        with told_when_interrupted("The same command goes on from here."):
-            main(sys.argv[1:])
-    except UserError as error:
-        # A reading process hands its whole traceback over as the message.
-        message = str(error).rpartition("UserError: ")[2].strip()
-        sys.exit(f"Error: {message}")
+    run(main, "The same command goes on from here.")

@@ -14,17 +14,15 @@ import argparse
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-from polsess.commands import make_parser
+from polsess.commands import make_parser, run
 from polsess.errors import UserError
 from polsess.files import hash_file, to_json
 from polsess.inference.models import ExportedFiles, load_model, read_plain
 from polsess.inference.safe_yaml import describe_separator
 from polsess.inference.trained_run import TrainedRun, load_trained_run
-from polsess.interruption import told_when_interrupted
 from polsess.publishing.model_card import write_card
 from polsess.publishing.onnx import check_onnx, write_onnx
 from polsess.publishing.speechbrain_layout import lay_out, write_speechbrain
@@ -239,8 +237,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with told_when_interrupted("The same command starts again."):
-            main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"Error: {error}")
+    run(main, "The same command starts again.")

@@ -22,7 +22,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from polsess.commands import make_parser
+from polsess.commands import make_parser, run
 from polsess.errors import UserError
 from polsess.inference.audio_files import Recording, RecordingError
 from polsess.inference.estimates import (
@@ -42,7 +42,6 @@ from polsess.inference.recordings import (
     tell,
 )
 from polsess.inference.separation import SpeechSeparation
-from polsess.interruption import told_when_interrupted
 from tqdm import tqdm
 
 
@@ -373,13 +372,8 @@ def main(arguments: list[str]) -> None:
         elif not problems:
             separate_to_stream(separation, work)
     if problems:
-        raise UserError("\n".join(map(str, problems)))
+        raise UserError("\nError: ".join(map(str, problems)))
 
 
 if __name__ == "__main__":
-    hint = "The same command goes on with the recording at hand."
-    try:
-        with told_when_interrupted(hint):
-            main(sys.argv[1:])
-    except UserError as error:
-        sys.exit("\n".join(f"Error: {line}" for line in str(error).split("\n")))
+    run(main, "The same command goes on with the recording at hand.")

@@ -9,13 +9,10 @@ the whole content instead, for other programs.
 
 import json
 import shlex
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from polsess.commands import make_parser
-from polsess.errors import UserError
+from polsess.commands import make_parser, run
 from polsess.search.sweep import Sweep, read_sweep_file
 
 SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
@@ -91,9 +88,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    # Ends as other commands when nobody reads on, as `head` does.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"Error: {error}")
+    run(main)

@@ -22,7 +22,7 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 * ``result.json``: best validation, test averages, settings and versions.
 """
 
-import polsess.interruption  # noqa: F401  first: for SIGTERM, while the others load
+import polsess.commands  # noqa: F401  first: for SIGTERM, while the others load
 
 # isort: split
 import pandas as pd

@@ -8,9 +8,12 @@ import argparse
 import json
 from pathlib import Path
 
-from polsess.commands import make_parser
+from polsess.commands import (
+    called_by_orion,
+    make_parser,
+    treat_sigterm_as_interrupt,
+)
 from polsess.errors import UserError
-from polsess.interruption import called_by_orion, treat_sigterm_as_interrupt
 from polsess.search.sweep import read_prior, read_sweep_file
 from polsess.search.trial import (
     MARK,
