@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-SEPARATION = Path(__file__).parent.parent / "recipes/PolSESS/separation"
+RECIPE = Path(__file__).parent.parent / "recipes/PolSESS"
+SEPARATION = RECIPE / "separation"
+HPARAMS = RECIPE / "hparams"
 
 FLAG = object()  # the value of an option that takes none
 
@@ -68,7 +70,7 @@ def small_arguments(model, **options):
         **SMALL[model],
         **options,
     }
-    arguments = [str(SEPARATION / "hparams" / f"{model}.yaml")]
+    arguments = [str(HPARAMS / f"{model}.yaml")]
     for name, value in settings.items():
         arguments += (
             [f"--{name}"] if value is FLAG else [f"--{name}", str(value)]

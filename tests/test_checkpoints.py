@@ -41,7 +41,7 @@ def test_a_failed_save_leaves_the_earlier_checkpoint(tmp_path):
 # In a process of its own: the limit holds for what pytest writes, too.
 LITTLE_ROOM = """
 import resource, sys, torch
-from checkpoints import WholeCheckpointer
+from polsess.training.checkpoints import WholeCheckpointer
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 large = torch.nn.Linear(100, 100)

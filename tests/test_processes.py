@@ -11,7 +11,7 @@ import torch
 from killed_runs import assert_same, assert_same_runs
 from polsess.data.curriculum import Curriculum
 from polsess.data.sampling import TrainingBatches
-from small_models import SEPARATION, small_arguments
+from small_models import HPARAMS, SEPARATION, small_arguments
 from small_runs import command, weights
 
 STAGES = [{"epoch": 1, "variants": ["C"], "lr_scheduler": False}]
@@ -38,7 +38,7 @@ def launch(processes, *arguments, script=SEPARATION / "train.py"):
 
 def sgd_yaml(folder):
     """Write a YAML file with SGD: FP32 Adam amplifies rounding."""
-    text = (SEPARATION / "hparams/convtasnet.yaml").read_text()
+    text = (HPARAMS / "convtasnet.yaml").read_text()
     text = text.replace("torch.optim.Adam", "torch.optim.SGD")
     (folder / "sgd.yaml").write_text(text)
     return str(folder / "sgd.yaml")

@@ -8,9 +8,9 @@ import time
 
 import pandas as pd
 import pytest
-import reliable_brain
 import train
 from polsess.errors import UserError
+from polsess.training import brain as brain_module
 from small_corpus import write_small_corpus
 from small_models import CLOCKS, small_arguments
 from small_runs import assert_same_weights, command, run
@@ -87,7 +87,7 @@ def test_within_an_epoch_another_number_of_processes_starts_the_epoch_anew(
     options = {"number_of_epochs": 2, "ckpt_interval_steps": 2}
     whole = run("convtasnet", small_corpus, tmp_path / "whole", **options)
     with monkeypatch.context() as patch:
-        patch.setattr(reliable_brain, "process_count", lambda: 2)
+        patch.setattr(brain_module, "process_count", lambda: 2)
         interrupt(patch, small_corpus, tmp_path / "parts", **options)
     batches = []
     original = train.Separation.fit_batch

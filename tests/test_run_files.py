@@ -37,9 +37,10 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
 
 
-def test_a_missing_folder_is_named(tmp_path):
-    path = tmp_path / "missing" / "result.json"
-    with pytest.raises(UserError, match="missing/result.json: cannot be wr"):
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "result.json"
+    with pytest.raises(UserError, match="file/result.json: cannot be written"):
         write_atomically(path, "text")
 
 
@@ -47,7 +48,7 @@ def test_a_missing_folder_is_named(tmp_path):
     ("text", "problem"),
     [
         ("epoch,lr\n1,0.1\n", "it has no column valid_si_sdr"),
-        ("epoch,valid_si_sdr\n1,high\n", "not a number everywhere"),
+        ("epoch,valid_si_sdr\n1,high\n", "could not convert"),
         ("epoch,valid_si_sdr\n2,1.5\n1,2.5\n", "its epochs do not rise"),
         ("epoch,valid_si_sdr\n1,1.5,x\n", "longer than its header"),
     ],

@@ -4,9 +4,9 @@ import pytest
 from polsess.devices import check_device
 from polsess.errors import UserError
 from polsess.training.settings import effective_run_options, read_settings
-from small_models import SEPARATION
+from small_models import HPARAMS
 
-DPRNN = str(SEPARATION / "hparams" / "dprnn.yaml")
+DPRNN = str(HPARAMS / "dprnn.yaml")
 
 
 def read(*options):
@@ -126,7 +126,7 @@ def test_options_without_dashes_are_named():
 
 
 def test_settings_that_do_not_fit_together_are_told():
-    sepformer = str(SEPARATION / "hparams" / "sepformer.yaml")
+    sepformer = str(HPARAMS / "sepformer.yaml")
     options = ["--data_folder", "x"]
     with pytest.raises(UserError, match="do not fit together: .*divi"):
         read_settings([sepformer, *options, "--attention_heads", "7"])

@@ -10,11 +10,11 @@ from polsess.models.mamba import layer
 from polsess.models.spmamba import EPSILON, Block, ChannelNorm, SPMamba
 from polsess.training.settings import read_settings
 from sequential_mamba import sequential_mamba
-from small_models import SEPARATION, small_arguments
+from small_models import HPARAMS, small_arguments
 from straight_spmamba import straight_spmamba
 from torch.nn import functional as F
 
-YAML = str(SEPARATION / "hparams/spmamba.yaml")
+YAML = str(HPARAMS / "spmamba.yaml")
 PAPER = "--blocks 6 --unfold_size 8 --attention_heads 4 --attention_size 512"
 
 

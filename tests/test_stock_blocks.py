@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 import train
-from small_models import SEPARATION, small_arguments
+from small_models import HPARAMS, small_arguments
 from small_runs import weights
 
 from speechbrain.utils.checkpoints import Checkpointer
@@ -35,7 +35,7 @@ def train_with(small_corpus, tmp_path):
         )
         if kind == "stock":
             ours, stock = STOCK[model]
-            text = (SEPARATION / f"hparams/{model}.yaml").read_text()
+            text = (HPARAMS / f"{model}.yaml").read_text()
             assert ours in text
             arguments[0] = str(tmp_path / f"stock_{model}.yaml")
             with open(arguments[0], "w") as file:

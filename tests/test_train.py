@@ -12,7 +12,7 @@ import torch
 import train
 from polsess.errors import UserError
 from small_corpus import write_small_corpus
-from small_models import SEPARATION, SMALL, small_arguments
+from small_models import HPARAMS, SMALL, small_arguments
 from small_runs import assert_same_weights, command, run, weights
 
 
@@ -293,9 +293,20 @@ def test_the_command_line_works_from_any_folder(small_corpus, tmp_path):
     assert (tmp_path / "results/dprnn/456/result.json").exists()
 
 
+def test_yaml_files_are_found_from_any_folder(tmp_path):
+    process = subprocess.run(
+        command("hparams/dprnn.yaml", "--help"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "--hidden_channels VALUE" in process.stdout
+
+
 def test_a_mistake_is_one_line_without_traceback(tmp_path):
     process = subprocess.run(
-        command(str(SEPARATION / "hparams/dprnn.yaml"), "--sead=1"),
+        command(str(HPARAMS / "dprnn.yaml"), "--sead=1"),
         cwd=tmp_path,
         capture_output=True,
         text=True,

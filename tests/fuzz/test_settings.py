@@ -12,9 +12,8 @@ from polsess.corpus.metadata import ALL_VARIANTS
 from polsess.errors import UserError
 from polsess.training.options import check_options
 from polsess.training.settings import plain_settings, read_settings
-from small_models import SEPARATION, SMALL
+from small_models import HPARAMS, SMALL
 
-HPARAMS = SEPARATION / "hparams"
 # How many layers there are: a great number would be built for ever.
 COUNTS = {"blocks", "repeats", "dual_path_blocks", "transformer_layers"}
 SIZES = {name for model in SMALL.values() for name in model} - COUNTS

@@ -84,15 +84,8 @@ class Curve:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows = []
-        if path.exists():
-            try:
-                self.rows = _read_curve(path)
-            except (OSError, ValueError) as error:
-                raise UserError(
-                    f"{path}: is damaged ({error}); delete it, and the run "
-                    "goes on with a new one"
-                ) from error
+        table = read_curve(path.parent)
+        self.rows = [] if table is None else table.to_dict("records")
 
     def add(self, row: dict) -> None:
         """Write an epoch's row.
@@ -201,22 +194,95 @@ class RunFiles:
         )
 
 
-def _read_curve(path):
-    """Read the rows of a learning curve, and check what others rely on."""
-    table = pd.read_csv(path)
-    if not isinstance(table.index, pd.RangeIndex):
-        raise ValueError("its rows are longer than its header")
-    for name in ("epoch", "valid_si_sdr"):
-        if name not in table:
-            raise ValueError(f"it has no column {name}")
-        if len(table) and not pd.api.types.is_numeric_dtype(table[name]):
-            raise ValueError(f"{name} is not a number everywhere")
-        if np.isinf(table[name].astype(float)).any():
-            raise ValueError(f"{name} is infinite")
-    epochs = table["epoch"].tolist()
-    if epochs != sorted({int(epoch) for epoch in epochs}):
-        raise ValueError("its epochs do not rise")
-    return table.to_dict("records")
+def read_curve(folder: str | Path) -> pd.DataFrame | None:
+    r"""Read a run's learning curve.
+
+    Arguments
+    ---------
+    folder : str, Path
+        The run's.
+
+    Returns
+    -------
+    pandas.DataFrame, None
+        A row an epoch, with at least ``epoch``, whole numbers that rise, and
+        ``valid_si_sdr``, finite, in dB. None without the file.
+
+    Raises
+    ------
+    UserError
+        If it is damaged.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> text = "epoch,valid_si_sdr\n1,2.5\n2,3.5\n"
+    >>> _ = (folder / "curve.csv").write_text(text)
+    >>> read_curve(folder)["valid_si_sdr"].tolist()
+    [2.5, 3.5]
+    """
+    path = RunFiles(folder).curve
+    try:
+        table = pd.read_csv(path, dtype={"variants": str})
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("its rows are longer than its header")
+        for name in ("epoch", "valid_si_sdr"):
+            if name not in table:
+                raise ValueError(f"it has no column {name}")
+            # Of a file without rows the columns have no type.
+            table[name] = table[name].astype(float)
+            if not np.isfinite(table[name]).all():
+                raise ValueError(f"{name} is not a number everywhere")
+        epochs = table["epoch"].tolist()
+        if epochs != sorted({int(epoch) for epoch in epochs}):
+            raise ValueError("its epochs do not rise")
+        return table.astype({"epoch": int})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"{path}: is damaged ({error}); delete it, and the run goes on "
+            "with a new one"
+        ) from error
+
+
+def read_settings(folder: str | Path) -> dict:
+    """Read the settings that a run was trained with.
+
+    Raises UserError if the folder is no run's or the file is damaged.
+    """
+    path = RunFiles(folder).settings
+    if not path.exists():
+        raise UserError(f"{folder}: is no run, it has no {path.name}")
+    return read_json(path)
+
+
+# Of the result, what every reader relies on.
+RESULT_TYPES: dict = {
+    "best_valid_si_sdr": (int, float),
+    "best_epoch": int,
+    "epochs_run": int,
+    "seconds": (int, float),
+    "settings": dict,
+}
+
+
+def read_result(folder: str | Path) -> dict | None:
+    """Read what a run came to; None while it has no result.
+
+    Raises UserError if the file is damaged or lacks one of RESULT_TYPES.
+    """
+    path = RunFiles(folder).result
+    if not path.exists():
+        return None
+    result = read_json(path)
+    for name, kind in RESULT_TYPES.items():
+        if not isinstance(result.get(name), kind):
+            raise UserError(
+                f"{path}: is damaged (its {name} is {result.get(name)!r:.50}); "
+                "delete it, and the same command tests the run again"
+            )
+    return result
 
 
 def differences(

@@ -49,7 +49,11 @@ from polsess.training.fitting import fit
 from polsess.training.loggers import average_validation, log_epoch, make_logger
 from polsess.training.options import check_options
 from polsess.training.result import describe_run, print_report
-from polsess.training.settings import plain_settings, read_settings
+from polsess.training.settings import (
+    locate_hparams,
+    plain_settings,
+    read_settings,
+)
 from polsess.training.start import (
     prepare_device,
     start_run,
@@ -329,6 +333,7 @@ def main(arguments: list[str]) -> None:
     arguments : list of str
         YAML file and options.
     """
+    arguments = locate_hparams(arguments)
     check_options(arguments, __doc__)
     arguments, trial = read_sweep_arguments(arguments)
     hparams, run_opts, hparams_file, overrides = read_settings(arguments)

@@ -60,7 +60,7 @@ def check_options(arguments: list[str], description: str) -> None:
     >>> check_options(["hparams/dprnn.yaml", "--prec", "bf16"], "")
     Traceback (most recent call last):
     ...
-    preparation.errors.UserError: --prec: write it out, --precision
+    polsess.errors.UserError: --prec: write it out, --precision
     """
     parser = make_train_parser(description)
     options, others = parser.parse_known_args(arguments)

@@ -21,6 +21,7 @@ from polsess.data.mmipc import RENDERINGS, TASKS
 from polsess.errors import UserError
 from speechbrain.utils.run_opts import RunOptions
 
+RECIPE = Path(__file__).resolve().parents[2]
 # Positive in some YAML, but zero has a meaning too.
 MAY_BE_ZERO = (
     "seed",
@@ -279,6 +280,30 @@ def read_settings(arguments: list[str]) -> tuple[dict, RunOptions, str, dict]:
         ) from error
     check_values(hparams)
     return hparams, run_opts, hparams_file, overrides
+
+
+def locate_hparams(arguments: list[str]) -> list[str]:
+    """Find the YAML file in the recipe's folder if it is not in this one.
+
+    So ``python train.py hparams/dprnn.yaml`` works in ``separation/`` too.
+
+    Arguments
+    ---------
+    arguments : list of str
+        YAML file and options.
+
+    Returns
+    -------
+    list of str
+        The same, with the path at which the file is, if it is there.
+    """
+    if not arguments or arguments[0].startswith("-"):
+        return arguments
+    path, *options = arguments
+    found = RECIPE / path
+    if not Path(path).exists() and found.is_file():
+        return [str(found), *options]
+    return arguments
 
 
 def read_options(arguments: list[str]) -> tuple[str, RunOptions, dict]:
