@@ -101,21 +101,42 @@ def read_json(path: Path) -> dict:
         ) from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file whole or not at all; make its folder.
+def write_atomically(
+    path: Path,
+    content: str | bytes,
+    scratch: Path | None = None,
+    sync: bool = True,
+) -> None:
+    """Write a file whole or not at all; text in UTF-8.
+
+    Arguments
+    ---------
+    path : Path
+        Where to; its folder is made.
+    content : str, bytes
+        The content.
+    scratch : Path, None
+        Folder on the same disk for the unfinished file, which a kill leaves
+        behind; None for the one of ``path``.
+    sync : bool
+        Whether to wait for the disk, so that the file survives a power cut
+        too. It takes milliseconds.
 
     Raises
     ------
     UserError
         If the folder cannot be written to, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if isinstance(content, str):
+        content = content.encode()
+    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())  # before the name, if the power fails
+        with open(temporary, "wb") as file:
+            file.write(content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())  # before the name, if the power fails
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error})") from error
