@@ -7,7 +7,7 @@ it reads the parameters by their published names.
 import math
 
 import torch
-from sequential_mamba import sequential_mamba
+from bench_mamba import sequential_mamba
 
 
 def straight_spmamba(weights, mixture, fft_size, hop_size, unfold_size):

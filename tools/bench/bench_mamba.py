@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares CPU implementations of one Mamba layer, at SPMamba's shapes.
+"""CPU implementations of one Mamba layer, compared at SPMamba's shapes.
 
 > python tools/bench/bench_mamba.py
 
@@ -10,67 +10,62 @@ output, gradient of the input and gradients of all parameters, relative to the
 largest value of a sequential FP64 computation of some of the sequences.
 """
 
-import argparse
-import json
-import resource
-import subprocess
-import sys
+import copy
 import time
-from pathlib import Path
+from unittest import mock
 
 import torch
+from measuring import (
+    as_mambapy,
+    in_new_process,
+    peak_memory,
+    print_table,
+    take_turns,
+)
 from polsess.commands import make_parser
-from polsess.models.mamba.layer import Mamba
+from polsess.models.mamba.layer import BACKENDS, Mamba
 from polsess.models.spmamba import SPMamba
-from sequential_mamba import sequential_mamba
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "recipes/PolSESS/separation"), str(ROOT / "tests")]
-
+from torch.nn import functional as F
 
 # d_model 64 in the reduced setting: 501 frames of 126 steps along frequency,
 # 129 bins of 498 steps along time.
 SHAPES = {"frequency": (501, 126, 64), "time": (129, 498, 64)}
 CHECKED_SEQUENCES = 4
+OURS, MAMBAPY, LOOP = "ours", "mambapy", "torch loop"
 
 
-class SequentialMamba(Mamba):
-    """Our layer with the plain loop.
+def sequential_mamba(
+    hidden: torch.Tensor,
+    in_weight: torch.Tensor,
+    conv_weight: torch.Tensor,
+    conv_bias: torch.Tensor,
+    x_weight: torch.Tensor,
+    step_weight: torch.Tensor,
+    step_bias: torch.Tensor,
+    rates: torch.Tensor,
+    skip: torch.Tensor,
+    out_weight: torch.Tensor,
+) -> torch.Tensor:
+    """Compute a Mamba layer as its equations say, step by step, with autograd.
 
-    Arguments
-    ---------
-    d_model : int
-        Channels of input and output.
+    Slow and large: what the kernels are compared with, here and in the tests.
+    Arguments and result are those of ``mamba_on_cpu``.
     """
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Transform [batch, time, d_model] step by step."""
-        return sequential_mamba(
-            hidden,
-            self.in_proj.weight,
-            self.conv1d.weight,
-            self.conv1d.bias,
-            self.x_proj.weight,
-            self.dt_proj.weight,
-            self.dt_proj.bias,
-            -self.A_log.exp(),
-            self.D,
-            self.out_proj.weight,
-        )
-
-
-def make_mambapy(d_model: int) -> torch.nn.Module:
-    """Make mambapy's layer with the same settings."""
-    from mambapy.mamba import MambaBlock, MambaConfig
-
-    return MambaBlock(MambaConfig(d_model, n_layers=1, expand_factor=4))
-
-
-MAKERS = {
-    "ours": Mamba,
-    "mambapy": make_mambapy,
-    "torch loop": SequentialMamba,
-}
+    x, z = F.linear(hidden, in_weight).chunk(2, dim=-1)
+    x = F.pad(x.transpose(1, 2), (conv_weight.shape[-1] - 1, 0))
+    x = F.conv1d(x, conv_weight, conv_bias, groups=len(conv_bias))
+    x = F.silu(x).transpose(1, 2)
+    sizes = [step_weight.shape[1], rates.shape[1], rates.shape[1]]
+    raw, inward, outward = F.linear(x, x_weight).split(sizes, dim=-1)
+    delta = F.softplus(F.linear(raw, step_weight, step_bias))
+    state = hidden.new_zeros(len(hidden), *rates.shape)
+    outputs = []
+    for t in range(hidden.shape[1]):
+        decay = torch.exp(delta[:, t, :, None] * rates)
+        entering = (delta[:, t] * x[:, t])[..., None] * inward[:, t, None]
+        state = decay * state + entering
+        outputs.append((state * outward[:, t, None]).sum(-1) + skip * x[:, t])
+    return F.linear(torch.stack(outputs, dim=1) * F.silu(z), out_weight)
 
 
 def run_both_passes(
@@ -92,72 +87,64 @@ def run_both_passes(
     results : dict
         The output and all gradients by name.
     """
-    parameters = dict(layer.named_parameters())
-    hidden = hidden.detach().requires_grad_()
+    inputs = {"input": hidden.detach().requires_grad_()}
+    inputs |= dict(layer.named_parameters())
     start = time.perf_counter()
-    output = layer(hidden)
+    output = layer(inputs["input"])
     middle = time.perf_counter()
-    gradients = torch.autograd.grad(
-        output, [hidden, *parameters.values()], direction
-    )
+    gradients = torch.autograd.grad(output, list(inputs.values()), direction)
     end = time.perf_counter()
-    results = dict(zip(["input", *parameters], gradients, strict=True))
+    results = dict(zip(inputs, gradients, strict=True))
     return middle - start, end - start, {"output": output, **results}
 
 
-def largest_errors(
-    layer: torch.nn.Module, hidden: torch.Tensor, direction: torch.Tensor
-) -> dict[str, float]:
-    """Compare with the sequential computation in FP64, number by number."""
-    exact = SequentialMamba(hidden.shape[2]).double()
-    exact.load_state_dict(layer.state_dict())
-    *_, results = run_both_passes(layer, hidden, direction)
-    *_, expected = run_both_passes(exact, hidden.double(), direction.double())
-    return {
-        name: float((results[name] - value).abs().max() / value.abs().max())
+def measure(name: str, shape: tuple[int, ...]) -> dict[str, float]:
+    """Measure one implementation in this process."""
+    torch.manual_seed(0)
+    ours = Mamba(shape[2])
+    exact = copy.deepcopy(ours).double()
+    layer = as_mambapy(ours) if name == MAMBAPY else ours
+    loop = mock.patch.dict(BACKENDS, cpu=sequential_mamba)
+    if name == LOOP:
+        loop.start()
+    hidden, direction = torch.randn(shape), torch.randn(shape)
+    run_both_passes(layer, hidden[:2, :2], direction[:2, :2])  # compiles
+    before = peak_memory()
+    forward, both, _ = run_both_passes(layer, hidden, direction)
+    peak = peak_memory() - before
+    few = [x[:CHECKED_SEQUENCES] for x in (hidden, direction)]
+    *_, found = run_both_passes(layer, *few)
+    with mock.patch.dict(BACKENDS, cpu=sequential_mamba):
+        *_, expected = run_both_passes(exact, *(x.double() for x in few))
+    errors = {
+        name: float((found[name] - value).abs().max() / value.abs().max())
         for name, value in expected.items()
+    }
+    return {
+        "forward s": forward,
+        "forward + backward s": both,
+        "peak GB": peak,
+        "output error": errors.pop("output"),
+        "gradient error": max(errors.values()),
     }
 
 
-def measure(name: str, shape: tuple[int, ...]) -> None:
-    """Measure one implementation in this process; print figures as JSON."""
-    torch.manual_seed(0)
-    layer = MAKERS[name](shape[2])
-    layer.load_state_dict(Mamba(shape[2]).state_dict())
-    hidden, direction = torch.randn(shape), torch.randn(shape)
-    run_both_passes(layer, hidden[:2, :2], direction[:2, :2])  # compiles
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    forward, both, _ = run_both_passes(layer, hidden, direction)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    few = slice(0, CHECKED_SEQUENCES)
-    errors = largest_errors(layer, hidden[few], direction[few])
-    figures = {"forward": forward, "both": both, "peak": peak / 1e6}
-    figures["output error"] = errors.pop("output")
-    figures["gradient error"] = max(errors.values())
-    print(json.dumps(figures))
-
-
-def measure_network() -> None:
-    """Measure SPMamba, 4 s at 8 kHz, in this process; print figures."""
+def measure_network() -> str:
+    """Measure SPMamba, 4 s at 8 kHz, in this process."""
     torch.manual_seed(0)
     network = SPMamba()
     mixture = torch.randn(1, 32000)
     with torch.no_grad():
         network(mixture[:, :2000])  # compiles
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    with torch.no_grad():
+        before, start = peak_memory(), time.perf_counter()
         network(mixture)
-    middle = time.perf_counter()
-    peak_inference = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    middle, peak = time.perf_counter(), peak_memory()
     network(mixture).square().mean().backward()
-    end = time.perf_counter()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(
-        "\nSPMamba, reduced, one mixture of 4 s at 8 kHz: inference "
-        f"{middle - start:.1f} s and {(peak_inference - before) / 1e6:.2f} GB,"
-        f" training step {end - middle:.1f} s and {(peak - before) / 1e6:.2f}"
-        " GB"
+    end, peak_training = time.perf_counter(), peak_memory()
+    return (
+        "SPMamba, reduced, one mixture of 4 s at 8 kHz: inference "
+        f"{middle - start:.1f} s and {peak - before:.2f} GB, training step "
+        f"{end - middle:.1f} s and {peak_training - before:.2f} GB"
     )
 
 
@@ -165,61 +152,29 @@ def main() -> None:
     """Run all rounds and print a table for each shape."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        "--rounds",
-        type=int,
-        default=3,
-        help="that all take part in (default: 3)",
+        "--rounds", type=int, default=3, help="of turns (default: 3)"
     )
-    parser.add_argument("--only", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--network", action="store_true", help="only SPMamba as a whole"
-    )
-    arguments = parser.parse_args()
-    if arguments.only:
-        name, path = arguments.only
-        measure(name, SHAPES[path])
-        return
-    if arguments.network:
-        measure_network()
-        return
+    rounds = parser.parse_args().rounds
     for path, shape in SHAPES.items():
-        best: dict = {}
-        for _ in range(arguments.rounds):
-            for name in MAKERS:
-                process = subprocess.run(
-                    [sys.executable, __file__, "--only", name, path],
-                    capture_output=True,
-                    text=True,
-                )
-                if process.returncode:
-                    sys.exit(f"{name}: {process.stderr}")
-                figures = json.loads(process.stdout.splitlines()[-1])
-                known = best.setdefault(name, figures)
-                for key in ("forward", "both", "peak"):
-                    known[key] = min(known[key], figures[key])
-        print_table(path, shape, best)
-    sys.stdout.flush()
-    subprocess.run([sys.executable, __file__, "--network"], check=True)
-
-
-def print_table(path: str, shape: tuple[int, ...], best: dict) -> None:
-    """Print a shape's figures, and ours against the others'."""
-    batch, length, width = shape
-    print(
-        f"\nAlong {path}: {batch} sequences of {length} steps, d_model {width},"
-        f" {torch.get_num_threads()} threads\n\n"
-        "| | forward s | forward + backward s | peak GB | output error |"
-        " gradient error | time / ours | memory / ours |\n"
-        "|---|---|---|---|---|---|---|---|"
-    )
-    ours = best["ours"]
-    for name, row in best.items():
+        batch, length, width = shape
         print(
-            f"| {name} | {row['forward']:.2f} | {row['both']:.2f} "
-            f"| {row['peak']:.2f} | {row['output error']:.0e} "
-            f"| {row['gradient error']:.0e} | {row['both'] / ours['both']:.1f} "
-            f"| {row['peak'] / ours['peak']:.1f} |"
+            f"\nAlong {path}: {batch} sequences of {length} steps, d_model "
+            f"{width}, {torch.get_num_threads()} threads"
         )
+        best = take_turns(rounds, measure, (OURS, MAMBAPY, LOOP), shape)
+        ratios = {
+            "time / ours": "forward + backward s",
+            "memory / ours": "peak GB",
+        }
+        print_table(
+            [
+                {"": name}
+                | row
+                | {key: row[of] / best[OURS][of] for key, of in ratios.items()}
+                for name, row in best.items()
+            ]
+        )
+    print(f"\n{in_new_process(measure_network)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""ConvTasNet's mask network, computed with the channels first.
+"""Mask network of ConvTasNet, computed with the channels first.
 
 SpeechBrain's keeps the channels last: each of its convolutions copies its input
 and its output into the other layout, and its norms are six passes over the
@@ -18,19 +18,7 @@ from speechbrain.lobes.models import conv_tasnet
 
 
 def prelu(hidden: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-    """Compute a PReLU, by torch itself where that is fast.
-
-    Arguments
-    ---------
-    hidden : torch.Tensor
-        Of any shape.
-    slope : torch.Tensor
-        For negative numbers; of shape [1].
-
-    Returns
-    -------
-    torch.Tensor
-        Of the shape and type of ``hidden``.
+    """Compute a PReLU with one slope, by torch itself where that is fast.
 
     Example
     -------
@@ -44,7 +32,7 @@ def prelu(hidden: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
 
 
 class _PReLU(torch.autograd.Function):
-    """Forward and backward."""
+    """PReLU with a faster backward pass than torch's on the CPU."""
 
     @staticmethod
     def forward(
@@ -108,18 +96,12 @@ class MaskNet(conv_tasnet.MaskNet):
         super().__init__(N, B, H, P, X, R, C)
 
     def forward(self, representation: torch.Tensor) -> torch.Tensor:
-        """Make the sources' masks.
-
-        Arguments
-        ---------
-        representation : torch.Tensor
-            Shape [batch, channels, frames].
+        """Estimate masks of at least 0 for [batch, channels, frames].
 
         Returns
         -------
         torch.Tensor
-            Masks, not negative, of shape
-            [n_sources, batch, channels, frames].
+            Shape [n_sources, batch, channels, frames].
         """
         normalised = _normalise_frames(representation, self.layer_norm)
         hidden = _convolve(normalised, self.bottleneck_conv1x1)
@@ -142,7 +124,7 @@ def _run_block(hidden, layers):
 
 
 def _convolve(hidden, layer):
-    """Convolve, continued by mirroring, as SpeechBrain's Conv1d does."""
+    """Convolve with reflection padding, as SpeechBrain's Conv1d does."""
     convolution = layer.conv
     (size,), (dilation,) = convolution.kernel_size, convolution.dilation
     if size > 1:

@@ -1,6 +1,6 @@
-"""Separation by masking a learned representation.
+"""Encoder, mask network and decoder: separation by masking.
 
-ConvTasNet, DPRNN and SepFormer differ only in the network that makes the
+ConvTasNet, DPRNN and SepFormer differ only in the network that estimates the
 masks. Around it, an encoder turns the mixture into frames and a decoder turns
 each source's masked frames back into a signal (Luo, Mesgarani, "Conv-TasNet:
 surpassing ideal time-frequency magnitude masking for speech separation", 2019,
@@ -64,24 +64,13 @@ class MaskingSeparator(torch.nn.Module):
         self.minimum_frames = minimum_frames
         self.complete_frames = complete_frames
         for module in mask_network.modules():
-            # torch's own compute in FP32 within.
+            # torch's own norms compute in FP32 within.
             own = type(module).__module__.startswith("torch.")
             if type(module).__name__.endswith("Norm") and not own:
                 module.register_forward_pre_hook(_in_float32)
 
     def forward(self, mixture: torch.Tensor) -> torch.Tensor:
-        """Estimate the sources of mixtures.
-
-        Arguments
-        ---------
-        mixture : torch.Tensor
-            Shape [batch, time], of any length.
-
-        Returns
-        -------
-        torch.Tensor
-            Estimates, of shape [batch, time, n_sources].
-        """
+        """Estimate the sources [batch, time, n_sources] of [batch, time]."""
         batch, time = mixture.shape
         # The encoder itself drops the samples that fill no frame.
         beyond = max(0, time - self.kernel_size)

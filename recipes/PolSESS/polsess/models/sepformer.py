@@ -1,9 +1,9 @@
-"""SepFormer's transformer without the weights of its attention.
+"""Transformer block of SepFormer that keeps no attention weights.
 
-SpeechBrain's layers return every attention's weights, which nobody reads here:
-``heads`` numbers for each pair of frames are made, averaged and kept for the
-backward pass. Torch's ``scaled_dot_product_attention`` does without them.
-Parameters, their names and the result are SpeechBrain's.
+SpeechBrain's layers return the weights of every attention, which nobody reads
+here: ``heads`` numbers for each pair of frames are computed, averaged and kept
+for the backward pass. Torch's ``scaled_dot_product_attention`` does without
+them. Parameters, their names and the result are SpeechBrain's.
 
 Subakan et al., "Attention is all you need in speech separation", 2021
 (arXiv 2010.13154).
@@ -31,7 +31,7 @@ class TransformerBlock(SBTransformerBlock):
     dropout : float
         Probability, 0 to 1.
     use_positional_encoding : bool
-        Whether to tell the frames' positions.
+        Whether to add a positional encoding.
 
     Example
     -------
@@ -65,33 +65,22 @@ class TransformerBlock(SBTransformerBlock):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform sequences.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            Shape [batch, time, channels].
-
-        Returns
-        -------
-        torch.Tensor
-            Of the same shape.
-        """
+        """Transform sequences [batch, time, channels]."""
         if self.use_positional_encoding:
             x = x + self.pos_enc(x)
         for layer in self.mdl.layers:
             attended = _attend(layer.norm1(x), layer.self_att.att)
             x = x + layer.dropout1(attended)
-            # Not through pos_ffn itself, which turns batch and time round.
+            # Not through pos_ffn itself, which transposes batch and time.
             x = x + layer.dropout2(layer.pos_ffn.ffn(layer.norm2(x)))
         return self.mdl.norm(x)
 
 
 def _attend(x, attention):
-    """Let the frames of [batch, time, channels] attend to each other.
+    """Attend over the frames of [batch, time, channels].
 
-    As a ``torch.nn.MultiheadAttention`` does, with its parameters. Itself it
-    would turn batch and time round, too.
+    Computes what the ``torch.nn.MultiheadAttention`` would, which transposes
+    batch and time, too.
     """
     projected = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
     # [3, batch, heads, time, channels of a head]

@@ -7,18 +7,24 @@ Li, Chen, "SPMamba: State-space model is all you need in speech separation",
 names and shapes of the published implementation.
 """
 
-from typing import Any
+from collections import OrderedDict
 
 import torch
 from torch.nn import functional as F
 
-from polsess.models.mamba.layer import Mamba, import_fused_layer
+from polsess.models.mamba.layer import (
+    Mamba,
+    choose_backend,
+    import_mamba_ssm,
+    mamba_on_gpu,
+)
 
 EPSILON = 1e-5  # of all normalisations
+SMALLEST_LEVEL = 1e-4  # of a mixture, as a part of its peak
 
 
 class Block(torch.nn.Module):
-    """Models each frame, then each frequency, then attends over frames.
+    """Mamba layers along frequency and along time, attention over frames.
 
     Arguments
     ---------
@@ -68,33 +74,16 @@ class Block(torch.nn.Module):
                     2 * steps, channels, unfold_size, stride=unfold_step
                 ),
             )
-        query_channels = -(-attention_size // bins)
-        sizes = {
-            "Q": query_channels,
-            "K": query_channels,
-            "V": channels // heads,
-        }
+        query = -(-attention_size // bins)
+        sizes = {"Q": query, "K": query, "V": channels // heads}
         for head in range(heads):
             for name, size in sizes.items():
-                self.add_module(
-                    f"attn_conv_{name}_{head}",
-                    _projection(channels, size, bins),
-                )
+                projection = _projection(channels, size, bins)
+                self.add_module(f"attn_conv_{name}_{head}", projection)
         self.attn_concat_proj = _projection(channels, channels, bins)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Transform hidden channels.
-
-        Arguments
-        ---------
-        hidden : torch.Tensor
-            Shape [batch, channels, frames, bins].
-
-        Returns
-        -------
-        torch.Tensor
-            Of the same shape.
-        """
+        """Transform [batch, channels, frames, bins]."""
         frames, bins = hidden.shape[2:]
         missing = (0, self._missing(bins), 0, self._missing(frames))
         hidden = F.pad(hidden, missing)
@@ -125,28 +114,22 @@ class Block(torch.nn.Module):
     def _attend(self, hidden):
         """Attend over frames; a head's values are channels x bins."""
         batch, channels, frames, bins = hidden.shape
-        # [batch, heads, frames, channels of a head * bins]
-        query, key, value = (
-            torch.stack(
-                [
-                    getattr(self, f"attn_conv_{name}_{head}")(hidden)
-                    .transpose(1, 2)
-                    .flatten(2)
-                    for head in range(self.heads)
-                ],
-                dim=1,
-            )
-            for name in "QKV"
-        )
+        query, key, value = (self._project(name, hidden) for name in "QKV")
         output = F.scaled_dot_product_attention(query, key, value)
         output = output.unflatten(3, (channels // self.heads, bins))
         return output.transpose(2, 3).flatten(1, 2)
 
+    def _project(self, name, hidden):
+        """Project for all heads: [batch, heads, frames, channels * bins]."""
+        projected = [
+            getattr(self, f"attn_conv_{name}_{head}")(hidden)
+            for head in range(self.heads)
+        ]
+        return torch.stack(projected, dim=1).transpose(2, 3).flatten(3)
+
 
 class BidirectionalMamba(torch.nn.Module):
-    """A Mamba layer for each direction, side by side.
-
-    Each stands behind an RMS norm and has its input added.
+    """A Mamba layer for each direction, with RMS norm and residual.
 
     Arguments
     ---------
@@ -162,32 +145,28 @@ class BidirectionalMamba(torch.nn.Module):
     torch.Size([2, 50, 16])
     """
 
-    forward_blocks: Any
-    backward_blocks: Any
-
     def __init__(self, d_model: int, options: dict) -> None:
         super().__init__()
-        for direction in ("forward_blocks", "backward_blocks"):
-            layer = torch.nn.ModuleDict(
-                {
-                    "norm": torch.nn.RMSNorm(d_model, eps=EPSILON),
-                    "mixer": Mamba(d_model, **options),
-                }
-            )
-            self.add_module(direction, torch.nn.ModuleList([layer]))
+        self.forward_blocks = _direction(d_model, options)
+        self.backward_blocks = _direction(d_model, options)
 
     def forward(self, steps: torch.Tensor) -> torch.Tensor:
         """Transform [batch, time, d_model] to [batch, time, 2 * d_model]."""
-        outputs = []
-        for layers, turn in (
-            (self.forward_blocks, ()),
-            (self.backward_blocks, (1,)),
-        ):
-            hidden = steps.flip(turn) if turn else steps
-            for layer in layers:
-                hidden = hidden + layer["mixer"](layer["norm"](hidden))
-            outputs.append(hidden.flip(turn) if turn else hidden)
-        return torch.cat(outputs, dim=-1)
+        onward, backward = steps, steps.flip(1)
+        for layer in self.forward_blocks:
+            onward = onward + layer(onward)
+        for layer in self.backward_blocks:
+            backward = backward + layer(backward)
+        return torch.cat([onward, backward.flip(1)], dim=-1)
+
+
+def _direction(d_model, options):
+    """Make a direction's blocks: a list of one, as in published checkpoints."""
+    layers = {
+        "norm": torch.nn.RMSNorm(d_model, eps=EPSILON),
+        "mixer": Mamba(d_model, **options),
+    }
+    return torch.nn.ModuleList([torch.nn.Sequential(OrderedDict(layers))])
 
 
 class ChannelNorm(torch.nn.Module):
@@ -231,9 +210,6 @@ def _projection(channels, out_channels, bins):
         torch.nn.PReLU(),
         ChannelNorm(out_channels, bins),
     )
-
-
-SMALLEST_LEVEL = 1e-4  # of a mixture, as a part of its peak
 
 
 class SPMamba(torch.nn.Module):
@@ -336,18 +312,7 @@ class SPMamba(torch.nn.Module):
         )
 
     def forward(self, mixture: torch.Tensor) -> torch.Tensor:
-        """Estimate the sources of mixtures.
-
-        Arguments
-        ---------
-        mixture : torch.Tensor
-            Shape [batch, time], of any length.
-
-        Returns
-        -------
-        torch.Tensor
-            Estimates, of shape [batch, time, n_sources].
-        """
+        """Estimate the sources [batch, time, n_sources] of [batch, time]."""
         dtype = torch.promote_types(mixture.dtype, torch.float32)
         mixture = mixture.to(dtype)
         level = _level(mixture)
@@ -361,20 +326,15 @@ class SPMamba(torch.nn.Module):
         return estimates * level.unsqueeze(2)
 
     def check_device(self, device: str) -> None:
-        """Check, before a training, that the Mamba layers can be computed.
-
-        Arguments
-        ---------
-        device : str
-            Where.
+        """Check that the Mamba layers can be computed on a device.
 
         Raises
         ------
         UserError
             If not, saying what to install.
         """
-        if device != "cpu":
-            import_fused_layer(device)
+        if choose_backend(device) is mamba_on_gpu:
+            import_mamba_ssm()
 
     def _analyse(self, mixture):
         """Compute the STFT, of shape [batch, frames, bins]."""

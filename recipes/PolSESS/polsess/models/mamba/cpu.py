@@ -5,6 +5,9 @@ Nothing is kept for the backward pass but the layer's input and a state of every
 that what is between input and output stays small, and in the cache.
 """
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,122 +15,22 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from polsess.models.mamba.compiled import ONE, ZERO, compiled, run, sigmoid
-from polsess.models.mamba.scan import CHUNK, scan, scan_backward
-
-
-@compiled
-def convolve(
-    first: int,
-    last: int,
-    xz: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray,
-    u: np.ndarray,
-) -> None:
-    """Convolve sequences and apply SiLU.
-
-    Arguments
-    ---------
-    first, last : int
-        Sequences, the last one excluded.
-    xz : numpy.ndarray
-        Shape [batch, time, 2 * channels]; its first half is the input.
-    weight : numpy.ndarray
-        Shape [width, channels].
-    bias : numpy.ndarray
-        Shape [channels].
-    u : numpy.ndarray
-        The result, of shape [batch, time, channels].
-    """
-    for sequence in range(first, last):
-        for t in range(u.shape[1]):
-            out = u[sequence, t]
-            convolve_step(t, xz[sequence], weight, bias, out)
-            for c in range(out.size):
-                out[c] *= sigmoid(out[c])
-
-
-@compiled
-def convolve_step(
-    t: int,
-    xz: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Compute the convolution at a step, before SiLU."""
-    width, channels = weight.shape
-    for c in range(channels):
-        out[c] = bias[c]
-    for k in range(max(0, width - 1 - t), width):
-        x = xz[t - width + 1 + k]
-        w = weight[k]
-        for c in range(channels):
-            out[c] += w[c] * x[c]
-
-
-@compiled
-def convolve_backward(
-    first: int,
-    last: int,
-    xz: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray,
-    du: np.ndarray,
-    dxz: np.ndarray,
-    dweight: np.ndarray,
-    dbias: np.ndarray,
-) -> None:
-    """Compute the gradients of ``convolve``.
-
-    Arguments
-    ---------
-    first, last : int
-        Sequences, the last one excluded.
-    xz, weight, bias : numpy.ndarray
-        As in ``convolve``.
-    du : numpy.ndarray
-        Gradient of its result; overwritten.
-    dxz : numpy.ndarray
-        Gradient of ``xz``; its first half is written.
-    dweight, dbias : numpy.ndarray
-        Each sequence's gradients, of shapes [batch, width, channels] and
-        [batch, channels]; zero before.
-    """
-    width, channels = weight.shape
-    length = du.shape[1]
-    before = np.empty_like(bias)
-    for sequence in range(first, last):
-        for t in range(length):
-            convolve_step(t, xz[sequence], weight, bias, before)
-            gradient = du[sequence, t]
-            for c in range(channels):
-                gate = sigmoid(before[c])
-                gradient[c] *= gate * (ONE + before[c] * (ONE - gate))
-            total = dbias[sequence]
-            for c in range(channels):
-                total[c] += gradient[c]
-            for k in range(max(0, width - 1 - t), width):
-                x = xz[sequence, t - width + 1 + k]
-                dw = dweight[sequence, k]
-                for c in range(channels):
-                    dw[c] += gradient[c] * x[c]
-        for t in range(length):
-            out = dxz[sequence, t, :channels]
-            out[:] = ZERO
-            for k in range(max(0, width + t - length), width):
-                gradient = du[sequence, t + width - 1 - k]
-                w = weight[k]
-                for c in range(channels):
-                    out[c] += w[c] * gradient[c]
-
+from polsess.models.mamba.kernels import (
+    CHUNK,
+    convolve,
+    convolve_backward,
+    scan,
+    scan_backward,
+)
 
 # Sequences of a slab: as many as have about so many steps, but enough to share
 # out over threads. Not a function of the number of threads, since sums over
 # slabs would be rounded differently.
 SLAB_STEPS = 8192
 SLAB_SEQUENCES = 32
+
+# In a forked process torch's own threads are not there to be waited for.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @torch.compiler.disable
@@ -188,13 +91,12 @@ def mamba_on_cpu(
     compute = torch.promote_types(hidden.dtype, torch.float32)
     with torch.autocast("cpu", enabled=False):
         tensors = [tensor.to(compute).contiguous() for tensor in inputs]
-        output = _MambaOnCPU.apply(_needs_gradient(tensors), *tensors)
+        # Whether there will be a backward pass, for which states are kept
+        keep_states = torch.is_grad_enabled() and any(
+            tensor.requires_grad for tensor in tensors
+        )
+        output = _MambaOnCPU.apply(keep_states, *tensors)
     return output.to(hidden.dtype)
-
-
-def _needs_gradient(tensors):
-    """Whether there will be a backward pass, for which states are kept."""
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
 class _MambaOnCPU(torch.autograd.Function):
@@ -226,13 +128,8 @@ class _MambaOnCPU(torch.autograd.Function):
         doutput = doutput.contiguous()
         with torch.autocast("cpu", enabled=False):
             for slab in _slabs(hidden):
-                dhidden[slab] = _backward(
-                    hidden[slab],
-                    states[slab],
-                    doutput[slab],
-                    weights,
-                    dweights,
-                )
+                inputs = hidden[slab], states[slab], doutput[slab]
+                dhidden[slab] = _backward(*inputs, weights, dweights)
         return None, dhidden, *dweights
 
 
@@ -251,7 +148,7 @@ def _project(hidden, in_weight, conv_weight, conv_bias, x_weight, step_weight):
     """
     xz = F.linear(hidden, in_weight)
     u = xz.new_empty(*hidden.shape[:2], conv_weight.shape[1])
-    run(convolve, len(u), *_arrays(xz, conv_weight, conv_bias, u))
+    _run(convolve, xz, conv_weight, conv_bias, u)
     projected = F.linear(u, x_weight)
     rank = step_weight.shape[1]
     raw = F.linear(projected[..., :rank], step_weight)
@@ -263,8 +160,7 @@ def _forward(hidden, states, *weights):
     *projections, step_bias, rates, skip, out_weight = weights
     xz, u, projected, raw = _project(hidden, *projections)
     gated = torch.empty_like(u)
-    arrays = (u, raw, step_bias, rates, projected, skip, xz, states, gated)
-    run(scan, len(u), *_arrays(*arrays))
+    _run(scan, u, raw, step_bias, rates, projected, skip, xz, states, gated)
     return F.linear(gated, out_weight)
 
 
@@ -273,23 +169,22 @@ def _backward(hidden, states, doutput, weights, dweights):
     *projections, step_bias, rates, skip, out_weight = weights
     in_weight, conv_weight, conv_bias, x_weight, step_weight = projections
     rank = step_weight.shape[1]
-    batch = len(hidden)
     xz, u, projected, raw = _project(hidden, *projections)
     gated, du, draw = (torch.empty_like(u) for _ in range(3))
     dprojected, dxz = torch.empty_like(projected), torch.empty_like(xz)
     # One for each sequence, so that threads do not write to the same place.
     dconv_weight, dconv_bias, drates, dskip = (
-        weight.new_zeros(batch, *weight.shape)
+        weight.new_zeros(len(hidden), *weight.shape)
         for weight in (conv_weight, conv_bias, rates, skip)
     )
     dgated = doutput @ out_weight
-    inputs = (u, raw, step_bias, rates, projected, skip, xz, states, gated)
-    gradients = (dgated, du, draw, dprojected, dxz, drates, dskip)
-    run(scan_backward, batch, *_arrays(*inputs, *gradients))
+    scanned = u, raw, step_bias, rates, projected, skip, xz, states, gated
+    gradients = dgated, du, draw, dprojected, dxz, drates, dskip
+    _run(scan_backward, *scanned, *gradients)
     dprojected[..., :rank] = draw @ step_weight
     du += dprojected @ x_weight
-    arrays = (xz, conv_weight, conv_bias, du, dxz, dconv_weight, dconv_bias)
-    run(convolve_backward, batch, *_arrays(*arrays))
+    inputs = xz, conv_weight, conv_bias, du
+    _run(convolve_backward, *inputs, dxz, dconv_weight, dconv_bias)
     parts = (
         _weight_gradient(dxz, hidden),
         dconv_weight.sum(0),
@@ -311,6 +206,24 @@ def _weight_gradient(doutput, inputs):
     return doutput.flatten(0, 1).T @ inputs.flatten(0, 1)
 
 
-def _arrays(*tensors):
-    """View tensors as NumPy arrays."""
-    return [tensor.detach().numpy() for tensor in tensors]
+def _run(kernel: Callable, *tensors: torch.Tensor) -> None:
+    """Call a kernel for all sequences, on as many threads as torch uses.
+
+    Each sequence is computed by itself: the number of threads changes no bit.
+    The first tensor's first dimension is that of the sequences.
+    """
+    arrays = [tensor.detach().numpy() for tensor in tensors]
+    n_sequences = len(arrays[0])
+    threads = min(torch.get_num_threads(), n_sequences)
+    if threads <= 1:
+        kernel(0, n_sequences, *arrays)
+        return
+    # More parts than threads, since a core may be busy with something else.
+    parts = min(4 * threads, n_sequences)
+    bounds = np.linspace(0, n_sequences, parts + 1).astype(int)
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [
+            pool.submit(kernel, first, last, *arrays)
+            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+        ]:
+            done.result()

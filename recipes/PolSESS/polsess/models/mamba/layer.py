@@ -12,37 +12,22 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
+from polsess.errors import UserError
 from polsess.models.mamba.cpu import mamba_on_cpu
 
-try:
-    from polsess.errors import UserError
-except ModuleNotFoundError:  # in a model that export.py wrote
-    # mypy takes the name for one class.
-    UserError = ValueError  # type: ignore[misc, assignment]
+# Range of the step sizes at the start of a training
+SMALLEST_STEP, LARGEST_STEP = 0.001, 0.1
 
 
 @torch.compiler.disable
-def mamba_on_gpu(
-    hidden: torch.Tensor,
-    in_weight: torch.Tensor,
-    conv_weight: torch.Tensor,
-    conv_bias: torch.Tensor,
-    x_weight: torch.Tensor,
-    step_weight: torch.Tensor,
-    step_bias: torch.Tensor,
-    rates: torch.Tensor,
-    skip: torch.Tensor,
-    out_weight: torch.Tensor,
-) -> torch.Tensor:
+def mamba_on_gpu(hidden: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
     """Compute a Mamba layer with mamba-ssm.
 
     Arguments
     ---------
     hidden : torch.Tensor
         Shape [batch, time, d_model], on a GPU.
-    in_weight, conv_weight, conv_bias, x_weight, step_weight : torch.Tensor
-        As in ``mamba_on_cpu``.
-    step_bias, rates, skip, out_weight : torch.Tensor
+    *weights : torch.Tensor
         As in ``mamba_on_cpu``.
 
     Returns
@@ -55,66 +40,68 @@ def mamba_on_gpu(
     UserError
         If mamba-ssm is not installed.
     """
-    fused = import_fused_layer(hidden.device)
-    # mamba-ssm wants [batch, channels, time].
-    xz = F.linear(hidden, in_weight).transpose(1, 2).float().contiguous()
+    fused = import_mamba_ssm()
+    # It wants [batch, channels, time].
+    xz = F.linear(hidden, weights[0]).transpose(1, 2).float().contiguous()
+    *projections, step_bias, rates, skip, out_weight = (
+        weight.float() for weight in weights[1:]
+    )
     with torch.autocast(hidden.device.type, enabled=False):
         output = fused(
             xz,
-            conv_weight.float(),
-            conv_bias.float(),
-            x_weight.float(),
-            step_weight.float(),
-            out_weight.float(),
+            *projections,
+            out_weight,
             None,  # bias of the last projection
-            rates.float(),
+            rates,
             None,  # B and C are projected from the input
             None,
-            skip.float(),
-            delta_bias=step_bias.float(),
+            skip,
+            delta_bias=step_bias,
             delta_softplus=True,
         )
     return output.to(hidden.dtype)
 
 
-def import_fused_layer(device: torch.device | str) -> Callable:
-    """Import mamba-ssm's fused layer when it is needed.
-
-    Arguments
-    ---------
-    device : torch.device, str
-        Where the tensors are.
-
-    Returns
-    -------
-    callable
-        ``mamba_ssm``'s ``mamba_inner_fn``.
+def import_mamba_ssm() -> Callable:
+    """Import mamba-ssm's fused layer, ``mamba_inner_fn``, when it is needed.
 
     Raises
     ------
     UserError
         If it is not installed, or not built for this machine.
     """
-    if torch.device(device).type != "cuda":
-        raise UserError(
-            f"SPMamba does not run on {device}: mamba-ssm has no kernels for "
-            "it; add --device cpu"
-        )
     try:
         # mamba-ssm itself misses it only when it is called.
         importlib.import_module("causal_conv1d")
         from mamba_ssm.ops.selective_scan_interface import mamba_inner_fn
     except ImportError as error:
         raise UserError(
-            f"SPMamba on {device} needs mamba-ssm and causal-conv1d, which "
-            f"cannot be imported ({error}): install requirements-gpu.txt as "
-            "its first lines say, or add --device cpu"
+            "SPMamba on a GPU needs mamba-ssm and causal-conv1d, which cannot "
+            f"be imported ({error}): install requirements-gpu.txt as its first "
+            "lines say, or add --device cpu"
         ) from error
     return mamba_inner_fn
 
 
-# Range of the step sizes at the start of a training
-SMALLEST_STEP, LARGEST_STEP = 0.001, 0.1
+# What computes the layer, by type of device
+BACKENDS: dict[str, Callable] = {"cpu": mamba_on_cpu, "cuda": mamba_on_gpu}
+
+
+def choose_backend(device: torch.device | str) -> Callable:
+    """Choose what computes the layer on a device.
+
+    Raises
+    ------
+    UserError
+        If nothing does.
+    """
+    kind = torch.device(device).type
+    if kind not in BACKENDS:
+        raise UserError(
+            f"SPMamba does not run on {device}: there are no kernels for it; "
+            "add --device cpu"
+        )
+    return BACKENDS[kind]
 
 
 class Mamba(torch.nn.Module):
@@ -172,26 +159,9 @@ class Mamba(torch.nn.Module):
             self.dt_proj.bias.copy_(step.expm1().log())
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Transform sequences.
-
-        Arguments
-        ---------
-        hidden : torch.Tensor
-            Shape [batch, time, d_model].
-
-        Returns
-        -------
-        torch.Tensor
-            Of the same shape.
-
-        Raises
-        ------
-        UserError
-            If the input is on a GPU and mamba-ssm is not installed.
-        """
-        on_cpu = hidden.device.type == "cpu"
+        """Transform sequences [batch, time, d_model]."""
         at_least_float32 = torch.promote_types(self.A_log.dtype, torch.float32)
-        return (mamba_on_cpu if on_cpu else mamba_on_gpu)(
+        return choose_backend(hidden.device)(
             hidden,
             self.in_proj.weight,
             self.conv1d.weight,

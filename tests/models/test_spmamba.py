@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from bench_mamba import sequential_mamba
 from polsess.errors import UserError
-from polsess.models.mamba import layer
-from polsess.models.spmamba import EPSILON, Block, ChannelNorm, SPMamba
+from polsess.models.mamba.layer import BACKENDS
+from polsess.models.spmamba import Block, SPMamba
 from polsess.training.settings import read_settings
-from sequential_mamba import sequential_mamba
 from small_models import HPARAMS, small_arguments
 from straight_spmamba import straight_spmamba
-from torch.nn import functional as F
 
 YAML = str(HPARAMS / "spmamba.yaml")
 PAPER = "--blocks 6 --unfold_size 8 --attention_heads 4 --attention_size 512"
@@ -77,7 +76,7 @@ def test_the_network_with_a_slow_exact_scan(monkeypatch):
     estimates = model(mixture)
     estimates.square().sum().backward()
     exact = make_small().double()
-    monkeypatch.setattr(layer, "mamba_on_cpu", sequential_mamba)
+    monkeypatch.setitem(BACKENDS, "cpu", sequential_mamba)
     expected = exact(mixture.double())
     expected.square().sum().backward()
     largest = expected.abs().max()
@@ -120,67 +119,11 @@ def test_mixtures_of_a_batch_do_not_meet():
     assert torch.allclose(together[:1], alone, atol=1e-5)
 
 
-class Twice(torch.nn.Module):
-    """Stands for a bidirectional layer: its input, side by side."""
-
-    def forward(self, steps):
-        """Double the channels."""
-        return torch.cat([steps, steps], dim=2)
-
-
-def make_block(unfold_step=1):
-    """Make a block whose Mamba layers only repeat their input."""
-    torch.manual_seed(0)
-    block = Block(4, 17, 3, unfold_step, 2, 64, {"d_state": 2})
-    for path in ("intra", "inter"):
-        setattr(block, f"{path}_mamba", Twice())
-    return block
-
-
-def test_unfolding_is_that_of_published_checkpoints():
-    # Their order of channels: torch's unfold, channels before neighbours.
-    block = make_block()
-    hidden = torch.randn(2, 4, 9, 17)  # [batch, channels, frames, bins]
-    rows = block.intra_norm(hidden).transpose(1, 2).reshape(18, 4, 17, 1)
-    steps = F.unfold(rows, (3, 1))
-    expected = block.intra_linear(torch.cat([steps, steps], dim=1))
-    expected = expected.view(2, 9, 4, 17).transpose(1, 2)
-    assert torch.allclose(
-        block._along_last("intra", hidden), expected, atol=1e-5
-    )
-
-
-def test_attention_is_softmax_over_frames():
-    block = make_block()
-    hidden = torch.randn(1, 4, 9, 17)
-    outputs = []
-    for head in range(2):
-        query, key, value = (
-            getattr(block, f"attn_conv_{name}_{head}")(hidden)[0]
-            .transpose(0, 1)
-            .flatten(1)
-            for name in "QKV"
-        )
-        weights = torch.softmax(query @ key.T / query.shape[1] ** 0.5, dim=-1)
-        outputs.append((weights @ value).view(9, 2, 17).transpose(0, 1))
-    expected = torch.cat(outputs)[None]
-    assert torch.allclose(block._attend(hidden), expected, atol=1e-5)
-
-
 @pytest.mark.parametrize("size", [(1, 17), (2, 17), (10, 17), (11, 17)])
 def test_steps_that_do_not_fit_are_completed(size):
-    block = make_block(unfold_step=2)
+    block = Block(4, 17, 3, 2, 2, 64, {"d_state": 2})
     hidden = torch.randn(1, 4, *size)
     assert block(hidden).shape == hidden.shape
-
-
-def test_norm_over_channels_and_bins():
-    norm = ChannelNorm(4, 17)
-    hidden = 3 * torch.randn(2, 4, 9, 17) + 5
-    expected = F.layer_norm(
-        hidden.permute(0, 2, 1, 3), (4, 17), eps=EPSILON
-    ).permute(0, 2, 1, 3)
-    assert torch.allclose(norm(hidden), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

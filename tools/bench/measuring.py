@@ -1,0 +1,176 @@
+"""Shared parts of the benchmarks: networks, processes of their own, tables."""
+
+import copy
+import multiprocessing
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from polsess.models.convtasnet import MaskNet
+from polsess.models.mamba.layer import Mamba
+from polsess.models.sepformer import TransformerBlock
+from polsess.training.settings import read_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "recipes/PolSESS"
+MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
+RATE = 8000  # Hz
+
+
+def build(model: str, settings: Sequence[str] = ()) -> torch.nn.Module:
+    """Build a network with random weights.
+
+    Arguments
+    ---------
+    model : str
+        Name of the YAML file.
+    settings : list of str
+        Options for the YAML file, such as ``--blocks 1``.
+
+    Returns
+    -------
+    torch.nn.Module
+        With our blocks.
+    """
+    arguments = [str(RECIPE / f"hparams/{model}.yaml")]
+    arguments += ["--data_folder", "unused", "--precision", "fp32"]
+    torch.manual_seed(0)
+    # The YAML file makes its logger, and that the run's folder.
+    with tempfile.TemporaryDirectory() as folder:
+        arguments += ["--output_folder", folder, *settings]
+        return read_settings(arguments)[0]["separator"]
+
+
+def with_stock_blocks(network: torch.nn.Module) -> torch.nn.Module:
+    """Copy a network; SpeechBrain's or mambapy's blocks get its weights."""
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        if isinstance(module, MaskNet | TransformerBlock):
+            # Ours are SpeechBrain's classes, with another forward.
+            module.__class__ = type(module).__mro__[1]
+        for name, child in module.named_children():
+            if isinstance(child, Mamba):
+                setattr(module, name, as_mambapy(child))
+    return network
+
+
+def as_mambapy(layer: Mamba) -> torch.nn.Module:
+    """Make mambapy's layer with the weights of ours."""
+    from mambapy.mamba import MambaBlock, MambaConfig
+
+    channels, d_model = layer.in_proj.weight.shape
+    config = MambaConfig(
+        d_model,
+        n_layers=1,
+        d_state=layer.A_log.shape[1],
+        d_conv=layer.conv1d.weight.shape[2],
+        expand_factor=channels // 2 // d_model,
+    )
+    block = MambaBlock(config)
+    block.load_state_dict(layer.state_dict())
+    return block
+
+
+def make_mixtures(batch: int, seconds: float) -> torch.Tensor:
+    """Make noise [batch, time] of a level like speech."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, round(seconds * RATE), generator=generator) / 10
+
+
+def separate(network: torch.nn.Module, mixtures: torch.Tensor) -> None:
+    """Separate mixtures [batch, time]."""
+    with torch.inference_mode():
+        network(mixtures)
+
+
+def train(
+    network: torch.nn.Module,
+    mixtures: torch.Tensor,
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    """Make a training step: forward, backward, and the optimiser's."""
+    optimiser.zero_grad()
+    network(mixtures).square().mean().backward()
+    optimiser.step()
+
+
+def fastest(function: Callable, *arguments: Any) -> float:
+    """Time a call twice, or what is short for a second; return the least, s.
+
+    The first pays for memory, and for what is compiled.
+    """
+    times: list[float] = []
+    while len(times) < 2 or sum(times) < 1:
+        start = time.perf_counter()
+        function(*arguments)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def peak_memory() -> float:
+    """Read this process's peak memory, in GB."""
+    return _read_gb("/proc/self/status", "VmHWM")
+
+
+def free_memory() -> float:
+    """Read the machine's memory that can be had, in GB."""
+    return _read_gb("/proc/meminfo", "MemAvailable")
+
+
+def _read_gb(path, name):
+    """Read a number of KiB."""
+    found = re.search(rf"{name}:\s+(\d+) kB", Path(path).read_text())
+    return int(found[1]) * 1024 / 1e9 if found else 0.0
+
+
+def in_new_process(function: Callable, *arguments: Any) -> Any:
+    """Call a function of a module in a new process, with memory of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def take_turns(
+    rounds: int, measure: Callable, names: Iterable[str], *arguments: Any
+) -> dict[str, dict[str, float]]:
+    """Let several ways take turns, each time in a new process.
+
+    Arguments
+    ---------
+    rounds : int
+        Number of turns of each.
+    measure : callable
+        Takes a name and the arguments; returns figures by name.
+    names : iterable of str
+        The ways.
+    *arguments : object
+        The same for all.
+
+    Returns
+    -------
+    dict
+        The least of each figure, by way.
+    """
+    best: dict = {name: {} for name in names}
+    for _ in range(rounds):
+        for name, known in best.items():
+            found = in_new_process(measure, name, *arguments)
+            for key, value in found.items():
+                known[key] = min(value, known.get(key, value))
+    return best
+
+
+def print_table(rows: Sequence[dict]) -> None:
+    """Print rows with the same keys as a Markdown table."""
+    print(f"\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
+    for row in rows:
+        cells = (
+            f"{value:.3g}" if isinstance(value, float) else str(value)
+            for value in row.values()
+        )
+        print(f"| {' | '.join(cells)} |", flush=True)
