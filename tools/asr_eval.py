@@ -31,8 +31,7 @@ from polsess.corpus.metadata import SPLITS
 from polsess.devices import check_device
 from polsess.errors import UserError
 from polsess.files import write_atomically
-from polsess.inference.models import load_model
-from polsess.inference.trained_run import TrainedRun
+from polsess.inference.models import TrainedModel, load_model
 from polsess.scoring.test_sets import EvaluationSet, read_polsess
 
 SEPARATION = Path(__file__).resolve().parents[1] / "recipes/PolSESS/separation"
@@ -201,7 +200,7 @@ def open_recogniser(options: argparse.Namespace, device: str) -> Any:
 
 
 def open_mixtures(
-    options: argparse.Namespace, run: TrainedRun
+    options: argparse.Namespace, run: TrainedModel
 ) -> tuple[EvaluationSet, dict]:
     """Find the mixtures and what is said in them.
 
@@ -209,7 +208,7 @@ def open_mixtures(
     ---------
     options : argparse.Namespace
         The command line.
-    run : TrainedRun
+    run : TrainedModel
         The model.
 
     Returns

@@ -151,7 +151,7 @@ class Hypotheses:
 
 
 if TYPE_CHECKING:
-    from polsess.inference.trained_run import TrainedRun
+    from polsess.inference.models import TrainedModel
     from polsess.scoring.test_sets import EvaluationSet
 
 # What is compared: name -> the streams that a recogniser hears.
@@ -186,7 +186,7 @@ def keys_of(name: str, variant: str, audio: str) -> list[tuple[str, ...]]:
 
 
 def listen(
-    run: TrainedRun,
+    run: TrainedModel,
     test_set: EvaluationSet,
     recogniser: object,
     hypotheses: Hypotheses,
@@ -197,7 +197,7 @@ def listen(
 
     Arguments
     ---------
-    run : TrainedRun
+    run : TrainedModel
         The model that separates.
     test_set : EvaluationSet
         What it separates.

@@ -132,7 +132,7 @@ def evaluate_sequentially(
     output : Path
         The CSV file.
     """
-    from polsess.inference.trained_run import load_trained_run
+    from polsess.inference.models import load_trained_run
     from polsess.scoring.objective import pit_si_sdr
     from polsess.scoring.test_sets import read_polsess
 

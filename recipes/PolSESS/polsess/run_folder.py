@@ -22,6 +22,7 @@ from polsess.processes import on_main
 # noticed by its manifests, and another start by the hash of its weights.
 MAY_CHANGE = {
     "pretrained",
+    "trust_pretrained",
     "number_of_epochs",
     "early_stopping_patience",
     "data_folder",
@@ -119,6 +120,7 @@ class RunFiles:
         self.averaged_scores = self.folder / "test_averaged.csv"
         self.result = self.folder / "result.json"
         self.settings = self.folder / "settings.json"
+        self.separator = self.folder / "separator.json"
         self.divergence = self.folder / "divergence.json"
         self.audio = self.folder / "audio"
 

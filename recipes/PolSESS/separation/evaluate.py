@@ -27,7 +27,7 @@ from polsess.commands import make_parser, run
 from polsess.corpus.audio import available_cpus
 from polsess.devices import check_device
 from polsess.errors import UserError
-from polsess.inference.trained_run import TrainedRun, load_trained_run
+from polsess.inference.models import TrainedModel, load_trained_run
 from polsess.scoring.evaluation import Evaluation
 from polsess.scoring.files import (
     MANIFESTS,
@@ -175,13 +175,13 @@ PACKAGES = ("torch", "torchaudio", "speechbrain")
 
 
 def open_test_set(
-    run: TrainedRun, options: argparse.Namespace, root: Path
+    run: TrainedModel, options: argparse.Namespace, root: Path
 ) -> EvaluationSet:
     """Find the mixtures to evaluate on.
 
     Arguments
     ---------
-    run : TrainedRun
+    run : TrainedModel
         What is evaluated.
     options : argparse.Namespace
         The command line.
@@ -259,7 +259,7 @@ def main(arguments: list[str]) -> None:
 
 
 def identify(
-    run: TrainedRun, test_set: EvaluationSet, device: str, precision: str
+    run: TrainedModel, test_set: EvaluationSet, device: str, precision: str
 ) -> dict:
     """Collect what all scores depend on.
 
@@ -268,7 +268,7 @@ def identify(
 
     Arguments
     ---------
-    run : TrainedRun
+    run : TrainedModel
         What is evaluated.
     test_set : EvaluationSet
         On what.
@@ -295,7 +295,7 @@ def identify(
 
 
 def describe(
-    run: TrainedRun,
+    run: TrainedModel,
     test_set: EvaluationSet,
     files: EvaluationFiles,
     table: pd.DataFrame,
@@ -305,7 +305,7 @@ def describe(
 
     Arguments
     ---------
-    run : TrainedRun
+    run : TrainedModel
         What was evaluated.
     test_set : EvaluationSet
         On what.

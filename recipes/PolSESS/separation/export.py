@@ -19,13 +19,17 @@ from typing import Any
 
 from polsess.commands import make_parser, run
 from polsess.errors import UserError
-from polsess.files import hash_file, to_json
-from polsess.inference.models import ExportedFiles, load_model, read_plain
-from polsess.inference.safe_yaml import describe_separator
-from polsess.inference.trained_run import TrainedRun, load_trained_run
+from polsess.files import hash_file, read_json, to_json
+from polsess.inference.models import (
+    ExportedFiles,
+    TrainedModel,
+    load_model,
+    load_trained_run,
+)
 from polsess.publishing.model_card import write_card
 from polsess.publishing.onnx import check_onnx, write_onnx
-from polsess.publishing.speechbrain_layout import lay_out, write_speechbrain
+from polsess.publishing.speechbrain_layout import write_speechbrain
+from polsess.run_folder import RunFiles
 from polsess.training.result import software_versions
 from safetensors.torch import save
 
@@ -114,7 +118,8 @@ def check_output(output: Path, run_folder: Path, force: bool) -> None:
         raise UserError(
             f"{output}: exists; --force replaces it, or name another folder"
         )
-    written = read_plain(files.description, {"files": list})["files"]
+    written = read_json(files.description).get("files", [])
+    written.append(files.separator.name)  # convert.py's, of earlier exports
     others = [name for name in list_files(output) if name not in written]
     if others:
         raise UserError(
@@ -146,7 +151,7 @@ def list_files(folder: Path) -> list[str]:
 
 def write_model(
     files: ExportedFiles,
-    run: TrainedRun,
+    run: TrainedModel,
     name: str,
     options: argparse.Namespace,
 ) -> None:
@@ -156,7 +161,7 @@ def write_model(
     ---------
     files : ExportedFiles
         In an empty folder.
-    run : TrainedRun
+    run : TrainedModel
         What is exported.
     name : str
         Of the folder that it will be.
@@ -165,8 +170,8 @@ def write_model(
     """
     separator: Any = run.separator
     settings = run.settings
-    network = describe_separator(run.folder / "hyperparams.yaml")
-    files.separator.write_text(lay_out({"separator": network}), "utf-8")
+    network = read_json(RunFiles(run.folder).separator)
+    files.separator.write_text(to_json(network), "utf-8")
     weights = {
         key: tensor.contiguous()
         for key, tensor in separator.state_dict().items()

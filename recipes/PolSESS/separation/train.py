@@ -11,8 +11,8 @@ Any plain value of the YAML file can be given as an option, e.g. ``--seed 456``;
 resumes a run that was interrupted. ``--sweep FILE`` trains with the settings of
 a stage of the hyperparameter search; see ``../sweeps``.
 ``--pretrained FOLDER`` starts from the weights of a model that is there: a run,
-what ``export.py`` made of one, or a download of one that SpeechBrain's
-``SepformerSeparation`` loads.
+what ``export.py`` made of one, or, with ``--trust_pretrained True``, a download
+of one that SpeechBrain's ``SepformerSeparation`` loads.
 
 What a run leaves in ``results/<experiment_name>/<seed>``:
 
@@ -343,7 +343,12 @@ def main(arguments: list[str]) -> None:
     files = RunFiles(hparams["output_folder"])
     with reporting(trial):  # to Orion, if it is the caller
         # In every process, since each has a separator of its own.
-        start = start_from(hparams["pretrained"], hparams, files)
+        start = start_from(
+            hparams["pretrained"],
+            hparams.get("trust_pretrained", False),
+            hparams,
+            files,
+        )
         asked = plain_settings(hparams, run_opts) | start
         settings = on_main(
             _start, files, asked, hparams, run_opts, hparams_file, overrides

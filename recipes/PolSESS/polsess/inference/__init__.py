@@ -1,1 +1,5 @@
-"""A folder of a trained model, of whatever layout, becomes a separator."""
+"""Separation of recordings with trained models."""
+
+from polsess.inference.separation import SpeechSeparation
+
+__all__ = ["SpeechSeparation"]

@@ -1,42 +1,49 @@
-"""Models that ``export.py`` wrote, and loading any model safely.
+"""Loading trained models: runs, exported models and SpeechBrain's public ones.
 
-A model may come from elsewhere. SpeechBrain's ``from_hparams`` and
-``foreign_class`` run whatever a folder's ``hyperparams.yaml`` and Python files
-say. ``load_model`` reads neither: the network is built from
-``separator.yaml``, of known classes alone, and its weights from
-``separator.safetensors``, which can hold nothing but tensors. Of a folder in
-the layout of SpeechBrain's public models it builds the network alone, of known
-classes too.
+A model may come from elsewhere. Of a run or an exported model nothing is run:
+the network is built as ``separator.json`` describes it, of known classes alone,
+and weights are read as nothing but tensors. SpeechBrain's own loader runs
+whatever a public model's ``hyperparams.yaml`` says; so it is called only for a
+model that the user trusts.
 """
 
+import hashlib
+import math
+import pickle
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
 
 from polsess.errors import UserError
 from polsess.files import hash_file, read_json
-from polsess.inference.safe_yaml import (
-    build_separator,
-    describe_separator,
-    hash_description,
-)
-from polsess.inference.speechbrain_models import load_speechbrain_model
-from polsess.inference.trained_run import (
-    TrainedRun,
-    fill_separator,
-    load_trained_run,
-)
+from polsess.models.description import build, hash_description
+from polsess.models.separator import MaskingSeparator
 from polsess.run_folder import RunFiles
+from polsess.training.checkpoints import find_damage
+from speechbrain.inference.separation import SepformerSeparation
+from speechbrain.utils.checkpoints import METAFNAME
 
-NEEDED_SETTINGS = {
+NEEDED_OF_EXPORT = {
     "experiment_name": str,
     "seed": int,
     "task": str,
     "n_sources": int,
     "sample_rate": int,
 }
-NEEDED_DESCRIPTION = {"checkpoint": dict, "weights": str}
-NEEDED_CHECKPOINT = {
+NEEDED_OF_RUN = NEEDED_OF_EXPORT | {
+    "data_folder": str,
+    "check": str,
+    "on_error": str,
+    "test_variants": list,
+    "valid_batch_size": int,
+}
+NEEDED_OF_CHECKPOINT = {
     "epoch": int,
-    "valid_si_sdr": int | float,
+    "valid_si_sdr": (int, float),
     "averaged": bool,
 }
 
@@ -53,110 +60,245 @@ class ExportedFiles:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         # For our loader
-        self.separator = self.folder / "separator.yaml"
+        self.separator = self.folder / "separator.json"
         self.weights = self.folder / "separator.safetensors"
         self.settings = self.folder / "settings.json"
         self.description = self.folder / "model.json"
         # For SpeechBrain's
         self.hparams = self.folder / "hyperparams.yaml"
-        self.interface = self.folder / "custom_interface.py"
         # For people, and for onnxruntime
         self.card = self.folder / "README.md"
         self.onnx = self.folder / "separator.onnx"
 
 
-def load_model(path: str | Path, averaged: bool = False) -> TrainedRun:
-    """Load a trained or an exported model without running anything of it.
+@dataclass
+class TrainedModel:
+    """A separator with its weights, and what is known of them.
+
+    Arguments
+    ---------
+    folder : Path
+        The run's or the model's.
+    settings : dict
+        What ``settings.json`` says.
+    separator : torch.nn.Module
+        Mixture [batch, time] -> estimates [batch, time, n_sources]; on the
+        CPU, in evaluation mode.
+    weights_checksum : str
+        Identifies the weights.
+    epoch : int, None
+        When the weights were saved; None of a public model.
+    valid_si_sdr : float, None
+        Of these weights, in dB.
+    averaged : bool
+        Whether they are the averaged ones.
+    description_hash : str
+        Identifies the network.
+    """
+
+    folder: Path
+    settings: dict
+    separator: torch.nn.Module
+    weights_checksum: str
+    epoch: int | None = None
+    valid_si_sdr: float | None = None
+    averaged: bool = False
+    description_hash: str = ""
+
+    @property
+    def parameters(self) -> int:
+        """Number of the separator's trained parameters."""
+        parameters = self.separator.parameters()
+        return sum(p.numel() for p in parameters if p.requires_grad)
+
+
+def load_model(
+    path: str | Path, averaged: bool = False, trust: bool = False
+) -> TrainedModel:
+    """Load a trained, an exported or a public model.
 
     Arguments
     ---------
     path : str, Path
-        A run's output folder, what ``export.py`` made of one, or a folder in
-        the layout of SpeechBrain's public models.
+        A run's output folder, what ``export.py`` made of one, or a folder that
+        SpeechBrain's ``SepformerSeparation`` loads.
     averaged : bool
-        Whether to take the averaged weights of a run with ``ema_decay``; an
-        exported model has one kind of weights.
-
-    Returns
-    -------
-    TrainedRun
-        With the separator on the CPU, in evaluation mode.
+        Whether to take the averaged weights of a run with ``ema_decay``; other
+        models have one kind of weights.
+    trust : bool
+        Whether SpeechBrain may run what a public model's files say.
 
     Raises
     ------
     UserError
-        If there is no such model, or its files are damaged or ask for
-        something that is no part of a separator.
+        If there is no such model, its files are damaged, or it is not trusted.
     """
-    files = ExportedFiles(Path(path).expanduser())
-    if files.separator.exists() or files.weights.exists():
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UserError(
+            f"{path}: there is no such folder; models are not fetched from a "
+            "hub: download all files of one, and give their folder"
+        )
+    files = ExportedFiles(folder)
+    if files.description.exists() or files.weights.exists():
         return _load_exported(files, averaged)
-    if files.hparams.exists() and not RunFiles(files.folder).settings.exists():
-        if averaged:
-            raise UserError(
-                f"{files.folder}: is a model of SpeechBrain's, which has one "
-                "kind of weights: leave out --averaged"
-            )
-        return load_speechbrain_model(files.folder)
-    return load_trained_run(files.folder, averaged)
+    if not files.settings.exists() and files.hparams.exists():
+        return _load_public(folder, averaged, trust)
+    return load_trained_run(folder, averaged)
+
+
+def load_trained_run(
+    folder: str | Path, averaged: bool = False
+) -> TrainedModel:
+    """Load the best checkpoint of a run, whose folder is not changed.
+
+    The best is the one with the highest validation SI-SDR. If it is corrupt,
+    that is an error: another one's scores would not be those of the run.
+
+    Arguments
+    ---------
+    folder : str, Path
+        The run's output folder.
+    averaged : bool
+        Whether to take the averaged weights of a run with ``ema_decay``.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no such run, or its files are damaged.
+    """
+    files = RunFiles(Path(folder).expanduser())
+    if not files.settings.exists():
+        raise UserError(
+            f"{folder}: has no {files.settings.name}; give the folder of a "
+            "run, such as results/convtasnet/42"
+        )
+    settings = _read(files.settings, NEEDED_OF_RUN)
+    checkpoint, meta = _find_best(files.folder, settings, averaged)
+    name = "averaged.ckpt" if averaged else "separator.ckpt"
+    weights = _read_checkpoint(checkpoint / name, averaged)
+    return TrainedModel(
+        files.folder,
+        settings,
+        weights_checksum=read_json(checkpoint / "checksums.json")[name],
+        epoch=meta["epoch"],
+        valid_si_sdr=meta[_score_name(averaged)],
+        averaged=averaged,
+        **_build(files.separator, weights, checkpoint / name),
+    )
 
 
 def _load_exported(files, averaged):
     """Load an exported model."""
-    for path in (files.description, files.settings, files.weights):
-        if not path.exists():
-            raise _damaged(path, "is missing")
-    settings = read_plain(files.settings, NEEDED_SETTINGS)
-    description = read_plain(files.description, NEEDED_DESCRIPTION)
+    description = _read(files.description, {"checkpoint": dict, "weights": str})
     checkpoint = description["checkpoint"]
-    _check_types(files.description, checkpoint, NEEDED_CHECKPOINT)
+    _check_types(files.description, checkpoint, NEEDED_OF_CHECKPOINT)
     if averaged and not checkpoint["averaged"]:
         raise UserError(
             f"{files.folder}: was exported without --averaged; export the "
             "run's averaged weights to another folder"
         )
-    if hash_file(files.weights, "blake2b") != description["weights"]:
+    settings = _read(files.settings, NEEDED_OF_EXPORT)
+    try:
+        same = hash_file(files.weights, "blake2b") == description["weights"]
+    except OSError as error:
+        raise _damaged(files.weights, error.strerror) from error
+    if not same:
         raise _damaged(files.weights, "is not the one that was exported")
-    separator = build_separator(files.separator)
-    weights = _read_safetensors(files.weights)
-    fill_separator(separator, weights, files.weights, files.separator)
-    return TrainedRun(
+    return TrainedModel(
         files.folder,
         settings,
-        separator.eval(),
-        checkpoint["epoch"],
-        checkpoint["valid_si_sdr"],
-        description["weights"],
-        checkpoint["averaged"],
-        hash_description(describe_separator(files.separator)),
+        weights_checksum=description["weights"],
+        **{name: checkpoint[name] for name in NEEDED_OF_CHECKPOINT},
+        **_build(
+            files.separator, _read_safetensors(files.weights), files.weights
+        ),
     )
 
 
-def read_plain(path: Path, needed: dict) -> dict:
-    """Read a JSON file of an exported model.
+def _build(path, weights, weights_path):
+    """Build a separator of what a file describes, and give it its weights."""
+    if not path.exists() and any(
+        path.with_name(name).exists()
+        for name in ("hyperparams.yaml", "separator.yaml")
+    ):
+        raise UserError(
+            f"{path.parent}: was made by an earlier version, without "
+            f"{path.name}; write it with: python -m polsess.inference.convert "
+            f"{path.parent}"
+        )
+    description = _read(path, {"class": str, "arguments": dict})
+    separator = build(description, path)
+    try:
+        separator.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(
+            f"{weights_path}: are weights of another network than {path} "
+            f"describes ({problem[:300]})"
+        ) from error
+    return {
+        "separator": separator.eval(),
+        "description_hash": hash_description(description),
+    }
 
-    Arguments
-    ---------
-    path : Path
-        The file.
-    needed : dict
-        Name -> type of what must be in it.
 
-    Returns
-    -------
-    dict
+def _load_public(folder, averaged, trust):
+    """Load a public model of SpeechBrain's with SpeechBrain's own loader."""
+    if averaged:
+        raise UserError(f"{folder}: has one kind of weights: no --averaged")
+    if not trust:
+        raise UserError(
+            f"{folder}: is a model for SpeechBrain's own loader, which runs "
+            "whatever the folder's files say; if you trust where it comes "
+            "from, add --trust (from Python: trust=True; to train.py: "
+            "--trust_pretrained True)"
+        )
+    try:
+        # It fills the folder that it loads from with links.
+        with tempfile.TemporaryDirectory() as links:
+            model: Any = SepformerSeparation.from_hparams(
+                source=str(folder.resolve()),
+                savedir=links,
+                run_opts={"device": "cpu"},
+                freeze_params=False,
+            )
+        separator = MaskingSeparator(
+            model.mods.encoder,
+            model.mods.masknet,
+            model.mods.decoder,
+            kernel_size=model.mods.decoder.kernel_size[0],
+            complete_frames=False,
+        ).eval()
+        with torch.no_grad():
+            n_sources = separator(torch.zeros(1, 8000)).shape[2]
+        sample_rate = int(model.hparams.sample_rate)
+    except Exception as error:  # whatever its files raise
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"{folder}: SpeechBrain's SepformerSeparation cannot load it "
+            f"({problem[:300]})"
+        ) from error
+    checksum = hashlib.blake2b()
+    for tensor in separator.state_dict().values():
+        checksum.update(tensor.numpy().tobytes())
+    settings = {
+        "experiment_name": folder.resolve().name,
+        "seed": None,
+        "task": None,
+        "n_sources": n_sources,
+        "sample_rate": sample_rate,
+    }
+    return TrainedModel(folder, settings, separator, checksum.hexdigest())
 
-    Raises
-    ------
-    UserError
-        If it is damaged.
-    """
+
+def _read(path, needed):
+    """Read a model's JSON file, and check what it says."""
     try:
         content = read_json(path)
-    except UserError as error:
-        raise _damaged(path, "cannot be read") from error
-    if not isinstance(content, dict):
-        raise _damaged(path, "holds no settings")
+    except (UserError, RecursionError) as error:
+        problem = "cannot be read" if path.exists() else "is missing"
+        raise _damaged(path, problem) from error
     _check_types(path, content, needed)
     return content
 
@@ -170,8 +312,105 @@ def _check_types(path, content, needed):
             raise _damaged(path, f"{name} is {content[name]!r:.50}")
 
 
+def _damaged(path, problem):
+    """Make the error for a file that is not as it was written."""
+    return UserError(f"{path}: {problem}; put back a copy of it")
+
+
+def _score_name(averaged):
+    """Name the validation SI-SDR in a checkpoint's meta."""
+    return "averaged_si_sdr" if averaged else "si_sdr"
+
+
+def _find_best(folder, settings, averaged):
+    """Find the best checkpoint: its folder and its meta."""
+    # In the run's folder, wherever that is now, unless it was put elsewhere.
+    usual = Path(settings.get("output_folder", folder), "save")
+    save_folder = Path(settings.get("save_folder", usual))
+    if save_folder == usual:
+        save_folder = folder / "save"
+    score = _score_name(averaged)
+    metas = {
+        path.parent: _read_meta(path)
+        for path in sorted(save_folder.glob(f"CKPT+*/{METAFNAME}"))
+    }
+    # Those within an epoch have no score.
+    found = {path: meta for path, meta in metas.items() if score in meta}
+    if not found:
+        problem = (
+            "has no averaged weights; the run was trained without --ema_decay"
+            if averaged
+            else "has no checkpoint of a finished epoch; train first"
+        )
+        raise UserError(f"{save_folder}: {problem}")
+    found = {p: meta for p, meta in found.items() if math.isfinite(meta[score])}
+    if not found:
+        raise UserError(
+            f"{save_folder}: no checkpoint has a validation SI-SDR that is a "
+            "number; the training diverged"
+        )
+    path = max(found, key=lambda p: (found[p][score], found[p]["unixtime"]))
+    damage = find_damage(path)
+    if damage is not None:
+        raise _corrupt(path, damage)
+    return path, found[path]
+
+
+def _read_meta(path):
+    """Read what a checkpoint says of itself."""
+    try:
+        meta = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        meta = None
+    if not isinstance(meta, dict):
+        raise _corrupt(path.parent, f"{METAFNAME} is damaged")
+    scores = {_score_name(averaged) for averaged in (False, True)} & {*meta}
+    for name in ("unixtime", *scores, *(["epoch"] if scores else [])):
+        if not isinstance(meta.get(name), (int, float)):
+            raise _corrupt(path.parent, f"{METAFNAME} has no number as {name}")
+    return meta
+
+
+def _corrupt(path, problem):
+    """Make the error for a corrupt checkpoint."""
+    return UserError(
+        f"The checkpoint {path} is corrupt: {problem}. Put back a copy of it, "
+        "or delete it to take the best of the others"
+    )
+
+
+def _read_checkpoint(path, averaged):
+    """Read a state dict that ``torch.save`` wrote, and nothing but tensors."""
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        if averaged:  # of torch's AveragedModel, beside its counter
+            weights = {
+                name.removeprefix("module."): tensor
+                for name, tensor in weights.items()
+                if name != "n_averaged"
+            }
+        for name, tensor in weights.items():
+            if not (isinstance(name, str) and isinstance(tensor, torch.Tensor)):
+                raise ValueError(f"{name!r} is no name of a tensor")
+    except (
+        OSError,
+        RuntimeError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path}: is not a file of weights ({problem})"
+        ) from error
+    return weights
+
+
 def _read_safetensors(path):
-    """Read a state dict."""
+    """Read a state dict of an exported model."""
     # Here, since a run's own folder needs no safetensors.
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -180,10 +419,3 @@ def _read_safetensors(path):
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise _damaged(path, f"holds no tensors ({error})") from error
-
-
-def _damaged(path, problem):
-    """Make the error for a file that is not as it was exported."""
-    return UserError(
-        f"{path}: {problem}; export the model, or fetch it, once more"
-    )

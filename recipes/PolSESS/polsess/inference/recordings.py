@@ -19,8 +19,8 @@ from polsess.errors import UserError
 from polsess.files import hash_file
 from polsess.inference.audio_files import Recording, RecordingError
 from polsess.inference.estimates import Estimates, estimate_paths
+from polsess.inference.models import TrainedModel
 from polsess.inference.overlap_add import UNCERTAIN, OverlapAdd, summarise_order
-from polsess.inference.trained_run import TrainedRun
 
 STANDARD_INPUT = Path("-")
 STANDARD_INPUT_NAME = "standard input"
@@ -234,7 +234,7 @@ def plan(
 
 
 def identify(
-    recording: Recording, run: TrainedRun, options: argparse.Namespace
+    recording: Recording, run: TrainedModel, options: argparse.Namespace
 ) -> dict:
     """Collect all that the estimates of a recording depend on.
 
@@ -242,7 +242,7 @@ def identify(
     ---------
     recording : Recording
         What is separated.
-    run : TrainedRun
+    run : TrainedModel
         With what.
     options : argparse.Namespace
         The command line.
@@ -278,7 +278,7 @@ def _identify_content(recording):
 
 def describe(
     recording: Recording,
-    run: TrainedRun,
+    run: TrainedModel,
     device: str,
     options: argparse.Namespace,
     separation: OverlapAdd,
@@ -291,7 +291,7 @@ def describe(
     ---------
     recording : Recording
         What was separated.
-    run : TrainedRun
+    run : TrainedModel
         With what.
     device : str
         Where.

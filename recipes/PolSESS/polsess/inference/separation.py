@@ -24,16 +24,15 @@ from speechbrain.inference.interfaces import Pretrained
 class SpeechSeparation(Pretrained):
     """A separator that is ready to use, of any of the recipe's models.
 
-    SpeechBrain's own ``from_hparams`` executes what the folder's YAML file
-    names; this one builds nothing but the separator, of known classes, and
-    reads weights as nothing but tensors. It takes folders, and fetches nothing
-    from a hub; so there is no ``savedir``.
+    ``from_hparams`` takes folders, and fetches nothing from a hub; so there is
+    no ``savedir``. It runs nothing of a folder but of a public model's of
+    SpeechBrain's, with ``trust=True``.
 
     Example
     -------
-    >>> import separator
+    >>> from polsess.models.separator import MaskingSeparator
     >>> from speechbrain.lobes.models import conv_tasnet, dual_path
-    >>> network = separator.MaskingSeparator(
+    >>> network = MaskingSeparator(
     ...     dual_path.Encoder(kernel_size=16, out_channels=8),
     ...     conv_tasnet.MaskNet(N=8, B=4, H=8, P=3, X=2, R=1, C=2),
     ...     dual_path.Decoder(8, 1, kernel_size=16, stride=8, bias=False),
@@ -56,6 +55,7 @@ class SpeechSeparation(Pretrained):
         run_opts: dict | None = None,
         freeze_params: bool = True,
         averaged: bool = False,
+        trust: bool = False,
     ) -> SpeechSeparation:
         """Load a trained separator.
 
@@ -71,6 +71,8 @@ class SpeechSeparation(Pretrained):
             Whether the parameters are for inference only.
         averaged : bool
             Whether to take the averaged weights of a run with ``ema_decay``.
+        trust : bool
+            Whether SpeechBrain may run what a public model's files say.
 
         Returns
         -------
@@ -82,13 +84,7 @@ class SpeechSeparation(Pretrained):
         UserError
             If there is no such model, it is damaged, or the device is missing.
         """
-        if not Path(source).expanduser().is_dir():
-            raise UserError(
-                f"{source}: there is no such folder. Models are not fetched "
-                "from a hub: download all of the model's files first (e.g. "
-                "with git clone), and give their folder"
-            )
-        run = load_model(source, averaged)
+        run = load_model(source, averaged, trust)
         run_opts = dict(run_opts or {})
         run_opts["device"] = device = check_device(run_opts)
         check = getattr(run.separator, "check_device", None)

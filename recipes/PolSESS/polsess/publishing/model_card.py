@@ -9,19 +9,14 @@ import pandas as pd
 from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
 from polsess.errors import UserError
 from polsess.files import read_json
-from polsess.inference.models import ExportedFiles
-from polsess.inference.trained_run import TrainedRun
+from polsess.inference.models import ExportedFiles, TrainedModel
 from polsess.publishing.speechbrain_layout import is_masking, shortest_mixture
 from polsess.run_folder import RunFiles
 from polsess.scoring.files import summarise_metrics
 from polsess.scoring.metrics import METRICS
 
 OURS_USE = """\
-import sys
-
-# First of all, or Python would look where it was started.
-sys.path.insert(0, "recipes/PolSESS/separation")
-from interface import SpeechSeparation
+from polsess.inference import SpeechSeparation
 
 model = SpeechSeparation.from_hparams({name})
 estimates = model.separate_file("recording.wav")  # [1, time, sources]"""
@@ -52,12 +47,12 @@ mixture = np.random.randn(1, {samples}).astype("float32")  # [batch, time]
 (estimates,) = session.run(None, {{"mixture": mixture}})"""
 
 
-def describe_use(run: TrainedRun, name: str, difference: float | None) -> str:
+def describe_use(run: TrainedModel, name: str, difference: float | None) -> str:
     """Show how a model is loaded, by us and by others.
 
     Arguments
     ---------
-    run : TrainedRun
+    run : TrainedModel
         What is exported.
     name : str
         Of its folder.
@@ -82,7 +77,7 @@ def describe_use(run: TrainedRun, name: str, difference: float | None) -> str:
         f"{shlex.quote(name)} recording.wav --output separated\n```",
         f"```python\n{OURS_USE.format(**filled)}\n```",
         "This runs nothing that is in the folder: the network is built from "
-        "`separator.yaml`, of known classes alone, and `separator.safetensors` "
+        "`separator.json`, of known classes alone, and `separator.safetensors` "
         "holds nothing but tensors. Start Python beside the folder, as "
         "here, not in it: Python itself takes modules from where it starts.",
         "With SpeechBrain alone:",
@@ -141,7 +136,7 @@ LISTED = (
 
 def write_card(
     files: ExportedFiles,
-    run: TrainedRun,
+    run: TrainedModel,
     name: str,
     licence: str | None,
     difference: float | None,
@@ -152,7 +147,7 @@ def write_card(
     ---------
     files : ExportedFiles
         Of the model; the other files are there.
-    run : TrainedRun
+    run : TrainedModel
         What is exported.
     name : str
         Of the folder that it will be.

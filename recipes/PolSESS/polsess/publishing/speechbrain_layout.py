@@ -1,25 +1,31 @@
-"""A separator as files for SpeechBrain's own loaders.
+"""Exported models as SpeechBrain's own loaders read them.
 
 The masking models become what ``SepformerSeparation.from_hparams`` reads, of
 SpeechBrain's and torch's classes alone; SPMamba what ``foreign_class`` reads,
 with the modules that it consists of.
 """
 
-import io
 import json
 import shutil
-from copy import deepcopy
 from pathlib import Path
 from typing import TypeGuard
 
 import torch
-from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode, Node
 
-from polsess.inference.safe_yaml import nodes_of
 from polsess.models.separator import MaskingSeparator
-from polsess.models.speechbrain_names import PARTS, STOCK
 
+# SpeechBrain's modules, and the parts of our masking separators.
+PARTS = {"encoder": "encoder", "masknet": "mask_network", "decoder": "decoder"}
+# Our faster blocks, the classes of SpeechBrain's with the same weights, and
+# what these must be told.
+MODELS = "speechbrain.lobes.models"
+STOCK: dict[str, tuple[str, dict]] = {
+    "polsess.models.convtasnet.MaskNet": (f"{MODELS}.conv_tasnet.MaskNet", {}),
+    "polsess.models.sepformer.TransformerBlock": (
+        f"{MODELS}.dual_path.SBTransformerBlock",
+        {"norm_before": True},
+    ),
+}
 INTERFACE = Path(__file__).with_name("custom_interface.py")
 CODE = Path(__file__).parent.parent
 # All that SPMamba imports of this recipe.
@@ -35,17 +41,9 @@ def is_masking(separator: torch.nn.Module) -> TypeGuard[MaskingSeparator]:
 
 
 def shortest_mixture(separator: MaskingSeparator) -> int:
-    """Tell from which length on SpeechBrain computes what we do.
+    """Tell from how many samples on SpeechBrain computes what we do.
 
-    Arguments
-    ---------
-    separator : MaskingSeparator
-        It pads shorter mixtures further; SpeechBrain does not.
-
-    Returns
-    -------
-    int
-        Samples.
+    We pad shorter mixtures further; SpeechBrain does not.
 
     Example
     -------
@@ -58,7 +56,7 @@ def shortest_mixture(separator: MaskingSeparator) -> int:
 
 
 def write_speechbrain(
-    folder: Path, separator: torch.nn.Module, description: Node, settings: dict
+    folder: Path, separator: torch.nn.Module, description: dict, settings: dict
 ) -> None:
     """Write all files that SpeechBrain's loaders need.
 
@@ -68,98 +66,81 @@ def write_speechbrain(
         Where to.
     separator : torch.nn.Module
         With its weights.
-    description : ruamel.yaml.nodes.Node
-        What ``describe_separator`` found.
+    description : dict
+        Of the separator, as ``polsess.models.description`` has it.
     settings : dict
         With ``sample_rate`` in Hz and ``n_sources``.
     """
     if is_masking(separator):
-        keys = _masking_keys(separator, description)
+        arguments = description["arguments"]
+        networks = {name: arguments[part] for name, part in PARTS.items()}
         weights = {
             name: getattr(separator, part).state_dict()
             for name, part in PARTS.items()
         }
-        # It is the second of two layers, behind the padding.
+        # The encoder is the second of two layers: behind zeros for the frame
+        # that the last samples do not fill. It drops those it does not need.
         weights["encoder"] = {
             f"1.{name}": tensor for name, tensor in weights["encoder"].items()
         }
+        encoder = (
+            "encoder: !new:torch.nn.Sequential\n"
+            "  - !new:torch.nn.ConstantPad1d\n"
+            f"    padding: [0, {separator.stride - 1}]\n"
+            "    value: 0.0\n"
+            f"  - {lay_out(networks.pop('encoder'), '    ')}\n"
+        )
     else:
-        keys = {"separator": description}
+        networks = {"separator": description}
         weights = {"separator": separator.state_dict()}
+        encoder = ""
         _copy_code(folder)
     for name, tensors in weights.items():
         torch.save(tensors, folder / f"{name}.ckpt")
     text = (
-        "# For SpeechBrain; our own loader reads separator.yaml instead.\n"
+        "# For SpeechBrain; our own loader reads separator.json instead.\n"
         f"sample_rate: {settings['sample_rate']}  # Hz\n"
-        f"num_spks: {settings['n_sources']}\n\n"
-        f"{lay_out(keys)}\n{_loading(weights)}"
+        f"num_spks: {settings['n_sources']}\n\n{encoder}"
+    )
+    for name, network in networks.items():
+        text += f"{name}: {lay_out(network)}\n"
+    references = "".join(f"  {name}: !ref <{name}>\n" for name in weights)
+    loadables = references.replace("  ", "    ")
+    text += (
+        f"\nmodules:\n{references}\n"
+        "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer\n"
+        f"  loadables:\n{loadables}"
     )
     (folder / "hyperparams.yaml").write_text(text, encoding="utf-8")
 
 
-def lay_out(keys: dict) -> str:
-    r"""Lay YAML nodes out as text.
+def lay_out(description: dict, indent: str = "") -> str:
+    """Lay a description out as HyperPyYAML, with SpeechBrain's classes.
 
     Arguments
     ---------
-    keys : dict
-        Key -> node; comments are left out.
-
-    Returns
-    -------
-    str
-        A YAML file.
+    description : dict
+        Of a network.
+    indent : str
+        Of the line that it begins in.
 
     Example
     -------
-    >>> node = YAML().compose("{blocks: 4  # many\n}")
-    >>> print(lay_out({"separator": node}).strip())
-    separator: {blocks: 4}
+    >>> block = {"class": "polsess.models.convtasnet.MaskNet", "arguments": {}}
+    >>> print(lay_out({"class": "a.B", "arguments": {"c": block, "d": 4}}))
+    !new:a.B
+      c: !new:speechbrain.lobes.models.conv_tasnet.MaskNet
+      d: 4
     """
-    named = [(YAML().compose(name), node) for name, node in keys.items()]
-    whole = MappingNode("tag:yaml.org,2002:map", named)
-    for node in nodes_of(whole):
-        node.comment = None
-    text = io.StringIO()
-    YAML().serialize(whole, text)
-    return text.getvalue()
-
-
-def _masking_keys(separator, description):
-    """Describe the parts as ``SepformerSeparation`` wants them."""
-    description = deepcopy(description)
-    for node in nodes_of(description):
-        if node.tag in STOCK:
-            tag, options = STOCK[node.tag]
-            node.tag = tag
-            node.value += YAML().compose(json.dumps(options)).value
-    parts = {key.value: node for key, node in description.value}
-    # Zeros for the frame that the last samples do not fill. The encoder drops
-    # those that it does not need.
-    padded = YAML().compose(
-        "!new:torch.nn.Sequential\n"
-        "- !new:torch.nn.ConstantPad1d\n"
-        f"  padding: [0, {separator.stride - 1}]\n"
-        "  value: 0.0\n"
-    )
-    padded.value.append(parts["encoder"])
-    return {
-        "encoder": padded,
-        "masknet": parts["mask_network"],
-        "decoder": parts["decoder"],
-    }
-
-
-def _loading(names):
-    """Lay out what makes SpeechBrain load the weights."""
-    references = "".join(f"  {name}: !ref <{name}>\n" for name in names)
-    loadables = references.replace("  ", "    ")
-    return (
-        f"modules:\n{references}\n"
-        "pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer\n"
-        f"  loadables:\n{loadables}"
-    )
+    name = description["class"]
+    name, more = STOCK.get(name, (name, {}))
+    lines = [f"!new:{name}"]
+    for key, value in {**description["arguments"], **more}.items():
+        inner = f"{indent}  "
+        is_network = isinstance(value, dict)
+        text = lay_out(value, inner) if is_network else json.dumps(value)
+        lines.append(f"{inner}{key}: {text}")
+    return "\n".join(lines)
 
 
 def _copy_code(folder):

@@ -25,7 +25,7 @@ from polsess.data.dataset import Example
 from polsess.devices import is_out_of_memory
 from polsess.errors import UserError
 from polsess.files import write_atomically
-from polsess.inference.trained_run import TrainedRun
+from polsess.inference.models import TrainedModel
 from polsess.scoring.audio import at_mixture_level, write_example
 from polsess.scoring.files import LIST, LISTED, EvaluationFiles
 from polsess.scoring.metrics import compute_metric
@@ -282,7 +282,7 @@ class Evaluation:
 
     Arguments
     ---------
-    run : TrainedRun
+    run : TrainedModel
         Whose separator is used.
     test_set : EvaluationSet
         With its formats.
@@ -296,7 +296,7 @@ class Evaluation:
 
     def __init__(
         self,
-        run: TrainedRun,
+        run: TrainedModel,
         test_set: EvaluationSet,
         files: EvaluationFiles,
         device: str,

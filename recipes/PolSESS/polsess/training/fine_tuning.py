@@ -4,7 +4,6 @@ import torch
 
 from polsess.errors import UserError
 from polsess.files import read_json
-from polsess.inference.models import load_model
 from polsess.run_folder import RunFiles
 from polsess.training.checkpoints import is_of_an_epochs_end
 from speechbrain.utils.logger import get_logger
@@ -24,7 +23,9 @@ FREE = {
 }
 
 
-def start_from(source: str | None, hparams: dict, files: RunFiles) -> dict:
+def start_from(
+    source: str | None, trust: bool, hparams: dict, files: RunFiles
+) -> dict:
     """Give a new run's separator the weights of a model that is there.
 
     A run that has finished an epoch has weights of its own. It is only noted
@@ -34,6 +35,8 @@ def start_from(source: str | None, hparams: dict, files: RunFiles) -> dict:
     ---------
     source : str, None
         The model's folder, as ``load_model`` takes it.
+    trust : bool
+        Whether SpeechBrain may run what a public model's files say.
     hparams : dict
         The loaded YAML; its separator is changed.
     files : RunFiles
@@ -59,10 +62,13 @@ def start_from(source: str | None, hparams: dict, files: RunFiles) -> dict:
         noted = read_json(files.settings)
         if noted.get("pretrained") == source:
             return {"pretrained_weights": noted.get("pretrained_weights")}
+    # Here, since training itself needs nothing of inference.
+    from polsess.inference.models import load_model
+
     # What is drawn for new weights must not change what the training draws.
     # It is loaded on the CPU; of several GPUs, torch would warn.
     with torch.random.fork_rng(devices=[]):
-        run = load_model(source)
+        run = load_model(source, trust=trust)
     separator = hparams["separator"]
     misfits = find_misfits(run.separator, separator)
     if misfits:
@@ -71,7 +77,7 @@ def start_from(source: str | None, hparams: dict, files: RunFiles) -> dict:
             f"pretrained {source}: its network is not the one to be trained: "
             f"{'; '.join(misfits[:TOLD])}{more}. Give the options with which "
             "it was trained, such as its sizes and --n_sources with --task "
-            "(they stand in its folder's YAML file), or another model"
+            "(they stand in its separator.json), or another model"
         )
     if run.settings["sample_rate"] != hparams["sample_rate"]:
         logger.warning(

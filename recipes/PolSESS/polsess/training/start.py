@@ -8,6 +8,8 @@ import torch
 from polsess.corpus.preparation import prepare_polsess
 from polsess.devices import check_device
 from polsess.errors import UserError
+from polsess.files import to_json, write_atomically
+from polsess.models.description import describe
 from polsess.processes import join_processes
 from polsess.run_folder import RunFiles, hash_manifests
 from polsess.training.checkpoints import WholeCheckpointer
@@ -93,6 +95,9 @@ def start_run(
             f"output_folder {files.folder}: cannot be written "
             f"({error.strerror})"
         ) from error
+    hparams_file = files.folder / "hyperparams.yaml"
+    network = describe(hparams_file.read_text(encoding="utf-8"), hparams_file)
+    write_atomically(files.separator, to_json(network))
     if not has_checkpoints:
         # Of a run whose checkpoints were deleted.
         files.divergence.unlink(missing_ok=True)
