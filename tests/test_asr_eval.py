@@ -17,7 +17,7 @@ import torch
 from polsess.data.dataset import RenderedMixtures, read_manifest
 from polsess.data.sampling import all_examples
 from polsess.errors import UserError
-from polsess.inference.trained_run import load_trained_run
+from polsess.inference.models import load_trained_run
 
 TOOL = Path(__file__).parent.parent / "tools/asr_eval.py"
 

@@ -8,7 +8,7 @@ import export
 import pytest
 import torch
 from polsess.errors import UserError
-from polsess.inference.trained_run import load_trained_run
+from polsess.inference.models import load_trained_run
 from polsess.models.convtasnet import MaskNet
 from polsess.models.sepformer import TransformerBlock
 from polsess.training.fine_tuning import find_misfits
@@ -74,6 +74,7 @@ def test_public_models_of_speechbrain(model, small_corpus, tmp_path):
         small_corpus,
         tmp_path / "new",
         pretrained=source,
+        trust_pretrained=True,
         **STILL | LIKE_PUBLIC[model],
     )
     expected = {}

@@ -18,7 +18,7 @@ from experiments.series import (
     is_done,
     train_series as main,
 )
-from small_series import HPARAMS, STAND_IN, TOOL, write_result, write_series
+from small_series import HPARAMS, STAND_IN, write_result, write_series
 
 
 def test_what_is_done():

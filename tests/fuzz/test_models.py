@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from damage import SCALAR, as_yaml, damaged_bytes, damaged_trees, json_files
+from damage import SCALAR, damaged_bytes, damaged_trees, json_files
 from hypothesis import (
     assume,
     given,
@@ -14,10 +14,10 @@ from hypothesis import (
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
 from polsess.inference.models import load_model
-from polsess.inference.safe_yaml import build_separator
+from polsess.models.description import build
 from safetensors.torch import save
 
-TAG = "!new:polsess.models.spmamba.SPMamba"
+CLASS = "polsess.models.spmamba.SPMamba"
 OPTIONS = {
     **{"n_sources": 2, "fft_size": 16, "hop_size": 8, "blocks": 1},
     **{"hidden_channels": 4, "attention_size": 16, "state_size": 2},
@@ -33,26 +33,22 @@ SMALL = st.one_of(
 COUNTS = ("blocks", "n_sources")
 
 
-def as_file(options):
-    """Lay out a separator's file."""
-    return f"separator: {TAG}\n".encode() + (
-        b"".join(b"  " + line for line in as_yaml(options).splitlines(True))
-    )
+def describe(options):
+    """Describe a separator."""
+    return {"class": CLASS, "arguments": options}
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported():
     """Write an exported model: name -> bytes."""
-    path = tmp_path_factory.mktemp("fuzz") / "separator.yaml"
-    path.write_bytes(as_file(OPTIONS))
-    weights = save(build_separator(path).state_dict())
+    weights = save(build(describe(OPTIONS), "").state_dict())
     settings = {"experiment_name": "spmamba", "seed": 1, "task": "SB"}
     settings |= {"n_sources": 2, "sample_rate": 8000}
     checkpoint = {"epoch": 1, "valid_si_sdr": 2.5, "averaged": False}
     checksum = hashlib.blake2b(weights).hexdigest()
     description = {"checkpoint": checkpoint, "weights": checksum}
     return {
-        "separator.yaml": path.read_bytes(),
+        "separator.json": json.dumps(describe(OPTIONS)).encode(),
         "separator.safetensors": weights,
         "settings.json": json.dumps(settings).encode(),
         "model.json": json.dumps(description).encode(),
@@ -73,8 +69,6 @@ def test_a_model(exported, data):
     damaged = True
     if name.endswith(".json"):
         content, damaged = data.draw(json_files(json.loads(content)))
-    elif name.endswith(".yaml"):
-        content = data.draw(damaged_bytes(content))
     else:
         content = data.draw(damaged_bytes(content))
     with new_folder() as folder:
@@ -92,14 +86,15 @@ def test_a_model(exported, data):
 def test_a_separator(options):
     assume(isinstance(options, dict))
     assume(all(options.get(name) != 10**30 for name in COUNTS))
-    with new_folder() as folder:
-        path = folder / "separator.yaml"
-        path.write_bytes(as_file(options))
-        separator, _ = attempt(lambda: build_separator(path), UserError, path)
-        assert separator is None or isinstance(separator, torch.nn.Module)
+    separator, _ = attempt(
+        lambda: build(describe(options), "separator.json"),
+        UserError,
+        "separator.json",
+    )
+    assert separator is None or isinstance(separator, torch.nn.Module)
 
 
-@given(damaged_bytes(as_file(OPTIONS)))
+@given(damaged_bytes(json.dumps(describe(OPTIONS)).encode()))
 def test_weights_that_are_damaged(exported, content):
     """Whose checksum is right, as somebody else may have made them."""
     weights = exported["separator.safetensors"]

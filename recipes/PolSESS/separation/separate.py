@@ -142,6 +142,12 @@ def _add_rest(add):
         help="use the averaged weights of a run with ema_decay",
     )
     add(
+        "--trust",
+        action="store_true",
+        help="let SpeechBrain load its public models, and run what their files "
+        "say",
+    )
+    add(
         "--force",
         action="store_true",
         help="replace estimates that another model has left in the folder",
@@ -360,7 +366,10 @@ def main(arguments: list[str]) -> None:
         options.recordings, Path(os.devnull) if to_stream else options.output
     )
     model = SpeechSeparation.from_hparams(
-        options.model, {"device": options.device}, averaged=options.averaged
+        options.model,
+        {"device": options.device},
+        averaged=options.averaged,
+        trust=options.trust,
     )
     model.make_separation(options.chunk, options.overlap)  # checks them
     separation = Separation(model, options)

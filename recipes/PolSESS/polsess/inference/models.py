@@ -199,11 +199,9 @@ def _load_exported(files, averaged):
             "run's averaged weights to another folder"
         )
     settings = _read(files.settings, NEEDED_OF_EXPORT)
-    try:
-        same = hash_file(files.weights, "blake2b") == description["weights"]
-    except OSError as error:
-        raise _damaged(files.weights, error.strerror) from error
-    if not same:
+    if not files.weights.exists():
+        raise _damaged(files.weights, "is missing")
+    if hash_file(files.weights, "blake2b") != description["weights"]:
         raise _damaged(files.weights, "is not the one that was exported")
     return TrainedModel(
         files.folder,

@@ -12,7 +12,10 @@ from speechbrain.utils.checkpoints import Checkpointer
 
 MODELS = "speechbrain.lobes.models"
 STOCK = {
-    "convtasnet": ("convtasnet_masks.MaskNet", f"{MODELS}.conv_tasnet.MaskNet"),
+    "convtasnet": (
+        "polsess.models.convtasnet.MaskNet",
+        f"{MODELS}.conv_tasnet.MaskNet",
+    ),
     "sepformer": (
         "polsess.models.sepformer.TransformerBlock",
         f"{MODELS}.dual_path.SBTransformerBlock\n  norm_before: True",

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import yaml
 from polsess.errors import UserError
-from polsess.inference.trained_run import load_trained_run
+from polsess.inference.models import load_trained_run
 from small_exports import MASKING, estimates_of
 from small_models import SMALL
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from polsess.inference.trained_run import load_trained_run
+from polsess.inference.models import load_trained_run
 from small_exports import MASKING, estimates_of
 from small_models import SMALL
 

@@ -12,7 +12,7 @@ import yaml
 from polsess.data.dataset import RenderedMixtures, read_manifest
 from polsess.data.sampling import all_examples
 from polsess.errors import UserError
-from polsess.inference.trained_run import load_trained_run
+from polsess.inference.models import load_trained_run
 from polsess.scoring.objective import pit_si_sdr
 from small_models import SMALL
 
@@ -169,8 +169,8 @@ def numbers_as_weights(folder):
 
 def other_network(folder):
     """Change the network that the weights belong to."""
-    path = folder / "hyperparams.yaml"
-    path.write_text(path.read_text().replace("B: 32", "B: 16"))
+    path = folder / "separator.json"
+    path.write_text(path.read_text().replace('"B": 32', '"B": 16'))
 
 
 def incomplete_settings(folder):
@@ -191,7 +191,7 @@ def incomplete_settings(folder):
         (remove("save/*/separator.ckpt"), "separator.ckpt is missing"),
         (remove("save"), "has no checkpoint of a finished epoch"),
         (remove("settings.json"), "has no settings.json"),
-        (remove("hyperparams.yaml"), "hyperparams.yaml: cannot be read"),
+        (remove("separator.json"), "was made by an earlier version"),
         (incomplete_settings, "settings.json: has no seed"),
         (other_network, "weights of another network"),
     ],

@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 import torch
 from polsess.errors import UserError
-from polsess.inference.trained_run import load_trained_run
+from polsess.inference.models import load_trained_run
 from small_exports import LENGTHS, MASKING, estimates_of
 
 

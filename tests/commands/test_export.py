@@ -1,19 +1,14 @@
 """Exporting: what is written, and what is left alone."""
 
-import os
 import re
-import runpy
 import shutil
-import signal
-import sys
 
 import export
 import pandas as pd
 import pytest
 import torch
 from polsess.errors import UserError
-from polsess.inference.models import load_model
-from polsess.inference.trained_run import load_trained_run
+from polsess.inference.models import load_model, load_trained_run
 from small_exports import estimates_of
 
 
@@ -40,25 +35,6 @@ def test_nothing_tells_where_it_was_trained(
             content = path.read_bytes()
             assert str(trained_runs("spmamba").parent).encode() not in content
             assert str(small_corpus.parent).encode() not in content
-
-
-def test_an_interruption_is_one_line(monkeypatch, tmp_path, capsys):
-    def interrupt(*_):
-        os.kill(os.getpid(), signal.SIGTERM)  # as a scheduler's
-
-    monkeypatch.setattr(
-        "polsess.inference.trained_run.load_trained_run", interrupt
-    )
-    monkeypatch.setattr(sys, "argv", ["export.py", "run", "model"])
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(export.__file__, run_name="__main__")
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert ended.value.code == 130
-    assert capsys.readouterr().err.startswith("Interrupted. ")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_existing_folders_are_left_alone(trained_runs, copied, tmp_path):

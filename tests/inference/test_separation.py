@@ -6,8 +6,8 @@ import soundfile
 import torch
 from fake_separators import Halves, Unreliable, fake_model, halves, noise
 from polsess.errors import UserError
+from polsess.inference.models import load_trained_run
 from polsess.inference.separation import SpeechSeparation
-from polsess.inference.trained_run import load_trained_run
 from small_models import SMALL
 
 CPU = {"device": "cpu"}
