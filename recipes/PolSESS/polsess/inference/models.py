@@ -168,6 +168,8 @@ def load_trained_run(
         If the folder holds no such run, or its files are damaged.
     """
     files = RunFiles(Path(folder).expanduser())
+    if not files.folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder of a run")
     if not files.settings.exists():
         raise UserError(
             f"{folder}: has no {files.settings.name}; give the folder of a "
