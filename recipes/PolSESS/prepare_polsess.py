@@ -15,25 +15,24 @@ One row is one mixture; SpeechBrain puts the corpus's folder in the place of
 $data_root when it reads a manifest:
 
     DynamicItemDataset.from_csv(manifest, replacements={"data_root": folder})
+
+Authors
+ * The contributors to the PolSESS recipes 2026
 """
 
-import argparse
 import logging
 import sys
 
+from polsess.commands import make_parser, run
 from polsess.corpus.checks import CHECKS
-from polsess.corpus.manifests import SUBSET_SIZES, listed
-from polsess.corpus.preparation import ON_ERROR, prepare_polsess
-from polsess.errors import UserError
+from polsess.corpus.manifests import ON_ERROR, SUBSET_SIZES, prepare_polsess
 
 
-def _read_arguments():
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
+def main(arguments: list[str]) -> None:
+    """Prepare a corpus as the command line says."""
+    parser = make_parser(
+        __doc__,
         epilog="A second call with the same corpus and options does nothing.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "data_folder",
@@ -49,7 +48,7 @@ def _read_arguments():
         nargs="*",
         metavar="N",
         help="rows of the training subsets (default: those of "
-        f"{listed(SUBSET_SIZES)} that the corpus has enough rows for)",
+        f"{SUBSET_SIZES} that the corpus has enough rows for)",
     )
     parser.add_argument(
         "--check",
@@ -78,14 +77,11 @@ def _read_arguments():
         metavar="N",
         help="processes that read audio (default: one a CPU)",
     )
-    return vars(parser.parse_args())
-
-
-if __name__ == "__main__":
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stdout
     )
-    try:
-        prepare_polsess(**_read_arguments())
-    except UserError as error:
-        sys.exit(f"{error}")
+    prepare_polsess(**vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    run(main, "The same command starts again.")

@@ -1,1 +1,1 @@
-"""The steps of ``prepare_polsess``: metadata, audio, checks, manifests."""
+"""The corpus: its metadata, checks of its audio, and manifests."""

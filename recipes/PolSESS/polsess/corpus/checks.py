@@ -1,126 +1,30 @@
-"""Running the checks of a corpus, the cheap ones first."""
+"""Checks of a corpus, the cheap ones first; duplicates and shared speech."""
 
 from collections.abc import Iterable
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from polsess.corpus.audio import AudioFormat, check_audio, read_wav_header
+from polsess.corpus.audio import AudioFormat, check_audio, read_format
 from polsess.corpus.metadata import (
     AUDIO_COLUMNS,
     METADATA_COLUMNS,
-    SAMPLE_RATES,
     SPLITS,
+    Finding,
     check_metadata,
 )
-from polsess.errors import Finding, UserError, without
+from polsess.errors import UserError
 
+CHECKS = ("headers", "audio", "none")
+REPORTED_FINDINGS = 20
 FRAGMENT_COLUMNS = ["SSR"] + [
     column
     for column in METADATA_COLUMNS
     if column.endswith(("OryginalPath", "Start", "End"))
 ]
-
-
-def find_duplicates(table: pd.DataFrame) -> list[Finding]:
-    """Find rows that repeat an earlier row of their split.
-
-    Random names of 16 characters never repeat by chance, so every repeated
-    file name counts, and so does the same mixture from the same source
-    fragments or with the same audio under another name.
-
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        As ``read_metadata`` returns it; where it has digests, mixtures are
-        compared by content too.
-
-    Returns
-    -------
-    list of Finding
-        For every row but the first of those alike.
-    """
-    findings = []
-    earlier: dict = {}
-    rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
-    for row in rows:
-        keys = _duplicate_keys(row)
-        repeated = [reason for reason, key in keys.items() if key in earlier]
-        if repeated:
-            strongest = repeated[0]
-            reason = f"{strongest} row {earlier[keys[strongest]]}"
-            findings.append(Finding(row.split, row.row, row.mix_wav, reason))
-        else:
-            earlier |= dict.fromkeys(keys.values(), row.row)
-    return findings
-
-
-def _duplicate_keys(row):
-    """Reason -> what no two rows of a split may share, strongest first."""
-    keys = {"is identical to": attrgetter(*METADATA_COLUMNS)(row)}
-    for column in AUDIO_COLUMNS:
-        if path := getattr(row, column):
-            keys[f"shares {path} with"] = path
-    fragments = attrgetter(*FRAGMENT_COLUMNS)(row)
-    keys["has the same source fragments as"] = (row.split, fragments)
-    if row.mix_digest:
-        keys["sounds exactly like"] = (row.split, row.mix_digest)
-    return keys
-
-
-def find_leaks(table: pd.DataFrame) -> list[Finding]:
-    """Find rows whose speech is in a split that must not share it.
-
-    Evaluation comes first: where val and test share speech the finding is
-    val's, where either shares it with train the finding is train's.
-
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        As ``read_metadata`` returns it, all splits together; where it has
-        digests, clean speech is compared by content too, so that a renamed
-        source is found.
-
-    Returns
-    -------
-    list of Finding
-    """
-    findings = []
-    taken: dict = {}
-    for split in reversed(SPLITS):
-        own: dict = {}
-        rows: Iterable[Any] = table[table["split"] == split].itertuples()
-        for row in rows:
-            speech = _speech_keys(row)
-            shared = [
-                f"{name} is also in {taken[key]}"
-                for name, key in speech.items()
-                if key in taken
-            ]
-            if shared:
-                reason = "; ".join(shared)
-                findings.append(Finding(split, row.row, row.mix_wav, reason))
-            else:
-                own |= dict.fromkeys(speech.values(), f"{split}, row {row.row}")
-        taken |= own
-    return findings
-
-
-def _speech_keys(row):
-    """What messages call a row's speech -> what no two splits may share."""
-    # The same corpus may have been made on Windows and elsewhere.
-    speech1 = row.speech1OryginalPath.replace("\\", "/")
-    speech2 = row.speech2OryginalPath.replace("\\", "/")
-    keys = {f"its source {speech1}": speech1, f"its source {speech2}": speech2}
-    if row.mix_digest:
-        keys[f"the audio of {row.s1_wav}"] = row.s1_digest
-        keys[f"the audio of {row.s2_wav}"] = row.s2_digest
-    return keys
-
-
-CHECKS = ("headers", "audio", "none")
 
 
 def check_corpus(
@@ -140,7 +44,7 @@ def check_corpus(
     check : str
         none, headers or audio.
     jobs : int
-        How many processes read audio. None means one per available CPU.
+        How many processes read audio.
 
     Returns
     -------
@@ -152,67 +56,122 @@ def check_corpus(
         What all good files have; None if there are none.
     """
     findings = check_metadata(table)
-    good = without(table, findings)
+    good = _without(table, findings)
     if good.empty:
         return good, findings, None
     if check == "none":
-        audio = _read_first_format(data_folder, good)
+        # All files of a corpus are alike; the first mixture tells how.
+        path = data_folder / good["mix_wav"].iloc[0]
+        try:
+            audio = read_format(path)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"'{path}', which should tell how long all files are, is "
+                f"missing or damaged ({error}). Run again with --check headers."
+            ) from error
     else:
         found, good, audio = check_audio(
             data_folder, good, check == "audio", jobs
         )
         findings += found
-        good = without(good, found)
+        good = _without(good, found)
     for find in (find_duplicates, find_leaks):
         found = find(good)
         findings += found
-        good = without(good, found)
-    return good, sorted(findings, key=_place), audio
+        good = _without(good, found)
+    findings.sort(
+        key=lambda finding: (SPLITS.index(finding.split), finding.row)
+    )
+    return good, findings, audio
 
 
-def _place(finding):
-    """Where findings come in a report."""
-    return SPLITS.index(finding.split), finding.row
+def find_duplicates(table: pd.DataFrame) -> list[Finding]:
+    """Find rows that repeat an earlier row of their split.
 
-
-def _read_first_format(data_folder, table):
-    """Length and rate of all files, by the first mixture's header alone.
-
-    Where no other header is checked the duration has to come from there: all
-    files of a corpus are equally long.
+    Random names of 16 characters never repeat by chance, so every repeated
+    file name counts, and so does the same mixture from the same source
+    fragments or, where the table has digests, with the same audio under
+    another name.
     """
-    path = data_folder / table["mix_wav"].iloc[0]
-    try:
-        audio, _ = read_wav_header(path)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"'{path}', which should tell how long all files are, is missing "
-            f"or damaged ({error}). Run again with --check headers."
-        ) from error
-    return audio
+    findings = []
+    earlier: dict = {}
+    rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
+    for row in rows:
+        # What no two rows of a split may share, strongest first.
+        keys = {"is identical to": attrgetter(*METADATA_COLUMNS)(row)}
+        for column in AUDIO_COLUMNS:
+            if path := getattr(row, column):
+                keys[f"shares {path} with"] = path
+        fragments = attrgetter(*FRAGMENT_COLUMNS)(row)
+        keys["has the same source fragments as"] = (row.split, fragments)
+        if row.mix_digest:
+            keys["sounds exactly like"] = (row.split, row.mix_digest)
+        repeated = [reason for reason, key in keys.items() if key in earlier]
+        if repeated:
+            reason = f"{repeated[0]} row {earlier[keys[repeated[0]]]}"
+            findings.append(Finding(row.split, row.row, row.mix_wav, reason))
+        else:
+            earlier.update(dict.fromkeys(keys.values(), row.row))
+    return findings
 
 
-def check_sample_rate(found: int, wanted: int | None) -> None:
-    """Check the corpus's sample rate.
+def find_leaks(table: pd.DataFrame) -> list[Finding]:
+    """Find rows whose speech is in a split that must not share it.
 
-    Arguments
-    ---------
-    found : int
-        The corpus's, in Hz.
-    wanted : int, None
-        What it must be, in Hz; None if any will do.
-
-    Raises
-    ------
-    UserError
-        If it is impossible or not the wanted one.
+    Evaluation comes first: where val and test share speech the finding is
+    val's, where either shares it with train the finding is train's. Where the
+    table has digests, a renamed source is found too.
     """
-    if found not in SAMPLE_RATES:
-        raise UserError(
-            f"The corpus is sampled at {found} Hz; PolSESS has 8000 or 16000."
-        )
-    if wanted not in (None, found):
-        raise UserError(
-            f"sample_rate is {wanted}, but the corpus is sampled at {found} "
-            f"Hz; give --sample_rate {found}."
-        )
+    findings = []
+    taken: dict = {}
+    for split in reversed(SPLITS):
+        own: dict = {}
+        rows: Iterable[Any] = table[table["split"] == split].itertuples()
+        for row in rows:
+            # The same corpus may have been made on Windows and elsewhere.
+            speech = {
+                f"its source {path}": path
+                for path in (
+                    row.speech1OryginalPath.replace("\\", "/"),
+                    row.speech2OryginalPath.replace("\\", "/"),
+                )
+            }
+            if row.mix_digest:
+                speech[f"the audio of {row.s1_wav}"] = row.s1_digest
+                speech[f"the audio of {row.s2_wav}"] = row.s2_digest
+            shared = [
+                f"{name} is also in {taken[key]}"
+                for name, key in speech.items()
+                if key in taken
+            ]
+            if shared:
+                reason = "; ".join(shared)
+                findings.append(Finding(split, row.row, row.mix_wav, reason))
+            else:
+                place = f"{split}, row {row.row}"
+                own.update(dict.fromkeys(speech.values(), place))
+        taken.update(own)
+    return findings
+
+
+def report_findings(
+    data_folder: Path, findings: list[Finding], row_count: int
+) -> str:
+    """Count the findings in so many rows and show the first ones."""
+    rows = {(finding.split, finding.row) for finding in findings}
+    lines = [
+        f"Corpus '{data_folder}': findings: {len(findings)}, in {len(rows)} of "
+        f"{row_count} rows (row 1 of a metadata file is its header):",
+        *map(str, findings[:REPORTED_FINDINGS]),
+    ]
+    if len(findings) > REPORTED_FINDINGS:
+        lines.append(f"... and {len(findings) - REPORTED_FINDINGS} more")
+    return "\n  ".join(lines)
+
+
+def _without(table, findings):
+    """Leave out the rows that have a finding."""
+    bad = {(finding.split, finding.row) for finding in findings}
+    places = zip(table["split"], table["row"], strict=True)
+    # An array: pandas would take an empty list for a list of columns.
+    return table[np.array([place not in bad for place in places], dtype=bool)]

@@ -1,82 +1,248 @@
-"""Making manifests of checked metadata: one row is one mixture."""
+"""Manifests: preparing a corpus, unless that is done and up to date."""
 
-import csv
-from collections.abc import Iterable, Iterator
-from itertools import compress
-from types import SimpleNamespace
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
-from polsess.corpus.audio import AudioFormat
+from polsess.corpus.checks import CHECKS, check_corpus, report_findings
 from polsess.corpus.metadata import (
     ALL_VARIANTS,
     AUDIO_COLUMNS,
-    ENVIRONMENTS,
+    AUDIO_FOLDERS,
     SPLITS,
     VARIANTS,
+    Finding,
+    find_metadata,
+    read_metadata,
 )
 from polsess.errors import UserError
+from polsess.files import hash_file, locked
 
+# Raise it when the manifests change so that older ones must not be used.
+FORMAT_VERSION = 2
+
+ON_ERROR = ("stop", "drop")
 SUBSET_SIZES = (2000, 4000, 8000, 16000)
+SAMPLE_RATES = (8000, 16000)  # Hz
+MANIFEST_COLUMNS = (
+    "ID",
+    "duration",
+    *AUDIO_COLUMNS,
+    "environment",
+    "scene_class",
+    "event_class",
+    "ssr",
+    "scene_offset",
+)
+
+logger = logging.getLogger(__name__)
 
 
-def count_rows(table: pd.DataFrame, good: pd.DataFrame) -> dict:
-    """Count the rows of every split.
+def prepare_polsess(
+    data_folder: str | Path,
+    save_folder: str | Path,
+    subset_sizes: list[int] | None = None,
+    check: str = "headers",
+    on_error: str = "stop",
+    sample_rate: int | None = None,
+    jobs: int | None = None,
+) -> dict:
+    """Check a PolSESS corpus and write its manifests.
+
+    A second call for the same corpus and options does nothing. The corpus
+    counts as changed when its metadata, the list of files in an audio folder
+    (its modification time) or a rejected file changed. A good file that is
+    overwritten in place goes unnoticed: looking at a million files would take
+    minutes. Remove prepare.json to have everything checked again.
 
     Arguments
     ---------
-    table : pandas.DataFrame
-        All rows.
-    good : pandas.DataFrame
-        Those that are kept.
+    data_folder : str, Path
+        The corpus: the folder that holds train, val and test.
+    save_folder : str, Path
+        Where the manifests go.
+    subset_sizes : list of int
+        How many training rows the subsets have. None means 2000, 4000, 8000
+        and 16000, without those that the split is too small for.
+    check : str
+        none: the metadata only; headers: also that all files are there, whole
+        and alike; audio: also that mixtures are the sums of their components
+        and that no audio occurs twice.
+    on_error : str
+        stop: report what was found and write nothing; drop: leave out the rows
+        with findings and list them in rejected.csv. Of duplicates the first
+        is kept; of splits that share speech, test is kept before val, and val
+        before train.
+    sample_rate : int
+        In Hz, if the corpus must have it.
+    jobs : int
+        How many processes read audio. None means one per available CPU.
 
     Returns
     -------
     dict
-        Split -> how many rows are kept and dropped, and how many of the kept
-        ones each environment and each variant has.
-    """
-    counts = {}
-    for split in SPLITS:
-        environments = list(good["environment"][good["split"] == split])
-        rows = len(environments)
-        count = {
-            "rows": rows,
-            "dropped": int((table["split"] == split).sum()) - rows,
-            **{name: environments.count(name) for name in VARIANTS},
-        }
-        for variant, names in ENVIRONMENTS.items():
-            count[variant] = sum(count[name] for name in names)
-        counts[split] = count
-    return counts
-
-
-def choose_sizes(asked: list[int], counts: dict) -> tuple[list[int], list[str]]:
-    """Choose the sizes of the training subsets.
-
-    Arguments
-    ---------
-    asked : list of int
-        None for the default ones that fit.
-    counts : dict
-        Of train.
-
-    Returns
-    -------
-    list of int
-        The sizes to write.
-    list of str
-        A note on default ones that are left out.
+        What prepare.json holds.
 
     Raises
     ------
     UserError
-        If train has fewer rows than asked for.
+        If an option or the corpus is at fault; the message is complete.
     """
+    options = _check_options(subset_sizes, check, on_error)
+    data_folder = Path(data_folder).expanduser()
+    save_folder = Path(save_folder).expanduser()
+    try:
+        metadata = find_metadata(data_folder)
+        request = {
+            "format_version": FORMAT_VERSION,
+            "options": options,
+            "metadata": {
+                split: {"file": path.name, "sha256": hash_file(path)}
+                for split, path in metadata.items()
+            },
+            "audio_folders": _file_states(
+                data_folder,
+                [f"{s}/{folder}" for s in SPLITS for folder in AUDIO_FOLDERS],
+            ),
+        }
+        record = _read_record(save_folder)
+        if _is_current(record, request, data_folder, save_folder):
+            logger.info("'%s' is up to date.", save_folder)
+            _check_sample_rate(record["sample_rate"], sample_rate)
+        else:
+            outcome, files = _prepare(
+                data_folder, metadata, options, sample_rate, jobs
+            )
+            record = _replace_files(save_folder, request | outcome, files)
+    except OSError as error:
+        raise UserError(
+            f"Preparing '{data_folder}' in '{save_folder}' failed: {error}."
+        ) from error
+    counts = pd.DataFrame.from_dict(record["counts"], orient="index")
+    seconds = record["samples"] / record["sample_rate"]
+    logger.info("Mixtures of %s s at %s Hz:", seconds, record["sample_rate"])
+    logger.info("%s", counts.to_string())
+    for note in record["notes"]:
+        logger.info("Note: %s.", note)
+    return record
+
+
+def is_prepared_from(save_folder: Path, data_folder: Path) -> bool:
+    """Tell whether manifests were made of the metadata that a corpus has.
+
+    A renamed corpus may have renamed the files as well.
+    """
+    recorded = _read_record(save_folder).get("metadata", {})
+    return {split: file["sha256"] for split, file in recorded.items()} == {
+        split: hash_file(path)
+        for split, path in find_metadata(data_folder).items()
+    }
+
+
+def _check_options(subset_sizes, check, on_error):
+    """Check the options that manifests depend on; return them in one form."""
+    for name, value, choices in (
+        ("check", check, CHECKS),
+        ("on_error", on_error, ON_ERROR),
+    ):
+        if value not in choices:
+            raise UserError(f"{name} '{value}' is not in {choices}.")
+    if subset_sizes is not None:
+        if not isinstance(subset_sizes, (list, tuple)):
+            raise UserError(f"subset_sizes '{subset_sizes}' is not a list.")
+        for size in subset_sizes:
+            if not isinstance(size, int) or size < 1:
+                raise UserError(
+                    f"subset size '{size}' is not a positive number."
+                )
+        subset_sizes = sorted(set(subset_sizes))
+    return {"subset_sizes": subset_sizes, "check": check, "on_error": on_error}
+
+
+def _check_sample_rate(found, wanted):
+    """Check a corpus's sample rate, in Hz; any is wanted with None."""
+    if found not in SAMPLE_RATES:
+        raise UserError(
+            f"The corpus is sampled at {found} Hz; PolSESS has 8000 or 16000."
+        )
+    if wanted not in (None, found):
+        raise UserError(
+            f"sample_rate is {wanted}, but the corpus is sampled at {found} "
+            f"Hz; give --sample_rate {found}."
+        )
+
+
+def _prepare(data_folder, metadata, options, sample_rate, jobs):
+    """Check the corpus; return what to record, and names and texts to write."""
+    tables = [read_metadata(path, split) for split, path in metadata.items()]
+    table = pd.concat(tables, ignore_index=True)
+    good, findings, audio = check_corpus(
+        data_folder, table, options["check"], jobs
+    )
+    found = report_findings(data_folder, findings, len(table))
+    if audio:
+        _check_sample_rate(audio.sample_rate, sample_rate)
+    if findings and options["on_error"] == "stop":
+        raise UserError(
+            f"{found}\nNothing was written. Repair the corpus, or leave these "
+            "rows out with --on_error drop."
+        )
+    counts = _count_rows(table, good)
+    empty = [split for split in SPLITS if not counts[split]["rows"]]
+    if empty or audio is None:
+        raise UserError(
+            f"No good row is left in '{empty[0]}', so nothing was written. "
+            f"{found}"
+        )
+    sizes, notes = _choose_sizes(options["subset_sizes"], counts["train"])
+    files = _make_manifests(good, audio.samples / audio.sample_rate, sizes)
+    if options["on_error"] == "drop":
+        columns = Finding._fields
+        files["rejected.csv"] = pd.DataFrame(findings, columns=columns)
+    if findings:
+        rows = len(table) - len(good)
+        notes.append(f"rows left out, listed in rejected.csv: {rows}")
+    outcome = {
+        "sample_rate": audio.sample_rate,
+        "samples": audio.samples,
+        "counts": counts,
+        "notes": notes + _variant_notes(sizes, counts) + _limiter_notes(good),
+        "rejected_files": _file_states(
+            data_folder, sorted({finding.file for finding in findings})
+        ),
+    }
+    return outcome, files
+
+
+def _count_rows(table, good):
+    """Count each split's rows: kept, dropped, and of what kind the kept are."""
+    counts = {}
+    for split in SPLITS:
+        environments = list(good["environment"][good["split"] == split])
+        count = {name: environments.count(name) for name in VARIANTS}
+        rows = sum(count.values())
+        dropped = int((table["split"] == split).sum()) - rows
+        counts[split] = {"rows": rows, "dropped": dropped, **count} | {
+            variant: sum(
+                count[name] for name, own in VARIANTS.items() if variant in own
+            )
+            for variant in ALL_VARIANTS
+        }
+    return counts
+
+
+def _choose_sizes(asked, counts):
+    """Choose the sizes of training subsets; note default ones left out."""
     rows = counts["rows"]
     sizes = SUBSET_SIZES if asked is None else asked
     fitting = [size for size in sizes if size <= rows]
-    too_large = listed(size for size in sizes if size > rows)
+    too_large = ", ".join(str(size) for size in sizes if size > rows)
     if not too_large:
         return fitting, []
     if asked is None:
@@ -87,178 +253,66 @@ def choose_sizes(asked: list[int], counts: dict) -> tuple[list[int], list[str]]:
     )
 
 
-def variant_notes(sizes: list[int], counts: dict) -> list[str]:
-    """Note variants with fewer rows than a subset should have.
-
-    Arguments
-    ---------
-    sizes : list of int
-        Of the training subsets.
-    counts : dict
-        As ``count_rows`` returns them.
-
-    Returns
-    -------
-    list of str
-    """
+def _variant_notes(sizes, counts):
+    """Note variants with fewer rows than a subset should have."""
     notes = []
     largest = max(sizes, default=0)
     rows = {variant: counts["train"][variant] for variant in ALL_VARIANTS}
-    short = listed(f"{v} ({n})" for v, n in rows.items() if 0 < n < largest)
+    short = [f"{v} ({n})" for v, n in rows.items() if 0 < n < largest]
     if short:
         notes.append(
             "train has fewer rows for these variants than its largest subset, "
-            f"so that theirs hold just these: {short}"
+            f"so that theirs hold just these: {', '.join(short)}"
         )
     for split in SPLITS:
-        absent = listed(v for v in ALL_VARIANTS if not counts[split][v])
+        absent = [v for v in ALL_VARIANTS if not counts[split][v]]
         if absent:
-            notes.append(f"{split} has no rows for {absent}")
+            notes.append(f"{split} has no rows for {', '.join(absent)}")
     return notes
 
 
-def limiter_notes(good: pd.DataFrame) -> list[str]:
-    """Note mixtures that the generator's limiter distorted.
-
-    Arguments
-    ---------
-    good : pandas.DataFrame
-        As ``check_audio`` returns it.
-
-    Returns
-    -------
-    list of str
-        One note or none.
-    """
+def _limiter_notes(good):
+    """Note mixtures that the generator's limiter distorted."""
     limited = good[good["limited"]]
     if limited.empty:
         return []
-    places = [f"{row.split} row {row.row}" for row in limited[:5].itertuples()]
-    if len(limited) > len(places):
-        places.append("...")
     return [
         "rows where the generator's limiter touched the speech, so that the "
-        f"mixture may differ from the sum there: {len(limited)} "
-        f"({listed(places)})"
+        f"mixture may differ from the sum there: {len(limited)}, the first "
+        f"in {limited['split'].iloc[0]} row {limited['row'].iloc[0]}"
     ]
 
 
-def summarise(record: dict) -> str:
-    """Describe what was prepared.
-
-    Arguments
-    ---------
-    record : dict
-        What prepare.json holds.
-
-    Returns
-    -------
-    str
-        A table of counts and the notes.
-    """
-    counts = pd.DataFrame.from_dict(record["counts"], orient="index")
-    seconds = record["samples"] / record["sample_rate"]
-    return "\n".join(
-        [
-            f"Mixtures of {seconds} s at {record['sample_rate']} Hz:",
-            counts.to_string(),
-            *(f"Note: {note}." for note in record["notes"]),
-        ]
-    )
-
-
-def listed(values: Iterable) -> str:
-    """Join values by commas.
-
-    Arguments
-    ---------
-    values : iterable
-        Of anything.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> listed([2000, 4000])
-    '2000, 4000'
-    """
-    return ", ".join(map(str, values))
-
-
-MANIFEST_COLUMNS = (
-    "ID",
-    "duration",
-    *AUDIO_COLUMNS,
-    "environment",
-    "scene_class",
-    "event_class",
-    "ssr",
-    "scene_offset",
-    "proven_sum",
-)
-
-
-def make_manifests(
-    table: pd.DataFrame, audio: AudioFormat, sizes: list[int]
-) -> Iterator[tuple[str, str]]:
-    """Make every manifest, one at a time: together they are large.
-
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        Rows of ``read_metadata``, all splits together.
-    audio : AudioFormat
-        Sample rate (Hz) and length (samples) of all files.
-    sizes : list of int
-        Of the training subsets.
-
-    Yields
-    ------
-    str
-        The file's name.
-    str
-        Its text.
-    """
-    header = ",".join(MANIFEST_COLUMNS) + "\n"
+def _make_manifests(table, seconds, sizes):
+    """Make every manifest of checked rows: file name -> table."""
+    files = {}
     for split in SPLITS:
-        manifest = build_manifest(table[table["split"] == split], audio)
-        lines = csv_lines(manifest)
-        selections = {split: lines}
-        for variant, environments in ENVIRONMENTS.items():
+        manifest = _build_manifest(table[table["split"] == split], seconds)
+        selections = {split: manifest}
+        for variant in ALL_VARIANTS:
+            environments = [e for e, own in VARIANTS.items() if variant in own]
             compatible = manifest["environment"].isin(environments)
-            selections[f"{split}_{variant}"] = list(compress(lines, compatible))
+            selections[f"{split}_{variant}"] = manifest[compatible]
         for name, selection in selections.items():
-            yield f"{name}_all.csv", header + "".join(selection)
+            files[f"{name}_all.csv"] = selection
             # Limiting after the selection, in the metadata's order, nests
             # every subset in the next larger one.
             for size in sizes if split == "train" else []:
-                yield f"{name}_{size}.csv", header + "".join(selection[:size])
+                files[f"{name}_{size}.csv"] = selection[:size]
+    return files
 
 
-def build_manifest(table: pd.DataFrame, audio: AudioFormat) -> pd.DataFrame:
-    """Make a manifest of checked metadata.
+def _build_manifest(table, seconds):
+    """Make a manifest of strings.
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        Rows of ``read_metadata``.
-    audio : AudioFormat
-        Sample rate (Hz) and length (samples) of all files.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Strings: ID (the mixture's file name without .wav), duration (s), the
-        audio columns ($data_root/..., reverberation empty outdoors),
-        environment (indoor, outdoor), scene_class, event_class, ssr (dB),
-        scene_offset (dB; empty in corpora that do not tell), proven_sum (yes
-        where the samples showed the mixture to be the sum of its components).
+    ID (the mixture's file name without .wav), duration (s), the audio columns
+    ($data_root/..., reverberation empty outdoors), environment (indoor,
+    outdoor), scene_class, event_class, ssr (dB), and scene_offset (dB; empty
+    in corpora that do not tell).
     """
     manifest = pd.DataFrame(index=table.index)
     manifest["ID"] = table["mixFile"].str.removesuffix(".wav")
-    manifest["duration"] = str(audio.samples / audio.sample_rate)
+    manifest["duration"] = str(seconds)
     for column in AUDIO_COLUMNS:
         path = table[column]
         manifest[column] = ("$data_root/" + path).where(path != "", "")
@@ -267,32 +321,83 @@ def build_manifest(table: pd.DataFrame, audio: AudioFormat) -> pd.DataFrame:
     manifest["event_class"] = table["eventClass"]
     manifest["ssr"] = table["SSR"].astype(float).astype(int).astype(str)
     manifest["scene_offset"] = table["sceneOffsetDB"]
-    manifest["proven_sum"] = table["proven_sum"].map({True: "yes", False: ""})
     return manifest[list(MANIFEST_COLUMNS)]
 
 
-def csv_lines(table: pd.DataFrame) -> list[str]:
-    r"""Format the rows of a CSV file, once for all files that they go to.
+def _read_record(save_folder):
+    """Read prepare.json; empty if there is none that is whole."""
+    try:
+        text = (save_folder / "prepare.json").read_text(encoding="utf-8")
+        record = json.loads(text)
+    except (FileNotFoundError, ValueError):
+        return {}
+    is_whole = isinstance(record, dict) and record == _sealed(record)
+    return record if is_whole else {}
 
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        What to write, without its index and its header.
 
-    Returns
-    -------
-    list of str
-        A line a row, with its end.
+def _sealed(record):
+    """Add what tells a record from one that was damaged or edited."""
+    record = {key: value for key, value in record.items() if key != "checksum"}
+    text = json.dumps(record)
+    return record | {"checksum": hashlib.sha256(text.encode()).hexdigest()}
 
-    Example
-    -------
-    >>> csv_lines(pd.DataFrame({"ID": ["a"], "scene_class": ["street, busy"]}))
-    ['a,"street, busy"\n']
-    """
-    lines: list = []
-    # A csv.writer hands each row over in one call.
-    writer = csv.writer(
-        SimpleNamespace(write=lines.append), lineterminator="\n"
+
+def _is_current(record, request, data_folder, save_folder):
+    """Tell whether the manifests are there and would be the same again."""
+    if any(record.get(key) != value for key, value in request.items()):
+        return False
+    written, rejected = record["files"], record["rejected_files"]
+    return (
+        _file_states(save_folder, written) == written
+        and _file_states(data_folder, rejected) == rejected
     )
-    writer.writerows(table.itertuples(index=False))
-    return lines
+
+
+def _file_states(folder: Path, paths: Iterable[str]) -> dict:
+    """Look up sizes and modification times, as text; None without a file."""
+    states: dict[str, str | None] = {}
+    for path in paths:
+        try:
+            state = os.stat(folder / path)
+            states[path] = f"{state.st_size} bytes {state.st_mtime_ns} ns"
+        except (OSError, ValueError):  # Metadata may name anything.
+            states[path] = None
+    return states
+
+
+def _replace_files(save_folder, record, files):
+    """Put new files in the place of those that prepare.json lists.
+
+    Whenever this is killed, either the old set is untouched or prepare.json
+    makes the next call prepare again. Files of others stay. Returns the record
+    with the files' states.
+    """
+    save_folder.mkdir(parents=True, exist_ok=True)
+    temporary = save_folder / ".prepare_polsess.tmp"
+
+    def replace_record(record):
+        text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+        (temporary / "prepare.json").write_text(text, encoding="utf-8")
+        os.replace(temporary / "prepare.json", save_folder / "prepare.json")
+
+    # Runs that share a folder take turns.
+    with locked(save_folder / ".prepare_polsess.lock"):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            for name, table in files.items():
+                table.to_csv(temporary / name, index=False)
+            old = _read_record(save_folder).get("files", {})
+            # While old and new files are mixed, prepare.json only tells which
+            # files are ours.
+            replace_record(_sealed({"files": old | dict.fromkeys(files)}))
+            for name in files:
+                os.replace(temporary / name, save_folder / name)
+            for name in old.keys() - files:
+                (save_folder / name).unlink(missing_ok=True)
+            states = {"files": _file_states(save_folder, files)}
+            record = _sealed(record | states)
+            replace_record(record)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return record

@@ -1,4 +1,4 @@
-"""From manifest rows to rendered examples.
+"""Dataset of rendered mixtures, from manifest rows.
 
 The dataset is stateless: what it returns depends on the ``Example`` alone,
 whichever worker or process asks. What is drawn at random is drawn by the
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from polsess.corpus.audio import read_wav_samples
+from polsess.corpus.audio import open_wav
 from polsess.corpus.metadata import AUDIO_COLUMNS, VARIANTS, compatible_variants
 from polsess.data.mmipc import render, required_components
 from polsess.errors import UserError
@@ -152,23 +152,14 @@ class RenderedMixtures(torch.utils.data.Dataset):
         ``SB``, ``ES`` or ``EB``.
     segment : int, None
         Length of the segments in samples; None for whole mixtures.
-    fewest_files : bool
-        Whether to add the components that stay, instead of subtracting the
-        others from the mixture, where these are fewer files and the mixture is
-        proven to be the sum.
     """
 
     def __init__(
-        self,
-        rows: list[dict],
-        task: str,
-        segment: int | None = None,
-        fewest_files: bool = False,
+        self, rows: list[dict], task: str, segment: int | None = None
     ) -> None:
         self.rows = rows
         self.task = task
         self.segment = segment
-        self.fewest_files = fewest_files
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -190,10 +181,7 @@ class RenderedMixtures(torch.utils.data.Dataset):
         """
         row = self.rows[example.row]
         environment = row["environment"]
-        fewest_files = self.fewest_files and row.get("proven_sum") == "yes"
-        names = required_components(
-            environment, example.variant, self.task, fewest_files
-        )
+        names = required_components(environment, example.variant, self.task)
         audio = {
             name: self._read(row[f"{name}_wav"], example.start)
             for name in names
@@ -221,9 +209,11 @@ class RenderedMixtures(torch.utils.data.Dataset):
     def _read(self, path, start):
         """Read 16-bit samples, all or a segment's, of shape [time]."""
         try:
-            samples = read_wav_samples(path, start, self.segment)
-            if not len(samples):
-                raise ValueError(f"ends before sample {start}")
+            with open_wav(path) as file:
+                if start >= file.frames:
+                    raise ValueError(f"ends before sample {start}")
+                file.seek(start)
+                samples = file.read(self.segment or -1, dtype="int16")
             return torch.from_numpy(samples)
         except (OSError, ValueError) as error:
             raise UserError(

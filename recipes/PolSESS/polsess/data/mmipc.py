@@ -1,10 +1,9 @@
 """MM-IPC: mixtures modified by inverted phase cancellation.
 
 A PolSESS mixture is the sum of its stored components, so a component is
-removed by subtracting its file from the mixture's; or those that stay are
-added, where that needs fewer files. This module says which components a variant
-and a task remove, which files are needed for that, and does the arithmetic. It
-reads no file and draws nothing at random.
+removed by subtracting its file from the mixture's. This module says which
+components a variant and a task remove, and does the arithmetic. It reads no
+file and draws nothing at random.
 
 Source: Kleć, Szklanny, Wieczorkowska, "A Solution for Developing Corpora for
 Polish Speech Enhancement in Complex Acoustic Environments", 2024.
@@ -20,17 +19,6 @@ TASKS = {
     "SB": 2,  # separate both speakers
     "ES": 1,  # extract speaker 1
     "EB": 1,  # enhance both speakers, as one signal
-}
-
-# How a mixture is rendered: as published, or from the fewest files.
-RENDERINGS = ("subtract", "fewest_files")
-
-_COMPONENTS = {
-    "indoor": (
-        *("s1", "s2", "s1_reverb", "s2_reverb"),
-        *("scene", "event", "event_reverb"),
-    ),
-    "outdoor": ("s1", "s2", "scene", "event"),
 }
 
 # What a variant's letters leave out: scene, event, reverberation of speech.
@@ -102,49 +90,10 @@ def removed_components(
     return tuple(removed)
 
 
-def kept_components(
+def required_components(
     environment: str, variant: str, task: str
 ) -> tuple[str, ...]:
-    """Name the components whose sum a mixture is.
-
-    Arguments
-    ---------
-    environment, variant, task : str
-        As in ``removed_components``.
-
-    Returns
-    -------
-    tuple of str
-        Component names, each once.
-
-    Example
-    -------
-    >>> kept_components("indoor", "SR", "SB")
-    ('s1', 's2', 's1_reverb', 's2_reverb', 'scene')
-    """
-    removed = removed_components(environment, variant, task)
-    return tuple(
-        name for name in _COMPONENTS[environment] if name not in removed
-    )
-
-
-def required_components(
-    environment: str, variant: str, task: str, fewest_files: bool = False
-) -> tuple[str, ...]:
-    """Name the audio that ``render`` needs.
-
-    Arguments
-    ---------
-    environment, variant, task : str
-        As in ``removed_components``.
-    fewest_files : bool
-        Whether what stays may be added instead, if these are fewer files.
-
-    Returns
-    -------
-    tuple of str
-        The targets' sources, and either ``mix`` and the removed components or
-        those that are kept; each once.
+    """Name the audio that ``render`` needs: ``mix`` and components, each once.
 
     Example
     -------
@@ -152,17 +101,10 @@ def required_components(
     ('mix', 's1', 's2', 'scene')
     >>> required_components("outdoor", "SE", "ES")
     ('mix', 's1', 's2')
-    >>> required_components("outdoor", "C", "SB", fewest_files=True)
-    ('s1', 's2')
     """
     sources = ("s1",) if task == "ES" else ("s1", "s2")
     removed = removed_components(environment, variant, task)
-    subtracting = tuple(dict.fromkeys(("mix", *sources, *removed)))
-    if not fewest_files:
-        return subtracting
-    kept = kept_components(environment, variant, task)
-    adding = tuple(dict.fromkeys((*sources, *kept)))
-    return min(subtracting, adding, key=len)
+    return tuple(dict.fromkeys(("mix", *sources, *removed)))
 
 
 def render(
@@ -173,8 +115,7 @@ def render(
     Arguments
     ---------
     audio : dict of str to torch.Tensor
-        The ``required_components``, each of shape [time]. Without ``mix``,
-        what is kept is added.
+        The ``required_components``, each of shape [time].
     environment, variant, task : str
         As in ``removed_components``.
 
@@ -200,15 +141,9 @@ def render(
     torch.Size([4, 2])
     """
     # Sums of 16-bit samples do not fit into 16 bits; in FP32 they are exact.
-    if "mix" in audio:
-        mixture = audio["mix"].to(torch.float32, copy=True)
-        for component in removed_components(environment, variant, task):
-            mixture -= audio[component]
-    else:
-        first, *others = kept_components(environment, variant, task)
-        mixture = audio[first].to(torch.float32, copy=True)
-        for component in others:
-            mixture += audio[component]
+    mixture = audio["mix"].to(torch.float32, copy=True)
+    for component in removed_components(environment, variant, task):
+        mixture -= audio[component]
     sources = [audio["s1"]] if task == "ES" else [audio["s1"], audio["s2"]]
     targets = torch.stack(sources, dim=-1).to(torch.float32)
     if task == "EB":
