@@ -11,8 +11,8 @@ import shutil
 import pandas as pd
 import pytest
 import soundfile
+from polsess.corpus.manifests import prepare_polsess
 from polsess.corpus.metadata import SPLITS
-from polsess.corpus.preparation import prepare_polsess
 from polsess.errors import UserError
 from small_corpus import metadata_path, write_metadata, write_small_corpus
 

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import torch
+from polsess.corpus.manifests import prepare_polsess
 from polsess.corpus.metadata import VARIANTS
-from polsess.corpus.preparation import prepare_polsess
 from polsess.data.dataset import RenderedMixtures, read_manifest
 from polsess.data.sampling import all_examples
 

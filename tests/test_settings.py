@@ -87,8 +87,6 @@ def test_the_command_line_goes_before_the_yaml():
         (["--test_variants", "[]"], "test_variants: .* is not a list such as"),
         (["--task", "XX"], "task 'XX': choose from SB, ES, EB"),
         (["--task", "ES"], "n_sources 2: task ES has 1"),
-        (["--rendering", "add"], "rendering 'add': choose from subtract, few"),
-        (["--rendering", "fewest_files"], "fewest_files: only --check audio"),
         (["--train_size", "0"], "train_size 0: give a whole number above 0"),
         (["--train_size", "most"], "train_size 'most'"),
         (["--training_segment", "-1"], "training_segment -1"),

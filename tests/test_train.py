@@ -42,23 +42,6 @@ def test_every_model_trains_improves_and_is_tested(
     assert means == pytest.approx(expected.to_dict())
 
 
-def test_rendering_from_the_fewest_files_trains_alike(small_corpus, tmp_path):
-    stage = "[{epoch: 1, variants: [R, C, S], lr_scheduler: True}]"
-    options = {"check": "audio", "curriculum": stage, "number_of_epochs": 1}
-    usual, fewest = (
-        run(
-            "convtasnet",
-            small_corpus,
-            tmp_path / rendering,
-            rendering=rendering,
-            **options,
-        )
-        for rendering in ("subtract", "fewest_files")
-    )
-    # The small corpus's mixtures are sums to the last bit.
-    assert_same_weights(usual, fewest)
-
-
 def test_curriculum_and_scheduler_act(small_corpus, tmp_path):
     stages = (
         "[{epoch: 1, variants: [C], lr_scheduler: False},"

@@ -8,16 +8,10 @@ from hypothesis import (
     strategies as st,
 )
 from outcomes import attempt, new_folder
+from polsess.corpus.manifests import prepare_polsess
 from polsess.corpus.metadata import ALL_VARIANTS
-from polsess.corpus.preparation import prepare_polsess
 from polsess.data.dataset import RenderedMixtures, read_manifest
-from polsess.data.loaders import (
-    count_samples,
-    make_batches,
-    make_loaders,
-    read_rows,
-)
-from polsess.data.mmipc import RENDERINGS
+from polsess.data.loaders import make_loaders
 from polsess.data.sampling import all_examples
 from polsess.errors import UserError
 from small_corpus import write_small_corpus
@@ -70,7 +64,6 @@ def test_loaders_of_manifests(prepared, data):
     segment = data.draw(
         st.one_of(st.none(), st.sampled_from([0.01, 0.02, 1.0]))
     )
-    rendering = data.draw(st.sampled_from(RENDERINGS))
     with new_folder() as folder:
         for split in ("val", "test"):
             name = f"{split}_all.csv"
@@ -78,30 +71,22 @@ def test_loaders_of_manifests(prepared, data):
         (folder / "train_all.csv").write_bytes(content)
 
         def read():
-            length = count_samples(segment, 8000)
-            rows = read_rows(prepared / "PolSESS_F", folder)
-            batches = make_batches(
-                rows,
+            loader = make_loaders(
+                prepared / "PolSESS_F",
+                folder,
+                task="SB",
+                sample_rate=8000,
                 seed=1,
                 curriculum=STAGES,
                 train_size=None,
-                segment=length,
-                sample_rate=8000,
-                batch_size=2,
+                training_segment=segment,
                 valid_variants=["SER", "SE"],
                 test_variants=["C"],
+                batch_size=2,
                 valid_batch_size=2,
-            )
-            loaders = make_loaders(
-                rows,
-                batches,
-                task="SB",
-                segment=length,
-                rendering=rendering,
-                seed=1,
                 num_workers=0,
-            )
-            return len(batches[Stage.TRAIN]), list(loaders[Stage.TRAIN])
+            )[Stage.TRAIN]
+            return len(loader), list(loader)
 
         result, _ = attempt(read, UserError, folder, "curriculum", *OF_AUDIO)
         assert damaged or result

@@ -13,9 +13,8 @@ from hypothesis import (
 )
 from outcomes import attempt, files_of, new_folder
 from polsess.corpus.checks import CHECKS
-from polsess.corpus.manifests import MANIFEST_COLUMNS
+from polsess.corpus.manifests import MANIFEST_COLUMNS, ON_ERROR, prepare_polsess
 from polsess.corpus.metadata import AUDIO_COLUMNS, SPLITS
-from polsess.corpus.preparation import ON_ERROR, prepare_polsess
 from polsess.data.dataset import read_manifest
 from polsess.errors import UserError
 from small_corpus import metadata_path, write_small_corpus

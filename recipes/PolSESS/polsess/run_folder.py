@@ -48,6 +48,7 @@ MAY_CHANGE = {
     "tqdm_colored_bar",
     "log_config",
     "log_to",
+    "rendering",  # of runs that could choose it; the mixtures are the same
     # These change rounding, but not what the checkpoints hold.
     "deterministic",
     "compile",

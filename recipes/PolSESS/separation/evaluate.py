@@ -23,8 +23,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+from joblib import cpu_count
 from polsess.commands import make_parser, run
-from polsess.corpus.audio import available_cpus
 from polsess.devices import check_device
 from polsess.errors import UserError
 from polsess.inference.models import TrainedModel, load_trained_run
@@ -246,7 +246,7 @@ def main(arguments: list[str]) -> None:
     identity = identify(run, test_set, device, precision)
     with EvaluationFiles(folder, identity, test_set.audio) as files:
         evaluation = Evaluation(run, test_set, files, device, precision)
-        jobs = options.jobs or available_cpus()
+        jobs = options.jobs or cpu_count()
         evaluation.score(metrics, batch_size, jobs, options.noprogressbar)
         if options.save_audio:
             evaluation.write_audio(options.save_audio)

@@ -28,12 +28,7 @@ import polsess.commands  # noqa: F401  first: for SIGTERM, while the others load
 import pandas as pd
 import torch
 from polsess.commands import run
-from polsess.data.loaders import (
-    count_samples,
-    make_batches,
-    make_loaders,
-    read_rows,
-)
+from polsess.data.loaders import make_loaders
 from polsess.data.sampling import TrainingBatches, fixed_examples
 from polsess.errors import UserError
 from polsess.processes import gather_batches, leave_processes, on_main
@@ -245,28 +240,19 @@ class Separation(ReliableBrain):
 
 def _make_brain(hparams, run_opts):
     """Make a brain, before it is resumed, and its loaders by stage."""
-    sample_rate, seed = hparams["sample_rate"], hparams["seed"]
-    rows = read_rows(hparams["data_folder"], hparams["manifest_folder"])
-    segment = count_samples(hparams["training_segment"], sample_rate)
-    batches = make_batches(
-        rows,
-        sample_rate=sample_rate,
-        seed=seed,
+    loaders = make_loaders(
+        hparams["data_folder"],
+        hparams["manifest_folder"],
+        task=hparams["task"],
+        sample_rate=hparams["sample_rate"],
+        seed=hparams["seed"],
         curriculum=hparams["curriculum"],
         train_size=hparams["train_size"],
-        segment=segment,
+        training_segment=hparams["training_segment"],
         valid_variants=hparams["valid_variants"],
         test_variants=hparams["test_variants"],
         batch_size=hparams["batch_size"],
         valid_batch_size=hparams["valid_batch_size"],
-    )
-    loaders = make_loaders(
-        rows,
-        batches,
-        task=hparams["task"],
-        segment=segment,
-        rendering=hparams["rendering"],
-        seed=seed,
         num_workers=hparams["num_workers"],
     )
     brain = Separation(
@@ -276,8 +262,9 @@ def _make_brain(hparams, run_opts):
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
-    train = sb.Stage.TRAIN
-    brain.set_data(rows[sb.Stage.TEST], batches[train], loaders[train])
+    train = loaders[sb.Stage.TRAIN]
+    test_rows = loaders[sb.Stage.TEST].dataset.rows
+    brain.set_data(test_rows, train.batch_sampler, train)
     return brain, loaders
 
 

@@ -62,6 +62,7 @@ def check_corpus(
     if check == "none":
         # All files of a corpus are alike; the first mixture tells how.
         path = data_folder / good["mix_wav"].iloc[0]
+        audio: AudioFormat | None
         try:
             audio = read_format(path)
         except (OSError, ValueError) as error:

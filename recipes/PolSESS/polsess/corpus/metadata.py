@@ -186,7 +186,7 @@ def read_metadata(path: Path, split: str) -> pd.DataFrame:
     table = pd.DataFrame(values, columns=header, dtype=object)
     table = table.reindex(columns=METADATA_COLUMNS, fill_value="")
     indoor = table["reverbForSpeaker1"] != ""
-    added = {
+    added: dict[str, Any] = {
         "split": split,
         "row": list(rows),
         "environment": np.where(indoor, "indoor", "outdoor"),

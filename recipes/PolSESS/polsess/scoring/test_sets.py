@@ -14,12 +14,8 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-from polsess.corpus.metadata import ALL_VARIANTS, SPLITS, find_metadata
-from polsess.corpus.preparation import (
-    describe_request,
-    prepare_polsess,
-    read_record,
-)
+from polsess.corpus.manifests import is_prepared_from, prepare_polsess
+from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
 from polsess.data.dataset import Example, RenderedMixtures, read_manifest
 from polsess.data.mmipc import required_components
 from polsess.data.sampling import all_examples
@@ -608,7 +604,7 @@ def read_polsess(
     known = settings.get(f"manifest_{split}")
     manifest = manifests / f"{split}_all.csv"
     if not (
-        _is_same(manifests, data_folder)
+        is_prepared_from(manifests, data_folder)
         and _polsess_corpora_hash(manifest) == known
     ):
         manifest = save_folder / data_folder.name / manifest.name
@@ -651,17 +647,6 @@ def _prepare(data_folder, manifests, settings):
         check=settings["check"],
         on_error=settings["on_error"],
     )
-
-
-def _is_same(manifests, data_folder):
-    """Whether manifests were made of the metadata that a corpus has."""
-    recorded = read_record(manifests).get("metadata", {})
-    metadata = find_metadata(data_folder)
-    found = describe_request(data_folder, metadata, {})["metadata"]
-    # A renamed corpus may have renamed the files as well.
-    return {split: m["sha256"] for split, m in recorded.items()} == {
-        split: m["sha256"] for split, m in found.items()
-    }
 
 
 def _polsess_corpora_hash(path):

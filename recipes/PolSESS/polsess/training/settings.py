@@ -15,9 +15,9 @@ from ruamel.yaml.error import YAMLError
 
 import speechbrain as sb
 from polsess.corpus.checks import CHECKS
-from polsess.corpus.preparation import ON_ERROR
+from polsess.corpus.manifests import ON_ERROR
 from polsess.data.curriculum import check_variants
-from polsess.data.mmipc import RENDERINGS, TASKS
+from polsess.data.mmipc import TASKS
 from polsess.errors import UserError
 from speechbrain.utils.run_opts import RunOptions
 
@@ -35,7 +35,6 @@ CHOICES = {
     "check": CHECKS,
     "on_error": ON_ERROR,
     "task": tuple(TASKS),
-    "rendering": RENDERINGS,
     "log_to": ("files", "tensorboard", "wandb"),
 }
 # null in the YAMLs: "all" or "whole"; otherwise a number from one.
@@ -174,11 +173,6 @@ def _check_choices(hparams):
             raise UserError(
                 f"{name} {hparams[name]!r}: choose from {', '.join(choices)}"
             )
-    if hparams["rendering"] == "fewest_files" and hparams["check"] != "audio":
-        raise UserError(
-            "rendering fewest_files: only --check audio shows which mixtures "
-            "are the sums of their components; give both"
-        )
 
 
 def check_values(hparams: dict) -> None:

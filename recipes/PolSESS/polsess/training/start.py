@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from polsess.corpus.preparation import prepare_polsess
+from polsess.corpus.manifests import prepare_polsess
 from polsess.devices import check_device
 from polsess.errors import UserError
 from polsess.files import to_json, write_atomically

@@ -51,36 +51,6 @@ def test_renders_hand_computed_sums(environment, variant, task):
     assert targets.tolist() == [TARGETS[task]] * 5
 
 
-@pytest.mark.parametrize("task", ["SB", "ES", "EB"])
-@pytest.mark.parametrize(("environment", "variant"), list(LEFT))
-def test_the_fewest_files_give_the_same_sums(environment, variant, task):
-    usual = required_components(environment, variant, task)
-    names = required_components(environment, variant, task, True)
-    assert len(names) <= len(usual)
-    audio = stored_audio(environment, names)
-    mixture, targets = render(audio, environment, variant, task)
-    expected = LEFT[environment, variant][task == "ES"]
-    assert mixture.tolist() == [expected] * 5
-    assert targets.tolist() == [TARGETS[task]] * 5
-
-
-@pytest.mark.parametrize(
-    ("environment", "variant", "task", "needed"),
-    [
-        ("indoor", "SER", "SB", {"mix", "s1", "s2"}),
-        # As many as would be subtracted: as published.
-        ("indoor", "SR", "SB", {"mix", "s1", "s2", "event", "event_reverb"}),
-        ("indoor", "R", "SB", {"s1", "s2", "s1_reverb", "s2_reverb"}),
-        ("outdoor", "S", "EB", {"s1", "s2", "scene"}),
-        ("indoor", "C", "ES", {"s1"}),
-    ],
-)
-def test_adds_where_these_are_fewer_files(environment, variant, task, needed):
-    names = required_components(environment, variant, task, True)
-    assert set(names) == needed
-    assert len(names) == len(needed)
-
-
 def test_render_leaves_what_was_read_unchanged():
     audio = stored_audio("outdoor", required_components("outdoor", "C", "SB"))
     before = {name: signal.clone() for name, signal in audio.items()}

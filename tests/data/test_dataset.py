@@ -1,11 +1,11 @@
-"""From the corpus on disk to rendered examples."""
+"""Rendered examples against the files of a corpus."""
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from polsess.corpus.manifests import prepare_polsess
 from polsess.corpus.metadata import VARIANTS
-from polsess.corpus.preparation import prepare_polsess
 from polsess.data.dataset import (
     Example,
     RenderedMixtures,
@@ -72,21 +72,6 @@ def test_every_row_and_variant_equals_the_files(corpus, task):
             np.testing.assert_array_equal(
                 item["targets"] * 2**15, np.stack(targets, axis=-1)
             )
-
-
-@pytest.mark.parametrize("variant", ["R", "C"])
-def test_what_stays_is_added_where_the_sum_is_proven(corpus, variant):
-    root, table, rows = corpus
-    usual = RenderedMixtures(rows, "SB")[Example(0, variant)]
-    proven = [row | {"proven_sum": "yes"} for row in rows]
-    (root / "train/mix" / table.loc[0, "mixFile"]).unlink()
-    fewest = RenderedMixtures(proven, "SB", fewest_files=True)
-    added = fewest[Example(0, variant)]
-    # The small corpus's mixtures are sums to the last bit.
-    assert torch.equal(added["mixture"], usual["mixture"])
-    assert torch.equal(added["targets"], usual["targets"])
-    with pytest.raises(UserError, match="mix.*cannot be read"):
-        RenderedMixtures(rows, "SB", fewest_files=True)[Example(0, variant)]
 
 
 def test_a_segment_is_a_part_of_the_whole(corpus):

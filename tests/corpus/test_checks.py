@@ -1,4 +1,6 @@
-"""Repeated rows and shared speech are found, and the right row is kept."""
+"""What checks leave of a corpus: repeated rows, shared speech, no row."""
+
+import shutil
 
 import pandas as pd
 import pytest
@@ -11,14 +13,63 @@ from damaged_corpus import (
     write,
     write_fresh_corpus,
 )
-from polsess.corpus.preparation import prepare_polsess
-from small_corpus import write_metadata
+from polsess.corpus.manifests import prepare_polsess
+from polsess.corpus.metadata import SPLITS
+from polsess.errors import UserError
+from small_corpus import write_metadata, write_small_corpus
 
 
 @pytest.fixture
 def corpus(tmp_path):
     """A fresh corpus to damage: its folder and its tables."""
     return write_fresh_corpus(tmp_path)
+
+
+def test_no_row_left_is_an_error(corpus, tmp_path):
+    root, _ = corpus
+    shutil.rmtree(root / "val" / "mix")
+    with pytest.raises(
+        UserError, match="No good row is left in 'val'"
+    ) as error:
+        prepare_polsess(root, tmp_path / "save", on_error="drop")
+    assert "val, row 3, val/mix/" in str(error.value)
+    assert not (tmp_path / "save").exists()
+
+
+@pytest.mark.parametrize("damage", ["metadata", "audio"])
+def test_a_corpus_without_any_good_row(corpus, tmp_path, damage):
+    root, tables = corpus
+    for split in SPLITS:
+        if damage == "metadata":
+            write_metadata(root, split, tables[split].assign(SSR="?"))
+        else:
+            shutil.rmtree(root / split / "mix")
+    with pytest.raises(UserError, match="findings: 8, in 8 of 8 rows"):
+        prepare_polsess(root, tmp_path / "save")
+    with pytest.raises(UserError, match="No good row is left in 'train'"):
+        prepare_polsess(root, tmp_path / "save", on_error="drop")
+
+
+def test_first_mixture_tells_the_duration_without_checks(corpus, tmp_path):
+    root, tables = corpus
+    audio_path(root, tables["train"], 0, "mixFile").unlink()
+    with pytest.raises(UserError, match="tell how long all files are"):
+        prepare_polsess(root, tmp_path / "save", check="none")
+
+
+def test_sample_rate(corpus, tmp_path):
+    root, _ = corpus
+    for save in (tmp_path / "new", tmp_path / "known"):
+        if save.name == "known":
+            prepare_polsess(root, save, sample_rate=8000)
+        with pytest.raises(
+            UserError, match="sample_rate is 16000, but .* 8000"
+        ):
+            prepare_polsess(root, save, sample_rate=16000)
+    root = tmp_path / "PolSESS_44"
+    write_small_corpus(root, sample_rate=44100, seconds=0.05)
+    with pytest.raises(UserError, match="44100 Hz; PolSESS has 8000 or 16000"):
+        prepare_polsess(root, tmp_path / "save")
 
 
 def repeated_row(root, tables):
@@ -120,3 +171,20 @@ def test_a_damaged_duplicate_does_not_cost_the_good_row(corpus, tmp_path):
     assert record["counts"]["train"]["dropped"] == 1
     manifest = pd.read_csv(tmp_path / "save" / "train_all.csv")
     assert list(manifest.ID + ".wav") == list(table.mixFile)
+
+
+def test_first_twenty_findings_and_their_count(tmp_path):
+    root = tmp_path / "PolSESS_T"
+    write_small_corpus(root, {"train": 23, "val": 2, "test": 2}, seconds=0.1)
+    shutil.rmtree(root / "train" / "event")
+    audio = next((root / "val" / "mix").iterdir())
+    audio.unlink()
+    with pytest.raises(UserError) as error:
+        prepare_polsess(root, tmp_path / "save")
+    head, *lines, more, last = str(error.value).splitlines()
+    assert head.startswith(f"Corpus '{root}': findings: 24, in 24 of 27 rows")
+    assert [line.split(", ")[1] for line in lines] == [
+        f"row {row}" for row in range(2, 22)
+    ]
+    assert more == "  ... and 4 more"
+    assert last.startswith("Nothing was written. Repair the corpus")

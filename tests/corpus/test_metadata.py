@@ -10,8 +10,13 @@ from damaged_corpus import (
     change_cell,
     write_fresh_corpus,
 )
-from polsess.corpus.metadata import read_metadata
-from polsess.corpus.preparation import prepare_polsess
+from polsess.corpus.manifests import prepare_polsess
+from polsess.corpus.metadata import (
+    ALL_VARIANTS,
+    compatible_variants,
+    find_metadata,
+    read_metadata,
+)
 from polsess.errors import UserError
 from small_corpus import metadata_path
 
@@ -20,54 +25,6 @@ from small_corpus import metadata_path
 def corpus(tmp_path):
     """A fresh corpus to damage: its folder and its tables."""
     return write_fresh_corpus(tmp_path)
-
-
-def wrong_subset(root, tables):
-    change_cell(root, tables, "val", 0, "subset", "train")
-    name = tables["val"].mixFile[0]
-    return "val", 2, name, "its subset is 'train' instead of 'val'"
-
-
-def ratio_in_words(root, tables):
-    change_cell(root, tables, "train", 1, "SSR", "loud")
-    name = tables["train"].mixFile[1]
-    return "train", 3, name, "its SSR 'loud' is not a whole number of dB"
-
-
-def broken_ratio(root, tables):
-    change_cell(root, tables, "train", 1, "SSR", "2.5")
-    name = tables["train"].mixFile[1]
-    return "train", 3, name, "its SSR '2.5' is not a whole number of dB"
-
-
-def missing_ratio(root, tables):
-    change_cell(root, tables, "train", 1, "SSR", "NaN")
-    name = tables["train"].mixFile[1]
-    return "train", 3, name, "its SSR '' is not a whole number of dB"
-
-
-def huge_ratio(root, tables):
-    change_cell(root, tables, "train", 1, "SSR", "1e300")
-    name = tables["train"].mixFile[1]
-    return "train", 3, name, "its SSR '1e300' is not a whole number of dB"
-
-
-def offset_in_words(root, tables):
-    change_cell(root, tables, "train", 0, "sceneOffsetDB", "-5 dB")
-    name = tables["train"].mixFile[0]
-    return "train", 2, name, "its sceneOffsetDB '-5 dB' is not a number"
-
-
-def no_source(root, tables):
-    change_cell(root, tables, "test", 0, "speech2OryginalPath", "")
-    name = tables["test"].mixFile[0]
-    return "test", 2, name, "its speech2OryginalPath is empty"
-
-
-def dollar(root, tables):
-    change_cell(root, tables, "train", 0, "eventClass", "$ound")
-    name = tables["train"].mixFile[0]
-    return "train", 2, name, "its eventClass '$ound' has a dollar sign"
 
 
 def malformed_name(root, tables):
@@ -94,36 +51,36 @@ def no_mixture_name(root, tables):
     return "train", 2, "(no mixFile)", "by its components its mixFile would be"
 
 
-def partial_reverb(root, tables):
-    change_cell(root, tables, "train", 2, "reverbForSpeaker2", "NaN")
-    return "train", 4, tables["train"].mixFile[2], "its reverb files ["
+NAME_DAMAGE = [malformed_name, one_speaker, other_mixture_name, no_mixture_name]
 
 
-def reverb_without_speaker1(root, tables):
-    change_cell(root, tables, "train", 2, "reverbForSpeaker1", "")
-    return "train", 4, tables["train"].mixFile[2], "all empty outdoors"
+@pytest.mark.parametrize("damage", NAME_DAMAGE)
+def test_names_that_do_not_fit(corpus, tmp_path, damage):
+    assert_damage_is_found(corpus, tmp_path / "save", "none", damage)
 
 
-DAMAGE = [
-    wrong_subset,
-    ratio_in_words,
-    broken_ratio,
-    missing_ratio,
-    huge_ratio,
-    offset_in_words,
-    no_source,
-    dollar,
-    malformed_name,
-    one_speaker,
-    other_mixture_name,
-    no_mixture_name,
-    partial_reverb,
-    reverb_without_speaker1,
-]
+@pytest.mark.parametrize(
+    ("number", "column", "text", "reason"),
+    [
+        (0, "subset", "val", "its subset is 'val' instead of 'train'"),
+        (1, "SSR", "loud", "its SSR 'loud' is not a whole number of dB"),
+        (1, "SSR", "2.5", "its SSR '2.5' is not a whole number of dB"),
+        (1, "SSR", "NaN", "its SSR '' is not a whole number of dB"),
+        (1, "SSR", "1e300", "its SSR '1e300' is not a whole number of dB"),
+        (0, "sceneOffsetDB", "-5 dB", "sceneOffsetDB '-5 dB' is not a number"),
+        (0, "speech2OryginalPath", "", "its speech2OryginalPath is empty"),
+        (0, "eventClass", "$ound", "its eventClass '$ound' has a dollar sign"),
+        (2, "reverbForSpeaker2", "NaN", "its reverb files ["),
+        (2, "reverbForSpeaker1", "", "all empty outdoors"),
+    ],
+)
+def test_values_that_are_impossible(
+    corpus, tmp_path, number, column, text, reason
+):
+    def damage(root, tables):
+        change_cell(root, tables, "train", number, column, text)
+        return "train", number + 2, tables["train"].mixFile[number], reason
 
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_stops_or_is_dropped(corpus, tmp_path, damage):
     assert_damage_is_found(corpus, tmp_path / "save", "none", damage)
 
 
@@ -155,7 +112,7 @@ FILE_DAMAGE = [
     ),
     (
         lambda path: path.write_text(path.read_text().replace(",", ";")),
-        "does not have these columns: 'subset'",
+        "does not have these columns: ",
     ),
     (
         lambda path: (
@@ -163,7 +120,7 @@ FILE_DAMAGE = [
             .assign(remark="good", mood="better")
             .to_csv(path, index=False)
         ),
-        "has columns that PolSESS does not have: 'remark', 'mood'",
+        "has columns that PolSESS does not have: 'mood', 'remark'",
     ),
     (
         lambda path: path.write_text(
@@ -212,3 +169,44 @@ def test_metadata_as_other_programs_write_it(corpus):
     path.write_text("\n\n".join(lines), encoding="utf-8")
     assert list(read_metadata(path, "train").row) == [3, 5, 7, 9]
     assert list(expected.mixFile) == list(tables["train"].mixFile)
+
+
+def test_missing_folders(corpus, tmp_path):
+    root, _ = corpus
+    with pytest.raises(UserError, match="'/no/such' is not a folder"):
+        prepare_polsess("/no/such", tmp_path / "save")
+    with pytest.raises(UserError) as error:
+        prepare_polsess(root.parent, tmp_path / "save")
+    assert "has no folder 'train'" in str(error.value)
+    assert str(error.value).endswith(f"Did you mean '{root}'?")
+    shutil.rmtree(root / "test")
+    with pytest.raises(UserError, match="has no folder 'test'"):
+        prepare_polsess(root, tmp_path / "save")
+
+
+def test_metadata_in_the_root_of_a_renamed_corpus(corpus, tmp_path):
+    root, _ = corpus
+    moved = root.rename(tmp_path / "Downloads of mine")
+    for split in ("train", "val", "test"):
+        name = f"corpus_PolSESS_T_{split}_final.csv"
+        shutil.move(moved / split / name, moved / name)
+        assert find_metadata(moved)[split] == moved / name
+
+
+EIGHT_VARIANTS = ["SER", "SR", "ER", "R", "SE", "S", "E", "C"]
+
+
+def test_compatible_variants():
+    assert compatible_variants("indoor", EIGHT_VARIANTS) == (
+        *("SER", "SR", "ER", "R", "C"),
+    )
+    assert compatible_variants("outdoor", EIGHT_VARIANTS) == (
+        *("SE", "S", "E", "C"),
+    )
+    assert compatible_variants("outdoor", ("C", "SER", "E")) == ("E", "C")
+    assert compatible_variants("indoor", ["SE", "S", "E"]) == ()
+    assert set(ALL_VARIANTS) == set(EIGHT_VARIANTS)
+    with pytest.raises(UserError, match="environment 'inside'"):
+        compatible_variants("inside", ["C"])
+    with pytest.raises(UserError, match="variant 'SRE'"):
+        compatible_variants("indoor", ["SRE"])

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from polsess.corpus.manifests import prepare_polsess
 from polsess.corpus.metadata import SPLITS
-from polsess.corpus.preparation import prepare_polsess
 from polsess.errors import UserError
 from small_corpus import write_small_corpus
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "PolSESS"
+RECIPE = Path(__file__).parents[2] / "recipes/PolSESS"
 
 
 @pytest.fixture
@@ -92,11 +92,13 @@ def test_command_line_tells_errors_without_a_traceback(corpus, tmp_path):
     failed = run_script(corpus, tmp_path / "save", "--check", "headers")
     assert failed.returncode == 1
     assert failed.stdout == ""
-    assert failed.stderr.startswith(f"Corpus '{corpus}': findings: 8, in 4")
+    assert failed.stderr.startswith(
+        f"Error: Corpus '{corpus}': findings: 8, in 4"
+    )
     assert "Traceback" not in failed.stderr
     options = ["--on_error", "drop", "--subset_sizes", "13"]
     failed = run_script(corpus, tmp_path / "save", *options)
     assert failed.returncode == 1
-    assert failed.stderr.startswith("No good row is left in 'val'")
+    assert failed.stderr.startswith("Error: No good row is left in 'val'")
     wrong = run_script(corpus, tmp_path / "save", "--check", "all")
     assert wrong.returncode == 2 and "invalid choice: 'all'" in wrong.stderr
