@@ -144,7 +144,7 @@ def test_what_is_not_finished_is_resumed_and_mistakes_stay_alone(real_series):
     series = yaml.safe_load((folder / "small.yaml").read_text())
     bad = {
         "name": "bad",
-        "hparams": str(SEPARATION / "hparams/dprnn.yaml"),
+        "hparams": str(SEPARATION.parent / "hparams/dprnn.yaml"),
         "options": {"learning_rate": 1},
     }
     write_series(folder / "with_bad.yaml", [bad, *series["runs"]], seeds=[2])

@@ -87,7 +87,9 @@ def test_there_is_a_file_a_model_and_stage():
         for name, prior in sweep.space.items():  # narrower, or the same
             assert before.space[name].low <= prior.low
             assert prior.high <= before.space[name].high
-        hparams = (SEPARATION / "hparams" / f"{sweep.model}.yaml").read_text()
+        hparams = (
+            SEPARATION.parent / "hparams" / f"{sweep.model}.yaml"
+        ).read_text()
         # As in the model's own curriculum.
         last = sweep.settings["curriculum"][-1]["variants"]
         assert f"variants: [{', '.join(last)}]" in hparams
@@ -95,7 +97,7 @@ def test_there_is_a_file_a_model_and_stage():
 
 def test_other_models_learning_rates_lie_around_their_baselines():
     for model in ("convtasnet", "sepformer", "spmamba"):
-        text = (SEPARATION / "hparams" / f"{model}.yaml").read_text()
+        text = (SEPARATION.parent / "hparams" / f"{model}.yaml").read_text()
         baseline = float(re.search(r"^lr: (\S+)", text, re.M).group(1))
         for stage in STAGES:
             path = SWEEPS / f"{model}_{stage}_hpopt.yaml"

@@ -17,7 +17,7 @@ ENCODER = "speechbrain.lobes.models.dual_path.Encoder"
 
 @pytest.mark.parametrize("model", ["convtasnet", "dprnn", "sepformer"])
 def test_networks_equal_those_of_hyperpyyaml(model):
-    text = (SEPARATION / "hparams" / f"{model}.yaml").read_text()
+    text = (SEPARATION.parent / "hparams" / f"{model}.yaml").read_text()
     text = text.replace("!PLACEHOLDER", "nowhere")
     # As train.py writes it.
     resolved = hyperpyyaml.resolve_references(text).getvalue()

@@ -42,7 +42,7 @@ def build(
     torch.nn.Module
         With our blocks.
     """
-    arguments = [str(SEPARATION / f"hparams/{model}.yaml")]
+    arguments = [str(SEPARATION.parent / f"hparams/{model}.yaml")]
     arguments += ["--data_folder", "unused", "--precision", "fp32"]
     if small:
         arguments = small_arguments(model, data_folder="unused")

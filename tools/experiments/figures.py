@@ -196,7 +196,8 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     plt.close(figure)
     # The comments repeat the texts, which are drawn as shapes.
     svg = re.sub(r"<!--.*?-->\n?", "", file.getvalue(), flags=re.DOTALL)
-    svg = svg[svg.index("<svg") :]
+    svg = svg[svg.index("<svg") :].rstrip()
+    svg = re.sub(r" +$", "", svg, flags=re.MULTILINE)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     label = f'role="img" aria-label="{escape(description)}"'
     return Markup(svg.replace("<svg", f"<svg {label}", 1))

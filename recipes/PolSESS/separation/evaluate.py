@@ -16,6 +16,9 @@ CSV file with the columns ``mix_wav``, ``s1_wav`` and ``s2_wav`` (and, if there
 are, ``ID``, ``variant``, ``environment``, ``scene_class``, ``event_class``,
 ``ssr``, ``scene_offset``). Audio at another rate than the model's is resampled
 first.
+
+Authors
+ * The contributors to the PolSESS recipes 2026
 """
 
 import argparse

@@ -12,6 +12,9 @@ recording, at its rate and level, and ``NAME.json``, which tells how sure it is
 that an estimate stays with one speaker. What is finished is not done again,
 unless the recording, the model's weights or an option is another. What another
 model has separated is replaced by --force alone.
+
+Authors
+ * The contributors to the PolSESS recipes 2026
 """
 
 import argparse

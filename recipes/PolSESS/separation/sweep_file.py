@@ -5,6 +5,9 @@
 
 prints the command that runs it with Orion, from this folder; ``--json`` prints
 the whole content instead, for other programs.
+
+Authors
+ * The contributors to the PolSESS recipes 2026
 """
 
 import json

@@ -20,6 +20,9 @@ What a run leaves in ``results/<experiment_name>/<seed>``:
 * ``save/``: the best and the newest checkpoint;
 * ``test.csv``: scores of every test utterance in every variant;
 * ``result.json``: best validation, test averages, settings and versions.
+
+Authors
+ * The contributors to the PolSESS recipes 2026
 """
 
 import polsess.commands  # noqa: F401  first: for SIGTERM, while the others load
@@ -332,7 +335,7 @@ def main(arguments: list[str]) -> None:
         # In every process, since each has a separator of its own.
         start = start_from(
             hparams["pretrained"],
-            hparams.get("trust_pretrained", False),
+            hparams["trust_pretrained"],
             hparams,
             files,
         )
