@@ -42,6 +42,23 @@ def make_parser(
     )
 
 
+def at_least(least: int) -> Callable:
+    """Make the type of an option that takes whole numbers from ``least`` on.
+
+    Example
+    -------
+    >>> at_least(1)("8")
+    8
+    """
+
+    def number(text):
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"give a number from {least}")
+        return int(text)
+
+    return number
+
+
 def called_by_orion() -> bool:
     """Tell whether ``orion hunt`` has started this process."""
     return "ORION_RESULTS_PATH" in os.environ

@@ -12,8 +12,7 @@ from polsess.files import read_json
 from polsess.inference.models import ExportedFiles, TrainedModel
 from polsess.publishing.speechbrain_layout import is_masking, shortest_mixture
 from polsess.run_folder import RunFiles
-from polsess.scoring.files import summarise_metrics
-from polsess.scoring.metrics import METRICS
+from polsess.scoring.metrics import METRICS, summarise_metrics
 
 OURS_USE = """\
 from polsess.inference import SpeechSeparation

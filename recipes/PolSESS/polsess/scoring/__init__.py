@@ -1,1 +1,1 @@
-"""What `evaluate.py` does: mixtures, estimates, scores, files."""
+"""Scoring: objective, metrics, test sets, and the evaluation of a run."""

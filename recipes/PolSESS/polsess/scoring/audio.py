@@ -1,12 +1,12 @@
-"""Audio of separated mixtures, to be listened to."""
+"""Audio of separated mixtures, to listen to."""
 
 from pathlib import Path
 
+import soundfile
 import torch
 
 from polsess.data.dataset import Example
 from polsess.errors import UserError
-from speechbrain.dataio import audio_io
 from speechbrain.dataio.batch import PaddedBatch
 
 
@@ -86,7 +86,7 @@ def write_examples(
 
 
 def write_example(
-    folder: str | Path,
+    folder: Path,
     mixture: torch.Tensor,
     targets: torch.Tensor,
     estimates: torch.Tensor,
@@ -96,7 +96,7 @@ def write_example(
 
     Arguments
     ---------
-    folder : str, Path
+    folder : Path
         Made if missing.
     mixture : torch.Tensor
         Shape [time].
@@ -106,26 +106,21 @@ def write_example(
         In the targets' order, of the same shape.
     sample_rate : int
         In Hz.
-
-    Raises
-    ------
-    UserError
-        If the folder cannot be written to.
     """
-    estimates = at_mixture_level(estimates, mixture)
     signals = {"mixture": mixture}
-    for number in range(targets.shape[-1]):
-        signals[f"source{number + 1}"] = targets[:, number]
-        signals[f"estimate{number + 1}"] = estimates[:, number]
+    estimates = at_mixture_level(estimates, mixture)
+    pairs = zip(targets.unbind(-1), estimates.unbind(-1), strict=True)
+    for number, (target, estimate) in enumerate(pairs, start=1):
+        signals[f"source{number}"] = target
+        signals[f"estimate{number}"] = estimate
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for name, signal in signals.items():
-            # An estimate may overshoot what 16 bits hold; a wrapped sample
-            # would be heard as a click.
-            audio_io.save(
-                Path(folder) / f"{name}.wav",
-                torch.clamp(signal.cpu().float(), -1.0, 1.0).unsqueeze(0),
+            # Samples beyond full scale are clipped.
+            soundfile.write(
+                folder / f"{name}.wav",
+                signal.float().cpu().numpy(),
                 sample_rate,
             )
-    except (OSError, RuntimeError) as error:
+    except (OSError, soundfile.SoundFileError) as error:
         raise UserError(f"{folder}: cannot be written ({error})") from error

@@ -1,280 +1,37 @@
-"""Separating a test set once, and scoring it meanwhile."""
+"""Evaluation of a run: separate a test set once, and score it meanwhile."""
 
-import contextlib
-import multiprocessing
-import multiprocessing.connection
-import os
-import queue
-import shutil
-import signal
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver, resource_tracker
-from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from polsess.data.dataset import Example
 from polsess.devices import is_out_of_memory
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import TrainedModel
 from polsess.scoring.audio import at_mixture_level, write_example
-from polsess.scoring.files import LIST, LISTED, EvaluationFiles
+from polsess.scoring.folder import LIST, LISTED, EvaluationFolder
 from polsess.scoring.metrics import compute_metric
-from polsess.scoring.objective import pairwise_si_sdr, pit_si_sdr
-from polsess.scoring.scores import missing_reason
-from polsess.scoring.test_sets import AtSampleRate, EvaluationSet
+from polsess.scoring.objective import pit_si_sdr
+from polsess.scoring.scores import score_sources
+from polsess.scoring.test_sets import EvaluationSet
+from polsess.worker_pool import WorkerPool
 from speechbrain.dataio.batch import PaddedBatch
-
-# What a process's libraries read when they are loaded. One thread each: the
-# processes already use all cores.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "SB_LOG_LEVEL": "ERROR",  # SpeechBrain's warnings were given once
-}
-# What takes long to import; the processes inherit it from the fork server.
-SLOW_IMPORTS = [
-    *("speechbrain.dataio.batch", "speechbrain.dataio.dataio", "torchaudio"),
-    *("pandas", "fast_bss_eval", "pystoi", "pesq"),
-]
-# What a process scores with; set when it starts.
-_DATASET: Any = None
-_SAMPLE_RATE = 0
-
-
-class ScoringProcesses:
-    """Scores estimates in processes of their own.
-
-    Arguments
-    ---------
-    dataset : torch.utils.data.Dataset
-        Example -> ``mixture`` and ``targets``, at the sample rate.
-    sample_rate : int
-        In Hz.
-    jobs : int
-        How many processes.
-    folder : Path
-        Where estimates wait, as .npy files in FP32. They take half of the
-        disk's free space at most; ``submit`` waits if there are more.
-    """
-
-    def __init__(
-        self,
-        dataset: torch.utils.data.Dataset,
-        sample_rate: int,
-        jobs: int,
-        folder: Path,
-    ) -> None:
-        self.start = (dataset, sample_rate)
-        self.jobs = jobs
-        self.folder = folder
-        self.waiting: dict = {}  # future -> bytes of its file
-        self.waiting_bytes = 0
-        self.done: queue.SimpleQueue = queue.SimpleQueue()
-
-    def __enter__(self) -> Self:
-        """Prepare the folder; processes start with the first estimates."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        try:
-            self.folder.mkdir(parents=True)
-        except OSError as error:
-            raise UserError(
-                f"{self.folder}: cannot be made ({error.strerror}); estimates "
-                "wait there for being scored, so remove what is in the way"
-            ) from error
-        self.limit = shutil.disk_usage(self.folder).free // 2
-        self.environment = {name: os.environ.get(name) for name in ENVIRONMENT}
-        os.environ.update(ENVIRONMENT)
-        # A server that is forked before any thread starts and before a GPU is
-        # used: safe, and each process is there in milliseconds.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(SLOW_IMPORTS)
-        resource_tracker.ensure_running()  # for it would end the waiting
-        with _ctrl_c_waits():
-            forkserver.ensure_running()
-        self.pool = ProcessPoolExecutor(
-            self.jobs,
-            context,
-            initializer=_start_process,
-            initargs=self.start,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Drop what has not begun, and the files."""
-        self.pool.shutdown(cancel_futures=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        for name, value in self.environment.items():
-            del os.environ[name]
-            if value is not None:
-                os.environ[name] = value
-
-    def submit(
-        self,
-        number: int,
-        example: Example,
-        estimates: torch.Tensor,
-        metrics: list[str],
-    ) -> Iterator[dict]:
-        """Hand over the estimates of a mixture.
-
-        Arguments
-        ---------
-        number : int
-            Names the file.
-        example : Example
-            Row and variant.
-        estimates : torch.Tensor
-            In the order of the sources, of shape [time, n_sources].
-        metrics : list of str
-            What to compute.
-
-        Yields
-        ------
-        dict
-            Scores that were finished meanwhile; see ``score_example``.
-
-        Raises
-        ------
-        UserError
-            If a file cannot be written or read, or a process was killed.
-        """
-        while self.waiting_bytes > self.limit:
-            yield from self._take(self.done.get())
-        path = self.folder / f"{number}.npy"
-        try:
-            np.save(path, estimates.T.float().cpu().numpy())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error})") from error
-        size = path.stat().st_size
-        try:
-            # A process that was just being started would be left alone.
-            with _ctrl_c_waits():
-                future = self.pool.submit(score_example, example, path, metrics)
-        except BrokenProcessPool as error:
-            raise self._broken() from error
-        self.waiting[future] = size
-        self.waiting_bytes += size
-        future.add_done_callback(self.done.put)
-        while not self.done.empty():
-            yield from self._take(self.done.get())
-
-    def finish(self) -> Iterator[dict]:
-        """Yield the scores that are left; see ``submit``."""
-        while self.waiting:
-            yield from self._take(self.done.get())
-
-    def _take(self, future):
-        self.waiting_bytes -= self.waiting.pop(future)
-        try:
-            return future.result()
-        except BrokenProcessPool as error:
-            raise self._broken() from error
-
-    def _broken(self):
-        return UserError(
-            "a scoring process was killed (out of memory?); the same command "
-            "goes on where this one was, with fewer --jobs if they need too "
-            "much memory"
-        )
-
-
-@contextlib.contextmanager
-def _ctrl_c_waits():
-    """Hold Ctrl-C back; what is started meanwhile never gets it."""
-    came = []
-    # The mask alone would not do: another thread may get the signal.
-    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            signal.raise_signal(signal.SIGINT)
-
-
-def _start_process(dataset, sample_rate):
-    """Prepare a scoring process."""
-    global _DATASET, _SAMPLE_RATE
-    _DATASET, _SAMPLE_RATE = dataset, sample_rate
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-    # Without this, the processes of a killed evaluation would wait for ever.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-def score_example(
-    example: Example, path: Path, metrics: list[str]
-) -> list[dict]:
-    """Score the estimates of a mixture, in a scoring process.
-
-    Arguments
-    ---------
-    example : Example
-        Row and variant.
-    path : Path
-        File of the estimates [n_sources, time]; deleted afterwards.
-    metrics : list of str
-        What to compute.
-
-    Returns
-    -------
-    list of dict
-        One a metric: ``ID``, ``variant``, ``metric``, ``scores`` and
-        ``mixture`` (a list over the sources each), ``reason`` and ``seconds``
-        (CPU time).
-    """
-    item = _DATASET[example]
-    mixture, sources = item["mixture"], item["targets"]
-    estimates = torch.from_numpy(np.load(path)).T
-    if estimates.isfinite().all():
-        # SI-SDR leaves the level open, but DNSMOS and PESQ hear it.
-        estimates = at_mixture_level(estimates, mixture)
-    rows = []
-    for metric in metrics:
-        start = time.process_time()
-        scores, unprocessed, reason = compute_metric(
-            metric,
-            estimates.T.numpy(),
-            sources.T.numpy(),
-            mixture.numpy(),
-            _SAMPLE_RATE,
-        )
-        rows.append(
-            {
-                "ID": item["id"],
-                "variant": example.variant,
-                "metric": metric,
-                "scores": scores,
-                "mixture": unprocessed,
-                "reason": reason,
-                "seconds": time.process_time() - start,
-            }
-        )
-    path.unlink()
-    return rows
-
 
 READING_PROCESSES = 2  # beside a GPU; a CPU is busy computing
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Mixtures that wait for each scoring process: a batch is separated while these
+# are scored, and they have to fit into memory.
+WAITING = 4
+SCORE_KEYS = (
+    *("ID", "variant", "metric", "scores", "mixture", "reason", "seconds"),
+)
+SLOW_IMPORTS = [__name__, "fast_bss_eval", "pystoi", "pesq"]
 
 
 class Evaluation:
@@ -286,7 +43,7 @@ class Evaluation:
         Whose separator is used.
     test_set : EvaluationSet
         With its formats.
-    files : EvaluationFiles
+    files : EvaluationFolder
         Knows what has been scored, and gets what is.
     device : str
         Where to separate.
@@ -298,16 +55,12 @@ class Evaluation:
         self,
         run: TrainedModel,
         test_set: EvaluationSet,
-        files: EvaluationFiles,
+        files: EvaluationFolder,
         device: str,
         precision: str,
     ) -> None:
         self.separator = run.separator.to(device)
-        self.sample_rate = run.settings["sample_rate"]
         self.test_set = test_set
-        self.dataset = AtSampleRate(
-            test_set.dataset, test_set.formats, self.sample_rate
-        )
         self.files = files
         self.device = torch.device(device)
         self.precision = precision
@@ -324,7 +77,7 @@ class Evaluation:
         Returns
         -------
         torch.Tensor
-            Shape [batch, time, n_sources], on the device.
+            Shape [batch, time, n_sources], in FP32 on the device.
 
         Raises
         ------
@@ -337,7 +90,7 @@ class Evaluation:
                 AUTOCAST.get(self.precision),
                 enabled=self.precision != "fp32",
             ):
-                return self.separator(mixture.to(self.device))
+                return self.separator(mixture.to(self.device)).float()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -369,55 +122,63 @@ class Evaluation:
         """
         metrics = list(dict.fromkeys(["si_sdr", *metrics]))
         missing = {
-            example: self.files.computed.missing(
-                self.test_set.key(example), metrics
-            )
+            example: self.files.missing(self.test_set.key(example), metrics)
             for example in self.test_set.examples
         }
+        total = sum(len(names) for names in missing.values())
+        bar = tqdm(total=total, unit="score", disable=quiet or None)
+        try:
+            with bar, WorkerPool(jobs, SLOW_IMPORTS) as pool:
+                scores = self._score(missing, batch_size, pool, WAITING * jobs)
+                for score in scores:
+                    self.files.add(score)
+                    bar.update()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a scoring process was killed (out of memory?); the same "
+                "command goes on where this one was, with fewer --jobs if they "
+                "need too much memory"
+            ) from error
+
+    def _score(self, missing, batch_size, pool, most):
+        """Yield the missing scores as they are finished."""
+        waiting: set = set()
         batches = [
             batch
             for batch in self.test_set.batches(batch_size)
             if any(missing[example] for example in batch)
         ]
-        total = sum(len(names) for names in missing.values())
-        bar = tqdm(total=total, unit="score", disable=quiet or None)
-        processes = ScoringProcesses(
-            self.dataset, self.sample_rate, jobs, self.files.work
-        )
-        with bar, processes:
-            for scores in self._score_batches(batches, missing, processes):
-                self.files.computed.add(scores)
-                bar.update()
-
-    def _score_batches(self, batches, missing, processes):
-        """Yield the scores of batches as they are finished."""
-        number = 0
         for batch, examples in zip(self._read(batches), batches, strict=True):
             start = time.perf_counter()
-            estimates = self.separate(batch.mixture.data).float()
-            rows, permutation = _score_si_sdr(batch, estimates)
-            estimates = estimates.cpu()
+            estimates = self.separate(batch.mixture.data)
+            targets = batch.targets.data
+            found = pit_si_sdr(estimates, targets.to(estimates.device))
+            rows = score_sources(batch, estimates, *found)
+            estimates, permutation = estimates.cpu(), found[1].cpu()
             seconds = (time.perf_counter() - start) / len(examples)
             for index, example in enumerate(examples):
-                names = missing[example]
-                if "si_sdr" in names:
-                    yield rows[index] | {"seconds": seconds}
-                others = [name for name in names if name != "si_sdr"]
-                if others:
-                    number += 1
-                    yield from processes.submit(
-                        number,
-                        example,
-                        estimates[index][:, permutation[index]],
-                        others,
+                if "si_sdr" in missing[example]:
+                    yield rows[index] | {"metric": "si_sdr", "seconds": seconds}
+                names = [n for n in missing[example] if n != "si_sdr"]
+                if names:
+                    task = pool.submit(
+                        score_estimates,
+                        self.test_set.key(example),
+                        names,
+                        estimates[index][:, permutation[index]].T.numpy(),
+                        targets[index].T.numpy(),
+                        batch.mixture.data[index].numpy(),
+                        self.test_set.sample_rate,
                     )
-        yield from processes.finish()
+                    waiting.add(task)
+                    yield from _take(waiting, most)
+        yield from _take(waiting, 0)
 
     def _read(self, batches):
         """Make a loader of batches."""
         on_gpu = self.device.type != "cpu"
         return torch.utils.data.DataLoader(
-            self.dataset,
+            self.test_set,
             batch_sampler=batches,
             collate_fn=PaddedBatch,
             num_workers=READING_PROCESSES if on_gpu else 0,
@@ -427,10 +188,9 @@ class Evaluation:
     def write_audio(self, count: int) -> None:
         """Write the worst and the best mixtures, separated once more.
 
-        They wait in the evaluation's ``new_audio``.
-
-        Each utterance counts in the first of its variants that were evaluated;
-        mixtures without a value do not.
+        They wait in the folder's ``new_audio``. Each utterance counts in the
+        first of its variants that were evaluated; mixtures without a value do
+        not.
 
         Arguments
         ---------
@@ -443,73 +203,99 @@ class Evaluation:
             If there is nothing to write, or it cannot be written.
         """
         folder = self.files.new_audio
-        table = self.files.table(self.test_set, ["si_sdr"])
-        table["example"] = self.test_set.examples
-        table = table.drop_duplicates("ID")
-        table = table.dropna(subset="improvement")
+        table = self.files.table(self.test_set)
+        table = table[table["metric"] == "si_sdr"]
+        table = table.assign(example=self.test_set.examples)
+        table = table.drop_duplicates("ID").dropna(subset="improvement")
         table = table.sort_values("improvement", kind="stable")
         half = len(table) // 2
-        worst = table[: min(count, half)]
-        best = table[::-1][: min(count, len(table) - half)]
-        listed: list = []
-        for rank, rows in (("worst", worst), ("best", best)):
-            for number, row in enumerate(rows.to_dict("records"), start=1):
-                name = f"{row['ID']}_{row['variant']}".replace("/", "_")
-                name = _unlike(name, [other["folder"] for other in listed])
-                self._write_example(folder / name, row["example"])
-                listed.append(
-                    {"folder": name, "rank": f"{rank}-{number}"}
-                    | {column: row[column] for column in LISTED}
-                )
-        if not listed:
+        worst = table[: min(count, half)].assign(rank="worst")
+        best = table[::-1][: min(count, len(table) - half)].assign(rank="best")
+        listed = pd.concat([worst, best])
+        if listed.empty:
             raise UserError(
                 "--save_audio: no mixture has an SI-SDR, so that none is the "
                 "best or the worst"
             )
-        text = pd.DataFrame(listed).to_csv(index=False)
-        write_atomically(folder / LIST, text)
+        numbers = listed.groupby("rank").cumcount() + 1
+        listed["rank"] += "-" + numbers.astype(str)
+        listed["folder"] = listed[["rank", "ID", "variant"]].agg("_".join, 1)
+        listed["folder"] = listed["folder"].str.replace("/", "_")
+        for name, example in zip(
+            listed["folder"], listed["example"], strict=True
+        ):
+            self._write_example(folder / name, example)
+        columns = ["folder", "rank", *LISTED]
+        write_atomically(folder / LIST, listed[columns].to_csv(index=False))
 
     def _write_example(self, folder, example):
         """Separate a mixture and write its audio."""
-        item = self.dataset[example]
-        estimates = self.separate(item["mixture"].unsqueeze(0)).float().cpu()
-        targets = item["targets"]
+        item = self.test_set[example]
+        mixture, targets = item["mixture"], item["targets"]
+        estimates = self.separate(mixture.unsqueeze(0)).cpu()
         _, permutation = pit_si_sdr(estimates, targets.unsqueeze(0))
-        write_example(
-            folder,
-            item["mixture"],
-            targets,
-            estimates[0][:, permutation[0]],
-            self.sample_rate,
+        estimates = estimates[0][:, permutation[0]]
+        rate = self.test_set.sample_rate
+        write_example(folder, mixture, targets, estimates, rate)
+
+
+def score_estimates(
+    key: tuple[str, str],
+    metrics: list[str],
+    estimates: np.ndarray,
+    sources: np.ndarray,
+    mixture: np.ndarray,
+    sample_rate: int,
+) -> list[dict]:
+    """Score the estimates of a mixture by metrics of ``METRICS``.
+
+    Arguments
+    ---------
+    key : tuple of str
+        ID and variant.
+    metrics : list of str
+        Names, without SI-SDR.
+    estimates : numpy.ndarray
+        In the order of the sources, at any level, of shape [n_sources, time].
+    sources : numpy.ndarray
+        Of the same shape.
+    mixture : numpy.ndarray
+        Shape [time].
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    list of dict
+        One a metric, for ``EvaluationFolder.add``; ``seconds`` of the CPU.
+    """
+    if np.isfinite(estimates).all():
+        # SI-SDR leaves the level open, but DNSMOS and PESQ hear it.
+        estimates = at_mixture_level(
+            torch.from_numpy(estimates.T), torch.from_numpy(mixture)
+        ).T.numpy()
+    rows = []
+    for metric in metrics:
+        start = time.process_time()
+        results = compute_metric(
+            metric, estimates, sources, mixture, sample_rate
         )
+        seconds = time.process_time() - start
+        values = (*key, metric, *results, seconds)
+        rows.append(dict(zip(SCORE_KEYS, values, strict=True)))
+    return rows
 
 
-def _unlike(name, others):
-    """Lengthen a name until it is unlike others, in any file system."""
-    others = {other.casefold() for other in others}
-    while name.casefold() in others:
-        name += "_"
-    return name
-
-
-def _score_si_sdr(batch, estimates):
-    """Compute SI-SDR where the separator is: a row a mixture, permutation."""
-    targets = batch.targets.data.to(estimates.device)
-    mixture = batch.mixture.data.to(estimates.device).unsqueeze(-1)
-    si_sdr, permutation = pit_si_sdr(estimates, targets)
-    unprocessed = pairwise_si_sdr(mixture, targets)[:, 0].tolist()
-    finite = estimates.isfinite().all(dim=(1, 2)).tolist()
-    orders = permutation.tolist()
-    rows = [
-        {
-            "ID": batch.id[index],
-            "variant": batch.variant[index],
-            "metric": "si_sdr",
-            "scores": scores,
-            "mixture": unprocessed[index],
-            "assigned": [number + 1 for number in orders[index]],
-            "reason": missing_reason(scores, finite[index]),
-        }
-        for index, scores in enumerate(si_sdr.tolist())
-    ]
-    return rows, orders
+def _take(waiting: set, most: int) -> Iterator[dict]:
+    """Yield scores of finished tasks; wait until at most so many are left."""
+    while True:
+        done, _ = futures.wait(
+            waiting,
+            None if len(waiting) > most else 0,
+            futures.FIRST_COMPLETED,
+        )
+        if not done:
+            return
+        waiting -= done
+        for task in done:
+            yield from task.result()

@@ -1,14 +1,17 @@
-"""The metrics of an evaluation: their names, and all of them for a mixture."""
+"""Metrics of an evaluation, computed by their libraries, and their averages."""
 
+import contextlib
 import importlib.util
+import math
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 import torchaudio
 
@@ -25,7 +28,7 @@ LONGEST = 60  # s
 
 
 def sdr(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
-    """Compute the SDR of BSS Eval, version 3.
+    """Compute the SDR of BSS Eval, version 3, in dB, at most 100.
 
     Arguments
     ---------
@@ -35,11 +38,6 @@ def sdr(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
         Not silent, of the same shape.
     sample_rate : int
         In Hz; makes no difference.
-
-    Returns
-    -------
-    float
-        In dB, at most 100.
 
     Example
     -------
@@ -61,19 +59,9 @@ def sdr(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
 
 
 def pesq(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
-    """Compute PESQ: narrow band at 8 kHz, wide band at every other rate.
+    """Compute PESQ (MOS-LQO, about 1 to 4.6).
 
-    Arguments
-    ---------
-    signal, source : numpy.ndarray
-        Shape [time].
-    sample_rate : int
-        In Hz; what is neither at 8 nor at 16 kHz is resampled to 16 kHz.
-
-    Returns
-    -------
-    float
-        MOS-LQO, about 1 to 4.6.
+    Narrow band at 8 kHz; wide band at every other rate, resampled to 16 kHz.
 
     Raises
     ------
@@ -99,21 +87,7 @@ def stoi(
     sample_rate: int,
     extended: bool = False,
 ) -> float:
-    """Compute STOI.
-
-    Arguments
-    ---------
-    signal, source : numpy.ndarray
-        Shape [time].
-    sample_rate : int
-        In Hz.
-    extended : bool
-        Whether to compute ESTOI instead.
-
-    Returns
-    -------
-    float
-        At most 1.
+    """Compute STOI or, if ``extended``, ESTOI; at most 1.
 
     Raises
     ------
@@ -137,28 +111,8 @@ def stoi(
         np.random.set_state(state)
 
 
-def estoi(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
-    """Compute extended STOI; see ``stoi``."""
-    return stoi(signal, source, sample_rate, extended=True)
-
-
-def dnsmos(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
-    """Compute DNSMOS P.835, overall quality, without looking at the source.
-
-    Arguments
-    ---------
-    signal : numpy.ndarray
-        Shape [time].
-    source : numpy.ndarray
-        Makes no difference.
-    sample_rate : int
-        In Hz; what is not at 16 kHz is resampled.
-
-    Returns
-    -------
-    float
-        Estimated mean opinion score, about 1 to 5.
-    """
+def dnsmos(signal: np.ndarray, source: object, sample_rate: int) -> float:
+    """Compute DNSMOS P.835, overall quality (1 to 5), without the source."""
     signal = resample(signal, sample_rate, WIDE_BAND)
     # It takes nothing beyond full scale.
     signal = signal / max(1.0, np.abs(signal).max())
@@ -186,19 +140,7 @@ def _dnsmos_networks():
 
 
 def resample(signal: np.ndarray, sample_rate: int, new_rate: int) -> np.ndarray:
-    """Resample a signal.
-
-    Arguments
-    ---------
-    signal : numpy.ndarray
-        Shape [time].
-    sample_rate, new_rate : int
-        In Hz.
-
-    Returns
-    -------
-    numpy.ndarray
-        In FP32; the same if the rates are.
+    """Resample a signal [..., time] in FP32; the same if the rates are.
 
     Example
     -------
@@ -207,16 +149,12 @@ def resample(signal: np.ndarray, sample_rate: int, new_rate: int) -> np.ndarray:
     """
     if sample_rate == new_rate:
         return signal
-    resampled = torchaudio.functional.resample(
-        torch.from_numpy(np.asarray(signal, dtype=np.float32)),
-        sample_rate,
-        new_rate,
-    )
-    return resampled.numpy()
+    tensor = torch.from_numpy(np.asarray(signal, dtype=np.float32))
+    return torchaudio.functional.resample(tensor, sample_rate, new_rate).numpy()
 
 
 class Metric(NamedTuple):
-    """How a metric is shown and what computes it.
+    """How a metric is computed and shown; of all, higher is better.
 
     Arguments
     ---------
@@ -225,8 +163,8 @@ class Metric(NamedTuple):
     decimals : int
         In tables.
     compute : callable, None
-        Signal [time], source [time] and sample rate (Hz) -> score; higher is
-        better. None for SI-SDR, which is computed where the separator is.
+        Signal [time], source [time] and sample rate (Hz) -> score. None for
+        SI-SDR, which is computed where the separator is.
     packages : tuple of str
         What must be importable for it.
     needs_source : bool
@@ -245,7 +183,7 @@ METRICS = {
     "sdr": Metric("SDR dB", 2, sdr, ("fast_bss_eval",)),
     "pesq": Metric("PESQ", 2, pesq, ("pesq",)),
     "stoi": Metric("STOI", 3, stoi, ("pystoi",)),
-    "estoi": Metric("ESTOI", 3, estoi, ("pystoi",)),
+    "estoi": Metric("ESTOI", 3, partial(stoi, extended=True), ("pystoi",)),
     "dnsmos": Metric(
         "DNSMOS",
         2,
@@ -256,28 +194,9 @@ METRICS = {
 }
 
 
-def check_metrics(metrics: list[str]) -> None:
-    """Check that all metrics exist and can be computed here.
-
-    Arguments
-    ---------
-    metrics : list of str
-        Names.
-
-    Raises
-    ------
-    UserError
-        Naming an unknown metric, or what has to be installed.
-
-    Example
-    -------
-    >>> check_metrics(["si_sdr", "stoi"])
-    """
+def check_packages(metrics: list[str]) -> None:
+    """Raise a UserError if a metric's package is not installed."""
     for name in metrics:
-        if name not in METRICS:
-            raise UserError(
-                f"--metrics {name}: choose from {', '.join(METRICS)}"
-            )
         for package in METRICS[name].packages:
             if importlib.util.find_spec(package) is None:
                 raise UserError(
@@ -287,17 +206,7 @@ def check_metrics(metrics: list[str]) -> None:
 
 
 def metric_versions(name: str) -> dict:
-    """List what a metric's values depend on.
-
-    Arguments
-    ---------
-    name : str
-        One of ``METRICS``.
-
-    Returns
-    -------
-    dict
-        Package -> version; None if it is not installed.
+    """Look up the versions of a metric's packages; None if not installed.
 
     Example
     -------
@@ -309,11 +218,8 @@ def metric_versions(name: str) -> dict:
 
 @cache
 def _version(package):
-    """Look up a package's version; None if it is not installed."""
-    try:
+    with contextlib.suppress(PackageNotFoundError):
         return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def compute_metric(
@@ -364,8 +270,8 @@ def compute_metric(
     for number, source in enumerate(sources, start=1):
         if metric.needs_source and np.ptp(source) == 0:
             reasons.append(f"source {number} is silent")
-            scores.append(float("nan"))
-            unprocessed.append(float("nan"))
+            scores.append(math.nan)
+            unprocessed.append(math.nan)
             continue
         scores.append(score(estimates[number - 1], source))
         if unprocessed and not metric.needs_source:
@@ -378,13 +284,13 @@ def compute_metric(
 def _score(metric, signal, source, sample_rate):
     """Compute a score, or NaN and why there is none."""
     if not np.isfinite(signal).all():
-        return float("nan"), DIVERGED
+        return math.nan, DIVERGED
     try:
         value = metric.compute(signal, source, sample_rate)
     except Exception as error:  # whatever a metric's library raises
-        return float("nan"), _describe(error)
+        return math.nan, _describe(error)
     if not np.isfinite(value):
-        return float("nan"), f"the value is {value}"
+        return math.nan, f"the value is {value}"
     return value, ""
 
 
@@ -396,3 +302,41 @@ def _describe(error):
     # What pystoi then says it returns, it does not.
     message = str(message).partition(". Returning")[0]
     return " ".join(message.split())[:200]
+
+
+def summarise_metrics(table: pd.DataFrame) -> pd.DataFrame:
+    """Average the rows of ``scores.csv`` by metric and variant.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By metric and variant: mean ``score``, ``improvement`` and ``mixture``,
+        ``count`` of mixtures and of those without a value (``undefined``).
+
+    Example
+    -------
+    >>> row = {"metric": "pesq", "variant": "C", "score": 2.0, "mixture": 1.5}
+    >>> summary = summarise_metrics(pd.DataFrame([row | {"improvement": 0.5}]))
+    >>> summary.loc["pesq", "C"].tolist()
+    [2.0, 0.5, 1.5, 1.0, 0.0]
+    """
+    # A mixture without a value has no improvement either.
+    groups = table.groupby(["metric", "variant"], sort=False)
+    summary = groups[["score", "improvement", "mixture"]].mean()
+    summary["count"] = groups.size()
+    summary["undefined"] = summary["count"] - groups["improvement"].count()
+    # By metric first, though the rows are by utterance first.
+    order = [name for name in METRICS if name in summary.index.levels[0]]
+    return pd.concat([summary.loc[[name]] for name in order])
+
+
+def format_metrics(summary: pd.DataFrame) -> str:
+    """Lay the table of ``summarise_metrics`` out for the terminal."""
+    table = summary.rename({name: m.title for name, m in METRICS.items()})
+    table.index.names = [None, None]
+    for column in ("score", "improvement", "mixture"):
+        table[column] = [
+            "-" if math.isnan(value) else f"{value:.{METRICS[name].decimals}f}"
+            for (name, _), value in summary[column].items()
+        ]
+    return table.to_string()

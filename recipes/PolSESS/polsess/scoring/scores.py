@@ -1,10 +1,11 @@
-"""Scores of separated mixtures: one row per utterance and variant.
+"""SI-SDR of a training's mixtures, and its averages by variant.
 
 A score that cannot be computed stays in its row as NaN, with the reason, and
 is counted in the table: no row is ever dropped.
 """
 
 import math
+from statistics import fmean
 
 import pandas as pd
 import torch
@@ -16,18 +17,18 @@ from speechbrain.dataio.batch import PaddedBatch
 DIVERGED = "an estimate is not finite"
 
 
-def score_batch(
+def score_sources(
     batch: PaddedBatch,
     estimates: torch.Tensor,
     si_sdr: torch.Tensor,
     permutation: torch.Tensor,
 ) -> list[dict]:
-    """Score the estimates of a batch.
+    """Collect the SI-SDR of all sources of a batch.
 
     Arguments
     ---------
     batch : PaddedBatch
-        With ``id``, ``environment``, ``variant``, ``mixture``, ``targets``.
+        With ``id``, ``variant``, ``mixture``, ``targets``.
     estimates : torch.Tensor
         Shape [batch, time, n_sources].
     si_sdr : torch.Tensor
@@ -38,34 +39,74 @@ def score_batch(
     Returns
     -------
     list of dict
-        One a mixture. ``si_sdr`` is the mean over the targets under the best
-        assignment, ``si_sdr_mixture`` the unprocessed mixture's mean, both in
-        dB; ``si_sdr_1`` ... are the targets' own, ``estimate_1`` ... say which
-        estimate, from 1, was assigned to them.
+        One a mixture, with a list over the sources of ``scores`` and of
+        ``mixture`` (unprocessed) in dB, and of ``assigned`` estimates, from 1.
     """
     targets = batch.targets.data.to(estimates.device)
     mixture = batch.mixture.data.to(estimates.device).unsqueeze(-1)
-    unprocessed = pairwise_si_sdr(mixture, targets).mean(dim=(1, 2)).tolist()
+    unprocessed = pairwise_si_sdr(mixture, targets)[:, 0].tolist()
     finite = estimates.isfinite().all(dim=(1, 2)).tolist()
-    means = si_sdr.mean(dim=-1).tolist()
-    scores = []
-    for index, (separate, assigned) in enumerate(
-        zip(si_sdr.tolist(), permutation.tolist(), strict=True)
+    return [
+        {
+            "ID": batch.id[index],
+            "variant": batch.variant[index],
+            "scores": scores,
+            "mixture": unprocessed[index],
+            "assigned": [number + 1 for number in permutation[index].tolist()],
+            "reason": missing_reason(scores, finite[index]),
+        }
+        for index, scores in enumerate(si_sdr.tolist())
+    ]
+
+
+def score_batch(
+    batch: PaddedBatch,
+    estimates: torch.Tensor,
+    si_sdr: torch.Tensor,
+    permutation: torch.Tensor,
+) -> list[dict]:
+    """Score a batch; the arguments are those of ``score_sources``.
+
+    Returns
+    -------
+    list of dict
+        One a mixture, a row of ``test.csv``. ``si_sdr`` is the mean over the
+        targets, ``si_sdr_mixture`` the unprocessed mixture's mean, both in
+        dB; ``si_sdr_1`` ... are the targets' own, ``estimate_1`` ... say which
+        estimate, from 1, was assigned to them.
+    """
+    rows = []
+    for environment, found in zip(
+        batch.environment,
+        score_sources(batch, estimates, si_sdr, permutation),
+        strict=True,
     ):
-        scores.append(
+        score, mixture = fmean(found["scores"]), fmean(found["mixture"])
+        rows.append(
             {
-                "ID": batch.id[index],
-                "variant": batch.variant[index],
-                "environment": batch.environment[index],
-                "si_sdr": means[index],
-                "si_sdr_mixture": unprocessed[index],
-                "si_sdr_improvement": means[index] - unprocessed[index],
-                **{f"si_sdr_{n}": v for n, v in enumerate(separate, 1)},
-                **{f"estimate_{n}": v + 1 for n, v in enumerate(assigned, 1)},
-                "reason": missing_reason(separate, finite[index]),
+                "ID": found["ID"],
+                "variant": found["variant"],
+                "environment": environment,
+                "si_sdr": score,
+                "si_sdr_mixture": mixture,
+                "si_sdr_improvement": score - mixture,
+                **number_columns("si_sdr", found["scores"]),
+                **number_columns("estimate", found["assigned"]),
+                "reason": found["reason"],
             }
         )
-    return scores
+    return rows
+
+
+def number_columns(name: str, values: list) -> dict:
+    """Name the values of the sources.
+
+    Example
+    -------
+    >>> number_columns("estimate", [2, 1])
+    {'estimate_1': 2, 'estimate_2': 1}
+    """
+    return {f"{name}_{n}": value for n, value in enumerate(values, start=1)}
 
 
 def missing_reason(separate: list[float], finite: bool) -> str:
@@ -77,10 +118,6 @@ def missing_reason(separate: list[float], finite: bool) -> str:
         SI-SDR of each source.
     finite : bool
         Whether the estimates are.
-
-    Returns
-    -------
-    str
 
     Example
     -------
@@ -94,12 +131,7 @@ def missing_reason(separate: list[float], finite: bool) -> str:
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Average scores by variant.
-
-    Arguments
-    ---------
-    scores : pandas.DataFrame
-        Rows of ``score_batch``.
+    """Average rows of ``score_batch`` by variant.
 
     Returns
     -------
@@ -108,40 +140,19 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         improvement and the unprocessed mixture's mean, in dB, the count of
         mixtures and of those without a value.
     """
-    order = [v for v in ALL_VARIANTS if v in set(scores["variant"])]
-    groups = scores.groupby("variant")
-    return pd.DataFrame(
-        {
-            "si_sdr": groups["si_sdr"].mean(),
-            "si_sdr_std": groups["si_sdr"].std(),
-            "si_sdr_improvement": groups["si_sdr_improvement"].mean(),
-            "si_sdr_mixture": groups["si_sdr_mixture"].mean(),
-            "count": groups.size(),
-            "undefined": groups["si_sdr"].agg(lambda s: int(s.isna().sum())),
-        }
-    ).loc[order]
+    summary = scores.groupby("variant").agg(
+        si_sdr=("si_sdr", "mean"),
+        si_sdr_std=("si_sdr", "std"),
+        si_sdr_improvement=("si_sdr_improvement", "mean"),
+        si_sdr_mixture=("si_sdr_mixture", "mean"),
+        count=("si_sdr", "size"),
+        undefined=("si_sdr", lambda values: values.isna().sum()),
+    )
+    return summary.loc[[v for v in ALL_VARIANTS if v in summary.index]]
 
 
 def format_table(summary: pd.DataFrame) -> str:
-    """Lay a summary out for the terminal.
-
-    Arguments
-    ---------
-    summary : pandas.DataFrame
-        What ``summarise`` returned.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
-    table = summary.rename(
-        columns={
-            "si_sdr": "SI-SDR",
-            "si_sdr_std": "std",
-            "si_sdr_improvement": "SI-SDRi",
-            "si_sdr_mixture": "mixture",
-        }
-    )
-    table.index.name = None
+    """Lay the table of ``summarise`` out for the terminal."""
+    table = summary.rename_axis(None)
+    table.columns = ["SI-SDR", "std", "SI-SDRi", "mixture", *table.columns[4:]]
     return table.to_string(float_format="{:.2f}".format, na_rep="-")

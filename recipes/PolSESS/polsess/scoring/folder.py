@@ -1,0 +1,261 @@
+"""Folder of an evaluation: scores, what was evaluated, and known scores.
+
+``scores.csv`` has a row per utterance, variant and metric, ``evaluation.json``
+says of what; both are written at the end. Until then, and for the next time,
+``.computed.jsonl`` holds every score as soon as it is there: an evaluation that
+was killed goes on, and one that is asked for more computes only that.
+"""
+
+import json
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
+
+from polsess.errors import UserError
+from polsess.files import locked, to_json, write_atomically
+from polsess.scoring.metrics import METRICS, metric_versions
+from polsess.scoring.scores import number_columns
+from polsess.scoring.test_sets import EvaluationSet, hash_rows
+
+# Raise it when the same audio gets other scores: known ones are then not used.
+FORMAT_VERSION = 3
+ROW_KEYS = ("environment", "scene_class", "event_class", "ssr", "scene_offset")
+COMPUTED = ".computed.jsonl"
+LIST = "examples.csv"  # of the mixtures in audio/
+LISTED = ["ID", "variant", "score", "improvement"]  # SI-SDR, in dB
+MANIFESTS = ".manifests"  # those of another corpus may be in the folder
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a folder is missing, empty, or an evaluation's.
+
+    Raises
+    ------
+    UserError
+        If it holds anything else.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error})") from error
+    for wrong, needed in (
+        (names - {MANIFESTS}, folder / COMPUTED),
+        (names & {"audio"}, folder / "audio" / LIST),
+    ):
+        if wrong and not needed.exists():
+            raise UserError(
+                f"{folder}: holds {min(wrong)}, which is not of an evaluation "
+                f"(there is no {needed.relative_to(folder)}); give --output "
+                "for another folder"
+            )
+
+
+class EvaluationFolder:
+    """Files of an evaluation.
+
+    Used as a context, in which no other process can write them.
+
+    Arguments
+    ---------
+    folder : Path
+        Made if missing; must not hold anything but an evaluation.
+    identity : dict
+        What all scores depend on. Scores with another identity, of other
+        audio, or by other versions of their metric's packages are not used.
+    audio : dict
+        ID and variant -> hash of the audio.
+
+    Attributes
+    ----------
+    known : dict
+        ID, variant and metric -> score, as ``add`` takes it.
+    new_audio : Path
+        Where audio waits for ``write``.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path") / "new"
+    >>> identity, audio = {"weights": "w"}, {("a", "C"): "x"}
+    >>> score = {"ID": "a", "variant": "C", "metric": "si_sdr", "scores": [1.0]}
+    >>> for metrics in (["si_sdr"], ["si_sdr", "stoi"]):
+    ...     with EvaluationFolder(folder, identity, audio) as files:
+    ...         print(files.missing(("a", "C"), metrics))
+    ...         files.add(score)
+    ['si_sdr']
+    ['stoi']
+    """
+
+    def __init__(self, folder: Path, identity: dict, audio: dict) -> None:
+        self.folder = folder
+        self.identity = {"format_version": FORMAT_VERSION, **identity}
+        self.audio_hashes = audio
+        self.scores = folder / "scores.csv"
+        self.description = folder / "evaluation.json"
+        self.audio = folder / "audio"
+        self.work = folder / ".work"
+        self.new_audio = self.work / "audio"
+        self.opened = ExitStack()
+        self.known: dict = {}
+
+    def __enter__(self) -> "EvaluationFolder":
+        """Lock the folder and read what is known."""
+        check_folder(self.folder)
+        path = self.folder / COMPUTED
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.opened.enter_context(locked(path, wait=False))
+            self.file = self.opened.enter_context(path.open("a+b"))
+            shutil.rmtree(self.work, ignore_errors=True)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{self.folder}: another process evaluates into it; wait for "
+                "its end, or give --output for another folder"
+            ) from error
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release the lock."""
+        self.opened.close()
+
+    def _unwritable(self, error):
+        return UserError(
+            f"{self.folder}: cannot be written ({error}); the same command "
+            "goes on where this one was"
+        )
+
+    def _read(self):
+        """Read the known scores; cut off a line that was torn."""
+        self.file.seek(0)
+        end, others = 0, set()
+        for line in self.file:
+            try:
+                row = json.loads(line)
+                *key, _ = name = row["ID"], row["variant"], row["metric"]
+                is_current = row["depends_on"] == self._depend_on(*name)
+            except (ValueError, TypeError, LookupError):
+                break
+            if not line.endswith(b"\n"):
+                break
+            end += len(line)
+            if is_current:
+                self.known[name] = row
+            elif tuple(key) in self.audio_hashes:
+                others.add(name)
+        self.file.truncate(end)
+        if others - self.known.keys():
+            print(
+                f"Earlier scores in {self.folder} are of other weights, audio, "
+                "settings or versions of packages, and are not used",
+                file=sys.stderr,
+            )
+
+    def _depend_on(self, name, variant, metric):
+        """Hash all that a score depends on."""
+        audio = self.audio_hashes.get((name, variant))
+        own = {"audio": audio, "versions": metric_versions(metric)}
+        return hash_rows([self.identity | own])
+
+    def add(self, score: dict) -> None:
+        """Keep a score.
+
+        Arguments
+        ---------
+        score : dict
+            ``ID``, ``variant``, ``metric``, ``scores`` and ``mixture`` (a list
+            over the sources each), ``reason``, ``seconds``; of ``si_sdr`` also
+            ``assigned``: which estimate, from 1, belongs to each source.
+        """
+        name = score["ID"], score["variant"], score["metric"]
+        row = score | {"depends_on": self._depend_on(*name)}
+        try:
+            self.file.write(json.dumps(row).encode() + b"\n")
+            self.file.flush()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self.known[name] = score
+
+    def missing(self, key: tuple[str, str], metrics: list[str]) -> list[str]:
+        """List the metrics that are not known of an ID and variant."""
+        return [name for name in metrics if (*key, name) not in self.known]
+
+    def table(self, test_set: EvaluationSet) -> pd.DataFrame:
+        """Make the rows of ``scores.csv``.
+
+        They are in the order of the examples, and have the metrics that are
+        known of all of these.
+        """
+        keys = [test_set.key(example) for example in test_set.examples]
+        metrics = [
+            metric
+            for metric in METRICS
+            if all((*key, metric) in self.known for key in keys)
+        ]
+        rows = []
+        for example, key in zip(test_set.examples, keys, strict=True):
+            source = test_set.rows[example.row]
+            assigned = self.known[(*key, "si_sdr")]["assigned"]
+            for metric in metrics:
+                found = self.known[(*key, metric)]
+                score, mixture = fmean(found["scores"]), fmean(found["mixture"])
+                row = {
+                    "ID": key[0],
+                    "variant": key[1],
+                    "metric": metric,
+                    "score": score,
+                    "mixture": mixture,
+                    "improvement": score - mixture,
+                }
+                row |= number_columns("score", found["scores"])
+                row |= number_columns("mixture", found["mixture"])
+                row |= number_columns("estimate", assigned)
+                row |= {name: source.get(name, "") for name in ROW_KEYS}
+                rows.append(row | {"reason": found["reason"]})
+        return pd.DataFrame(rows)
+
+    def write(self, table: pd.DataFrame, description: dict) -> None:
+        """Write the scores, and last what they are of.
+
+        Audio in ``new_audio`` gets its place; without any, audio of mixtures
+        that are not in the table, or had other scores, goes.
+        """
+        try:
+            self.description.unlink(missing_ok=True)
+            self._replace_audio(table)
+        except (OSError, ValueError) as error:
+            raise self._unwritable(error) from error
+        write_atomically(self.scores, table.to_csv(index=False))
+        write_atomically(self.description, to_json(description))
+
+    def _replace_audio(self, table):
+        """Put new audio in the place of the old, or remove what is stale."""
+        self.work.mkdir(exist_ok=True)
+        new = self.new_audio.exists()
+        if self.audio.exists() and (new or self._is_audio_stale(table)):
+            # By its name at once: half of it would not be known as ours.
+            self.audio.rename(self.work / "old")
+        if new:
+            self.new_audio.rename(self.audio)
+        shutil.rmtree(self.work)
+
+    def _is_audio_stale(self, table):
+        """Whether audio is not of the table's rows; told, as it will go."""
+        path = self.audio / LIST
+        listed = pd.read_csv(path, dtype=str, keep_default_na=False)
+        rows = table.loc[table["metric"] == "si_sdr", LISTED].astype(str)
+        if len(listed.merge(rows, on=LISTED)) == len(listed):
+            return False
+        print(
+            f"{self.audio}: is of other mixtures or scores than scores.csv "
+            "will hold, and is removed; --save_audio writes it anew",
+            file=sys.stderr,
+        )
+        return True

@@ -1,0 +1,99 @@
+"""Pool of single-threaded processes that end with their parent."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import forkserver, resource_tracker
+from typing import Any
+
+# Read by libraries when they are loaded. One thread each, since the processes
+# already use all cores; and sums keep the order of their terms.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "SB_LOG_LEVEL": "ERROR",  # SpeechBrain's warnings are the parent's
+}
+
+
+class WorkerPool(ProcessPoolExecutor):
+    """Processes that are not reached by Ctrl-C, and end with this one.
+
+    Leaving its context drops the tasks that have not begun. A task of a killed
+    process raises ``concurrent.futures.process.BrokenProcessPool``.
+
+    Arguments
+    ---------
+    jobs : int
+        Number of processes.
+    imports : list of str
+        Modules that take long to import; the processes share them.
+
+    Example
+    -------
+    >>> with WorkerPool(1, []) as pool:
+    ...     pool.submit(abs, -1).result()
+    1
+    """
+
+    def __init__(self, jobs: int, imports: list[str]) -> None:
+        # A server that is forked before any thread starts and before a GPU is
+        # used: safe, and each process is there in milliseconds.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(imports)
+        before = os.environ.copy()
+        os.environ.update(ENVIRONMENT)
+        with block_sigint():
+            # Started by itself, it would end the block.
+            resource_tracker.ensure_running()
+            forkserver.ensure_running()
+        os.environ.clear()
+        os.environ.update(before)
+        super().__init__(jobs, context, initializer=_start_worker)
+
+    def submit(
+        self, function: Callable, /, *arguments: Any, **options: Any
+    ) -> Future:
+        """Run a function in one of the processes."""
+        with block_sigint():  # it may start a process
+            return super().submit(function, *arguments, **options)
+
+    def __exit__(self, *_: object) -> None:
+        """Drop what has not begun, and wait for the rest."""
+        self.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def block_sigint() -> Iterator[None]:
+    """Block SIGINT while child processes start.
+
+    They inherit the block and never get it; this process gets it afterwards.
+    """
+    came = []
+    # The mask alone would not do: another thread may get the signal.
+    handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _start_worker():
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    # Without this, the processes of a killed command would wait for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
