@@ -8,19 +8,15 @@ with ``mixture.wav``, ``source1.wav`` ... and ``estimate1.wav`` ... Each
 becomes a row of the picture.
 """
 
-import sys
 from pathlib import Path
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
-from polsess.commands import make_parser
+from matplotlib.figure import Figure
+from polsess.commands import make_parser, run
+from polsess.errors import UserError
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
-
-matplotlib.use("Agg")  # no screen needed
-
 
 DYNAMIC_RANGE = 70.0  # dB below the row's loudest point
 WINDOW_SECONDS = 0.032
@@ -29,14 +25,7 @@ WINDOW_SECONDS = 0.032
 def spectrogram(
     signal: np.ndarray, sample_rate: int
 ) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """Compute the power of a signal over time and frequency.
-
-    Arguments
-    ---------
-    signal : numpy.ndarray
-        Shape [time].
-    sample_rate : int
-        In Hz.
+    """Compute the power of a signal [time] over time and frequency.
 
     Returns
     -------
@@ -64,21 +53,11 @@ def spectrogram(
 def read_mixtures(folder: Path) -> dict:
     """Read the audio of all mixtures below a folder.
 
-    Arguments
-    ---------
-    folder : Path
-        With a sub-folder a mixture.
-
     Returns
     -------
     dict
         Name of the mixture -> name of the file -> (signal, rate in Hz), the
         mixture first, then the sources, then the estimates.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no mixture, naming the folder.
     """
     mixtures = {}
     for path in sorted(folder.glob("*/mixture.wav")):
@@ -87,11 +66,14 @@ def read_mixtures(folder: Path) -> dict:
             *sorted(path.parent.glob("source*.wav")),
             *sorted(path.parent.glob("estimate*.wav")),
         ]
-        mixtures[path.parent.name] = {
-            part.stem: soundfile.read(part) for part in parts
-        }
+        try:
+            mixtures[path.parent.name] = {
+                part.stem: soundfile.read(part) for part in parts
+            }
+        except soundfile.SoundFileError as error:
+            raise UserError(f"{path.parent}: {error}") from error
     if not mixtures:
-        raise FileNotFoundError(
+        raise UserError(
             f"{folder}: no */mixture.wav; train with --save_audio 3"
         )
     return mixtures
@@ -108,14 +90,10 @@ def draw(mixtures: dict, output: Path) -> None:
         Picture to write; its suffix says the format.
     """
     columns = max(len(signals) for signals in mixtures.values())
-    figure, axes = plt.subplots(
-        len(mixtures),
-        columns,
-        figsize=(3.2 * columns, 2.3 * len(mixtures) + 0.4),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
+    size = 3.2 * columns, 2.3 * len(mixtures) + 0.4
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(
+        len(mixtures), columns, sharex=True, sharey=True, squeeze=False
     )
     for row, (name, signals) in zip(axes, mixtures.items(), strict=True):
         images = {n: spectrogram(*signal) for n, signal in signals.items()}
@@ -133,22 +111,22 @@ def draw(mixtures: dict, output: Path) -> None:
                 cmap="magma",
             )
             axis.set_title(f"{name}: {title}", fontsize=9)
+        row[0].set_ylabel("frequency (kHz)")
     for axis in axes[-1]:
         axis.set_xlabel("time (s)")
-    for row in axes:
-        row[0].set_ylabel("frequency (kHz)")
     output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=110)
-    plt.close(figure)
+    try:
+        figure.savefig(output, dpi=110)
+    except ValueError as error:  # of another suffix
+        raise UserError(f"{output}: {error}") from error
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str]) -> None:
     """Draw what the command line names."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="the audio folder of a run"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("folder", type=Path, metavar="FOLDER", help="the audio folder of a run")
+    add(
         "--output",
         type=Path,
         default=Path("separation.png"),
@@ -156,12 +134,9 @@ def main(arguments: list[str] | None = None) -> None:
         help="picture to write (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
-    try:
-        draw(read_mixtures(options.folder), options.output)
-    except (OSError, ValueError, soundfile.SoundFileError) as error:
-        sys.exit(f"Error: {error}")
+    draw(read_mixtures(options.folder), options.output)
     print(f"Wrote {options.output}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -32,7 +32,8 @@ class WorkerPool(ProcessPoolExecutor):
     jobs : int
         Number of processes.
     imports : list of str
-        Modules that take long to import; the processes share them.
+        Modules that take long to import; the processes share them. None of
+        this recipe's: the server may find another copy of it.
 
     Example
     -------

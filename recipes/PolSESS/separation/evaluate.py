@@ -26,7 +26,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-from polsess.commands import at_least, make_parser, run as run_command
+from polsess.commands import (
+    at_least,
+    make_parser,
+    run as run_command,
+)
 from polsess.corpus.audio import available_cpus
 from polsess.devices import check_device
 from polsess.inference.trained_run import TrainedRun, load_trained_run
@@ -246,7 +250,9 @@ def describe(
         "device": device,
         "seconds": seconds,
         "versions": versions,
-        "undefined": missing.groupby(table["metric"]).sum().to_dict(),
+        "undefined": missing.groupby(table["metric"], sort=False)
+        .sum()
+        .to_dict(),
     }
 
 

@@ -31,7 +31,10 @@ WAITING = 4
 SCORE_KEYS = (
     *("ID", "variant", "metric", "scores", "mixture", "reason", "seconds"),
 )
-SLOW_IMPORTS = [__name__, "fast_bss_eval", "pystoi", "pesq"]
+SLOW_IMPORTS = [
+    *("speechbrain.dataio.batch", "speechbrain.dataio.dataio", "torchaudio"),
+    *("pandas", "fast_bss_eval", "pystoi", "pesq"),
+]
 
 
 class Evaluation:

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 from matplotlib.image import imread
 from plot_separation import main, read_mixtures
+from polsess.errors import UserError
 
 NAMES = ["mixture", "source1", "source2", "estimate1", "estimate2"]
 
@@ -40,5 +41,5 @@ def test_mistakes_are_named(tmp_path, content):
     if content:
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "mixture.wav").write_text(content)
-    with pytest.raises(SystemExit, match=str(tmp_path)):
+    with pytest.raises(UserError, match=str(tmp_path)):
         main([str(tmp_path), "--output", str(tmp_path / "x.png")])

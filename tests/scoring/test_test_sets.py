@@ -1,50 +1,25 @@
-"""Corpora that are not PolSESS."""
+"""Test sets that are not PolSESS."""
 
 import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
-import soundfile
 from polsess.errors import UserError
 from polsess.scoring.test_sets import (
-    AtSampleRate,
     check_files,
-    is_librimix,
+    find_librimix,
     read_csv_corpus,
     read_librimix,
 )
+from small_test_sets import SETTINGS, write, write_librimix, write_table
 
 
-def write(path, signal, sample_rate=8000):
-    """Write a file of 32-bit samples."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, signal, sample_rate, subtype="FLOAT")
-
-
-def write_librimix(root, lengths=(4000, 5000), sample_rate=8000, split="test"):
-    """Write mixtures in LibriMix's layout; return their signals by name."""
-    generator = np.random.default_rng(0)
-    signals = {}
-    for number, length in enumerate(lengths):
-        s1, s2, noise = 0.1 * generator.standard_normal((3, length))
-        parts = {
-            "s1": s1,
-            "s2": s2,
-            "mix_clean": s1 + s2,
-            "mix_both": s1 + s2 + noise,
-            "mix_single": s1 + noise,
-        }
-        for name, signal in parts.items():
-            write(root / split / name / f"u{number}.wav", signal, sample_rate)
-        signals[f"u{number}"] = parts
-    return signals
-
-
-def write_table(path, **columns):
-    """Write a CSV file."""
-    pd.DataFrame(columns).to_csv(path, index=False)
-    return path
+def librimix(folder, variants=None, task="SB", split="test"):
+    """Read a folder in LibriMix's layout, and check its files."""
+    settings = SETTINGS | {"task": task}
+    found = read_librimix(settings, folder, split, variants)
+    check_files(found, quiet=True)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -59,13 +34,13 @@ def write_table(path, **columns):
 def test_librimix_gives_what_a_task_needs(task, expected, tmp_path):
     root = tmp_path / "Libri2Mix"
     signals = write_librimix(root / "wav8k/min")
-    assert is_librimix(root)
-    found = read_librimix(root, "test", None, task, 8000)
-    check_files(found, quiet=True)
-    assert (found.name, found.variants) == ("Libri2Mix-test", list(expected))
+    assert find_librimix(SETTINGS, root)
+    found = librimix(root, task=task)
+    assert found.name == "Libri2Mix-test"
     assert len(found.examples) == 2 * len(expected)
+    assert {example.variant for example in found.examples} == set(expected)
     for example in found.examples:
-        item = AtSampleRate(found.dataset, found.formats, 8000)[example]
+        item = found[example]
         parts = signals[item["id"]]
         parts["s1+s2"] = parts["s1"] + parts["s2"]
         np.testing.assert_allclose(
@@ -78,17 +53,15 @@ def test_librimix_gives_what_a_task_needs(task, expected, tmp_path):
 def test_librimix_prefers_the_models_rate_and_min(tmp_path):
     root = tmp_path / "Libri2Mix"
     write_librimix(root / "wav16k/max", [9000], 16000)
-    found = read_librimix(root, "test", None, "SB", 8000)
+    found = librimix(root)
     assert "wav16k/max" in found.rows[0]["mix_wav"]
     # A file at another rate is resampled: half as many samples.
-    check_files(found, quiet=True)
-    resampled = AtSampleRate(found.dataset, found.formats, 8000)
-    assert resampled[found.examples[0]]["targets"].shape == (4500, 2)
+    assert found[found.examples[0]]["targets"].shape == (4500, 2)
     write_librimix(root / "wav8k/max", [4500])
     write_librimix(root / "wav8k/min", [4000])
-    found = read_librimix(root, "test", ["mix_both"], "SB", 8000)
+    found = librimix(root, ["mix_both"])
     assert "wav8k/min/test/mix_both" in found.rows[1]["mix_wav"]
-    assert found.variants == ["mix_both"]
+    assert {example.variant for example in found.examples} == {"mix_both"}
 
 
 def test_a_part_of_librimix_is_told_from_other_parts(tmp_path):
@@ -98,7 +71,7 @@ def test_a_part_of_librimix_is_told_from_other_parts(tmp_path):
         write_librimix(root / part, [400], rate)
     write_librimix(root / "wav8k/max", [400])
     for part in (".", "wav8k", "wav8k/min", "wav8k/max", "wav16k"):
-        found = read_librimix(root / part, "test", None, "SB", 8000)
+        found = librimix(root / part)
         place = part if "/" in part else f"{part.replace('.', 'wav8k')}/min"
         assert f"{place}/test" in found.rows[0]["mix_wav"]
         assert found.name == "Libri2Mix-test"
@@ -108,7 +81,7 @@ def test_a_part_of_librimix_is_told_from_other_parts(tmp_path):
 
 
 def test_hashes_are_of_the_audio_that_an_example_needs(tmp_path):
-    hashes = {}
+    found = {}
     write_librimix(tmp_path / "a/Libri2Mix", [400, 500])
     for name in "abc":
         root = tmp_path / name / "Libri2Mix"
@@ -117,43 +90,47 @@ def test_hashes_are_of_the_audio_that_an_example_needs(tmp_path):
         if name == "c":
             write(root / "test/s1/u1.wav", np.full(500, 0.1))
         for task in ("SB", "ES"):
-            found = read_librimix(root, "test", None, task, 8000)
-            check_files(found, quiet=True)
-            hashes[name, task] = found
+            found[name, task] = librimix(root, task=task)
     for task, key in (("SB", ("u1", "mix_both")), ("ES", ("u1", "mix_single"))):
-        a, b, c = (hashes[name, task] for name in "abc")
-        assert a.audio == b.audio
-        assert a.audio_hash == b.audio_hash != c.audio_hash
-        differing = {key for key in a.audio if a.audio[key] != c.audio[key]}
+        a, b, c = (found[name, task].audio for name in "abc")
+        assert a == b
+        differing = {key for key in a if a[key] != c[key]}
         assert key in differing
         assert {name for name, _ in differing} == {"u1"}
     write(tmp_path / "a/Libri2Mix/test/s2/u1.wav", np.full(500, 0.3))
-    again = read_librimix(tmp_path / "a/Libri2Mix", "test", None, "ES", 8000)
-    check_files(again, quiet=True)
-    assert again.audio == hashes["a", "ES"].audio  # which does not need s2
+    again = librimix(tmp_path / "a/Libri2Mix", task="ES")
+    assert again.audio == found["a", "ES"].audio  # which does not need s2
 
 
 def test_rows_are_told_apart_wherever_they_are(tmp_path):
     hashes = []
     for name, lengths in (("a", [400]), ("b", [400]), ("c", [400, 500])):
-        write_librimix(tmp_path / name / "Libri2Mix", lengths)
+        root = tmp_path / name / "Libri2Mix"
+        write_librimix(root, lengths)
         for variants in (None, ["mix_both"]):
-            found = read_librimix(
-                tmp_path / name / "Libri2Mix", "test", variants, "SB", 8000
-            )
-            hashes.append(found.rows_hash)
+            hashes.append(librimix(root, variants).rows_hash)
     assert len(set(hashes[:4])) == 1
     assert len(set(hashes)) == 2
 
 
-def test_unknown_splits_and_variants_are_named(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({}, "--split test: choose from dev"),
+        (
+            {"split": "dev", "variants": ["mix_all"]},
+            "--variants mix_all: choose from mix_clean, mix_both",
+        ),
+        (
+            {"split": "dev", "variants": ["mix_clean"], "task": "EB"},
+            "--variants mix_clean: choose from mix_both",
+        ),
+    ],
+)
+def test_unknown_splits_and_variants_are_named(options, named, tmp_path):
     write_librimix(tmp_path, split="dev")
-    with pytest.raises(UserError, match="--split test: choose from dev"):
-        read_librimix(tmp_path, "test", None, "SB", 8000)
-    with pytest.raises(UserError, match="mix_all: choose from mix_clean, mix"):
-        read_librimix(tmp_path, "dev", ["mix_all"], "SB", 8000)
-    with pytest.raises(UserError, match="mix_clean: choose from mix_both"):
-        read_librimix(tmp_path, "dev", ["mix_clean"], "EB", 8000)
+    with pytest.raises(UserError, match=named):
+        librimix(tmp_path, **options)
 
 
 def test_csv_columns_and_paths(tmp_path):
@@ -167,15 +144,15 @@ def test_csv_columns_and_paths(tmp_path):
         variant=["noisy", "clean"],
         ssr=[3, -2],
     )
-    found = read_csv_corpus(path, ["clean"], "SB")
+    found = read_csv_corpus(SETTINGS, path, ["clean"])
     check_files(found, quiet=True)
     assert (found.name, len(found.examples)) == ("pairs-test", 1)
     row = found.rows[found.examples[0].row]
     assert (row["ID"], row["ssr"]) == ("u0", "-2")
-    both = read_csv_corpus(path, None, "SB")
+    both = read_csv_corpus(SETTINGS, path, None)
     check_files(both, quiet=True)
     assert both.rows_hash == found.rows_hash
-    assert both.dataset[both.examples[0]]["targets"].shape == (400, 2)
+    assert both[both.examples[0]]["targets"].shape == (400, 2)
 
 
 @pytest.mark.parametrize(
@@ -183,20 +160,20 @@ def test_csv_columns_and_paths(tmp_path):
     [
         ({"s2_wav": None}, "has no column s2_wav; it has mix_wav, s1_wav"),
         ({"s1_wav": ["s1.wav", ""]}, "row 3: has no s1_wav"),
-        ({"ID": ["a", "a"]}, "row 3: another row has the ID a and the variant"),
+        ({"ID": ["a", "a"]}, "row 3: another row has its ID and variant"),
         ({"s2_wav": ["s2.wav", "no.wav"]}, r"row 3 \(b\): .*/no.wav cannot be"),
         (
             {"mix_wav": ["two.wav", "mix.wav"]},
-            r"row 2 \(a\): .*two.wav has 2 c",
+            r"row 2 \(a\): .*two.wav has 2 channels",
         ),
         (
             {"s1_wav": ["short.wav", "s1.wav"]},
-            r"short.wav has 300 samples at 8000 Hz, its mixture 400 at 8000 Hz",
+            "short.wav has 300 samples at 8000 Hz, its mixture 400 at 8000 Hz",
         ),
         ({"s1_wav": ["other.wav"] * 2}, r"at 16000 Hz.*\(2 such findings\)"),
         ({"s1_wav": ["text.wav", "s1.wav"]}, "text.wav cannot be read"),
-        ({"ssr": ["1.5", "high"]}, "row 3: ssr 'high' is no number of dB"),
-        ({"scene_offset": ["nan", ""]}, "row 2: scene_offset 'nan' is no num"),
+        ({"ssr": ["1.5", "high"]}, "row 3: ssr is no number of dB"),
+        ({"scene_offset": ["nan", ""]}, "row 2: scene_offset is no number"),
         ({"s1_wav": ["empty.wav", "s1.wav"]}, "empty.wav has no audio"),
         ({"s1_wav": ["s1\0.wav", "s1.wav"]}, "cannot be read .*null"),
     ],
@@ -219,30 +196,32 @@ def test_what_is_wrong_with_a_csv_file_is_named(change, named, tmp_path):
         **{name: value for name, value in columns.items() if value},
     )
     with pytest.raises(UserError, match=named) as error:
-        check_files(read_csv_corpus(path, None, "SB"), quiet=True)
+        check_files(read_csv_corpus(SETTINGS, path, None), quiet=True)
     assert str(path) in str(error.value)
 
 
-def test_empty_and_broken_csv_files_are_named(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "No columns"),
+        (b"\xff\xfe\x00", "decode"),
+        (
+            b"mix_wav,s1_wav,s2_wav\nmix.wav,s1.wav,s2.wav,\n",
+            "longer than its header",
+        ),
+        (b"mix_wav,s1_wav,s2_wav\n", "has no rows"),
+    ],
+)
+def test_empty_and_broken_csv_files_are_named(content, named, tmp_path):
     path = tmp_path / "pairs.csv"
-    path.write_bytes(b"")
-    with pytest.raises(UserError, match="pairs.csv: cannot be read"):
-        read_csv_corpus(path, None, "SB")
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="pairs.csv: cannot be read"):
-        read_csv_corpus(path, None, "SB")
-    path.write_text("mix_wav,s1_wav,s2_wav\nmix.wav,s1.wav,s2.wav,\n")
-    with pytest.raises(UserError, match="pairs.csv: .* longer than its header"):
-        read_csv_corpus(path, None, "SB")
-    path.write_text("mix_wav,s1_wav,s2_wav\n")
-    with pytest.raises(UserError, match="pairs.csv: has no rows"):
-        read_csv_corpus(path, None, "SB")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"pairs.csv: cannot be read.*{named}"):
+        read_csv_corpus(SETTINGS, path, None)
 
 
 def test_batches_have_one_variant_and_one_length(tmp_path):
     write_librimix(tmp_path, [400, 500, 400, 400, 500])
-    found = read_librimix(tmp_path, "test", None, "SB", 8000)
-    check_files(found, quiet=True)
+    found = librimix(tmp_path)
     batches = found.batches(2)
     assert sorted(sum(batches, [])) == sorted(found.examples)
     assert sorted(len(batch) for batch in batches) == [1, 1, 2, 2, 2, 2]
@@ -250,6 +229,5 @@ def test_batches_have_one_variant_and_one_length(tmp_path):
         kinds = {(e.variant, found.formats[e.row]) for e in batch}
         assert len(kinds) == 1
     # Without one variant, the others' batches stay the same.
-    part = read_librimix(tmp_path, "test", ["mix_both"], "SB", 8000)
-    check_files(part, quiet=True)
+    part = librimix(tmp_path, ["mix_both"])
     assert all(batch in batches for batch in part.batches(2))

@@ -1,0 +1,496 @@
+"""Evaluations of trained runs, through the command line."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+
+import evaluate
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from evaluated_runs import command, evaluated, read, start
+from polsess.errors import UserError
+from small_corpus import write_small_corpus
+from small_runs import run as train_run
+from small_test_sets import write, write_librimix, write_table
+
+COLUMNS = [
+    *("ID", "variant", "metric", "score", "mixture", "improvement"),
+    *("score_1", "score_2", "mixture_1", "mixture_2"),
+    *("estimate_1", "estimate_2"),
+    *("environment", "scene_class", "event_class", "ssr", "scene_offset"),
+    "reason",
+]
+ALL = ["si_sdr", "sdr", "pesq", "stoi", "estoi"]
+
+
+def test_scores_have_the_form_that_tools_read(whole, trained_runs):
+    folder, output = whole
+    scores, description = read(folder)
+    assert list(scores) == COLUMNS
+    assert len(scores) == 18 * len(ALL)
+    assert scores["reason"].isna().all()
+    assert list(scores["metric"][:5]) == ALL
+    assert list(scores["variant"][:25:5]) == ["SER", "SR", "ER", "R", "C"]
+    manifest = trained_runs("convtasnet") / "manifests/test_all.csv"
+    rows = pd.read_csv(manifest).set_index("ID")
+    assert list(dict.fromkeys(scores["ID"])) == list(rows.index)
+    for name in ("environment", "scene_class", "event_class", "ssr"):
+        assert (rows[name][scores["ID"]].array == scores[name]).all()
+    for name in ("score", "mixture"):
+        mean = (scores[f"{name}_1"] + scores[f"{name}_2"]) / 2
+        assert scores[name].to_numpy() == pytest.approx(mean.to_numpy())
+    difference = scores["score"] - scores["mixture"]
+    assert scores["improvement"].to_numpy() == pytest.approx(
+        difference.to_numpy()
+    )
+    result = json.loads((manifest.parents[1] / "result.json").read_text())
+    assert description["rows"] == result["settings"]["manifest_test"]
+    assert description["parameters"] == result["parameters"]
+    assert description["checkpoint"] == {
+        "epoch": result["best_epoch"],
+        "valid_si_sdr": result["best_valid_si_sdr"],
+    }
+    assert description["metrics"] == ALL
+    assert description["seconds"]["audio"] == 18 * 0.5
+    assert description["undefined"] == dict.fromkeys(ALL, 0)
+    for title in ("SI-SDR dB", "SDR dB", "PESQ", "STOI", "ESTOI"):
+        assert title in output
+    assert {p.name for p in folder.iterdir()} == {
+        *("scores.csv", "evaluation.json", "audio", ".computed.jsonl")
+    }
+
+
+def test_si_sdr_is_that_of_the_training(whole, trained_runs):
+    scores, _ = read(whole[0])
+    scores = scores[scores["metric"] == "si_sdr"].set_index(["ID", "variant"])
+    tested = pd.read_csv(trained_runs("convtasnet") / "test.csv")
+    tested = tested.set_index(["ID", "variant"]).loc[scores.index]
+    for ours, theirs in (
+        ("score", "si_sdr"),
+        ("mixture", "si_sdr_mixture"),
+        ("score_2", "si_sdr_2"),
+        ("estimate_1", "estimate_1"),
+    ):
+        assert scores[ours].to_numpy() == pytest.approx(
+            tested[theirs].to_numpy(), abs=1e-3
+        )
+
+
+def test_other_metrics_are_of_the_audio_that_is_written(whole):
+    folder, _ = whole
+    scores, _ = read(folder)
+    listed = pd.read_csv(folder / "audio/examples.csv")
+    assert list(listed["rank"]) == ["worst-1", "best-1"]
+    first = scores[scores["variant"].isin(["SER", "SE"])]
+    si_sdr = first[first["metric"] == "si_sdr"]
+    assert list(listed["improvement"]) == [
+        si_sdr["improvement"].min(),
+        si_sdr["improvement"].max(),
+    ]
+    from pesq import pesq
+    from pystoi import stoi
+
+    for example in listed.to_dict("records"):
+        audio = {
+            path.stem: soundfile.read(path)[0]
+            for path in (folder / "audio" / example["folder"]).glob("*.wav")
+        }
+        assert len(audio) == 5
+        rows = first[first["ID"] == example["ID"]].set_index("metric")
+        for n in (1, 2):
+            source = audio[f"source{n}"]
+            for name, file in (
+                ("score", f"estimate{n}"),
+                ("mixture", "mixture"),
+            ):
+                heard = audio[file]
+                assert rows.loc["pesq", f"{name}_{n}"] == pytest.approx(
+                    pesq(8000, source, heard, "nb"), abs=0.02
+                )
+                assert rows.loc["stoi", f"{name}_{n}"] == pytest.approx(
+                    stoi(source, heard, 8000), abs=0.01
+                )
+
+
+def wait_for_scores(process, output, count):
+    """Wait until an evaluation has computed so many scores."""
+    computed = output / ".computed.jsonl"
+    while not computed.exists() or computed.read_bytes().count(b"\n") < count:
+        assert process.poll() is None
+        time.sleep(0.005)
+
+
+def test_a_killed_evaluation_goes_on(whole, trained_runs, tmp_path):
+    output = tmp_path / "evaluation"
+    process = start(trained_runs("convtasnet"), output)
+    wait_for_scores(process, output, 30)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (output / "evaluation.json").exists()
+    # Torn, as by a power failure.
+    computed = output / ".computed.jsonl"
+    content = computed.read_bytes()
+    computed.write_bytes(content[:-7])
+    evaluated(trained_runs("convtasnet"), output)
+    expected = (whole[0] / "scores.csv").read_bytes()
+    assert (output / "scores.csv").read_bytes() == expected
+    assert computed.read_bytes().startswith(
+        content[: content[:-7].rfind(b"\n")]
+    )
+
+
+def test_ctrl_c_takes_one_line(trained_runs, tmp_path):
+    output = tmp_path / "evaluation"
+    process = start(trained_runs("convtasnet"), output, "--variants", "SE")
+    wait_for_scores(process, output, 2)
+    # As a terminal does, to all processes: others are just starting.
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "Interrupted. The same command goes on."
+    assert "Traceback" not in errors
+
+
+def test_more_metrics_and_variants_only_add(whole, trained_runs, tmp_path):
+    run, output = trained_runs("convtasnet"), tmp_path / "evaluation"
+    computed = output / ".computed.jsonl"
+    few = ("--metrics", "si_sdr", "--variants", "SE", "C")
+    scores, description = evaluated(run, output, *few)
+    assert set(scores["variant"]) == {"SE", "C"}
+    before = computed.read_bytes()
+    _, description = evaluated(run, output, "--metrics", "si_sdr", "stoi")
+    assert description["metrics"] == ["si_sdr", "stoi"]
+    after = computed.read_bytes()
+    assert after.startswith(before)
+    expected = pd.read_csv(whole[0] / "scores.csv")
+    expected = expected[expected["metric"].isin(["si_sdr", "stoi"])]
+    pd.testing.assert_frame_equal(
+        pd.read_csv(output / "scores.csv"),
+        expected.reset_index(drop=True),
+        check_exact=True,
+    )
+    # What was asked for first needs no computation, and the other metric that
+    # is known of these rows stays in the table.
+    again, description = evaluated(run, output, *few)
+    assert description["metrics"] == ["si_sdr", "stoi"]
+    assert set(description["variants"]) == {"SE", "C"}
+    pd.testing.assert_frame_equal(
+        again[again["metric"] == "si_sdr"].reset_index(drop=True),
+        scores,
+        check_exact=True,
+    )
+    # Nor does it in batches of another size.
+    evaluated(run, output, *few, "--batch_size", "1")
+    assert computed.read_bytes() == after
+
+
+def test_only_repaired_audio_is_scored_again(
+    trained_runs, small_corpus, tmp_path, capsys
+):
+    run, output = trained_runs("dprnn"), tmp_path / "evaluation"
+    only = ("--metrics", "si_sdr", "--variants", "SER", "SE", "C")
+    first, before = evaluated(run, output, *only)
+    corpus = shutil.copytree(small_corpus, tmp_path / "elsewhere")
+    computed = (output / ".computed.jsonl").read_bytes()
+    only = (*only, "--data_folder", corpus)
+    _, moved = evaluated(run, output, *only)
+    assert (output / ".computed.jsonl").read_bytes() == computed
+    assert moved["audio"] == before["audio"]
+    # Variant C is the mixture without what the event's file holds.
+    event = sorted((corpus / "test/event").iterdir())[0]
+    samples, rate = soundfile.read(event, dtype="int16")
+    soundfile.write(event, samples // 2, rate)
+    capsys.readouterr()
+    second, after = evaluated(run, output, *only)
+    assert "are of other weights, audio" in capsys.readouterr().err
+    assert after["audio"] != before["audio"]
+    differing = first[first["mixture"] != second["mixture"]]
+    assert len(differing) == 1
+    assert differing["variant"].item() == "C"
+    same = first.index != differing.index[0]
+    pd.testing.assert_frame_equal(first[same], second[same], check_exact=True)
+    added = (output / ".computed.jsonl").read_bytes().removeprefix(computed)
+    assert added.count(b"\n") == 1
+
+
+def test_equal_tables_of_other_audio_are_told_apart(trained_runs, tmp_path):
+    scores = []
+    for folder, seed in (("one", 0), ("two", 1)):
+        generator = np.random.default_rng(seed)
+        names = ("mix", "s1", "s2")
+        for name in names:
+            signal = generator.standard_normal(4000) / 9
+            write(tmp_path / folder / f"{name}.wav", signal)
+        path = write_table(
+            tmp_path / folder / "pairs.csv",
+            **{f"{name}_wav": [f"{name}.wav"] for name in names},
+        )
+        table, _ = evaluated(
+            trained_runs("dprnn"),
+            tmp_path / "evaluation",
+            *("--data_folder", path, "--metrics", "si_sdr"),
+        )
+        scores.append(table["mixture"][0])
+    assert scores[0] != scores[1]
+
+
+def test_another_network_with_the_same_weights(trained_runs, tmp_path, capsys):
+    run = shutil.copytree(trained_runs("convtasnet"), tmp_path / "run")
+    output = tmp_path / "evaluation"
+    only = ("--metrics", "si_sdr", "--variants", "SER", "SE")
+    first, _ = evaluated(run, output, *only)
+    path = run / "hyperparams.yaml"
+    text = path.read_text()
+    ours = "!new:polsess.models.convtasnet.MaskNet\n"
+    stock = "!new:speechbrain.lobes.models.conv_tasnet.MaskNet\n"
+    assert text.count(ours) == 1
+    indent = " " * (
+        len(text.split(ours)[1]) - len(text.split(ours)[1].lstrip())
+    )
+    path.write_text(
+        text.replace(ours, f"{stock}{indent}mask_nonlinear: softmax\n")
+    )
+    second, _ = evaluated(run, output, *only)
+    assert not np.allclose(first["score"], second["score"])
+
+
+def test_other_weights_are_never_mixed(trained_runs, tmp_path, capsys):
+    run = shutil.copytree(trained_runs("dprnn"), tmp_path / "run")
+    only = ("--metrics", "si_sdr")
+    output = tmp_path / "evaluation"
+    first, description = evaluated(run, output, *only, "--save_audio", "1")
+    best = description["checkpoint"]["epoch"]
+    averaged, description = evaluated(run, output, *only, "--averaged")
+    assert "are of other weights" in capsys.readouterr().err
+    assert description["model"] == "dprnn (averaged)"
+    assert not np.allclose(averaged["score"], first["score"])
+    assert not (output / "audio").exists()
+    for path in run.glob("save/CKPT+*"):
+        if f"epoch: {best}\n" in (path / "CKPT.yaml").read_text():
+            shutil.rmtree(path)
+    second, description = evaluated(run, output, *only)
+    assert description["checkpoint"]["epoch"] != best
+    assert not np.allclose(second["score"], first["score"])
+
+
+def test_audio_of_what_is_not_evaluated_any_more_goes(
+    trained_runs, tmp_path, capsys
+):
+    run, output = trained_runs("dprnn"), tmp_path / "evaluation"
+    only = ("--metrics", "si_sdr", "--variants")
+    evaluated(run, output, *only, "SER", "SE", "--save_audio", "1")
+    listed = (output / "audio/examples.csv").read_bytes()
+    # More variants: the audio is still of rows of the table.
+    evaluated(run, output, *only, "SER", "SE", "C")
+    assert (output / "audio/examples.csv").read_bytes() == listed
+    capsys.readouterr()
+    evaluated(run, output, *only, "C")
+    assert not (output / "audio").exists()
+    assert "audio: is of other mixtures or scores" in capsys.readouterr().err
+    assert {p.name for p in output.iterdir()} == {
+        *("scores.csv", "evaluation.json", ".computed.jsonl")
+    }
+
+
+def test_examples_have_folders_of_their_own(
+    trained_runs, tmp_path, monkeypatch
+):
+    generator = np.random.default_rng(0)
+    for name in ("s1", "s2", "other"):
+        write(tmp_path / f"{name}.wav", generator.standard_normal(4000) / 9)
+    path = write_table(
+        tmp_path / "pairs.csv",
+        ID=["a/b", "a_b", "A_b"],
+        mix_wav=["s1.wav", "s2.wav", "other.wav"],
+        s1_wav=["s1.wav"] * 3,
+        s2_wav=["s2.wav"] * 3,
+    )
+    monkeypatch.chdir(tmp_path)
+    scores, description = evaluated(
+        trained_runs("dprnn"),
+        tmp_path / "evaluation",
+        *("--data_folder", path.name, "--metrics", "si_sdr"),
+        *("--save_audio", "2"),
+    )
+    # Another program may run in another folder.
+    assert description["data_folder"] == str(path)
+    listed = pd.read_csv(tmp_path / "evaluation/audio/examples.csv")
+    assert set(listed["ID"]) == {"a/b", "a_b", "A_b"}
+    for row in listed.to_dict("records"):
+        folder = tmp_path / "evaluation/audio" / row["folder"]
+        mixture, _ = soundfile.read(folder / "mixture.wav")
+        index = ["a/b", "a_b", "A_b"].index(row["ID"])
+        file = tmp_path / ["s1.wav", "s2.wav", "other.wav"][index]
+        np.testing.assert_allclose(mixture, soundfile.read(file)[0], atol=1e-4)
+
+
+def test_folders_are_named_after_what_is_evaluated(
+    trained_runs, small_corpus, tmp_path
+):
+    run = shutil.copytree(trained_runs("dprnn"), tmp_path / "run")
+    moved = shutil.copytree(small_corpus, tmp_path / "elsewhere")
+    write_small_corpus(tmp_path / "PolSESS_16", sample_rate=16000, seed=3)
+    only = ["--metrics", "si_sdr", "--noprogressbar"]
+    for options in (
+        [],
+        ["--data_folder", str(moved), "--split", "val"],
+        ["--data_folder", str(tmp_path / "PolSESS_16"), "--averaged"],
+    ):
+        evaluate.main([str(run), *only, *options])
+    folder = run / "evaluation"
+    names = {path.parent.name for path in folder.glob("*/evaluation.json")}
+    assert names == {"test", "val", "PolSESS_16-test-averaged"}
+    rows = [read(folder / name)[1]["rows"] for name in names]
+    assert len(set(rows)) == 3
+    # Without manifests in the run's folder, the corpus is prepared again.
+    shutil.rmtree(run / "manifests")
+    expected = (folder / "test/scores.csv").read_bytes()
+    shutil.rmtree(folder / "test")
+    evaluate.main([str(run), *only, "--data_folder", str(moved)])
+    assert (folder / "test/scores.csv").read_bytes() == expected
+
+
+def test_another_rate_is_resampled(trained_runs, tmp_path):
+    tables = {}
+    for rate in (8000, 16000, 11025):
+        seconds = np.arange(rate) / rate
+        tones = [
+            0.2 * np.sin(2 * np.pi * f * seconds) * seconds * (1 - seconds)
+            for f in (300, 470, 1200)
+        ]
+        for name, sound in (
+            ("mix", sum(tones)),
+            ("s1", tones[0] + 0.1 * tones[2]),
+            ("s2", tones[1]),
+        ):
+            write(tmp_path / f"{rate}_{name}.wav", sound, rate)
+        path = write_table(
+            tmp_path / f"{rate}.csv",
+            **{f"{n}_wav": [f"{rate}_{n}.wav"] for n in ("mix", "s1", "s2")},
+        )
+        tables[rate], description = evaluated(
+            trained_runs("convtasnet"),
+            tmp_path / f"evaluation{rate}",
+            *("--data_folder", path, "--metrics", "si_sdr"),
+        )
+        assert description["sample_rate"] == 8000
+        assert description["corpus"] == str(rate)
+    for rate in (16000, 11025):
+        for name in ("score", "mixture_1", "mixture_2"):
+            assert tables[rate][name][0] == pytest.approx(
+                tables[8000][name][0], abs=0.1
+            )
+
+
+def test_librimix_with_a_silent_source(trained_runs, tmp_path, capsys):
+    root = tmp_path / "Libri2Mix"
+    run = trained_runs("spmamba")
+    capsys.readouterr()  # the training's table
+    write_librimix(root / "wav8k/min", [4000, 4000, 5000])
+    write(root / "wav8k/min/test/s2/u1.wav", np.zeros(4000))
+    scores, description = evaluated(
+        run,
+        tmp_path / "evaluation",
+        *("--data_folder", root, "--metrics", "si_sdr", "estoi"),
+        *("--save_audio", 9),
+    )
+    assert description["variants"] == ["mix_clean", "mix_both"]
+    assert description["undefined"] == {"si_sdr": 2, "estoi": 2}
+    rows = scores[scores["ID"] == "u1"]
+    assert rows["score"].isna().all()
+    assert (rows["reason"] == "source 2 is silent").all()
+    assert rows["score_1"].notna().all()
+    assert scores["scene_class"].isna().all()
+    table = capsys.readouterr().out.partition("undefined\n")[2]
+    counts = [line.split()[-2:] for line in table.splitlines()[:4]]
+    assert counts == [["3", "1"]] * 4
+    listed = pd.read_csv(tmp_path / "evaluation/audio/examples.csv")
+    assert list(listed["rank"]) == ["worst-1", "best-1"]
+
+
+@pytest.mark.parametrize(
+    ("task", "variant"), [("ES", "mix_single"), ("EB", "mix_both")]
+)
+def test_one_source(task, variant, small_corpus, tmp_path):
+    run = train_run(
+        "dprnn", small_corpus, tmp_path / "run", task=task, n_sources=1
+    )
+    metrics = ("--metrics", "si_sdr", "stoi")
+    scores, _ = evaluated(
+        run, tmp_path / "evaluation", *metrics, "--save_audio", "1"
+    )
+    assert list(scores) == [name for name in COLUMNS if name[-2:] != "_2"]
+    si_sdr = scores[scores["metric"] == "si_sdr"]
+    tested = pd.read_csv(run / "test.csv")
+    assert si_sdr["score"].mean() == pytest.approx(tested["si_sdr"].mean())
+    assert (scores["score"] == scores["score_1"]).all()
+    audio = tmp_path / "evaluation/audio"
+    assert {path.name for path in audio.glob("*/*")} == {
+        *("mixture.wav", "source1.wav", "estimate1.wav")
+    }
+    write_librimix(tmp_path / "Libri2Mix", [4000])
+    scores, description = evaluated(
+        run,
+        tmp_path / "libri",
+        *(*metrics, "--data_folder", tmp_path / "Libri2Mix"),
+    )
+    assert description["variants"] == [variant]
+    assert scores["score"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--variants", "XY"], "--variants XY: choose from SER, SR"),
+        (["--split", "dev"], "--split dev: choose from train, val, test"),
+        (["--device", "tpu"], "device tpu cannot be used"),
+        (["--precision", "fp16"], "fp16 needs a GPU"),
+        (["--data_folder", "nowhere"], "nowhere: there is no such corpus"),
+        (["--data_folder", "."], "has no folder 'train'"),
+        (["--averaged"], "trained without --ema_decay"),
+    ],
+)
+def test_what_is_wrong_is_named(options, named, trained_runs, tmp_path):
+    with pytest.raises(UserError, match=named):
+        evaluate.main(
+            [str(trained_runs("convtasnet")), "--device", "cpu", *options]
+        )
+    assert not (trained_runs("convtasnet") / "evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--metrics", "mos"], "invalid choice: 'mos' .*si_sdr"),
+        (["--jobs", "0"], "--jobs: give a number from 1"),
+    ],
+)
+def test_wrong_options_are_named(options, named, capsys):
+    with pytest.raises(SystemExit):
+        evaluate.main(["run", *options])
+    assert re.search(named, capsys.readouterr().err)
+
+
+def test_a_run_is_not_taken_for_an_evaluation(trained_runs, tmp_path):
+    run = shutil.copytree(trained_runs("dprnn"), tmp_path / "run")
+    before = sorted(run.rglob("*"))
+    with pytest.raises(UserError, match="which is not of an evaluation"):
+        evaluate.main(command(run, run))
+    assert sorted(run.rglob("*")) == before
+
+
+def test_errors_take_one_line_and_dnsmos_is_imported_on_request(tmp_path):
+    process = start(tmp_path / "nowhere", tmp_path / "evaluation", importtime=1)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    last = f"Error: {tmp_path}/nowhere: there is no such folder of a run"
+    assert errors.splitlines()[-1] == last
+    assert "Traceback" not in errors
+    assert "torchaudio" in errors  # every module that was imported is named
+    for name in ("librosa", "speechmos", "onnxruntime"):
+        assert name not in errors

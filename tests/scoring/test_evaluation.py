@@ -1,0 +1,138 @@
+"""Separating and scoring a test set."""
+
+import os
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from polsess.errors import UserError
+from polsess.scoring.evaluation import Evaluation, score_estimates
+from polsess.scoring.folder import EvaluationFolder
+from polsess.scoring.metrics import compute_metric
+from polsess.scoring.test_sets import check_files, read_librimix
+from small_test_sets import SETTINGS, write_librimix
+
+
+class Separator(torch.nn.Module):
+    """A separator that calls a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, mixture):
+        """Call the function."""
+        return self.function(mixture)
+
+
+def evaluation(function, test_set=None, files=None):
+    """Make an evaluation on the CPU."""
+    run = SimpleNamespace(separator=Separator(function))
+    return Evaluation(run, test_set, files, "cpu", "fp32")
+
+
+def run_out_of_gpu_memory(mixture):
+    """Fail as torch does on a GPU."""
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [run_out_of_gpu_memory, lambda mixture: torch.empty(10**17)],
+    ids=["gpu", "cpu"],
+)
+def test_too_little_memory_is_told(function):
+    with pytest.raises(UserError, match="2 mixtures of 400 .* smaller --batch"):
+        evaluation(function).separate(torch.zeros(2, 400))
+
+
+def test_other_failures_are_not_taken_for_it():
+    with pytest.raises(RuntimeError, match="shape"):
+        evaluation(lambda mixture: mixture.reshape(3, 7)).separate(
+            torch.zeros(2, 400)
+        )
+
+
+def test_estimates_are_scored_at_the_level_of_the_mixture():
+    generator = np.random.default_rng(0)
+    sources = 0.1 * generator.standard_normal((2, 16000)).astype("f4")
+    mixture = sources.sum(0)
+    found = score_estimates(
+        ("a", "C"), ["pesq", "sdr"], 30 * sources, sources, mixture, 8000
+    )
+    assert [score["metric"] for score in found] == ["pesq", "sdr"]
+    for score in found:
+        expected = compute_metric(
+            score["metric"], sources, sources, mixture, 8000
+        )
+        assert score["scores"] == pytest.approx(expected[0], abs=0.01)
+        assert score["mixture"] == expected[1]
+
+
+def test_mixtures_wait_for_processes(tmp_path, monkeypatch):
+    """Separation stops while too many estimates have not been scored."""
+    monkeypatch.setattr("polsess.scoring.evaluation.WAITING", 1)
+    signals = write_librimix(tmp_path / "Libri2Mix", [8000] * 5)
+    test_set = read_librimix(
+        SETTINGS, tmp_path / "Libri2Mix", "test", ["mix_both"]
+    )
+    check_files(test_set, quiet=True)
+    known = []
+
+    def separate(mixture):
+        known.append(len(files.known))
+        return mixture.unsqueeze(-1).repeat(1, 1, 2)
+
+    folder = tmp_path / "evaluation"
+    with EvaluationFolder(folder, {}, test_set.audio) as files:
+        evaluation(separate, test_set, files).score(
+            ["sdr", "estoi"], batch_size=1, jobs=1, quiet=True
+        )
+        assert len(files.known) == 15
+    # At most one waits: of each mixture three scores, its SI-SDR at once.
+    assert all(count >= 3 * n - 2 for n, count in enumerate(known))
+    parts = signals["u2"]
+    scores, mixture, _ = compute_metric(
+        "sdr",
+        np.stack([parts["mix_both"]] * 2),
+        np.stack([parts["s1"], parts["s2"]]),
+        parts["mix_both"],
+        8000,
+    )
+    found = files.known["u2", "mix_both", "sdr"]
+    assert found["scores"] == pytest.approx(scores, abs=1e-2)
+    assert found["mixture"] == pytest.approx(mixture, abs=1e-3)
+
+
+def kill_scoring_processes(mixture):
+    """Kill the processes that this one has started, but for their server."""
+    for pool in POOLS:
+        for pid in list(pool._processes or {}):
+            os.kill(pid, signal.SIGKILL)
+    return mixture.unsqueeze(-1).repeat(1, 1, 2)
+
+
+POOLS = []
+
+
+def test_a_killed_process_is_told(tmp_path, monkeypatch):
+    from polsess.scoring import evaluation as module
+
+    class Pool(module.WorkerPool):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            POOLS.append(self)
+
+    monkeypatch.setattr(module, "WorkerPool", Pool)
+    write_librimix(tmp_path / "Libri2Mix", [8000] * 9)
+    test_set = read_librimix(SETTINGS, tmp_path / "Libri2Mix", "test", None)
+    check_files(test_set, quiet=True)
+    with (
+        EvaluationFolder(tmp_path / "out", {}, test_set.audio) as files,
+        pytest.raises(UserError, match="a scoring process was killed"),
+    ):
+        evaluation(kill_scoring_processes, test_set, files).score(
+            ["sdr"], batch_size=1, jobs=1, quiet=True
+        )
