@@ -26,14 +26,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+from joblib import cpu_count
 from polsess.commands import (
     at_least,
     make_parser,
     run as run_command,
 )
-from polsess.corpus.audio import available_cpus
 from polsess.devices import check_device
-from polsess.inference.trained_run import TrainedRun, load_trained_run
+from polsess.inference.models import TrainedModel, load_trained_run
 from polsess.scoring.evaluation import Evaluation
 from polsess.scoring.folder import MANIFESTS, EvaluationFolder, check_folder
 from polsess.scoring.metrics import (
@@ -136,7 +136,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add(
         "--jobs",
         type=at_least(1),
-        default=available_cpus(),
+        default=cpu_count(),
         metavar="N",
         help="processes that score, of one thread each (default: one a CPU)",
     )
@@ -199,7 +199,7 @@ def main(arguments: list[str]) -> None:
 
 
 def describe(
-    run: TrainedRun,
+    run: TrainedModel,
     test_set: EvaluationSet,
     files: EvaluationFolder,
     table: pd.DataFrame,
@@ -209,7 +209,7 @@ def describe(
 
     Arguments
     ---------
-    run : TrainedRun
+    run : TrainedModel
         What was evaluated.
     test_set : EvaluationSet
         On what.

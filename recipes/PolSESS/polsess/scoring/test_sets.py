@@ -14,8 +14,8 @@ import soundfile
 import torch
 from tqdm.contrib.concurrent import thread_map
 
-from polsess.corpus.metadata import ALL_VARIANTS, SPLITS, find_metadata
-from polsess.corpus.preparation import prepare_polsess, read_record
+from polsess.corpus.manifests import is_prepared_from, prepare_polsess
+from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
 from polsess.data.dataset import Example, RenderedMixtures, read_manifest
 from polsess.data.mmipc import required_components
 from polsess.data.sampling import all_examples
@@ -312,7 +312,7 @@ def read_polsess(
     known = settings.get(f"manifest_{split}")
     manifest = manifests / f"{split}_all.csv"
     if not (
-        _is_prepared(manifests, data_folder)
+        is_prepared_from(manifests, data_folder)
         and manifest.exists()
         and hash_file(manifest) == known
     ):
@@ -337,16 +337,6 @@ def read_polsess(
         sample_rate=settings["sample_rate"],
         own=rows_hash == known,
     )
-
-
-def _is_prepared(manifests, data_folder):
-    """Whether manifests were made of the metadata that a corpus has."""
-    recorded = read_record(manifests).get("metadata", {})
-    # A renamed corpus may have renamed the files as well.
-    return {split: file["sha256"] for split, file in recorded.items()} == {
-        split: hash_file(path)
-        for split, path in find_metadata(data_folder).items()
-    }
 
 
 class StoredExamples(torch.utils.data.Dataset):
