@@ -62,7 +62,7 @@ def test_scores_of_something_else_are_not_used(
 ):
     before = content(folder)
     assert missing(folder, **options) == expected
-    assert "are of other weights, audio" in capsys.readouterr().err
+    assert "of other weights, settings, audio" in capsys.readouterr().err
     # What was there before still is.
     assert missing(folder) == {"a": [], "b": []}
     assert content(folder) == before

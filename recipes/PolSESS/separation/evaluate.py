@@ -62,7 +62,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     Example
     -------
     >>> read_options(["results/dprnn/42"]).metrics[:2]
-    ['si_sdr', 'sdr']
+    ('si_sdr', 'sdr')
     """
     parser = make_parser(__doc__)
     add = parser.add_argument
@@ -152,8 +152,9 @@ def main(arguments: list[str]) -> None:
     settings = run.settings
     precision = options.precision or settings.get("eval_precision", "fp32")
     device = check_device({"device": options.device, "precision": precision})
-    if hasattr(run.separator, "check_device"):
-        run.separator.check_device(device)
+    check = getattr(run.separator, "check_device", None)
+    if check is not None:
+        check(device)
     root = options.output or run.folder / "evaluation"
     if options.output:
         check_folder(root)

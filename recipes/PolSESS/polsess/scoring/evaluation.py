@@ -98,9 +98,8 @@ class Evaluation:
             if not is_out_of_memory(error):
                 raise
             raise UserError(
-                f"{self.device} has too little memory for {len(mixture)} "
-                f"mixtures of {mixture.shape[1]} samples at once: give a "
-                "smaller --batch_size; the scores that are there are kept"
+                f"{self.device} has too little memory for mixtures of shape "
+                f"{list(mixture.shape)}: give a smaller --batch_size"
             ) from error
 
     def score(
@@ -139,8 +138,7 @@ class Evaluation:
         except BrokenProcessPool as error:
             raise UserError(
                 "a scoring process was killed (out of memory?); the same "
-                "command goes on where this one was, with fewer --jobs if they "
-                "need too much memory"
+                "command goes on where this one was, perhaps with fewer --jobs"
             ) from error
 
     def _score(self, missing, batch_size, pool, most):
@@ -216,10 +214,7 @@ class Evaluation:
         best = table[::-1][: min(count, len(table) - half)].assign(rank="best")
         listed = pd.concat([worst, best])
         if listed.empty:
-            raise UserError(
-                "--save_audio: no mixture has an SI-SDR, so that none is the "
-                "best or the worst"
-            )
+            raise UserError("--save_audio: no mixture has an SI-SDR")
         numbers = listed.groupby("rank").cumcount() + 1
         listed["rank"] += "-" + numbers.astype(str)
         listed["folder"] = listed[["rank", "ID", "variant"]].agg("_".join, 1)

@@ -114,8 +114,7 @@ class EvaluationFolder:
             shutil.rmtree(self.work, ignore_errors=True)
         except BlockingIOError as error:
             raise UserError(
-                f"{self.folder}: another process evaluates into it; wait for "
-                "its end, or give --output for another folder"
+                f"{self.folder}: another process evaluates into it"
             ) from error
         except OSError as error:
             raise self._unwritable(error) from error
@@ -153,8 +152,8 @@ class EvaluationFolder:
         self.file.truncate(end)
         if others - self.known.keys():
             print(
-                f"Earlier scores in {self.folder} are of other weights, audio, "
-                "settings or versions of packages, and are not used",
+                f"Scores in {self.folder} of other weights, settings, audio or "
+                "versions of packages are not used",
                 file=sys.stderr,
             )
 
@@ -254,8 +253,8 @@ class EvaluationFolder:
         if len(listed.merge(rows, on=LISTED)) == len(listed):
             return False
         print(
-            f"{self.audio}: is of other mixtures or scores than scores.csv "
-            "will hold, and is removed; --save_audio writes it anew",
+            f"{self.audio} is of other scores and is removed; --save_audio "
+            "writes it anew",
             file=sys.stderr,
         )
         return True

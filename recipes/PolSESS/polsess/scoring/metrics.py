@@ -4,11 +4,10 @@ import contextlib
 import importlib.util
 import math
 import warnings
-from collections.abc import Callable
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -173,7 +172,7 @@ class Metric(NamedTuple):
 
     title: str
     decimals: int
-    compute: Callable | None
+    compute: Any
     packages: tuple = ()
     needs_source: bool = True
 
@@ -260,38 +259,32 @@ def compute_metric(
     ([1.0...], [1.0...], '')
     """
     metric = METRICS[name]
-    reasons, scores, unprocessed = [], [], []
+    reasons = []
 
-    def score(signal, source):
-        value, reason = _score(metric, signal, source, sample_rate)
-        reasons.extend([reason] if reason else [])
-        return value
-
-    for number, source in enumerate(sources, start=1):
+    def score(signal, number):
+        source = sources[number]
         if metric.needs_source and np.ptp(source) == 0:
-            reasons.append(f"source {number} is silent")
-            scores.append(math.nan)
-            unprocessed.append(math.nan)
-            continue
-        scores.append(score(estimates[number - 1], source))
-        if unprocessed and not metric.needs_source:
-            unprocessed.append(unprocessed[0])
+            reason = f"source {number + 1} is silent"
+        elif not np.isfinite(signal).all():
+            reason = DIVERGED
         else:
-            unprocessed.append(score(mixture, source))
+            try:
+                value = metric.compute(signal, source, sample_rate)
+                if np.isfinite(value):
+                    return value
+                reason = f"the value is {value}"
+            except Exception as error:  # whatever a metric's library raises
+                reason = _describe(error)
+        reasons.append(reason)
+        return math.nan
+
+    numbers = range(len(sources))
+    scores = [score(estimates[number], number) for number in numbers]
+    if metric.needs_source:
+        unprocessed = [score(mixture, number) for number in numbers]
+    else:
+        unprocessed = [score(mixture, 0)] * len(sources)
     return scores, unprocessed, "; ".join(dict.fromkeys(reasons))
-
-
-def _score(metric, signal, source, sample_rate):
-    """Compute a score, or NaN and why there is none."""
-    if not np.isfinite(signal).all():
-        return math.nan, DIVERGED
-    try:
-        value = metric.compute(signal, source, sample_rate)
-    except Exception as error:  # whatever a metric's library raises
-        return math.nan, _describe(error)
-    if not np.isfinite(value):
-        return math.nan, f"the value is {value}"
-    return value, ""
 
 
 def _describe(error):
@@ -326,7 +319,7 @@ def summarise_metrics(table: pd.DataFrame) -> pd.DataFrame:
     summary["count"] = groups.size()
     summary["undefined"] = summary["count"] - groups["improvement"].count()
     # By metric first, though the rows are by utterance first.
-    order = [name for name in METRICS if name in summary.index.levels[0]]
+    order = [name for name in METRICS if name in set(table["metric"])]
     return pd.concat([summary.loc[[name]] for name in order])
 
 
@@ -334,9 +327,10 @@ def format_metrics(summary: pd.DataFrame) -> str:
     """Lay the table of ``summarise_metrics`` out for the terminal."""
     table = summary.rename({name: m.title for name, m in METRICS.items()})
     table.index.names = [None, None]
+    names = summary.index.get_level_values("metric")
     for column in ("score", "improvement", "mixture"):
         table[column] = [
             "-" if math.isnan(value) else f"{value:.{METRICS[name].decimals}f}"
-            for (name, _), value in summary[column].items()
+            for name, value in zip(names, summary[column], strict=True)
         ]
     return table.to_string()

@@ -133,31 +133,29 @@ def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
     """
     paths = {e: test_set.dataset.files(e) for e in test_set.examples}
     unique = list(dict.fromkeys(path for p in paths.values() for path in p))
-    read = thread_map(
-        _read_file,
-        unique,
-        desc="checking files",
-        unit="file",
-        disable=quiet or None,
+    bar = {"desc": "checking files", "unit": "file", "disable": quiet or None}
+    found = dict(
+        zip(unique, thread_map(_read_file, unique, **bar), strict=True)
     )
-    known = dict(zip(unique, read, strict=True))
-    problems = []
+    problems = {}
     for example, files in paths.items():
         name, _ = key = test_set.key(example)
-        usual, _ = known[files[0]]
-        for path in files:
-            problem = _find_problem(known[path][0], usual)
-            if problem:  # the header is row 1
-                row = f"row {example.row + 2} ({name})"
-                problems.append(f"{row}: {path} {problem}")
-                break
-        test_set.formats[example.row] = usual
-        hashes = "".join(known[path][1] for path in files)
-        test_set.audio[key] = _hash(hashes.encode())
+        formats = {path: found[path][0] for path in files}
+        wrong = [f"{p} {f}" for p, f in formats.items() if isinstance(f, str)]
+        if len(set(formats.values())) > 1:
+            wrong.append(f"rate (Hz) and length of its files differ: {formats}")
+        if wrong:  # the header is row 1
+            problems[example.row + 2] = f"({name}): {wrong[0]}"
+        test_set.formats[example.row] = formats[files[0]]
+        test_set.audio[key] = _hash(
+            "".join(found[p][1] for p in files).encode()
+        )
     if problems:
-        count = len(set(problems))
-        more = f" ({count} such findings)" if count > 1 else ""
-        raise UserError(f"{test_set.data_folder}, {problems[0]}{more}")
+        row, problem = next(iter(problems.items()))
+        raise UserError(
+            f"{test_set.data_folder}, row {row} {problem} (in all "
+            f"{len(problems)} such rows)"
+        )
 
 
 def _read_file(path):
@@ -168,28 +166,14 @@ def _read_file(path):
     # ValueError: of a path with a null character.
     except (OSError, ValueError, soundfile.LibsndfileError) as error:
         return f"cannot be read ({getattr(error, 'error_string', error)})", ""
-    if info.channels != 1:
-        return f"has {info.channels} channels instead of one", ""
-    if not info.frames:
-        return "has no audio", ""
+    if info.channels != 1 or not info.frames:
+        return f"has {info.frames} samples of {info.channels} channels", ""
     return (info.samplerate, info.frames), _hash(content)
 
 
 def _hash(content):
     """Hash bytes: only to tell apart, so that a short one will do."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _find_problem(found, usual):
-    """Say what is wrong with a file, given its mixture's; None if nothing."""
-    if isinstance(found, str):
-        return found
-    if isinstance(usual, str) or found == usual:
-        return None
-    return (
-        f"has {found[1]} samples at {found[0]} Hz, its mixture {usual[1]} "
-        f"at {usual[0]} Hz: cut or resample them alike"
-    )
 
 
 def hash_rows(rows: list[dict]) -> str:
@@ -423,18 +407,18 @@ def read_librimix(
     names = sorted({p.name for v in there for p in root.glob(f"{v}/*.wav")})
     if not names:
         raise UserError(f"{root}: has no mixtures in {' or '.join(known)}")
-    place = root.relative_to(corpus)
+    layer = root.relative_to(corpus)
     columns = _audio_columns(settings["task"])
     rows = []
     for name in names:
         for variant in there:
-            files = [str(place / p / name) for p in (variant, "s1", "s2")]
+            files = [str(layer / p / name) for p in (variant, "s1", "s2")]
             rows.append(
                 {"ID": name.removesuffix(".wav"), "variant": variant}
                 | dict(zip(columns, files, strict=False))
             )
-    names = corpus.name, split
-    return _stored_set(settings, names, folder, corpus, rows, variants)
+    place = corpus.name, split, folder
+    return _stored_set(settings, place, corpus, rows, variants)
 
 
 def read_csv_corpus(
@@ -480,10 +464,10 @@ def read_csv_corpus(
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
-    names = path.stem, "test"
+    place = path.stem, "test", path
     rows = table.to_dict("records")
     root = path.resolve().parent
-    return _stored_set(settings, names, path, root, rows, variants)
+    return _stored_set(settings, place, root, rows, variants)
 
 
 def _check_rows(table, needed):
@@ -502,7 +486,7 @@ def _check_rows(table, needed):
             raise ValueError(f"row {wrong.argmax() + 2}: {problem}")
 
 
-def _stored_set(settings, names, data_folder, root, rows, variants):
+def _stored_set(settings, place, root, rows, variants):
     """Make the test set of rows with paths relative to a root."""
     rows_hash = hash_rows(rows)
     for row in rows:
@@ -511,8 +495,10 @@ def _stored_set(settings, names, data_folder, root, rows, variants):
             row[column] = str(root / path)
     there = list(dict.fromkeys(row["variant"] for row in rows))
     chosen = choose(variants, there, "--variants")
+    corpus, split, data_folder = place
     return EvaluationSet(
-        *names,
+        corpus=corpus,
+        split=split,
         data_folder=str(data_folder.resolve()),
         rows=rows,
         examples=[
