@@ -246,8 +246,9 @@ def test_another_network_with_the_same_weights(trained_runs, tmp_path, capsys):
     first, _ = evaluated(run, output, *only)
     path = run / "separator.json"
     description = json.loads(path.read_text())
-    masks = description["arguments"]["mask_network"]["arguments"]
-    masks["mask_nonlinear"] = "softmax"
+    masks = description["arguments"]["mask_network"]
+    masks["class"] = "speechbrain.lobes.models.conv_tasnet.MaskNet"
+    masks["arguments"]["mask_nonlinear"] = "softmax"
     path.write_text(json.dumps(description))
     second, _ = evaluated(run, output, *only)
     assert "of other weights, settings" in capsys.readouterr().err
