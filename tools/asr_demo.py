@@ -9,25 +9,25 @@ sentences and voices of the test split. FOLDER is then one for SpeechBrain's
 EncoderASR.
 """
 
+from __future__ import annotations
+
 import argparse
 import io
-import json
 import os
 import shutil
-import signal
-import sys
 from pathlib import Path
 
+import numpy as np
 import sentencepiece
 import torch
-from asr.demo_speech import LONGEST, draw_batch, make_sentences
-from asr.rates import count_errors
-from asr.transcripts import Reference
-from corpus.seeding import random_generator
-from corpus.voices import Spoken
+from asr.transcripts import Reference, count_errors, normalise
+from corpus import random_generator
+from corpus.speech import draw_sentence
+from corpus.voices import Spoken, draw_voices, speak
 from hyperpyyaml import load_hyperpyyaml
-from polsess.commands import make_parser
+from polsess.commands import make_parser, run
 from polsess.errors import UserError
+from polsess.files import read_json, to_json
 from tqdm import tqdm
 
 from speechbrain.inference.ASR import EncoderASR
@@ -38,6 +38,10 @@ LETTERS = "aąbcćdeęfghijklłmnńoópqrsśtuvwxyzźż"
 # What the recogniser depends on, and where that is noted in its folder
 TRAINING = ("sentences", "steps", "seed")
 RECORD = "training.json"
+
+VOICES = {"train": 120, "test": 8}
+LONGEST = 3.0  # s, of what is heard in training
+SNR_DB = (0.0, 25.0)  # of what has noise
 BATCH = 16
 LEARNING_RATE = 5e-3  # the highest
 WEIGHT_DECAY = 1e-3
@@ -46,18 +50,101 @@ NOISY_SHARE = 0.6  # of a batch, once all of it is reached
 NOISY_FROM, NOISY_TO = 0.2, 0.6  # of the steps: none before, all after
 
 
-def train_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
-    """Make a tokenizer whose tokens are the letters of Polish.
-
-    Arguments
-    ---------
-    path : Path
-        Where it goes.
+def make_sentences(
+    split: str, n_sentences: int, sample_rate: int, seed: int
+) -> list[Spoken]:
+    """Let the voices of a split share its sentences and say them.
 
     Returns
     -------
-    sentencepiece.SentencePieceProcessor
+    list of Spoken
+        Samples [time] in FP32, and words in lower case.
     """
+    rng = random_generator(seed, "asr demo", split)
+    voices = draw_voices(split, VOICES[split], rng)
+    sentences = []
+    for number, voice in enumerate(voices):
+        count = len(range(number, n_sentences, len(voices)))
+        texts = [draw_sentence(rng, split) for _ in range(count)]
+        for spoken in speak(voice, texts, rng, sample_rate) if texts else []:
+            words = [w._replace(text=normalise(w.text)) for w in spoken.words]
+            sentences.append(Spoken(spoken.waveform.astype(np.float32), words))
+    return sentences
+
+
+def draw_part(
+    spoken: Spoken, longest: int, rng: np.random.Generator
+) -> tuple[np.ndarray, str]:
+    """Draw some words of a sentence: samples [time] and text.
+
+    Arguments
+    ---------
+    spoken : Spoken
+        The sentence.
+    longest : int
+        Samples that are not exceeded, unless by a single word.
+    rng : numpy.random.Generator
+        To draw with.
+
+    Example
+    -------
+    >>> from corpus.voices import Word
+    >>> words = [Word("a", 0, 3), Word("b", 3, 5), Word("c", 5, 9)]
+    >>> rng = np.random.default_rng(1)  # it begins with the second
+    >>> draw_part(Spoken(np.arange(9), words), 6, rng)
+    (array([3, 4, 5, 6, 7, 8]), 'b c')
+    """
+    first = rng.integers(len(spoken.words))
+    start = spoken.words[first].start
+    chosen = [
+        word
+        for number, word in enumerate(spoken.words[first:])
+        if number == 0 or word.end - start <= longest
+    ]
+    waveform = spoken.waveform[start : chosen[-1].end]
+    return waveform, " ".join(word.text for word in chosen)
+
+
+def draw_batch(
+    sentences: list[Spoken],
+    tokenizer: sentencepiece.SentencePieceProcessor,
+    longest: int,
+    noisy_share: float,
+    rng: np.random.Generator,
+) -> tuple[torch.Tensor, ...]:
+    """Draw parts of sentences, some over another voice and noise.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Waveforms [batch, time], tokens [batch, tokens], and the relative
+        lengths of both.
+    """
+    waveforms, tokens = [], []
+    for index in rng.integers(len(sentences), size=BATCH):
+        waveform, text = draw_part(sentences[index], longest, rng)
+        if rng.random() < noisy_share:
+            other = sentences[rng.integers(len(sentences))].waveform
+            shift = rng.integers(len(other))
+            noise = np.resize(np.roll(other, shift), len(waveform))
+            noise = noise + rng.uniform(0, 1) * rng.standard_normal(len(noise))
+            level = np.linalg.norm(waveform) / np.linalg.norm(noise)
+            noise *= level * 10 ** (-rng.uniform(*SNR_DB) / 20)
+            waveform = waveform + noise.astype(np.float32)
+        waveforms.append(torch.from_numpy(waveform))
+        tokens.append(torch.tensor(tokenizer.encode(text)))
+    return *_pad(waveforms), *_pad(tokens)
+
+
+def _pad(sequences):
+    """Pad sequences; return them and their relative lengths."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
+    return padded, lengths / lengths.max()
+
+
+def train_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
+    """Make a file of a tokenizer whose tokens are the letters of Polish."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([" ".join(LETTERS)]),
@@ -73,6 +160,11 @@ def train_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
     )
     path.write_bytes(model.getvalue())
     return sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+
+def load_hparams() -> dict:
+    """Load the recogniser's YAML file; new weights."""
+    return load_hyperpyyaml(HPARAMS.read_text(encoding="utf-8"))
 
 
 def train(
@@ -118,7 +210,7 @@ def train(
         reached = (step / steps - NOISY_FROM) / (NOISY_TO - NOISY_FROM)
         noisy_share = NOISY_SHARE * min(max(reached, 0), 1)
         waveforms, lengths, tokens, token_lengths = draw_batch(
-            sentences, BATCH, tokenizer, longest, noisy_share, rng
+            sentences, tokenizer, longest, noisy_share, rng
         )
         log_probs = encoder(waveforms, lengths)
         loss = ctc_loss(log_probs, tokens, lengths, token_lengths, blank)
@@ -129,32 +221,11 @@ def train(
         schedule.step()
         bar.set_postfix(loss=f"{loss.item():.2f}")
     torch.save(encoder.state_dict(), folder / "encoder.ckpt")
-    # Written last: without it the folder is no recogniser.
     shutil.copyfile(HPARAMS, folder / "hyperparams.yaml")
 
 
-def load_hparams() -> dict:
-    """Load the recogniser's YAML file; new weights."""
-    return load_hyperpyyaml(HPARAMS.read_text(encoding="utf-8"))
-
-
-def measure(folder: Path, n_sentences: int, seed: int) -> tuple[float, float]:
-    """Measure the error rates on unseen voices and sentences.
-
-    Arguments
-    ---------
-    folder : Path
-        A trained recogniser's.
-    n_sentences : int
-        How many.
-    seed : int
-        Everything random follows from it.
-
-    Returns
-    -------
-    wer, cer : float
-        Errors by words and characters.
-    """
+def measure(folder: Path, n_sentences: int, seed: int) -> dict:
+    """Measure the error rates, wer and cer, on unseen voices and sentences."""
     model = EncoderASR.from_hparams(
         source=str(folder), run_opts={"device": "cpu"}
     )
@@ -165,80 +236,38 @@ def measure(folder: Path, n_sentences: int, seed: int) -> tuple[float, float]:
         batch = torch.from_numpy(waveform).unsqueeze(0)
         (heard,), _ = model.transcribe_batch(batch, torch.ones(1))
         counts.append(count_errors([Reference("", text, "")], [heard]))
-    wer, cer = (
-        sum(c[name].errors for c in counts)
+    return {
+        name: sum(c[name].errors for c in counts)
         / sum(c[name].length for c in counts)
         for name in ("wer", "cer")
-    )
-    return wer, cer
+    }
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
-    """Read and check the command line.
-
-    Arguments
-    ---------
-    arguments : list of str or None
-        None means those of the process.
-
-    Returns
-    -------
-    argparse.Namespace
-
-    Raises
-    ------
-    UserError
-        If a number is too small, or the folder holds something else.
-    """
+    """Read and check the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="to make")
-    add(
-        "--sentences",
-        type=int,
-        default=3000,
-        help="to train on (default: 3000)",
-    )
-    add(
-        "--steps",
-        type=int,
-        default=4000,
-        help=f"batches of {BATCH} (default: %(default)s)",
-    )
-    add(
-        "--test_sentences",
-        type=int,
-        default=80,
-        help="to test on (default: 80)",
-    )
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        help="everything random follows from it (default: 0)",
-    )
+    for name, default, text in (
+        ("sentences", 3000, "to train on"),
+        ("steps", 4000, f"batches of {BATCH}"),
+        ("test_sentences", 80, "to test on"),
+        ("seed", 0, "everything random follows from it"),
+    ):
+        text += " (default: %(default)s)"
+        add(f"--{name}", type=int, default=default, help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
     options = parser.parse_args(arguments)
-    for name in ("sentences", "steps", "test_sentences"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name}: give a number from 1")
-    if options.seed < 0:
-        raise UserError("--seed: give a number from 0")
+    for name in ("sentences", "steps", "test_sentences", "seed"):
+        least = 0 if name == "seed" else 1
+        if getattr(options, name) < least:
+            raise UserError(f"--{name}: give a number from {least}")
     options.folder = options.folder.expanduser().resolve()
     return options
 
 
 def is_trained(options: argparse.Namespace) -> bool:
-    """Look whether the folder holds the recogniser that is asked for.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        The command line.
-
-    Returns
-    -------
-    bool
+    """Tell whether the folder holds the recogniser that is asked for.
 
     Raises
     ------
@@ -248,14 +277,14 @@ def is_trained(options: argparse.Namespace) -> bool:
     folder = options.folder
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    try:
-        known = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not (folder / RECORD).is_file():
         raise UserError(
             f"{folder}: is there already and holds no recogniser of this "
             "program; name another folder"
-        ) from None
-    for name, value in _training_of(options).items():
+        )
+    known = read_json(folder / RECORD)
+    for name in TRAINING:
+        value = getattr(options, name)
         if known.get(name) != value:
             raise UserError(
                 f"{folder}: was trained with --{name} {known.get(name)}, not "
@@ -264,58 +293,33 @@ def is_trained(options: argparse.Namespace) -> bool:
     return True
 
 
-def _training_of(options):
-    """Pick what the recogniser depends on."""
-    return {name: getattr(options, name) for name in TRAINING}
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Train and test as the command line says.
-
-    Arguments
-    ---------
-    arguments : list of str or None
-        None means those of the process.
-    """
+    """Train and test as the command line says."""
     options = read_options(arguments)
-    folder = options.folder
+    folder, seed = options.folder, options.seed
     if is_trained(options):
         print(f"{folder} is trained; testing it")
     else:
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+        rate = load_hparams()["sample_rate"]
         try:
             temporary.mkdir(parents=True)
-            train(
-                temporary,
-                make_sentences(
-                    "train",
-                    options.sentences,
-                    load_hparams()["sample_rate"],
-                    options.seed,
-                ),
-                options.steps,
-                options.seed,
-                options.noprogressbar,
+            sentences = make_sentences("train", options.sentences, rate, seed)
+            quiet = options.noprogressbar
+            train(temporary, sentences, options.steps, seed, quiet)
+            record = to_json(
+                {name: getattr(options, name) for name in TRAINING}
             )
-            record = json.dumps(_training_of(options))
             (temporary / RECORD).write_text(record, encoding="utf-8")
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    wer, cer = measure(folder, options.test_sentences, options.seed)
+    rates = measure(folder, options.test_sentences, seed)
     print(
         f"{options.test_sentences} clean sentences of unseen voices: WER "
-        f"{100 * wer:.1f} %, CER {100 * cer:.1f} %"
+        f"{100 * rates['wer']:.1f} %, CER {100 * rates['cer']:.1f} %"
     )
 
 
 if __name__ == "__main__":
-    # A scheduler's SIGTERM ends it as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("Interrupted. Nothing is kept.", file=sys.stderr)
-        sys.exit(130)
-    except (UserError, OSError) as error:
-        sys.exit(f"Error: {error}")
+    run(main, "Nothing is kept.")

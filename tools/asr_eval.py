@@ -8,65 +8,37 @@ r"""Measures what separation is worth to a speech recogniser.
 
 MODEL is a run's folder or what `export.py` made of one; CORPUS has transcripts,
 as those of `make_corpus.py`. The recogniser hears the clean speech, what the
-model separates, and the mixture. tools/README.md tells what is counted. The
-same command again goes on where one was killed.
+model separates, and the mixture. docs/asr.md tells what is counted. The same
+command again goes on where one was killed.
 """
 
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from asr.listening import Hypotheses, listen
 from asr.rates import count_all, format_summary, summarise
-from asr.recognisers import (
-    CommandRecogniser,
-    SpeechBrainRecogniser,
-    WhisperRecogniser,
-)
+from asr.recognisers import open_recogniser
 from asr.transcripts import read_transcripts
 from polsess.commands import make_parser, run
 from polsess.corpus.metadata import SPLITS
 from polsess.devices import check_device
 from polsess.errors import UserError
 from polsess.files import write_atomically
-from polsess.inference.models import TrainedModel, load_model
+from polsess.inference.models import load_model
 from polsess.scoring.test_sets import EvaluationSet, read_polsess
-
-SEPARATION = Path(__file__).resolve().parents[1] / "recipes/PolSESS/separation"
-sys.path.insert(0, str(SEPARATION))
-
 
 # The smallest values of numbers.
 LEAST = {"limit": 1, "timeout": 0.001, "seed": 0, "resamples": 100}
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Arguments
-    ---------
-    arguments : list of str or None
-        None means those of the process.
-
-    Returns
-    -------
-    argparse.Namespace
-
-    Raises
-    ------
-    UserError
-        If they make no sense.
-    """
+    """Read and check the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="run folder or export")
-    add(
-        "--averaged",
-        action="store_true",
-        help="the averaged weights of a run with ema_decay",
-    )
+    text = "the averaged weights of a run with ema_decay"
+    add("--averaged", action="store_true", help=text)
     add(
         "--data_folder",
         type=Path,
@@ -74,33 +46,13 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="CORPUS",
         help="with transcripts (required)",
     )
-    add(
-        "--split",
-        default="test",
-        choices=SPLITS,
-        help="train, val or test (default: %(default)s)",
-    )
-    add(
-        "--variants",
-        nargs="+",
-        metavar="VARIANT",
-        help="SER SR ER R C SE S E (default: those of the model's test)",
-    )
-    add(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="the first mixtures (default: all)",
-    )
+    text = "train, val or test (default: %(default)s)"
+    add("--split", default="test", choices=SPLITS, help=text)
+    text = "SER SR ER R C SE S E (default: those of the model's test)"
+    add("--variants", nargs="+", metavar="VARIANT", help=text)
+    text = "the first mixtures (default: all)"
+    add("--limit", type=int, metavar="N", help=text)
     _add_recognisers(parser)
-    _add_rest(add)
-    options = parser.parse_args(arguments)
-    check_options(options)
-    return options
-
-
-def _add_rest(add):
-    """Add the other options."""
     add(
         "--output",
         type=Path,
@@ -108,13 +60,24 @@ def _add_rest(add):
         metavar="FOLDER",
         help="where the tables go (default: %(default)s)",
     )
-    add(
-        "--device",
-        help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)",
-    )
+    text = "cpu, cuda, cuda:1 ... (default: a GPU if there is one)"
+    add("--device", help=text)
     add("--seed", type=int, default=0, help="of the intervals (default: 0)")
     add("--resamples", type=int, default=2000, help="for them (default: 2000)")
     add("--noprogressbar", action="store_true", help="show no progress")
+    options = parser.parse_args(arguments)
+    for name, least in LEAST.items():
+        value = getattr(options, name)
+        if value is not None and not value >= least:
+            raise UserError(f"--{name} {value}: give a number from {least}")
+    for name, owner in (("language", "whisper"), ("timeout", "command")):
+        if getattr(options, name) and getattr(options, owner) is None:
+            raise UserError(f"--{name} is for --{owner} only; leave it out")
+    for name in ("speechbrain", "whisper", "command"):
+        value = getattr(options, name)
+        if value is not None and not value.strip():
+            raise UserError(f"--{name} is empty")
+    return options
 
 
 def _add_recognisers(parser):
@@ -146,70 +109,10 @@ def _add_recognisers(parser):
     )
 
 
-def check_options(options: argparse.Namespace) -> None:
-    """Check what the command line says.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        As it was given.
-
-    Raises
-    ------
-    UserError
-        If a number is too small, or an option is empty or not for this
-        recogniser.
-    """
-    for name, least in LEAST.items():
-        value = getattr(options, name)
-        if value is not None and not value >= least:
-            raise UserError(f"--{name} {value}: give a number from {least}")
-    for name, owner in (("language", "whisper"), ("timeout", "command")):
-        if getattr(options, name) is not None and (
-            getattr(options, owner) is None
-        ):
-            raise UserError(f"--{name} is for --{owner} only; leave it out")
-    for name in ("speechbrain", "whisper", "command", "language"):
-        value = getattr(options, name)
-        if value is not None and not value.strip():
-            raise UserError(f"--{name} is empty")
-
-
-def open_recogniser(options: argparse.Namespace, device: str) -> Any:
-    """Open the recogniser that the command line names.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        The command line.
-    device : str
-        Where to compute.
-
-    Returns
-    -------
-    object
-        As in ``asr.backends``.
-    """
-    if options.command is not None:
-        timeout = 60.0 if options.timeout is None else options.timeout
-        return CommandRecogniser(options.command, timeout)
-    if options.whisper is not None:
-        language = options.language or "polish"
-        return WhisperRecogniser(options.whisper, language, device)
-    return SpeechBrainRecogniser(options.speechbrain, device)
-
-
 def open_mixtures(
-    options: argparse.Namespace, run: TrainedModel
+    options: argparse.Namespace, settings: dict, manifests: Path
 ) -> tuple[EvaluationSet, dict]:
     """Find the mixtures and what is said in them.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        The command line.
-    run : TrainedModel
-        The model.
 
     Returns
     -------
@@ -223,8 +126,8 @@ def open_mixtures(
         raise UserError(f"--data_folder {corpus}: there is no such folder")
     transcripts = read_transcripts(corpus, options.split)
     test_set = read_polsess(
-        run.settings,
-        run.folder / "manifests",
+        settings,
+        manifests,
         corpus,
         options.split,
         options.variants,
@@ -234,89 +137,53 @@ def open_mixtures(
         test_set.examples = [
             e for e in test_set.examples if e.row < options.limit
         ]
-    unknown = [
-        test_set.rows[e.row]["ID"]
-        for e in test_set.examples
-        if test_set.rows[e.row]["ID"] not in transcripts
-    ]
-    if unknown:
-        raise UserError(
-            f"{corpus}: transcripts.csv does not tell what is said in "
-            f"{unknown[0]}.wav"
-        )
+    for example in test_set.examples:
+        name = test_set.rows[example.row]["ID"]
+        if name not in transcripts:
+            raise UserError(
+                f"{corpus}: transcripts.csv does not tell what is said in "
+                f"{name}.wav"
+            )
     return test_set, transcripts
 
 
-def write_rates(
-    options: argparse.Namespace,
-    test_set: EvaluationSet,
-    transcripts: dict,
-    hypotheses: Hypotheses,
-) -> pd.DataFrame:
-    """Count errors, and write ``errors.csv`` and ``rates.csv``.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        The command line.
-    test_set : EvaluationSet
-        The mixtures.
-    transcripts : dict
-        What is said in them.
-    hypotheses : Hypotheses
-        What was heard.
-
-    Returns
-    -------
-    pandas.DataFrame
-        What ``summarise`` returned.
-    """
-    counts = count_all(test_set, transcripts, hypotheses)
-    summary = summarise(counts, options.resamples, options.seed)
-    for name, table in (("errors", counts), ("rates", summary)):
-        path = options.output / f"{name}.csv"
-        write_atomically(path, table.to_csv(index=False))
-    return summary
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Measure as the command line says.
-
-    Arguments
-    ---------
-    arguments : list of str or None
-        None means those of the process.
-    """
+    """Measure as the command line says."""
     options = read_options(arguments)
     device = check_device({"device": options.device})
-    run = load_model(options.model, options.averaged)
-    if run.settings["task"] != "SB":
+    model = load_model(options.model, options.averaged)
+    if model.settings["task"] != "SB":
         raise UserError(
-            f"{options.model}: has task {run.settings['task']}; two speakers "
+            f"{options.model}: has task {model.settings['task']}; two speakers "
             "come of a model with task SB"
         )
-    test_set, transcripts = open_mixtures(options, run)
+    test_set, transcripts = open_mixtures(
+        options, model.settings, model.folder / "manifests"
+    )
     recogniser = open_recogniser(options, device)
     identity = {
         "recogniser": recogniser.description,
         "recogniser_files": recogniser.checksum,
-        "model": run.settings["experiment_name"],
-        "weights": run.weights_checksum,
+        "model": model.settings["experiment_name"],
+        "weights": model.weights_checksum,
         "corpus": test_set.corpus,
         "split": test_set.split,
         "rows": test_set.rows_hash,
     }
+    quiet = options.noprogressbar
     with Hypotheses(options.output, identity) as hypotheses:
-        listen(
-            run, test_set, recogniser, hypotheses, device, options.noprogressbar
-        )
+        listen(model, test_set, recogniser, hypotheses, device, quiet)
         failures = hypotheses.failures()
         if failures and len(failures) == len(hypotheses.known):
             raise UserError(
                 f"nothing was recognised, of {len(failures)} recordings; the "
                 f"first: {failures[0]['reason']}"
             )
-        summary = write_rates(options, test_set, transcripts, hypotheses)
+        counts = count_all(test_set, transcripts, hypotheses)
+        summary = summarise(counts, options.resamples, options.seed)
+        for name, table in (("errors", counts), ("rates", summary)):
+            path = options.output / f"{name}.csv"
+            write_atomically(path, table.to_csv(index=False))
     print(
         f"{recogniser.description}\n\n{format_summary(summary)}\n\n"
         "In brackets the bootstrap's 95 % over mixtures. Everything is in "

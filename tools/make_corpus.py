@@ -13,90 +13,68 @@ Recordings of your own, one sub-folder a speaker or class:
 > python tools/make_corpus.py CORPUS --train 16000 --valid 2000 \
     --test 2000 --speech SPEAKERS --scenes SCENES --events EVENTS
 
-The same command again completes a corpus that was interrupted. tools/README.md
+The same command again completes a corpus that was interrupted. docs/corpora.md
 tells what is in the corpus.
 """
 
-import os
-import sys
+import argparse
 from pathlib import Path
 
-from corpus.building import make_corpus
-from corpus.options import DEFAULT_TABLES, Options
-from polsess.commands import make_parser
+from corpus.building import KINDS, make_corpus
+from corpus.tables import DEFAULT_TABLES
+from polsess.commands import make_parser, run
+from polsess.corpus.audio import available_cpus
+from polsess.corpus.metadata import SAMPLE_RATES, SPLITS
 from polsess.errors import UserError
 
+# Option -> its smallest and largest value.
+RANGES = {
+    **dict.fromkeys(("train", "valid", "test", "jobs"), (1, None)),
+    "seed": (0, None),
+    "duration": (0.5, 60.0),
+}
 
-def parse_options(arguments: list[str] | None = None) -> Options:
-    """Reads the command line.
+
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read and check the command line.
 
     Arguments
     ---------
-    arguments : list of str or None
+    arguments : list of str, None
         None means those of the process.
 
     Returns
     -------
-    options : Options
-        Checked.
+    argparse.Namespace
+        An attribute an option, and ``sizes``: split -> number of mixtures.
+
+    Raises
+    ------
+    UserError
+        If a value makes no sense; the message names the option.
+
+    Example
+    -------
+    >>> sizes = ["--train", "2", "--valid", "1", "--test", "1"]
+    >>> read_options(["corpus", *sizes]).sizes
+    {'train': 2, 'val': 1, 'test': 1}
     """
     parser = make_parser(__doc__)
-    _add_options(parser)
-    values = vars(parser.parse_args(arguments))
-    sizes = {
-        split: values.pop(option)
-        for split, option in (
-            ("train", "train"),
-            ("val", "valid"),
-            ("test", "test"),
-        )
-    }
-    return Options(sizes=sizes, **values)
-
-
-def _add_options(parser):
-    """Adds all options."""
     add = parser.add_argument
     add("root", type=Path, metavar="CORPUS", help="folder to make")
     for split in ("train", "valid", "test"):
-        add(
-            f"--{split}",
-            type=int,
-            required=True,
-            metavar="N",
-            help="mixtures (required)",
-        )
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        help="everything random follows from it (default: %(default)s)",
-    )
-    for kind, part in (
-        ("speech", "speaker"),
-        ("scenes", "class"),
-        ("events", "class"),
-    ):
-        add(
-            f"--{kind}",
-            type=Path,
-            metavar="FOLDER",
-            help=f"with a sub-folder a {part} (default: embedded material)",
-        )
-    add(
-        "--sample_rate",
-        type=int,
-        default=8000,
-        metavar="HZ",
-        help="8000 or 16000 (default: %(default)s)",
-    )
-    add(
-        "--duration",
-        type=float,
-        default=4.0,
-        metavar="SECONDS",
-        help="of a mixture (default: %(default)s)",
-    )
+        text = "mixtures (required)"
+        add(f"--{split}", type=int, required=True, metavar="N", help=text)
+    text = "everything random follows from it (default: %(default)s)"
+    add("--seed", type=int, default=0, help=text)
+    for kind in KINDS:
+        part = "speaker" if kind == "speech" else "class"
+        text = f"with a sub-folder a {part} (default: embedded material)"
+        add(f"--{kind}", type=Path, metavar="FOLDER", help=text)
+    text = "8000 or 16000 (default: %(default)s)"
+    add("--sample_rate", type=int, default=8000, metavar="HZ", help=text)
+    text = "of a mixture (default: %(default)s)"
+    add("--duration", type=float, default=4.0, metavar="SECONDS", help=text)
     add(
         "--tables",
         type=Path,
@@ -105,23 +83,28 @@ def _add_options(parser):
         help="which scenes are indoors, which events fit (default: "
         "corpus/tables.yaml)",
     )
-    add(
-        "--jobs",
-        type=int,
-        default=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")  # macOS cannot tell
-        else os.cpu_count(),
-        metavar="N",
-        help="processes (default: one a CPU)",
-    )
+    text = "processes (default: one a CPU)"
+    add("--jobs", type=int, default=available_cpus(), metavar="N", help=text)
+    options = parser.parse_args(arguments)
+    for name, (low, high) in RANGES.items():
+        value = getattr(options, name)
+        # Not the other way round: no number is less than NaN.
+        if not (value >= low and (high is None or value <= high)):
+            wanted = f"{low} or more" if high is None else f"{low} to {high}"
+            raise UserError(f"--{name} {value}: give a number, {wanted}")
+    if options.sample_rate not in SAMPLE_RATES:
+        raise UserError(
+            f"--sample_rate {options.sample_rate} must be 8000 or 16000 Hz"
+        )
+    sizes = (options.train, options.valid, options.test)
+    options.sizes = dict(zip(SPLITS, sizes, strict=True))
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make the corpus that the command line says."""
+    make_corpus(read_options(arguments))
 
 
 if __name__ == "__main__":
-    try:
-        make_corpus(parse_options())
-    except UserError as error:
-        sys.exit(f"Error: {error}")
-    except OSError as error:
-        sys.exit(f"Error: {error}. Then the same command goes on from here.")
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. The same command goes on from here.")
+    run(main, "The same command goes on from here.")

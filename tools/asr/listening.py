@@ -1,26 +1,35 @@
-"""Letting a recogniser hear mixtures, what was separated, and clean speech."""
+"""Recognition of mixtures, of what was separated, and of clean speech."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from polsess.errors import UserError
-from polsess.files import locked, to_json, write_atomically
+from polsess.files import locked, read_json, to_json, write_atomically
 from polsess.run_folder import differences
 from polsess.scoring.objective import pit_si_sdr
 from tqdm import tqdm
 
-from asr.recognisers import at_speech_level
+from asr.recognisers import Recogniser, at_speech_level
 
-COLUMNS = ("ID", "variant", "audio", "text", "reason")
+if TYPE_CHECKING:
+    from polsess.scoring.test_sets import EvaluationSet
+
+COLUMNS = ["ID", "variant", "audio", "text", "reason"]
+
+# What is compared: name -> the streams that a recogniser hears.
+AUDIO = {
+    "clean": ("source 1", "source 2"),
+    "separated": ("estimate 1", "estimate 2"),
+    "mixture": ("mixture",),
+}
 
 
 class Hypotheses:
@@ -48,22 +57,26 @@ class Hypotheses:
     def __init__(self, folder: Path, identity: dict) -> None:
         self.folder = folder
         self.path = folder / "hypotheses.csv"
-        self.description = folder / "asr_eval.json"
         self.identity = identity
         self.known: dict = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Hypotheses:
         """Lock the folder, read what is known, open the file to add rows."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            self._lock(stack)
-            if self.description.exists():
-                self._check()
-            else:
-                write_atomically(self.description, to_json(self.identity))
+            try:
+                stack.enter_context(locked(self.folder, wait=False))
+            except BlockingIOError as error:
+                raise UserError(
+                    f"{self.folder}: another process evaluates into it; wait "
+                    "for its end, or name another --output"
+                ) from error
+            self._check_identity()
             if self.path.exists():
                 self._read()
             # Without a last row that was torn, and without failures.
-            write_atomically(self.path, self._lay_out())
+            table = pd.DataFrame(self.known.values(), columns=COLUMNS)
+            write_atomically(self.path, table.to_csv(index=False))
             self.file = stack.enter_context(
                 open(self.path, "a", encoding="utf-8", newline="")
             )
@@ -71,30 +84,16 @@ class Hypotheses:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file, and let others write."""
+        """Close the file and release the lock."""
         self.opened.close()
 
-    def _lock(self, stack):
-        """Keep other processes out of the folder, which is made if missing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            stack.enter_context(locked(self.folder, wait=False))
-        except BlockingIOError as error:
-            raise UserError(
-                f"{self.folder}: another process evaluates into it; wait for "
-                "its end, or name another --output"
-            ) from error
-
-    def _check(self):
+    def _check_identity(self):
         """Check that the folder's hypotheses are of the same."""
-        try:
-            before = json.loads(self.description.read_text(encoding="utf-8"))
-            differing = differences(before, self.identity)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{self.description}: cannot be read ({error}); name another "
-                "--output"
-            ) from error
+        path = self.folder / "asr_eval.json"
+        if not path.exists():
+            write_atomically(path, to_json(self.identity))
+            return
+        differing = differences(read_json(path), self.identity)
         if differing:
             raise UserError(
                 f"{self.folder}: holds hypotheses of something else "
@@ -105,37 +104,23 @@ class Hypotheses:
         """Read what is known, without a last row that was torn."""
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
-        if not whole:
-            return
         try:
             table = pd.read_csv(
                 io.BytesIO(whole), dtype=str, keep_default_na=False
             )
-            for row in table[list(COLUMNS)].to_dict("records"):
+            for row in table[COLUMNS].to_dict("records"):
                 if not row["reason"]:
                     self._note(row)
+        except pd.errors.EmptyDataError:
+            return
         except (ValueError, KeyError) as error:
             raise UserError(
                 f"{self.path}: is damaged ({error}); delete it, or name "
                 "another --output"
             ) from error
 
-    def _lay_out(self):
-        """Lay out what is known, as the file begins."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.known.values())
-        return text.getvalue()
-
     def add(self, **row: str) -> None:
-        """Keep a hypothesis.
-
-        Arguments
-        ---------
-        **row : str
-            All of ``COLUMNS``; ``reason`` is empty if there was no failure.
-        """
+        """Keep a hypothesis: all of ``COLUMNS``, the reason if it failed."""
         # A line of the file must be a row, or a torn one would not be seen.
         row = {name: " ".join(value.split()) for name, value in row.items()}
         csv.DictWriter(self.file, COLUMNS, lineterminator="\n").writerow(row)
@@ -150,45 +135,19 @@ class Hypotheses:
         return [row for row in self.known.values() if row["reason"]]
 
 
-if TYPE_CHECKING:
-    from polsess.inference.models import TrainedModel
-    from polsess.scoring.test_sets import EvaluationSet
-
-# What is compared: name -> the streams that a recogniser hears.
-AUDIO = {
-    "clean": ("source 1", "source 2"),
-    "separated": ("estimate 1", "estimate 2"),
-    "mixture": ("mixture",),
-}
-# Clean speech is the same in all variants, and is heard once.
-CLEAN = "clean"
-
-
 def keys_of(name: str, variant: str, audio: str) -> list[tuple[str, ...]]:
-    """Tell where the hypotheses of an utterance are.
+    """List the keys of an utterance's hypotheses, in the speakers' order.
 
-    Arguments
-    ---------
-    name : str
-        Of the mixture.
-    variant : str
-        Of the mixture.
-    audio : str
-        Name of ``AUDIO``.
-
-    Returns
-    -------
-    list of tuple of str
-        Name, variant and stream of each hypothesis, in the speakers' order.
+    Clean speech is the same in all variants, and is heard once.
     """
-    shown = CLEAN if audio == "clean" else variant
+    shown = "clean" if audio == "clean" else variant
     return [(name, shown, stream) for stream in AUDIO[audio]]
 
 
 def listen(
-    run: TrainedModel,
+    run: Any,
     test_set: EvaluationSet,
-    recogniser: object,
+    recogniser: Recogniser,
     hypotheses: Hypotheses,
     device: str,
     quiet: bool = False,
@@ -197,12 +156,12 @@ def listen(
 
     Arguments
     ---------
-    run : TrainedModel
-        The model that separates.
+    run : object
+        The model that separates, as ``load_model`` returns it.
     test_set : EvaluationSet
         What it separates.
-    recogniser : object
-        As in ``backends``.
+    recogniser : Recogniser
+        What hears it.
     hypotheses : Hypotheses
         Gets the texts.
     device : str
@@ -225,15 +184,10 @@ def listen(
     with bar:
         for example, keys in by_example.items():
             streams = _streams(separator, test_set.dataset[example], device)
-            for name, variant, stream in keys:
-                text, reason = _recognise(recogniser, streams[stream], rate)
-                hypotheses.add(
-                    ID=name,
-                    variant=variant,
-                    audio=stream,
-                    text=text,
-                    reason=reason,
-                )
+            for key in keys:
+                text, reason = _recognise(recogniser, streams[key[2]], rate)
+                values = (*key, text, reason)
+                hypotheses.add(**dict(zip(COLUMNS, values, strict=True)))
                 bar.update()
 
 

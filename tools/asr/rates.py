@@ -1,121 +1,21 @@
-"""Error rates by variant, with intervals."""
+"""Error rates by variant and kind of audio, with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from experiments.tables import markdown_table
-from meeteval.wer.wer.cp import cp_word_error_rate
-from meeteval.wer.wer.orc import orc_word_error_rate
-from meeteval.wer.wer.siso import siso_word_error_rate
 
 from asr.listening import AUDIO, Hypotheses, keys_of
-from asr.transcripts import Reference, normalise
-
-# There are no times to sort by: a speaker has one utterance.
-UNSORTED = {"reference_sort": False, "hypothesis_sort": False}
-
-RATES = ("wer", "cer", "cpwer", "orcwer")
-TITLES = {"wer": "WER", "cer": "CER", "cpwer": "cpWER", "orcwer": "ORC-WER"}
-
-
-class Errors(NamedTuple):
-    """Errors, and of how many words or characters."""
-
-    errors: int
-    length: int
-
-
-def count_errors(
-    references: Sequence[Reference], hypotheses: list[str]
-) -> dict:
-    """Count all kinds of errors in one mixture.
-
-    A word that the mixture cuts may be in the hypothesis or not: of the texts
-    that count as right the one with the fewest errors is taken, for each kind
-    of error.
-
-    Arguments
-    ---------
-    references : sequence of Reference
-        One a speaker.
-    hypotheses : list of str
-        Normalised, one a stream: in the speakers' order, or a single one for
-        an unprocessed mixture.
-
-    Returns
-    -------
-    dict
-        Name of ``RATES`` -> Errors.
-
-    Example
-    -------
-    >>> from asr.transcripts import Reference
-    >>> speakers = [Reference("", "a b", "c"), Reference("", "d e", "")]
-    >>> count_errors(speakers, ["d e", "a b c"])["wer"]
-    Errors(errors=5, length=4)
-    >>> count_errors(speakers, ["d e", "a b c"])["cpwer"]
-    Errors(errors=0, length=5)
-    """
-    if len(hypotheses) == 1:
-        streams = hypotheses * len(references)
-    else:
-        streams = hypotheses
-    pairs = list(zip(references, streams, strict=True))
-    return {
-        "wer": _add(_fewest([r], [h], _siso_wer) for r, h in pairs),
-        "cer": _add(_fewest([r], [h], _siso_cer) for r, h in pairs),
-        "cpwer": _fewest(references, hypotheses, _cp),
-        "orcwer": _fewest(references, hypotheses, _orc),
-    }
-
-
-def _siso_wer(references, hypotheses):
-    """Compare one text with another by words."""
-    return siso_word_error_rate(*references, *hypotheses)
-
-
-def _siso_cer(references, hypotheses):
-    """Compare one text with another by characters, spaces among them."""
-    # meeteval's own character error rate fails where nothing is said.
-    texts = (*references, *hypotheses)
-    return siso_word_error_rate(*(" ".join(t.replace(" ", "_")) for t in texts))
-
-
-def _cp(references, hypotheses):
-    """Give each speaker a stream of their own, the best one."""
-    return cp_word_error_rate(references, hypotheses, **UNSORTED)
-
-
-def _orc(references, hypotheses):
-    """Give each utterance the best stream."""
-    return orc_word_error_rate(references, hypotheses, **UNSORTED)
-
-
-def _fewest(references, hypotheses, measure):
-    """Count errors for the best of the texts that count as right."""
-    found = [
-        measure(list(texts), hypotheses)
-        for texts in product(*(r.alternatives() for r in references))
-    ]
-    best = min(found, key=lambda rate: (rate.errors, -rate.length))
-    return Errors(best.errors, best.length)
-
-
-def _add(counts):
-    """Add up errors."""
-    errors, lengths = zip(*counts, strict=True)
-    return Errors(sum(errors), sum(lengths))
-
+from asr.transcripts import count_errors, normalise
 
 if TYPE_CHECKING:
     from polsess.scoring.test_sets import EvaluationSet
 
-LEVEL = 0.95
+RATES = {"wer": "WER", "cer": "CER", "cpwer": "cpWER", "orcwer": "ORC-WER"}
+INTERVAL = (0.025, 0.975)
 CHANGE = "separated - mixture"
 
 
@@ -123,15 +23,6 @@ def count_all(
     test_set: EvaluationSet, transcripts: dict, hypotheses: Hypotheses
 ) -> pd.DataFrame:
     """Count the errors of all mixtures.
-
-    Arguments
-    ---------
-    test_set : EvaluationSet
-        What was recognised.
-    transcripts : dict
-        What ``read_transcripts`` returned.
-    hypotheses : Hypotheses
-        All that was heard.
 
     Returns
     -------
@@ -174,31 +65,33 @@ def summarise(counts: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Rates (sums of errors over sums of lengths) with the middle 95 % of
-        those of mixtures drawn with replacement. Last in each variant comes
-        what separation changes, from the same drawn mixtures for both.
+        those of mixtures drawn with replacement; NaN where nothing is said.
+        Last in each variant comes what separation changes, from the same drawn
+        mixtures for both.
     """
     rows = []
     for variant, group in counts.groupby("variant", sort=False):
-        n_mixtures = group["ID"].nunique()
+        count = group["ID"].nunique()
         generator = np.random.default_rng(seed)
-        times = generator.multinomial(
-            n_mixtures, np.full(n_mixtures, 1 / n_mixtures), resamples
-        )
+        drawn = generator.multinomial(count, [1 / count] * count, resamples)
+        # The sample itself comes before what is drawn from it.
+        times = np.vstack([np.ones(count, int), drawn])
         parts = dict(list(group.groupby("audio", sort=False)))
-        # The sample itself, before what is drawn from it.
-        times = np.vstack([np.ones(n_mixtures, int), times])
-        drawn = {
+        rates = {
             audio: {rate: _rates(part, rate, times) for rate in RATES}
             for audio, part in parts.items()
         }
-        drawn[CHANGE] = {
-            rate: drawn["separated"][rate] - drawn["mixture"][rate]
+        rates[CHANGE] = {
+            rate: rates["separated"][rate] - rates["mixture"][rate]
             for rate in RATES
         }
-        for audio, rates in drawn.items():
-            row = {"variant": variant, "audio": audio, "mixtures": n_mixtures}
-            for rate in RATES:
-                row |= _interval(rate, rates[rate])
+        for audio, found in rates.items():
+            row = {"variant": variant, "audio": audio, "mixtures": count}
+            for rate, values in found.items():
+                row[rate], low, high = values[0], np.nan, np.nan
+                if not np.isnan(values[0]):
+                    low, high = np.nanquantile(values[1:], INTERVAL)
+                row |= {f"{rate}_low": low, f"{rate}_high": high}
             if audio in parts:
                 row["failed"] = parts[audio]["failed"].sum()
             rows.append(row)
@@ -213,30 +106,10 @@ def _rates(part, rate, times):
         return np.where(lengths > 0, errors / lengths, np.nan)
 
 
-def _interval(name, rates):
-    """Find a rate's interval; NaN where nothing is said."""
-    if np.isnan(rates[0]):
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), np.nan)
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(rates[1:], [tail, 1 - tail])
-    return {name: rates[0], f"{name}_low": low, f"{name}_high": high}
-
-
 def format_summary(summary: pd.DataFrame) -> str:
-    """Lay a summary out in Markdown, in per cent.
-
-    Arguments
-    ---------
-    summary : pandas.DataFrame
-        What ``summarise`` returned.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Lay a summary out in Markdown, in per cent."""
     titles = ["variant", "audio", "mixtures"]
-    titles += [f"{TITLES[rate]} %" for rate in RATES] + ["failed"]
+    titles += [f"{title} %" for title in RATES.values()] + ["failed"]
     rows = []
     for row in summary.to_dict("records"):
         sign = "+" if row["audio"] == CHANGE else ""

@@ -1,5 +1,6 @@
-"""Whisper as a recogniser, as ``asr.backends`` has them."""
+"""Recognisers: a command of one's own, SpeechBrain's models, Whisper."""
 
+import argparse
 import hashlib
 import math
 import os
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import soundfile
@@ -16,24 +18,56 @@ from polsess.errors import UserError
 from polsess.files import hash_file
 from torchaudio.functional import resample
 
+WHISPER_RATE = 16_000  # Hz
+WHISPER_LONGEST = 30  # s
+# Where Whisper finds no words, it may repeat itself until it is stopped.
+TOKENS_A_SECOND = 15  # about twice as many as speech has
+PROMPT_TOKENS = 4  # start, language, task, no times
 
-def checksum_of_files(folder: Path) -> str:
-    """Hash the files of a recogniser, which may be trained anew in place.
+
+class Recogniser(Protocol):
+    """What an evaluation needs of a recogniser.
 
     Arguments
     ---------
-    folder : Path
-        Of the model; what is in folders of it does not count.
+    description : str
+        Its kind and name.
+    checksum : str
+        Of its files, which may be trained anew in place.
+    """
 
-    Returns
-    -------
-    str
-        BLAKE2b, hexadecimal, of names and contents.
+    description: str
+    checksum: str
 
-    Raises
-    ------
-    OSError
-        If a file cannot be read.
+    def recognise(self, samples: np.ndarray, rate: int) -> str:
+        """Return the text of a recording.
+
+        Arguments
+        ---------
+        samples : numpy.ndarray
+            Shape [time].
+        rate : int
+            Hz.
+
+        Raises
+        ------
+        UserError
+            If it is not recognised.
+        """
+
+
+def open_recogniser(options: argparse.Namespace, device: str) -> Recogniser:
+    """Open the recogniser that asr_eval.py's command line names."""
+    if options.command is not None:
+        return CommandRecogniser(options.command, options.timeout or 60.0)
+    if options.whisper is not None:
+        language = options.language or "polish"
+        return WhisperRecogniser(options.whisper, language, device)
+    return SpeechBrainRecogniser(options.speechbrain, device)
+
+
+def checksum_of_files(folder: Path) -> str:
+    """Hash names and contents of a folder's files, not of its sub-folders.
 
     Example
     -------
@@ -52,6 +86,29 @@ def checksum_of_files(folder: Path) -> str:
             content = hash_file(path, "blake2b")
             total.update(f"{content} {path.name}\n".encode())
     return total.hexdigest()
+
+
+def at_speech_level(samples: np.ndarray) -> np.ndarray:
+    """Give a recording the level that recognisers expect.
+
+    An estimate's level says nothing, since the training does not see it.
+
+    Returns
+    -------
+    numpy.ndarray
+        With an RMS of -26 dBFS, less if it would clip; silence as it is.
+
+    Example
+    -------
+    >>> loud = at_speech_level(np.array([1.0, -1.0, 1.0, -1.0]))
+    >>> round(20 * np.log10(loud.std()), 3)
+    np.float64(-26.0)
+    """
+    level = np.sqrt(np.mean(np.square(samples, dtype=np.float64)))
+    if level == 0:
+        return samples
+    gain = min(10 ** (-26 / 20) / level, 0.99 / np.abs(samples).max())
+    return (samples * gain).astype(samples.dtype)
 
 
 class CommandRecogniser:
@@ -93,32 +150,13 @@ class CommandRecogniser:
         self.description, self.checksum = f"command {command}", ""
 
     def recognise(self, samples: np.ndarray, rate: int) -> str:
-        """Recognise a recording.
-
-        Arguments
-        ---------
-        samples : numpy.ndarray
-            Shape [time].
-        rate : int
-            Hz.
-
-        Returns
-        -------
-        str
-            The text.
-
-        Raises
-        ------
-        RecognitionError
-            If the program fails, or takes too long.
-        """
+        """Recognise a recording; see ``Recogniser``."""
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "recording.wav")
             soundfile.write(path, samples, rate, subtype="PCM_16")
-            words = [word.replace("{file}", path) for word in self.words]
             try:
                 result = subprocess.run(
-                    words,
+                    [word.replace("{file}", path) for word in self.words],
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     timeout=self.timeout,
@@ -142,7 +180,7 @@ class SpeechBrainRecogniser:
 
     Arguments
     ---------
-    folder : Path
+    folder : str, Path
         With ``hyperparams.yaml``, which SpeechBrain runs: it must come from
         somebody you trust. With a ``decoding_function`` it is an
         ``EncoderASR`` (CTC), otherwise an ``EncoderDecoderASR``.
@@ -155,22 +193,20 @@ class SpeechBrainRecogniser:
         If the folder holds no such model.
     """
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: str | Path, device: str) -> None:
         from speechbrain.inference.ASR import EncoderASR, EncoderDecoderASR
 
         folder = Path(folder).expanduser().resolve()
-        path = folder / "hyperparams.yaml"
         try:
-            text = path.read_text(encoding="utf-8")
+            text = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
             self.checksum = checksum_of_files(folder)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"--speechbrain {folder}: cannot be read ({error})"
             ) from error
-        with_ctc = any(
-            line.startswith("decoding_function:") for line in text.splitlines()
-        )
-        interface = EncoderASR if with_ctc else EncoderDecoderASR
+        interface = EncoderDecoderASR
+        if "\ndecoding_function:" in f"\n{text}":
+            interface = EncoderASR
         try:
             self.model = interface.from_hparams(
                 source=str(folder), run_opts={"device": device}
@@ -184,7 +220,7 @@ class SpeechBrainRecogniser:
         self.description = f"SpeechBrain {interface.__name__} {folder}"
 
     def recognise(self, samples: np.ndarray, rate: int) -> str:
-        """Recognise a recording; see ``CommandRecogniser.recognise``."""
+        """Recognise a recording; see ``Recogniser``."""
         waveform = torch.from_numpy(samples).float().unsqueeze(0)
         waveform = resample(waveform, rate, self.rate)
         try:
@@ -194,41 +230,6 @@ class SpeechBrainRecogniser:
                 f"{type(error).__name__}: {str(error)[:200]}"
             ) from error
         return str(texts[0])
-
-
-def at_speech_level(samples: np.ndarray) -> np.ndarray:
-    """Give a recording the level that recognisers expect.
-
-    An estimate's level says nothing, since the training does not see it.
-
-    Arguments
-    ---------
-    samples : numpy.ndarray
-        Shape [time].
-
-    Returns
-    -------
-    numpy.ndarray
-        With an RMS of -26 dBFS, less if it would clip; silence as it is.
-
-    Example
-    -------
-    >>> loud = at_speech_level(np.array([1.0, -1.0, 1.0, -1.0]))
-    >>> round(20 * np.log10(loud.std()), 3)
-    np.float64(-26.0)
-    """
-    level = np.sqrt(np.mean(np.square(samples, dtype=np.float64)))
-    if level == 0:
-        return samples
-    gain = min(10 ** (-26 / 20) / level, 0.99 / np.abs(samples).max())
-    return (samples * gain).astype(samples.dtype)
-
-
-WHISPER_RATE = 16_000  # Hz
-WHISPER_LONGEST = 30  # s
-# Where Whisper finds no words, it may repeat itself until it is stopped.
-TOKENS_A_SECOND = 15  # about twice as many as speech has
-PROMPT_TOKENS = 4  # start, language, task, no times
 
 
 class WhisperRecogniser:
@@ -282,7 +283,7 @@ class WhisperRecogniser:
 
     @torch.inference_mode()
     def recognise(self, samples: np.ndarray, rate: int) -> str:
-        """Recognise a recording; see ``CommandRecogniser.recognise``."""
+        """Recognise a recording; see ``Recogniser``."""
         seconds = len(samples) / rate
         if seconds > WHISPER_LONGEST:
             raise UserError(
@@ -291,24 +292,22 @@ class WhisperRecogniser:
             )
         waveform = torch.from_numpy(samples).float()
         waveform = resample(waveform, rate, WHISPER_RATE)
-        most = min(
-            # As Whisper's own program has it.
-            self.model.config.max_target_positions // 2,
-            PROMPT_TOKENS + math.ceil(TOKENS_A_SECOND * seconds),
-        )
         features = self.processor(
             waveform.numpy(), sampling_rate=WHISPER_RATE, return_tensors="pt"
         ).input_features
+        most = PROMPT_TOKENS + math.ceil(TOKENS_A_SECOND * seconds)
         try:
             tokens = self.model.generate(
                 features.to(self.model.device),
                 language=self.language,
                 task="transcribe",
-                max_length=most,
+                # At most half, as Whisper's own program has it.
+                max_length=min(
+                    most, self.model.config.max_target_positions // 2
+                ),
             )
-        except ValueError as error:  # such as an unknown language
-            raise UserError(f"--whisper {self.name}: {error}") from error
-        except RuntimeError as error:  # such as too little memory
+        except (ValueError, RuntimeError) as error:
+            # Such as an unknown language, or too little memory.
             raise UserError(f"Whisper: {str(error)[:200]}") from error
         (text,) = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return text

@@ -1,4 +1,4 @@
-"""What is said in the mixtures of a corpus.
+"""What is said in mixtures, and errors of what a recogniser heard.
 
 `make_corpus.py` writes `<split>/transcripts.csv`. A corpus of recordings can be
 given one by hand: `mixFile`, `speaker1Text` and `speaker2Text` are needed, the
@@ -7,30 +7,29 @@ columns of cut words may be left out.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from meeteval.wer.wer.cp import cp_word_error_rate
+from meeteval.wer.wer.orc import orc_word_error_rate
+from meeteval.wer.wer.siso import siso_word_error_rate
 from polsess.errors import UserError
 
 APOSTROPHES = re.compile("['’‘ʼ`´]")
 # Marks belong to letters that Unicode has no composed form of.
 NO_LETTERS = re.compile(r"[^\w\s\u0300-\u036f]|_")
 
+NEEDED = ("mixFile", "speaker1Text", "speaker2Text")
+
+# There are no times to sort by: a speaker has one utterance.
+UNSORTED = {"reference_sort": False, "hypothesis_sort": False}
+
 
 def normalise(text: str) -> str:
-    """Make a text comparable with others.
-
-    Arguments
-    ---------
-    text : str
-        Of a transcript or a recogniser.
-
-    Returns
-    -------
-    str
-        Lower-case words with one space between them.
+    """Make a text comparable: lower-case words with one space between them.
 
     Example
     -------
@@ -40,10 +39,6 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFC", text).lower()
     text = NO_LETTERS.sub(" ", APOSTROPHES.sub("", text))
     return " ".join(text.split())
-
-
-NEEDED = ("mixFile", "speaker1Text", "speaker2Text")
-CUT = ("CutAtStart", "CutAtEnd")
 
 
 class Reference(NamedTuple):
@@ -66,10 +61,6 @@ class Reference(NamedTuple):
     def alternatives(self) -> list[str]:
         """List the texts that count as right: cut words may be missing.
 
-        Returns
-        -------
-        list of str
-
         Example
         -------
         >>> Reference("", "mój brat", "kupił").alternatives()
@@ -86,13 +77,6 @@ class Reference(NamedTuple):
 def read_transcripts(corpus: Path, split: str) -> dict:
     """Read what is said in the mixtures of a split.
 
-    Arguments
-    ---------
-    corpus : Path
-        In the layout of PolSESS.
-    split : str
-        ``train``, ``val`` or ``test``.
-
     Returns
     -------
     dict
@@ -107,9 +91,7 @@ def read_transcripts(corpus: Path, split: str) -> dict:
     if not path.exists():
         raise UserError(
             f"{path}: is missing, so that nobody knows what is said; "
-            "tools/make_corpus.py writes it with the embedded speech (an "
-            "earlier version did not: make the corpus once more, into a new "
-            "folder)"
+            "tools/make_corpus.py writes it with the embedded speech"
         )
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -122,13 +104,100 @@ def read_transcripts(corpus: Path, split: str) -> dict:
         raise UserError(f"{path}: has no column {missing[0]}")
     return {
         row["mixFile"].removesuffix(".wav"): tuple(
-            _reference(row, f"speaker{number}") for number in (1, 2)
+            Reference(
+                *(
+                    normalise(row.get(f"speaker{number}{part}", ""))
+                    for part in ("CutAtStart", "Text", "CutAtEnd")
+                )
+            )
+            for number in (1, 2)
         )
         for row in table.to_dict("records")
     }
 
 
-def _reference(row, speaker):
-    """Make a speaker's reference of a row."""
-    at_start, at_end = (normalise(row.get(speaker + name, "")) for name in CUT)
-    return Reference(at_start, normalise(row[f"{speaker}Text"]), at_end)
+class Errors(NamedTuple):
+    """Errors, and of how many words or characters."""
+
+    errors: int
+    length: int
+
+
+def count_errors(
+    references: Sequence[Reference], hypotheses: list[str]
+) -> dict:
+    """Count all kinds of errors in one mixture.
+
+    A word that the mixture cuts may be in the hypothesis or not: of the texts
+    that count as right the one with the fewest errors is taken, for each kind
+    of error.
+
+    Arguments
+    ---------
+    references : sequence of Reference
+        One a speaker.
+    hypotheses : list of str
+        Normalised, one a stream: in the speakers' order, or a single one for
+        an unprocessed mixture.
+
+    Returns
+    -------
+    dict
+        wer, cer, cpwer and orcwer -> Errors.
+
+    Example
+    -------
+    >>> speakers = [Reference("", "a b", "c"), Reference("", "d e", "")]
+    >>> count_errors(speakers, ["d e", "a b c"])["wer"]
+    Errors(errors=5, length=4)
+    >>> count_errors(speakers, ["d e", "a b c"])["cpwer"]
+    Errors(errors=0, length=5)
+    """
+    streams = hypotheses
+    if len(hypotheses) == 1:
+        streams = hypotheses * len(references)
+    pairs = list(zip(references, streams, strict=True))
+    return {
+        "wer": _add(_fewest([r], [h], _siso_wer) for r, h in pairs),
+        "cer": _add(_fewest([r], [h], _siso_cer) for r, h in pairs),
+        "cpwer": _fewest(references, hypotheses, _cp),
+        "orcwer": _fewest(references, hypotheses, _orc),
+    }
+
+
+def _siso_wer(references, hypotheses):
+    """Compare one text with another by words."""
+    return siso_word_error_rate(*references, *hypotheses)
+
+
+def _siso_cer(references, hypotheses):
+    """Compare one text with another by characters, spaces among them."""
+    # meeteval's own character error rate fails where nothing is said.
+    texts = (*references, *hypotheses)
+    return siso_word_error_rate(*(" ".join(t.replace(" ", "_")) for t in texts))
+
+
+def _cp(references, hypotheses):
+    """Give each speaker a stream of their own, the best one."""
+    return cp_word_error_rate(references, hypotheses, **UNSORTED)
+
+
+def _orc(references, hypotheses):
+    """Give each utterance the best stream."""
+    return orc_word_error_rate(references, hypotheses, **UNSORTED)
+
+
+def _fewest(references, hypotheses, measure):
+    """Count errors for the best of the texts that count as right."""
+    found = [
+        measure(list(texts), hypotheses)
+        for texts in product(*(r.alternatives() for r in references))
+    ]
+    best = min(found, key=lambda rate: (rate.errors, -rate.length))
+    return Errors(best.errors, best.length)
+
+
+def _add(counts):
+    """Add up errors."""
+    errors, lengths = zip(*counts, strict=True)
+    return Errors(sum(errors), sum(lengths))

@@ -1,84 +1,177 @@
-"""Write files so that nothing can tear.
+"""The folder of a corpus: names of its files, writing them, its options.
 
-A file is written under a temporary name in the working folder
-(`<root>/.make_corpus`, on the same disk) and renamed when it is complete.
+While a corpus is made, `<root>/.make_corpus` holds the embedded material, the
+rooms, the metadata of complete mixtures and unfinished files. It is removed at
+the end.
 """
 
+import argparse
+import io
 import json
 import os
+import shutil
 import wave
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
-from corpus.mixing import STEP
+import pandas as pd
+from polsess.corpus.metadata import (
+    AUDIO_FOLDERS,
+    NAME_COLUMNS,
+    REVERB_COLUMNS,
+    SPLITS,
+)
+from polsess.errors import UserError
+from polsess.files import read_json, write_atomically
 
 WORK_FOLDER = ".make_corpus"
+UNFINISHED = f"{WORK_FOLDER}/tmp"
+OPTIONS_FILE = "make_corpus.json"
+
+# One step of 16-bit PCM.
+STEP = 1.0 / 32768.0
+
+ROLES = ("sp1", "sp2", "ev")  # of REVERB_COLUMNS, in files' names
+NAME_LENGTH = 16
+NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-def write_atomically(root: Path, path: Path, write: Callable) -> None:
-    """Writes a file completely or not at all.
-
-    Arguments
-    ---------
-    root : Path
-        The corpus.
-    path : Path
-        The file's final place inside the corpus.
-    write : callable
-        Called with the temporary path to write to.
-    """
-    # The process number keeps apart what two processes write at a time.
-    temporary = root / WORK_FOLDER / "tmp" / f"{os.getpid()}-{path.name}"
-    write(temporary)
-    os.replace(temporary, path)
-
-
-def write_wav(
-    root: Path, path: Path, waveform: np.ndarray, sample_rate: int
-) -> None:
-    """Writes 16-bit PCM.
-
-    Arguments
-    ---------
-    root : Path
-        The corpus.
-    path : Path
-        The file's final place inside the corpus.
-    waveform : numpy.ndarray
-        Shape [time], within +-1; rounded to the nearest step.
-    sample_rate : int
-        Hz.
-    """
-    samples = np.rint(waveform / STEP).astype("<i2")
-
-    def write(temporary):
-        # Not soundfile: its conversion truncates, and it waits for the disk.
-        with wave.open(str(temporary), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(sample_rate)
-            file.writeframes(samples.tobytes())
-
-    write_atomically(root, path, write)
+def write_file(root: Path, path: Path, content: str | bytes) -> None:
+    """Write a file of a corpus completely or not at all."""
+    write_atomically(path, content, scratch=root / UNFINISHED, sync=False)
 
 
 def write_json(root: Path, path: Path, content: object) -> None:
-    """Writes a JSON file.
+    """Write a JSON file of a corpus."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    write_file(root, path, text + "\n")
+
+
+def write_table(
+    root: Path, path: Path, rows: list[dict], columns: list[str]
+) -> None:
+    """Write a CSV file of a corpus; what a row lacks stays empty."""
+    table = pd.DataFrame(rows, columns=columns)
+    write_file(root, path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def write_wav(
+    options: argparse.Namespace, path: Path, waveform: np.ndarray
+) -> None:
+    """Write samples within +-1 as 16-bit PCM, rounded to the nearest step."""
+    content = io.BytesIO()
+    # Not soundfile: its conversion truncates.
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(options.sample_rate)
+        file.writeframes(np.rint(waveform / STEP).astype("<i2").tobytes())
+    write_file(options.root, path, content.getvalue())
+
+
+def embedded_folder(root: Path, kind: str, split: str) -> Path:
+    """Return the folder of a split's embedded speech, scenes, events, babble.
+
+    Its sub-folders are speakers or classes, as in a user's own folders.
+    """
+    return root / WORK_FOLDER / kind / split
+
+
+def draw_names(rng: np.random.Generator, indoor: bool) -> dict:
+    """Draw the names of one mixture's files, by their metadata columns.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> names = draw_names(np.random.default_rng(0), indoor=False)
+    >>> names["mixFile"].split("-")[2] + ".wav" == names["sceneFile"]
+    True
+    """
+
+    def draw():
+        characters = rng.integers(len(NAME_CHARACTERS), size=NAME_LENGTH)
+        return "".join(NAME_CHARACTERS[i] for i in characters)
+
+    stems = {column: draw() for column in NAME_COLUMNS}
+    names = {column: f"{stem}.wav" for column, stem in stems.items()}
+    if indoor:
+        stems["reverb"] = draw()
+        for column, role in zip(REVERB_COLUMNS, ROLES, strict=True):
+            names[column] = f"{role}_{stems['reverb']}.wav"
+    return names | {"mixFile": "-".join(stems.values()) + ".wav"}
+
+
+def has_metadata(root: Path, split: str) -> bool:
+    """Tell whether a split is complete: its metadata is written last."""
+    return any((root / split).glob(f"corpus_*_{split}_final.csv"))
+
+
+def is_complete(root: Path, content: dict) -> bool:
+    """Tell whether a corpus needs nothing more, without touching it.
 
     Arguments
     ---------
     root : Path
-        The corpus.
-    path : Path
-        The file's final place inside the corpus.
-    content : object
-        What to write.
+        The corpus, or where it is to be.
+    content : dict
+        For make_corpus.json.
+
+    Raises
+    ------
+    UserError
+        If there is something else, or a corpus with other options, or one
+        that was begun with other files.
     """
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    write_atomically(
-        root,
-        path,
-        lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"),
-    )
+    existing = next(p for p in (root, *root.resolve().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{root} cannot be made: {existing} is no folder that you may "
+            f"write to"
+        )
+    if not root.exists() or set(os.listdir(root)) <= {WORK_FOLDER}:
+        return False
+    if not (root / OPTIONS_FILE).exists():
+        raise UserError(
+            f"{root} is not empty and was not made by this tool (it has no "
+            f"{OPTIONS_FILE}); name a new folder"
+        )
+    begun = read_json(root / OPTIONS_FILE)
+    before, now = begun.get("options", {}), content["options"]
+    differences = [
+        f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    if differences:
+        raise UserError(
+            f"{root} was made with other options: {'; '.join(differences)}. "
+            f"Nothing was changed. Name a new folder, or repeat the old options"
+        )
+    if all(has_metadata(root, split) for split in SPLITS):
+        return True
+    for kind, digest in content["files"].items():
+        if begun.get("files", {}).get(kind) != digest:
+            raise UserError(
+                f"{root} was begun with other files in the --{kind} folder; "
+                f"restore them, or name a new folder"
+            )
+    return False
+
+
+def begin(root: Path, content: dict) -> None:
+    """Make a corpus's folders and make_corpus.json; clear unfinished files."""
+    shutil.rmtree(root / UNFINISHED, ignore_errors=True)
+    try:
+        (root / UNFINISHED).mkdir(parents=True)
+        for split in SPLITS:
+            for folder in AUDIO_FOLDERS:
+                (root / split / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {root}: {error}") from error
+    if not (root / OPTIONS_FILE).exists():
+        write_json(root, root / OPTIONS_FILE, content)
+
+
+def remove_work_folder(root: Path) -> None:
+    """Remove what only a restarted run would need."""
+    shutil.rmtree(root / WORK_FOLDER, ignore_errors=True)

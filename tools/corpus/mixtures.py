@@ -1,304 +1,391 @@
-"""Make the mixtures of a split, in chunks that a restart can skip."""
+"""Mixtures by the published generator's rules: drawn, levelled and added up.
 
-import functools
-import json
-import pickle
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+Levels come of the speech-to-speech ratio and the scene offset, every component
+passes a hard limiter, the event is as loud as it was recorded, and a mixture
+that clips is drawn again.
+"""
 
-from corpus import (
-    layout,
-    layout as progress,
-)
-from corpus.drawing import Sources, draw_mixture
-from corpus.embedded import list_embedded
-from corpus.files import WORK_FOLDER, write_atomically, write_json, write_wav
-from corpus.layout import Chunk
-from corpus.options import Options, Tables
-from corpus.parallel import Workers
-from corpus.rooms import simulate_room
-from corpus.seeding import random_generator
-from corpus.speech import split_voices, write_transcripts
-from corpus.splits import SPLITS, by_group
-from corpus.voices import differ_clearly
+import argparse
+import math
+from collections import Counter
+from typing import NamedTuple
 
-# Rooms of each kind in a split's bank; fewer for few mixtures.
-MOST_ROOMS = 40
+import numpy as np
+from polsess.corpus.metadata import NAME_COLUMNS, REVERB_COLUMNS
+from polsess.errors import UserError
+from scipy.signal import oaconvolve
+
+from corpus import random_generator
+from corpus.audio import from_db, resample, rms
+from corpus.files import STEP, draw_names
+from corpus.recordings import Recording, read_mono
+
+LIMIT = 0.999
+CLIPPING = 0.9999
+SSR_RANGE_DB = (-5, 5)
+SCENE_OFFSET_DB = -14.0
+SCENE_RANDOM_DB = (0.0, 14.0)
+
+# Less RMS than this is silence: no level can be set by it. About three steps
+# of 16-bit PCM, so that dithered digital silence counts too.
+SILENCE = from_db(-80.0)
+
+# Where short recordings are joined they fade, so that nothing clicks; seconds.
+FADE = 0.005
+
+# Recordings at full scale clip in nine draws of ten and still get there.
+MOST_ATTEMPTS = 400
 
 
-@dataclass(frozen=True)
-class RoomTask:
-    """One room of a split's bank.
+def quantise(waveform: np.ndarray) -> np.ndarray:
+    """Round to the values that 16-bit PCM has.
 
-    Arguments
-    ---------
-    root : Path
-        The corpus.
-    path : Path
-        Where the room goes.
-    ranges : dict
-        Its parameters' ranges, see tables.yaml.
-    seed : int
-        The user's.
-    sample_rate : int
-        Hz.
+    Example
+    -------
+    >>> (quantise(np.array([0.5, 0.00004, -0.00001])) * 32768).tolist()
+    [16384.0, 1.0, -0.0]
     """
-
-    root: Path
-    path: Path
-    ranges: dict
-    seed: int
-    sample_rate: int
+    return np.rint(waveform / STEP) * STEP
 
 
-def room_tasks(
-    options: Options, tables: Tables, recordings: dict
-) -> list[RoomTask]:
-    """The rooms that a corpus needs.
+def limit(waveform: np.ndarray) -> np.ndarray:
+    """Limit hard to +-0.999 and round to 16-bit PCM.
+
+    Example
+    -------
+    >>> limit(np.array([0.25, -3.0])).round(3).tolist()
+    [0.25, -0.999]
+    """
+    return quantise(np.clip(waveform, -LIMIT, LIMIT))
+
+
+def mix(
+    speech1: np.ndarray,
+    speech2: np.ndarray,
+    scene: np.ndarray,
+    event: np.ndarray,
+    ssr: int,
+    scene_random: float,
+    responses: list[np.ndarray] | None = None,
+) -> tuple[dict[str, np.ndarray], float]:
+    """Make one mixture.
 
     Arguments
     ---------
-    options : Options
-        The user's.
-    tables : Tables
-        Scene class -> room.
-    recordings : dict
-        Kind -> split -> list of Recording.
+    speech1, speech2, scene, event : numpy.ndarray
+        The two speakers, the acoustic scene and the sound event, as recorded,
+        shape [time]; all but the event not silent.
+    ssr : int
+        Speech-to-speech ratio of the L2 norms, dB.
+    scene_random : float
+        What is added to the scene's offset of -14 dB from the speech mix, dB.
+    responses : list of numpy.ndarray, None
+        Impulse responses of the room for speaker 1, speaker 2 and the event,
+        without the direct path, which would be at lag 0 with gain 1; None
+        outdoors.
 
     Returns
     -------
-    tasks : list of RoomTask
-        For `make_room`.
-    """
-    tasks = []
-    for split in SPLITS:
-        n_rooms = min(MOST_ROOMS, 1 + options.sizes[split] // 25)
-        for name in _room_names(tables, recordings["scenes"][split]):
-            tasks += [
-                RoomTask(
-                    options.root,
-                    _room_folder(options.root, split, name) / f"{i}.pickle",
-                    tables.rooms[name],
-                    options.seed,
-                    options.sample_rate,
-                )
-                for i in range(n_rooms)
-            ]
-    return tasks
+    components : dict of numpy.ndarray
+        By the column of the metadata that names the file; all multiples of
+        1 / 32768. The mixture is the exact sum of the others unless the
+        limiter touched the speech.
+    gain : float
+        Linear factor by which the scene was scaled.
 
-
-def make_room(task: RoomTask) -> None:
-    """Simulates one room, unless it is there.
-
-    Arguments
-    ---------
-    task : RoomTask
-        What to simulate.
-    """
-    if task.path.exists():
-        return
-    task.path.parent.mkdir(parents=True, exist_ok=True)
-    purpose = task.path.relative_to(task.root / WORK_FOLDER).as_posix()
-    rng = random_generator(task.seed, purpose)
-    room = simulate_room(task.ranges, rng, task.sample_rate)
-    content = pickle.dumps(room)
-    write_atomically(task.root, task.path, lambda t: t.write_bytes(content))
-
-
-def gather_sources(
-    options: Options,
-    tables: Tables,
-    recordings: dict,
-    split: str,
-    say: Callable,
-) -> Sources:
-    """Everything that a split's mixtures are made of.
-
-    Arguments
-    ---------
-    options : Options
-        The user's.
-    tables : Tables
-        Which events fit which scenes.
-    recordings : dict
-        Kind -> split -> list of Recording.
-    split : str
-        train, val or test.
-    say : callable
-        Gets the messages for the user.
-
-    Returns
+    Example
     -------
-    sources : Sources
-        See there.
+    >>> signals = 0.01 * np.random.default_rng(0).standard_normal((4, 100))
+    >>> parts, gain = mix(*signals, ssr=3, scene_random=7.0)
+    >>> list(parts)
+    ['speaker1File', 'speaker2File', 'sceneFile', 'eventFile', 'mixFile']
+    >>> total = sum(parts[name] for name in list(parts)[:-1])
+    >>> bool(np.all(total == parts["mixFile"]))
+    True
     """
-    speech = by_group(recordings["speech"][split])
-    scenes = by_group(recordings["scenes"][split])
-    events = by_group(recordings["events"][split])
-    fitting = {
-        scene: {event: events[event] for event in fits}
-        for scene, fits in tables.fitting_events(scenes, events).items()
-        if fits
-    }
-    left_out = sorted(set(scenes) - set(fitting))
-    if left_out:
-        say(f"{split}: no event fits {', '.join(left_out)}; left out.")
-    rooms = {
-        name: _load_rooms(options.root, split, name)
-        for name in _room_names(tables, recordings["scenes"][split])
-    }
-    return Sources(
-        speech=speech,
-        partners=_partners(options, split, speech),
-        scenes=[s for scene in fitting for s in scenes[scene]],
-        events=fitting,
-        rooms={
-            scene: rooms[tables.room_of(scene)]
-            for scene in fitting
-            if tables.room_of(scene)
-        },
-    )
-
-
-def _partners(options, split, speech):
-    """Speaker -> those who may talk beside them: not to be mistaken."""
-    if options.speech:
-        return {one: [s for s in speech if s != one] for one in speech}
-    voices = split_voices(options, split)
-    partners = {
-        one.name: [o.name for o in voices if differ_clearly(one, o)]
-        for one in voices
-    }
-    return {one: others for one, others in partners.items() if others}
-
-
-def _room_names(tables, scenes):
-    names = {tables.room_of(scene.group) for scene in scenes}
-    return sorted(names - {None})
-
-
-def _room_folder(root, split, name):
-    return root / WORK_FOLDER / "rooms" / split / name
-
-
-def _load_rooms(root, split, name):
-    paths = sorted(_room_folder(root, split, name).glob("*.pickle"))
-    return [pickle.loads(path.read_bytes()) for path in paths]
-
-
-def embedded_recordings(root: Path, kind: str) -> dict:
-    """The embedded recordings of all splits.
-
-    Arguments
-    ---------
-    root : Path
-        The corpus.
-    kind : str
-        speech, scenes or events.
-
-    Returns
-    -------
-    recordings : dict
-        Split -> list of Recording.
-    """
-    return {split: list_embedded(root, kind, split) for split in SPLITS}
-
-
-# Mixtures that one task makes, and the most that a kill makes do again.
-CHUNK = 20
-
-
-def make_split(
-    options: Options,
-    tables: Tables,
-    recordings: dict,
-    split: str,
-    workers: Workers,
-    say: Callable,
-) -> None:
-    """Makes a split's mixtures that are missing, then its metadata.
-
-    Arguments
-    ---------
-    options : Options
-        The user's.
-    tables : Tables
-        Which events fit which scenes.
-    recordings : dict
-        Kind -> split -> list of Recording.
-    split : str
-        train, val or test.
-    workers : Workers
-        Who do it.
-    say : callable
-        Gets the messages for the user.
-    """
-    if layout.find_metadata(options.root, split):
-        return
-    sources = gather_sources(options, tables, recordings, split, say)
-    plan = options.root / WORK_FOLDER / f"{split}.pickle"
-    content = pickle.dumps((options, sources))
-    write_atomically(options.root, plan, lambda t: t.write_bytes(content))
-    _load_plan.cache_clear()
-    size = options.sizes[split]
-    chunks = [
-        Chunk(plan, split, first, min(first + CHUNK, size))
-        for first in range(0, size, CHUNK)
-    ]
-    rows_of = functools.partial(progress.rows_path, options.root)
-    missing = [chunk for chunk in chunks if not rows_of(chunk).exists()]
-    sizes = [chunk.end - chunk.first for chunk in missing]
-    started = time.perf_counter()
-    failed = workers.run(make_chunk, missing, split, "mixture", sizes)
-    seconds = time.perf_counter() - started
-    rows = [row for c in chunks for row in json.loads(rows_of(c).read_text())]
-    if options.speech is None:
-        write_transcripts(options.root, split, rows)
-    layout.write_metadata(options.root, split, rows)
-    say(
-        f"{split}: {sum(sizes)} mixtures in {seconds:.1f} s, "
-        f"{sum(failed)} draws thrown away."
-    )
-    if sum(failed) > sum(sizes):
-        say(
-            "Most draws clip: the recordings are too loud to be added up, and "
-            "the corpus prefers quiet ones. Lower their level, say to -26 dBFS."
-        )
-
-
-def make_chunk(chunk: Chunk) -> int:
-    """Makes and writes some mixtures; the rows last, as the sign of success.
-
-    Arguments
-    ---------
-    chunk : Chunk
-        Which ones.
-
-    Returns
-    -------
-    n_failed : int
-        How many draws were thrown away.
-    """
-    options, sources = _load_plan(chunk.plan)
-    rows, n_failed = [], 0
-    for index in range(chunk.first, chunk.end):
-        mixture, failed = draw_mixture(sources, options, chunk.split, index)
-        n_failed += failed
-        for component, name in mixture.names.items():
-            folder, _ = layout.COMPONENTS[component]
-            write_wav(
-                options.root,
-                options.root / chunk.split / folder / name,
-                mixture.components[component],
-                options.sample_rate,
+    speech1, event = limit(speech1), limit(event)
+    speech2, scene = limit(speech2), limit(scene)
+    wanted = np.sqrt(np.sum(speech1**2)) / from_db(ssr)
+    unlimited2 = quantise(speech2 * (wanted / np.sqrt(np.sum(speech2**2))))
+    speech2 = limit(unlimited2)
+    speech_mix = limit(speech1 + unlimited2)
+    gain = rms(speech_mix) * from_db(SCENE_OFFSET_DB + scene_random)
+    gain /= rms(scene)
+    scene = quantise(scene * gain)
+    dry = (speech1, speech2, scene, event)
+    components = dict(zip(NAME_COLUMNS, dry, strict=True))
+    total = speech_mix + scene + event
+    if responses is not None:
+        reverbs = {
+            name: reverberate(waveform, response)
+            for name, waveform, response in zip(
+                REVERB_COLUMNS,
+                (speech1, speech2, event),
+                responses,
+                strict=True,
             )
-        rows.append(mixture.row)
-    write_json(options.root, progress.rows_path(options.root, chunk), rows)
-    return n_failed
+        }
+        components |= reverbs
+        total = sum(reverbs.values(), total)
+    return components | {"mixFile": total}, gain
 
 
-@functools.lru_cache(maxsize=1)
-def _load_plan(path):
-    return pickle.loads(path.read_bytes())
+def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Send a waveform through a room, fully wet, and limit it.
+
+    Example
+    -------
+    >>> reverberate(np.array([0.5, 0, 0, 0]), np.array([0, 0, 0.5])).tolist()
+    [0.0, 0.0, 0.25, 0.0]
+    """
+    return limit(oaconvolve(waveform, response)[: len(waveform)])
+
+
+class Sources(NamedTuple):
+    """What the mixtures of a split are made of.
+
+    Arguments
+    ---------
+    speech : dict
+        Speaker -> list of Recording.
+    partners : dict
+        Speaker -> the speakers it may be mixed with.
+    scenes : list of Recording
+        All scenes.
+    events : dict
+        Scene class -> event class that fits -> list of Recording.
+    rooms : dict
+        Indoor scene class -> list of Room.
+    """
+
+    speech: dict
+    partners: dict
+    scenes: list
+    events: dict
+    rooms: dict
+
+
+class DrawnAgainError(Exception):
+    """A draw that makes no mixture; the message says why."""
+
+
+def draw_mixture(
+    sources: Sources, options: argparse.Namespace, split: str, index: int
+) -> tuple[dict, dict, int]:
+    """Draw until there is a mixture.
+
+    Returns
+    -------
+    components : dict
+        See ``mix``.
+    row : dict
+        Of the metadata. Both are functions of the sources, the seed, the split
+        and the index alone.
+    n_failed : int
+        How many draws came before it.
+
+    Raises
+    ------
+    UserError
+        If no draw out of many makes a mixture.
+    """
+    reasons: Counter = Counter()
+    for attempt in range(MOST_ATTEMPTS):
+        rng = random_generator(options.seed, "mixture", split, index, attempt)
+        try:
+            return *_draw_once(sources, options, split, rng), attempt
+        except DrawnAgainError as reason:
+            reasons[str(reason)] += 1
+    counts = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
+    raise UserError(
+        f"{split} mixture {index}: {MOST_ATTEMPTS} draws failed ({counts}). "
+        f"Clipping means that the recordings are too loud to be added up: "
+        f"lower their level, say to -26 dBFS, and begin in a new folder"
+    )
+
+
+def _draw_once(sources, options, split, rng):
+    """Draw the components of a mixture and its row of the metadata."""
+    fragments = _draw_fragments(sources, options, rng)
+    scene_class = fragments["scene"].group
+    ssr = int(rng.integers(SSR_RANGE_DB[0], SSR_RANGE_DB[1] + 1))
+    scene_random = float(rng.uniform(*SCENE_RANDOM_DB))
+    rooms = sources.rooms.get(scene_class)
+    room = _choose(rooms, rng) if rooms else None
+    waveforms = (fragment.waveform for fragment in fragments.values())
+    responses = room and room.responses
+    components, gain = mix(*waveforms, ssr, scene_random, responses)
+    if any(np.max(np.abs(x)) >= CLIPPING for x in components.values()):
+        raise DrawnAgainError("clipping")
+    row = {
+        "subset": split,
+        "SSR": ssr,
+        "sceneRandomDB": scene_random,
+        "sceneOffsetDB": SCENE_OFFSET_DB + scene_random,
+        "sceneVolumeGain": gain,
+        "sceneClass": scene_class,
+        "eventClass": fragments["event"].group,
+    }
+    for source, fragment in fragments.items():
+        row[f"{source}OryginalPath"] = fragment.path
+        row[f"{source}Start"] = fragment.start
+        row[f"{source}End"] = fragment.end
+    row |= draw_names(rng, indoor=room is not None)
+    return components, row | (room.parameters if room else {})
+
+
+class Fragment(NamedTuple):
+    """Audio for one component of a mixture and where it came from.
+
+    Arguments
+    ---------
+    waveform : numpy.ndarray
+        At the corpus's rate, exactly one mixture long.
+    group : str
+        Speaker or class.
+    path : str
+        The metadata's original path; several joined files are separated by
+        semicolons.
+    start : int
+        First sample used, counted from 1, in the (first) file at its rate.
+    end : int
+        Last sample used, inclusive, in the (last) file at its rate.
+    """
+
+    waveform: np.ndarray
+    group: str
+    path: str
+    start: int
+    end: int
+
+
+def _draw_fragments(sources, options, rng):
+    """Draw the sources of a mixture: speech1, speech2, scene and event."""
+    speaker1 = _choose(list(sources.partners), rng)
+    speaker2 = _choose(sources.partners[speaker1], rng)
+    fragments = {
+        "speech1": _draw_speech(sources.speech[speaker1], options, rng),
+        "speech2": _draw_speech(sources.speech[speaker2], options, rng),
+        "scene": _draw_scene(sources.scenes, options, rng),
+    }
+    fitting = sources.events[fragments["scene"].group]
+    fragments["event"] = _draw_event(fitting, options, rng)
+    for name, fragment in fragments.items():
+        # An event's level is left alone, so any sound in it will do.
+        silent = (
+            not np.any(limit(fragment.waveform))
+            if name == "event"
+            else rms(fragment.waveform) < SILENCE
+        )
+        if silent:
+            raise DrawnAgainError(f"silent {name.rstrip('12')}")
+    return fragments
+
+
+def _choose(items, rng):
+    return items[rng.integers(len(items))]
+
+
+def _draw_speech(recordings, options, rng):
+    """Draw what a speaker says.
+
+    All the recordings in random order: the first is used if it is long enough,
+    else so many as are needed.
+    """
+    shuffled = [recordings[i] for i in rng.permutation(len(recordings))]
+    if shuffled[0].n_samples >= _needed(shuffled[0], options):
+        return _cut(shuffled[0], options, rng)
+    return _join(shuffled, options)
+
+
+def _draw_scene(scenes, options, rng):
+    """Draw a scene, which is repeated if it is too short."""
+    scene = _choose(scenes, rng)
+    needed = _needed(scene, options)
+    if scene.n_samples >= needed:
+        return _cut(scene, options, rng)
+    return _join([scene] * (2 + needed // scene.n_samples), options)
+
+
+def _draw_event(fitting, options, rng):
+    """Draw an event that fits the scene, surrounded by silence if short."""
+    event = _choose(fitting[_choose(list(fitting), rng)], rng)
+    if event.n_samples >= _needed(event, options):
+        return _cut(event, options, rng)
+    return _place(event, options, rng)
+
+
+def _needed(recording, options):
+    """How many samples of a recording last as long as a mixture."""
+    return round(options.duration * recording.rate)
+
+
+def _total(options):
+    """How many samples a mixture has."""
+    return round(options.duration * options.sample_rate)
+
+
+def _cut(recording, options, rng):
+    """Cut a fragment at a random place of a recording that is long enough."""
+    n_read = _needed(recording, options)
+    start = int(rng.integers(recording.n_samples - n_read + 1))
+    waveform = _read(recording, options, start, n_read)
+    return _fragment(waveform, options, [recording], start, start + n_read)
+
+
+def _join(recordings: list[Recording], options: argparse.Namespace) -> Fragment:
+    """Join recordings from their beginnings until a fragment is full.
+
+    What all of them together lack is silence.
+    """
+    missing = _total(options)
+    pieces, used = [], []
+    for recording in recordings:
+        needed = math.ceil(missing * recording.rate / options.sample_rate)
+        n_read = min(recording.n_samples, needed)
+        piece = _read(recording, options, 0, n_read)[:missing]
+        pieces.append(fade(piece, round(FADE * options.sample_rate)))
+        used.append(recording)
+        missing -= len(piece)
+        if missing == 0:
+            break
+    return _fragment(np.concatenate(pieces), options, used, 0, n_read)
+
+
+def _place(recording, options, rng):
+    """Put a whole short recording at a random time into silence."""
+    total = _total(options)
+    waveform = _read(recording, options, 0, recording.n_samples)[:total]
+    offset = int(rng.integers(total - len(waveform) + 1))
+    placed = np.pad(waveform, (offset, 0))
+    return _fragment(placed, options, [recording], 0, recording.n_samples)
+
+
+def _read(recording, options, start, n_samples):
+    """Read part of a recording, at the corpus's rate."""
+    samples = read_mono(recording, start, n_samples)
+    return resample(samples, recording.rate, options.sample_rate)
+
+
+def _fragment(waveform, options, recordings, start, end):
+    """Make a fragment of a waveform, cut or padded with zeros at its end."""
+    waveform = waveform[: _total(options)]
+    waveform = np.pad(waveform, (0, _total(options) - len(waveform)))
+    path = ";".join(recording.name for recording in recordings)
+    return Fragment(waveform, recordings[0].group, path, start + 1, end)
+
+
+def fade(waveform: np.ndarray, n_samples: int) -> np.ndarray:
+    """Fade in and out linearly, over at most half of the waveform each.
+
+    Example
+    -------
+    >>> fade(np.ones(4), 2).tolist()
+    [0.0, 0.5, 0.5, 0.0]
+    """
+    n_samples = min(n_samples, len(waveform) // 2)
+    ramp = np.ones(len(waveform))
+    rising = np.arange(n_samples) / max(n_samples, 1)
+    ramp[:n_samples] = rising
+    ramp[len(waveform) - n_samples :] = rising[::-1]
+    return waveform * ramp

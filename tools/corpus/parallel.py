@@ -1,4 +1,4 @@
-"""Run independent tasks on several processes."""
+"""Independent tasks on several processes."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Self
 
 from polsess.errors import UserError
 from tqdm import tqdm
@@ -18,13 +17,15 @@ from tqdm import tqdm
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # What takes long to import; the workers inherit it from the fork server.
-SLOW_IMPORTS = ["pyroomacoustics", "scipy.signal", "soundfile", "tqdm"]
+SLOW_IMPORTS = [
+    *("pandas", "pyroomacoustics", "scipy.signal", "soundfile", "tqdm"),
+]
 
 
 class Workers:
     """Processes that work through lists of tasks.
 
-    They are started when the first list comes and used again for the next.
+    Used as a context. They start with the first list and serve the next too.
 
     Arguments
     ---------
@@ -34,7 +35,7 @@ class Workers:
     Example
     -------
     >>> with Workers(1) as workers:
-    ...     workers.run(abs, [-1, 2], "", "number", quiet=True)
+    ...     workers.run(max, [(-1, 1), (2, 0)], "", "number", quiet=True)
     [1, 2]
     """
 
@@ -42,44 +43,44 @@ class Workers:
         self.jobs = jobs
         self.pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Workers":
         """Processes start when there is work."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Drops what has not begun and waits for the rest."""
+        """Drop what has not begun and wait for the rest."""
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 
     def run(
         self,
         function: Callable,
-        tasks: list,
+        tasks: list[tuple],
         title: str,
         unit: str,
         sizes: list[int] | None = None,
         quiet: bool = False,
     ) -> list:
-        """Calls a function for every task, with a progress bar.
+        """Call a function for every task, with a progress bar.
 
         Arguments
         ---------
         function : callable
-            Takes one task; must be importable.
-        tasks : list
-            Anything that can be pickled.
+            Can be pickled.
+        tasks : list of tuple
+            Its arguments.
         title : str
             What the progress bar says.
         unit : str
             What it counts.
-        sizes : list of int or None
+        sizes : list of int, None
             How many units each task has; None means one.
         quiet : bool
-            Shows no progress bar.
+            Whether to show no progress bar.
 
         Returns
         -------
-        results : list
+        list
             What the function returned, in the order of the tasks.
 
         Raises
@@ -88,38 +89,38 @@ class Workers:
             The first that a task raised, or when a process was killed.
         """
         sizes = sizes or [1] * len(tasks)
-        bar = tqdm(
-            total=sum(sizes), desc=title, unit=unit, disable=quiet or not tasks
-        )
-        with bar:
-            if self.jobs == 1 or len(tasks) <= 1:
-                results = []
-                for task, size in zip(tasks, sizes, strict=True):
-                    results.append(function(task))
-                    bar.update(size)
-                return results
-            return self._share(function, tasks, sizes, bar)
+        results = [None] * len(tasks)
+        hidden = quiet or not tasks
+        total = sum(sizes)
+        with tqdm(total=total, desc=title, unit=unit, disable=hidden) as bar:
+            for index, result in self._results(function, tasks):
+                results[index] = result
+                bar.update(sizes[index])
+        return results
 
-    def _share(self, function, tasks, sizes, bar):
-        if self.pool is None:
-            self.pool = _start_pool(self.jobs)
-        futures = [self.pool.submit(function, task) for task in tasks]
-        size_of = dict(zip(futures, sizes, strict=True))
+    def _results(self, function, tasks):
+        """Yield numbers of tasks and results, as they come."""
+        if self.jobs == 1 or len(tasks) <= 1:
+            for index, task in enumerate(tasks):
+                yield index, function(*task)
+            return
+        self.pool = self.pool or _start_pool(self.jobs)
+        futures = {
+            self.pool.submit(function, *task): index
+            for index, task in enumerate(tasks)
+        }
         try:
             for future in as_completed(futures):
-                future.result()
-                bar.update(size_of[future])
+                yield futures[future], future.result()
         except BrokenProcessPool as error:
             raise UserError(
                 "a worker process was killed (out of memory?); run the same "
                 "command again to go on, with fewer --jobs"
             ) from error
-        return [future.result() for future in futures]
 
 
 def _start_pool(jobs):
-    for name in SINGLE_THREADED:
-        os.environ[name] = "1"
+    os.environ |= dict.fromkeys(SINGLE_THREADED, "1")
     # A server that is forked before any thread starts: safe, and each worker
     # is there in milliseconds.
     context = multiprocessing.get_context("forkserver")
@@ -128,7 +129,7 @@ def _start_pool(jobs):
 
 
 def _start_worker():
-    """Lets Ctrl-C be the parent's business and ends with the parent."""
+    """Leave Ctrl-C to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

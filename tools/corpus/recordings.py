@@ -1,24 +1,41 @@
-"""Source recordings in folders: what is there, and fragments of it.
+"""Source recordings: found, checked, shared among the splits, and read.
 
 A folder's first sub-folder names the speaker or the class; what lies deeper
 belongs to it too. The embedded material is written as such folders, so that
-everything behind this module treats both alike.
+mixtures are made of both alike.
 """
 
-from dataclasses import dataclass
+import argparse
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
+from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 
-from corpus.mixing import STEP
+from corpus import random_generator
+from corpus.files import STEP, embedded_folder
+from corpus.parallel import Workers
 
 BLOCK = 1 << 20
+MOST_REPORTED = 20
+
+# Two speakers a split, and the splits disjoint.
+ENOUGH_SPEAKERS = 2 * len(SPLITS)
+
+# What the metadata calls the embedded material.
+LABEL = {
+    "speech": "espeak",
+    "scenes": "synthetic_scene",
+    "events": "synthetic_event",
+}
 
 
-@dataclass(frozen=True)
-class Recording:
+class Recording(NamedTuple):
     """One source file.
 
     Arguments
@@ -42,28 +59,70 @@ class Recording:
     rate: int
 
 
-def list_audio(folder: str | Path, option: str) -> list[tuple[Path, str]]:
-    """The audio files below a user's folder.
+def by_group(recordings: list[Recording]) -> dict:
+    """Return group -> its recordings, both in the order of the list."""
+    groups = defaultdict(list)
+    for recording in recordings:
+        groups[recording.group].append(recording)
+    return dict(groups)
 
-    Arguments
-    ---------
-    folder : str or Path
-        For instance a folder of speakers.
-    option : str
-        The option that named it, for messages.
+
+def list_embedded(root: Path, kind: str, split: str) -> list[Recording]:
+    """List the embedded recordings of a split, sorted by path."""
+    folder = embedded_folder(root, kind, split)
+    recordings = []
+    for path in sorted(folder.rglob("*.wav")):
+        info = soundfile.info(path)
+        group = path.relative_to(folder).parts[0]
+        name = Path(LABEL[kind], path.relative_to(folder.parent)).as_posix()
+        recordings.append(
+            Recording(str(path), name, group, info.frames, info.samplerate)
+        )
+    return recordings
+
+
+def load_recordings(
+    options: argparse.Namespace, kind: str, workers: Workers, say: Callable
+) -> list[Recording]:
+    """Find and check the recordings of one of the user's folders.
 
     Returns
     -------
-    files : list of (Path, str)
-        Each file and its group (first sub-folder), sorted by path.
+    list of Recording
+        Sorted by path; silent ones are left out.
 
     Raises
     ------
     UserError
-        If the folder is missing, holds no audio, or holds audio that is in
-        no sub-folder.
+        If there is none, or if some cannot be read; names up to twenty.
     """
-    folder = Path(folder)
+    folder, option = getattr(options, kind), f"--{kind}"
+    tasks = [
+        (path, path.relative_to(folder).as_posix())
+        for path in _list_audio(folder, option)
+    ]
+    checked = workers.run(_check, tasks, f"checking {option}", "file")
+    errors = [result for result in checked if isinstance(result, str)]
+    if errors:
+        shown = "\n  ".join(errors[:MOST_REPORTED])
+        raise UserError(
+            f"{option} {folder}: {len(errors)} of {len(tasks)} files cannot be "
+            f"used; mend or remove them:\n  {shown}"
+        )
+    recordings = [result for result in checked if result is not None]
+    if not recordings:
+        raise UserError(f"{option} {folder}: all files are silent")
+    if len(recordings) < len(tasks):
+        found = zip(tasks, checked, strict=True)
+        silent = [name for (_, name), result in found if result is None]
+        shown = ", ".join(silent[:MOST_REPORTED])
+        more = ", ..." if len(silent) > MOST_REPORTED else ""
+        say(f"{option}: left out as silent, {len(silent)}: {shown}{more}")
+    return recordings
+
+
+def _list_audio(folder, option):
+    """List the audio files below a user's folder, sorted by path."""
     if not folder.is_dir():
         raise UserError(f"{option} {folder}: there is no such folder")
     suffixes = {f".{name.lower()}" for name in soundfile.available_formats()}
@@ -80,34 +139,37 @@ def list_audio(folder: str | Path, option: str) -> list[tuple[Path, str]]:
             f"{option} {folder}: no audio file in it that libsndfile reads "
             f"(wav, flac, ogg, opus, mp3, ...)"
         )
-    files = []
     for path in paths:
-        parts = path.relative_to(folder).parts
-        if len(parts) == 1:
+        if path.parent == folder:
             what = "speaker" if option == "--speech" else "class"
             raise UserError(
                 f"{option} {folder}: {path.name} lies directly in it; put "
                 f"every file into a sub-folder that names its {what}"
             )
-        files.append((path, parts[0]))
-    return files
+    return paths
 
 
-def check_recording(path: Path, name: str, group: str) -> Recording | None:
-    """Decodes a file to the end and describes it.
+def _check(path, name):
+    """Check a recording; return what is wrong as text."""
+    try:
+        return check_recording(path, name)
+    except UserError as error:
+        return str(error)
+
+
+def check_recording(path: Path, name: str) -> Recording | None:
+    """Decode a file to the end and describe it.
 
     Arguments
     ---------
     path : Path
         An audio file.
     name : str
-        What the metadata will call it.
-    group : str
-        Its speaker or class.
+        What the metadata will call it: its speaker or class comes first.
 
     Returns
     -------
-    recording : Recording or None
+    Recording, None
         None when the file is silent from beginning to end.
 
     Raises
@@ -121,7 +183,8 @@ def check_recording(path: Path, name: str, group: str) -> Recording | None:
         with soundfile.SoundFile(path) as file:
             expected, rate = file.frames, file.samplerate
             truncated = "should be" in file.extra_info
-            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+            # Not SoundFile.blocks, which does not notice short reads.
+            while len(block := file.read(BLOCK, "float32", always_2d=True)):
                 if not np.all(np.isfinite(block)):
                     raise UserError(f"{path} holds NaN or infinite samples")
                 n_samples += len(block)
@@ -137,11 +200,11 @@ def check_recording(path: Path, name: str, group: str) -> Recording | None:
         )
     if silent:
         return None
-    return Recording(str(path), name, group, n_samples, rate)
+    return Recording(str(path), name, name.split("/")[0], n_samples, rate)
 
 
 def read_mono(recording: Recording, start: int, n_samples: int) -> np.ndarray:
-    """Reads part of a recording.
+    """Read part of a recording as the mean of its channels.
 
     Arguments
     ---------
@@ -152,11 +215,6 @@ def read_mono(recording: Recording, start: int, n_samples: int) -> np.ndarray:
     n_samples : int
         How many samples.
 
-    Returns
-    -------
-    waveform : numpy.ndarray
-        The mean of the channels, shape [n_samples].
-
     Raises
     ------
     UserError
@@ -164,14 +222,128 @@ def read_mono(recording: Recording, start: int, n_samples: int) -> np.ndarray:
     """
     try:
         samples, _ = soundfile.read(
-            recording.path,
-            n_samples,
-            start,
-            dtype="float64",
-            always_2d=True,
+            recording.path, n_samples, start, always_2d=True
         )
     except (soundfile.SoundFileError, OSError) as error:
         raise UserError(f"{recording.path} cannot be read: {error}") from error
     if len(samples) != n_samples:
         raise UserError(f"{recording.path} has become shorter meanwhile")
     return samples.mean(axis=1)
+
+
+def deal(
+    items: list, sizes: dict, minimum: int, rng: np.random.Generator
+) -> dict:
+    """Deal shuffled items to the splits, in proportion to their sizes.
+
+    Arguments
+    ---------
+    items : list
+        Speakers or recordings.
+    sizes : dict
+        Split -> number of mixtures.
+    minimum : int
+        Each split gets at least so many while there are enough; else the
+        training split comes first, then test, then validation.
+    rng : numpy.random.Generator
+        For the shuffling.
+
+    Returns
+    -------
+    dict
+        Split -> list of items; no item is in two splits.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> sizes = {"train": 4, "val": 1, "test": 1}
+    >>> dealt = deal(list("abcdef"), sizes, 1, np.random.default_rng(0))
+    >>> [len(dealt[split]) for split in ("train", "val", "test")]
+    [4, 1, 1]
+    """
+    shuffled = [items[i] for i in rng.permutation(len(items))]
+    if len(items) < 3 * minimum:
+        order = ("train", "test", "val")
+        return {s: shuffled[i : i + 1] for i, s in enumerate(order)}
+    # A split larger than the training split must not leave that one empty.
+    most = (len(items) - minimum) // 2
+    n_val, n_test = (
+        min(max(minimum, len(items) * sizes[s] // sum(sizes.values())), most)
+        for s in ("val", "test")
+    )
+    n_train = len(items) - n_val - n_test
+    return {
+        "train": shuffled[:n_train],
+        "val": shuffled[n_train : n_train + n_val],
+        "test": shuffled[n_train + n_val :],
+    }
+
+
+def deal_recordings(
+    options: argparse.Namespace,
+    kind: str,
+    recordings: list[Recording],
+    say: Callable,
+) -> dict:
+    """Deal the user's recordings to the splits: by speaker, or one by one.
+
+    Returns
+    -------
+    dict
+        Split -> recordings; no recording is in two splits. A group of fewer
+        than three recordings is missing in validation, then in test.
+
+    Raises
+    ------
+    UserError
+        If a split would get too little.
+    """
+    option = f"--{kind} {getattr(options, kind)}"
+    speech = kind == "speech"
+    groups = by_group(recordings)
+    if speech and len(groups) < 2:
+        raise UserError(
+            f"{option}: only one speaker ({recordings[0].group}); two are "
+            f"needed, each in a sub-folder of their own"
+        )
+    rng = random_generator(options.seed, "splits", kind)
+    dealt: dict = {split: [] for split in SPLITS}
+    if speech and len(groups) >= ENOUGH_SPEAKERS:
+        names = deal(sorted(groups), options.sizes, 2, rng)
+        for split in SPLITS:
+            dealt[split] = [r for n in sorted(names[split]) for r in groups[n]]
+    else:
+        for _, group in sorted(groups.items()):
+            for split, part in deal(group, options.sizes, 1, rng).items():
+                dealt[split] += sorted(part, key=lambda r: r.name)
+        if speech:
+            say(
+                f"--speech: fewer than {ENOUGH_SPEAKERS} speakers, so the "
+                f"splits share speakers (never recordings)."
+            )
+    needed, what = (
+        (2, "two speakers with three files") if speech else (1, "three files")
+    )
+    for split in SPLITS:
+        n_groups = len(by_group(dealt[split]))
+        if n_groups < needed:
+            raise UserError(
+                f"{option}: nothing is left for the {split} split; every "
+                f"recording is used in one split only, so at least {what} are "
+                f"needed"
+            )
+        say(
+            f"--{kind}, {split}: {len(dealt[split])} files of {n_groups} "
+            f"{'speakers' if speech else 'classes'}"
+        )
+    return dealt
+
+
+def digest_files(folder: Path) -> str:
+    """Hash the names and sizes of the files in one of the user's folders."""
+    lines = sorted(
+        f"{path.relative_to(folder).as_posix()} {path.stat().st_size}"
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

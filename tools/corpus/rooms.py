@@ -3,14 +3,21 @@
 A room answers three sources (speaker 1, speaker 2, the event) at one
 microphone. Each response leaves out the direct path, is shifted so that the
 direct path would arrive at lag 0 and scaled so that it would have gain 1: the
-dry recording in the mixture is the direct path.
+dry recording in the mixture is the direct path. Each split has a bank of rooms.
 """
 
-from dataclasses import dataclass
+import argparse
+import pickle
+from typing import NamedTuple
 
 import numpy as np
 import pyroomacoustics as pra
+from polsess.corpus.metadata import SPLITS
 from scipy.signal import butter, sosfilt
+
+from corpus import random_generator
+from corpus.files import WORK_FOLDER, write_file
+from corpus.tables import Tables
 
 SPEED_OF_SOUND = 343.0
 LOWEST_BAND = 125.0
@@ -25,20 +32,11 @@ LARGEST_DISPLACEMENT = 0.1
 # The decay column is 1 for a dead room and 0 at this reverberation time.
 LONGEST_RT60 = 2.0
 
-# The metadata's columns that describe a room, in their order.
-PARAMETERS = (
-    "preDelayForEvent",
-    "preDelay1",
-    "preDelay2",
-    "highCut",
-    "diffusion",
-    "decay",
-    "freqDamp",
-)
+# Rooms of each kind in a split's bank; fewer for few mixtures.
+MOST_ROOMS = 40
 
 
-@dataclass(frozen=True)
-class Room:
+class Room(NamedTuple):
     """A room that can be heard.
 
     Arguments
@@ -59,7 +57,7 @@ class Room:
 def simulate_room(
     ranges: dict, rng: np.random.Generator, sample_rate: int
 ) -> Room:
-    """Draws a room and simulates it.
+    """Draw a room and simulate it.
 
     Arguments
     ---------
@@ -70,15 +68,10 @@ def simulate_room(
     sample_rate : int
         Hz.
 
-    Returns
-    -------
-    room : Room
-        Three responses and their parameters.
-
     Example
     -------
-    >>> from corpus.tables import load_tables
-    >>> ranges = load_tables().rooms["car"]
+    >>> from corpus.tables import Tables
+    >>> ranges = Tables().rooms["car"]
     >>> room = simulate_room(ranges, np.random.default_rng(0), 8000)
     >>> len(room.responses), room.rt60 < 0.3
     (3, True)
@@ -90,7 +83,7 @@ def simulate_room(
     }
     microphone = size * rng.uniform(0.3, 0.7, 3)
     sources = [
-        draw_position(size, microphone, ranges["distance"], rng, sample_rate)
+        _draw_position(size, microphone, ranges["distance"], rng, sample_rate)
         for _ in range(3)
     ]
     simulation = _place(size, drawn, microphone, sources, sample_rate)
@@ -118,33 +111,11 @@ def simulate_room(
     return _describe(answers, drawn, sample_rate)
 
 
-def draw_position(
-    size: np.ndarray,
-    microphone: np.ndarray,
-    distances: tuple[float, float],
-    rng: np.random.Generator,
-    sample_rate: int,
-) -> np.ndarray:
-    """A place in the room at a whole number of samples from the microphone.
+def _draw_position(size, microphone, distances, rng, sample_rate):
+    """Draw a place at least 10 cm from the walls, in metres.
 
-    Arguments
-    ---------
-    size : numpy.ndarray
-        Length, width and height of the room in metres.
-    microphone : numpy.ndarray
-        Its position in metres.
-    distances : tuple of float
-        [low, high] in metres.
-    rng : numpy.random.Generator
-        Where the choices come from.
-    sample_rate : int
-        Hz; sound travels from the place to the microphone in a whole number
-        of sample periods, so that the direct path is one sample.
-
-    Returns
-    -------
-    position : numpy.ndarray
-        In metres, at least 10 cm from the walls.
+    Sound travels from it to the microphone in a whole number of sample
+    periods, so that the direct path is one sample.
     """
     step = SPEED_OF_SOUND / sample_rate
     while True:
@@ -157,19 +128,7 @@ def draw_position(
 
 
 def reverberation_time(response: np.ndarray, sample_rate: int) -> float:
-    """RT60 by Schroeder's backward integration, -5 to -25 dB.
-
-    Arguments
-    ---------
-    response : numpy.ndarray
-        Impulse response, shape [time].
-    sample_rate : int
-        Hz.
-
-    Returns
-    -------
-    rt60 : float
-        Seconds.
+    """Measure RT60 in s by Schroeder's backward integration, -5 to -25 dB.
 
     Example
     -------
@@ -235,20 +194,63 @@ def _describe(answers, drawn, sample_rate):
     speaker2, speaker1 = sorted(answers[:2], key=lambda a: a["delay"])
     event = answers[2]
     rt60 = reverberation_time(speaker1["response"], sample_rate)
-    values = (
-        event["delay"],
-        speaker1["delay"],
-        speaker2["delay"],
-        drawn["high_cut"],
-        drawn["diffusion"],
-        max(0.0, 1 - rt60 / LONGEST_RT60),
-        drawn["freq_damp"],
-    )
+    parameters = {
+        "preDelayForEvent": event["delay"],
+        "preDelay1": speaker1["delay"],
+        "preDelay2": speaker2["delay"],
+        "highCut": drawn["high_cut"],
+        "diffusion": drawn["diffusion"],
+        "decay": max(0.0, 1 - rt60 / LONGEST_RT60),
+        "freqDamp": drawn["freq_damp"],
+    }
     return Room(
-        responses=[a["response"] for a in (speaker1, speaker2, event)],
-        parameters={
-            name: round(float(value), 6)
-            for name, value in zip(PARAMETERS, values, strict=True)
-        },
-        rt60=rt60,
+        [answer["response"] for answer in (speaker1, speaker2, event)],
+        {name: round(float(value), 6) for name, value in parameters.items()},
+        rt60,
     )
+
+
+def room_tasks(
+    options: argparse.Namespace, tables: Tables, recordings: dict
+) -> list[tuple]:
+    """List the rooms that a corpus needs, for `make_room`.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        The command line.
+    tables : Tables
+        Scene class -> room.
+    recordings : dict
+        Kind -> split -> list of Recording.
+    """
+    return [
+        (split, name, tables.rooms[name], i)
+        for split in SPLITS
+        for name in room_names(tables, recordings["scenes"][split])
+        for i in range(min(MOST_ROOMS, 1 + options.sizes[split] // 25))
+    ]
+
+
+def room_names(tables: Tables, scenes: list) -> list[str]:
+    """List the rooms that scenes are in."""
+    return sorted({tables.room_of(s.group) for s in scenes} - {None})
+
+
+def make_room(
+    options: argparse.Namespace, split: str, name: str, ranges: dict, i: int
+) -> None:
+    """Simulate one room of a split's bank, unless it is there."""
+    purpose = f"rooms/{split}/{name}/{i}.pickle"
+    path = options.root / WORK_FOLDER / purpose
+    if not path.exists():
+        rng = random_generator(options.seed, purpose)
+        room = simulate_room(ranges, rng, options.sample_rate)
+        write_file(options.root, path, pickle.dumps(room))
+
+
+def load_rooms(options: argparse.Namespace, split: str, name: str) -> list:
+    """Load the rooms of a kind in a split's bank."""
+    folder = options.root / WORK_FOLDER / "rooms" / split / name
+    paths = sorted(folder.glob("*.pickle"))
+    return [pickle.loads(path.read_bytes()) for path in paths]

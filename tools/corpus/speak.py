@@ -1,8 +1,8 @@
-"""Speaks sentences with eSpeak NG and writes the samples to standard output.
+"""A program that speaks sentences with eSpeak NG, for `voices.py`.
 
-This is a program of its own, started once per voice: eSpeak NG keeps states
-that survive even `espeak_Terminate`, so that only a fresh process speaks the
-same sentences the same way every time.
+It is started once per voice: eSpeak NG keeps states that survive even
+`espeak_Terminate`, so that only a fresh process speaks the same sentences the
+same way every time.
 
 Standard input: JSON with `library` and `data` (where eSpeak NG lives), `voice`
 and `utterances`, a list of {"text", "rate", "pitch", "range"}.
@@ -30,7 +30,7 @@ END_OF_CLAUSE = 5
 
 
 class Event(ctypes.Structure):
-    """Something that eSpeak NG reaches in the text."""
+    """A place in the text that eSpeak NG has reached."""
 
     _fields_ = [
         ("type", ctypes.c_int),
@@ -53,7 +53,7 @@ SynthCallback = ctypes.CFUNCTYPE(
 
 
 def main() -> None:
-    """Reads the request, speaks, writes the samples."""
+    """Read the request, speak, write the samples and words."""
     request = json.load(sys.stdin)
     espeak = ctypes.CDLL(request["library"])
     rate = espeak.espeak_Initialize(
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def note(words: list[list[int]], event: Event) -> None:
-    """Notes where words begin; one lasts until the next, or the clause's end.
+    """Note where words begin; one lasts until the next, or the clause's end.
 
     Arguments
     ---------

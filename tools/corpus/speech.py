@@ -1,57 +1,57 @@
-"""Make the embedded speech: what its speakers say, in which files."""
+"""The embedded speech: sentences, utterances, and transcripts of mixtures."""
 
-from __future__ import annotations
-
-import csv
+import argparse
 import functools
 import hashlib
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 import yaml
+from polsess.corpus.metadata import SPLITS
 
+from corpus import random_generator
 from corpus.audio import from_db
-from corpus.embedded import LABEL, split_folder
-from corpus.files import write_atomically, write_json, write_wav
-from corpus.options import Options
-from corpus.seeding import random_generator
-from corpus.splits import SPLITS
+from corpus.files import (
+    WORK_FOLDER,
+    embedded_folder,
+    write_json,
+    write_table,
+    write_wav,
+)
+from corpus.recordings import LABEL
 from corpus.voices import Voice, draw_voices, speak
-
-if TYPE_CHECKING:
-    import numpy as np
 
 WORDS = Path(__file__).parent / "polish.yaml"
 
 # Out of ten sentences the training split gets eight.
 SPLIT_OF_LAST_DIGIT = ("train",) * 8 + ("val", "test")
 
+# Active level, mean and standard deviation, dBFS.
+LEVEL_DB = -26.0
+LEVEL_SPREAD_DB = 3.0
+
+# Seconds between two sentences of an utterance.
+PAUSE = (0.05, 0.25)
+SECONDS_A_SENTENCE = 3.0
+
+# Utterances of a speaker; fewer for few mixtures.
+MOST_UTTERANCES = 12
+
+BABBLE_VOICES = 5
+BABBLE_SENTENCES = 6
+
 
 @functools.cache
-def load_words(path: str | Path = WORDS) -> dict:
-    """Reads the lists of words.
-
-    Arguments
-    ---------
-    path : str or Path
-        A file like polish.yaml.
-
-    Returns
-    -------
-    words : dict
-        Lists of subjects, verbs and adverbials.
-    """
-    with open(path, encoding="utf-8") as file:
-        return yaml.safe_load(file)
+def load_words() -> dict:
+    """Read the lists of words: subjects, verbs, adverbials and so on."""
+    return yaml.safe_load(WORDS.read_text(encoding="utf-8"))
 
 
 def past_tense(forms: list[str], agreement: str) -> str:
-    """The form of a verb's past tense that agrees with a subject.
+    """Return the form of a verb's past tense that agrees with a subject.
 
     Arguments
     ---------
@@ -59,11 +59,6 @@ def past_tense(forms: list[str], agreement: str) -> str:
         Masculine, feminine, virile (and anything behind them).
     agreement : str
         masculine, feminine, neuter, virile or nonvirile.
-
-    Returns
-    -------
-    form : str
-        The third person, singular or plural.
 
     Example
     -------
@@ -83,18 +78,9 @@ def past_tense(forms: list[str], agreement: str) -> str:
 
 
 def split_of(sentence: str) -> str:
-    """The only split in which a sentence may be spoken.
+    """Return the only split in which a sentence may be spoken.
 
-    Arguments
-    ---------
-    sentence : str
-        The text.
-
-    Returns
-    -------
-    split : str
-        train, val or test; a function of the text alone, so that no sentence
-        can be in two splits.
+    It is a function of the text alone, so that no two splits share one.
 
     Example
     -------
@@ -106,23 +92,10 @@ def split_of(sentence: str) -> str:
 
 
 def draw_sentence(rng: np.random.Generator, split: str) -> str:
-    """Draws one sentence of a split.
-
-    Arguments
-    ---------
-    rng : numpy.random.Generator
-        Where the choices come from.
-    split : str
-        train, val or test.
-
-    Returns
-    -------
-    sentence : str
-        A Polish sentence.
+    """Draw one Polish sentence of a split.
 
     Example
     -------
-    >>> import numpy as np
     >>> sentence = draw_sentence(np.random.default_rng(0), "test")
     >>> split_of(sentence)
     'test'
@@ -178,41 +151,108 @@ def _compose(rng, words):
     return text[0].upper() + text[1:]
 
 
-NAME = "transcripts.csv"
-COLUMNS = (
-    "mixFile",
-    "speaker1File",
-    "speaker1CutAtStart",
-    "speaker1Text",
-    "speaker1CutAtEnd",
-    "speaker2File",
-    "speaker2CutAtStart",
-    "speaker2Text",
-    "speaker2CutAtEnd",
-)
+def split_voices(options: argparse.Namespace, split: str) -> list[Voice]:
+    """Draw a split's embedded speakers.
+
+    There is one for every two mixtures, at least six, until all are in use.
+    """
+    rng = random_generator(options.seed, "voices", split)
+    return draw_voices(split, max(6, options.sizes[split] // 2), rng)
 
 
-def words_path(recording: Path) -> Path:
-    """Where the words of an embedded recording are.
+def speech_tasks(options: argparse.Namespace) -> list[tuple]:
+    """List what the embedded speakers have to say, for `make_speech`."""
+    n_sentences = math.ceil(2.5 * options.duration / SECONDS_A_SENTENCE)
+    tasks = []
+    for split in SPLITS:
+        voices = split_voices(options, split)
+        folder = embedded_folder(options.root, "speech", split)
+        # So that each utterance serves for about two fragments.
+        n_utterances = math.ceil(options.sizes[split] / len(voices))
+        n_utterances = min(max(2, n_utterances), MOST_UTTERANCES)
+        tasks += [
+            (folder / voice.name, split, voice, n_utterances, n_sentences)
+            for voice in voices
+        ]
+    return tasks
+
+
+def babble_tasks(options: argparse.Namespace) -> list[tuple]:
+    """List what further voices in the background say, for `make_speech`."""
+    tasks = []
+    for split in SPLITS:
+        rng = random_generator(options.seed, "babble voices", split)
+        folder = embedded_folder(options.root, "babble", split)
+        tasks += [
+            (folder / f"background-{v.name}", split, v, 1, BABBLE_SENTENCES)
+            for v in draw_voices(split, BABBLE_VOICES, rng)
+        ]
+    return tasks
+
+
+def make_speech(
+    options: argparse.Namespace,
+    folder: Path,
+    split: str,
+    voice: Voice,
+    n_utterances: int,
+    n_sentences: int,
+) -> None:
+    """Synthesise one speaker's utterances, unless they are there.
 
     Arguments
     ---------
-    recording : Path
-        The WAV file.
+    options : argparse.Namespace
+        The command line.
+    folder : Path
+        Where the utterances go.
+    split : str
+        Whose sentences are said.
+    voice : Voice
+        The speaker.
+    n_utterances : int
+        How many files.
+    n_sentences : int
+        How many sentences in each.
+    """
+    rate = options.sample_rate
+    paths = [folder / f"{number:04}.wav" for number in range(n_utterances)]
+    if all(p.exists() and words_path(p).exists() for p in paths):
+        return
+    rng = random_generator(options.seed, "speech", split, folder.name)
+    texts = [
+        draw_sentence(rng, split) for _ in range(n_utterances * n_sentences)
+    ]
+    spoken = speak(voice, texts, rng, rate)
+    for number, path in enumerate(paths):
+        first = number * n_sentences
+        pieces, words, position = [], [], 0
+        for sentence in spoken[first : first + n_sentences]:
+            pause = int(rng.uniform(*PAUSE) * rate)
+            words += [
+                (word.text, word.start + position, word.end + position)
+                for word in sentence.words
+            ]
+            pieces += [sentence.waveform, np.zeros(pause)]
+            position += len(sentence.waveform) + pause
+        level = rng.normal(LEVEL_DB, LEVEL_SPREAD_DB)
+        waveform = np.concatenate(pieces[:-1]) * from_db(level)
+        write_wav(options, path, np.clip(waveform, -0.99, 0.99))
+        write_json(options.root, words_path(path), words)
 
-    Returns
-    -------
-    path : Path
-        JSON, a list of [text, start, end]; start and end are samples of the
-        recording.
+
+def words_path(recording: Path) -> Path:
+    """Return where the words of an embedded recording are.
+
+    It is JSON, a list of [text, start, end] in samples of the recording.
     """
     return recording.with_suffix(".json")
 
 
 def transcribe(
     words: list[tuple[str, int, int]], start: int, end: int
-) -> tuple[str, str, str]:
-    """Tells what is said in a part of a recording.
+) -> dict[str, str]:
+    """Tell what is said in a part of a recording.
 
     Arguments
     ---------
@@ -225,248 +265,51 @@ def transcribe(
 
     Returns
     -------
-    cut_at_start : str
-        The word that is there without its beginning; empty if there is none.
-    text : str
-        The words that are there as a whole.
-    cut_at_end : str
-        The word that is there without its end; empty if there is none.
+    dict of str
+        Text: the words that are there as a whole; CutAtStart and CutAtEnd:
+        the one without its beginning, or end. Empty if there is none.
 
     Example
     -------
     >>> words = [("Nasz", 0, 10), ("brat", 10, 20), ("kupił", 20, 30)]
-    >>> transcribe(words, 5, 20)
-    ('Nasz', 'brat', '')
-    >>> transcribe(words, 10, 29)
-    ('', 'brat', 'kupił')
+    >>> transcribe(words, 5, 29)
+    {'CutAtStart': 'Nasz', 'Text': 'brat', 'CutAtEnd': 'kupił'}
     """
-    whole: list[str] = []
-    cut_at_start: list[str] = []
-    cut_at_end: list[str] = []
+    found: dict = {"CutAtStart": [], "Text": [], "CutAtEnd": []}
     for text, first, last in words:
         if first >= start and last <= end:
-            whole.append(text)
+            found["Text"].append(text)
         elif first < end and last > start:
-            (cut_at_start if first < start else cut_at_end).append(text)
-    return " ".join(cut_at_start), " ".join(whole), " ".join(cut_at_end)
+            found["CutAtStart" if first < start else "CutAtEnd"].append(text)
+    return {name: " ".join(texts) for name, texts in found.items()}
 
 
 def write_transcripts(root: Path, split: str, rows: list[dict]) -> None:
-    """Writes what the embedded speakers say in the mixtures of a split.
-
-    Arguments
-    ---------
-    root : Path
-        The corpus.
-    split : str
-        train, val or test.
-    rows : list of dict
-        The metadata.
-    """
-
-    def write(temporary):
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(COLUMNS)
-            for row in rows:
-                table.writerow(
-                    [row["mixFile"]]
-                    + _of_speaker(root, row, 1)
-                    + _of_speaker(root, row, 2)
-                )
-
-    write_atomically(root, root / split / NAME, write)
+    """Write what the embedded speakers say in the mixtures of a split."""
+    said = [
+        {"mixFile": row["mixFile"]}
+        | _said_by(root, row, 1)
+        | _said_by(root, row, 2)
+        for row in rows
+    ]
+    path = root / split / "transcripts.csv"
+    write_table(root, path, said, list(said[0]))
 
 
-def _of_speaker(root, row, number):
-    """One speaker's columns."""
+def _said_by(root, row, number):
+    """Return one speaker's columns."""
     words, length = [], 0
     # Several recordings where one was too short.
     for path in row[f"speech{number}OryginalPath"].split(";"):
         inside = Path(path).relative_to(LABEL["speech"])
-        recording = (
-            split_folder(root, "speech", inside.parts[0]).parent / inside
-        )
+        recording = root / WORK_FOLDER / "speech" / inside
         end = length + row[f"speech{number}End"]
         found = json.loads(words_path(recording).read_text(encoding="utf-8"))
         words += [(text, a + length, b + length) for text, a, b in found]
         length += soundfile.info(recording).frames
     # Start counts from 1 in the first one, End is the last one's last sample.
-    start = row[f"speech{number}Start"] - 1
-    return [row[f"speaker{number}File"], *transcribe(words, start, end)]
-
-
-# Active level, mean and standard deviation, dBFS.
-LEVEL_DB = -26.0
-LEVEL_SPREAD_DB = 3.0
-
-# Seconds between two sentences of an utterance.
-PAUSE = (0.05, 0.25)
-SECONDS_A_SENTENCE = 3.0
-
-# Utterances of a speaker; fewer for few mixtures.
-MOST_UTTERANCES = 12
-
-BABBLE_VOICES = 5
-BABBLE_SENTENCES = 6
-
-
-@dataclass(frozen=True)
-class SpeechTask:
-    """Everything that one embedded speaker says.
-
-    Arguments
-    ---------
-    root : Path
-        The corpus.
-    folder : Path
-        Where the utterances go.
-    split : str
-        train, val or test.
-    voice : Voice
-        The speaker.
-    n_utterances : int
-        How many files.
-    n_sentences : int
-        How many sentences in each.
-    seed : int
-        The user's.
-    sample_rate : int
-        Hz.
-    """
-
-    root: Path
-    folder: Path
-    split: str
-    voice: Voice
-    n_utterances: int
-    n_sentences: int
-    seed: int
-    sample_rate: int
-
-
-def split_voices(options: Options, split: str) -> list[Voice]:
-    """A split's embedded speakers.
-
-    Arguments
-    ---------
-    options : Options
-        The user's.
-    split : str
-        train, val or test.
-
-    Returns
-    -------
-    voices : list of Voice
-        One for every two mixtures, at least six, until all are in use.
-    """
-    rng = random_generator(options.seed, "voices", split)
-    return draw_voices(split, max(6, options.sizes[split] // 2), rng)
-
-
-def speech_tasks(options: Options) -> list[SpeechTask]:
-    """What the embedded speakers have to say.
-
-    Arguments
-    ---------
-    options : Options
-        The user's.
-
-    Returns
-    -------
-    tasks : list of SpeechTask
-        For `make_speech`.
-    """
-    n_sentences = math.ceil(2.5 * options.duration / SECONDS_A_SENTENCE)
-    tasks = []
-    for split in SPLITS:
-        voices = split_voices(options, split)
-        # So that each utterance serves for about two fragments.
-        n_utterances = math.ceil(options.sizes[split] / len(voices))
-        folder = split_folder(options.root, "speech", split)
-        tasks += [
-            SpeechTask(
-                options.root,
-                folder / voice.name,
-                split,
-                voice,
-                min(max(2, n_utterances), MOST_UTTERANCES),
-                n_sentences,
-                options.seed,
-                options.sample_rate,
-            )
-            for voice in voices
-        ]
-    return tasks
-
-
-def babble_tasks(options: Options) -> list[SpeechTask]:
-    """What the people in the background have to say.
-
-    Arguments
-    ---------
-    options : Options
-        The user's.
-
-    Returns
-    -------
-    tasks : list of SpeechTask
-        For `make_speech`; voices and sentences of their own.
-    """
-    tasks = []
-    for split in SPLITS:
-        rng = random_generator(options.seed, "babble voices", split)
-        folder = split_folder(options.root, "babble", split)
-        tasks += [
-            SpeechTask(
-                options.root,
-                folder / f"background-{voice.name}",
-                split,
-                voice,
-                1,
-                BABBLE_SENTENCES,
-                options.seed,
-                options.sample_rate,
-            )
-            for voice in draw_voices(split, BABBLE_VOICES, rng)
-        ]
-    return tasks
-
-
-def make_speech(task: SpeechTask) -> None:
-    """Synthesises one speaker's utterances, unless they are there.
-
-    Arguments
-    ---------
-    task : SpeechTask
-        What to say.
-    """
-    paths = [
-        task.folder / f"{number:04}.wav" for number in range(task.n_utterances)
-    ]
-    if all(p.exists() and words_path(p).exists() for p in paths):
-        return
-    task.folder.mkdir(parents=True, exist_ok=True)
-    rng = random_generator(task.seed, "speech", task.split, task.folder.name)
-    texts = [
-        draw_sentence(rng, task.split)
-        for _ in range(task.n_utterances * task.n_sentences)
-    ]
-    spoken = speak(task.voice, texts, rng, task.sample_rate)
-    for number, path in enumerate(paths):
-        first = number * task.n_sentences
-        pieces, words, position = [], [], 0
-        for sentence in spoken[first : first + task.n_sentences]:
-            pause = int(rng.uniform(*PAUSE) * task.sample_rate)
-            words += [
-                (word.text, word.start + position, word.end + position)
-                for word in sentence.words
-            ]
-            pieces += [sentence.waveform, np.zeros(pause)]
-            position += len(sentence.waveform) + pause
-        level = rng.normal(LEVEL_DB, LEVEL_SPREAD_DB)
-        waveform = np.concatenate(pieces[:-1]) * from_db(level)
-        write_wav(
-            task.root, path, np.clip(waveform, -0.99, 0.99), task.sample_rate
-        )
-        write_json(task.root, words_path(path), words)
+    said = transcribe(words, row[f"speech{number}Start"] - 1, end)
+    speaker = f"speaker{number}"
+    return {f"{speaker}File": row[f"{speaker}File"]} | {
+        speaker + name: text for name, text in said.items()
+    }

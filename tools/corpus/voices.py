@@ -7,18 +7,17 @@ their natural median F0 and the split whose speakers are made of them: no
 variant is heard in two splits.
 """
 
-import csv
 import functools
 import json
 import math
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import espeakng_loader
 import numpy as np
+import pandas as pd
 from polsess.errors import UserError
 
 from corpus.audio import active_rms, resample
@@ -40,8 +39,7 @@ CLEAR_F0_OCTAVES = 4 / 12
 CLEAR_FORMANT_RATIO = 1.14
 
 
-@dataclass(frozen=True)
-class Voice:
+class Voice(NamedTuple):
     """One embedded speaker.
 
     Arguments
@@ -84,30 +82,15 @@ class Spoken(NamedTuple):
 
 
 @functools.cache
-def load_variants(path: str | Path = VARIANTS) -> list[dict]:
-    """Reads the table of variants.
-
-    Arguments
-    ---------
-    path : str or Path
-        A file like voices.csv.
-
-    Returns
-    -------
-    variants : list of dict
-        With variant, natural_f0 (Hz) and split.
-    """
-    with open(path, encoding="utf-8", newline="") as file:
-        return [
-            row | {"natural_f0": float(row["natural_f0"])}
-            for row in csv.DictReader(file)
-        ]
+def load_variants() -> pd.DataFrame:
+    """Read the table of variants: variant, natural_f0 (Hz) and split."""
+    return pd.read_csv(VARIANTS, dtype={"natural_f0": float})
 
 
 def make_voice(
     variant: str, natural_f0: float, number: int, rng: np.random.Generator
 ) -> Voice:
-    """Invents a speaker from a variant.
+    """Invent a speaker from a variant.
 
     Arguments
     ---------
@@ -119,11 +102,6 @@ def make_voice(
         Which of the variant's speakers; low numbers are low voices.
     rng : numpy.random.Generator
         Where the choices come from.
-
-    Returns
-    -------
-    voice : Voice
-        The speaker.
 
     Example
     -------
@@ -152,46 +130,24 @@ def make_voice(
 def draw_voices(
     split: str, n_voices: int, rng: np.random.Generator
 ) -> list[Voice]:
-    """Draws the speakers of a split.
-
-    Arguments
-    ---------
-    split : str
-        train, val or test.
-    n_voices : int
-        How many; no more than there are is taken.
-    rng : numpy.random.Generator
-        Where the choices come from.
-
-    Returns
-    -------
-    voices : list of Voice
-        Different speakers, low and high ones in turn.
-    """
-    variants = [row for row in load_variants() if row["split"] == split]
+    """Draw different speakers of a split, at most as many as there are."""
+    table = load_variants()
+    table = table[table["split"] == split]
     voices = [
-        make_voice(row["variant"], row["natural_f0"], number, rng)
+        make_voice(variant, natural_f0, number, rng)
         for number in range(len(F0_RATIOS))
-        for row in variants
+        for variant, natural_f0 in zip(
+            table["variant"], table["natural_f0"], strict=True
+        )
     ]
     return [voices[i] for i in rng.permutation(len(voices))[:n_voices]]
 
 
 def differ_clearly(one: Voice, other: Voice) -> bool:
-    """Whether nobody would take one voice for the other.
+    """Tell whether nobody would take one voice for the other.
 
-    Arguments
-    ---------
-    one : Voice
-        A speaker.
-    other : Voice
-        Another one.
-
-    Returns
-    -------
-    differ : bool
-        True for different variants with F0s four semitones or formants 14 %
-        apart.
+    They are of different variants, with F0s four semitones or formants 14 %
+    apart.
     """
     formant_ratio = one.formants / other.formants
     return one.variant != other.variant and (
@@ -203,7 +159,7 @@ def differ_clearly(one: Voice, other: Voice) -> bool:
 def speak(
     voice: Voice, texts: list[str], rng: np.random.Generator, sample_rate: int
 ) -> list[Spoken]:
-    """Lets a voice speak.
+    """Let a voice speak.
 
     Arguments
     ---------
@@ -218,7 +174,7 @@ def speak(
 
     Returns
     -------
-    spoken : list of Spoken
+    list of Spoken
         One each, silence trimmed at both ends, at an active level of 0 dB
         (RMS 1).
 
