@@ -6,7 +6,7 @@ from pathlib import Path
 
 import soundfile
 from corpus.building import make_corpus
-from make_corpus import parse_options
+from make_corpus import read_options
 
 TOOL = Path(__file__).resolve().parents[1] / "tools" / "make_corpus.py"
 
@@ -14,7 +14,7 @@ TOOL = Path(__file__).resolve().parents[1] / "tools" / "make_corpus.py"
 def make(root, *arguments):
     """Makes a corpus in this process; gives the messages."""
     messages = []
-    options = parse_options([str(root), *map(str, arguments)])
+    options = read_options([str(root), *map(str, arguments)])
     make_corpus(options, say=messages.append)
     return "\n".join(messages)
 

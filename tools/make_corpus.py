@@ -22,9 +22,9 @@ from pathlib import Path
 
 from corpus.building import KINDS, make_corpus
 from corpus.tables import DEFAULT_TABLES
+from joblib import cpu_count
 from polsess.commands import make_parser, run
-from polsess.corpus.audio import available_cpus
-from polsess.corpus.metadata import SAMPLE_RATES, SPLITS
+from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 
 # Option -> its smallest and largest value.
@@ -71,8 +71,14 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         part = "speaker" if kind == "speech" else "class"
         text = f"with a sub-folder a {part} (default: embedded material)"
         add(f"--{kind}", type=Path, metavar="FOLDER", help=text)
-    text = "8000 or 16000 (default: %(default)s)"
-    add("--sample_rate", type=int, default=8000, metavar="HZ", help=text)
+    text = "in Hz (default: %(default)s)"
+    add(
+        "--sample_rate",
+        type=int,
+        default=8000,
+        choices=(8000, 16000),
+        help=text,
+    )
     text = "of a mixture (default: %(default)s)"
     add("--duration", type=float, default=4.0, metavar="SECONDS", help=text)
     add(
@@ -84,7 +90,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         "corpus/tables.yaml)",
     )
     text = "processes (default: one a CPU)"
-    add("--jobs", type=int, default=available_cpus(), metavar="N", help=text)
+    add("--jobs", type=int, default=cpu_count(), metavar="N", help=text)
     options = parser.parse_args(arguments)
     for name, (low, high) in RANGES.items():
         value = getattr(options, name)
@@ -92,10 +98,6 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         if not (value >= low and (high is None or value <= high)):
             wanted = f"{low} or more" if high is None else f"{low} to {high}"
             raise UserError(f"--{name} {value}: give a number, {wanted}")
-    if options.sample_rate not in SAMPLE_RATES:
-        raise UserError(
-            f"--sample_rate {options.sample_rate} must be 8000 or 16000 Hz"
-        )
     sizes = (options.train, options.valid, options.test)
     options.sizes = dict(zip(SPLITS, sizes, strict=True))
     return options

@@ -16,16 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from corpus import (
-    building,
-    layout as progress,
-    mixtures,
-)
-from corpus.options import Options, load_tables
-from corpus.parallel import Workers
 from polsess.commands import make_parser
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from corpus import files
+from corpus.building import Builder, describe
+from corpus.parallel import Workers
+from corpus.tables import Tables
+from make_corpus import read_options
 
 
 def timed(
@@ -65,31 +63,14 @@ def main() -> None:
     )
     size = parser.parse_args().mixtures
 
-    def quiet(_message):
-        """Drops the messages of the stages."""
-
     with tempfile.TemporaryDirectory() as folder, Workers(1) as workers:
-        sizes = {"train": size, "val": 20, "test": 20}
-        options = Options(Path(folder, "corpus"), sizes)
-        tables = load_tables()
-        progress.prepare_folders(options.root, building.describe(options))
-        recordings, _ = timed(
-            "embedded material",
-            building.make_embedded_material,
-            options,
-            workers,
-            quiet,
-        )
-        stage = (options, tables, recordings)
-        timed("bank of rooms", building.make_rooms, *stage, workers, quiet)
-        _, cpu = timed(
-            f"{size} mixtures",
-            mixtures.make_split,
-            *stage,
-            "train",
-            workers,
-            quiet,
-        )
+        sizes = ["--train", str(size), "--valid", "20", "--test", "20"]
+        options = read_options([str(Path(folder, "corpus")), *sizes])
+        files.begin(options.root, describe(options))
+        builder = Builder(options, Tables(), workers, lambda message: None)
+        timed("embedded material", builder.make_material)
+        timed("bank of rooms", builder.make_rooms)
+        _, cpu = timed(f"{size} mixtures", builder.make_split, "train")
     print(
         f"{size / cpu:.0f} mixtures of {options.duration:g} s at "
         f"{options.sample_rate} Hz a second and core"

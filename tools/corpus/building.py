@@ -240,9 +240,10 @@ class Builder:
         left_out = sorted(set(scenes) - set(fitting))
         if left_out:
             self.say(f"{split}: no event fits {', '.join(left_out)}; left out.")
+        names = {scene: self.tables.room_of(scene) for scene in fitting}
         bank = {
             name: rooms.load_rooms(self.options, split, name)
-            for name in {self.tables.room_of(scene) for scene in fitting}
+            for name in set(names.values())
             if name
         }
         return Sources(
@@ -250,11 +251,7 @@ class Builder:
             partners=self._partners(split, speech),
             scenes=[s for scene in fitting for s in scenes[scene]],
             events=fitting,
-            rooms={
-                scene: bank[self.tables.room_of(scene)]
-                for scene in fitting
-                if self.tables.room_of(scene)
-            },
+            rooms={scene: bank[name] for scene, name in names.items() if name},
         )
 
     def _partners(self, split, speech):

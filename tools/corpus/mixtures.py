@@ -213,8 +213,10 @@ def _draw_once(sources, options, split, rng):
     rooms = sources.rooms.get(scene_class)
     room = _choose(rooms, rng) if rooms else None
     waveforms = (fragment.waveform for fragment in fragments.values())
-    responses = room and room.responses
-    components, gain = mix(*waveforms, ssr, scene_random, responses)
+    responses = room.responses if room else None
+    components, gain = mix(
+        *waveforms, ssr=ssr, scene_random=scene_random, responses=responses
+    )
     if any(np.max(np.abs(x)) >= CLIPPING for x in components.values()):
         raise DrawnAgainError("clipping")
     row = {

@@ -234,7 +234,8 @@ def room_tasks(
 
 def room_names(tables: Tables, scenes: list) -> list[str]:
     """List the rooms that scenes are in."""
-    return sorted({tables.room_of(s.group) for s in scenes} - {None})
+    names = {tables.room_of(scene.group) for scene in scenes}
+    return sorted(name for name in names if name)
 
 
 def make_room(

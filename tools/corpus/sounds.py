@@ -31,7 +31,7 @@ def cafe(synth: Synthesiser) -> np.ndarray:
     clinks = synth.sprinkle(1.5, clink)
     hiss = synth.noise(slope=-2, low=300)
     return normalise(
-        synth.babble(rng.integers(5, 10))
+        synth.babble(int(rng.integers(5, 10)))
         + 3.0 * clinks
         + rng.uniform(0.1, 0.4) * hiss * synth.drift(5.0, 8.0)
     )
@@ -60,7 +60,7 @@ def train_station(synth: Synthesiser) -> np.ndarray:
     engine = synth.hum(rng.uniform(60, 110), 20)
     squeal = synth.ringing(1.5, rng.uniform(1200, 3500, 3), (0.4, 0.5, 0.6))
     squeals = synth.sprinkle(0.1, lambda: squeal)
-    crowd = synth.babble(rng.integers(8, 16))
+    crowd = synth.babble(int(rng.integers(8, 16)))
     return normalise(crowd + rumble + 0.5 * engine + 0.6 * squeals)
 
 
@@ -155,7 +155,7 @@ def public_square(synth: Synthesiser) -> np.ndarray:
     )
     fountain = synth.noise(slope=-1, low=400)
     city = synth.noise(slope=-4, low=50)
-    crowd = synth.babble(synth.rng.integers(6, 14))
+    crowd = synth.babble(int(synth.rng.integers(6, 14)))
     return normalise(crowd + 2.5 * steps + 0.3 * fountain + 0.5 * city)
 
 

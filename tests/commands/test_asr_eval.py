@@ -19,7 +19,7 @@ from polsess.data.sampling import all_examples
 from polsess.errors import UserError
 from polsess.inference.models import load_trained_run
 
-TOOL = Path(__file__).parent.parent / "tools/asr_eval.py"
+TOOL = Path(asr_eval.__file__)
 
 VARIANTS = ("SER", "SE", "C")
 

@@ -58,5 +58,5 @@ def test_hypotheses_of_something_else_are_refused(tmp_path):
     with pytest.raises(UserError, match="is damaged"):
         enter(tmp_path, IDENTITY)
     (tmp_path / "asr_eval.json").write_text("[]")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is damaged"):
         enter(tmp_path, IDENTITY)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import soundfile
 from corpus.parallel import Workers
-from corpus.users import load_recordings
-from make_corpus import parse_options
+from corpus.recordings import deal, load_recordings
+from make_corpus import read_options
 from scipy.signal import resample
 from small_made_corpora import make, read_components, read_rows
 from small_recordings import SIZES, write_recordings
+
+SPLITS = ("train", "val", "test")
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +125,26 @@ def test_silent_files_are_left_out_by_name(tmp_path):
         path.parent.mkdir(parents=True)
         soundfile.write(path, np.full(8000, level), 8000)
     counts = ["--train", "1", "--valid", "1", "--test", "1"]
-    options = parse_options(["corpus", *counts, "--speech", str(tmp_path)])
+    options = read_options(["corpus", *counts, "--speech", str(tmp_path)])
     told = []
     with Workers(1) as workers:
         kept = load_recordings(options, "speech", workers, told.append)
     assert [recording.group for recording in kept] == ["anna"]
     assert told[-1] == "--speech: left out as silent, 1: jan/day 1/a.wav"
+
+
+@pytest.mark.parametrize("n_items", [1, 2, 3, 5, 6, 17, 100])
+@pytest.mark.parametrize("minimum", [1, 2])
+def test_items_are_dealt_once_each(n_items, minimum):
+    for sizes in ((200, 40, 40), (2, 2, 2), (1, 500, 500)):
+        dealt = deal(
+            list(range(n_items)),
+            dict(zip(SPLITS, sizes, strict=True)),
+            minimum,
+            np.random.default_rng(0),
+        )
+        everything = sum(dealt.values(), [])
+        assert len(everything) == len(set(everything))
+        if n_items >= 3 * minimum:
+            assert sorted(everything) == list(range(n_items))
+            assert min(map(len, dealt.values())) >= minimum

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from corpus.options import DEFAULT_TABLES
+from corpus.tables import DEFAULT_TABLES
 from polsess.errors import UserError
 from small_made_corpora import TOOL, hash_files, make
 from small_recordings import SIZES, write_audio, write_recordings
@@ -147,7 +147,7 @@ def test_bad_recordings_are_named(spoilable, spoil, tells):
 def test_recordings_too_loud_to_be_added_up_are_explained(
     spoilable, monkeypatch
 ):
-    monkeypatch.setattr("corpus.drawing.MOST_ATTEMPTS", 20)
+    monkeypatch.setattr("corpus.mixtures.MOST_ATTEMPTS", 20)
     folder, options = spoilable
     too_loud(folder)
     with pytest.raises(UserError, match=r"clipping 20.*lower their level"):
@@ -163,8 +163,6 @@ def test_recordings_too_loud_to_be_added_up_are_explained(
         (("--test", "0"), "--test 0"),
         (("--duration", "-4"), "--duration -4"),
         (("--duration", "nan"), "--duration nan"),
-        (("--sample_rate", "0"), "--sample_rate 0"),
-        (("--sample_rate", "-8000"), "--sample_rate -8000"),
         (("--seed", "-1"), "--seed -1"),
         (("--jobs", "0"), "--jobs 0"),
         (("--speech", "nowhere"), "--speech nowhere: there is no such folder"),

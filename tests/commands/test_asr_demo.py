@@ -8,10 +8,9 @@ import pytest
 import soundfile
 from asr.recognisers import SpeechBrainRecogniser
 from asr.transcripts import normalise
-from corpus.building import make_corpus
 from corpus.voices import Spoken, Word
-from make_corpus import parse_options
 from polsess.errors import UserError
+from small_made_corpora import make
 
 
 def test_the_demonstration_is_for_speechbrain(tmp_path, capsys):
@@ -57,7 +56,7 @@ def test_the_whole_path_with_a_small_recogniser(
     """It learns four clean recordings by heart, and hears them in mixtures."""
     root = tmp_path / "corpus"
     sizes = ["--train", "1", "--valid", "1", "--test", "2", "--jobs", "1"]
-    make_corpus(parse_options([str(root), *sizes]), say=lambda message: None)
+    make(root, *sizes)
     said = pd.read_csv(root / "test/transcripts.csv").to_dict("records")
     recordings = []
     for row in said:

@@ -1,0 +1,90 @@
+"""Simulated rooms."""
+
+import numpy as np
+import pytest
+from corpus.rooms import reverberation_time, simulate_room
+from scipy.signal import butter, sosfiltfilt
+
+ROOM = {
+    "size": [[6.0, 6.0], [5.0, 5.0], [3.0, 3.0]],
+    "rt60": [0.5, 0.5],
+    "distance": [1.0, 1.2],
+    "high_cut": [8000, 8000],
+    "diffusion": [0.5, 0.5],
+    "freq_damp": [0.0, 0.0],
+}
+
+
+def simulate(seed=0, sample_rate=8000, **ranges):
+    rng = np.random.default_rng(seed)
+    return simulate_room(ROOM | ranges, rng, sample_rate)
+
+
+def band_rt60(response, low, high):
+    """Reverberation time in a frequency band."""
+    sos = butter(4, [low, high], "bandpass", fs=8000, output="sos")
+    return reverberation_time(sosfiltfilt(sos, response), 8000)
+
+
+def test_rooms_reverberate_as_long_as_wanted():
+    short, long = (
+        np.mean([simulate(i, rt60=[t, t]).rt60 for i in range(4)])
+        for t in (0.25, 0.5)
+    )
+    assert short == pytest.approx(0.25, rel=0.35)
+    assert long == pytest.approx(0.5, rel=0.35)
+
+
+def test_rooms_leave_out_the_direct_path():
+    for seed in range(3):
+        room = simulate(seed)
+        delays = ("preDelay1", "preDelay2", "preDelayForEvent")
+        for response, name in zip(room.responses, delays, strict=True):
+            # The first reflection comes after the pre-delay; only the
+            # fractional-delay filter's ripple may be before it.
+            first = round(room.parameters[name] * 8000)
+            assert first > 4
+            assert np.abs(response[: first - 4]).max() < 0.03
+            assert np.abs(response[first - 3 : first + 4]).max() > 0.1
+
+
+def test_decay_column_follows_the_measured_reverberation_time():
+    room = simulate()
+    assert room.parameters["decay"] == pytest.approx(1 - room.rt60 / 2)
+
+
+def test_freq_damp_shortens_high_frequencies():
+    def ratio(damp):
+        room = simulate(freq_damp=[damp, damp])
+        high, low = (
+            band_rt60(room.responses[0], *band)
+            for band in ((2000, 3500), (150, 500))
+        )
+        return high / low
+
+    assert ratio(0.6) < 0.75 * ratio(0.0)
+
+
+def test_high_cut_removes_high_frequencies():
+    def share_above(cut):
+        response = simulate(high_cut=[cut, cut]).responses[0]
+        spectrum = np.abs(np.fft.rfft(response)) ** 2
+        frequencies = np.fft.rfftfreq(len(response), 1 / 8000)
+        return spectrum[frequencies > 2500].sum() / spectrum.sum()
+
+    assert share_above(1500) < 0.3 * share_above(8000)
+
+
+def test_diffusion_scatters_reflections():
+    plain, scattered = (
+        simulate(diffusion=[d, d]).responses[0] for d in (0.0, 1.0)
+    )
+    n = min(len(plain), len(scattered))
+    assert np.abs(plain[:n] - scattered[:n]).max() > 0.05
+
+
+def test_rooms_work_at_other_sample_rates():
+    room = simulate(sample_rate=16000)
+    assert room.rt60 == pytest.approx(0.5, rel=0.5)
+    first = round(room.parameters["preDelay1"] * 16000)
+    assert np.abs(room.responses[0][first - 3 : first + 4]).max() > 0.1

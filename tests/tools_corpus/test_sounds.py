@@ -1,0 +1,54 @@
+"""The embedded scenes and events, and resampling."""
+
+import numpy as np
+import pytest
+from corpus.audio import Synthesiser, resample
+from corpus.sounds import SOUNDS
+from corpus.tables import Tables
+
+
+@pytest.mark.parametrize("name", SOUNDS["scenes"])
+def test_scenes_are_steady_and_where_speech_is(name):
+    rng = np.random.default_rng(0)
+    people = [rng.standard_normal(8000) for _ in range(3)]
+    first, second = (
+        SOUNDS["scenes"][name](Synthesiser(rng, 8000, 80000, people))
+        for _ in range(2)
+    )
+    assert np.isfinite(first).all()
+    assert np.sqrt(np.mean(first**2)) == pytest.approx(1.0)
+    seconds = first.reshape(10, 8000)
+    assert np.sqrt(np.mean(seconds**2, axis=1)).min() > 0.03
+    power = np.abs(np.fft.rfft(first)) ** 2
+    assert power[2000:].sum() > 0.3 * power.sum()  # above 200 Hz
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.3
+
+
+def test_events_are_short_and_differ_each_time():
+    for name, event in SOUNDS["events"].items():
+        first, second = (
+            event(Synthesiser(np.random.default_rng(i), 8000)) for i in (1, 2)
+        )
+        for waveform in (first, second):
+            assert np.abs(waveform).max() == pytest.approx(1.0), name
+            assert 0.05 < len(waveform) / 8000 < 4.0, name
+        n = min(len(first), len(second))
+        assert not np.allclose(first[:n], second[:n])
+
+
+def test_every_embedded_scene_and_event_is_in_the_tables():
+    tables = Tables()
+    fitting = tables.fitting_events(*SOUNDS.values())
+    assert all(len(events) >= 3 for events in fitting.values())
+    used = {event for events in fitting.values() for event in events}
+    assert used == set(SOUNDS["events"])
+    indoor = [name for name in SOUNDS["scenes"] if tables.room_of(name)]
+    assert len(indoor) == len(SOUNDS["scenes"]) / 2
+
+
+def test_resampling_keeps_what_both_rates_can_hold():
+    time = np.arange(44100) / 44100
+    tone = np.sin(2 * np.pi * 1000 * time) + np.sin(2 * np.pi * 9000 * time)
+    low = resample(tone, 44100, 8000)
+    expected = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
+    assert np.abs(low - expected)[400:-400].max() < 0.02
