@@ -212,10 +212,10 @@ def _draw_once(sources, options, split, rng):
     scene_random = float(rng.uniform(*SCENE_RANDOM_DB))
     rooms = sources.rooms.get(scene_class)
     room = _choose(rooms, rng) if rooms else None
-    waveforms = (fragment.waveform for fragment in fragments.values())
+    speech1, speech2, scene, event = (f.waveform for f in fragments.values())
     responses = room.responses if room else None
     components, gain = mix(
-        *waveforms, ssr=ssr, scene_random=scene_random, responses=responses
+        speech1, speech2, scene, event, ssr, scene_random, responses
     )
     if any(np.max(np.abs(x)) >= CLIPPING for x in components.values()):
         raise DrawnAgainError("clipping")
