@@ -13,52 +13,21 @@ is needed but a CSV file with the columns model, seed, value, or the one that
 run_series.py writes.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
-from experiments.comparison import (
-    Comparison,
-    compare_evaluations,
-    compare_values,
-)
-from experiments.evaluations import (
-    evaluate_command,
-    read_evaluations,
-    read_values,
-)
-from experiments.runs import find_runs
-from polsess.commands import make_parser
+from experiments.comparison import compare_evaluations, compare_values
+from experiments.runs import evaluate_command, find_runs, read_evaluations
+from experiments.statistics import read_values
+from polsess.commands import make_parser, run
 from polsess.errors import UserError
-from polsess.files import write_atomically
 
-TABLES = ("models", "differences", "seeds", "variants", "environments")
 # What says nothing beside --values.
 OF_RUNS = {"evaluation": "test", "metric": "si_sdr", "variants": None}
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write a comparison into a folder.
-
-    Arguments
-    ---------
-    comparison : Comparison
-        What is written.
-    folder : Path
-        Where to; it is made.
-    """
-    write_atomically(folder / "comparison.md", comparison.markdown())
-    write_atomically(folder / "comparison.tex", comparison.latex())
-    tables = {table.name: table for table in comparison.tables}
-    for name in TABLES:
-        path = folder / f"{name}.csv"
-        if name in tables:
-            write_atomically(path, tables[name].csv())
-        else:
-            path.unlink(missing_ok=True)  # of another comparison
-
-
-def _parse(arguments):
-    """Read the command line."""
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Read and check the command line."""
     parser = make_parser(__doc__)
     parser.add_argument(
         "runs", type=Path, nargs="*", metavar="RUN", help="a folder, see above"
@@ -106,11 +75,7 @@ def _parse(arguments):
         default=10000,
         help="of bootstrap and permutation tests (default: %(default)s)",
     )
-    return parser.parse_args(arguments)
-
-
-def _check(options):
-    """Check what the command line gives; fill in defaults."""
+    options = parser.parse_args(arguments)
     if bool(options.runs) == (options.values is not None):
         raise UserError("give either runs or --values CSV")
     if options.seed < 0:
@@ -122,49 +87,32 @@ def _check(options):
             setattr(options, name, default)
         elif options.values is not None:
             raise UserError(f"--{name} says nothing about --values")
+    return options
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Compare what the command line names.
-
-    Arguments
-    ---------
-    arguments : list of str, None
-        Of the command line; None for those of the process.
-
-    Raises
-    ------
-    UserError
-        If something about the runs, the values or an option is not right.
-    """
+def main(arguments: list[str]) -> None:
+    """Compare what the command line names."""
     options = _parse(arguments)
-    _check(options)
-    resampling = {"seed": options.seed, "resamples": options.resamples}
+    resampling = {
+        "baseline": options.baseline,
+        "seed": options.seed,
+        "resamples": options.resamples,
+    }
     if options.values is not None:
-        comparison = compare_values(
-            *read_values(options.values),
-            baseline=options.baseline,
-            **resampling,
-        )
+        comparison = compare_values(*read_values(options.values), **resampling)
     else:
-        runs, left_out = find_runs(options.runs, options.evaluation)
+        name = options.evaluation
+        runs, left_out = find_runs(options.runs, name)
         comparison = compare_evaluations(
-            read_evaluations(options.runs, options.evaluation),
+            read_evaluations(options.runs, name),
             options.metric,
             options.variants,
-            options.baseline,
-            left_out=[
-                evaluate_command(run, options.evaluation, runs)
-                for run in left_out
-            ],
+            left_out=[evaluate_command(r, name, runs) for r in left_out],
             **resampling,
         )
-    write_comparison(comparison, options.output)
+    comparison.write(options.output)
     print(f"{comparison.markdown()}\nWrote {options.output}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (UserError, OSError) as error:
-        sys.exit(f"Error: {error}")
+    run(main)

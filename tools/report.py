@@ -13,98 +13,25 @@ The page is one HTML file that needs no network and no JavaScript. Its tables
 are those of compare_runs.py. The same runs give the same page, byte by byte.
 """
 
+import argparse
 import re
 import shlex
-import sys
 from pathlib import Path
 
-from experiments.comparison import Comparison, compare_evaluations
-from experiments.evaluations import (
-    Evaluation,
+from experiments.comparison import compare_evaluations
+from experiments.page import make_sections, render, seeds_of
+from experiments.runs import (
     by_group,
     evaluate_command,
+    find_runs,
     read_evaluations,
 )
-from experiments.figures import report_style
-from experiments.page import Section, render
-from experiments.runs import find_runs
-from experiments.sections import (
-    breakdown_section,
-    curves_section,
-    examples_section,
-    metrics_section,
-    results_section,
-    runs_section,
-    seeds_of,
-)
-from polsess.commands import make_parser
+from polsess.commands import make_parser, run
 from polsess.errors import UserError
 from polsess.files import write_atomically
 
 
-def make_sections(
-    evaluations: list[Evaluation],
-    comparison: Comparison,
-    name: str,
-    count: int,
-    command: str,
-) -> list[Section]:
-    """Make what the page of evaluations holds.
-
-    Arguments
-    ---------
-    evaluations : list of comparison.evaluations.Evaluation
-        What ``read_evaluations`` returned.
-    comparison : comparison.comparing.Comparison
-        Of them.
-    name : str
-        Of the evaluation, e.g. ``test``.
-    count : int
-        Worst and best mixtures of each model.
-    command : str
-        That makes the page.
-
-    Returns
-    -------
-    list of reporting.contents.Section
-        In their order.
-
-    Raises
-    ------
-    UserError
-        If a file of a run is damaged, naming it.
-    """
-    with report_style():
-        sections = [
-            results_section(comparison),
-            curves_section(evaluations),
-            breakdown_section(evaluations),
-            metrics_section(evaluations),
-            examples_section(evaluations, name, count),
-            runs_section(evaluations),
-            Section("made", "How this page was made", command=command),
-        ]
-    return [section for section in sections if section]
-
-
-def write_figures(folder: Path, sections: list[Section]) -> None:
-    """Write each figure of the page as a picture of its own.
-
-    Arguments
-    ---------
-    folder : Path
-        Gets ``<section>-<title>.svg``.
-    sections : list of reporting.contents.Section
-        Of the page.
-    """
-    for section in sections:
-        for figure in section.figures:
-            title = re.sub(r"\W+", "-", figure.title.lower()).strip("-")
-            path = folder / f"{section.anchor}-{title}.svg"
-            write_atomically(path, f"{figure.svg}\n")
-
-
-def _parse(arguments):
+def _parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     parser.add_argument(
@@ -148,55 +75,32 @@ def _parse(arguments):
     return options
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Make the page that the command line asks for.
-
-    Arguments
-    ---------
-    arguments : list of str, None
-        Of the command line; None for those of the process.
-
-    Raises
-    ------
-    UserError
-        If an option or a file of a run is not right.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
+def main(arguments: list[str]) -> None:
+    """Make the page that the command line asks for."""
     options = _parse(arguments)
-    evaluations = read_evaluations(options.runs, options.evaluation)
-    first = evaluations[0]
-    if "si_sdr" not in first.info["metrics"]:
-        raise UserError(
-            f"{first.folder}: was evaluated without si_sdr, which the report "
-            "is about; evaluate it with --metrics si_sdr and those it has"
-        )
-    runs, left_out = find_runs(options.runs, options.evaluation)
+    name = options.evaluation
+    evaluations = read_evaluations(options.runs, name)
+    runs, left_out = find_runs(options.runs, name)
     comparison = compare_evaluations(
         evaluations,
         baseline=options.baseline,
-        left_out=[
-            evaluate_command(run, options.evaluation, runs) for run in left_out
-        ],
+        left_out=[evaluate_command(r, name, runs) for r in left_out],
     )
+    command = shlex.join(["python", "tools/report.py", *arguments])
     sections = make_sections(
-        evaluations,
-        comparison,
-        options.evaluation,
-        options.examples,
-        shlex.join(["python", "tools/report.py", *arguments]),
+        evaluations, comparison, name, options.examples, command
     )
     models = ", ".join(by_group(evaluations))
     summary = f"{models}; {seeds_of(evaluations)}."
     page = render(comparison.title, summary, sections)
     write_atomically(options.output, page)
-    if options.figures:
-        write_figures(options.figures, sections)
-    size = options.output.stat().st_size / 1e6
-    print(f"Wrote {options.output}, {size:.1f} MB")
+    for section in sections if options.figures else ():
+        for figure in section.figures:
+            title = re.sub(r"\W+", "-", figure.title.lower()).strip("-")
+            path = options.figures / f"{section.anchor}-{title}.svg"
+            write_atomically(path, figure.svg)
+    print(f"Wrote {options.output}, {len(page.encode()) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (UserError, OSError) as error:
-        sys.exit(f"Error: {error}")
+    run(main)

@@ -18,13 +18,8 @@ which SERIES.csv has too, and a row a name with mean and sample standard
 deviation. The exit status is 1 if a run failed, 130 after Ctrl-C.
 """
 
-import sys
-
 from experiments.series import train_series
-from polsess.errors import UserError
+from polsess.commands import run
 
 if __name__ == "__main__":
-    try:
-        sys.exit(train_series(description=__doc__))
-    except (UserError, OSError) as error:
-        sys.exit(f"Error: {error}")
+    run(lambda arguments: train_series(arguments, __doc__))

@@ -29,7 +29,7 @@ from experiments.next_stage import (
     propose,
     write_stages,
 )
-from experiments.processes import interrupted_by_signals
+from experiments.series import interrupted_by_signals
 from experiments.stages import (
     RECIPE,
     find_stage,

@@ -1,177 +1,103 @@
-"""Drawings of samples: rows of dots, and means against a level.
-
-Every value is that of the comparison, and so are the intervals.
-"""
+"""Figures of a report: rows of dots, means by level, learning curves."""
 
 import io
 import re
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
 from textwrap import shorten, wrap
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from cycler import cycler
 from markupsafe import Markup, escape
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as MplFigure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from experiments.evaluations import Sample
 from experiments.statistics import mean_interval
 
-WIDTH = 4.2  # inches, so that 11 points stay readable on a phone
-# Okabe and Ito's colours for colour-blind readers, without the pale ones.
-COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#aa4499", "#8a6d00")
-MARKERS = "osD^vPX*"
-LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-STYLE: Any = {
-    "font.size": 11,
-    "axes.titlesize": 11,
-    "axes.labelsize": 11,
-    "legend.fontsize": 10,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": "#dddddd",
-    "figure.constrained_layout.use": True,
-    "lines.markersize": 6,
-    "svg.fonttype": "path",  # the same shapes in every browser
-    "text.parse_math": False,  # a $ in a user's name is a $
-}
+mpl.use("Agg")  # no screen needed
+
+STYLE = Path(__file__).parent / "figures.mplstyle"
+# How models are drawn, readable without colours too. Okabe and Ito's colours
+# for colour-blind readers, without the pale ones.
+MODELS = cycler(fillstyle=["full", "none"]) * (
+    cycler(
+        color=["#000000", "#0072b2", "#d55e00", "#009e73", "#aa4499", "#8a6d00"]
+    )
+    + cycler(marker=["o", "s", "D", "^", "v", "P"])
+    + cycler(linestyle=["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), "-"])
+)
+FEWEST = 5  # utterances that have an interval
+LABEL = 0.58  # inches, three lines of text
+ROW = 0.2  # inches a model takes in a row of dots
+SEVERAL = 0.76  # of a row is taken by its models
+VALIDATION = "validation SI-SDR (dB)"
+THIN, THICK = 0.8, 2.8  # points
 
 
 @dataclass(frozen=True)
-class ModelStyle:
-    """How a model is drawn in every figure.
+class Figure:
+    """A figure of the page.
 
     Arguments
     ---------
-    colour : str
-        As matplotlib names it.
-    marker : str
-        Of points.
-    line : str, tuple
-        Style of lines.
+    title : str
+        Its heading.
+    svg : Markup
+        The drawing, put into the page as it is.
+    caption : str
+        What is shown, under which condition.
     """
 
-    colour: str
-    marker: str
-    line: str | tuple
+    title: str
+    svg: Markup
+    caption: str
 
 
 def model_styles(models: Iterable[str]) -> dict:
-    """Give each model a style.
-
-    Arguments
-    ---------
-    models : list of str
-        In the order of the legend.
-
-    Returns
-    -------
-    dict
-        Model -> ModelStyle; no two are alike up to 120 models.
+    """Give each model, in the order of the legend, options of Line2D.
 
     Example
     -------
     >>> styles = model_styles(["dprnn", "sepformer"])
-    >>> styles["dprnn"].marker, styles["sepformer"].marker
+    >>> styles["dprnn"]["marker"], styles["sepformer"]["marker"]
     ('o', 's')
     """
-    return {
-        model: ModelStyle(
-            COLOURS[number % len(COLOURS)],
-            MARKERS[number % len(MARKERS)],
-            LINE_STYLES[number % len(LINE_STYLES)],
-        )
-        for number, model in enumerate(models)
-    }
+    return dict(zip(models, cycle(MODELS), strict=False))
 
 
-def report_style() -> AbstractContextManager:
-    """Give matplotlib the report's style, in a ``with`` statement.
-
-    Returns
-    -------
-    contextmanager
-        Its end puts back what was before.
-    """
-    return mpl.rc_context(STYLE)
-
-
-def new_figure(height: float, **options: Any) -> tuple:
-    """Start a figure of the report's width, within ``report_style``.
-
-    Arguments
-    ---------
-    height : float
-        In inches.
-    **options : object
-        For ``matplotlib.pyplot.subplots``.
-
-    Returns
-    -------
-    tuple
-        The figure, and its axes as ``subplots`` returns them.
-    """
-    return plt.subplots(figsize=(WIDTH, height), **options)
-
-
-def add_legend(figure: Figure, handles: list, labels: list[str]) -> None:
-    """Put the legend above the axes, where it hides nothing.
-
-    Arguments
-    ---------
-    figure : matplotlib.figure.Figure
-        Of ``new_figure``.
-    handles : list
-        Matplotlib's artists.
-    labels : list of str
-        A text each; long ones are wrapped.
-    """
-    columns = 2 if max(map(len, labels)) <= 18 else 1
+def add_legend(figure: MplFigure, handles: list, labels: list[str]) -> None:
+    """Put the legend above the axes, where it hides nothing."""
     figure.legend(
         handles,
         [wrapped(label, 40) for label in labels],
         loc="outside upper left",
-        ncols=columns,
-        frameon=False,
+        ncols=2 if max(map(len, labels)) <= 18 else 1,
         handlelength=2.6,
         borderaxespad=0.1,
     )
 
 
 def wrapped(text: str, width: int) -> str:
-    r"""Break a text into at most two lines that fit a figure.
-
-    Arguments
-    ---------
-    text : str
-        E.g. the name of a model.
-    width : int
-        Characters of a line.
-
-    Returns
-    -------
-    str
-        With a line feed between the lines.
+    r"""Break a text into at most two lines of so many characters.
 
     Example
     -------
     >>> wrapped("street, busy in the morning", 14)
     'street, busy\nin the morning'
     """
-    lines = wrap(text, width) or [""]
-    if len(lines) > 2:
-        lines = [lines[0], shorten(" ".join(lines[1:]), width, placeholder="…")]
-    return "\n".join(lines)
+    first, *rest = wrap(text, width) or [""]
+    second = shorten(" ".join(rest), width, placeholder="…")
+    return f"{first}\n{second}" if rest else first
 
 
-def to_svg(figure: Figure, name: str, description: str) -> Markup:
+def to_svg(figure: MplFigure, name: str, description: str) -> Markup:
     """Turn a figure into SVG that can stand in a page with others.
 
     Arguments
@@ -187,7 +113,8 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     Returns
     -------
     Markup
-        The <svg> element; the same figure gives the same bytes.
+        The <svg> element and a line feed; the same figure gives the same
+        bytes.
     """
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -200,13 +127,8 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     svg = re.sub(r" +$", "", svg, flags=re.MULTILINE)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     label = f'role="img" aria-label="{escape(description)}"'
-    return Markup(svg.replace("<svg", f"<svg {label}", 1))
-
-
-FEWEST = 5  # utterances that have an interval
-LABEL = 0.58  # inches, three lines of text
-ROW = 0.2  # inches a model takes in a row of dots
-SEVERAL = 0.76  # of a row is taken by its models
+    svg = svg.replace("<svg", f"<svg {label}", 1)
+    return Markup("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
 
 
 def draw_dots(
@@ -224,7 +146,7 @@ def draw_dots(
     samples : dict
         Name of the row -> Sample.
     styles : dict
-        Model -> ModelStyle.
+        What ``model_styles`` returned.
     label : str
         Of the axis, with the unit.
     name : str
@@ -241,19 +163,29 @@ def draw_dots(
     """
     most = max(len(sample.values) for sample in samples.values())
     rows = max(LABEL, ROW * most + 0.14) * len(samples)
-    figure, axis = new_figure(rows + 0.8 + 0.11 * (len(styles) + 2))
+    figure, axis = plt.subplots()
+    figure.set_figheight(rows + 0.8 + 0.11 * (len(styles) + 2))
     for row, sample in enumerate(samples.values()):
         if row % 2 == 0:
             axis.axhspan(row - 0.5, row + 0.5, color="#f2f2f2", zorder=0)
         middle = (len(sample.values) - 1) / 2
         for number, (model, means) in enumerate(sample.seed_means.items()):
             height = row + (number - middle) * SEVERAL / most
-            _draw_row(axis, height, means, styles[model])
-    handles = [_handle(style, "") for style in styles.values()]
+            line = {"color": styles[model]["color"], "linewidth": 1.2}
+            axis.hlines(height, means.min(), means.max(), **line)
+            axis.plot(
+                *(means, [height] * len(means), "|"),
+                **{"markersize": 9, "markeredgewidth": 1.2, **line},
+            )
+            axis.plot(means.mean(), height, zorder=3, **styles[model])
+    handles = [Line2D([], [], **_points(style)) for style in styles.values()]
     labels = list(styles)
     if with_mixture:
-        values = [sample.mixture.mean() for sample in samples.values()]
-        handles.append(_draw_mixtures(axis, values))
+        dashed: dict = {"color": "#555555", "ls": "--", "linewidth": 1.6}
+        for row, sample in enumerate(samples.values()):
+            ends = row - 0.48, row + 0.48
+            axis.vlines(sample.mixture_mean, *ends, **dashed)
+        handles.append(Line2D([], [], **dashed))
         labels.append("unprocessed mixture")
     names = [
         f"{wrapped(row, 16)}\nn = {sample.utterances}"
@@ -269,50 +201,9 @@ def draw_dots(
     return to_svg(figure, name, description)
 
 
-def _draw_row(axis, height, means, style):
-    """Draw a model's mean, and its seeds behind it."""
-    axis.plot(
-        *([means.min(), means.max()], [height, height]),
-        color=style.colour,
-        linewidth=1.2,
-    )
-    axis.plot(
-        *(means, [height] * len(means), "|"),
-        color=style.colour,
-        markersize=9,
-        markeredgewidth=1.2,
-    )
-    axis.plot(means.mean(), height, style.marker, color=style.colour, zorder=3)
-
-
-def _handle(style, line):
-    """Make a model's entry in the legend."""
-    return Line2D(
-        [], [], color=style.colour, marker=style.marker, linestyle=line
-    )
-
-
-def _draw_mixtures(axis, values):
-    """Draw the unprocessed mixtures' values as dashed lines over a row."""
-    line: dict = {"color": "#555555", "linestyle": "--", "linewidth": 1.6}
-    for row, value in enumerate(values):
-        axis.vlines(value, row - 0.48, row + 0.48, **line)
-    return Line2D([], [], **line)
-
-
-def has_interval(sample: Sample) -> bool:
-    """Whether a sample is large enough for an interval to be drawn.
-
-    Arguments
-    ---------
-    sample : comparison.samples.Sample
-        The values.
-
-    Returns
-    -------
-    bool
-    """
-    return sample.utterances >= FEWEST
+def _points(style):
+    """Leave the line out of a model's style."""
+    return style | {"linestyle": ""}
 
 
 def draw_levels(
@@ -327,9 +218,10 @@ def draw_levels(
     Arguments
     ---------
     samples : dict
-        Level in dB -> Sample, as ``samples_by_level`` returns it.
+        Level in dB -> Sample; one of fewer than FEWEST utterances has no
+        interval.
     styles : dict
-        Model -> ModelStyle.
+        What ``model_styles`` returned.
     labels : tuple of str
         Of both axes.
     name : str
@@ -343,23 +235,176 @@ def draw_levels(
         The <svg> element.
     """
     levels = np.array(list(samples))
-    enough = np.array([has_interval(s) for s in samples.values()])
-    figure, axis = new_figure(3.3 + 0.1 * len(styles))
+    enough = np.array([s.utterances >= FEWEST for s in samples.values()])
+    figure, axis = plt.subplots()
+    figure.set_figheight(3.3 + 0.1 * len(styles))
     gap = np.ptp(levels) / 90  # beside each other, not over each other
     for number, (model, style) in enumerate(styles.items()):
         places = levels + gap * (number - (len(styles) - 1) / 2)
-        axis.plot(
-            *(places, [s.values[model].mean() for s in samples.values()]),
-            color=style.colour,
-            marker=style.marker,
-            linestyle=style.line,
-            linewidth=1.3,
-        )
-        ends = np.array(
-            [mean_interval(s.values[model]) for s in samples.values()]
-        )
-        axis.vlines(places[enough], *ends[enough].T, color=style.colour)
+        values = [sample.values[model] for sample in samples.values()]
+        axis.plot(places, [v.mean() for v in values], linewidth=1.3, **style)
+        ends = np.array([mean_interval(v) for v in values])[enough]
+        axis.vlines(places[enough], *ends.T, color=style["color"])
     axis.set(xlabel=labels[0], ylabel=labels[1])
-    handles = [_handle(style, style.line) for style in styles.values()]
+    handles = [Line2D([], [], **style) for style in styles.values()]
     add_legend(figure, handles, list(styles))
     return to_svg(figure, name, description)
+
+
+def stages(curve: pd.DataFrame) -> list[tuple]:
+    """Find first epoch and variants of the curriculum's stages in a curve.
+
+    Example
+    -------
+    >>> stages(pd.DataFrame({"epoch": [1, 2, 3], "variants": ["C", "C", "S"]}))
+    [(1, 'C'), (3, 'S')]
+    """
+    if "variants" not in curve:
+        return []
+    begun = curve[curve["variants"] != curve["variants"].shift()]
+    return list(zip(begun["epoch"], begun["variants"], strict=True))
+
+
+def draw_curves(curves: dict, styles: dict, where: dict) -> list[Figure]:
+    """Draw learning curves: all models' means, then a figure a model.
+
+    Arguments
+    ---------
+    curves : dict
+        Model -> seed -> table of ``read_curve``; models without one are left
+        out.
+    styles : dict
+        What ``model_styles`` returned.
+    where : dict
+        Model -> what it was validated on.
+
+    Returns
+    -------
+    list of Figure
+        The figure of the means only if there are two models.
+    """
+    values = pd.concat(c for seeds in curves.values() for c in seeds.values())
+    low, high = values["valid_si_sdr"].agg(["min", "max"])
+    margin = 0.05 * (high - low) + 0.1
+    limits = low - margin, high + margin
+    figures = [
+        _draw_model(
+            *(model, seeds, styles[model], limits, where[model]),
+            f"curve-{number}",
+        )
+        for number, (model, seeds) in enumerate(curves.items(), 1)
+    ]
+    if len(curves) > 1:
+        figures.insert(0, _draw_means(curves, styles, where))
+    return figures
+
+
+def _mean_curve(seeds):
+    """Average the epochs that every seed has."""
+    table = pd.DataFrame(
+        {s: c.set_index("epoch")["valid_si_sdr"] for s, c in seeds.items()}
+    )
+    return table.dropna().mean(axis=1)
+
+
+def _draw_means(curves, styles, where):
+    """Draw the mean curve of every model."""
+    figure, axis = plt.subplots()
+    handles, best = [], []
+    for model, seeds in curves.items():
+        mean = _mean_curve(seeds)
+        handles += axis.plot(
+            *(mean.index, mean.to_numpy()),
+            linewidth=2,
+            markevery=max(1, len(mean) // 8),
+            **styles[model],
+        )
+        if len(mean):
+            best.append(f"{model} {mean.max():.2f} dB, epoch {mean.idxmax():g}")
+    axis.set(xlabel="epoch", ylabel=VALIDATION)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    add_legend(figure, handles, list(curves))
+    counts = ", ".join(f"{model}: {len(s)}" for model, s in curves.items())
+    description = (
+        f"Validation SI-SDR by epoch of {', '.join(curves)}. The highest mean "
+        f"of each: {'; '.join(best)}."
+    )
+    return Figure(
+        "All models",
+        to_svg(figure, "curve-means", description),
+        "Mean over the seeds, in the epochs that all seeds of a model have "
+        f"(seeds of {counts}). {'; '.join(dict.fromkeys(where.values()))}.",
+    )
+
+
+def _draw_model(model, seeds, style, limits, where, name):
+    """Draw a model's seeds and their mean, learning rates and stages."""
+    figure, (top, bottom) = plt.subplots(
+        nrows=2, sharex=True, height_ratios=(3, 1)
+    )
+    figure.set_figheight(4.2)
+    thin: dict = {"color": style["color"], "linewidth": THIN}
+    circle = _points(style) | {"fillstyle": "none"}
+    for curve in seeds.values():
+        top.plot(curve["epoch"], curve["valid_si_sdr"], **thin)
+        bottom.step(curve["epoch"], curve["lr"], where="mid", **thin)
+        best = curve.loc[curve["valid_si_sdr"].idxmax()]
+        top.plot(best["epoch"], best["valid_si_sdr"], **circle)
+    legend: dict[str, Any] = {"one seed": thin, "best epoch": circle}
+    if len(seeds) > 1:
+        legend["mean of seeds"] = thin | {"linewidth": THICK}
+        top.plot(_mean_curve(seeds), **legend["mean of seeds"])
+    longest = max(seeds.values(), key=len)
+    marked = stages(longest)
+    _mark_stages(top, bottom, marked)
+    top.set(ylabel=VALIDATION, ylim=limits)
+    top.set_xlim(0.3, longest["epoch"].max() + 0.7)
+    bottom.set(xlabel="epoch", ylabel=wrapped("learning rate", 9))
+    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _scale_rates(bottom, pd.concat(c["lr"] for c in seeds.values()))
+    figure.align_ylabels()
+    lines = [Line2D([], [], **how) for how in legend.values()]
+    add_legend(figure, lines, list(legend))
+    listed = "; ".join(
+        f"{number} from epoch {epoch}: {variants}"
+        for number, (epoch, variants) in enumerate(marked, 1)
+    )
+    best = ", ".join(f"{c['valid_si_sdr'].max():.2f}" for c in seeds.values())
+    spoken = (
+        f"Validation SI-SDR and learning rate of {model} by epoch. The best "
+        f"epoch of each seed has {best} dB."
+    )
+    return Figure(
+        model,
+        to_svg(figure, name, spoken),
+        f"{where}; seeds {', '.join(map(str, seeds))}. The dotted lines, and "
+        f"the numbers above, mark the curriculum's stages ({listed}).",
+    )
+
+
+def _mark_stages(top, bottom, marked):
+    """Mark where stages begin, their numbers above the upper panel."""
+    for number, (epoch, _) in enumerate(marked):
+        for axis in (top, bottom):
+            axis.axvline(epoch - 0.5, color="#555555", ls=":", linewidth=1.2)
+        top.text(
+            epoch - 0.5,
+            1.01 if number % 2 == 0 else 1.08,  # they may be close together
+            f"{number + 1}",
+            transform=top.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=10,
+        )
+
+
+def _scale_rates(axis, rates):
+    """Show learning rates by their logarithms: the highest and the lowest."""
+    low, high = rates.min(), rates.max()
+    if low > 0:
+        axis.set_yscale("log")
+        axis.yaxis.set_minor_locator(NullLocator())
+        margin = max(1.01, (high / low) ** 0.2)
+        axis.set_ylim(low / margin, high * margin)
+    axis.yaxis.set_major_locator(FixedLocator(sorted({low, high})))
+    axis.yaxis.set_major_formatter("{x:.3g}")

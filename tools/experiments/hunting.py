@@ -26,8 +26,11 @@ from experiments.database import (
     storage_variables,
 )
 from experiments.next_stage import write_prior
-from experiments.processes import interrupted_by_signals, last_words
-from experiments.series import read_train_options
+from experiments.series import (
+    interrupted_by_signals,
+    last_words,
+    read_train_options,
+)
 from experiments.stages import (
     SEPARATION,
     SHIPPED,

@@ -1,8 +1,11 @@
-"""The page: sections filled into the template, one file without a network."""
+"""The page of a report: its sections, and one HTML file without a network."""
 
 import base64
 import io
-from dataclasses import dataclass, field
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,74 +17,120 @@ from markupsafe import Markup
 from PIL import Image
 from plot_separation import DYNAMIC_RANGE, WINDOW_SECONDS, spectrogram
 from polsess.errors import UserError
+from polsess.run_folder import read_curve, read_result, read_settings
+
+from experiments.comparison import Comparison
+from experiments.figures import (
+    FEWEST,
+    STYLE,
+    Figure,
+    draw_curves,
+    draw_dots,
+    draw_levels,
+    model_styles,
+)
+from experiments.runs import (
+    Evaluation,
+    by_group,
+    evaluate_command,
+    measure_of,
+    read_run,
+)
+from experiments.statistics import Sample, choose_variants, take_sample
+from experiments.tables import DASH, Table, cell
+
+TEMPLATES = Path(__file__).parent / "templates"
+IMPROVEMENT = "SI-SDR improvement (dB)"
+MARKS = (
+    "Large marks are means over the seeds, short vertical lines single seeds."
+)
+INTERVALS = (
+    "Vertical lines are 95 % intervals by Student's t, as in the tables: from "
+    "the variances over utterances and, of models with several seeds, over "
+    f"them. Ranges of fewer than {FEWEST} utterances have none."
+)
+HOW_TO_LISTEN = (
+    "By SI-SDR improvement. The signals of a mixture are played with one gain, "
+    "so that their levels can be compared; the levels are those of the files, "
+    "as RMS in dB below full scale. The spectrograms of a mixture share one "
+    f"scale of {DYNAMIC_RANGE:.0f} dB; dark is loud."
+)
+# Columns of scores.csv, titles of their figures, labels of their axes.
+LEVELS = (
+    ("ssr", "Speech-to-speech ratio", "speaker 1 to speaker 2 (dB)"),
+    ("scene_offset", "Scene level", "scene to speech (dB)"),
+)
+LEVEL_BINS = 6
+# Different for every run, without telling anything about the model.
+OWN = {
+    "seed",
+    "experiment_name",
+    "output_folder",
+    "save_folder",
+    "manifest_folder",
+}
+COMMIT_LENGTH = 10
+LISTED = ["folder", "rank", "ID", "variant"]  # columns of examples.csv
+PEAK = 10 ** (-1 / 20)  # of the loudest sample of an example, as it is heard
+GREYS = 32  # levels in a picture, each 2 dB
+PICTURE_SIZE = (476, 294)  # pixels
+PICTURE_DPI = 140
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure.
+class Signal:
+    """A signal of an example.
 
     Arguments
     ---------
     title : str
-        Its heading.
-    svg : Markup
-        The drawing, put into the page as it is.
-    caption : str
-        What is shown, under which condition.
+        E.g. ``reference 1``.
+    level : float
+        Root mean square of the stored file, in dB below full scale.
+    picture : str
+        The spectrogram, a PNG as data URI, of PICTURE_SIZE.
+    audio : str
+        What is heard, a 16-bit FLAC as data URI.
     """
 
     title: str
-    svg: Markup
-    caption: str
+    level: float
+    picture: str
+    audio: str
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table.
+class Example:
+    """A mixture to listen to.
 
     Arguments
     ---------
-    title : str
-        What it shows.
-    header : list of str
-        A heading a column.
-    rows : list of list of str
-        Their first cell names the row.
-    words : str
-        That stand below it.
+    row : dict
+        Of ``scores.csv``, for SI-SDR, with ``rank``, e.g. ``worst-1``.
+    gain : float
+        What all its signals are raised by to be heard, in dB.
+    signals : list of Signal
+        Mixture, references, estimates.
     """
 
-    title: str
-    header: list
-    rows: list
-    words: str = ""
+    row: dict
+    gain: float
+    signals: list[Signal]
 
 
 @dataclass(frozen=True)
 class Listened:
-    """A run's examples.
-
-    Arguments
-    ---------
-    title : str
-        Which run it is.
-    words : str
-        Why this one.
-    command : str
-        That makes the audio, where there is none.
-    examples : list of reporting.examples.Example
-        The worst, then the best.
-    """
+    """A model's examples: which run, why, and the command that makes audio."""
 
     title: str
     words: str
     command: str = ""
-    examples: list = field(default_factory=list)
+    examples: Sequence[Example] = ()
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section; what is empty is not shown.
+    """A section of the page; what is empty is not shown.
 
     Arguments
     ---------
@@ -105,94 +154,326 @@ class Section:
 
     anchor: str
     title: str
-    words: list = field(default_factory=list)
-    tables: list = field(default_factory=list)
-    figures: list = field(default_factory=list)
-    listened: list = field(default_factory=list)
-    folded: list = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    listened: list[Listened] = field(default_factory=list)
+    folded: list[Table] = field(default_factory=list)
     command: str = ""
 
 
-COLUMNS = ("folder", "rank", "ID", "variant", "score", "improvement")
-PEAK = 10 ** (-1 / 20)  # of the loudest sample of an example, as it is heard
-GREYS = 32  # levels in a picture, each 2 dB
-PICTURE_SIZE = (476, 294)  # pixels
-PICTURE_DPI = 140
-
-
-@dataclass(frozen=True)
-class Signal:
-    """A signal of an example.
+def make_sections(
+    evaluations: list[Evaluation],
+    comparison: Comparison,
+    name: str,
+    count: int,
+    command: str,
+) -> list[Section]:
+    """Make what the page of evaluations holds.
 
     Arguments
     ---------
-    title : str
-        E.g. ``reference 1``.
-    level : float
-        Root mean square of the stored file, in dB below full scale.
-    duration : float
-        In s.
-    picture : str
-        The spectrogram, a PNG as data URI, of PICTURE_SIZE.
-    audio : str
-        What is heard, a 16-bit FLAC as data URI.
-    """
-
-    title: str
-    level: float
-    duration: float
-    picture: str
-    audio: str
-
-
-@dataclass(frozen=True)
-class Example:
-    """An example, with everything that the page says about it.
-
-    Arguments
-    ---------
-    rank : str
-        E.g. ``worst-1``.
-    row : dict
-        Of ``scores.csv``, for SI-SDR.
-    gain : float
-        What all its signals are raised by to be heard, in dB.
-    signals : list of Signal
-        Mixture, references, estimates.
-    """
-
-    rank: str
-    row: dict
-    gain: float
-    signals: list
-
-
-def has_audio(folder: Path) -> bool:
-    """Whether an evaluation has audio to be shown.
-
-    Arguments
-    ---------
-    folder : Path
-        Of the evaluation.
+    evaluations : list of Evaluation
+        What ``read_evaluations`` returned.
+    comparison : Comparison
+        Of them.
+    name : str
+        Of the evaluation, e.g. ``test``.
+    count : int
+        Worst and best mixtures of each model.
+    command : str
+        That makes the page.
 
     Returns
     -------
-    bool
+    list of Section
+        In their order.
+
+    Raises
+    ------
+    UserError
+        If SI-SDR was not evaluated, or a file of a run is missing or damaged,
+        naming it.
     """
-    return (folder / "audio" / "examples.csv").exists()
+    results = [comparison.conditions]
+    with plt.style.context(STYLE):
+        sections = [
+            Section("results", "Results", results, comparison.tables),
+            curves_section(evaluations),
+            breakdown_section(evaluations),
+            metrics_section(evaluations),
+            examples_section(evaluations, name, count),
+            runs_section(evaluations),
+            Section("made", "How this page was made", command=command),
+        ]
+    return [section for section in sections if section]
+
+
+def seeds_of(evaluations: list[Evaluation]) -> str:
+    """Name the seeds, by model where they differ, e.g. ``seeds 42, 123``."""
+    seeds = {
+        model: ", ".join(str(run.seed) for run in runs)
+        for model, runs in by_group(evaluations).items()
+    }
+    if len(set(seeds.values())) == 1:
+        return f"seeds {next(iter(seeds.values()))}"
+    return "; ".join(f"{model}: seeds {s}" for model, s in seeds.items())
+
+
+def _condition(evaluations, variants, samples):
+    """State what a figure's values are of, and how much was left out."""
+    info = evaluations[0].info
+    counts = sorted({sample.utterances for sample in samples})
+    count = "–".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
+    left_out = sum(sample.undefined for sample in samples)
+    text = (
+        f"{info['corpus']}, {info['split']}; {', '.join(variants)}; n = "
+        f"{count} utterances; {seeds_of(evaluations)}."
+    )
+    if left_out:
+        text += f" {left_out} mixtures without a value are left out."
+    return text
+
+
+def _spoken(title, samples):
+    """Say a figure's means, for those who cannot see it."""
+    parts = [
+        f"{name}: "
+        + ", ".join(f"{m} {v.mean():.2f}" for m, v in s.values.items())
+        for name, s in samples.items()
+    ]
+    return f"{title}. {'; '.join(parts)}"
+
+
+def improvements(
+    evaluations: list[Evaluation],
+    variants: Sequence[str],
+    utterances: pd.Series | None = None,
+) -> Sample:
+    """Take the SI-SDR improvements of all models; see ``take_sample``."""
+    sample = take_sample(evaluations, "si_sdr", variants, utterances)
+    values = {m: v - sample.mixture for m, v in sample.values.items()}
+    return replace(sample, values=values)
+
+
+def samples_by_class(
+    evaluations: list[Evaluation], variants: Sequence[str]
+) -> dict:
+    """Take the improvements for each scene class: its name -> Sample."""
+    scores = evaluations[0].scores
+    known = scores[scores["scene_class"] != ""]
+    return _not_empty(
+        {
+            name: improvements(evaluations, variants, ids)
+            for name, ids in known.groupby("scene_class")["ID"]
+        }
+    )
+
+
+def samples_by_level(
+    evaluations: list[Evaluation], variants: Sequence[str], column: str
+) -> dict:
+    """Take the improvements in several ranges of a level.
+
+    Arguments
+    ---------
+    evaluations : list of Evaluation
+        What ``read_evaluations`` returned.
+    variants : sequence of str
+        As for ``take_sample``.
+    column : str
+        ``ssr`` or ``scene_offset``, in dB.
+
+    Returns
+    -------
+    dict
+        Mean level of a range -> Sample. The ranges have about equally many
+        utterances; none if there are not two different levels.
+    """
+    scores = evaluations[0].scores
+    chosen = scores[scores["variant"].isin(variants)]
+    levels = chosen.groupby("ID", sort=False)[column].first().dropna()
+    if levels.nunique() < 2:
+        return {}
+    count = min(LEVEL_BINS, levels.nunique())
+    bins = pd.qcut(levels, count, labels=False, duplicates="drop")
+    return _not_empty(
+        {
+            part.mean(): improvements(
+                evaluations, variants, part.index.to_series()
+            )
+            for _, part in levels.groupby(bins)
+        }
+    )
+
+
+def _not_empty(samples):
+    """Leave out samples in which no utterance has a value."""
+    return {name: s for name, s in samples.items() if s.utterances}
+
+
+def curves_section(evaluations: list[Evaluation]) -> Section:
+    """Show the learning curves, and say which runs have none."""
+    groups = by_group(evaluations)
+    curves: dict = {}
+    where, lacking = {}, []
+    for model, runs in groups.items():
+        settings = read_settings(runs[0].folder)
+        corpus = Path(settings.get("data_folder", "")).name
+        variants = ", ".join(settings.get("valid_variants", []))
+        told = (corpus, "validation split", variants)
+        where[model] = ", ".join(filter(None, told))
+        for run in runs:
+            curve = read_curve(run.folder, ["lr"])
+            if curve is None or curve.empty:
+                lacking.append(str(run.folder))
+            else:
+                curves.setdefault(model, {})[run.seed] = curve
+    words, figures = [], []
+    if curves:
+        figures = draw_curves(curves, model_styles(groups), where)
+        words.append("The figures of single models have one scale.")
+    if lacking:
+        words.append(f"Without a curve.csv: {', '.join(lacking)}.")
+    return Section("curves", "Learning curves", words, figures=figures)
+
+
+def breakdown_section(evaluations: list[Evaluation]) -> Section:
+    """Show SI-SDR improvements by seed, variant, scene class and level."""
+    styles = model_styles(by_group(evaluations))
+    chosen = choose_variants(evaluations)
+    there = evaluations[0].info["variants"]
+    whole = improvements(evaluations, chosen)
+    seeds = {m: replace(whole, values={m: v}) for m, v in whole.values.items()}
+    by_variant = {v: improvements(evaluations, [v]) for v in there}
+    figures, lacking = [], []
+    for title, variants, samples in (
+        ("Seeds", chosen, seeds),
+        ("Variants", there, _not_empty(by_variant)),
+        ("Scene classes", chosen, samples_by_class(evaluations, chosen)),
+    ):
+        if not samples:
+            lacking.append(title)
+            continue
+        name = f"dots-{title.lower().replace(' ', '-')}"
+        spoken = _spoken(f"{IMPROVEMENT}, {title.lower()}", samples)
+        svg = draw_dots(samples, styles, IMPROVEMENT, name, spoken)
+        told = _condition(evaluations, variants, samples.values())
+        figures.append(Figure(title, svg, f"{MARKS} {told}"))
+    for column, title, label in LEVELS:
+        samples = samples_by_level(evaluations, chosen, column)
+        if not samples:
+            lacking.append(title)
+            continue
+        named = {f"{level:.1f} dB": s for level, s in samples.items()}
+        spoken = _spoken(f"{IMPROVEMENT} against {title.lower()}", named)
+        labels, name = (label, IMPROVEMENT), f"levels-{column}"
+        svg = draw_levels(samples, styles, labels, name, spoken)
+        told = _condition(evaluations, chosen, samples.values())
+        ranges = f"Means in {len(samples)} ranges, each at its mean level."
+        figures.append(Figure(title, svg, f"{ranges} {INTERVALS} {told}"))
+    words = []
+    if lacking:
+        words = [f"The corpus's manifest does not tell: {', '.join(lacking)}."]
+    title = "Seeds, variants, scenes and levels"
+    return Section("breakdown", title, words, figures=figures)
+
+
+def metrics_section(evaluations: list[Evaluation]) -> Section | None:
+    """Show the metrics beside SI-SDR by variant; None if there are none."""
+    info = evaluations[0].info
+    styles = model_styles(by_group(evaluations))
+    figures = []
+    for metric in info["metrics"]:
+        samples = _not_empty(
+            {v: take_sample(evaluations, metric, [v]) for v in info["variants"]}
+        )
+        if metric == "si_sdr" or not samples:
+            continue
+        label = measure_of(metric).text
+        spoken = _spoken(f"{label}, variants", samples)
+        name = f"metric-{metric.replace('_', '-')}"
+        svg = draw_dots(samples, styles, label, name, spoken, True)
+        told = _condition(evaluations, samples, samples.values())
+        caption = f"Higher is better. {MARKS} {told}"
+        figures.append(Figure(label, svg, caption))
+    if not figures:
+        return None
+    return Section("metrics", "Other metrics", figures=figures)
+
+
+def examples_section(
+    evaluations: list[Evaluation], name: str, count: int
+) -> Section | None:
+    """Show the worst and best mixtures of each model's best run.
+
+    Arguments
+    ---------
+    evaluations : list of Evaluation
+        Of the runs.
+    name : str
+        Of the evaluation.
+    count : int
+        Of the worst, and of the best.
+
+    Returns
+    -------
+    Section, None
+        With the command that makes the audio where there is none; None if
+        ``count`` is 0.
+
+    Raises
+    ------
+    UserError
+        If a file of the audio is missing or damaged, naming it.
+    """
+    if not count:
+        return None
+    variants = choose_variants(evaluations)
+    sample = take_sample(evaluations, "si_sdr", variants)
+    listened = []
+    for model, runs in by_group(evaluations).items():
+        lists = {
+            run.seed: run.folder / "evaluation" / name / "audio/examples.csv"
+            for run in runs
+        }
+        means = pd.Series(sample.seed_means[model], [run.seed for run in runs])
+        heard = [seed for seed, path in lists.items() if path.exists()]
+        best = means[heard].idxmax() if heard else means.idxmax()
+        (run,) = (run for run in runs if run.seed == best)
+        if heard:
+            words = (
+                f"Of {len(heard)} runs with audio, out of {len(runs)}, the one "
+                f"with the highest mean SI-SDR: {means[best]:.2f} dB over "
+                f"{', '.join(variants)}."
+            )
+            examples = read_examples(lists[best], run.scores, count)
+            title = f"{model}, seed {best}"
+            listened.append(Listened(title, words, examples=examples))
+        else:
+            command = evaluate_command(run.folder, name, [run.folder])
+            command += f" --save_audio {count}"
+            words = "No audio. This writes that of its best run:"
+            listened.append(Listened(model, words, command))
+    return Section(
+        "examples",
+        "Worst and best mixtures",
+        [HOW_TO_LISTEN],
+        listened=listened,
+    )
 
 
 def read_examples(
-    folder: Path, scores: pd.DataFrame, count: int
+    path: Path, scores: pd.DataFrame, count: int
 ) -> list[Example]:
     """Read an evaluation's worst and best mixtures.
 
     Arguments
     ---------
-    folder : Path
-        Of the evaluation.
+    path : Path
+        ``examples.csv``.
     scores : pandas.DataFrame
-        Its ``scores.csv``.
+        The evaluation's ``scores.csv``.
     count : int
         How many of the worst, and of the best; fewer if there are not as many.
 
@@ -206,79 +487,64 @@ def read_examples(
     UserError
         If a file is missing or damaged, naming it.
     """
-    listed = _read_list(folder / "audio" / "examples.csv")
-    si_sdr = scores[scores["metric"] == "si_sdr"].set_index(["ID", "variant"])
-    ranks = [f"{k}-{n}" for k in ("worst", "best") for n in range(1, count + 1)]
-    listed = listed[listed["rank"].isin(ranks)]
-    examples = []
-    for row in sorted(listed.itertuples(), key=lambda r: ranks.index(r.rank)):
-        if (row.ID, row.variant) not in si_sdr.index:
-            raise UserError(
-                f"{folder / 'audio' / 'examples.csv'}: {row.ID} as "
-                f"{row.variant} is not in scores.csv; delete the folder, and "
-                "evaluate again with --save_audio"
-            )
-        known = si_sdr.loc[(row.ID, row.variant)].to_dict()
-        known |= {"ID": row.ID, "variant": row.variant}
-        place = folder / "audio" / row.folder
-        examples.append(_read_example(place, row.rank, known))
-    return examples
-
-
-def _read_list(path):
-    """Read and check the list of examples."""
+    again = "evaluate again with --save_audio"
     try:
         listed = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); evaluate again with "
-            "--save_audio"
-        ) from error
-    missing = [column for column in COLUMNS if column not in listed]
+        raise UserError(f"{path}: cannot be read ({error}); {again}") from error
+    missing = [column for column in LISTED if column not in listed]
     if missing:
-        raise UserError(f"{path}: has no column {', '.join(missing)}")
-    return listed
+        raise UserError(f"{path}: has no column {missing[0]}; {again}")
+    ranks = [f"{k}-{n}" for k in ("worst", "best") for n in range(1, count + 1)]
+    rows = listed.loc[listed["rank"].isin(ranks), LISTED].merge(
+        scores[scores["metric"] == "si_sdr"],
+        on=["ID", "variant"],
+        how="left",
+        indicator="found",
+    )
+    for row in rows[rows["found"] != "both"].itertuples():
+        raise UserError(
+            f"{path}: {row.ID} as {row.variant} is not in scores.csv; delete "
+            f"the folder, and {again}"
+        )
+    rows = rows.sort_values("rank", key=lambda column: column.map(ranks.index))
+    try:
+        return [
+            _read_example(path.parent / row["folder"], row)
+            for row in rows.to_dict("records")
+        ]
+    except (OSError, soundfile.SoundFileError) as error:
+        raise UserError(f"{error}; {again}") from error
 
 
-def _read_example(folder, rank, row):
+def _read_example(folder, row):
     """Read an example's audio, and prepare it for the page."""
     paths = [
         folder / "mixture.wav",
         *sorted(folder.glob("source*.wav")),
         *sorted(folder.glob("estimate*.wav")),
     ]
-    try:
-        stored = {path.stem: soundfile.read(path) for path in paths}
-    except (OSError, soundfile.SoundFileError) as error:
-        raise UserError(f"{error}; evaluate again with --save_audio") from error
+    stored = {path.stem: soundfile.read(path) for path in paths}
     for name, (signal, rate) in stored.items():
         if len(signal) < WINDOW_SECONDS * rate:
-            raise UserError(
-                f"{folder / name}.wav: is too short, or torn; evaluate again "
-                "with --save_audio"
-            )
+            raise OSError(f"{folder / name}.wav: is too short, or torn")
     peak = max(np.abs(signal).max() for signal, _ in stored.values())
     gain = PEAK / peak if peak > 0 else 1.0
-    pictures = _draw_spectrograms(stored)
-    signals = [
-        Signal(
-            _title(name),
-            _decibels(np.sqrt(np.mean(np.square(signal)))),
-            len(signal) / rate,
-            pictures[name],
-            _encode_audio(gain * signal, rate),
+    powers = {name: spectrogram(*signal) for name, signal in stored.items()}
+    loudest = max(power.max() for power, _ in powers.values())
+    signals = []
+    for name, (signal, rate) in stored.items():
+        file = io.BytesIO()
+        soundfile.write(file, gain * signal, rate, "PCM_16", format="FLAC")
+        signals.append(
+            Signal(
+                re.sub(r"(\d+)$", r" \1", name.replace("source", "reference")),
+                _decibels(np.sqrt(np.mean(np.square(signal)))),
+                _data_uri("image/png", _draw(*powers[name], loudest)),
+                _data_uri("audio/flac", file),
+            )
         )
-        for name, (signal, rate) in stored.items()
-    ]
-    return Example(rank, row, _decibels(gain), signals)
-
-
-def _title(name):
-    """Name a signal, from the name of its file."""
-    for prefix, word in (("source", "reference"), ("estimate", "estimate")):
-        if name.startswith(prefix):
-            return f"{word} {name.removeprefix(prefix)}"
-    return name
+    return Example(row, _decibels(gain), signals)
 
 
 def _decibels(amplitude):
@@ -286,55 +552,157 @@ def _decibels(amplitude):
     return 20 * np.log10(amplitude) if amplitude > 0 else -np.inf
 
 
-def _encode_audio(signal, rate):
-    """Encode a signal as 16-bit FLAC in a data URI."""
-    file = io.BytesIO()
-    soundfile.write(file, signal, rate, format="FLAC", subtype="PCM_16")
-    return _data_uri("audio/flac", file.getvalue())
-
-
-def _draw_spectrograms(stored):
-    """Draw the spectrograms of an example on one scale of levels."""
-    powers = {name: spectrogram(*signal) for name, signal in stored.items()}
-    loudest = max(power.max() for power, _ in powers.values())
-    pictures = {}
-    for name, (power, extent) in powers.items():
-        figure, axis = plt.subplots(
-            figsize=[side / PICTURE_DPI for side in PICTURE_SIZE],
-            dpi=PICTURE_DPI,
-        )
-        axis.imshow(
-            power,
-            origin="lower",
-            aspect="auto",
-            extent=extent,
-            vmin=loudest - DYNAMIC_RANGE,
-            vmax=loudest,
-            cmap="Greys",
-        )
-        axis.grid(False)
-        axis.set(xlabel="time (s)", ylabel="kHz")
-        pictures[name] = _encode_picture(figure)
-    return pictures
-
-
-def _encode_picture(figure):
-    """Encode a figure as a PNG of few greys in a data URI."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
+def _draw(power, extent, loudest):
+    """Draw a spectrogram as a PNG of few greys."""
+    figure, axis = plt.subplots(
+        figsize=[side / PICTURE_DPI for side in PICTURE_SIZE],
+        dpi=PICTURE_DPI,
+    )
+    axis.imshow(
+        power,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        vmin=loudest - DYNAMIC_RANGE,
+        vmax=loudest,
+        cmap="Greys",
+    )
+    axis.grid(False)
+    axis.set(xlabel="time (s)", ylabel="kHz")
+    drawn, file = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
     plt.close(figure)
-    few = Image.open(file).convert("L").quantize(GREYS)
-    file = io.BytesIO()
+    few = Image.open(drawn).convert("L").quantize(GREYS)
     few.save(file, format="PNG", optimize=True)
-    return _data_uri("image/png", file.getvalue())
+    return file
 
 
-def _data_uri(kind, content):
+def _data_uri(kind, file):
     """Put a file's content into an address."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    content = base64.b64encode(file.getvalue()).decode("ascii")
+    return f"data:{kind};base64,{content}"
 
 
-TEMPLATES = Path(__file__).parent / "templates"
+def runs_section(evaluations: list[Evaluation]) -> Section:
+    """Show budgets; folded, settings and versions."""
+    groups = by_group(evaluations)
+    settings = {
+        model: [read_settings(run.folder) for run in runs]
+        for model, runs in groups.items()
+    }
+    versions = {
+        model: [
+            (read_result(run.folder) or {}).get("versions", {})
+            | {
+                f"evaluation: {name}": version
+                for name, version in run.info.get("versions", {}).items()
+            }
+            for run in runs
+        ]
+        for model, runs in groups.items()
+    }
+    folded = [
+        side_by_side("All settings", "setting", settings),
+        side_by_side("Versions", "version of", versions),
+    ]
+    if len(groups) > 1:
+        title = "Settings that differ between models"
+        folded.insert(0, side_by_side(title, "setting", settings, True))
+    return Section(
+        "runs",
+        "Runs, settings and versions",
+        tables=[budget_table(evaluations)],
+        folded=folded,
+    )
+
+
+def budget_table(evaluations: list[Evaluation]) -> Table:
+    """Tabulate what each run took; a dash where its files do not tell."""
+    rows = []
+    for evaluation in evaluations:
+        result = read_result(evaluation.folder) or {}
+        info = evaluation.info
+        run = read_run(evaluation.folder, evaluation.group, evaluation.seed)
+        checkpoint = info.get("checkpoint", {})
+        rows.append(
+            {
+                "model": evaluation.group,
+                "seed": str(evaluation.seed),
+                "parameters": cell(info.get("parameters"), ","),
+                "epochs run": cell(run.epochs_run),
+                "how it ended": run.ended,
+                "hours of training": cell(run.hours, ".2f"),
+                "tested epoch": _text(checkpoint.get("epoch")),
+                "its validation SI-SDR (dB)": _text(
+                    checkpoint.get("valid_si_sdr")
+                ),
+                "trained on": _text(result.get("device")),
+                "training commit": _commit(result),
+                "evaluation commit": _commit(info),
+            }
+        )
+    return Table("Runs", pd.DataFrame(rows))
+
+
+def _commit(source):
+    """Shorten the commit that something was made by."""
+    commit = source.get("versions", {}).get("git_commit")
+    number, _, dirty = str(commit or DASH).partition("-")
+    return number[:COMMIT_LENGTH] + ("-dirty" if dirty else "")
+
+
+def _text(value):
+    """Format a value of a JSON file."""
+    if value is None or isinstance(value, float):
+        return cell(value, ".6g")
+    return (
+        value
+        if isinstance(value, str)
+        else cell(None if value is None else json.dumps(value))
+    )
+
+
+def side_by_side(
+    title: str, named: str, by_model: dict, only_different: bool = False
+) -> Table:
+    """Tabulate values of models side by side.
+
+    Arguments
+    ---------
+    title : str
+        Of the table.
+    named : str
+        What each name stands for, e.g. ``setting``.
+    by_model : dict
+        Model -> list of dict, one a seed.
+    only_different : bool
+        Whether to show only what differs between models, without each run's
+        own names and folders.
+
+    Returns
+    -------
+    Table
+        A row a name; where seeds of a model differ, all their values.
+
+    Example
+    -------
+    >>> models = {"a": [{"lr": 0.1, "task": "SB"}], "b": [{"task": "SB"}]}
+    >>> table = side_by_side("Settings", "setting", models, only_different=True)
+    >>> table.shown.to_numpy().tolist()
+    [['lr', '0.1', '–']]
+    """
+    names = dict.fromkeys(
+        name for runs in by_model.values() for run in runs for name in run
+    )
+    rows = []
+    for name in names:
+        cells = [
+            "; ".join(dict.fromkeys(_text(run.get(name)) for run in runs))
+            for runs in by_model.values()
+        ]
+        if not only_different or (name not in OWN and len(set(cells)) > 1):
+            rows.append([name, *cells])
+    return Table(title, pd.DataFrame(rows, columns=[named, *by_model]))
 
 
 def render(title: str, summary: str, sections: list[Section]) -> str:
@@ -360,10 +728,7 @@ def render(title: str, summary: str, sections: list[Section]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {
-        "decibels": _page_decibels,
-        "described": _described,
-    }
+    environment.filters |= {"decibels": _in_decibels, "described": _described}
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     return environment.get_template("report.html").render(
         title=title,
@@ -374,11 +739,9 @@ def render(title: str, summary: str, sections: list[Section]) -> str:
     )
 
 
-def _page_decibels(value):
-    """Lay out a level or a ratio."""
-    if value != value:
-        return "undefined"
-    return f"{value:.1f} dB"
+def _in_decibels(value):
+    """Format a level or a ratio."""
+    return "undefined" if value != value else f"{value:.1f} dB"
 
 
 def _described(example):
@@ -388,20 +751,17 @@ def _described(example):
     for column, word in (("scene_class", "scene"), ("event_class", "event")):
         if row[column]:
             parts.append(f"{word} {row[column]}")
-    for column, words in (
-        ("ssr", "speaker 1 to speaker 2"),
-        ("scene_offset", "scene to speech"),
-    ):
+    for column, _, label in LEVELS:
         if row[column] == row[column]:
-            parts.append(f"{words} {_page_decibels(row[column])}")
+            words = label.removesuffix(" (dB)")
+            parts.append(f"{words} {_in_decibels(row[column])}")
     sources = [
-        f"source {number} {_page_decibels(row[f'score_{number}'])} (in the mixture "
-        f"{_page_decibels(row[f'mixture_{number}'])})"
-        for number in (1, 2)
-        if f"score_{number}" in row
+        f"source {n} {_in_decibels(row[f'score_{n}'])} (in the mixture "
+        f"{_in_decibels(row[f'mixture_{n}'])})"
+        for n in (1, 2)
+        if f"score_{n}" in row
     ]
-    raised = _page_decibels(example.gain)
     return (
-        f"{'; '.join(parts)}. SI-SDR: {', '.join(sources)}. Played with "
-        f"a gain of {raised}."
+        f"{'; '.join(parts)}. SI-SDR: {', '.join(sources)}. Played with a gain "
+        f"of {_in_decibels(example.gain)}."
     )

@@ -1,12 +1,25 @@
-"""Run folders: which there are, whose they are, and with what settings."""
+"""Runs and their evaluations, read from their folders and checked."""
 
-import csv
-import json
 import os
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from polsess.errors import UserError
+from polsess.files import read_json
+from polsess.run_folder import (
+    MAY_CHANGE,
+    RunFiles,
+    differences,
+    read_curve,
+    read_result,
+    read_settings,
+)
+
+from experiments.tables import DASH, cell, markdown_table
 
 FINISHED = "finished"
 EARLY_STOPPED = "early-stopped"
@@ -14,9 +27,14 @@ DIVERGED = "diverged"
 INTERRUPTED = "interrupted"
 NOT_STARTED = "not started"
 UNREADABLE = "unreadable"
-# What reading a damaged file raises.
-DAMAGED = (OSError, ValueError, TypeError, OverflowError, csv.Error)
 DONE = (FINISHED, EARLY_STOPPED, DIVERGED)
+
+# What seeds of one model may differ in: what may change when a run is resumed,
+# but for its budget.
+MAY_DIFFER = MAY_CHANGE - {"number_of_epochs", "early_stopping_patience"} | {
+    "seed",
+    "experiment_name",
+}
 
 
 @dataclass(frozen=True)
@@ -89,95 +107,46 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
     >>> read_run(folder, "dprnn", 42).ended
     'interrupted'
     """
-    result = _read(
-        folder / "result.json",
-        _read_result,
-        "delete it, and the same command tests the run again",
-    )
-    curve = _read(
-        folder / "curve.csv",
-        _read_curve,
-        f"delete {folder}, and the same command trains it again",
-    )
-    stopped = _read(
-        folder / "divergence.json",
-        _read_stopped,
-        "delete it, and the same command goes on",
-    )
-    if result and curve and curve["epochs_run"] > result["epochs_run"]:
+    files = RunFiles(folder)
+    curve = read_curve(folder, ["seconds"])
+    result = read_result(folder)
+    if result and curve is not None and len(curve) > result["epochs_run"]:
         result = None  # of the part before it was resumed
-    if result and _ran_to_its_end(result):
+    settings = result["settings"] if result else {}
+    figures: tuple = (None,) * 4
+    if result:
+        names = ("best_valid_si_sdr", "best_epoch", "epochs_run", "seconds")
+        figures = tuple(result[name] for name in names)
+    elif curve is not None and len(curve):
+        best = int(curve["valid_si_sdr"].argmax())
+        figures = (
+            *(float(curve["valid_si_sdr"][best]), int(curve["epoch"][best])),
+            *(len(curve), float(curve["seconds"].sum())),
+        )
+    if result and result["epochs_run"] >= _budget(settings, files):
         ended = FINISHED
-    elif stopped:
+    elif files.divergence.exists() and read_json(files.divergence).get(
+        "stopped"
+    ):
         ended = DIVERGED
     elif result and _was_stopped_early(result):
         ended = EARLY_STOPPED
-    elif result or curve is not None or (folder / "settings.json").exists():
+    elif result or curve is not None or files.settings.exists():
         ended = INTERRUPTED
     else:
         ended = NOT_STARTED
-    return Run(name, seed, ended, **(result or curve or {}))
+    return Run(name, seed, ended, *figures, settings)
 
 
-def _read(path, reader, advice):
-    """Read a file; None if there is none."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return reader(file)
-    except FileNotFoundError:
-        return None
-    except KeyError as error:
-        problem = f"no {error}"
-    except DAMAGED as error:
-        problem = str(error)
-    raise UserError(f"{path}: is damaged ({problem}); {advice}")
-
-
-def _read_result(file):
-    """Read the figures and settings of ``result.json``."""
-    result = json.load(file)
-    settings = dict(result["settings"])
-    int(settings["number_of_epochs"])
-    for name in ("number_of_epochs", "early_stopping_patience"):
-        if not isinstance(settings.get(name, 0), int):
-            raise ValueError(f"{name} is {settings[name]!r}")
-    return {
-        "best": float(result["best_valid_si_sdr"]),
-        "best_epoch": int(result["best_epoch"]),
-        "epochs_run": int(result["epochs_run"]),
-        "seconds": float(result["seconds"]),
-        "settings": settings,
-    }
-
-
-def _read_curve(file):
-    """Read the same figures of ``curve.csv``; none without a row."""
-    reader = csv.DictReader(file)
-    if not reader.fieldnames:
-        raise ValueError("it is empty")
-    rows = [
-        (float(row["valid_si_sdr"]), int(row["epoch"]), float(row["seconds"]))
-        for row in reader
-    ]
-    if not rows:
-        return {}
-    best, best_epoch, _ = max(rows, key=lambda row: row[0])
-    return {
-        "best": best,
-        "best_epoch": best_epoch,
-        "epochs_run": len(rows),
-        "seconds": sum(seconds for _, _, seconds in rows),
-    }
-
-
-def _read_stopped(file):
-    """Whether ``divergence.json`` says that the training ended."""
-    return bool(dict(json.load(file)).get("stopped"))
-
-
-def _ran_to_its_end(result):
-    """Whether a run had all its epochs."""
-    return result["epochs_run"] >= result["settings"]["number_of_epochs"]
+def _budget(settings, files):
+    """Look up for how many epochs a run was started."""
+    epochs = settings.get("number_of_epochs")
+    if not isinstance(epochs, int):
+        raise UserError(
+            f"{files.result}: is damaged (number_of_epochs is {epochs!r}); "
+            "delete it, and the same command tests the run again"
+        )
+    return epochs
 
 
 def _was_stopped_early(result):
@@ -189,54 +158,107 @@ def _was_stopped_early(result):
     return waited >= result["settings"].get("early_stopping_patience", 0)
 
 
-# What seeds of one model may differ in: the seed, names and paths, what was
-# tested and what changes rounding only. These are what train.py lets change
-# when a run is resumed (MAY_CHANGE in separation/run_files.py) but for the
-# budget, the epochs and the patience, and the first two.
-MAY_DIFFER = {
-    "seed",
-    "experiment_name",
-    "data_folder",
-    "manifest_folder",
-    "manifest_test",
-    "output_folder",
-    "save_folder",
-    "pretrained",  # the path; pretrained_weights tells what was there
-    "check",
-    "on_error",
-    "num_workers",
-    "valid_batch_size",
-    "test_variants",
-    "save_audio",
-    "eval_precision",
-    "nonfinite_patience",
-    "nonfinite_lr_factor",
-    "device",
-    "distributed_backend",
-    "noprogressbar",
-    "test_only",
-    "ckpt_interval_minutes",
-    "ckpt_interval_steps",
-    "tqdm_colored_bar",
-    "log_config",
-    "log_to",
-    "deterministic",
-    "compile",
-    "compile_mode",
-    "compile_module_keys",
-    "compile_using_fullgraph",
-    "compile_using_dynamic_shape_tracing",
-}
+def runs_table(runs: list[Run]) -> str:
+    """Format a table with a row a run, in Markdown.
+
+    Example
+    -------
+    >>> run = Run("dprnn", 123, "early-stopped", 2.868, 62, 72, 13680.0)
+    >>> print(runs_table([run]).splitlines()[-1])
+    | dprnn | 123 | 2.87 | 62 | 72 | 3.8 | early-stopped |
+    """
+    header = [
+        *("model", "seed", "best SI-SDR (dB)", "its epoch", "epochs run"),
+        *("hours", "how it ended"),
+    ]
+    rows = [
+        [
+            *(run.name, run.seed, cell(run.best, ".2f"), cell(run.best_epoch)),
+            *(cell(run.epochs_run), cell(run.hours, ".1f"), run.ended),
+        ]
+        for run in runs
+    ]
+    return markdown_table(header, rows)
+
+
+def published_table(runs: list[Run]) -> str:
+    """Format a table in the form of the published one, in Markdown.
+
+    Arguments
+    ---------
+    runs : list of Run
+        Rows and seeds come in their order. Mean and sample standard deviation
+        are of all that have a value, as in the published table: behind its
+        epochs stands which of them diverged or was interrupted.
+
+    Returns
+    -------
+    str
+        The table.
+
+    Example
+    -------
+    >>> runs = [Run("a", 1, "finished", 2.0, 4, 5, 3600.0)]
+    >>> runs += [Run("a", 2, "diverged", 3.0, 2, 3, 1800.0)]
+    >>> print(published_table(runs).splitlines()[-1])
+    | a | 2.00 | 3.00 | 2.50 | 0.71 | 4/5, 2/3 (diverged) | 0.8 |
+    """
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    by_name: dict = {}
+    for run in runs:
+        by_name.setdefault(run.name, {})[run.seed] = run
+    rows = []
+    for name, by_seed in by_name.items():
+        best = pd.Series([by_seed[s].best for s in seeds], dtype=float)
+        hours = pd.Series([by_seed[s].hours for s in seeds], dtype=float)
+        rows.append(
+            [
+                *(name, *(cell(value, ".2f") for value in best)),
+                *(cell(best.mean(), ".2f"), cell(best.std(), ".2f")),
+                ", ".join(_epochs(by_seed[seed]) for seed in seeds),
+                cell(hours.mean(), ".1f"),
+            ]
+        )
+    header = [
+        *("model", *(f"seed {seed}" for seed in seeds), "mean", "sample std"),
+        *("best epoch / epochs run", "hours of one run"),
+    ]
+    return markdown_table(header, rows)
+
+
+def _epochs(run):
+    """Format a run's best epoch and epochs run."""
+    if run.best_epoch is None:
+        return DASH
+    note = f" ({run.ended})" if run.ended in (DIVERGED, INTERRUPTED) else ""
+    return f"{run.best_epoch}/{run.epochs_run}{note}"
+
+
+def csv_table(runs: list[Run]) -> str:
+    """Format a row a run as CSV, its figures not rounded."""
+    table = pd.DataFrame(
+        {
+            "name": [run.name for run in runs],
+            "seed": [run.seed for run in runs],
+            "best_valid_si_sdr": [run.best for run in runs],
+            "best_epoch": [run.best_epoch for run in runs],
+            "epochs_run": [run.epochs_run for run in runs],
+            "seconds": [run.seconds for run in runs],
+            "ended": [run.ended for run in runs],
+        }
+    )
+    counts = {"best_epoch": "Int64", "epochs_run": "Int64"}
+    return table.astype(counts).to_csv(index=False)
 
 
 def find_runs(
-    folders: list[Path], name: str = "test"
+    folders: Sequence[Path], name: str = "test"
 ) -> tuple[list[Path], list[Path]]:
     """Find the runs that are meant by run folders and folders of runs.
 
     Arguments
     ---------
-    folders : list of Path
+    folders : sequence of Path
         A run's folder, which has ``settings.json``, or one with runs below it,
         such as the output folder of ``run_series.py``.
     name : str
@@ -269,9 +291,6 @@ def find_runs(
     runs: list[Path] = []
     left_out: list[Path] = []
     for folder in folders:
-        if _is_run(folder):
-            runs.append(folder)
-            continue
         below = _runs_below(folder)
         if not below:
             raise UserError(
@@ -279,9 +298,19 @@ def find_runs(
                 "settings.json); give results/<experiment_name>/<seed>"
             )
         for run in below:
-            ready = (run / "evaluation" / name / "evaluation.json").exists()
+            ready = run == folder or _description(run, name).exists()
             (runs if ready else left_out).append(run)
     return _each_once(runs), _each_once(left_out)
+
+
+def _runs_below(folder):
+    """List a run, or the runs below a folder, seeds by number."""
+    found = []
+    for path, folders, files in os.walk(folder):
+        if "settings.json" in files:
+            found.append(Path(path))
+            folders.clear()  # nothing below a run is one
+    return sorted(found, key=lambda p: (str(p.parent), len(p.name), p.name))
 
 
 def _each_once(runs):
@@ -289,38 +318,16 @@ def _each_once(runs):
     return list({run.resolve(): run for run in runs}.values())
 
 
-def _is_run(folder):
-    """Whether a folder is that of a run."""
-    return (folder / "settings.json").is_file()
-
-
-def _runs_below(folder):
-    """List the runs below a folder, seeds in the order of numbers."""
-    found = []
-    for path, folders, _ in os.walk(folder):
-        if _is_run(Path(path)):
-            found.append(Path(path))
-            folders.clear()  # nothing below a run is one
-    return sorted(found, key=lambda p: (str(p.parent), len(p.name), p.name))
+def _description(run, name):
+    """Name the file that says what an evaluation is of."""
+    return run / "evaluation" / name / "evaluation.json"
 
 
 def group_of(run: Path, seed: int, model: str) -> str:
-    """Name the group that a run belongs to.
+    """Name the model that a run belongs to.
 
-    Arguments
-    ---------
-    run : Path
-        The run's folder.
-    seed : int
-        Of the run.
-    model : str
-        The run's ``experiment_name``.
-
-    Returns
-    -------
-    str
-        For ``<name>/<seed>``, as train.py and run_series.py call their
-        folders, the name; otherwise the model.
+    For ``<name>/<seed>``, as train.py and run_series.py call their folders,
+    it is the name; otherwise ``model``, the run's ``experiment_name``.
 
     Example
     -------
@@ -333,78 +340,313 @@ def group_of(run: Path, seed: int, model: str) -> str:
     return path.parent.name if path.name == str(seed) else model
 
 
-def read_settings(run: Path) -> dict:
-    """Read the settings that seeds of one model have to share.
+SPLITS = ("train", "val", "test")  # of the corpora that runs are trained on
+AVERAGED = "-averaged"
+
+
+def evaluate_command(
+    run: Path, name: str = "test", evaluated: Sequence[Path] = ()
+) -> str:
+    """Compose the command that makes an evaluation.
 
     Arguments
     ---------
     run : Path
         The run's folder.
-
-    Returns
-    -------
-    dict
-        Those of ``settings.json`` that are not in ``MAY_DIFFER``.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be read.
-    """
-    settings = read_json_object(run / "settings.json")
-    return {n: v for n, v in settings.items() if n not in MAY_DIFFER}
-
-
-def differing(first: dict, second: dict) -> str:
-    """Tell which settings of two runs differ.
-
-    Arguments
-    ---------
-    first, second : dict
-        Names and values.
+    name : str
+        Of the evaluation: a split, or another corpus and its split, and
+        ``-averaged`` for averaged weights.
+    evaluated : sequence of Path
+        Run folders, of which the first that has the evaluation tells its
+        corpus and split: a name's parts cannot be told apart.
 
     Returns
     -------
     str
-        Empty if they are equal.
+        The command, from the repository's folder. Without such a run, another
+        corpus and its split are left to be filled in.
 
     Example
     -------
-    >>> differing({"lr": 0.1, "task": "SB"}, {"lr": 0.2, "task": "SB"})
-    'lr 0.1 and 0.2'
+    >>> evaluate_command(Path("results/dprnn/42"), "val")
+    'python recipes/PolSESS/separation/evaluate.py results/dprnn/42 --split val'
     """
-    return ", ".join(
-        f"{name} {first.get(name, 'not set')!r} and "
-        f"{second.get(name, 'not set')!r}"
-        for name in sorted({*first, *second})
-        if first.get(name) != second.get(name)
-    )
+    words = ["python", "recipes/PolSESS/separation/evaluate.py", str(run)]
+    split = name.removesuffix(AVERAGED)
+    if split not in SPLITS:
+        known = [_description(other, name) for other in evaluated]
+        infos = [read_json(path) for path in known if path.exists()]
+        info = infos[0] if infos else {}
+        corpus = info.get("data_folder", "PATH/TO/CORPUS")
+        split = str(info.get("split", "SPLIT"))
+        words += ["--data_folder", str(corpus)]
+    if split != "test":
+        words += ["--split", split]
+    if name.endswith(AVERAGED):
+        words.append("--averaged")
+    return shlex.join(words)
 
 
-def read_json_object(path: Path) -> dict:
-    """Read a JSON file that holds an object.
+@dataclass(frozen=True)
+class Measure:
+    """What compared values are.
 
     Arguments
     ---------
-    path : Path
-        The file.
+    text : str
+        Its name and unit.
+    unit : str
+        Empty if it has none.
+    decimals : int
+        That are shown. By the last of them the same audio's value may differ,
+        for rounding on another machine.
+    """
+
+    text: str
+    unit: str = ""
+    decimals: int = 2
+
+    @property
+    def in_unit(self) -> str:
+        """The unit behind a name."""
+        return f" ({self.unit})" if self.unit else ""
+
+
+def measure_of(metric: str) -> Measure:
+    """Tell what a metric measures; its name alone if it is not known.
+
+    Example
+    -------
+    >>> measure_of("si_sdr").text, measure_of("wer").text
+    ('SI-SDR (dB)', 'wer')
+    """
+    from polsess.scoring.metrics import METRICS  # torch, which takes seconds
+
+    if metric not in METRICS:
+        return Measure(metric)
+    title, _, unit = METRICS[metric].title.partition(" ")
+    text = f"{title} ({unit})" if unit else title
+    return Measure(text, unit, METRICS[metric].decimals)
+
+
+KEYS = ["ID", "variant", "metric"]
+TEXTS = [*KEYS, "environment", "scene_class", "event_class", "reason"]
+NUMBERS = ["score", "mixture", "improvement", "ssr", "scene_offset"]
+# What evaluation.json has to tell, and what it may.
+INFO = {
+    **dict.fromkeys(("model", "task", "corpus", "split"), str),
+    **dict.fromkeys(("data_folder", "rows"), str),
+    **{"seed": int, "sample_rate": int, "variants": list, "metrics": list},
+}
+MAY_LACK = {"parameters": int, "checkpoint": dict, "versions": dict}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of a run.
+
+    Arguments
+    ---------
+    folder : Path
+        The run's.
+    group : str
+        The model, whose other seeds bear the same name.
+    seed : int
+        Of the run.
+    info : dict
+        ``evaluation.json``.
+    scores : pandas.DataFrame
+        ``scores.csv``: a row per utterance, variant and metric. TEXTS are str,
+        empty where there is none; all others are float, NaN where there is
+        none.
+    """
+
+    folder: Path
+    group: str
+    seed: int
+    info: dict
+    scores: pd.DataFrame
+
+
+def read_evaluations(
+    folders: Sequence[Path], name: str = "test"
+) -> list[Evaluation]:
+    """Read the evaluations of runs, and check that they can be compared.
+
+    Arguments
+    ---------
+    folders : sequence of Path
+        Run folders, or folders with runs below them (see ``find_runs``, which
+        tells which of those are left out since they were not evaluated).
+    name : str
+        Of the evaluation: the split, or another corpus and its split.
 
     Returns
     -------
-    dict
-        Its content.
+    list of Evaluation
+        In the order given, with rows in the order of the first.
 
     Raises
     ------
     UserError
-        If it is missing or damaged, naming it.
+        If an evaluation is missing, unfinished or damaged, two runs are of
+        one model and seed, runs of a model differ in more than the seed, or
+        evaluations differ in test rows, mixtures, task, sample rate or
+        metrics; it names the runs and the difference.
     """
+    runs, left_out = find_runs([Path(folder) for folder in folders], name)
+    if not runs:
+        commands = "; ".join(evaluate_command(run, name) for run in left_out)
+        raise UserError(f"no run was evaluated; do it with: {commands}")
+    evaluations = [_read_evaluation(run, name, runs) for run in runs]
+    for group in by_group(evaluations).values():
+        _check_group(group)
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        _check_comparable(first, other)
+    order = pd.MultiIndex.from_frame(first.scores[KEYS])
+    return [
+        replace(e, scores=e.scores.set_index(KEYS).loc[order].reset_index())
+        for e in evaluations
+    ]
+
+
+def by_group(evaluations: list[Evaluation]) -> dict:
+    """Group evaluations by model: its name -> evaluations, in their order."""
+    groups: dict = {}
+    for evaluation in evaluations:
+        groups.setdefault(evaluation.group, []).append(evaluation)
+    return groups
+
+
+def _read_evaluation(run, name, runs):
+    """Read the evaluation of one run; the others tell how it is made."""
+    path = _description(run, name)
+    if not path.exists():
+        state = "is not finished" if path.parent.exists() else "was not made"
+        raise UserError(
+            f"{run}: its evaluation {name!r} {state}; do it with: "
+            f"{evaluate_command(run, name, runs)}"
+        )
+    info = read_json(path)
+    known = {key: kind for key, kind in MAY_LACK.items() if key in info}
+    for key, kind in {**INFO, **known}.items():
+        value = info.get(key)
+        texts = value if isinstance(value, list) else []
+        if not isinstance(value, kind) or not all(
+            isinstance(text, str) for text in texts
+        ):
+            raise UserError(
+                f"{path}: is damaged ({key} is {value!r}); delete "
+                f"{path.parent} and evaluate again"
+            )
+    scores = _read_scores(path.with_name("scores.csv"), info["metrics"])
+    group = group_of(run, info["seed"], info["model"])
+    return Evaluation(run, group, info["seed"], info, scores)
+
+
+def _read_scores(path, metrics):
+    """Read and check a file of scores."""
+    again = "delete its folder and evaluate again"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UserError(f"{path}: is damaged ({error})") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: is damaged (no JSON object)")
-    return value
+        scores = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {again}") from error
+    missing = [c for c in (*TEXTS, *NUMBERS) if c not in scores]
+    if missing or not isinstance(scores.index, pd.RangeIndex):
+        raise UserError(
+            f"{path}: has no column {missing[0]}; {again}"
+            if missing
+            else f"{path}: its rows are longer than its header; {again}"
+        )
+    for column in scores.columns.difference(TEXTS):
+        scores[column] = _numbers(scores[column], path)
+    for row in np.flatnonzero(scores.duplicated(KEYS)):
+        values = ", ".join(scores[KEYS].iloc[row])
+        raise UserError(f"{path}, row {row + 2}: {values} came before")
+    count = len(scores[KEYS[:2]].drop_duplicates())
+    counts = scores["metric"].value_counts().to_dict()
+    if not count or counts != dict.fromkeys(metrics, count):
+        counted = ", ".join(f"{n} of {metric}" for metric, n in counts.items())
+        raise UserError(
+            f"{path}: has {counted or 'no'} rows for {count} mixtures and the "
+            f"metrics {', '.join(metrics)}; {again}"
+        )
+    return scores
+
+
+def _numbers(texts, path):
+    """Read a column of numbers, NaN where it is empty."""
+    values = pd.to_numeric(texts.replace("", "nan"), errors="coerce")
+    values = values.astype(float)
+    bad = np.isinf(values) | (values.isna() & (texts != ""))
+    for row in np.flatnonzero(bad):
+        raise UserError(
+            f"{path}, row {row + 2}, {texts.name}: {texts[row]!r} is no "
+            "finite number"
+        )
+    return values
+
+
+def _check_group(group):
+    """Check that runs of a model differ in their seeds only."""
+    first, *others = group
+    settings = read_settings(first.folder)
+    folders = {first.seed: first.folder}
+    for other in others:
+        if other.seed in folders:
+            raise UserError(
+                f"{folders[other.seed]} and {other.folder} are both "
+                f"{other.group} with seed {other.seed}; give one of them, or "
+                "call the folders above them differently"
+            )
+        folders[other.seed] = other.folder
+        changed = differences(settings, read_settings(other.folder), MAY_DIFFER)
+        if changed:
+            raise UserError(
+                f"{first.folder} and {other.folder} are both {other.group}, "
+                f"but differ in more than the seed: {'; '.join(changed)}. If "
+                "they are two models, call the folders above them differently"
+            )
+
+
+def _check_comparable(first, other):
+    """Check that two evaluations are of the same mixtures and metrics."""
+    runs = f"{first.folder} and {other.folder}"
+    ours, theirs = (
+        {key: e.info[key] for key in ("task", "sample_rate")}
+        | {"metrics": sorted(e.info["metrics"])}
+        for e in (first, other)
+    )
+    changed = differences(ours, theirs)
+    if changed:
+        raise UserError(
+            f"{runs} were evaluated differently: {'; '.join(changed)}"
+        )
+    rows = [e.scores.set_index(KEYS[:2]).index for e in (first, other)]
+    only = rows[0].symmetric_difference(rows[1])
+    if len(only) or first.info["rows"] != other.info["rows"]:
+        named = ", ".join(f"{i} as {v}" for i, v in only[:3])
+        raise UserError(
+            f"{runs} were evaluated on different test rows: "
+            + (
+                f"only one has {named}{', ...' if len(only) > 3 else ''}"
+                if len(only)
+                else "with the same IDs, but other columns of the manifest"
+            )
+            + ". Evaluate both on the same corpus, split and --variants"
+        )
+    one, two = (e.scores.set_index(KEYS)["mixture"] for e in (first, other))
+    two = two.reindex(one.index)
+    steps = {m: 10.0 ** -measure_of(m).decimals for m in first.info["metrics"]}
+    tolerance = one.index.get_level_values("metric").map(steps)
+    differs = ~np.isclose(one, two, rtol=0, atol=tolerance, equal_nan=True)
+    if differs.any():
+        row, variant, metric = one.index[differs][0]
+        raise UserError(
+            f"{runs}: the unprocessed mixture of "
+            f"{one.index[differs].droplevel('metric').nunique()} test rows has "
+            f"another {metric}, e.g. {row} as {variant} {one[differs].iloc[0]} "
+            f"and {two[differs].iloc[0]}, so the audio differs. Evaluate both "
+            "on the same corpus"
+        )

@@ -1,12 +1,15 @@
-"""What a series asks for: its file, seeds and options."""
+"""Series of runs: what their files ask for, and training them."""
 
+import contextlib
 import difflib
 import json
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +18,8 @@ import yaml
 from polsess.commands import make_parser
 from polsess.errors import UserError
 from polsess.files import write_atomically
+from polsess.run_folder import differences
 
-from experiments.processes import interrupted_by_signals, last_words
 from experiments.runs import (
     DIVERGED,
     DONE,
@@ -24,9 +27,11 @@ from experiments.runs import (
     NOT_STARTED,
     UNREADABLE,
     Run,
+    csv_table,
+    published_table,
     read_run,
+    runs_table,
 )
-from experiments.tables import csv_table, published_table, runs_table
 
 TRAIN = (
     Path(__file__).resolve().parents[2] / "recipes/PolSESS/separation/train.py"
@@ -37,6 +42,7 @@ GIVEN_BY = {
     "device": "--devices",
     "output_folder": "--output",
 }
+STOPPING = (signal.SIGTERM, signal.SIGHUP)  # beside SIGINT
 
 
 @dataclass(frozen=True)
@@ -64,17 +70,7 @@ class Job:
     options: dict
 
     def command(self, device: str | None) -> list[str]:
-        """Make the command line that trains it.
-
-        Arguments
-        ---------
-        device : str, None
-            Where; with None train.py chooses.
-
-        Returns
-        -------
-        list of str
-            Program and arguments.
+        """Compose the command line that trains it; None: train.py's device.
 
         Example
         -------
@@ -90,6 +86,14 @@ class Job:
         for name, text in self.options.items():
             arguments += [f"--{name}"] if text is None else [f"--{name}", text]
         return arguments
+
+    def read(self) -> Run:
+        """Read what the run has come to."""
+        return read_run(self.folder, self.name, self.seed)
+
+    def tell(self, news: str) -> None:
+        """Print a line about the job, in one piece."""
+        print(f"{self.name}, seed {self.seed}: {news}\n", end="", flush=True)
 
 
 def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
@@ -150,19 +154,15 @@ def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
 def _read_entry(entry, path, where):
     """Read one run of a series: name, YAML file and options."""
     _check_keys(entry, ("name", "hparams", "options"), where)
-    name, hparams = entry.get("name"), entry.get("hparams")
+    name, options = str(entry.get("name")), entry.get("options") or {}
     # It names a folder.
-    if not re.fullmatch(r"\w[\w.-]*", str(name or "")):
+    if "name" not in entry or not re.fullmatch(r"\w[\w.-]*", name):
         raise UserError(
             f"{where}: name {name!r}; give letters, digits, '.', '_' and '-'"
         )
-    if not isinstance(hparams, str):
-        raise UserError(f"{where}: hparams {hparams!r}; give a YAML file")
-    if not (path.parent / hparams).is_file():
-        raise UserError(
-            f"{where}: hparams: there is no file {path.parent / hparams}"
-        )
-    options = entry.get("options") or {}
+    hparams = path.parent / str(entry.get("hparams"))
+    if not hparams.is_file():
+        raise UserError(f"{where}: hparams: there is no file {hparams}")
     if not isinstance(options, dict):
         raise UserError(f"{where}: options {options!r}; give names and values")
     _check_options(options, f"{where}: options: ")
@@ -172,19 +172,19 @@ def _read_entry(entry, path, where):
         else json.dumps(value, default=str)
         for option, value in options.items()
     }
-    return str(name), path.parent / hparams, texts
+    return name, hparams, texts
 
 
 def _check_keys(mapping, keys, where):
     """Check that something is a mapping without other keys."""
     if not isinstance(mapping, dict):
         raise UserError(f"{where}: give a mapping with {', '.join(keys)}")
-    for key in mapping:
-        if key not in keys:
-            close = difflib.get_close_matches(str(key), keys, n=1)
-            hint = f"did you mean {close[0]}?" if close else "it has "
-            hint += "" if close else ", ".join(keys)
-            raise UserError(f"{where}: unknown key {key!r}; {hint}")
+    for key in set(mapping).difference(keys):
+        close = difflib.get_close_matches(str(key), keys, n=1)
+        raise UserError(
+            f"{where}: unknown key {key!r}; "
+            + (f"did you mean {close[0]}?" if close else f"use {keys}")
+        )
 
 
 def _check_options(names, where, given_by=GIVEN_BY):
@@ -256,7 +256,7 @@ def read_train_options(texts: list[str], given_by: dict = GIVEN_BY) -> dict:
     >>> read_train_options(["--lr", "0.1", "--seconds=2", "--test_only"])
     {'lr': '0.1', 'seconds': '2', 'test_only': None}
     """
-    options = {}
+    options: dict = {}
     for text in texts:
         if text.startswith("--"):
             name, equals, value = text[2:].partition("=")
@@ -272,7 +272,7 @@ def read_train_options(texts: list[str], given_by: dict = GIVEN_BY) -> dict:
 
 
 def is_done(run: Run, options: dict) -> bool:
-    """Whether a run has come to its end and need not go further.
+    """Tell whether a run has come to its end and need not go further.
 
     Arguments
     ---------
@@ -289,7 +289,6 @@ def is_done(run: Run, options: dict) -> bool:
 
     Example
     -------
-    >>> from experiments.runs import Run
     >>> run = Run("a", 1, "finished", settings={"number_of_epochs": 5})
     >>> is_done(run, {"number_of_epochs": "5"})
     True
@@ -308,35 +307,21 @@ def is_done(run: Run, options: dict) -> bool:
     )
 
 
-def differences(run: Run, options: dict) -> str:
-    """Tell which options a run's settings differ from.
-
-    Arguments
-    ---------
-    run : Run
-        With the settings of its result, if it has one.
-    options : dict
-        Name -> text, which it would be given now.
-
-    Returns
-    -------
-    str
-        E.g. ``lr 0.01, not 0.1``; empty if there is no difference.
+def changes(run: Run, options: dict) -> list[str]:
+    """List the options that are otherwise than in a run's result.
 
     Example
     -------
-    >>> from experiments.runs import Run
     >>> run = Run("a", 1, "finished", settings={"lr": 0.01, "blocks": 2})
-    >>> differences(run, {"lr": "1e-1", "blocks": "2"})
-    'lr 0.01, not 1e-1'
+    >>> changes(run, {"lr": "1e-1", "blocks": "2"})
+    ['lr was 0.01, now 0.1']
     """
-    return ", ".join(
-        f"{name} {run.settings[name]}, not {text}"
+    now = {
+        name: _value(text)
         for name, text in options.items()
-        if text is not None
-        and name in run.settings
-        and run.settings[name] != _value(text)
-    )
+        if text is not None and name in run.settings
+    }
+    return differences({name: run.settings[name] for name in now}, now)
 
 
 def _value(text):
@@ -346,6 +331,67 @@ def _value(text):
         return float(value) if isinstance(value, str) else value
     except (yaml.YAMLError, ValueError):
         return text
+
+
+@contextlib.contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Let the signals that end a process raise KeyboardInterrupt, as Ctrl-C.
+
+    Otherwise the processes that it started would go on without anybody
+    watching. What nohup lets it ignore stays ignored.
+
+    Example
+    -------
+    >>> import os
+    >>> with interrupted_by_signals():
+    ...     try:
+    ...         os.kill(os.getpid(), signal.SIGTERM)
+    ...     except KeyboardInterrupt:
+    ...         print("ended")
+    ended
+    """
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    for number, handler in before.items():
+        if handler == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def last_words(log: Path, start: int, status: int) -> str:
+    """Find what a process said in the end.
+
+    Arguments
+    ---------
+    log : Path
+        What it wrote.
+    start : int
+        Bytes that the file had before.
+    status : int
+        Its exit status.
+
+    Returns
+    -------
+    str
+        Its last error, or last line, after "Error: ".
+
+    Example
+    -------
+    >>> log = getfixture("tmp_path") / "terminal.log"
+    >>> _ = log.write_text("Error: no corpus")
+    >>> last_words(log, 0, 1)
+    'Error: no corpus'
+    """
+    text = log.read_bytes()[start:].decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("Error: ")]
+    if errors:
+        return errors[-1]
+    said = lines[-1] if lines else "without a word"
+    return f"Error: {said} (exit status {status}, see {log})"
 
 
 class Runner:
@@ -383,19 +429,16 @@ class Runner:
             interrupted_by_signals(),
             ThreadPoolExecutor(len(self.devices)) as pool,
         ):
-            self._wait([pool.submit(self._work, d) for d in self.devices])
-
-    def _wait(self, workers):
-        """Wait for the workers; interrupted, end their processes."""
-        try:
-            for worker in workers:
-                worker.result()
-        except KeyboardInterrupt:
-            with self.lock:
-                self.stopping = True
-                for process in self.processes:
-                    process.terminate()
-            raise
+            workers = [pool.submit(self._work, d) for d in self.devices]
+            try:
+                for worker in workers:
+                    worker.result()
+            except KeyboardInterrupt:
+                with self.lock:
+                    self.stopping = True
+                    for process in self.processes:
+                        process.terminate()
+                raise
 
     def _work(self, device):
         """Train what is waiting, one after the other."""
@@ -411,11 +454,10 @@ class Runner:
 
     def _train(self, job, device):
         """Train a job, unless it is done."""
-        run = read_run(job.folder, job.name, job.seed)
+        run = job.read()
         if is_done(run, job.options):
-            note = differences(run, job.options)
-            note = f" (it has {note})" if note else ""
-            _tell(job, f"skipped, {run.ended}{note}")
+            note = "; ".join(changes(run, job.options))
+            job.tell(f"skipped, {run.ended}{f' ({note})' if note else ''}")
             return
         job.folder.mkdir(parents=True, exist_ok=True)
         log = job.folder / "terminal.log"
@@ -434,60 +476,87 @@ class Runner:
                 )
                 self.processes.append(process)
         verb = "started" if run.ended == NOT_STARTED else "resumed"
-        _tell(job, f"{verb}{f' on {device}' if device else ''}, see {log}")
+        job.tell(f"{verb}{f' on {device}' if device else ''}, see {log}")
         status = process.wait()
-        run = read_run(job.folder, job.name, job.seed)
+        run = job.read()
         if status and self.stopping:
-            _tell(job, "stopped; the same command goes on")
+            job.tell("stopped; the same command goes on")
         elif status and run.ended != DIVERGED:
             self._fail(job, last_words(log, start, status))
         elif status:
-            _tell(job, f"{run.ended}; {last_words(log, start, status)}")
+            job.tell(f"{run.ended}; {last_words(log, start, status)}")
+        elif run.best is None:
+            job.tell(run.ended)
         else:
-            _tell(job, _figures(run))
+            job.tell(
+                f"{run.ended}, {run.best:.2f} dB in epoch {run.best_epoch} of "
+                f"{run.epochs_run}, {run.hours:.1f} hours"
+            )
 
     def _fail(self, job, error):
         """Tell that a job failed; the others go on."""
         self.failed = True
-        _tell(job, f"failed; {error}")
+        job.tell(f"failed; {error}")
 
 
-def _tell(job, news):
-    """Print a line about a job, in one piece."""
-    print(f"{job.name}, seed {job.seed}: {news}\n", end="", flush=True)
-
-
-def _figures(run):
-    """Say what a run has come to."""
-    if run.best is None:
-        return run.ended
-    return (
-        f"{run.ended}, {run.best:.2f} dB in epoch {run.best_epoch} of "
-        f"{run.epochs_run}, {run.hours:.1f} hours"
-    )
-
-
-def read_runs(jobs: list[Job]) -> list[Run]:
-    """Read what all runs have come to; tell of damaged files.
+def train_series(arguments: list[str], description: str | None = None) -> int:
+    """Train a series as a command line says, and print its tables.
 
     Arguments
     ---------
-    jobs : list of Job
-        The series.
+    arguments : list of str
+        Of the command line: the series, options, and those of train.py.
+    description : str, None
+        What ``--help`` begins with.
 
     Returns
     -------
-    list of Run
-        UNREADABLE stands for one that a file is damaged of.
+    int
+        The exit status.
+
+    Raises
+    ------
+    UserError
+        If the series or an option is not right.
     """
+    options, texts = _parse(arguments, description)
+    for_all = read_train_options(texts)
+    seeds, entries = read_series(options.series)
+    if options.seeds:
+        seeds = check_seeds(options.seeds, "--seeds")
+    if not seeds:
+        raise UserError(f"{options.series}: no seeds; give e.g. --seeds 42")
+    jobs = [
+        Job(
+            *(name, seed, hparams, options.output / name / str(seed)),
+            own | for_all,
+        )
+        for name, hparams, own in entries
+        for seed in seeds
+    ]
+    status = 0
+    if not options.table:
+        runner = Runner(jobs, options.devices)
+        try:
+            runner.run()
+            status = int(runner.failed)
+        except KeyboardInterrupt:
+            status = 130
     runs = []
     for job in jobs:
         try:
-            runs.append(read_run(job.folder, job.name, job.seed))
+            runs.append(job.read())
         except UserError as error:
             print(f"Error: {error}", file=sys.stderr)
             runs.append(Run(job.name, job.seed, UNREADABLE))
-    return runs
+            status = status or 1
+    tables = f"{runs_table(runs)}\n\n{published_table(runs)}\n"
+    print(f"\n{tables}", end="")
+    if not options.table:
+        name = options.series.stem
+        write_atomically(options.output / f"{name}.md", tables)
+        write_atomically(options.output / f"{name}.csv", csv_table(runs))
+    return status
 
 
 def _parse(arguments, description):
@@ -526,61 +595,3 @@ def _parse(arguments, description):
         help="only print the tables of what is there",
     )
     return parser.parse_known_args(arguments)
-
-
-def train_series(
-    arguments: list[str] | None = None, description: str | None = None
-) -> int:
-    """Train a series as the command line says.
-
-    Arguments
-    ---------
-    arguments : list of str, None
-        Of the command line; None for those of the process.
-    description : str, None
-        What ``--help`` begins with.
-
-    Returns
-    -------
-    int
-        The exit status.
-
-    Raises
-    ------
-    UserError
-        If the series or an option is not right.
-    """
-    options, texts = _parse(arguments, description)
-    for_all = read_train_options(texts)
-    seeds, entries = read_series(options.series)
-    if options.seeds:
-        seeds = check_seeds(options.seeds, "--seeds")
-    if not seeds:
-        raise UserError(f"{options.series}: no seeds; give e.g. --seeds 42")
-    jobs = [
-        Job(
-            name,
-            seed,
-            hparams,
-            options.output / name / str(seed),
-            own | for_all,
-        )
-        for name, hparams, own in entries
-        for seed in seeds
-    ]
-    status = 0
-    if not options.table:
-        runner = Runner(jobs, options.devices)
-        try:
-            runner.run()
-            status = int(runner.failed)
-        except KeyboardInterrupt:
-            status = 130
-    runs = read_runs(jobs)
-    tables = f"{runs_table(runs)}\n\n{published_table(runs)}\n"
-    print(f"\n{tables}", end="")
-    if not options.table:
-        name = options.series.stem
-        write_atomically(options.output / f"{name}.md", tables)
-        write_atomically(options.output / f"{name}.csv", csv_table(runs))
-    return status or int(any(run.ended == UNREADABLE for run in runs))

@@ -1,14 +1,255 @@
-"""Tests and effect sizes for two models: over utterances, and over seeds."""
+"""Paired samples of models' scores: intervals, tests and effect sizes."""
 
+import csv
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from polsess.errors import UserError
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from experiments.runs import Evaluation, Measure, by_group
+
 LEVEL = 0.95
-BLOCK = 500  # resamples at a time, to bound the memory
+BATCH = 500  # resamples at a time, to bound the memory
 ROUNDING = 1e-9  # of the values' magnitude: what is smaller is no deviation
+MAXIMUM = 200_000  # divisions of seeds that are enumerated: 10 and 10 seeds
+VALIDATED = ("SER", "SE")  # the variants of the published validation
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values of models on the same utterances.
+
+    Arguments
+    ---------
+    values : dict
+        Model -> numpy.ndarray of shape [seeds, utterances], without NaN.
+        Values without utterances, as published ones, have one column.
+    seeds : dict
+        Model -> list of int, in the order of the rows.
+    mixture : numpy.ndarray, None
+        Of the unprocessed mixtures, of shape [utterances].
+    undefined : int
+        Utterances that have no value in some run, and so are left out of all.
+    lacking : dict
+        Model and seed -> how many of them have no value in that run.
+
+    Example
+    -------
+    >>> values = np.array([[1.0, 3.0], [2.0, 6.0]])
+    >>> sample = Sample({"a": values}, {"a": [7, 8]})
+    >>> sample.seed_means["a"].tolist(), sample.utterance_means["a"].tolist()
+    ([2.0, 4.0], [1.5, 4.5])
+    """
+
+    values: dict
+    seeds: dict
+    mixture: np.ndarray | None = None
+    undefined: int = 0
+    lacking: dict = field(default_factory=dict)
+
+    @property
+    def mixture_mean(self) -> float:
+        """The unprocessed mixtures' mean; NaN where they are not known."""
+        return np.nan if self.mixture is None else self.mixture.mean()
+
+    @property
+    def seed_means(self) -> dict:
+        """Model -> mean over the utterances, of shape [seeds]."""
+        return {name: array.mean(axis=1) for name, array in self.values.items()}
+
+    @property
+    def utterance_means(self) -> dict:
+        """Model -> mean over the seeds, of shape [utterances]."""
+        return {name: array.mean(axis=0) for name, array in self.values.items()}
+
+    @property
+    def utterances(self) -> int:
+        """How many have a value in all runs."""
+        return next(iter(self.values.values())).shape[1]
+
+    @property
+    def ranking(self) -> list[str]:
+        """The models, the highest mean first."""
+        means = {name: array.mean() for name, array in self.values.items()}
+        return sorted(means, key=means.__getitem__, reverse=True)
+
+
+def choose_variants(
+    evaluations: list[Evaluation], asked: list[str] | None = None
+) -> list[str]:
+    """Choose the variants that are compared, in the order of the evaluation.
+
+    Without ``asked`` they are SER and SE, on which the published models were
+    validated, or all if neither was evaluated. Raises UserError if one was not
+    evaluated.
+    """
+    there = list(dict.fromkeys(evaluations[0].info["variants"]))
+    for variant in asked or ():
+        if variant not in there:
+            raise UserError(
+                f"--variants {variant}: was not evaluated; there are "
+                f"{', '.join(there)}"
+            )
+    wanted = asked or [v for v in there if v in VALIDATED] or there
+    return [variant for variant in there if variant in wanted]
+
+
+def take_sample(
+    evaluations: list[Evaluation],
+    metric: str,
+    variants: Sequence[str],
+    utterances: pd.Series | None = None,
+) -> Sample:
+    """Take the values of all models and seeds on all utterances.
+
+    Arguments
+    ---------
+    evaluations : list of Evaluation
+        What ``read_evaluations`` returned.
+    metric : str
+        Whose scores are taken, e.g. ``si_sdr``.
+    variants : sequence of str
+        An utterance's value is the mean over those of them that it has.
+    utterances : pandas.Series, None
+        IDs of those that are taken; None for all.
+
+    Returns
+    -------
+    Sample
+        The values. An utterance that lacks the score or the mixture's in any
+        variant of any run is left out of all, since the comparison is paired.
+
+    Raises
+    ------
+    UserError
+        If the metric was not evaluated.
+    """
+    metrics = evaluations[0].info["metrics"]
+    if metric not in metrics:
+        raise UserError(
+            f"--metric {metric}: was not evaluated; there are "
+            f"{', '.join(metrics)}"
+        )
+    # The rows are the same in all runs.
+    table = evaluations[0].scores
+    chosen = (table["metric"] == metric) & table["variant"].isin(variants)
+    if utterances is not None:
+        chosen &= table["ID"].isin(utterances)
+    scores, mixtures, lacking = {}, [], {}
+    groups = by_group(evaluations)
+    for name, runs in groups.items():
+        means = [
+            run.scores[chosen]
+            .groupby("ID", sort=False)[["score", "mixture"]]
+            .mean(skipna=False)
+            for run in runs
+        ]
+        scores[name] = np.array([mean["score"] for mean in means])
+        mixtures += [mean["mixture"].to_numpy() for mean in means]
+        for run, row in zip(runs, scores[name], strict=True):
+            lacking[f"{name}, seed {run.seed}"] = int(np.isnan(row).sum())
+    undefined = np.isnan([*mixtures, *np.concatenate(list(scores.values()))])
+    defined = ~undefined.any(axis=0)
+    return Sample(
+        {name: array[:, defined] for name, array in scores.items()},
+        {name: [run.seed for run in runs] for name, runs in groups.items()},
+        mixtures[0][defined],
+        int((~defined).sum()),
+        {run: count for run, count in lacking.items() if count},
+    )
+
+
+# Columns with values: of a table of one's own, of any unit; of run_series.py.
+VALUES = {
+    "value": Measure("a value a seed"),
+    "best_valid_si_sdr": Measure("best SI-SDR of the validation (dB)", "dB"),
+}
+
+
+def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
+    r"""Read a CSV file of values, such as published ones.
+
+    Arguments
+    ---------
+    path : Path
+        With the columns ``model`` or ``name``, ``seed``, and ``value``, of any
+        unit, or ``best_valid_si_sdr``, in dB; others are not read. Higher
+        values are better.
+
+    Returns
+    -------
+    sample : Sample
+        Values of shape [seeds, 1], models and seeds in the order of the file.
+    measure : Measure
+        What they are.
+    missing : list of str
+        Model and seed of the rows without a value.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, a column is missing, a model and seed come
+        twice, or a value is no number; it names the row.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "values.csv"
+    >>> _ = path.write_text("model,seed,value\ndprnn,42,3.01\ndprnn,1,\n")
+    >>> sample, measure, missing = read_values(path)
+    >>> sample.values["dprnn"].tolist(), missing
+    ([[3.01]], ['dprnn, seed 1'])
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    models: dict = {}
+    missing, seen = [], set()
+    column = next((c for c in VALUES if rows and c in rows[0][1]), "")
+    for number, row in rows:
+        model, seed = row.get("model", row.get("name")), row.get("seed")
+        if not model or not seed or None in row or row.get(column) is None:
+            raise UserError(
+                f"{path}, row {number}: give model (or name), seed, and value "
+                "or best_valid_si_sdr"
+            )
+        if not seed.isdecimal() or (model, int(seed)) in seen:
+            raise UserError(
+                f"{path}, row {number}: {model} with seed {seed!r}; give each "
+                "seed, a whole number from 0, once"
+            )
+        seen.add((model, int(seed)))
+        if row[column]:
+            value = _number(row[column], f"{path}, row {number}")
+            models.setdefault(model, {})[int(seed)] = value
+        else:
+            missing.append(f"{model}, seed {seed}")
+    if not models:
+        raise UserError(f"{path}: has no values")
+    sample = Sample(
+        {m: np.array(list(v.values()))[:, None] for m, v in models.items()},
+        {model: list(values) for model, values in models.items()},
+    )
+    return sample, VALUES[column], missing
+
+
+def _number(text, where):
+    """Read a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{where}: {text!r} is no finite number")
+    return value
 
 
 def bootstrap_means(
@@ -44,8 +285,8 @@ def bootstrap_means(
     """
     count = next(iter(values.values())).shape[1]
     means: dict = {name: [] for name in values}
-    for start in range(0, resamples, BLOCK):
-        size = min(BLOCK, resamples - start)
+    for start in range(0, resamples, BATCH):
+        size = min(BATCH, resamples - start)
         drawn = generator.integers(count, size=(size, count))
         drawn += count * np.arange(size)[:, None]
         times = np.bincount(drawn.ravel(), minlength=size * count)
@@ -59,20 +300,8 @@ def bootstrap_means(
 
 
 def percentile_interval(drawn: np.ndarray) -> tuple[float, ...]:
-    """Take the middle 95 % of what a bootstrap drew.
-
-    Arguments
-    ---------
-    drawn : numpy.ndarray
-        Shape [resamples].
-
-    Returns
-    -------
-    tuple of float
-        Lower and upper end.
-    """
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    """Take both ends of the middle 95 % of what a bootstrap drew."""
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
@@ -102,24 +331,16 @@ def t_interval(estimate: float, parts: list[tuple]) -> tuple[float, ...]:
     """
     variance = sum(part for part, _ in parts)
     if not variance > 0:
-        return float("nan"), float("nan")
+        return math.nan, math.nan
     freedom = variance**2 / sum(part**2 / df for part, df in parts)
     half = stats.t.ppf((1 + LEVEL) / 2, freedom) * variance**0.5
     return float(estimate - half), float(estimate + half)
 
 
 def deviation(values: np.ndarray) -> float:
-    """Compute the sample standard deviation.
+    """Compute the sample standard deviation of values of shape [count].
 
-    Arguments
-    ---------
-    values : numpy.ndarray
-        Shape [count].
-
-    Returns
-    -------
-    float
-        Zero if the values are equal up to rounding; NaN of a single one.
+    It is zero if they are equal up to rounding, NaN for a single one.
 
     Example
     -------
@@ -129,24 +350,16 @@ def deviation(values: np.ndarray) -> float:
     0.0
     """
     if len(values) < 2:
-        return float("nan")
+        return math.nan
     result = float(np.std(values, ddof=1))
     return result if result > ROUNDING * np.abs(values).max() else 0.0
 
 
 def mean_part(values: np.ndarray) -> list[tuple]:
-    """Compute the part of an error's variance that a mean brings in.
+    """Compute the variance and degrees of freedom that a mean brings in.
 
-    Arguments
-    ---------
-    values : numpy.ndarray
-        Shape [count].
-
-    Returns
-    -------
-    list of tuple
-        One of variance and degrees of freedom, for ``t_interval``; none for a
-        single value, which tells no variance.
+    The list, for ``t_interval``, has one part; none for a single value, which
+    tells no variance.
 
     Example
     -------
@@ -182,24 +395,11 @@ def mean_interval(values: np.ndarray) -> tuple[float, ...]:
     return t_interval(values.mean(), parts)
 
 
-ALPHA = 0.05
-BATCH = 500  # resamples at a time, to bound the memory
-MAXIMUM = 200_000  # divisions of seeds that are enumerated: 10 and 10 seeds
-
-
 def subtract(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Subtract the values of two models on the same utterances.
 
-    Arguments
-    ---------
-    first, second : numpy.ndarray
-        Of shape [utterances].
-
-    Returns
-    -------
-    numpy.ndarray
-        Exactly zero where the values differ by rounding alone, which would
-        otherwise have a sign and a rank.
+    The result is exactly zero where they differ by rounding alone, which would
+    otherwise have a sign and a rank.
 
     Example
     -------
@@ -265,17 +465,7 @@ def cohen_dz(differences: np.ndarray) -> float:
     """Compute Cohen's d_z: mean over sample standard deviation.
 
     Of paired differences (Cohen, "Statistical Power Analysis for the
-    Behavioral Sciences", 1988).
-
-    Arguments
-    ---------
-    differences : numpy.ndarray
-        Shape [utterances].
-
-    Returns
-    -------
-    float
-        NaN if the differences do not vary but by rounding.
+    Behavioral Sciences", 1988); NaN if they do not vary but by rounding.
 
     Example
     -------
@@ -287,21 +477,12 @@ def cohen_dz(differences: np.ndarray) -> float:
 
 
 def rank_biserial(differences: np.ndarray) -> float:
-    """Compute the matched-pairs rank-biserial correlation.
+    """Compute the matched-pairs rank-biserial correlation, from -1 to 1.
 
     (W+ - W-) / (W+ + W-), where W+ and W- are the sums of the ranks of the
     absolute differences above and below zero (Kerby, "The Simple Difference
-    Formula", 2014); zeros are left out, as in Wilcoxon's test.
-
-    Arguments
-    ---------
-    differences : numpy.ndarray
-        Shape [utterances].
-
-    Returns
-    -------
-    float
-        From -1 to 1; NaN if all differences are zero.
+    Formula", 2014); zeros are left out, as in Wilcoxon's test. NaN if all
+    differences are zero.
 
     Example
     -------
@@ -356,9 +537,10 @@ def seed_tests(
         tests["welch_t"] = float(welch.statistic)
         tests["welch_df"] = float(welch.df)
         tests["welch_p"] = float(welch.pvalue)
-    smallest = smallest_p(len(first), len(second))
-    enumerated = smallest * MAXIMUM >= 2
-    tests["seeds_smallest_p"] = smallest if enumerated else 2 / (resamples + 1)
+    divisions = math.comb(len(first) + len(second), len(first))
+    enumerated = divisions <= MAXIMUM
+    drawn = divisions if enumerated else resamples + 1
+    tests["seeds_smallest_p"] = min(1.0, 2 / drawn)
     permutation = stats.permutation_test(
         (first, second),
         lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
@@ -372,41 +554,11 @@ def seed_tests(
     return tests
 
 
-def smallest_p(first: int, second: int) -> float:
-    """Compute the smallest two-sided p of the permutation test over seeds.
-
-    Arguments
-    ---------
-    first, second : int
-        Number of seeds of each model.
-
-    Returns
-    -------
-    float
-        Two of all ways to divide the seeds among the models.
-
-    Example
-    -------
-    >>> smallest_p(3, 3)
-    0.1
-    """
-    return min(1.0, 2 / math.comb(first + second, first))
-
-
-def holm(p_values: list[float]) -> list[float]:
+def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for several tests, by Holm's method.
 
     (Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.)
-
-    Arguments
-    ---------
-    p_values : list of float
-        Of all tests; NaN of those that could not be made, which do not count.
-
-    Returns
-    -------
-    list of float
-        In the same order.
+    NaN, of tests that could not be made, does not count.
 
     Example
     -------

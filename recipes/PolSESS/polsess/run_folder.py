@@ -15,7 +15,6 @@ import pandas as pd
 
 from polsess.errors import UserError
 from polsess.files import hash_file, read_json, to_json, write_atomically
-from polsess.processes import on_main
 
 # What may differ when a run is resumed: how long it goes on, where things are
 # and what is tested, but not what is learned from what. Another corpus is
@@ -197,13 +196,17 @@ class RunFiles:
         )
 
 
-def read_curve(folder: str | Path) -> pd.DataFrame | None:
+def read_curve(
+    folder: str | Path, needed: Sequence[str] = ()
+) -> pd.DataFrame | None:
     r"""Read a run's learning curve.
 
     Arguments
     ---------
     folder : str, Path
         The run's.
+    needed : sequence of str
+        Further columns of numbers that have to be there.
 
     Returns
     -------
@@ -229,7 +232,7 @@ def read_curve(folder: str | Path) -> pd.DataFrame | None:
         table = pd.read_csv(path, dtype={"variants": str})
         if not isinstance(table.index, pd.RangeIndex):
             raise ValueError("its rows are longer than its header")
-        for name in ("epoch", "valid_si_sdr"):
+        for name in ("epoch", "valid_si_sdr", *needed):
             if name not in table:
                 raise ValueError(f"it has no column {name}")
             # Of a file without rows the columns have no type.
@@ -340,4 +343,6 @@ def hash_manifests(folder: str | Path) -> dict:
 
 def write_on_main(path: Path, text: str) -> None:
     """Write a file atomically; of several processes the main one does."""
+    from polsess.processes import on_main  # torch, which readers do not need
+
     on_main(write_atomically, path, text)

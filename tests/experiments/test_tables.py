@@ -1,10 +1,11 @@
 """Tables in Markdown, LaTeX and CSV."""
 
+import io
 import math
 import re
 
 import pandas as pd
-from experiments.tables import Table, interval, label, number, p_values
+from experiments.tables import Table, intervals, numbers, p_values
 
 NASTY = r"a_b & 50 % #1 {x}|y$ \z ~^"
 
@@ -23,33 +24,25 @@ def table():
             "p_holm": [0.012, gap],
         }
     )
-    columns = [
-        label("model_name", "model"),
-        number("mean (%)", "mean"),
-        number("gain", "gain", 2, "+"),
-        interval("95 % CI", "ci", 1),
-        p_values("p (Holm)", "p"),
-    ]
-    return Table("some_table", "Models & 95 % of #_", figures, columns)
+    shown = {
+        "model_name": figures["model"],
+        "mean (%)": numbers(figures["mean"], ".2f"),
+        "gain": numbers(figures["gain"], "+.2f"),
+        "95 % CI": intervals(figures, "ci", ".1f"),
+        "p (Holm)": p_values(figures, "p"),
+    }
+    title = "Models & 95 % of #_"
+    return Table(title, pd.DataFrame(shown), figures, "some_table")
 
 
-def test_cells_are_rounded_and_gaps_are_dashes():
-    *_, first, second = table().markdown().splitlines()
+def test_markdown_and_csv():
+    lines = table().markdown().splitlines()
+    assert {len(re.split(r"(?<!\\)\|", line)) for line in lines} == {7}
+    *_, first, second = lines
     assert first.endswith("| -1.23 | +0.00 | -2.0 to 0.5 | <0.001 (0.012) |")
     assert second == "| b | – | 0.00 | – | – |"
-
-
-def test_markdown_has_as_many_cells_in_each_row():
-    rows = [
-        re.split(r"(?<!\\)\|", line) for line in table().markdown().splitlines()
-    ]
-    assert {len(row) for row in rows} == {7}
-
-
-def test_csv_has_the_figures_as_they_are(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text(table().csv())
-    pd.testing.assert_frame_equal(pd.read_csv(path), table().figures)
+    figures = pd.read_csv(io.StringIO(table().csv()))
+    pd.testing.assert_frame_equal(figures, table().figures)
 
 
 def test_latex_is_balanced_and_escaped():

@@ -25,18 +25,6 @@ def test_one_line_and_exit_status_of_a_mistake(tmp_path):
     assert not ended.stdout
 
 
-def test_help():
-    ended = subprocess.run(
-        [sys.executable, TOOL, "--help"], capture_output=True, text=True
-    )
-    print(ended.stdout)
-    assert ended.returncode == 0
-    assert "baselines.yaml" in ended.stdout
-    for option in ("--seeds", "--devices", "--output", "--table"):
-        assert option in ended.stdout
-    assert "(default: results)" in ended.stdout
-
-
 REAL_OPTIONS = {
     "precision": "fp32",
     "num_workers": 0,

@@ -1,20 +1,19 @@
-"""The comparison of evaluated runs: figures, words, files, options."""
+"""Comparisons of evaluated runs, and of published values."""
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from compare_runs import main
-from experiments.comparison import compare_evaluations
-from experiments.evaluations import read_evaluations
+from experiments.comparison import compare_evaluations, compare_values
+from experiments.runs import Measure, read_evaluations
+from experiments.statistics import Sample, read_values
 from polsess.errors import UserError
 from small_evaluations import mixtures, scores_of, write_run, write_series
 
-TOOL = Path(__file__).parent.parent / "tools/compare_runs.py"
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "recipes/PolSESS/published_results.csv"
 SEEDS = (42, 123, 456)
 
 
@@ -100,7 +99,7 @@ def test_parts_of_the_test_set(series):
     expected = np.mean([slow_mean(series, "low", s, ("SER",)) for s in SEEDS])
     assert rows.loc[("indoor", "low"), "mean"] == pytest.approx(expected)
     assert rows.loc[("indoor", "low"), "utterances"] == 20
-    assert "Over the variants SER and SE." in text
+    assert "Over the variants SER, SE." in text
     _, tables = compare(series, variants=["C"])
     rows = tables["environments"].set_index(["environment", "model"])
     assert rows.loc[("outdoor", "low"), "utterances"] == 20
@@ -141,21 +140,6 @@ def test_nothing_defined_is_an_error(tmp_path):
         compare(tmp_path)
 
 
-@pytest.mark.parametrize("count", [1, 3, 10])
-def test_words_fit_the_number_of_seeds(tmp_path, count):
-    write_series(tmp_path, {"a": 3, "b": 5}, range(count), 12)
-    text, tables = compare(tmp_path)
-    assert ("seeds" in tables) == (count > 1)
-    assert ("one seed, which tells nothing" in text) == (count == 1)
-    assert ("of them shows 67 %" in text) == (count == 3)
-    assert ("of them shows 90 %" in text) == (count == 10)
-    assert ("go by t" in text) == (count == 3)
-    assert ("p cannot be below 0.1," in text) == (count == 3)
-    assert ("so few seeds" in text) == (count == 3)
-    assert "not that the models would after another training" in text
-    assert "significant" not in text
-
-
 def test_one_seed_is_compared_over_utterances_alone(tmp_path):
     write_series(tmp_path, {"a": 3, "b": 5}, (7,), 30)
     _, tables = compare(tmp_path)
@@ -175,7 +159,7 @@ def test_one_seed_is_compared_over_utterances_alone(tmp_path):
 def test_several_seeds_against_one(tmp_path):
     write_series(tmp_path, {"a": 3, "b": 5}, (1, 2, 3), 30)
     write_series(tmp_path, {"c": 7}, (1,), 30)
-    text, tables = compare(tmp_path)
+    _, tables = compare(tmp_path)
     pairs = tables["differences"].set_index("pair")
     means = {
         seed: slow_mean(tmp_path, "a", seed, ("SER", "SE"))
@@ -188,14 +172,6 @@ def test_several_seeds_against_one(tmp_path):
     assert row["t_high"] - row["t_low"] > (
         row["bootstrap_high"] - row["bootstrap_low"]
     )
-    assert (
-        "Those of c – b and c – a are partly of these trained networks: they "
-        "allow for the seeds of the model with several, and take c as trained."
-        in text
-    )
-    write_series(tmp_path / "all", {"a": 3, "b": 5}, (1, 2), 8)
-    text, _ = compare(tmp_path / "all")
-    assert "partly of these trained networks" not in text
 
 
 def test_models_have_one_order_in_all_tables(tmp_path):
@@ -208,70 +184,88 @@ def test_models_have_one_order_in_all_tables(tmp_path):
         assert models == order * (len(models) // 3)
 
 
-def test_files_and_output(series, tmp_path, capsys):
-    output = tmp_path / "to/compare"
-    arguments = [str(series), "--resamples", "200", "--output", str(output)]
-    main([*arguments, "--baseline", "low"])
-    text = (output / "comparison.md").read_text()
-    assert capsys.readouterr().out.startswith(text)
-    names = {"models", "differences", "seeds", "variants", "environments"}
-    assert {p.name for p in output.iterdir()} == {
-        *(f"{name}.csv" for name in names),
-        *("comparison.md", "comparison.tex"),
-    }
-    latex = (output / "comparison.tex").read_text()
-    assert all(rf"\label{{tab:{name}}}" in latex for name in names)
-    first = (output / "models.csv").read_bytes()
-    main([*arguments, "--baseline", "low"])
-    assert (output / "models.csv").read_bytes() == first
-    # Of one model: the pairs of the comparison before do not stay.
-    main([str(series / "low"), *arguments[1:]])
-    assert not (output / "differences.csv").exists()
-    assert not (output / "seeds.csv").exists()
+# Values of models and seeds alone
 
 
-def test_runs_that_were_not_evaluated_are_named(tmp_path, capsys):
-    write_series(tmp_path, {"a": 3}, (1, 2), 8)
-    write_run(tmp_path / "a/3", None, "a", 3)
-    main([str(tmp_path), "--resamples", "100"])
-    assert f"evaluate.py {tmp_path}/a/3" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ([], "give either runs or --values"),
-        (["RUNS", "--values", "x.csv"], "give either runs or --values"),
-        (["RUNS", "--baseline", "x"], "--baseline x.*high"),
-        (["RUNS", "--variants", "SR"], "--variants SR"),
-        (["RUNS", "--metric", "pesq"], "--metric pesq.*si_sdr, stoi"),
-        (["RUNS", "--resamples", "9"], "--resamples 9: give at least"),
-        (["RUNS", "--seed", "-1"], "--seed -1"),
-        (["--values", "x.csv", "--metric", "sdr"], "--metric says nothing"),
-        (["--values", "x.csv", "--variants", "C"], "--variants says nothing"),
-    ],
-)
-def test_wrong_options_are_named(series, options, message):
-    options = [str(series) if o == "RUNS" else o for o in options]
-    with pytest.raises(UserError, match=message):
-        main(options)
-    assert not Path("comparison").exists()
-
-
-def test_errors_are_one_line():
-    process = subprocess.run(
-        [sys.executable, str(TOOL), "nowhere"], capture_output=True, text=True
+def compared(baseline=None, **models):
+    """Compare values of models; return the text and the tables by name."""
+    sample = Sample(
+        {m: np.array(values)[:, None] for m, values in models.items()},
+        {m: list(range(len(values))) for m, values in models.items()},
     )
-    assert process.returncode == 1
-    assert process.stderr.startswith("Error: nowhere: is no run")
-    assert process.stderr.count("\n") == 1
+    comparison = compare_values(sample, Measure("a value"), baseline=baseline)
+    tables = {table.name: table.figures for table in comparison.tables}
+    return comparison.markdown(), tables
 
 
-def test_every_option_has_a_help(capsys):
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    said = capsys.readouterr().out.partition("positional arguments:")[2]
-    assert re.search(r"\n  RUN +\S", said)
-    with pytest.raises(SystemExit):
-        main(["nowhere", "--eval", "test"])
-    assert "unrecognized arguments: --eval" in capsys.readouterr().err
+def test_the_published_table_is_reproduced(tmp_path, capsys):
+    main(["--values", str(PUBLISHED), "--baseline", "ConvTasNet"])
+    text = capsys.readouterr().out
+    assert text.startswith((tmp_path / "comparison/comparison.md").read_text())
+    rows = [line.split(" | ") for line in text.splitlines() if "| 3 |" in line]
+    # mean, sample standard deviation, best, worst; improvement in dB and %
+    assert [[row[0][2:], *row[2:6], *row[7:]] for row in rows] == [
+        ["SPMamba", "5.56", "0.12", "5.68", "5.45", "+2.61", "+89 |"],
+        ["SepFormer", "5.10", "0.19", "5.26", "4.89", "+2.15", "+73 |"],
+        ["DPRNN", "3.03", "0.17", "3.20", "2.87", "+0.08", "+3 |"],
+        ["ConvTasNet", "2.95", "0.30", "3.28", "2.70", "–", "– |"],
+    ]
+
+
+def test_the_readme_has_the_tables_that_are_printed():
+    values = read_values(PUBLISHED)
+    comparison = compare_values(*values, baseline="ConvTasNet")
+    readme = (PUBLISHED.parent / "README.md").read_text(encoding="utf-8")
+    for table in comparison.tables:
+        assert table.markdown() in readme
+
+
+def test_what_three_seeds_show():
+    table = compare_values(*read_values(PUBLISHED)).tables[1].figures
+    assert table["seeds_smallest_p"].tolist() == pytest.approx([0.1] * 6)
+    assert (table["seeds_p_holm"] >= 0.6).all()
+    apart = table["pair"][table["welch_p_holm"] < 0.05].tolist()
+    assert set(table["pair"]) - set(apart) == {
+        "SPMamba – SepFormer",
+        "DPRNN – ConvTasNet",
+    }
+
+
+def test_values_have_a_unit_where_it_is_known(tmp_path):
+    values = ([[2.5]], [[1.5]])
+    sample = Sample(dict(zip("ab", map(np.array, values), strict=True)), {})
+    sample.seeds.update(a=[1], b=[1])
+    for measure, unit in ((Measure("x", "dB"), " (dB)"), (Measure("x"), "")):
+        comparison = compare_values(sample, measure, ["b, seed 2"], "a")
+        text = comparison.markdown()
+        assert f"| over a{unit} |" in text
+        assert "left out: b, seed 2." in text
+        assert "tested over seeds" not in text
+
+
+def test_one_model_has_no_pairs():
+    text, tables = compared(a=[2.0, 3.0])
+    assert list(tables) == ["models"] and text.startswith("# 1 model, 2 runs")
+
+
+@pytest.mark.parametrize("values", [[2.0, 2.0], [0.3, 0.1 + 0.2]])
+def test_values_without_deviation_but_rounding_show_nothing(values):
+    _, tables = compared(a=values, b=[3.0, 3.0])
+    assert tables["models"][["t_low", "t_high"]].isna().all(axis=None)
+    assert tables["seeds"][["t_low", "welch_t"]].isna().all(axis=None)
+
+
+def test_a_single_seed_among_several():
+    _, tables = compared(a=[2.0, 2.5], b=[3.0], c=[4.0, 4.5])
+    pairs = tables["seeds"].set_index("pair")
+    assert pairs.loc["c – a"].notna().all()
+    assert pairs.loc["c – b", ["t_low", "welch_p", "seeds_p"]].isna().all()
+    # Only one pair counts, and the seeds of its models.
+    assert pairs.loc["c – a", "welch_p_holm"] == pairs.loc["c – a", "welch_p"]
+
+
+def test_no_percentage_of_a_baseline_below_zero():
+    text, tables = compared("a", a=[-2.0, -1.0], b=[2.0, 3.0])
+    assert tables["models"]["over_baseline"].tolist()[0] == 4.0
+    assert tables["models"]["over_baseline_percent"].isna().all()
+    assert "a baseline that is not clearly above zero" in text

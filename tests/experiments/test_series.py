@@ -1,4 +1,4 @@
-"""What a series starts, skips and resumes, with a stand-in for train.py."""
+"""Series of runs: their files, and what they start, with a stand-in."""
 
 import json
 import os
@@ -11,14 +11,141 @@ from pathlib import Path
 
 import pytest
 import yaml
-from experiments import series as jobs
+from experiments import series
 from experiments.runs import Run
 from experiments.series import (
-    differences,
+    changes,
+    check_seeds,
     is_done,
+    read_series,
     train_series as main,
 )
-from small_series import HPARAMS, STAND_IN, write_result, write_series
+from polsess.errors import UserError
+from small_series import HPARAMS, ROOT, STAND_IN, write_result, write_series
+
+SHIPPED = ROOT / "tools/series"
+
+
+def keys_of(hparams):
+    """List the keys of a model's YAML."""
+    text = hparams.read_text(encoding="utf-8")
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    return {key.value for key, _ in node.value}
+
+
+@pytest.mark.parametrize(
+    "name, count", [("baselines", 12), ("dprnn_finalists", 15)]
+)
+def test_shipped_series(name, count, tmp_path, capsys):
+    path = SHIPPED / f"{name}.yaml"
+    seeds, runs = read_series(path)
+    assert seeds == [42, 123, 456]
+    assert len(seeds) * len(runs) == count
+    for _, hparams, options in runs:
+        assert options.keys() <= keys_of(hparams)
+    assert main([str(path), "--table"]) == 0
+    table = capsys.readouterr().out
+    assert table.count("not started") == count
+    assert not list(tmp_path.iterdir())  # the current folder
+
+
+def test_baselines_are_the_published_models():
+    _, runs = read_series(SHIPPED / "baselines.yaml")
+    models = {hparams.stem: options for _, hparams, options in runs}
+    assert models.keys() == {path.stem for path in HPARAMS.glob("*.yaml")}
+    positions = {"use_positional_encoding": "false"}
+    assert models.pop("sepformer") == positions
+    assert not any(models.values())
+
+
+def test_finalists_are_the_published_ones():
+    _, runs = read_series(SHIPPED / "dprnn_finalists.yaml")
+    assert [
+        [name]
+        + [
+            float(options[key])
+            for key in (
+                *("lr", "weight_decay", "max_grad_norm"),
+                *("lr_factor", "lr_patience"),
+            )
+        ]
+        for name, _, options in runs
+    ] == [
+        ["fancy-sweep-62", 0.00125, 2.1e-5, 2.76, 0.863, 3],
+        ["rose-sweep-41", 0.00150, 4.4e-5, 2.29, 0.799, 5],
+        ["spring-sweep-67", 0.00114, 2.1e-6, 13.86, 0.542, 5],
+        ["exalted-sweep-12", 0.00085, 4.8e-5, 3.80, 0.695, 3],
+        ["sunny-sweep-2", 0.00082, 4.9e-5, 2.58, 0.768, 2],
+    ]
+    for _, hparams, options in runs:
+        assert hparams.resolve() == HPARAMS / "dprnn.yaml"
+        assert options["number_of_epochs"] == "80"
+        assert options["early_stopping_patience"] == "15"
+        stages = yaml.safe_load(options["curriculum"])
+        text = hparams.read_text(encoding="utf-8")
+        published = re.search(r"^curriculum:\n((?:  - .*\n)+)", text, re.M)
+        published = yaml.safe_load(published[1])
+        assert [stage.pop("epoch") for stage in stages] == [1, 4, 10]
+        assert [stage.pop("epoch") for stage in published] == [1, 3, 5]
+        assert stages == published
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        (None, "series.yaml: cannot be read"),
+        ("", "series.yaml: give a mapping"),
+        ("a: [", "series.yaml: is not a series"),
+        ("seeds: [1]", "series.yaml: no runs"),
+        ("{seeds: [1], run: []}", "unknown key 'run'; did you mean runs?"),
+        ("runs: [{name: a, xyz: H}]", "unknown key 'xyz'; use"),
+        ("runs: [{hparams: H}]", "run 1: name 'None'"),
+        ("runs: [{name: ../a, hparams: H}]", "run 1: name '../a'"),
+        ("runs: [{name: a}]", "run 1: hparams: there is no"),
+        ("runs: [{name: a, hparams: no.yaml}]", r"there is no file .*no\.yaml"),
+        ("runs: [{name: a, hparams: H, options: 3}]", "run 1: options 3"),
+        (
+            "runs: [{name: a, hparams: H, options: {seed: 3}}]",
+            "run 1: options: seed: give --seeds",
+        ),
+        (
+            "runs: [{name: a, hparams: H}, {name: a, hparams: H}]",
+            "two runs have the name a",
+        ),
+        ("runs: [{name: a, hparams: H}]", "no seeds"),
+        ("{runs: [{name: a, hparams: H}], seeds: 4}", "seeds: 4;"),
+    ],
+)
+def test_mistakes_in_the_file_are_named(tmp_path, text, problem):
+    path = tmp_path / "series.yaml"
+    if text is not None:
+        path.write_text(re.sub(r"\bH\b", str(HPARAMS / "dprnn.yaml"), text))
+    with pytest.raises(UserError, match=problem):
+        main([str(path)])
+
+
+@pytest.mark.parametrize("seed", ["x", "-1", "1.5", 1.5, True, None, "", [1]])
+def test_bad_seeds_are_named(seed):
+    with pytest.raises(UserError, match="seeds: .* no whole number"):
+        check_seeds([42, seed], "seeds")
+    with pytest.raises(UserError, match="42 stands there twice"):
+        check_seeds([42, "42"], "seeds")
+
+
+@pytest.mark.parametrize(
+    "options, problem",
+    [
+        (["--seeds", "4x"], "--seeds: '4x'"),
+        (["--seed", "4"], "--seed: give --seeds instead"),
+        (["--device", "cpu"], "--device: give --devices instead"),
+        (["--lr", "1", "--lr", "2"], "--lr: give it once"),
+        (["--lr", "1", "2"], "'2': options are given as --name value"),
+        (["--lr", "1"], "no seeds; give e.g. --seeds 42"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_named(options, problem):
+    with pytest.raises(UserError, match=problem):
+        main([str(HPARAMS / "dprnn.yaml"), *options])
 
 
 def test_what_is_done():
@@ -41,12 +168,12 @@ def test_what_is_done():
     assert not is_done(Run("a", 1, "not started"), {})
 
 
-def test_differences_are_told_as_yaml_means_them():
+def test_changes_are_told_as_yaml_means_them():
     settings = {"lr": 1e-4, "use": True, "list": [{"epoch": 1}], "size": None}
     run = Run("a", 1, "finished", settings=settings)
     same = {"lr": "1e-4", "use": "True", "list": '[{"epoch": 1}]'}
-    assert differences(run, {**same, "size": "null", "unknown": "1"}) == ""
-    assert differences(run, {"use": "false"}) == "use True, not false"
+    assert changes(run, {**same, "size": "null", "unknown": "1"}) == []
+    assert changes(run, {"use": "false"}) == ["use was True, now False"]
 
 
 @pytest.fixture
@@ -54,7 +181,7 @@ def stand_in(tmp_path, monkeypatch):
     """Let jobs start the stand-in."""
     path = tmp_path / "stand_in.py"
     path.write_text(STAND_IN)
-    monkeypatch.setattr(jobs, "TRAIN", path)
+    monkeypatch.setattr(series, "TRAIN", path)
     return path
 
 
@@ -114,11 +241,11 @@ def test_skipped_and_resumed(stand_in, tmp_path, capsys):
     # What was not asked for stays, and is told.
     assert main([*command, "--lr", "0.1"]) == 0
     printed = capsys.readouterr().out
-    assert "seed 2: skipped, finished (it has lr 0.001, not 0.1)\n" in printed
+    assert "seed 2: skipped, finished (lr was 0.001, now 0.1)\n" in printed
     # More epochs than the 3 of one and the 20 of the other.
     assert main([*command, "--number_of_epochs", "6"]) == 0
     printed = capsys.readouterr().out
-    assert "dprnn, seed 1: skipped, early-stopped (it has number" in printed
+    assert "dprnn, seed 1: skipped, early-stopped (number" in printed
     assert "dprnn, seed 2: resumed" in printed
     assert "| dprnn | 2 | 2.00 | 1 | 6 | 1.0 | finished |" in printed
 
@@ -181,7 +308,7 @@ def test_interrupted(stand_in, tmp_path, sent):
         "import sys, pathlib\n"
         "from experiments import series\n"
         f"series.TRAIN = pathlib.Path({str(stand_in)!r})\n"
-        "sys.exit(series.train_series())"
+        "sys.exit(series.train_series(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", program, str(HPARAMS / "dprnn.yaml")]
     command += ["--seeds", "1", "2", "3", "--devices", "cpu", "cpu"]
@@ -211,3 +338,47 @@ def test_interrupted(stand_in, tmp_path, sent):
     assert "| dprnn | 1 | – | – | – | – | interrupted |" in printed
     assert "| dprnn | 3 | – | – | – | – | not started |" in printed
     assert "not started" in (tmp_path / "results/dprnn.md").read_text()
+
+
+RESULT = """{"best_valid_si_sdr": 2.5, "best_epoch": 1, "epochs_run": %s,
+"seconds": 9, "settings": {"number_of_epochs": %s}}"""
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("result.json", '{"best_valid_si_sdr": 2.3'),
+        ("result.json", '{"best_valid_si_sdr": 2.3}'),
+        ("result.json", "[]"),
+        ("result.json", RESULT % ("3", '"5"')),
+        ("result.json", RESULT % ("1e999", "5")),
+        ("result.json", "\0" * 100),
+        ("curve.csv", ""),
+        ("curve.csv", "epoch,valid_si_sdr,seconds\n1,2.5,9.0\n2,2."),
+        ("curve.csv", "epoch,valid_si_sdr\n1,2.5\n"),
+        ("divergence.json", '{"stopped"'),
+        ("divergence.json", "7"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, capsys, name, content):
+    out = tmp_path / "out"
+    write_result(out / "dprnn" / "1", epochs_run=20)
+    damaged = out / "dprnn" / "2" / name
+    damaged.parent.mkdir()
+    damaged.write_text(content)
+    common = [str(HPARAMS / "dprnn.yaml"), "--seeds", "1", "2"]
+    common += ["--output", str(out)]
+    assert main([*common, "--table"]) == 1
+    printed = capsys.readouterr()
+    assert re.fullmatch(
+        rf"Error: {re.escape(str(damaged))}: is damaged \(.+\); delete .+\n",
+        printed.err,
+    )
+    assert "| dprnn | 2 | – | – | – | – | unreadable |" in printed.out
+    assert "| dprnn | 1 | 2.35 |" in printed.out
+    # It is not trained over what may be whole; the other is told as usual.
+    assert main(common) == 1
+    printed = capsys.readouterr().out
+    assert f"dprnn, seed 2: failed; Error: {damaged}" in printed
+    assert "dprnn, seed 1: skipped, finished\n" in printed
+    assert damaged.read_text() == content

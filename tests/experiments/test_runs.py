@@ -1,0 +1,384 @@
+"""Runs and evaluations: what their folders tell, what is refused."""
+
+import csv
+import json
+import shlex
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from evaluate import read_options
+from experiments.runs import (
+    MAY_DIFFER,
+    Run,
+    by_group,
+    csv_table,
+    evaluate_command,
+    find_runs,
+    published_table,
+    read_evaluations,
+    read_run,
+    runs_table,
+)
+from polsess.errors import UserError
+from polsess.run_folder import MAY_CHANGE
+from small_evaluations import mixtures, scores_of, write_run, write_series
+from small_series import write_curve, write_result
+
+# Training: how runs ended, and their tables
+
+
+def test_how_a_run_ended(tmp_path):
+    def ended(name):
+        return read_run(tmp_path / name, name, 1).ended
+
+    write_result(tmp_path / "finished", epochs_run=20)
+    assert ended("finished") == "finished"
+    write_result(tmp_path / "early")
+    assert ended("early") == "early-stopped"
+    write_curve(tmp_path / "diverged", [1.0, 2.0])
+    note = tmp_path / "diverged" / "divergence.json"
+    note.write_text('{"reason": "NaN", "unixtime": 1}')
+    assert ended("diverged") == "interrupted"  # it went back, and goes on
+    note.write_text('{"reason": "NaN", "unixtime": 1, "stopped": true}')
+    assert ended("diverged") == "diverged"
+    write_result(tmp_path / "diverged")  # --test_only tested it
+    assert ended("diverged") == "diverged"
+    write_curve(tmp_path / "curve", [1.0])
+    assert ended("curve") == "interrupted"
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "settings.json").write_text("{}")
+    assert ended("begun") == "interrupted"
+    assert ended("nothing") == "not started"
+    (tmp_path / "log" / "save").mkdir(parents=True)  # made with the YAML
+    (tmp_path / "log" / "terminal.log").write_text("Error: no such corpus")
+    assert ended("log") == "not started"
+    # --test_only tested an interrupted run: patience was not exhausted.
+    write_result(tmp_path / "tested", epochs_run=6)
+    assert ended("tested") == "interrupted"
+
+
+def test_figures_of_a_run(tmp_path):
+    def figures(name):
+        run = read_run(tmp_path / name, name, 1)
+        return run.best, run.best_epoch, run.epochs_run, run.hours
+
+    write_result(tmp_path / "a")
+    assert figures("a") == (2.345, 4, 9, 1.5)
+    write_curve(tmp_path / "b", [-1.5, 2.25, 2.25, 1.0, 0.5])
+    assert figures("b") == (2.25, 2, 5, 2.5)
+    assert figures("c") == (None,) * 4
+    write_curve(tmp_path / "d", [])
+    assert read_run(tmp_path / "d", "d", 1) == Run("d", 1, "interrupted")
+    # A finished run was resumed for more epochs, and interrupted.
+    write_result(tmp_path / "longer", epochs_run=20)
+    write_curve(tmp_path / "longer", [0.0] * 20 + [5.0])
+    assert figures("longer")[:3] == (5.0, 21, 21)
+    assert read_run(tmp_path / "longer", "a", 1).ended == "interrupted"
+
+
+# Best of each seed; best epoch and epochs run of each; mean and deviation.
+# The log gives ConvTasNet's as 0.29 to 0.30.
+PUBLISHED = {
+    "spmamba": ((5.68, 5.45, 5.55), ((19, 21), (29, 30), (26, 30)), 5.56, 0.12),
+    "sepformer": (
+        *((5.14, 5.26, 4.89), ((45, 50), (42, 50), (42, 50)), 5.10, 0.19),
+    ),
+    "dprnn": ((3.01, 2.87, 3.20), ((95, 100), (62, 72), (94, 100)), 3.03, 0.17),
+    "convtasnet": (
+        *((3.28, 2.70, 2.86), ((25, 50), (18, 28), (19, 37)), 2.95, 0.30),
+    ),
+}
+
+
+def test_the_published_table_is_reproduced():
+    runs = [
+        Run(name, seed, "finished", value, *epochs, 3600.0 * seed)
+        for name, (values, pairs, _, _) in PUBLISHED.items()
+        for seed, value, epochs in zip(
+            (42, 123, 456), values, pairs, strict=True
+        )
+    ]
+    header, _, *rows = published_table(runs).splitlines()
+    assert header == (
+        "| model | seed 42 | seed 123 | seed 456 | mean | sample std | "
+        "best epoch / epochs run | hours of one run |"
+    )
+    for row, (name, published) in zip(rows, PUBLISHED.items(), strict=True):
+        values, pairs, mean, deviation = published
+        epochs = ", ".join(f"{best}/{run}" for best, run in pairs)
+        numbers = [f"{value:.2f}" for value in (*values, mean, deviation)]
+        assert row == f"| {' | '.join([name, *numbers, epochs, '207.0'])} |"
+
+
+def test_tables_against_statistics():
+    generator = np.random.default_rng(5)
+    values, seconds = generator.normal(3, 1, 5), generator.uniform(1e3, 1e5, 5)
+    runs = [
+        Run("a", seed, "finished", value, 7, 50, time)
+        for seed, (value, time) in enumerate(zip(values, seconds, strict=True))
+    ]
+    cells = published_table(runs).splitlines()[2].strip("| ").split(" | ")
+    assert cells[1:6] == [f"{value:.2f}" for value in values]
+    assert cells[6] == f"{statistics.fmean(values):.2f}"
+    assert cells[7] == f"{statistics.stdev(values):.2f}"
+    assert cells[9] == f"{np.mean(seconds) / 3600:.1f}"
+    # Not rounded.
+    rows = list(csv.DictReader(csv_table(runs).splitlines()))
+    assert [float(row["best_valid_si_sdr"]) for row in rows] == values.tolist()
+    assert [float(row["seconds"]) for row in rows] == seconds.tolist()
+
+
+def test_tables_of_unfinished_series():
+    runs = [
+        Run("a", 1, "diverged", 5.684, 19, 21, 3600.0 * 37.5),
+        Run("a", 2, "interrupted", 4.0, 2, 3, 3600.0),
+        Run("a", 3, "not started"),
+        Run("b", 1, "early-stopped", -1.0, 1, 11, 1800.0),
+        Run("b", 2, "unreadable"),
+        Run("b", 3, "interrupted"),
+    ]
+    lines = runs_table(runs).splitlines()
+    assert lines[2] == "| a | 1 | 5.68 | 19 | 21 | 37.5 | diverged |"
+    assert lines[4] == "| a | 3 | – | – | – | – | not started |"
+    assert len(lines) == 2 + len(runs)
+    assert published_table(runs).splitlines()[2:] == [
+        "| a | 5.68 | 4.00 | – | 4.84 | 1.19 | 19/21 (diverged), "
+        "2/3 (interrupted), – | 19.2 |",
+        "| b | -1.00 | – | – | -1.00 | – | 1/11, –, – | 0.5 |",
+    ]
+    rows = list(csv.DictReader(csv_table(runs).splitlines()))
+    assert (rows[0]["ended"], rows[0]["best_epoch"]) == ("diverged", "19")
+    assert rows[2]["best_epoch"] == ""
+
+
+# Evaluations: what is found
+
+
+def write_pair(tmp_path, change=lambda scores: scores, **options):
+    """Write two models' runs, the second changed; return their folders."""
+    rows = mixtures(6)
+    scores = scores_of(rows, np.full(len(rows), 3.0), ("si_sdr", "pesq"))
+    first = write_run(tmp_path / "a/42", scores, "a", 42)
+    second = write_run(
+        tmp_path / "b/42", change(scores.copy()), "b", 42, **options
+    )
+    return [first, second]
+
+
+def write_seeds(tmp_path, *settings):
+    """Write a run a seed of model a, with other settings."""
+    rows = mixtures(4)
+    scores = scores_of(rows, np.ones(len(rows)))
+    for seed, other in enumerate(settings, start=1):
+        write_run(tmp_path / f"a/{seed}", scores, "a", seed, other)
+
+
+def refusal(folders, name="test"):
+    """Read evaluations that are refused; return why."""
+    with pytest.raises(UserError) as error:
+        read_evaluations(folders, name)
+    return str(error.value)
+
+
+def test_runs_are_grouped_by_model_in_the_order_given(tmp_path):
+    folders = write_series(tmp_path, {"SepFormer": 5, "DPRNN": 3}, (9, 10))
+    scores = pd.read_csv(folders[0] / "evaluation/test/scores.csv")
+    elsewhere = write_run(tmp_path / "other/first try", scores, "dprnn", 7)
+    groups = by_group(read_evaluations([elsewhere, *folders]))
+    assert {n: [r.seed for r in runs] for n, runs in groups.items()} == {
+        "dprnn": [7],
+        "SepFormer": [9, 10],
+        "DPRNN": [9, 10],
+    }
+    assert groups["SepFormer"][0].folder == folders[0]
+
+
+def test_a_folder_of_runs_stands_for_those_that_were_evaluated(tmp_path):
+    folders = write_series(tmp_path, {"dprnn": 3}, (9, 10, 123))
+    bare = write_run(tmp_path / "dprnn/11", None, "dprnn", 11)
+    assert find_runs([tmp_path]) == (folders, [bare])
+    # A run that was named twice is there once.
+    assert len(read_evaluations([tmp_path, folders[0]])) == 3
+    # One that was named itself may not be missing.
+    message = refusal([bare])
+    assert f"evaluate.py {bare}" in message and "was not made" in message
+    assert "no run was evaluated" in refusal([tmp_path], "val")
+    assert f"evaluate.py {bare} --split val" in refusal([tmp_path], "val")
+    (folders[1] / "evaluation/test/evaluation.json").unlink()
+    assert "is not finished" in refusal(folders)
+    assert refusal(folders, "Libri-2-val-averaged").endswith(
+        "--data_folder PATH/TO/CORPUS --split SPLIT --averaged"
+    )
+    assert str(tmp_path / "nowhere") in refusal([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("name", "corpus", "split", "folder"),
+    [
+        ("Libri2Mix-train-100", "Libri2Mix", "train-100", "/c/Libri2Mix"),
+        ("my-set-test", "my-set", "test", "/c/my set.csv"),
+        ("Libri2Mix-test-averaged", "Libri2Mix", "test", "/c/Libri2Mix"),
+        ("val", "PolSESS_small", "val", "/c/PolSESS_small"),
+    ],
+)
+def test_a_command_makes_the_evaluation_that_others_have(
+    tmp_path, name, corpus, split, folder
+):
+    rows = mixtures(4)
+    scores = scores_of(rows, np.ones(len(rows)))
+    info = {"corpus": corpus, "split": split, "data_folder": folder}
+    first = write_run(tmp_path / "a/1", scores, "a", 1, None, name, **info)
+    second = write_run(tmp_path / "b/1", None, "b", 1)
+    for message in (
+        refusal([first, second], name),
+        evaluate_command(second, name, [second, first]),
+    ):
+        command = shlex.split(message.partition("python ")[2])
+        # What evaluate.py itself understands, and calls the evaluation.
+        options = read_options(command[1:], "")
+        assert options.run_folder == second
+        assert (options.split or "test") == split
+        own = name == split
+        assert options.data_folder == (None if own else Path(folder))
+        assert options.averaged == name.endswith("averaged")
+        assert not (options.split and folder.endswith(".csv"))
+
+
+# Evaluations: what is compared, and what is refused
+
+
+def test_rows_in_another_order_are_put_in_the_first_ones(tmp_path):
+    folders = write_pair(tmp_path, lambda scores: scores.iloc[::-1])
+    first, second = read_evaluations(folders)
+    pd.testing.assert_frame_equal(first.scores, second.scores)
+    assert first.scores["ssr"].dtype == float
+    assert first.scores["reason"].tolist() == [""] * len(first.scores)
+
+
+def test_seeds_may_differ_in_what_a_resumed_run_may_but_the_budget(tmp_path):
+    budget = {"number_of_epochs", "early_stopping_patience"}
+    assert {"seed", "experiment_name"} | MAY_CHANGE == MAY_DIFFER | budget
+    changes = [{"device": "cpu"}, {"device": "cuda:1", "num_workers": 3}]
+    write_seeds(tmp_path, *changes)
+    assert len(read_evaluations([tmp_path])) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "named"),
+    [
+        ({}, {"lr": 0.01, "blocks": 3}, ("blocks was", "lr was 0.001, now")),
+        ({}, {"number_of_epochs": 50}, ("number_of_epochs was 4, now 50",)),
+        ({"early_stopping_patience": 1}, {}, ("early_stopping_patience was",)),
+    ],
+)
+def test_seeds_of_different_settings_are_refused(
+    tmp_path, first, second, named
+):
+    write_seeds(tmp_path, first, second)
+    message = refusal([tmp_path])
+    assert all(name in message for name in named)
+    assert message.count(" was ") == len(named)
+
+
+def test_two_runs_of_a_model_and_seed_are_refused(tmp_path):
+    for name in ("old", "new"):
+        write_seeds(tmp_path / name, {})
+    message = refusal([tmp_path])
+    assert str(tmp_path / "old/a/1") in message
+    assert str(tmp_path / "new/a/1") in message and "seed 1" in message
+
+
+def test_other_test_rows_are_refused_and_named(tmp_path):
+    def fewer(scores):
+        return scores[scores["ID"] != "m0003"]
+
+    message = refusal(write_pair(tmp_path / "fewer", fewer))
+    assert "only one has m0003 as C, m0003 as SE." in message
+    folders = write_pair(tmp_path / "manifest", rows="ffff")
+    assert "same IDs" in refusal(folders)
+
+
+@pytest.mark.parametrize(
+    ("metric", "rounded", "other"),
+    [("si_sdr", 0.005, 0.02), ("stoi", 0.0005, 0.002), ("pesq", 0.005, 0.02)],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_other_audio_is_refused(tmp_path, metric, rounded, other, alone):
+    metrics = (metric,) if alone else ("sdr", metric)
+    rows = mixtures(6)
+    folders = []
+    for model, shift in (("a", 0), ("b", rounded), ("c", other)):
+        scores = scores_of(rows, np.full(len(rows), 3.0), metrics)
+        first = scores.index[scores["metric"] == metric][0]
+        scores.loc[first, "mixture"] += shift
+        folder = tmp_path / f"{model}/42"
+        folders.append(write_run(folder, scores, model, 42))
+    assert len(read_evaluations(folders[:2])) == 2
+    message = refusal([folders[0], folders[2]])
+    assert f"of 1 test rows has another {metric}" in message
+    assert "m0000 as SER" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"task": "EB"}, "task was 'SB', now 'EB'"),
+        ({"sample_rate": 16000}, "sample_rate was 8000, now 16000"),
+        (
+            {"change": lambda scores: scores[scores["metric"] == "si_sdr"]},
+            "metrics was ['pesq', 'si_sdr'], now ['si_sdr']",
+        ),
+    ],
+)
+def test_other_conditions_are_refused(tmp_path, change, named):
+    assert named in refusal(write_pair(tmp_path, **change))
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "value", "named"),
+    [
+        (1, "score", "loud", "row 3, score: 'loud'"),
+        (2, "improvement", "inf", "row 4, improvement: 'inf'"),
+        (0, "ssr", "five", "row 2, ssr: 'five'"),
+        (0, "metric", "pesq", "row 3: m0000, SER, pesq came before"),
+        (0, "metric", "wer", "11 of si_sdr, 1 of wer rows for 12 mixtures"),
+    ],
+)
+def test_damaged_scores_name_row_and_column(
+    tmp_path, row, column, value, named
+):
+    folders = write_pair(tmp_path)
+    path = folders[0] / "evaluation/test/scores.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[row, column] = value
+    table.to_csv(path, index=False)
+    message = refusal(folders)
+    assert str(path) in message and named in message
+
+
+def test_torn_files_are_named(tmp_path):
+    folders = write_pair(tmp_path)
+    path = folders[0] / "evaluation/test/scores.csv"
+    whole = path.read_text()
+    for text, named in (
+        ("\n".join(whole.splitlines()[:-1]), "11 of pesq"),
+        (whole.splitlines()[0], "has no rows"),
+        ("ID,variant\nm0,SE\n", "has no column metric"),
+        ("", "cannot be read"),
+    ):
+        path.write_text(text)
+        message = refusal(folders)
+        assert str(path) in message and named in message
+    path.write_text(whole)
+    path = folders[0] / "evaluation/test/evaluation.json"
+    info = json.loads(path.read_text())
+    path.write_text(json.dumps({**info, "seed": "42"}))
+    assert f"{path}: is damaged (seed is '42')" in refusal(folders)
+    del info["split"]
+    path.write_text(json.dumps(info))
+    assert f"{path}: is damaged (split is None)" in refusal(folders)
+    path.write_text("{")
+    assert f"{path}: is damaged" in refusal(folders)

@@ -1,0 +1,343 @@
+"""Samples, intervals, tests and effect sizes, against scipy and enumeration."""
+
+from collections import Counter
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from experiments.comparison import intervals_of_pair
+from experiments.runs import Run, csv_table, read_evaluations
+from experiments.statistics import (
+    Sample,
+    bootstrap_means,
+    choose_variants,
+    cohen_dz,
+    holm,
+    mean_part,
+    paired_tests,
+    percentile_interval,
+    rank_biserial,
+    read_values,
+    seed_tests,
+    subtract,
+    t_interval,
+    take_sample,
+)
+from polsess.errors import UserError
+from scipy import stats
+from small_evaluations import mixtures, scores_of, write_run
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+# Samples
+
+
+def test_a_value_is_the_mean_over_variants_and_the_pairs_are_kept(tmp_path):
+    rows = mixtures(6)
+    gains = np.arange(len(rows), dtype=float)
+    gaps = gains.copy()
+    gaps[3] = np.nan  # the C of m0001, which is outdoors
+    write_run(tmp_path / "a/1", scores_of(rows, gains), "a", 1)
+    write_run(tmp_path / "b/1", scores_of(rows, gaps), "b", 1)
+    evaluations = read_evaluations([tmp_path])
+    sample = take_sample(evaluations, "si_sdr", ["SE", "SER", "C"])
+    assert sample.utterances == 5 and sample.undefined == 1
+    assert sample.lacking == {"b, seed 1": 1}
+    scores = rows[["mixture_1", "mixture_2"]].mean(axis=1) + gains
+    slow = [
+        scores[rows["ID"] == name].mean()
+        for name in sorted(set(rows["ID"]))
+        if name != "m0001"
+    ]
+    np.testing.assert_allclose(sample.values["a"], [slow])
+    np.testing.assert_allclose(sample.values["b"], [slow])
+    # Without C nothing is undefined.
+    assert take_sample(evaluations, "si_sdr", ["SE", "SER"]).undefined == 0
+    outdoors = rows.loc[rows["environment"] == "outdoor", "ID"]
+    outdoors = take_sample(evaluations, "si_sdr", ["SE"], outdoors)
+    np.testing.assert_allclose(outdoors.values["a"], [scores[2::4]])
+    with pytest.raises(UserError, match="--metric sdr.*si_sdr"):
+        take_sample(evaluations, "sdr", ["SE"])
+
+
+def test_default_variants_are_those_of_the_validation(tmp_path):
+    rows = mixtures(6)
+    scores = scores_of(rows, np.ones(len(rows)))
+    run = write_run(tmp_path / "a/1", scores, "a", 1)
+    evaluations = read_evaluations([run])
+    assert choose_variants(evaluations) == ["SER", "SE"]
+    assert choose_variants(evaluations, ["C", "SE"]) == ["SE", "C"]
+    with pytest.raises(UserError, match="--variants ER.*SER, SE, C"):
+        choose_variants(evaluations, ["ER"])
+    clean = scores[scores["variant"] == "C"]
+    run = write_run(tmp_path / "b/1", clean, "b", 1)
+    assert choose_variants(read_evaluations([run])) == ["C"]
+
+
+def test_the_table_of_a_series_is_read(tmp_path):
+    runs = [
+        Run("a", 1, "finished", 2.5),
+        Run("b", 1, "interrupted", 1.5),
+        Run("a", 2, "finished", 3.5),
+        Run("b", 2, "not started"),
+    ]
+    path = tmp_path / "series.csv"
+    path.write_text(csv_table(runs))
+    sample, measure, missing = read_values(path)
+    assert sample.seeds == {"a": [1, 2], "b": [1]}
+    assert sample.values["a"].tolist() == [[2.5], [3.5]]
+    assert missing == ["b, seed 2"] and measure.unit == "dB"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a,1,2.0", "a,1,2.0"], "row 3: a with seed '1'; give each"),
+        (["a,1,two"], "row 2: 'two' is no finite number"),
+        (["a,1,nan"], "row 2: 'nan' is no finite number"),
+        (["a,one,2.0"], "row 2: a with seed 'one'"),
+        ([",1,2.0"], "row 2: give model"),
+        (["a,1,"], "has no values"),
+        ([], "has no values"),
+        (["a,1,2.0", "", "a,2,x"], "row 4: 'x' is no"),
+        (["a,1,2.0,3"], "row 2: give model"),
+        (["b,1,2.0", "a,1"], "row 3: give model"),
+        (None, "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("name", ["value", "best_valid_si_sdr"])
+def test_damaged_values_are_named(tmp_path, rows, message, name):
+    path = tmp_path / "values.csv"
+    if rows is not None:
+        path.write_text("\n".join([f"model,seed,{name}", *rows, ""]))
+    with pytest.raises(UserError, match=message) as error:
+        read_values(path)
+    assert str(path) in str(error.value)
+
+
+# Intervals
+
+
+def test_the_bootstrap_draws_from_all_resamples():
+    values = {
+        "a": np.array([[1.0, 5.0], [2.0, 9.0]]),
+        "b": np.array([[0.0, 40.0]]),
+    }
+    drawn = bootstrap_means(values, 20000, generator())
+    pairs = Counter(zip(drawn["a"].tolist(), drawn["b"].tolist(), strict=True))
+    expected = Counter()
+    # Two utterances drawn from two, the same for both models; two seeds of a.
+    for first, second, *seeds in product((0, 1), repeat=4):
+        mean = np.mean([values["a"][s, [first, second]] for s in seeds])
+        other = np.mean(values["b"][0, [first, second]])
+        expected[mean.item(), other.item()] += 1 / 16
+    assert set(pairs) == set(expected)
+    for pair, share in expected.items():
+        assert pairs[pair] / 20000 == pytest.approx(share, abs=0.01)
+
+
+def test_the_bootstrap_is_a_function_of_its_generator():
+    values = {"a": generator(1).normal(size=(3, 40))}
+    first, second, other = (
+        bootstrap_means(values, 700, generator(seed))["a"] for seed in (0, 0, 1)
+    )
+    assert len(first) == 700 and (first == second).all()
+    assert (first != other).any()
+    assert percentile_interval(np.arange(1001.0)) == pytest.approx((25, 975))
+
+
+def test_the_t_interval_of_seeds_is_scipys():
+    first, second = generator().normal(5, 1, 3), generator(1).normal(3, 2, 4)
+    expected = stats.ttest_1samp(first, 0).confidence_interval(0.95)
+    interval = t_interval(first.mean(), mean_part(first))
+    assert interval == pytest.approx((expected.low, expected.high))
+    welch = stats.ttest_ind(first, second, equal_var=False)
+    expected = welch.confidence_interval(0.95)
+    parts = mean_part(first) + mean_part(second)
+    interval = t_interval(first.mean() - second.mean(), parts)
+    assert interval == pytest.approx((expected.low, expected.high))
+
+
+def test_no_interval_without_variance():
+    assert mean_part(np.array([1.0])) == []
+    for values in ([], [1.0] * 3, [0.3, 0.1 + 0.2, 0.3]):
+        assert np.isnan(t_interval(1.0, mean_part(np.array(values)))).all()
+
+
+def covered(seeds, utterances, deviation):
+    """Simulate 200 experiments; return shares of intervals that hold the truth.
+
+    Two models of the same mean, with as many seeds as ``seeds`` says, which
+    deviate by ``deviation`` dB; an utterance is 3 dB easier or harder for
+    both, 1 dB for each model and again for each seed. The intervals are those
+    of the table. A single seed's network is taken as it is, so that its
+    deviation is part of the true difference.
+    """
+    draw = generator()
+    held = np.zeros(2)
+    for _ in range(200):
+        common = draw.normal(0, 3, utterances)
+        values, truth = {}, {}
+        for model, count in zip("ab", seeds, strict=True):
+            own = draw.normal(0, 1, utterances)
+            by_seed = draw.normal(0, deviation, (count, 1))
+            rest = draw.normal(0, 1, (count, utterances))
+            values[model] = common + own + by_seed + rest
+            truth[model] = by_seed.item() if count == 1 else 0.0
+        drawn = bootstrap_means(values, 500, draw)
+        names = {m: list(range(len(array))) for m, array in values.items()}
+        row = intervals_of_pair(Sample(values, names), drawn, ("a", "b"))
+        expected = truth["a"] - truth["b"]
+        for kind, name in enumerate(("bootstrap", "t")):
+            held[kind] += row[f"{name}_low"] <= expected <= row[f"{name}_high"]
+    return held / 200
+
+
+def test_coverage_of_both_intervals():
+    # Utterances bring in most of the variance: both hold.
+    bootstrap, t = covered(seeds=(3, 3), utterances=60, deviation=0.1)
+    assert bootstrap > 0.90 and t > 0.92
+    # Three seeds, or three against one, bring in most of it: the bootstrap is
+    # too narrow, as the tables say, and t is not.
+    for seeds in ((3, 3), (3, 1)):
+        bootstrap, t = covered(seeds, utterances=60, deviation=1.0)
+        assert 0.75 < bootstrap < 0.92 < t < 0.99
+    # With ten seeds both hold again.
+    bootstrap, t = covered(seeds=(10, 10), utterances=60, deviation=1.0)
+    assert 0.90 < bootstrap < 0.98 and 0.92 < t < 0.99
+
+
+# Tests and effect sizes
+
+
+def test_wilcoxon_is_scipys():
+    first, second = generator().normal(size=(2, 70))
+    p = paired_tests(first - second, 200, generator())["wilcoxon_p"]
+    assert p == pytest.approx(stats.wilcoxon(first, second).pvalue, rel=1e-9)
+
+
+def test_few_utterances_are_permuted_in_all_ways():
+    differences = generator().normal(0.5, 1, 9)
+    means = [
+        np.mean(np.array(signs) * differences)
+        for signs in product((-1, 1), repeat=9)
+    ]
+    share = np.mean(np.abs(means) >= abs(differences.mean()) - 1e-12)
+    p = paired_tests(differences, 1000, generator())["permutation_p"]
+    assert p == pytest.approx(share, rel=1e-9)
+
+
+def test_many_utterances_are_permuted_at_random():
+    differences = generator(3).normal(0.2, 1, 100)
+    p = paired_tests(differences, 9999, generator())["permutation_p"]
+    # The sum of random signs times values is close to normal.
+    z = differences.sum() / np.sqrt((differences**2).sum())
+    assert p == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.015)
+    again = paired_tests(differences, 9999, generator())["permutation_p"]
+    assert p == again
+
+
+@pytest.mark.parametrize("differences", [np.ones(1), np.zeros(20)])
+def test_one_utterance_and_equal_models_show_nothing(differences):
+    tests = paired_tests(differences, 200, generator())
+    assert tests["wilcoxon_p"] == tests["permutation_p"] == 1.0
+    assert np.isnan(tests["cohen_dz"])
+
+
+def test_differences_that_are_constant_up_to_rounding():
+    first = generator().normal(5, 3, 40)
+    constant = subtract(first + 2.0, first)
+    assert 0 < np.std(constant) < 1e-12
+    tests = paired_tests(constant, 200, generator())
+    assert np.isnan(tests["cohen_dz"]) and tests["rank_biserial"] == 1.0
+    # Equal models, one of them computed another way.
+    rounded = first * 3 / 3
+    assert (rounded != first).any()
+    tests = paired_tests(subtract(rounded, first), 200, generator())
+    assert tests["wilcoxon_p"] == tests["permutation_p"] == 1.0
+    assert np.isnan([tests["cohen_dz"], tests["rank_biserial"]]).all()
+    # What is small but no rounding stays.
+    small = subtract(first + 1e-6 * np.arange(40), first)
+    assert cohen_dz(small) == pytest.approx(19.5 / np.arange(40).std(ddof=1))
+
+
+def test_p_is_uniform_where_nothing_differs():
+    draw = generator(5)
+    p = [
+        list(paired_tests(draw.normal(size=40), 199, draw).values())[:2]
+        for _ in range(200)
+    ]
+    for values in np.transpose(p):
+        assert stats.kstest(values, "uniform").pvalue > 0.05
+    welch = [
+        seed_tests(*draw.normal(size=(2, 6)), 1, draw)["welch_p"]
+        for _ in range(200)
+    ]
+    assert stats.kstest(welch, "uniform").pvalue > 0.05
+
+
+def test_effect_sizes():
+    differences = generator().normal(0.5, 1, 25)
+    t = stats.ttest_1samp(differences, 0).statistic
+    assert cohen_dz(differences) == pytest.approx(t / 5)
+    # Without ties, W = min(W+, W-) and W+ + W- = n (n + 1) / 2.
+    smaller = stats.wilcoxon(differences).statistic
+    expected = 1 - 4 * smaller / (25 * 26)
+    assert rank_biserial(differences) == pytest.approx(expected)
+    assert rank_biserial(-differences) == pytest.approx(-expected)
+    assert rank_biserial(np.array([2.0, 1.0, 0.0])) == 1.0
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (2, 5), (4, 2)])
+def test_seeds_are_divided_in_all_ways(sizes):
+    first, second = (generator(n).normal(n, 1, n) for n in sizes)
+    pooled = np.concatenate([first, second])
+    observed = first.mean() - second.mean()
+    differences = []
+    for chosen in combinations(range(len(pooled)), sizes[0]):
+        others = [n for n in range(len(pooled)) if n not in chosen]
+        differences.append(pooled[list(chosen)].mean() - pooled[others].mean())
+    # Twice the smaller of both sides, as for any distribution's two-sided p.
+    below = np.mean(np.array(differences) <= observed + 1e-12)
+    above = np.mean(np.array(differences) >= observed - 1e-12)
+    expected = min(1.0, 2 * min(below, above))
+    tests = seed_tests(first, second, 1, generator())
+    assert tests["seeds_p"] == pytest.approx(expected)
+    apart = seed_tests(first, second + 100, 1, generator())
+    smallest = pytest.approx(2 / len(differences))
+    assert apart["seeds_p"] == apart["seeds_smallest_p"] == smallest
+
+
+def test_many_seeds_are_divided_at_random():
+    first, second = generator().normal(size=(2, 40))
+    tests = seed_tests(first, second + 9, 499, generator())
+    assert tests["seeds_p"] == pytest.approx(2 / 500)
+    assert tests["seeds_smallest_p"] == pytest.approx(2 / 500)
+
+
+def test_welch_is_scipys_or_missing():
+    first, second = generator().normal(size=3), generator().normal(size=5)
+    tests = seed_tests(first, second, 1, generator())
+    expected = stats.ttest_ind(first, second, equal_var=False)
+    assert tests["welch_p"] == pytest.approx(expected.pvalue)
+    assert tests["welch_df"] == pytest.approx(expected.df)
+    single = seed_tests(first[:1], second, 1, generator())
+    assert np.isnan(list(single.values())).all()
+    for ones in (np.ones(2), np.array([1.0, 1.0 + 1e-15])):
+        flat = seed_tests(ones, np.full(2, 3.0), 1, generator())
+        assert np.isnan(flat["welch_p"])
+        assert flat["seeds_p"] == pytest.approx(2 / 6)
+
+
+def test_holm_by_hand():
+    p = generator().uniform(0, 0.2, 7)
+    expected = np.empty(7)
+    highest = 0.0
+    for rank, index in enumerate(np.argsort(p)):
+        highest = max(highest, min(1.0, (7 - rank) * p[index]))
+        expected[index] = highest
+    np.testing.assert_allclose(holm([np.nan, *p]), [np.nan, *expected])
+    assert np.isnan(holm([np.nan, np.nan])).all()
