@@ -3,15 +3,15 @@
 import json
 import math
 
-import experiments.curves
 from damage import csv_files, json_files
-from experiments.runs import read_run
-from experiments.tables import csv_table, published_table, runs_table
+from experiments.figures import stages
+from experiments.runs import csv_table, published_table, read_run, runs_table
 from hypothesis import (
     given,
     strategies as st,
 )
 from outcomes import attempt, files_of, new_folder
+from polsess import run_folder
 from polsess.errors import UserError
 from polsess.run_folder import Curve
 from polsess.search.early_termination import Hyperband, Median
@@ -70,12 +70,11 @@ def test_the_curve_of_a_page(file):
         path = folder / "curve.csv"
         path.write_bytes(content)
         curve, _ = attempt(
-            lambda: experiments.curves.read_curve(folder), UserError, path
+            lambda: run_folder.read_curve(folder, ["lr"]), UserError, path
         )
         assert damaged or len(curve) == 3
         if curve is not None:
-            marked = experiments.curves.stages(curve)
-            assert marked and all(isinstance(e, int) for e, _ in marked)
+            assert all(isinstance(e, int) for e, _ in stages(curve))
 
 
 @given(st.data())

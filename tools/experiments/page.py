@@ -437,9 +437,9 @@ def examples_section(
             run.seed: run.folder / "evaluation" / name / "audio/examples.csv"
             for run in runs
         }
-        means = pd.Series(sample.seed_means[model], [run.seed for run in runs])
+        means = dict(zip(lists, sample.seed_means[model], strict=True))
         heard = [seed for seed, path in lists.items() if path.exists()]
-        best = means[heard].idxmax() if heard else means.idxmax()
+        best = max(heard or means, key=means.__getitem__)
         (run,) = (run for run in runs if run.seed == best)
         if heard:
             words = (

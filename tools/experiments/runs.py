@@ -112,18 +112,17 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
     result = read_result(folder)
     if result and curve is not None and len(curve) > result["epochs_run"]:
         result = None  # of the part before it was resumed
-    settings = result["settings"] if result else {}
-    figures: tuple = (None,) * 4
+    figures: tuple = ()
     if result:
         names = ("best_valid_si_sdr", "best_epoch", "epochs_run", "seconds")
-        figures = tuple(result[name] for name in names)
+        figures = tuple(result[name] for name in (*names, "settings"))
     elif curve is not None and len(curve):
         best = int(curve["valid_si_sdr"].argmax())
         figures = (
             *(float(curve["valid_si_sdr"][best]), int(curve["epoch"][best])),
             *(len(curve), float(curve["seconds"].sum())),
         )
-    if result and result["epochs_run"] >= _budget(settings, files):
+    if result and result["epochs_run"] >= _budget(result["settings"], files):
         ended = FINISHED
     elif files.divergence.exists() and read_json(files.divergence).get(
         "stopped"
@@ -135,7 +134,7 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
         ended = INTERRUPTED
     else:
         ended = NOT_STARTED
-    return Run(name, seed, ended, *figures, settings)
+    return Run(name, seed, ended, *figures)
 
 
 def _budget(settings, files):
