@@ -475,7 +475,7 @@ def test_wrong_options_are_named(options, named, capsys):
 def test_a_run_is_not_taken_for_an_evaluation(trained_runs, tmp_path):
     run = shutil.copytree(trained_runs("dprnn"), tmp_path / "run")
     before = sorted(run.rglob("*"))
-    with pytest.raises(UserError, match="which is not of an evaluation"):
+    with pytest.raises(UserError, match="is no folder of an evaluation"):
         evaluate.main(command(run, run))
     assert sorted(run.rglob("*")) == before
 

@@ -126,21 +126,31 @@ def test_an_earlier_evaluation_stays_until_there_is_a_new_one(tmp_path):
     assert not (folder / "audio").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "computed"),
-    [("audio/song.wav", ""), ("audio/song.wav", "{}\n"), ("scores.csv", "")],
-)
-def test_what_is_the_users_is_left_alone(name, computed, tmp_path):
+@pytest.mark.parametrize("name", ["audio/song.wav", "scores.csv"])
+def test_what_is_the_users_is_left_alone(name, tmp_path):
     path = tmp_path / "evaluation" / name
     path.parent.mkdir(parents=True)
     path.write_text("mine\n")
-    if computed:
-        (tmp_path / "evaluation/.computed.jsonl").write_text(computed)
-    before = sorted((tmp_path / "evaluation").rglob("*"))
     with (
-        pytest.raises(UserError, match="evaluation: holds .*not of an eval"),
+        pytest.raises(UserError, match="is no folder of an evaluation"),
         open_folder(tmp_path / "evaluation"),
     ):
         pass
-    assert sorted((tmp_path / "evaluation").rglob("*")) == before
+    files = [p for p in (tmp_path / "evaluation").rglob("*") if p.is_file()]
+    assert files == [path]
     assert path.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_audio_of_the_users_is_left_alone(new, folder):
+    song = folder / "audio/song.wav"
+    song.parent.mkdir()
+    song.write_text("mine")
+    with (
+        open_folder(folder) as files,
+        pytest.raises(UserError, match="cannot be written .*examples.csv"),
+    ):
+        if new:
+            files.new_audio.mkdir(parents=True)
+        files.write(pd.DataFrame(), {})
+    assert song.read_text() == "mine"

@@ -66,7 +66,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     """
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("run_folder", type=Path, metavar="RUN_FOLDER", help="of a trained run")
+    add("run_folder", type=Path, help="of a trained run")
     add(
         "--split",
         help="PolSESS: train, val or test; LibriMix: dev, test, train-100 ... "
@@ -76,10 +76,9 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         "--variants",
         nargs="+",
         metavar="VARIANT",
-        help="PolSESS: SER SR ER R C SE S E; "
-        "LibriMix: mix_clean mix_both (EB: mix_both, ES: mix_single); CSV: "
-        "what its column says (default: PolSESS: those of the run's test; "
-        "others: all)",
+        help="PolSESS: SER SR ER R C SE S E (default: those of the run's "
+        "test); LibriMix: mix_clean mix_both (EB: mix_both, ES: mix_single); "
+        "CSV: what its column says (default of both: all)",
     )
     add(
         "--metrics",
@@ -93,22 +92,19 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add(
         "--data_folder",
         type=Path,
-        metavar="CORPUS",
-        help="folder or CSV file (default: the run's own corpus)",
+        help="a corpus: folder or CSV file (default: the run's own)",
     )
     add(
         "--save_audio",
         type=at_least(0),
         default=0,
-        metavar="N",
-        help="write the N worst and N best mixtures by improvement of SI-SDR, "
-        "separated once more, to audio/ (default: %(default)s)",
+        help="write so many of the worst and of the best mixtures by "
+        "improvement of SI-SDR, separated once more, to audio/ (default: 0)",
     )
     add(
         "--output",
         type=Path,
-        metavar="FOLDER",
-        help="new, empty or of an earlier evaluation (default: "
+        help="folder, new, empty or of an earlier evaluation (default: "
         "RUN_FOLDER/evaluation/NAME)",
     )
     add(
@@ -117,10 +113,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         help="evaluate the averaged weights of a run with ema_decay, into "
         "another folder: <split>-averaged",
     )
-    add(
-        "--device",
-        help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)",
-    )
+    add("--device", help="cpu, cuda ... (default: a GPU if there is one)")
     add(
         "--precision",
         choices=("fp32", "bf16", "fp16"),
@@ -129,7 +122,6 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add(
         "--batch_size",
         type=at_least(1),
-        metavar="N",
         help="mixtures separated at once, changes the last digits of scores at "
         "most (default: the run's valid_batch_size)",
     )
@@ -137,7 +129,6 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         "--jobs",
         type=at_least(1),
         default=cpu_count(),
-        metavar="N",
         help="processes that score, of one thread each (default: one a CPU)",
     )
     add("--noprogressbar", action="store_true", help="show no progress")
@@ -157,7 +148,7 @@ def main(arguments: list[str]) -> None:
         check(device)
     root = options.output or run.folder / "evaluation"
     if options.output:
-        check_folder(root)
+        check_folder(root)  # before manifests are written into it
     test_set = read_test_set(
         settings,
         run.folder / "manifests",
@@ -232,7 +223,7 @@ def describe(
     versions = software_versions()
     for metric in metrics:
         versions |= metric_versions(metric)
-    missing = table[["score", "mixture"]].isna().any(axis=1)
+    undefined = table["improvement"].isna().groupby(table["metric"], sort=False)
     return {
         "model": run.settings["experiment_name"] + " (averaged)" * run.averaged,
         "seed": run.settings["seed"],
@@ -251,9 +242,7 @@ def describe(
         "device": device,
         "seconds": seconds,
         "versions": versions,
-        "undefined": missing.groupby(table["metric"], sort=False)
-        .sum()
-        .to_dict(),
+        "undefined": undefined.sum().to_dict(),
     }
 
 

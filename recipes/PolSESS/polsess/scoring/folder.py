@@ -44,16 +44,12 @@ def check_folder(folder: Path) -> None:
         return
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error})") from error
-    for wrong, needed in (
-        (names - {MANIFESTS}, folder / COMPUTED),
-        (names & {"audio"}, folder / "audio" / LIST),
-    ):
-        if wrong and not needed.exists():
-            raise UserError(
-                f"{folder}: holds {min(wrong)}, which is not of an evaluation "
-                f"(there is no {needed.relative_to(folder)}); give --output "
-                "for another folder"
-            )
+    others = names - {MANIFESTS}
+    if others and COMPUTED not in names:
+        raise UserError(
+            f"{folder}: holds {min(others)} and is no folder of an evaluation "
+            f"(it has no {COMPUTED}); give --output for another one"
+        )
 
 
 class EvaluationFolder:
@@ -238,23 +234,22 @@ class EvaluationFolder:
         """Put new audio in the place of the old, or remove what is stale."""
         self.work.mkdir(exist_ok=True)
         new = self.new_audio.exists()
-        if self.audio.exists() and (new or self._is_audio_stale(table)):
-            # By its name at once: half of it would not be known as ours.
-            self.audio.rename(self.work / "old")
+        if self.audio.exists():
+            # An error if it is not an evaluation's.
+            listed = pd.read_csv(
+                self.audio / LIST, dtype=str, keep_default_na=False
+            )
+            rows = table.loc[table["metric"] == "si_sdr", LISTED].astype(str)
+            stale = len(listed.merge(rows, on=LISTED)) < len(listed)
+            if stale and not new:
+                print(
+                    f"{self.audio} is of other scores and is removed; "
+                    "--save_audio writes it anew",
+                    file=sys.stderr,
+                )
+            if stale or new:
+                # By its name at once: half of it would not be known as ours.
+                self.audio.rename(self.work / "old")
         if new:
             self.new_audio.rename(self.audio)
         shutil.rmtree(self.work)
-
-    def _is_audio_stale(self, table):
-        """Whether audio is not of the table's rows; told, as it will go."""
-        path = self.audio / LIST
-        listed = pd.read_csv(path, dtype=str, keep_default_na=False)
-        rows = table.loc[table["metric"] == "si_sdr", LISTED].astype(str)
-        if len(listed.merge(rows, on=LISTED)) == len(listed):
-            return False
-        print(
-            f"{self.audio} is of other scores and is removed; --save_audio "
-            "writes it anew",
-            file=sys.stderr,
-        )
-        return True
