@@ -131,7 +131,7 @@ def test_a_killed_process_is_told(tmp_path, monkeypatch):
     check_files(test_set, quiet=True)
     with (
         EvaluationFolder(tmp_path / "out", {}, test_set.audio) as files,
-        pytest.raises(UserError, match="a scoring process was killed"),
+        pytest.raises(UserError, match="a worker process was killed"),
     ):
         evaluation(kill_scoring_processes, test_set, files).score(
             ["sdr"], batch_size=1, jobs=1, quiet=True

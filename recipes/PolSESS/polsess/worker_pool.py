@@ -8,8 +8,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
+
+from polsess.errors import UserError
 
 # Read by libraries when they are loaded. One thread each, since the processes
 # already use all cores; and sums keep the order of their terms.
@@ -24,8 +27,8 @@ ENVIRONMENT = {
 class WorkerPool(ProcessPoolExecutor):
     """Processes that are not reached by Ctrl-C, and end with this one.
 
-    Leaving its context drops the tasks that have not begun. A task of a killed
-    process raises ``concurrent.futures.process.BrokenProcessPool``.
+    Leaving its context drops the tasks that have not begun, and turns the
+    error of a killed process into a ``UserError``.
 
     Arguments
     ---------
@@ -64,9 +67,14 @@ class WorkerPool(ProcessPoolExecutor):
         with block_sigint():  # it may start a process
             return super().submit(function, *arguments, **options)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         """Drop what has not begun, and wait for the rest."""
         self.shutdown(cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise UserError(
+                "a worker process was killed (out of memory?); the same "
+                "command goes on where this one was, perhaps with fewer --jobs"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from concurrent import futures
-from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pandas as pd
@@ -129,17 +128,11 @@ class Evaluation:
         }
         total = sum(len(names) for names in missing.values())
         bar = tqdm(total=total, unit="score", disable=quiet or None)
-        try:
-            with bar, WorkerPool(jobs, SLOW_IMPORTS) as pool:
-                scores = self._score(missing, batch_size, pool, WAITING * jobs)
-                for score in scores:
-                    self.files.add(score)
-                    bar.update()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a scoring process was killed (out of memory?); the same "
-                "command goes on where this one was, perhaps with fewer --jobs"
-            ) from error
+        with bar, WorkerPool(jobs, SLOW_IMPORTS) as pool:
+            scores = self._score(missing, batch_size, pool, WAITING * jobs)
+            for score in scores:
+                self.files.add(score)
+                bar.update()
 
     def _score(self, missing, batch_size, pool, most):
         """Yield the missing scores as they are finished."""
