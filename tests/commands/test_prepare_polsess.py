@@ -38,11 +38,9 @@ def test_ways_to_name_the_folders(corpus, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"check": "thorough"}, "check 'thorough' is not in"),
-        ({"on_error": "ignore"}, "on_error 'ignore' is not in"),
-        ({"subset_sizes": [4, 0]}, "subset size '0' is not a positive"),
-        ({"subset_sizes": ["4"]}, "subset size '4' is not a positive"),
-        ({"subset_sizes": 4}, "subset_sizes '4' is not a list"),
+        ({"check": "thorough"}, "check 'thorough' .* choose from"),
+        ({"on_error": "ignore"}, "on_error 'ignore': choose from"),
+        ({"subset_sizes": [4, 0]}, r"no subsets of \[0, 4\]"),
     ],
 )
 def test_options_without_meaning(corpus, tmp_path, options, message):
@@ -73,13 +71,12 @@ def test_command_line(corpus, tmp_path):
     arguments = (corpus, tmp_path / "save", "--subset_sizes", 4, 8)
     done = run_script(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    title, header, *rows, note = done.stdout.splitlines()
+    title, header, *rows = done.stdout.splitlines()
     assert title == "Mixtures of 0.1 s at 8000 Hz:"
     table = pd.DataFrame(map(str.split, rows)).set_index(0).astype(int)
     table.columns = header.split()
     assert list(table.index) == list(SPLITS)
     assert list(table.rows) == [12, 4, 4] and list(table.SER) == [6, 2, 2]
-    assert note.startswith("Note: train has fewer rows for these variants")
     # Through the symlink, from elsewhere, a second time.
     again = run_script(*arguments, folder=RECIPE / "separation", cwd="/")
     first, *rest = again.stdout.splitlines()

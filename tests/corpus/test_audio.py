@@ -45,7 +45,7 @@ def empty_file(path):
 def another_format(path):
     samples = read(path)
     soundfile.write(path, samples, 8000, format="FLAC")
-    return "is FLAC, PCM_16; not 16-bit WAV"
+    return "in a FLAC file; not 16-bit mono WAV"
 
 
 def folder_instead(path):
@@ -61,7 +61,7 @@ def truncated(path):
 
 def no_audio(path):
     write(path, np.zeros(0, np.int16))
-    return "has no audio"
+    return "has 0 samples"
 
 
 def other_rate(path):
@@ -71,12 +71,12 @@ def other_rate(path):
 
 def stereo(path):
     write(path, np.stack([read(path)] * 2, axis=1))
-    return "has 2 channels instead of one"
+    return "of 2 channels"
 
 
 def float_samples(path):
     write(path, read(path), subtype="FLOAT")
-    return "is WAV, FLOAT; not 16-bit WAV"
+    return "FLOAT, in a WAV file"
 
 
 def shorter(path):

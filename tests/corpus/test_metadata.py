@@ -108,11 +108,11 @@ FILE_DAMAGE = [
     ),
     (
         lambda path: path.write_text(path.read_text().replace("SSR", "SNR", 1)),
-        "does not have these columns: 'SSR'",
+        "Missing: ['SSR']",
     ),
     (
         lambda path: path.write_text(path.read_text().replace(",", ";")),
-        "does not have these columns: ",
+        "Missing: [",
     ),
     (
         lambda path: (
@@ -120,13 +120,13 @@ FILE_DAMAGE = [
             .assign(remark="good", mood="better")
             .to_csv(path, index=False)
         ),
-        "has columns that PolSESS does not have: 'mood', 'remark'",
+        "unknown or repeated: ['mood', 'remark']",
     ),
     (
         lambda path: path.write_text(
             path.read_text().replace("decay,", "decay,decay,", 1)
         ),
-        "has columns more than once: 'decay'",
+        "unknown or repeated: ['decay']",
     ),
     (add_field, "row 4 has 35 fields instead of 34"),
     (

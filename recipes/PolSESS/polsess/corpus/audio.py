@@ -42,16 +42,14 @@ class RowAudio(NamedTuple):
         Manifest column -> AudioFormat, of files that can be read.
     problems : list
         Pairs of a manifest column and what is wrong with its file.
-    limited : bool
-        Whether the generator's limiter touched the speech.
-    digests : tuple
-        Of the mixture, speaker 1 and speaker 2; empty if not computed.
+    samples : dict
+        If samples were read: digests of the mixture and of clean speech, and
+        whether the generator's limiter touched the speech.
     """
 
     formats: dict
     problems: list
-    limited: bool = False
-    digests: tuple = ("", "", "")
+    samples: dict
 
 
 def open_wav(path: str | Path) -> soundfile.SoundFile:
@@ -79,22 +77,14 @@ def open_wav(path: str | Path) -> soundfile.SoundFile:
         raise ValueError(
             f"cannot be read as a WAV file: {error.error_string}"
         ) from error
-    if file.format not in ("WAV", "WAVEX") or file.subtype != "PCM_16":
-        problem = f"is {file.format}, {file.subtype}; not 16-bit WAV"
-    elif file.channels != 1:
-        problem = f"has {file.channels} channels instead of one"
-    elif not file.frames:
-        problem = "has no audio"
-    else:
+    kind = file.format.removesuffix("EX"), file.subtype, file.channels
+    if kind == ("WAV", "PCM_16", 1) and file.frames:
         return file
     file.close()
-    raise ValueError(problem)
-
-
-def read_format(path: str | Path) -> AudioFormat:
-    """Read a WAV file's sample rate and length, as ``open_wav`` opens it."""
-    with open_wav(path) as file:
-        return AudioFormat(file.samplerate, file.frames)
+    raise ValueError(
+        f"has {file.frames} samples of {file.channels} channels, "
+        f"{file.subtype}, in a {file.format} file; not 16-bit mono WAV"
+    )
 
 
 def check_audio(
@@ -123,21 +113,14 @@ def check_audio(
     -------
     list of Finding
     pandas.DataFrame
-        The table, if samples were read with mix_digest, s1_digest and
-        s2_digest, and limited, whether the generator's limiter touched the
-        speech.
+        The table, if samples were read with mix_digest, s1_digest, s2_digest
+        and limited, whether the generator's limiter touched the speech.
     AudioFormat
         What most files have; None if none can be read.
     """
     paths = [
-        {
-            column: os.path.join(data_folder, path)
-            for column, path in zip(AUDIO_COLUMNS, row, strict=True)
-            if path
-        }
-        for row in zip(
-            *(table[column] for column in AUDIO_COLUMNS), strict=True
-        )
+        {c: data_folder / path for c, path in row.items() if path}
+        for row in table[list(AUDIO_COLUMNS)].to_dict("records")
     ]
     jobs = jobs or min(cpu_count(), 1 + len(paths) // ROWS_A_PROCESS)
     results = list(
@@ -156,22 +139,15 @@ def check_audio(
     findings = [
         Finding(row.split, row.row, getattr(row, column), reason)
         for row, result in zip(rows, results, strict=True)
-        for column, reason in [
-            *(
-                (column, f"has {found}, the corpus {usual}")
-                for column, found in result.formats.items()
-                if found != usual
-            ),
-            *result.problems,
+        for column, reason in result.problems
+        + [
+            (column, f"has {found}, the corpus {usual}")
+            for column, found in result.formats.items()
+            if found != usual
         ]
     ]
-    mix, s1, s2 = zip(*(result.digests for result in results), strict=True)
-    table = table.assign(
-        mix_digest=mix,
-        s1_digest=s1,
-        s2_digest=s2,
-        limited=[result.limited for result in results],
-    ).astype(object)
+    samples = pd.DataFrame([row.samples for row in results], index=table.index)
+    table = table.join(samples).astype(object)
     return findings, table, usual
 
 
@@ -180,7 +156,8 @@ def _read_row(paths, read_samples):
     formats, problems = {}, []
     for column, path in paths.items():
         try:
-            formats[column] = read_format(path)
+            with open_wav(path) as file:
+                formats[column] = AudioFormat(file.samplerate, file.frames)
         except FileNotFoundError:
             problems.append((column, "is missing"))
         except OSError as error:
@@ -188,17 +165,17 @@ def _read_row(paths, read_samples):
         except ValueError as error:
             problems.append((column, str(error)))
     if problems or not read_samples or len(set(formats.values())) > 1:
-        return RowAudio(formats, problems)
+        return RowAudio(formats, problems, {})
     audio = {
         column: soundfile.read(path, dtype="int16")[0]
         for column, path in paths.items()
     }
     problems, limited = _check_samples(audio)
-    digests = tuple(
-        blake2b(audio[column], digest_size=16).hexdigest()
-        for column in ("mix_wav", "s1_wav", "s2_wav")
-    )
-    return RowAudio(formats, problems, limited, digests)
+    samples: dict[str, Any] = {"limited": limited}
+    for name in ("mix", "s1", "s2"):
+        digest = blake2b(audio[f"{name}_wav"], digest_size=16)
+        samples[f"{name}_digest"] = digest.hexdigest()
+    return RowAudio(formats, problems, samples)
 
 
 def _check_samples(audio):

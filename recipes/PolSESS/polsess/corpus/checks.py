@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polsess.corpus.audio import AudioFormat, check_audio, read_format
+from polsess.corpus.audio import AudioFormat, check_audio
 from polsess.corpus.metadata import (
     AUDIO_COLUMNS,
     METADATA_COLUMNS,
@@ -60,16 +60,13 @@ def check_corpus(
     if good.empty:
         return good, findings, None
     if check == "none":
-        # All files of a corpus are alike; the first mixture tells how.
-        path = data_folder / good["mix_wav"].iloc[0]
-        audio: AudioFormat | None
-        try:
-            audio = read_format(path)
-        except (OSError, ValueError) as error:
+        # All files of a corpus are alike; the first row tells how.
+        found, _, audio = check_audio(data_folder, good[:1], False)
+        if found or audio is None:
             raise UserError(
-                f"'{path}', which should tell how long all files are, is "
-                f"missing or damaged ({error}). Run again with --check headers."
-            ) from error
+                "The files that should tell how long all files are cannot be "
+                f"used. Run again with --check headers. {found[0]}"
+            )
     else:
         found, good, audio = check_audio(
             data_folder, good, check == "audio", jobs
@@ -105,7 +102,7 @@ def find_duplicates(table: pd.DataFrame) -> list[Finding]:
                 keys[f"shares {path} with"] = path
         fragments = attrgetter(*FRAGMENT_COLUMNS)(row)
         keys["has the same source fragments as"] = (row.split, fragments)
-        if row.mix_digest:
+        if hasattr(row, "mix_digest"):
             keys["sounds exactly like"] = (row.split, row.mix_digest)
         repeated = [reason for reason, key in keys.items() if key in earlier]
         if repeated:
@@ -137,7 +134,7 @@ def find_leaks(table: pd.DataFrame) -> list[Finding]:
                     row.speech2OryginalPath.replace("\\", "/"),
                 )
             }
-            if row.mix_digest:
+            if hasattr(row, "mix_digest"):
                 speech[f"the audio of {row.s1_wav}"] = row.s1_digest
                 speech[f"the audio of {row.s2_wav}"] = row.s2_digest
             shared = [

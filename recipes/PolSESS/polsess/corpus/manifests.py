@@ -30,17 +30,6 @@ FORMAT_VERSION = 2
 ON_ERROR = ("stop", "drop")
 SUBSET_SIZES = (2000, 4000, 8000, 16000)
 SAMPLE_RATES = (8000, 16000)  # Hz
-MANIFEST_COLUMNS = (
-    "ID",
-    "duration",
-    *AUDIO_COLUMNS,
-    "environment",
-    "scene_class",
-    "event_class",
-    "ssr",
-    "scene_offset",
-)
-
 logger = logging.getLogger(__name__)
 
 
@@ -68,8 +57,8 @@ def prepare_polsess(
     save_folder : str, Path
         Where the manifests go.
     subset_sizes : list of int
-        How many training rows the subsets have. None means 2000, 4000, 8000
-        and 16000, without those that the split is too small for.
+        How many training rows the subsets have; None for those of 2000, 4000,
+        8000 and 16000 that the split has rows for.
     check : str
         none: the metadata only; headers: also that all files are there, whole
         and alike; audio: also that mixtures are the sums of their components
@@ -94,7 +83,18 @@ def prepare_polsess(
     UserError
         If an option or the corpus is at fault; the message is complete.
     """
-    options = _check_options(subset_sizes, check, on_error)
+    if check not in CHECKS or on_error not in ON_ERROR:
+        raise UserError(
+            f"check '{check}' and on_error '{on_error}': choose from {CHECKS} "
+            f"and {ON_ERROR}."
+        )
+    if subset_sizes is not None:
+        subset_sizes = sorted(set(subset_sizes))
+    options = {
+        "subset_sizes": subset_sizes,
+        "check": check,
+        "on_error": on_error,
+    }
     data_folder = Path(data_folder).expanduser()
     save_folder = Path(save_folder).expanduser()
     try:
@@ -145,26 +145,6 @@ def is_prepared_from(save_folder: Path, data_folder: Path) -> bool:
     }
 
 
-def _check_options(subset_sizes, check, on_error):
-    """Check the options that manifests depend on; return them in one form."""
-    for name, value, choices in (
-        ("check", check, CHECKS),
-        ("on_error", on_error, ON_ERROR),
-    ):
-        if value not in choices:
-            raise UserError(f"{name} '{value}' is not in {choices}.")
-    if subset_sizes is not None:
-        if not isinstance(subset_sizes, (list, tuple)):
-            raise UserError(f"subset_sizes '{subset_sizes}' is not a list.")
-        for size in subset_sizes:
-            if not isinstance(size, int) or size < 1:
-                raise UserError(
-                    f"subset size '{size}' is not a positive number."
-                )
-        subset_sizes = sorted(set(subset_sizes))
-    return {"subset_sizes": subset_sizes, "check": check, "on_error": on_error}
-
-
 def _check_sample_rate(found, wanted):
     """Check a corpus's sample rate, in Hz; any is wanted with None."""
     if found not in SAMPLE_RATES:
@@ -200,19 +180,37 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
             f"No good row is left in '{empty[0]}', so nothing was written. "
             f"{found}"
         )
-    sizes, notes = _choose_sizes(options["subset_sizes"], counts["train"])
+    rows = counts["train"]["rows"]
+    sizes = options["subset_sizes"]
+    if sizes is None:
+        sizes = [size for size in SUBSET_SIZES if size <= rows]
+    if any(not 0 < size <= rows for size in sizes):
+        raise UserError(
+            f"There are no subsets of {sizes} rows: train has {rows} "
+            f"({counts['train']['dropped']} dropped). Nothing was written."
+        )
     files = _make_manifests(good, audio.samples / audio.sample_rate, sizes)
     if options["on_error"] == "drop":
         columns = Finding._fields
         files["rejected.csv"] = pd.DataFrame(findings, columns=columns)
+    notes = []
     if findings:
-        rows = len(table) - len(good)
-        notes.append(f"rows left out, listed in rejected.csv: {rows}")
+        left_out = len(table) - len(good)
+        notes.append(f"rows left out, listed in rejected.csv: {left_out}")
+    limited = (
+        good[good["limited"].astype(bool)] if "limited" in good else good[:0]
+    )
+    if len(limited):
+        notes.append(
+            "rows where the generator's limiter touched the speech, so that "
+            f"the mixture may differ from the sum there: {len(limited)}, the "
+            f"first in {limited['split'].iloc[0]} row {limited['row'].iloc[0]}"
+        )
     outcome = {
         "sample_rate": audio.sample_rate,
         "samples": audio.samples,
         "counts": counts,
-        "notes": notes + _variant_notes(sizes, counts) + _limiter_notes(good),
+        "notes": notes,
         "rejected_files": _file_states(
             data_folder, sorted({finding.file for finding in findings})
         ),
@@ -237,52 +235,6 @@ def _count_rows(table, good):
     return counts
 
 
-def _choose_sizes(asked, counts):
-    """Choose the sizes of training subsets; note default ones left out."""
-    rows = counts["rows"]
-    sizes = SUBSET_SIZES if asked is None else asked
-    fitting = [size for size in sizes if size <= rows]
-    too_large = ", ".join(str(size) for size in sizes if size > rows)
-    if not too_large:
-        return fitting, []
-    if asked is None:
-        return fitting, [f"train has {rows} rows: no subsets of {too_large}"]
-    raise UserError(
-        f"There is no subset of {too_large}: train has {rows} rows "
-        f"({counts['dropped']} dropped). Nothing was written."
-    )
-
-
-def _variant_notes(sizes, counts):
-    """Note variants with fewer rows than a subset should have."""
-    notes = []
-    largest = max(sizes, default=0)
-    rows = {variant: counts["train"][variant] for variant in ALL_VARIANTS}
-    short = [f"{v} ({n})" for v, n in rows.items() if 0 < n < largest]
-    if short:
-        notes.append(
-            "train has fewer rows for these variants than its largest subset, "
-            f"so that theirs hold just these: {', '.join(short)}"
-        )
-    for split in SPLITS:
-        absent = [v for v in ALL_VARIANTS if not counts[split][v]]
-        if absent:
-            notes.append(f"{split} has no rows for {', '.join(absent)}")
-    return notes
-
-
-def _limiter_notes(good):
-    """Note mixtures that the generator's limiter distorted."""
-    limited = good[good["limited"]]
-    if limited.empty:
-        return []
-    return [
-        "rows where the generator's limiter touched the speech, so that the "
-        f"mixture may differ from the sum there: {len(limited)}, the first "
-        f"in {limited['split'].iloc[0]} row {limited['row'].iloc[0]}"
-    ]
-
-
 def _make_manifests(table, seconds, sizes):
     """Make every manifest of checked rows: file name -> table."""
     files = {}
@@ -303,25 +255,24 @@ def _make_manifests(table, seconds, sizes):
 
 
 def _build_manifest(table, seconds):
-    """Make a manifest of strings.
-
-    ID (the mixture's file name without .wav), duration (s), the audio columns
-    ($data_root/..., reverberation empty outdoors), environment (indoor,
-    outdoor), scene_class, event_class, ssr (dB), and scene_offset (dB; empty
-    in corpora that do not tell).
-    """
-    manifest = pd.DataFrame(index=table.index)
-    manifest["ID"] = table["mixFile"].str.removesuffix(".wav")
-    manifest["duration"] = str(seconds)
-    for column in AUDIO_COLUMNS:
-        path = table[column]
-        manifest[column] = ("$data_root/" + path).where(path != "", "")
-    manifest["environment"] = table["environment"]
-    manifest["scene_class"] = table["sceneClass"]
-    manifest["event_class"] = table["eventClass"]
-    manifest["ssr"] = table["SSR"].astype(float).astype(int).astype(str)
-    manifest["scene_offset"] = table["sceneOffsetDB"]
-    return manifest[list(MANIFEST_COLUMNS)]
+    """Make a manifest of strings; what the corpus does not tell is empty."""
+    return pd.DataFrame(
+        {
+            "ID": table["mixFile"].str.removesuffix(".wav"),
+            "duration": str(seconds),
+            **{
+                column: ("$data_root/" + table[column]).where(
+                    table[column] != "", ""
+                )
+                for column in AUDIO_COLUMNS
+            },
+            "environment": table["environment"],
+            "scene_class": table["sceneClass"],
+            "event_class": table["eventClass"],
+            "ssr": table["SSR"].astype(float).astype(int).astype(str),
+            "scene_offset": table["sceneOffsetDB"],
+        }
+    )
 
 
 def _read_record(save_folder):

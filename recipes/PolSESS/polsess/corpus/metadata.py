@@ -54,7 +54,7 @@ NEWER_COLUMNS = ["sceneRandomDB", "sceneOffsetDB", "sceneVolumeGain"]
 NAME_COLUMNS = ["speaker1File", "speaker2File", "sceneFile", "eventFile"]
 REVERB_COLUMNS = ["reverbForSpeaker1", "reverbForSpeaker2", "reverbForEvent"]
 
-HIGHEST_LEVEL = 1000  # dB; far above what 16 bits can hold
+NUMBER = r"([-+]?\d+(\.\d*)?([eE][-+]?\d+)?)?"  # or nothing
 
 # How MATLAB writes an empty number and an empty text.
 NO_VALUE = {"NaN": "", "<missing>": ""}
@@ -159,9 +159,7 @@ def read_metadata(path: Path, split: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         The metadata's columns (NaN as an empty string) and split, row,
-        environment, the audio columns with paths below the corpus's folder,
-        and what ``check_audio`` fills: mix_digest, s1_digest, s2_digest and
-        limited.
+        environment, and the audio columns with paths below the corpus's folder.
 
     Raises
     ------
@@ -190,11 +188,6 @@ def read_metadata(path: Path, split: str) -> pd.DataFrame:
         "split": split,
         "row": list(rows),
         "environment": np.where(indoor, "indoor", "outdoor"),
-        # Until the audio is read:
-        "mix_digest": "",
-        "s1_digest": "",
-        "s2_digest": "",
-        "limited": False,
     }
     for column, (folder, name) in AUDIO_SOURCES.items():
         audio = f"{split}/{folder}/" + table[name]
@@ -217,21 +210,13 @@ def _read_csv(path):
     if not records or not any(records[0]):
         raise UserError(f"'{path}' is empty: it has no header.")
     header = [name.strip() for name in records[0]]
-    required = [name for name in METADATA_COLUMNS if name not in NEWER_COLUMNS]
-    for names, problem in (
-        (set(required) - set(header), "does not have these columns"),
-        (
-            set(header) - set(METADATA_COLUMNS),
-            "has columns that PolSESS does not have",
-        ),
-        (
-            {name for name, count in Counter(header).items() if count > 1},
-            "has columns more than once",
-        ),
-    ):
-        if names:
-            listed = ", ".join(f"'{name}'" for name in sorted(names))
-            raise UserError(f"'{path}' {problem}: {listed}.")
+    missing = set(METADATA_COLUMNS) - set(header) - set(NEWER_COLUMNS)
+    extra = Counter(header) - Counter(METADATA_COLUMNS)
+    if missing or extra:
+        raise UserError(
+            f"'{path}' has not the columns of PolSESS. Missing: "
+            f"{sorted(missing)}; unknown or repeated: {sorted(extra)}."
+        )
     return [header, *records[1:]]
 
 
@@ -249,10 +234,9 @@ def _value_problems(row):
     """Yield which values of one row are impossible."""
     if row.subset != row.split:
         yield f"its subset is '{row.subset}' instead of '{row.split}'"
-    ratio = _number(row.SSR)
-    if ratio is None or ratio % 1 or abs(ratio) > HIGHEST_LEVEL:
+    if not re.fullmatch(r"[-+]?\d{1,3}(\.0*)?", row.SSR):
         yield f"its SSR '{row.SSR}' is not a whole number of dB"
-    if row.sceneOffsetDB and _number(row.sceneOffsetDB) is None:
+    if not re.fullmatch(NUMBER, row.sceneOffsetDB):
         yield f"its sceneOffsetDB '{row.sceneOffsetDB}' is not a number"
     for column in ("speech1OryginalPath", "speech2OryginalPath"):
         if not getattr(row, column):
@@ -291,11 +275,3 @@ def _name_problems(row):
     mixture = "-".join(name.removesuffix(".wav") for name in names) + ".wav"
     if row.mixFile != mixture and not malformed:
         yield f"by its components its mixFile would be '{mixture}'"
-
-
-def _number(text):
-    """Read a cell's finite number; None for anything else."""
-    try:
-        return float(text) if np.isfinite(float(text)) else None
-    except ValueError:
-        return None
