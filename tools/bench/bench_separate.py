@@ -33,8 +33,8 @@ import torch
 from networks import MODELS, RATE, build, with_stock_blocks
 from polsess.commands import make_parser
 from polsess.inference.audio_files import Recording
-from polsess.inference.estimates import Estimates
 from polsess.inference.overlap_add import OVERLAP
+from polsess.inference.recordings import Estimates
 from polsess.inference.separation import SpeechSeparation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +69,7 @@ def separate_ours(
         estimates.finish(separation.levels.level())
         for source in range(2):
             name = path.with_name(f"estimate{source}.wav")
-            estimates.write(name, recording.sample_rate, "float", [source])
+            estimates.write(name, recording.sample_rate, "float", source)
 
 
 def separate_theirs(separator: torch.nn.Module, path: Path) -> None:

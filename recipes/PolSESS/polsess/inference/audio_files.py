@@ -1,4 +1,4 @@
-"""Resampling signals of any length, block by block.
+"""Recordings read, and resampled, block by block.
 
 The blocks of ``soxr.ResampleStream`` put together are bit by bit what it makes
 of the whole signal, and not delayed against it: sample k stays at k divided by
@@ -35,13 +35,11 @@ class Recording:
         A file that libsndfile reads.
     channel : int, None
         Which is read, from 1; None for the mean of all.
-    name : str
-        What messages call it; the path if not given.
 
     Raises
     ------
     RecordingError
-        If the file cannot be read, is empty, or too slow to hold speech.
+        If the file cannot be read, is empty, cut off, or too slow for speech.
 
     Example
     -------
@@ -54,12 +52,9 @@ class Recording:
     [0.375, 0.375]
     """
 
-    def __init__(
-        self, path: Path, channel: int | None = None, name: str | None = None
-    ) -> None:
+    def __init__(self, path: Path, channel: int | None = None) -> None:
         self.path = Path(path)
         self.channel = channel
-        self.name = name or str(path)
         with self._open() as file:
             self.sample_rate = file.samplerate
             self.channels = file.channels
@@ -67,25 +62,18 @@ class Recording:
             self.format = f"{file.format} {file.subtype}"
             missing = _missing_part(file.extra_info)
         if self.length < 1:
-            raise RecordingError(f"{self.name}: holds no audio")
+            raise RecordingError(f"{self.path}: holds no audio")
         if self.sample_rate < LOWEST_RATE:
             raise RecordingError(
-                f"{self.name}: is sampled at {self.sample_rate} Hz by its "
+                f"{self.path}: is sampled at {self.sample_rate} Hz by its "
                 f"header; speech needs {LOWEST_RATE} at least"
             )
         if missing:
             raise RecordingError(
-                f"{self.name}: is cut off: {missing:.0%} of what its header "
+                f"{self.path}: is cut off: {missing:.0%} of what its header "
                 "says is missing; copy it to a new file with an audio editor "
                 "to separate the rest"
             )
-
-    @property
-    def title(self) -> str:
-        """What it is called, with its channel if it is a single one."""
-        if self.channel is None:
-            return self.name
-        return f"channel {self.channel} of {self.name}"
 
     @property
     def seconds(self) -> float:
@@ -100,26 +88,15 @@ class Recording:
             return soundfile.SoundFile(self.path)
         except OSError as error:
             raise RecordingError(
-                f"{self.name}: cannot be read ({error.strerror})"
+                f"{self.path}: cannot be read ({error.strerror})"
             ) from error
         except (soundfile.LibsndfileError, TypeError) as error:
             raise RecordingError(
-                f"{self.name}: cannot be read as audio ({_tell(error)})"
+                f"{self.path}: cannot be read as audio ({_tell(error)})"
             ) from error
 
     def offset(self) -> np.float32:
-        """Read it for its constant part, and for what is wrong with it.
-
-        Returns
-        -------
-        numpy.float32
-            The mean of all samples.
-
-        Raises
-        ------
-        RecordingError
-            As ``blocks`` does.
-        """
+        """Return the mean of all samples; raise what ``blocks`` does."""
         total = sum(block.sum(dtype=np.float64) for block in self.blocks())
         return np.float32(total / self.length)
 
@@ -142,9 +119,8 @@ class Recording:
                 try:
                     block = file.read(BLOCK, dtype="float32", always_2d=True)
                 except soundfile.LibsndfileError as error:
-                    raise self._error_at(
-                        read, f"cannot be read ({_tell(error)})"
-                    ) from error
+                    problem = f"cannot be read ({_tell(error)})"
+                    raise self._error_at(read, problem) from error
                 if not len(block):
                     raise self._error_at(
                         read,
@@ -158,23 +134,20 @@ class Recording:
                         "has a sample that is not a finite number",
                     )
                 read += len(block)
-                yield self._choose_channel(block)
-
-    def _choose_channel(self, block):
-        """Reduce a block to one channel."""
-        if self.channel is None:
-            return block.mean(axis=1)
-        return block[:, self.channel - 1]
+                if self.channel is None:
+                    yield block.mean(axis=1)
+                else:
+                    yield block[:, self.channel - 1]
 
     def _error_at(self, sample, problem):
         """Make an error that names a time."""
         return RecordingError(
-            f"{self.name}: at {sample / self.sample_rate:.3f} s it {problem}"
+            f"{self.path}: at {sample / self.sample_rate:.3f} s it {problem}"
         )
 
 
 def _missing_part(notes):
-    """Tell which part of the promised bytes is missing.
+    """Return the missing part of the promised bytes.
 
     A program that writes to a pipe cannot know the length, and promises as much
     as the header can hold, about 2 or 4 GB.
@@ -188,20 +161,18 @@ def _missing_part(notes):
 
 
 def _tell(error):
-    """Say what libsndfile, or soundfile, says of a file."""
+    """Return what libsndfile, or soundfile, says of a file."""
     text = getattr(error, "error_string", str(error)).rstrip(". ")
     return text or "the file is damaged"
 
 
 class StreamResampler:
-    """Resamples blocks of one signal.
+    """Resampling of blocks of one signal.
 
     Arguments
     ---------
-    from_rate : int
-        Of what comes in, in Hz.
-    to_rate : int
-        Of what goes out, in Hz; if it is the same, nothing is changed.
+    from_rate, to_rate : int
+        Of what comes in and goes out, in Hz; if equal, nothing is changed.
     channels : int
         Resampled beside each other.
 
@@ -237,8 +208,7 @@ class StreamResampler:
         Returns
         -------
         numpy.ndarray
-            What can be told of the result so far; a part is held back until
-            more is known, or until the last block.
+            The result so far; a part is held back until more is known.
         """
         self.taken += len(block)
         if self.stream is not None:
@@ -248,17 +218,9 @@ class StreamResampler:
         return block
 
     def finish(self, length: int) -> np.ndarray:
-        """Return what was held back.
+        """Return what was held back, of a result of ``length`` samples.
 
-        Arguments
-        ---------
-        length : int
-            Of the whole result. Beyond its end the signal counts as silence.
-
-        Returns
-        -------
-        numpy.ndarray
-            Its end, of shape [time, channels].
+        Beyond its end the signal counts as silence.
         """
         given = self.given
         needed = -(-(length + 1) * self.from_rate // self.to_rate)
@@ -269,7 +231,7 @@ class StreamResampler:
 
 
 class ResampledReader:
-    """Reads a signal that comes in blocks at another rate.
+    """A signal that comes in blocks, read at another rate.
 
     Arguments
     ---------
@@ -284,8 +246,8 @@ class ResampledReader:
     -------
     >>> blocks = np.ones((10, 441), "float32")
     >>> reader = ResampledReader(blocks, 44100, 8000)
-    >>> len(reader.read(500)), len(reader.read(500)), reader.taken
-    (500, 300, 4410)
+    >>> len(reader.read(500)), len(reader.read(500))
+    (500, 300)
     """
 
     def __init__(
@@ -293,35 +255,25 @@ class ResampledReader:
     ) -> None:
         self.blocks = iter(blocks)
         self.resampler = StreamResampler(from_rate, to_rate, channels=1)
-        self.waiting: list = []
+        self.waiting = np.zeros(0, np.float32)
         self.ended = False
-        self.taken = 0
 
     def read(self, count: int) -> np.ndarray:
-        """Read the next samples.
-
-        Arguments
-        ---------
-        count : int
-            How many; fewer come only at the end of the signal.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape [time].
-        """
-        while not self.ended and sum(map(len, self.waiting)) < count:
+        """Read the next samples, [time]; fewer only at the signal's end."""
+        parts = [self.waiting]
+        while not self.ended and sum(map(len, parts)) < count:
             block = next(self.blocks, None)
             if block is None:
                 self.ended = True
-                rates = self.resampler.to_rate, self.resampler.from_rate
+                to_rate, from_rate = (
+                    self.resampler.to_rate,
+                    self.resampler.from_rate,
+                )
                 # Rounded up, so that the way back reaches the last sample.
-                length = -(-self.taken * rates[0] // rates[1])
-                block = self.resampler.finish(length)
+                length = -(-self.resampler.taken * to_rate // from_rate)
+                parts.append(self.resampler.finish(length)[:, 0])
             else:
-                self.taken += len(block)
-                block = self.resampler.push(block[:, np.newaxis])
-            self.waiting.append(block[:, 0])
-        samples = np.concatenate([*self.waiting, np.zeros(0, np.float32)])
-        self.waiting = [samples[count:]]
+                parts.append(self.resampler.push(block[:, np.newaxis])[:, 0])
+        samples = np.concatenate(parts)
+        self.waiting = samples[count:]
         return samples[:count]

@@ -1,9 +1,10 @@
-"""Separating a mixture of any length: in chunks that overlap.
+"""Separation of a mixture of any length: in chunks that overlap.
 
 A separator does not know which speaker is the first. So each chunk's estimates
 are brought to the order in which they resemble those of the chunk before, where
 the two overlap, unless that can hardly be told: see Chunk. Then they are faded
-into each other.
+into each other, and at the end brought to the level that they have in the
+mixture.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+# Which a separator gets every chunk at, as a root mean square. Twenty decibels
+# below full scale is usual for speech; of chunks 40 dB quieter the constants
+# that norms add to variances would make something else.
+LEVEL = 0.1
+# Margins below it tell nothing: see Chunk.
+UNCERTAIN = 0.1
+# What is separated at once, and what neighbours share, unless asked otherwise.
+CHUNK = 8.0  # s
+OVERLAP = 4.0  # s
 # What gains that differ cost, as a part of the estimates' energy: an estimate
 # that has less than a few per cent of it (-15 dB) takes its gain from the
 # others.
@@ -39,7 +49,7 @@ class Level(NamedTuple):
     def apply(
         self, estimates: np.ndarray, start: int, length: int
     ) -> np.ndarray:
-        """Bring estimates to their level.
+        """Bring estimates to their level, in FP32.
 
         Arguments
         ---------
@@ -49,11 +59,6 @@ class Level(NamedTuple):
             The first one's place in the recording.
         length : int
             Of the whole recording.
-
-        Returns
-        -------
-        numpy.ndarray
-            Of the same shape, in FP32.
 
         Example
         -------
@@ -68,7 +73,7 @@ class Level(NamedTuple):
 
 
 class LevelFit:
-    """Fits levels to a mixture and its estimates, which come in chunks.
+    """Levels fitted to a mixture and its estimates, which come in chunks.
 
     Sought are the gains with which the estimates' sum differs least from the
     mixture, in the sense of least squares. What these cannot tell, the gain of
@@ -110,19 +115,13 @@ class LevelFit:
         self.length = start + len(mixture)
         self.middles.append(start + len(mixture) / 2)
         signals = torch.cat([estimates, mixture.unsqueeze(-1)], dim=-1)
-        signals = centred(signals)
+        signals = _centred(signals)
         # As numbers: tensors that stay would lie between large ones that come
         # and go, and keep these from using the same memory again.
         self.products.append((signals.T @ signals).tolist())
 
     def level(self) -> Level:
-        """Fit levels to all that was added.
-
-        Returns
-        -------
-        Level
-            Gains are zero where everything is silent.
-        """
+        """Fit levels to all that was added; 0 where everything is silent."""
         products = np.array(self.products)
         gains = _solve(products.sum(axis=0))
         totals = gains @ products[:, :-1, :-1] @ gains
@@ -133,19 +132,8 @@ class LevelFit:
         return Level(gains, np.array(self.middles) / self.length, factors)
 
 
-def centred(signals: torch.Tensor) -> torch.Tensor:
-    """Take the mean away, which SI-SDR leaves open too.
-
-    Arguments
-    ---------
-    signals : torch.Tensor
-        Shape [time, signals].
-
-    Returns
-    -------
-    torch.Tensor
-        In FP64.
-    """
+def _centred(signals):
+    """Take the mean away, which SI-SDR leaves open too; in FP64."""
     signals = signals.double()
     return signals - signals.mean(dim=0)
 
@@ -157,17 +145,6 @@ def _solve(products):
     penalty = EQUAL_GAINS * np.trace(energies) / len(energies) * differences
     # The pseudo-inverse of zero is zero: silence stays silent.
     return np.linalg.pinv(energies + penalty, hermitian=True) @ shared
-
-
-# Which a separator gets every chunk at, as a root mean square. Twenty decibels
-# below full scale is usual for speech; of chunks 40 dB quieter the constants
-# that norms add to variances would make something else.
-LEVEL = 0.1
-# Margins below it tell nothing: see Chunk. In the README it is measured.
-UNCERTAIN = 0.1
-# What is separated at once, and what neighbours share, unless asked otherwise.
-CHUNK = 8.0  # s
-OVERLAP = 4.0  # s
 
 
 class Chunk(NamedTuple):
@@ -198,7 +175,7 @@ class Chunk(NamedTuple):
 
 
 class OverlapAdd:
-    """Separates a mixture of any length in constant memory.
+    """Separation of a mixture of any length in constant memory.
 
     Every chunk is as long as the first, the last begins earlier for that; only
     a mixture that is shorter is a chunk by itself. The estimates are averaged
@@ -267,15 +244,12 @@ class OverlapAdd:
         while len(mixture):
             window = make_window(len(mixture), self.chunk - self.hop)
             before = None if summed is None else summed / weights
-            estimates = self._separate_chunk(mixture, before)
-            added = window * estimates
-            if before is None:
-                summed, weights = added, window
-            else:
+            added = window * self._separate_chunk(mixture, before)
+            if before is not None:
                 shared = len(before)
                 added[:shared] += summed
                 window[:shared] += weights
-                summed, weights = added, window
+            summed, weights = added, window
             following = torch.from_numpy(read(self.hop))
             finished = len(following) or len(mixture)
             yield (summed[:finished] / weights[:finished]).numpy()
@@ -306,22 +280,10 @@ class OverlapAdd:
 
 
 def make_window(length: int, overlap: int) -> torch.Tensor:
-    """Make the weights of a chunk's samples.
+    """Make the weights of a chunk's samples, [length, 1].
 
     They rise and fall as a squared sine where the chunk overlaps with its
     neighbours, so that those of two chunks add up to 1.
-
-    Arguments
-    ---------
-    length : int
-        Samples in the chunk.
-    overlap : int
-        Samples shared with each neighbour.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [length, 1].
 
     Example
     -------
@@ -362,16 +324,15 @@ def find_order(
     >>> order, round(margin)
     ((1, 0), 1)
     """
-    before, estimates = centred(before), centred(estimates)
+    before, estimates = _centred(before), _centred(estimates)
     products = before.T @ estimates
     scale = (before.norm() * estimates.norm()).item()
     correlations = {
         order: sum(products[n, order[n]].item() for n in range(len(order)))
         for order in permutations(range(len(products)))
     }
-    best, second = sorted(correlations, key=lambda order: -correlations[order])[
-        :2
-    ]
+    ranked = sorted(correlations, key=lambda order: -correlations[order])
+    best, second = ranked[:2]
     difference = correlations[best] - correlations[second]
     return best, difference / scale if scale > 0 else 0.0
 
@@ -379,25 +340,15 @@ def find_order(
 def summarise_order(chunks: list[Chunk]) -> dict:
     """Sum up how sure the order of a recording's estimates is.
 
-    Arguments
-    ---------
-    chunks : list of Chunk
-        What is known of them.
-
-    Returns
-    -------
-    dict
-        ``boundaries``, ``minimum_margin`` and how many are ``uncertain``.
-
     Example
     -------
     >>> chunks = [Chunk(0, (0, 1), None), Chunk(9, (1, 0), 0.8)]
-    >>> summarise_order(chunks)["minimum_margin"]
-    0.8
+    >>> summarise_order(chunks)
+    {'boundaries': 1, 'minimum_margin': 0.8, 'uncertain': 0}
     """
-    margins = np.array([c.margin for c in chunks if c.margin is not None])
+    margins = [chunk.margin for chunk in chunks if chunk.margin is not None]
     return {
         "boundaries": len(margins),
-        "minimum_margin": float(margins.min()) if len(margins) else None,
+        "minimum_margin": min(margins, default=None),
         "uncertain": sum(chunk.uncertain for chunk in chunks),
     }

@@ -1,33 +1,42 @@
-"""What is told of a separated recording."""
+"""Recordings to separate, and the files of their estimates.
+
+WAV files are written under temporary names, and renamed when all are there;
+last comes the JSON file. So what has a JSON file is whole. One process at a
+time writes to a folder, so that files of two never mix.
+"""
 
 import argparse
 import json
 import math
 import os
 import re
-import shutil
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePath
 
+import numpy as np
 import soundfile
 
 from polsess.errors import UserError
-from polsess.files import hash_file
+from polsess.files import locked, to_json, write_atomically
 from polsess.inference.audio_files import Recording, RecordingError
-from polsess.inference.estimates import Estimates, estimate_paths
 from polsess.inference.models import TrainedModel
-from polsess.inference.overlap_add import UNCERTAIN, OverlapAdd, summarise_order
+from polsess.inference.overlap_add import (
+    UNCERTAIN,
+    Level,
+    OverlapAdd,
+    summarise_order,
+)
 
-STANDARD_INPUT = Path("-")
-STANDARD_INPUT_NAME = "standard input"
 # What soundfile can read, and what else such files are called.
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()}
 SUFFIXES = (SUFFIXES | {".aif", ".oga", ".opus"}) - {".raw"}
 ESTIMATE = re.compile(r"(.+)_estimate\d+\.wav")
+BLOCK = 65536  # samples at once
+FULL_SCALE = 32767 / 32768
+# What a WAV file's 32 bits can count, less its header.
+LARGEST_WAV = 2**32 - 2**16
+SUBTYPES = {"float": "FLOAT", "16-bit": "PCM_16"}
 
 
 def find_recordings(given: list[Path], output: Path) -> dict:
@@ -36,8 +45,7 @@ def find_recordings(given: list[Path], output: Path) -> dict:
     Arguments
     ---------
     given : list of Path
-        Files, folders to search for other files than estimates, or ``-`` for
-        standard input.
+        Files, and folders to search for other files than estimates.
     output : Path
         Folder of the outputs, which is not searched.
 
@@ -60,23 +68,16 @@ def find_recordings(given: list[Path], output: Path) -> dict:
     >>> sorted(find_recordings([folder], folder / "separated"))
     ['day/1/a', 'day/a.flac', 'day/a.wav']
     """
-    found = {}  # path -> how many parts of it the name has at least
+    found: dict = {}  # path -> how many parts of it the name has at least
     for path in given:
         absolute = Path(os.path.abspath(path))
-        if path == STANDARD_INPUT:
-            found[path] = 1
-        elif path.is_dir():
-            for file in _search(absolute, output):
+        if path.is_dir():
+            for file in _search(absolute, output.resolve()):
                 depth = len(file.relative_to(absolute).parts)
                 # The folder's own name too, which only / has not.
                 found.setdefault(file, depth + bool(absolute.name))
         elif path.is_file():
             found.setdefault(absolute, 1)
-        elif path.exists():
-            raise UserError(
-                f"{path}: is a pipe or a device; send what it holds to "
-                "standard input, and give - for it"
-            )
         else:
             raise UserError(f"{path}: there is no such file or folder")
     return dict(zip(_unique_names(found), found, strict=True))
@@ -84,7 +85,6 @@ def find_recordings(given: list[Path], output: Path) -> dict:
 
 def _search(folder, output):
     """List a folder's recordings."""
-    output = output.resolve()
     if folder.resolve().is_relative_to(output):
         raise UserError(
             f"--output {output}: is or contains {folder}, whose recordings are "
@@ -121,15 +121,11 @@ def _is_estimate(path):
 
 def _unique_names(found):
     """Name files: with as many folders, and the suffix, as are needed."""
-    parts = [
-        ("standard_input",) if path == STANDARD_INPUT else path.parts
-        for path in found
-    ]
     depths = list(found.values())
     while True:
         names = [
-            "/".join(part[-depth:])
-            for part, depth in zip(parts, depths, strict=True)
+            "/".join(path.parts[-depth:])
+            for path, depth in zip(found, depths, strict=True)
         ]
         again = Counter(names)
         if len(again) == len(names):
@@ -146,52 +142,21 @@ def _unique_names(found):
     ]
 
 
-@contextmanager
-def keep_standard_input() -> Iterator[str]:
-    """Write standard input to a file, since a stream cannot be searched.
-
-    Yields
-    ------
-    str
-        The file, which is removed afterwards.
-
-    Raises
-    ------
-    UserError
-        If nothing is sent to it, or it cannot be written.
-    """
-    if sys.stdin.isatty():
-        raise UserError("standard input: is a terminal; send a recording to it")
-    with tempfile.NamedTemporaryFile(suffix=".audio") as file:
-        try:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-            file.flush()
-        except OSError as error:
-            raise UserError(
-                f"standard input: cannot be kept in {tempfile.gettempdir()} "
-                f"({error.strerror})"
-            ) from error
-        yield file.name
-
-
 def plan(
-    found: dict,
-    options: argparse.Namespace,
-    n_sources: int,
-    standard_input: str | None,
-) -> tuple[list, list[RecordingError]]:
+    found: dict, output: Path, each_channel: bool, n_sources: int
+) -> tuple[list, list]:
     """Open all recordings, and name their outputs.
 
     Arguments
     ---------
     found : dict
         What ``find_recordings`` returned.
-    options : argparse.Namespace
-        The command line.
+    output : Path
+        Folder of the outputs.
+    each_channel : bool
+        Whether channels are separated by themselves, or their mean.
     n_sources : int
         How many estimates.
-    standard_input : str, None
-        The file that holds it.
 
     Returns
     -------
@@ -207,21 +172,18 @@ def plan(
     """
     work, problems = [], []
     for name, path in found.items():
-        shown = str(path)
-        if path == STANDARD_INPUT:
-            path, shown = standard_input, STANDARD_INPUT_NAME
-        base = options.output / name
+        base = output / name
         try:
-            mean = Recording(path, name=shown)
+            mean = Recording(path)
         except RecordingError as error:
             problems.append(error)
             continue
-        if options.channels == "downmix":
+        if not each_channel:
             work.append((mean, base))
             continue
         for channel in range(1, mean.channels + 1):
             own = base.with_name(f"{base.name}_channel{channel}")
-            work.append((Recording(path, channel, shown), own))
+            work.append((Recording(path, channel), own))
     recordings = {recording.path.resolve() for recording, _ in work}
     for _, base in work:
         for path in estimate_paths(base, n_sources):
@@ -233,26 +195,292 @@ def plan(
     return work, problems
 
 
-def identify(
-    recording: Recording, run: TrainedModel, options: argparse.Namespace
-) -> dict:
-    """Collect all that the estimates of a recording depend on.
+def estimate_paths(base: Path, n_sources: int) -> list[Path]:
+    """Name the WAV files of a recording's estimates."""
+    return [
+        base.with_name(f"{base.name}_estimate{number + 1}.wav")
+        for number in range(n_sources)
+    ]
+
+
+class Estimates:
+    """Estimates of a recording, waiting in a temporary file to be written.
+
+    Used as a context. Once the last was added, ``finish`` sets their levels.
 
     Arguments
     ---------
-    recording : Recording
-        What is separated.
-    run : TrainedModel
-        With what.
-    options : argparse.Namespace
-        The command line.
+    folder : Path
+        On whose disk they wait.
+    n_sources : int
+        How many estimates.
 
-    Returns
+    Example
     -------
-    dict
+    >>> with Estimates(getfixture("tmp_path"), n_sources=2) as estimates:
+    ...     estimates.add(np.ones((3, 2), "float32"))
+    ...     estimates.add(np.full((2, 2), -1.5, "float32"))
+    ...     ones = np.ones(1)
+    ...     estimates.finish(Level(np.array([1.0, 2.0]), ones, ones))
+    ...     estimates.length, estimates.peak
+    (5, 3.0)
     """
+
+    # Set by ``finish``.
+    level: Level
+    peak: float  # of all estimates, at their level
+
+    def __init__(self, folder: Path, n_sources: int) -> None:
+        self.folder = folder
+        self.n_sources = n_sources
+        self.length = 0
+        self.sums = np.zeros(n_sources)
+
+    def __enter__(self) -> "Estimates":
+        """Make the file."""
+        try:
+            self.file = tempfile.TemporaryFile(dir=self.folder)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove it."""
+        self.file.close()
+
+    def add(self, block: np.ndarray) -> None:
+        """Add the next estimates, [time, n_sources] in FP32."""
+        try:
+            self.file.write(np.ascontiguousarray(block).tobytes())
+            self.file.flush()
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        self.length += len(block)
+        self.sums += block.sum(axis=0, dtype=np.float64)
+
+    def finish(self, level: Level) -> None:
+        """Set the estimates' levels, after the last was added."""
+        self.level = level
+        self.peak = max(float(np.abs(b).max()) for b in self._blocks())
+
+    def _blocks(self):
+        """Read them at their level: [time, n_sources]."""
+        # SI-SDR leaves a constant part open, which nobody hears.
+        offsets = self.sums / self.length
+        self.file.seek(0)
+        start = 0
+        while content := self.file.read(BLOCK * self.n_sources * 4):
+            block = np.frombuffer(content, np.float32)
+            block = block.reshape(-1, self.n_sources)
+            yield self.level.apply(block - offsets, start, self.length)
+            start += len(block)
+
+    @property
+    def gain(self) -> float:
+        """Common gain that prevents clipping, at most 1.
+
+        In float files too: they would hold any peak, but players and converters
+        do not.
+        """
+        return min(1.0, FULL_SCALE / self.peak) if self.peak else 1.0
+
+    def write(
+        self, path: Path, sample_rate: int, subtype: str, source: int
+    ) -> None:
+        """Write one source's estimate to a WAV file, or RF64 beyond 4 GB.
+
+        Arguments
+        ---------
+        path : Path
+            Where to.
+        sample_rate : int
+            In Hz.
+        subtype : str
+            ``float`` or ``16-bit``.
+        source : int
+            Which, from 0.
+        """
+        size = self.length * (2 if subtype == "16-bit" else 4)
+        try:
+            with soundfile.SoundFile(
+                path,
+                "w",
+                sample_rate,
+                1,
+                SUBTYPES[subtype],
+                format="WAV" if size < LARGEST_WAV else "RF64",
+            ) as file:
+                for block in self._blocks():
+                    samples = block[:, source] * self.gain
+                    if subtype == "16-bit":
+                        # libsndfile does not round to the nearest.
+                        samples = np.rint(samples * 32768)
+                        samples = samples.clip(-32768, 32767).astype(np.int16)
+                    file.write(samples)
+        except (OSError, soundfile.LibsndfileError, AssertionError) as error:
+            raise _unwritable(path, error) from error
+
+
+def _unwritable(path, error):
+    """Make the error for what cannot be written."""
+    problem = getattr(error, "strerror", None) or str(error)
+    return UserError(f"{path}: cannot be written ({problem})")
+
+
+class SeparatedFiles:
+    """The files of a separated recording.
+
+    Arguments
+    ---------
+    base : Path
+        Folder and name, to which ``_estimate1.wav`` ... and ``.json`` are
+        added.
+    n_sources : int
+        How many estimates.
+    identity : dict
+        All that the estimates depend on: recording, model, options.
+    force : bool
+        Whether to replace what another model has separated.
+
+    Raises
+    ------
+    RecordingError
+        If there are files of another recording, model or program.
+
+    Example
+    -------
+    >>> base = getfixture("tmp_path") / "meeting"
+    >>> identity = {"recording": "a.flac", "model": "run", "weights": "0a"}
+    >>> files = SeparatedFiles(base, 2, identity)
+    >>> [path.name for path in files.audio]
+    ['meeting_estimate1.wav', 'meeting_estimate2.wav']
+    >>> files.are_complete()
+    False
+    """
+
+    def __init__(
+        self, base: Path, n_sources: int, identity: dict, force: bool = False
+    ) -> None:
+        self.identity = identity
+        self.audio = estimate_paths(base, n_sources)
+        self.description = base.with_name(f"{base.name}.json")
+        self.changed = []  # what was otherwise when it was separated before
+        self.outdated = []  # estimates of a model that had more of them
+        if self.description.exists():
+            before, estimates = self._read_description()
+            # A folder's model may be trained on, or anew, and stays that model.
+            same = [before.get(n) == identity[n] for n in ("model", "weights")]
+            if not force and not any(same):
+                raise RecordingError(
+                    f"{self.description}: belongs to the model "
+                    f"{before.get('model')}; give another --output, or --force "
+                    "to replace its estimates"
+                )
+            earlier = [base.with_name(name) for name in estimates]
+            self.outdated = [p for p in earlier if p not in self.audio]
+            self.changed = [
+                name
+                for name, value in identity.items()
+                # The same weights may lie in another folder by now.
+                if name != "model" and before.get(name) != value
+            ]
+
+    def _read_description(self):
+        """Read what the files that are there depend on, and their names."""
+        try:
+            text = self.description.read_text(encoding="utf-8")
+            before = json.loads(text)
+            identity, estimates = before["identity"], before["estimates"]
+            recording = identity["recording"]
+        except OSError as error:
+            raise RecordingError(
+                f"{self.description}: cannot be read ({error.strerror})"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordingError(
+                f"{self.description}: was not written by this program, and "
+                "would be overwritten; give another --output"
+            ) from error
+        if recording != self.identity["recording"]:
+            raise RecordingError(
+                f"{self.description}: belongs to the recording {recording}; "
+                "give another --output, or remove it"
+            )
+        return identity, estimates
+
+    def are_complete(self) -> bool:
+        """Whether everything is there as it would be written."""
+        files = [*self.audio, self.description]
+        return not self.changed and all(path.is_file() for path in files)
+
+    def prepare(self) -> None:
+        """Make the folder."""
+        folder = self.description.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+
+    def write(
+        self,
+        estimates: Estimates,
+        sample_rate: int,
+        subtype: str,
+        description: dict,
+    ) -> None:
+        """Write everything.
+
+        Arguments
+        ---------
+        estimates : Estimates
+            All of them.
+        sample_rate : int
+            In Hz.
+        subtype : str
+            ``float`` or ``16-bit``.
+        description : dict
+            For the JSON file.
+
+        Raises
+        ------
+        UserError
+            If a file cannot be written.
+        """
+        temporary = [path.with_name(f".{path.name}.tmp") for path in self.audio]
+        description = description | {
+            "estimates": [path.name for path in self.audio],
+            "identity": self.identity,
+        }
+        folder = self.description.parent
+        try:
+            with locked(folder):
+                try:
+                    for source, path in enumerate(temporary):
+                        estimates.write(path, sample_rate, subtype, source)
+                    self.description.unlink(missing_ok=True)
+                    for path, name in zip(temporary, self.audio, strict=True):
+                        path.replace(name)
+                    for path in self.outdated:
+                        path.unlink(missing_ok=True)
+                    write_atomically(self.description, to_json(description))
+                finally:
+                    # Not later: without the lock another process may use
+                    # these names.
+                    for path in temporary:
+                        path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+
+
+def identify(
+    recording: Recording, run: TrainedModel, options: argparse.Namespace
+) -> dict:
+    """Collect all that the estimates of a recording depend on."""
+    status = recording.path.stat()
     return {
-        **_identify_content(recording),
+        "recording": str(recording.path),
+        "size": status.st_size,
+        "modified": status.st_mtime_ns,
         "channel": recording.channel or "mean",
         "model": os.path.abspath(run.folder),
         "weights": run.weights_checksum,
@@ -262,28 +490,12 @@ def identify(
     }
 
 
-def _identify_content(recording):
-    """Tell a recording from others, and from what it was before."""
-    if recording.name == STANDARD_INPUT_NAME:
-        # What comes next has the same name, and is another recording.
-        content = hash_file(recording.path)
-        return {"recording": f"{recording.name} with SHA-256 {content}"}
-    status = recording.path.stat()
-    return {
-        "recording": recording.name,
-        "size": status.st_size,
-        "modified": status.st_mtime_ns,
-    }
-
-
 def describe(
     recording: Recording,
     run: TrainedModel,
-    device: str,
     options: argparse.Namespace,
     separation: OverlapAdd,
     estimates: Estimates,
-    seconds: float,
 ) -> dict:
     """Describe a separated recording, for its JSON file.
 
@@ -293,24 +505,32 @@ def describe(
         What was separated.
     run : TrainedModel
         With what.
-    device : str
-        Where.
     options : argparse.Namespace
         The command line.
     separation : OverlapAdd
         How.
     estimates : Estimates
         What came out.
-    seconds : float
-        How long it took.
-
-    Returns
-    -------
-    dict
     """
+    sample_rate = run.settings["sample_rate"]
     return {
-        **_describe_recording(recording),
-        **_describe_model(run, device),
+        "recording": str(recording.path),
+        "format": recording.format,
+        "sample_rate": recording.sample_rate,
+        "samples": recording.length,
+        "audio_seconds": recording.seconds,
+        "channels": recording.channels,
+        "channel": recording.channel or "mean",
+        "model": run.settings["experiment_name"],
+        "model_folder": str(run.folder),
+        "model_sample_rate": sample_rate,
+        "task": run.settings["task"],
+        "checkpoint": {
+            "epoch": run.epoch,
+            "valid_si_sdr": run.valid_si_sdr,
+            "averaged": run.averaged,
+            "weights": run.weights_checksum,
+        },
         "chunk_seconds": options.chunk,
         "overlap_seconds": options.overlap,
         "subtype": options.subtype,
@@ -321,59 +541,18 @@ def describe(
         "uncertain_margin": UNCERTAIN,
         "chunks": [
             {
-                "seconds": chunk.start / run.settings["sample_rate"],
+                "seconds": chunk.start / sample_rate,
                 "order": [number + 1 for number in chunk.order],
                 "margin": chunk.margin,
                 "uncertain": chunk.uncertain,
             }
             for chunk in separation.chunks
         ],
-        "seconds": seconds,
-        "real_time_factor": seconds / recording.seconds,
-    }
-
-
-def _describe_recording(recording):
-    """Describe what was separated."""
-    return {
-        "recording": recording.name,
-        "format": recording.format,
-        "sample_rate": recording.sample_rate,
-        "samples": recording.length,
-        "audio_seconds": recording.seconds,
-        "channels": recording.channels,
-        "channel": recording.channel or "mean",
-    }
-
-
-def _describe_model(run, device):
-    """Describe with what it was separated."""
-    return {
-        "model": run.settings["experiment_name"],
-        "model_folder": str(run.folder),
-        "model_sample_rate": run.settings["sample_rate"],
-        "task": run.settings["task"],
-        "checkpoint": {
-            "epoch": run.epoch,
-            "valid_si_sdr": run.valid_si_sdr,
-            "averaged": run.averaged,
-            "weights": run.weights_checksum,
-        },
-        "device": device,
     }
 
 
 def tell(description: dict) -> str:
     """Say in a line what was done.
-
-    Arguments
-    ---------
-    description : dict
-        What ``describe`` returned.
-
-    Returns
-    -------
-    str
 
     Example
     -------

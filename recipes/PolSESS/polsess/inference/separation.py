@@ -88,7 +88,7 @@ class SpeechSeparation(Pretrained):
         run_opts = dict(run_opts or {})
         run_opts["device"] = device = check_device(run_opts)
         check = getattr(run.separator, "check_device", None)
-        if check is not None:
+        if check is not None:  # SPMamba's
             check(device)
         # Not all settings: Pretrained would follow those of the training.
         hparams = {name: run.settings[name] for name in cls.HPARAMS_NEEDED}
@@ -136,10 +136,7 @@ class SpeechSeparation(Pretrained):
     def separate_file(
         self, path: str | Path, chunk: float = CHUNK, overlap: float = OVERLAP
     ) -> torch.Tensor:
-        """Separate a recording of any rate and length.
-
-        The result is in memory as a whole; ``separate.py`` writes it to files
-        as it goes.
+        """Separate a recording of any rate and length, in memory.
 
         Arguments
         ---------
@@ -180,16 +177,7 @@ class SpeechSeparation(Pretrained):
         chunk : float
             Seconds that are separated at once.
         overlap : float
-            Seconds that two neighbouring chunks share.
-
-        Returns
-        -------
-        OverlapAdd
-
-        Raises
-        ------
-        UserError
-            If the overlap is nothing, or as long as the chunk.
+            Seconds that two neighbouring chunks share, less than the chunk.
         """
         rate = self.hparams.sample_rate
         possible = 0 < overlap < chunk < float("inf")
@@ -237,7 +225,7 @@ class SpeechSeparation(Pretrained):
                 yield back.push(estimates)
         except FloatingPointError as error:
             raise RecordingError(
-                f"{recording.name}: at {separation.position / own_rate:.3f} s "
+                f"{recording.path}: at {separation.position / own_rate:.3f} s "
                 "the model's estimates are not finite numbers"
             ) from error
         yield back.finish(recording.length)

@@ -1,4 +1,4 @@
-"""Files of separated recordings: whole or not there, and never clipped."""
+"""Recordings found, and files of estimates: whole, and never clipped."""
 
 import fcntl
 import json
@@ -13,9 +13,14 @@ import pytest
 import soundfile
 from fake_separators import noise
 from polsess.errors import UserError
-from polsess.inference import estimates as estimates_file
-from polsess.inference.estimates import Estimates, SeparatedFiles, write_stream
+from polsess.inference import recordings
 from polsess.inference.overlap_add import Level
+from polsess.inference.recordings import (
+    Estimates,
+    SeparatedFiles,
+    find_recordings,
+    plan,
+)
 
 IDENTITY = {
     "recording": "meeting.wav",
@@ -50,7 +55,7 @@ def test_float_samples_are_what_came_in(tmp_path):
     with Estimates(tmp_path, 1) as estimates:
         estimates.add(signal)
         estimates.finish(as_they_are(1))
-        estimates.write("a.wav", 22050, "float", [0])
+        estimates.write("a.wav", 22050, "float", 0)
         assert estimates.gain == 1
     samples, rate = soundfile.read("a.wav", dtype="float32")
     assert rate == 22050
@@ -59,7 +64,7 @@ def test_float_samples_are_what_came_in(tmp_path):
 
 def test_float_samples_that_would_clip_share_one_gain(estimates):
     for source in (0, 1):
-        estimates.write("a.wav", 8000, "float", [source])
+        estimates.write("a.wav", 8000, "float", source)
         samples, _ = soundfile.read("a.wav", dtype="float32")
         expected = estimates.signals[:, source] / 2.5 * 32767 / 32768
         assert samples == pytest.approx(expected, rel=1e-3, abs=1e-6)
@@ -67,20 +72,20 @@ def test_float_samples_that_would_clip_share_one_gain(estimates):
 
 
 def test_sixteen_bits_share_one_gain_and_do_not_clip(estimates):
-    estimates.write("a.wav", 8000, "16-bit", [0, 1])
+    estimates.write("a.wav", 8000, "16-bit", 1)
     samples, _ = soundfile.read("a.wav", dtype="int16")
     gain = estimates.gain
     assert gain == pytest.approx(32767 / 32768 / 2.5, rel=1e-3)
-    expected = estimates.signals.astype(float) * gain * 32768
+    expected = estimates.signals[:, 1].astype(float) * gain * 32768
     assert np.abs(samples - expected).max() <= 0.5 + 1e-3
-    assert samples[1234, 1] == -32767
+    assert samples[1234] == -32767
 
 
 def test_sixteen_bits_without_a_peak_keep_the_level(tmp_path):
     with Estimates(tmp_path, 1) as estimates:
         estimates.add(np.array([[0.5], [-0.5]], np.float32))
         estimates.finish(as_they_are(1))
-        estimates.write("a.wav", 8000, "16-bit", [0])
+        estimates.write("a.wav", 8000, "16-bit", 0)
     samples, _ = soundfile.read("a.wav", dtype="int16")
     assert samples.tolist() == [16384, -16384]
 
@@ -90,7 +95,7 @@ def test_a_constant_part_is_taken_away(tmp_path):
         estimates.add(np.full((1000, 1), 0.75, np.float32))
         estimates.add(np.full((1000, 1), 0.25, np.float32))
         estimates.finish(as_they_are(1))
-        estimates.write("a.wav", 8000, "float", [0])
+        estimates.write("a.wav", 8000, "float", 0)
     samples, _ = soundfile.read("a.wav")
     assert samples.tolist() == [0.25] * 1000 + [-0.25] * 1000
 
@@ -101,25 +106,19 @@ def test_levels_are_applied(estimates):
     estimates.finish(Level(gains, times, factors))
     expected = estimates.signals * gains * factors[:, None]
     assert estimates.peak == pytest.approx(np.abs(expected).max())
-    estimates.write("a.wav", 8000, "float", [0, 1])
-    samples, _ = soundfile.read("a.wav")
-    assert samples == pytest.approx(expected * estimates.gain, abs=1e-6)
+    for source in (0, 1):
+        estimates.write("a.wav", 8000, "float", source)
+        samples, _ = soundfile.read("a.wav")
+        wanted = expected[:, source] * estimates.gain
+        assert samples == pytest.approx(wanted, abs=1e-6)
 
 
 def test_beyond_four_gigabytes_it_is_rf64(estimates, monkeypatch):
-    monkeypatch.setattr(estimates_file, "LARGEST_WAV", 10_000)
+    monkeypatch.setattr(recordings, "LARGEST_WAV", 10_000)
     for subtype, expected in (("float", "RF64"), ("16-bit", "WAV")):
-        estimates.write("a.wav", 8000, subtype, [0])
+        estimates.write("a.wav", 8000, subtype, 0)
         info = soundfile.info("a.wav")
         assert (info.format, info.frames) == (expected, 3000)
-
-
-def test_a_stream_gets_a_channel_for_each(estimates):
-    with open("stream.wav", "wb") as stream:
-        write_stream(estimates, 8000, "float", stream)
-    samples, _ = soundfile.read("stream.wav", dtype="float32")
-    expected = estimates.signals * estimates.gain
-    assert samples == pytest.approx(expected, abs=1e-7)
 
 
 def write(estimates, identity=IDENTITY):
@@ -245,3 +244,85 @@ def test_two_processes_write_one_after_the_other(estimates):
     os.close(handle)
     thread.join()
     assert len(list(Path("out").iterdir())) == 3
+
+
+OUT = Path("out")
+
+
+def make(*names):
+    """Make empty files below the current folder."""
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def names(*given, output=OUT):
+    """Name the outputs of what is given."""
+    return sorted(find_recordings([Path(p) for p in given], output))
+
+
+def test_names_have_no_more_than_they_need():
+    make(
+        "x/1/a.wav", "x/2/a.wav", "x/2/b.flac", "c.wav", "c.flac", "d", "e.mp3"
+    )
+    assert names("x/2/b.flac") == ["b"]
+    assert names("x/1/a.wav", "x/2/a.wav") == ["1/a", "2/a"]
+    assert names("c.wav", "c.flac") == ["c.flac", "c.wav"]
+    assert names("d", "e.mp3") == ["d", "e"]
+    assert names("x", "c.wav") == ["c", "x/1/a", "x/2/a", "x/2/b"]
+    assert names("x/1", "x/2") == ["1/a", "2/a", "2/b"]
+    assert names("c.wav", "./c.wav", os.path.abspath("c.wav")) == ["c"]
+    make("f.wav", "f.flac", "f.wav.flac", "y.z/g", "y.z/h.wav", "z/h.wav")
+    assert names("f.wav", "f.flac", "f.wav.flac") == [
+        *("f.flac", "f.wav", "f.wav.flac")
+    ]
+    assert names("y.z/g", "y.z/h.wav", "z/h.wav") == ["g", "y.z/h", "z/h"]
+    assert names("x", "x/1/a.wav") == ["x/1/a", "x/2/a", "x/2/b"]
+
+
+def test_folders_are_searched_for_recordings_alone():
+    make("x/a.WAV", "x/.b.wav", "x/notes.txt", "x/raw.raw", "x/y/c.opus")
+    make("x/out/a_estimate1.wav")
+    (Path("x") / "folder.wav").mkdir()
+    assert names("x", output=Path("x/out")) == ["x/a", "x/y/c"]
+
+
+def test_estimates_of_an_earlier_separation_are_no_recordings():
+    make("x/a.wav", "x/A/a_estimate1.wav", "x/A/a_estimate2.wav")
+    Path("x/A/a.json").write_text('{"estimates": ["a_estimate1.wav"]}')
+    # Of other programs, or of nobody knows whom.
+    make("x/b_estimate1.wav", "x/c_estimate1.wav", "x/d_estimate1.wav")
+    Path("x/b.json").write_text('["b_estimate1.wav"]')
+    Path("x/c.json").write_text('{"estimates": null}')
+    assert names("x") == [
+        *("x/A/a_estimate2", "x/a", "x/b_estimate1"),
+        *("x/c_estimate1", "x/d_estimate1"),
+    ]
+    assert names("x/A/a_estimate1.wav") == ["a_estimate1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "message"),
+    [
+        (["nothing.wav"], "out", "nothing.wav: there is no such file"),
+        (["empty"], "out", "empty: has no file with a name like"),
+        (["full"], "full", "is or contains .*full"),
+        (["full"], ".", "is or contains .*full"),
+    ],
+)
+def test_errors(given, output, message):
+    Path("empty").mkdir()
+    make("full/a.wav")
+    with pytest.raises(UserError, match=message):
+        names(*given, output=Path(output))
+
+
+def test_no_recording_is_overwritten():
+    for name in ("a.wav", "a_estimate2.wav"):
+        soundfile.write(name, noise(100), 8000)
+    here = Path(".")
+    found = find_recordings([Path("a.wav")], here)
+    assert plan(found, here, False, 2)[0][0][1] == Path("a")
+    found = find_recordings([Path("a.wav"), Path("a_estimate2.wav")], OUT)
+    with pytest.raises(UserError, match="a_estimate2.wav: is a recording"):
+        plan(found, here, False, 2)
