@@ -23,16 +23,11 @@ from pathlib import Path
 from corpus.building import KINDS, make_corpus
 from corpus.tables import DEFAULT_TABLES
 from joblib import cpu_count
-from polsess.commands import make_parser, run
+from polsess.commands import at_least, make_parser, run
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 
-# Option -> its smallest and largest value.
-RANGES = {
-    **dict.fromkeys(("train", "valid", "test", "jobs"), (1, None)),
-    "seed": (0, None),
-    "duration": (0.5, 60.0),
-}
+DURATIONS = (0.5, 60.0)  # s
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -62,42 +57,31 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("root", type=Path, metavar="CORPUS", help="folder to make")
+    count, text = at_least(1), "mixtures (required)"
     for split in ("train", "valid", "test"):
-        text = "mixtures (required)"
-        add(f"--{split}", type=int, required=True, metavar="N", help=text)
+        add(f"--{split}", type=count, required=True, metavar="N", help=text)
     text = "everything random follows from it (default: %(default)s)"
-    add("--seed", type=int, default=0, help=text)
+    add("--seed", type=at_least(0), default=0, metavar="N", help=text)
     for kind in KINDS:
         part = "speaker" if kind == "speech" else "class"
         text = f"with a sub-folder a {part} (default: embedded material)"
         add(f"--{kind}", type=Path, metavar="FOLDER", help=text)
-    text = "in Hz (default: %(default)s)"
-    add(
-        "--sample_rate",
-        type=int,
-        default=8000,
-        choices=(8000, 16000),
-        help=text,
-    )
+    rates, text = (8000, 16000), "in Hz (default: %(default)s)"
+    add("--sample_rate", type=int, default=8000, choices=rates, help=text)
     text = "of a mixture (default: %(default)s)"
     add("--duration", type=float, default=4.0, metavar="SECONDS", help=text)
-    add(
-        "--tables",
-        type=Path,
-        default=DEFAULT_TABLES,
-        metavar="FILE",
-        help="which scenes are indoors, which events fit (default: "
-        "corpus/tables.yaml)",
-    )
+    text = "which scenes are indoors, which events fit (default: "
+    text += "corpus/tables.yaml)"
+    default = DEFAULT_TABLES
+    add("--tables", type=Path, default=default, metavar="FILE", help=text)
     text = "processes (default: one a CPU)"
-    add("--jobs", type=int, default=cpu_count(), metavar="N", help=text)
+    add("--jobs", type=count, default=cpu_count(), metavar="N", help=text)
     options = parser.parse_args(arguments)
-    for name, (low, high) in RANGES.items():
-        value = getattr(options, name)
-        # Not the other way round: no number is less than NaN.
-        if not (value >= low and (high is None or value <= high)):
-            wanted = f"{low} or more" if high is None else f"{low} to {high}"
-            raise UserError(f"--{name} {value}: give a number, {wanted}")
+    low, high = DURATIONS
+    if not low <= options.duration <= high:
+        raise UserError(
+            f"--duration {options.duration:g}: give {low:g} to {high:g} s"
+        )
     sizes = (options.train, options.valid, options.test)
     options.sizes = dict(zip(SPLITS, sizes, strict=True))
     return options

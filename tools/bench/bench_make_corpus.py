@@ -21,7 +21,6 @@ from polsess.commands import make_parser
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from corpus import files
 from corpus.building import Builder, describe
-from corpus.parallel import Workers
 from corpus.tables import Tables
 from make_corpus import read_options
 
@@ -63,11 +62,11 @@ def main() -> None:
     )
     size = parser.parse_args().mixtures
 
-    with tempfile.TemporaryDirectory() as folder, Workers(1) as workers:
+    with tempfile.TemporaryDirectory() as folder:
         sizes = ["--train", str(size), "--valid", "20", "--test", "20"]
         options = read_options([str(Path(folder, "corpus")), *sizes])
         files.begin(options.root, describe(options))
-        builder = Builder(options, Tables(), workers, lambda message: None)
+        builder = Builder(options, Tables(), None, lambda message: None)
         timed("embedded material", builder.make_material)
         timed("bank of rooms", builder.make_rooms)
         _, cpu = timed(f"{size} mixtures", builder.make_split, "train")

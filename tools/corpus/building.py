@@ -11,10 +11,11 @@ from pathlib import Path
 
 from polsess.corpus.metadata import AUDIO_SOURCES, METADATA_COLUMNS, SPLITS
 from polsess.errors import UserError
+from polsess.worker_pool import WorkerPool
 
 from corpus import files, rooms
 from corpus.mixtures import Sources, draw_mixture
-from corpus.parallel import Workers
+from corpus.parallel import open_pool, run_tasks
 from corpus.recordings import (
     by_group,
     deal_recordings,
@@ -61,8 +62,8 @@ def make_corpus(options: argparse.Namespace, say: Callable = print) -> None:
     if files.is_complete(root, content):
         say(f"{root} is complete; nothing to do.")
     else:
-        with Workers(options.jobs) as workers:
-            builder = Builder(options, tables, workers, say)
+        with open_pool(options.jobs) as pool:
+            builder = Builder(options, tables, pool, say)
             builder.load_recordings()
             files.begin(root, content)
             builder.make_material()
@@ -104,8 +105,8 @@ class Builder:
         The command line.
     tables : Tables
         Rooms of scenes, and which events fit them.
-    workers : Workers
-        Who do it.
+    pool : WorkerPool, None
+        What works; None means this process.
     say : callable
         Gets the messages for the user.
     """
@@ -114,11 +115,11 @@ class Builder:
         self,
         options: argparse.Namespace,
         tables: Tables,
-        workers: Workers,
+        pool: WorkerPool | None,
         say: Callable,
     ) -> None:
         self.options, self.tables = options, tables
-        self.workers, self.say = workers, say
+        self.pool, self.say = pool, say
         self.recordings: dict = {}  # kind -> split -> list of Recording
 
     def load_recordings(self) -> None:
@@ -128,7 +129,7 @@ class Builder:
             if getattr(self.options, kind) is None:
                 continue
             loaded[kind] = load_recordings(
-                self.options, kind, self.workers, self.say
+                self.options, kind, self.pool, self.say
             )
             if kind != "speech":
                 self.tables.check_classes(kind, by_group(loaded[kind]))
@@ -221,9 +222,9 @@ class Builder:
             )
 
     def _run(self, function, *arguments):
-        """Have the workers call a function with the options and each task."""
+        """Call a function with the options and each task."""
         call = functools.partial(function, self.options)
-        return self.workers.run(call, *arguments)
+        return run_tasks(self.pool, call, *arguments)
 
     def _gather_sources(self, split):
         """Gather everything that a split's mixtures are made of."""

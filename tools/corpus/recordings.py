@@ -16,10 +16,11 @@ import numpy as np
 import soundfile
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
+from polsess.worker_pool import WorkerPool
 
 from corpus import random_generator
 from corpus.files import STEP, embedded_folder
-from corpus.parallel import Workers
+from corpus.parallel import run_tasks
 
 BLOCK = 1 << 20
 MOST_REPORTED = 20
@@ -82,7 +83,10 @@ def list_embedded(root: Path, kind: str, split: str) -> list[Recording]:
 
 
 def load_recordings(
-    options: argparse.Namespace, kind: str, workers: Workers, say: Callable
+    options: argparse.Namespace,
+    kind: str,
+    pool: WorkerPool | None,
+    say: Callable,
 ) -> list[Recording]:
     """Find and check the recordings of one of the user's folders.
 
@@ -97,11 +101,10 @@ def load_recordings(
         If there is none, or if some cannot be read; names up to twenty.
     """
     folder, option = getattr(options, kind), f"--{kind}"
-    tasks = [
-        (path, path.relative_to(folder).as_posix())
-        for path in _list_audio(folder, option)
-    ]
-    checked = workers.run(_check, tasks, f"checking {option}", "file")
+    paths = _list_audio(folder, option)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    tasks = list(zip(paths, names, strict=True))
+    checked = run_tasks(pool, _check, tasks, f"checking {option}", "file")
     errors = [result for result in checked if isinstance(result, str)]
     if errors:
         shown = "\n  ".join(errors[:MOST_REPORTED])
@@ -109,16 +112,13 @@ def load_recordings(
             f"{option} {folder}: {len(errors)} of {len(tasks)} files cannot be "
             f"used; mend or remove them:\n  {shown}"
         )
-    recordings = [result for result in checked if result is not None]
-    if not recordings:
+    silent = [n for n, result in zip(names, checked, strict=True) if not result]
+    if len(silent) == len(names):
         raise UserError(f"{option} {folder}: all files are silent")
-    if len(recordings) < len(tasks):
-        found = zip(tasks, checked, strict=True)
-        silent = [name for (_, name), result in found if result is None]
+    if silent:
         shown = ", ".join(silent[:MOST_REPORTED])
-        more = ", ..." if len(silent) > MOST_REPORTED else ""
-        say(f"{option}: left out as silent, {len(silent)}: {shown}{more}")
-    return recordings
+        say(f"{option}: left out as silent, {len(silent)}: {shown}")
+    return [result for result in checked if result]
 
 
 def _list_audio(folder, option):
@@ -299,16 +299,19 @@ def deal_recordings(
         If a split would get too little.
     """
     option = f"--{kind} {getattr(options, kind)}"
-    speech = kind == "speech"
     groups = by_group(recordings)
-    if speech and len(groups) < 2:
-        raise UserError(
-            f"{option}: only one speaker ({recordings[0].group}); two are "
-            f"needed, each in a sub-folder of their own"
-        )
+    needed, what, group_name = 1, "three files", "classes"
+    if kind == "speech":
+        needed, what = 2, "two speakers with three files"
+        group_name = "speakers"
+        if len(groups) < needed:
+            raise UserError(
+                f"{option}: only one speaker ({recordings[0].group}); two are "
+                f"needed, each in a sub-folder of their own"
+            )
     rng = random_generator(options.seed, "splits", kind)
     dealt: dict = {split: [] for split in SPLITS}
-    if speech and len(groups) >= ENOUGH_SPEAKERS:
+    if kind == "speech" and len(groups) >= ENOUGH_SPEAKERS:
         names = deal(sorted(groups), options.sizes, 2, rng)
         for split in SPLITS:
             dealt[split] = [r for n in sorted(names[split]) for r in groups[n]]
@@ -316,26 +319,20 @@ def deal_recordings(
         for _, group in sorted(groups.items()):
             for split, part in deal(group, options.sizes, 1, rng).items():
                 dealt[split] += sorted(part, key=lambda r: r.name)
-        if speech:
+        if kind == "speech":
             say(
                 f"--speech: fewer than {ENOUGH_SPEAKERS} speakers, so the "
                 f"splits share speakers (never recordings)."
             )
-    needed, what = (
-        (2, "two speakers with three files") if speech else (1, "three files")
-    )
-    for split in SPLITS:
-        n_groups = len(by_group(dealt[split]))
+    for split, part in dealt.items():
+        n_groups = len(by_group(part))
         if n_groups < needed:
             raise UserError(
                 f"{option}: nothing is left for the {split} split; every "
                 f"recording is used in one split only, so at least {what} are "
                 f"needed"
             )
-        say(
-            f"--{kind}, {split}: {len(dealt[split])} files of {n_groups} "
-            f"{'speakers' if speech else 'classes'}"
-        )
+        say(f"--{kind}, {split}: {len(part)} files of {n_groups} {group_name}")
     return dealt
 
 

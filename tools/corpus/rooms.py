@@ -88,7 +88,7 @@ def simulate_room(
     ]
     simulation = _place(size, drawn, microphone, sources, sample_rate)
     simulation.image_source_model()
-    answers = []
+    distances, delays = [], []
     for source in simulation.sources:
         direct = source.orders == 0
         source.damping[:, direct] = 0.0
@@ -96,19 +96,29 @@ def simulate_room(
         shift *= LARGEST_DISPLACEMENT * drawn["diffusion"]
         source.images[:, ~direct] += shift[:, ~direct]
         travel = np.linalg.norm(source.images - microphone[:, None], axis=0)
-        answers.append(
-            {
-                "distance": travel[direct][0],
-                "delay": (travel[~direct].min() - travel[direct][0])
-                / SPEED_OF_SOUND,
-            }
-        )
+        distances.append(travel[direct][0])
+        later = travel[~direct].min() - travel[direct][0]
+        delays.append(later / SPEED_OF_SOUND)
     simulation.compute_rir()
-    for answer, response in zip(answers, simulation.rir[0], strict=True):
-        answer["response"] = _finish(
-            response, answer["distance"], drawn["high_cut"], sample_rate
-        )
-    return _describe(answers, drawn, sample_rate)
+    responses = [
+        _finish(response, distance, drawn["high_cut"], sample_rate)
+        for distance, response in zip(distances, simulation.rir[0], strict=True)
+    ]
+    # The published corpus gives speaker 2 the smaller pre-delay.
+    if delays[0] <= delays[1]:
+        delays[:2], responses[:2] = delays[1::-1], responses[1::-1]
+    rt60 = reverberation_time(responses[0], sample_rate)
+    parameters = {
+        "preDelayForEvent": delays[2],
+        "preDelay1": delays[0],
+        "preDelay2": delays[1],
+        "highCut": drawn["high_cut"],
+        "diffusion": drawn["diffusion"],
+        "decay": max(0.0, 1 - rt60 / LONGEST_RT60),
+        "freqDamp": drawn["freq_damp"],
+    }
+    rounded = {k: round(float(value), 6) for k, value in parameters.items()}
+    return Room(responses, rounded, rt60)
 
 
 def _draw_position(size, microphone, distances, rng, sample_rate):
@@ -187,27 +197,6 @@ def _finish(response, distance, high_cut, sample_rate):
         sos = butter(2, high_cut, fs=sample_rate, output="sos")
         response = sosfilt(sos, response)
     return response
-
-
-def _describe(answers, drawn, sample_rate):
-    # The published corpus gives speaker 2 the smaller pre-delay.
-    speaker2, speaker1 = sorted(answers[:2], key=lambda a: a["delay"])
-    event = answers[2]
-    rt60 = reverberation_time(speaker1["response"], sample_rate)
-    parameters = {
-        "preDelayForEvent": event["delay"],
-        "preDelay1": speaker1["delay"],
-        "preDelay2": speaker2["delay"],
-        "highCut": drawn["high_cut"],
-        "diffusion": drawn["diffusion"],
-        "decay": max(0.0, 1 - rt60 / LONGEST_RT60),
-        "freqDamp": drawn["freq_damp"],
-    }
-    return Room(
-        [answer["response"] for answer in (speaker1, speaker2, event)],
-        {name: round(float(value), 6) for name, value in parameters.items()},
-        rt60,
-    )
 
 
 def room_tasks(
