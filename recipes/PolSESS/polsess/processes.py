@@ -1,4 +1,4 @@
-"""Several processes that train one model together, as torchrun starts them."""
+"""Processes that train one model together, as torchrun starts them."""
 
 import atexit
 import dataclasses
@@ -31,22 +31,7 @@ GLOO_PAUSE = 0.5  # s
 def join_processes(run_opts: RunOptions, device: str) -> RunOptions:
     """Join the processes that torchrun started; alone, do nothing.
 
-    Arguments
-    ---------
-    run_opts : RunOptions
-        SpeechBrain's own options.
-    device : str
-        Where to compute.
-
-    Returns
-    -------
-    RunOptions
-        On the CPU with gloo as back-end.
-
-    Raises
-    ------
-    UserError
-        If they cannot be joined.
+    Returns SpeechBrain's options, on the CPU with gloo as back-end.
     """
     if "RANK" not in os.environ or "LOCAL_RANK" not in os.environ:
         return run_opts
@@ -90,16 +75,6 @@ def process_rank() -> int:
 def gather(item: object) -> list:
     """Collect an object of every process, in the order of their ranks.
 
-    Arguments
-    ---------
-    item : object
-        This process's; can be pickled.
-
-    Returns
-    -------
-    list
-        Every process's, in each of them.
-
     Example
     -------
     >>> gather("alone")
@@ -136,19 +111,7 @@ def gather_batches(batches: list[list]) -> list:
 
 
 def all_true(value: bool, device: str) -> bool:
-    """Whether a condition holds in all processes.
-
-    Arguments
-    ---------
-    value : bool
-        Whether it does in this one.
-    device : str
-        Where the processes exchange tensors.
-
-    Returns
-    -------
-    bool
-        The same in each.
+    """Tell whether a condition holds in all processes, which exchange tensors.
 
     Example
     -------
@@ -165,22 +128,7 @@ def all_true(value: bool, device: str) -> bool:
 def on_main(function: Callable, *arguments: object) -> Any:
     """Call a function in the main process; all have its result or its error.
 
-    Arguments
-    ---------
-    function : callable
-        May raise UserError.
-    *arguments : object
-        For it.
-
-    Returns
-    -------
-    object
-        What it returned.
-
-    Raises
-    ------
-    UserError
-        As the function did. The other processes end without a message.
+    A UserError is raised in the main process; the others end without message.
 
     Example
     -------

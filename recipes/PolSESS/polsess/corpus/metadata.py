@@ -99,11 +99,6 @@ def compatible_variants(
     >>> compatible_variants("indoor", ["C", "SE", "SER"])
     ('SER', 'C')
     """
-    if environment not in VARIANTS:
-        raise UserError(f"environment '{environment}' is not in {[*VARIANTS]}.")
-    for variant in allowed:
-        if variant not in ALL_VARIANTS:
-            raise UserError(f"variant '{variant}' is not in {ALL_VARIANTS}.")
     return tuple(name for name in VARIANTS[environment] if name in allowed)
 
 
