@@ -1,4 +1,4 @@
-"""The commands of the README's way from a recording to a transcript."""
+"""The documented way from a recording to a transcript: its commands."""
 
 import re
 import subprocess
@@ -6,17 +6,22 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[1] / "recipes/PolSESS/README.md"
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
 def merge():
     """Find the command that makes meeting.tsv."""
+    pages = [*ROOT.glob("docs/*.md"), ROOT / "recipes/PolSESS/README.md"]
     # Blocks in the steps of a numbered list are indented.
-    blocks = re.findall(
-        r"^   ```\n((?:   .*\n)+?)   ```$", README.read_text(), re.MULTILINE
-    )
-    (command,) = [block for block in blocks if "> meeting.tsv" in block]
+    (command,) = [
+        block
+        for page in pages
+        for block in re.findall(
+            r"^ *```\n((?: *[^` ].*\n)+?) *```$", page.read_text(), re.MULTILINE
+        )
+        if "> meeting.tsv" in block
+    ]
     return command
 
 
