@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 from polsess.errors import UserError
-from polsess.training.checkpoints import WholeCheckpointer
+from polsess.training.checkpoints import AtomicCheckpointer
 from small_models import SEPARATION
 
 
@@ -24,7 +24,7 @@ def refuse(obj, path):
 
 def test_a_failed_save_leaves_the_earlier_checkpoint(tmp_path):
     layer = torch.nn.Linear(2, 2)
-    checkpointer = WholeCheckpointer(tmp_path, {"layer": layer})
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": layer})
     checkpointer.save_checkpoint(meta={"si_sdr": 1.0})
     saved = layer.weight.detach().clone()
     with torch.no_grad():
@@ -33,7 +33,7 @@ def test_a_failed_save_leaves_the_earlier_checkpoint(tmp_path):
     with pytest.raises(UserError, match="No space left.*earlier ones are inta"):
         checkpointer.save_checkpoint()
     assert len(list(tmp_path.iterdir())) == 1
-    again = WholeCheckpointer(tmp_path, {"layer": layer})
+    again = AtomicCheckpointer(tmp_path, {"layer": layer})
     assert again.recover_if_possible().meta["si_sdr"] == 1.0
     assert torch.equal(layer.weight, saved)
 
@@ -41,17 +41,17 @@ def test_a_failed_save_leaves_the_earlier_checkpoint(tmp_path):
 # In a process of its own: the limit holds for what pytest writes, too.
 LITTLE_ROOM = """
 import resource, sys, torch
-from polsess.training.checkpoints import WholeCheckpointer
+from polsess.training.checkpoints import AtomicCheckpointer
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 large = torch.nn.Linear(100, 100)
-WholeCheckpointer(sys.argv[1], {"layer": large}).save_checkpoint()
+AtomicCheckpointer(sys.argv[1], {"layer": large}).save_checkpoint()
 """
 
 
 def test_a_file_that_cannot_be_written_to_its_end(tmp_path):
     small = torch.nn.Linear(10, 10)
-    WholeCheckpointer(tmp_path, {"layer": small}).save_checkpoint()
+    AtomicCheckpointer(tmp_path, {"layer": small}).save_checkpoint()
     process = subprocess.run(
         [sys.executable, "-c", LITTLE_ROOM, str(tmp_path)],
         capture_output=True,
@@ -62,17 +62,17 @@ def test_a_file_that_cannot_be_written_to_its_end(tmp_path):
     assert "cannot be saved" in process.stderr
     assert "MB are free); earlier ones are intact" in process.stderr
     assert len(list(tmp_path.iterdir())) == 1
-    again = WholeCheckpointer(tmp_path, {"layer": small})
+    again = AtomicCheckpointer(tmp_path, {"layer": small})
     assert again.recover_if_possible() is not None
 
 
 def test_what_a_killed_save_left_is_not_found_and_removed(tmp_path):
     layer = torch.nn.Linear(2, 2)
-    WholeCheckpointer(tmp_path, {"layer": layer}).save_checkpoint(name="whole")
+    AtomicCheckpointer(tmp_path, {"layer": layer}).save_checkpoint(name="whole")
     torn = tmp_path / "partial-CKPT+later"
     torn.mkdir()
     (torn / "CKPT.yaml").write_text("unixtime: 99999999999\n")
-    checkpointer = WholeCheckpointer(tmp_path, {"layer": layer})
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": layer})
     assert checkpointer.recover_if_possible().path.name == "CKPT+whole"
     assert torn.exists()  # another process may just be writing it
     checkpointer.save_checkpoint()
@@ -80,7 +80,7 @@ def test_what_a_killed_save_left_is_not_found_and_removed(tmp_path):
 
 
 def test_keeps_the_best_and_the_two_newest(tmp_path):
-    checkpointer = WholeCheckpointer(tmp_path, {"l": torch.nn.Linear(1, 1)})
+    checkpointer = AtomicCheckpointer(tmp_path, {"l": torch.nn.Linear(1, 1)})
     for si_sdr in (1.0, 3.0, 2.0, 1.5, 1.7):
         checkpointer.save_checkpoint(meta={"si_sdr": si_sdr})
         checkpointer.keep_newest_and_best(["si_sdr"])
@@ -94,7 +94,7 @@ def test_keeps_the_best_and_the_two_newest(tmp_path):
 def save_two(folder):
     """Save two checkpoints; return the layer, its first and second weight."""
     layer = torch.nn.Linear(2, 2)
-    checkpointer = WholeCheckpointer(folder, {"layer": layer})
+    checkpointer = AtomicCheckpointer(folder, {"layer": layer})
     weights = []
     for number in (1, 2):
         with torch.no_grad():
@@ -106,7 +106,7 @@ def save_two(folder):
 
 def newest(folder):
     """Path of the newest checkpoint."""
-    return WholeCheckpointer(folder, {}).find_checkpoint().path
+    return AtomicCheckpointer(folder, {}).find_checkpoint().path
 
 
 def truncate(path):
@@ -143,7 +143,7 @@ def test_a_corrupt_newest_checkpoint_is_named_and_the_one_before_used(
     layer, weights = save_two(tmp_path)
     path = newest(tmp_path)
     damage(path / name)
-    checkpointer = WholeCheckpointer(tmp_path, {"layer": layer})
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": layer})
     assert checkpointer.recover_if_possible().meta["epoch"] == 1
     assert torch.equal(layer.weight, weights[0])
     assert str(path) in caplog.text
@@ -155,7 +155,7 @@ def test_a_corrupt_newest_checkpoint_is_named_and_the_one_before_used(
 
 def test_a_checkpoint_of_another_model_is_an_error_in_one_line(tmp_path):
     save_two(tmp_path)
-    other = WholeCheckpointer(tmp_path, {"layer": torch.nn.Linear(3, 3)})
+    other = AtomicCheckpointer(tmp_path, {"layer": torch.nn.Linear(3, 3)})
     with pytest.raises(UserError, match="of another model.*size mismatch") as e:
         other.recover_if_possible()
     assert "\n" not in str(e.value)
@@ -163,7 +163,7 @@ def test_a_checkpoint_of_another_model_is_an_error_in_one_line(tmp_path):
 
 def test_a_killed_deletion_leaves_no_half_checkpoint(tmp_path, monkeypatch):
     layer, _ = save_two(tmp_path)
-    checkpointer = WholeCheckpointer(tmp_path, {"layer": layer})
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": layer})
     checkpointer.save_checkpoint(meta={"epoch": 3})
     monkeypatch.setattr(checkpointer, "_remove_partial", lambda: None)
     checkpointer.keep_newest_and_best([])
@@ -175,7 +175,7 @@ def test_a_killed_deletion_leaves_no_half_checkpoint(tmp_path, monkeypatch):
 def test_the_newest_is_the_last_even_if_the_clock_went_back(
     tmp_path, monkeypatch
 ):
-    checkpointer = WholeCheckpointer(tmp_path, {"l": torch.nn.Linear(1, 1)})
+    checkpointer = AtomicCheckpointer(tmp_path, {"l": torch.nn.Linear(1, 1)})
     checkpointer.save_checkpoint(meta={"epoch": 1})
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - 3600)

@@ -1,77 +1,105 @@
-"""The files that a run leaves: curve, scores, settings and result.
+"""The files in a run's folder: their names, readers and writers.
 
 ``curve.csv`` has a row an epoch, ``test.csv`` one per test utterance and
 variant, ``result.json`` the run as a whole, ``settings.json`` what a resumed
-run is compared with. Each is written under a temporary name and renamed, so
-that no reader ever finds half of one.
+run is compared with, ``separator.json`` the network, ``divergence.json`` what
+was done when the training diverged, ``audio/`` separated test mixtures. Each is written under a temporary
+name and renamed, so that no reader ever finds half of one.
 """
 
-import json
+import platform
+import subprocess
+import sys
 from collections.abc import Collection, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from polsess.errors import UserError
-from polsess.files import hash_file, read_json, to_json, write_atomically
+from polsess.files import read_json, to_json, write_atomically
 
-# What may differ when a run is resumed: how long it goes on, where things are
-# and what is tested, but not what is learned from what. Another corpus is
-# noticed by its manifests, and another start by the hash of its weights.
-MAY_CHANGE = {
-    "pretrained",
-    "trust_pretrained",
-    "number_of_epochs",
-    "early_stopping_patience",
-    "data_folder",
-    "manifest_folder",
-    "manifest_test",
-    "output_folder",
-    "save_folder",
-    "check",
-    "on_error",
-    "num_workers",
-    "valid_batch_size",
-    "test_variants",
-    "save_audio",
-    "eval_precision",
-    "nonfinite_patience",
-    "nonfinite_lr_factor",
-    "device",
-    "distributed_backend",
-    "noprogressbar",
-    "test_only",
-    "ckpt_interval_minutes",
-    "ckpt_interval_steps",
-    "tqdm_colored_bar",
-    "log_config",
-    "log_to",
-    "rendering",  # of runs that could choose it; the mixtures are the same
-    # These change rounding, but not what the checkpoints hold.
-    "deterministic",
-    "compile",
-    "compile_mode",
-    "compile_module_keys",
-    "compile_using_fullgraph",
-    "compile_using_dynamic_shape_tracing",
+PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "numpy")
+# What every reader of a result relies on.
+RESULT_TYPES: dict = {
+    "best_valid_si_sdr": (int, float),
+    "best_epoch": int,
+    "epochs_run": int,
+    "seconds": (int, float),
+    "settings": dict,
 }
-# What the test's scores and audio depend on, beside the checkpoint.
-TEST_SETTINGS = (
-    "manifest_test",
-    "test_variants",
-    "save_audio",
-    "eval_precision",
-)
+
+
+class RunFiles:
+    """Names of a run's files, and their writers.
+
+    With several processes only the main one writes.
+
+    Arguments
+    ---------
+    folder : str, Path
+        The run's output folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.curve = self.folder / "curve.csv"
+        self.scores = self.folder / "test.csv"
+        self.averaged_scores = self.folder / "test_averaged.csv"
+        self.result = self.folder / "result.json"
+        self.settings = self.folder / "settings.json"
+        self.separator = self.folder / "separator.json"
+        self.divergence = self.folder / "divergence.json"
+        self.audio = self.folder / "audio"
+
+    def write_settings(self, settings: dict) -> None:
+        """Write the settings that the run goes on with."""
+        write_on_main(self.settings, to_json(settings))
+
+    def write_separator(self, description: dict) -> None:
+        """Write which network the run's weights belong to."""
+        write_on_main(self.separator, to_json(description))
+
+    def write_divergence(self, record: dict) -> None:
+        """Write what was done when the training diverged; {} for nothing."""
+        if record:
+            write_on_main(self.divergence, to_json(record))
+        else:
+            from polsess.processes import on_main
+
+            on_main(self.divergence.unlink, True)
+
+    def write_scores(
+        self, scores: list[dict], averaged: Sequence[dict] = ()
+    ) -> None:
+        """Write the test's rows, a dict each; of averaged weights too."""
+        for path, rows in (
+            (self.scores, scores),
+            (self.averaged_scores, averaged),
+        ):
+            if rows:
+                write_on_main(path, pd.DataFrame(rows).to_csv(index=False))
+
+    def write_result(self, result: dict) -> None:
+        """Write the result; NaN becomes null, which every reader takes."""
+        write_on_main(self.result, to_json(result))
+
+
+def write_on_main(path: Path, text: str) -> None:
+    """Write a file atomically; of several processes the main one does."""
+    from polsess.processes import on_main  # torch, which readers do not need
+
+    on_main(write_atomically, path, text)
 
 
 class Curve:
-    """The learning curve: a row an epoch.
+    """A run's learning curve, to which epochs are added.
 
     Arguments
     ---------
     path : Path
-        The CSV file; an earlier part of the run is read from it.
+        ``curve.csv``; an earlier part of it is read.
 
     Example
     -------
@@ -93,107 +121,10 @@ class Curve:
 
         Rows of that epoch and later ones stem from a part of the run that was
         lost with its checkpoint, and go.
-
-        Arguments
-        ---------
-        row : dict
-            With ``epoch``, and the same keys each time.
         """
         self.rows = [old for old in self.rows if old["epoch"] < row["epoch"]]
         self.rows.append(row)
         write_on_main(self.path, pd.DataFrame(self.rows).to_csv(index=False))
-
-
-class RunFiles:
-    """Names of a run's files, and their writing.
-
-    Arguments
-    ---------
-    folder : str, Path
-        The run's output folder.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.curve = self.folder / "curve.csv"
-        self.scores = self.folder / "test.csv"
-        self.averaged_scores = self.folder / "test_averaged.csv"
-        self.result = self.folder / "result.json"
-        self.settings = self.folder / "settings.json"
-        self.separator = self.folder / "separator.json"
-        self.divergence = self.folder / "divergence.json"
-        self.audio = self.folder / "audio"
-
-    def check_same_run(self, settings: dict) -> None:
-        """Check a resumed run's settings against those it was started with.
-
-        Arguments
-        ---------
-        settings : dict
-            What ``plain_settings`` returned.
-
-        Raises
-        ------
-        UserError
-            If others than those that may change differ, naming them.
-        """
-        if not self.settings.exists():
-            raise UserError(
-                f"{self.folder}: has checkpoints but no {self.settings.name}, "
-                "so that it cannot be told whether they are of the same run. "
-                "Give --output_folder or --experiment_name for a new one"
-            )
-        now = json.loads(to_json(settings))
-        ignored = MAY_CHANGE
-        if "manifest_train" not in now:  # before the corpus is prepared
-            ignored = MAY_CHANGE | {"manifest_train", "manifest_val"}
-        differing = differences(read_json(self.settings), now, ignored)
-        if differing:
-            raise UserError(
-                f"{self.folder} holds a run with other settings: "
-                f"{'; '.join(differing)}. Resume it with its own, or give "
-                "--output_folder or --experiment_name for a new one"
-            )
-
-    def write_settings(self, settings: dict) -> None:
-        """Note the settings that the run goes on with."""
-        write_on_main(self.settings, to_json(settings))
-
-    def write_scores(
-        self, scores: list[dict], averaged: Sequence[dict] = ()
-    ) -> None:
-        """Write the test's rows, a dict each; of averaged weights too."""
-        for path, rows in (
-            (self.scores, scores),
-            (self.averaged_scores, averaged),
-        ):
-            if rows:
-                write_on_main(path, pd.DataFrame(rows).to_csv(index=False))
-
-    def remove_result(self) -> None:
-        """Remove the result, whose test is about to be done anew."""
-        self.result.unlink(missing_ok=True)
-
-    def write_result(self, result: dict) -> None:
-        """Write the result; NaN becomes null, which every reader takes."""
-        write_on_main(self.result, to_json(result))
-
-    def are_complete(self, curve: Curve, settings: dict) -> bool:
-        """Whether there is a result of this curve and the test's settings."""
-        if not (self.result.exists() and self.scores.exists()):
-            return False
-        result = read_json(self.result)
-        tested = result.get("settings")
-        highest = max((r["valid_si_sdr"] for r in curve.rows), default=None)
-        return (
-            result.get("epochs_run") == len(curve.rows)
-            and result.get("best_valid_si_sdr") == highest
-            and isinstance(tested, dict)
-            and all(
-                name in tested and tested[name] == settings[name]
-                for name in TEST_SETTINGS
-            )
-        )
 
 
 def read_curve(
@@ -263,16 +194,6 @@ def read_settings(folder: str | Path) -> dict:
     return read_json(path)
 
 
-# Of the result, what every reader relies on.
-RESULT_TYPES: dict = {
-    "best_valid_si_sdr": (int, float),
-    "best_epoch": int,
-    "epochs_run": int,
-    "seconds": (int, float),
-    "settings": dict,
-}
-
-
 def read_result(folder: str | Path) -> dict | None:
     """Read what a run came to; None while it has no result.
 
@@ -291,10 +212,23 @@ def read_result(folder: str | Path) -> dict | None:
     return result
 
 
+def read_divergence(folder: str | Path) -> dict:
+    """Read what was done when a run's training diverged.
+
+    Returns
+    -------
+    dict
+        ``reason``, ``checkpoint``, ``unixtime`` and ``lr_factor`` if it went
+        back to a checkpoint, ``stopped`` if it ended; empty if neither.
+    """
+    path = RunFiles(folder).divergence
+    return read_json(path) if path.exists() else {}
+
+
 def differences(
     before: dict, now: dict, ignored: Collection[str] = ()
 ) -> list[str]:
-    """Say what was otherwise.
+    """List the settings that changed.
 
     Arguments
     ---------
@@ -321,28 +255,29 @@ def differences(
     ]
 
 
-def hash_manifests(folder: str | Path) -> dict:
-    """Hash the manifests that a run reads.
-
-    Arguments
-    ---------
-    folder : str, Path
-        Where ``prepare_polsess`` wrote them. Their paths are relative to the
-        corpus, so one that was moved has the same hashes.
+def software_versions() -> dict:
+    """List what makes a result.
 
     Returns
     -------
     dict
-        ``manifest_train``, ``manifest_val`` and ``manifest_test``.
+        Python, platform, main packages, and this code's git commit: None
+        outside a git clone, with ``-dirty`` when files differ from it.
     """
+    try:
+        process = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+            + ["--exclude=*"],
+            cwd=Path(__file__).resolve().parent,
+            capture_output=True,
+            text=True,
+        )
+        commit = process.stdout.strip() or None
+    except OSError:  # no git on this machine
+        commit = None
     return {
-        f"manifest_{split}": hash_file(Path(folder) / f"{split}_all.csv")
-        for split in ("train", "val", "test")
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        **{package: version(package) for package in PACKAGES},
+        "git_commit": commit,
     }
-
-
-def write_on_main(path: Path, text: str) -> None:
-    """Write a file atomically; of several processes the main one does."""
-    from polsess.processes import on_main  # torch, which readers do not need
-
-    on_main(write_atomically, path, text)

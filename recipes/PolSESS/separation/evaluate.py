@@ -34,6 +34,7 @@ from polsess.commands import (
 )
 from polsess.devices import check_device
 from polsess.inference.models import TrainedModel, load_trained_run
+from polsess.run_folder import software_versions
 from polsess.scoring.evaluation import Evaluation
 from polsess.scoring.folder import MANIFESTS, EvaluationFolder, check_folder
 from polsess.scoring.metrics import (
@@ -49,7 +50,6 @@ from polsess.scoring.test_sets import (
     hash_rows,
     read_test_set,
 )
-from polsess.training.result import software_versions
 
 DEFAULT_METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
 # What estimates depend on, beside weights and mixtures.

@@ -32,8 +32,7 @@ from polsess.inference.models import (
 from polsess.publishing.model_card import write_card
 from polsess.publishing.onnx import check_onnx, write_onnx
 from polsess.publishing.speechbrain_layout import write_speechbrain
-from polsess.run_folder import RunFiles
-from polsess.training.result import software_versions
+from polsess.run_folder import RunFiles, software_versions
 from safetensors.torch import save
 
 # They say where things were on the machine of the training.

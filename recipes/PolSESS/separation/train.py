@@ -25,42 +25,57 @@ Authors
  * The contributors to the PolSESS recipes 2026
 """
 
-import polsess.commands  # noqa: F401  first: for SIGTERM, while the others load
+import polsess.commands  # noqa: F401  first: for SIGTERM, while others load
 
 # isort: split
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
 import pandas as pd
 import torch
-from polsess.commands import run
+from polsess.commands import called_by_orion, run
+from polsess.corpus.manifests import prepare_polsess
 from polsess.data.loaders import make_loaders
 from polsess.data.sampling import TrainingBatches, fixed_examples
+from polsess.devices import check_device
 from polsess.errors import UserError
-from polsess.processes import gather_batches, leave_processes, on_main
-from polsess.run_folder import Curve, RunFiles
+from polsess.files import hash_file
+from polsess.models.description import describe
+from polsess.processes import (
+    gather_batches,
+    join_processes,
+    leave_processes,
+    on_main,
+)
+from polsess.run_folder import RunFiles
 from polsess.scoring.audio import write_examples
 from polsess.scoring.objective import negative_si_sdr, pit_si_sdr
 from polsess.scoring.scores import score_batch
-from polsess.search.arguments import read_sweep_arguments
-from polsess.search.trial import reporting
 from polsess.training.brain import ReliableBrain
-from polsess.training.fine_tuning import start_from
-from polsess.training.fitting import fit
-from polsess.training.loggers import average_validation, log_epoch, make_logger
-from polsess.training.options import check_options
-from polsess.training.result import describe_run, print_report
-from polsess.training.settings import (
-    locate_hparams,
-    plain_settings,
-    read_settings,
+from polsess.training.divergence import DivergenceError, forget_stop, go_back
+from polsess.training.reports import (
+    average_validation,
+    describe_run,
+    is_tested,
+    log_epoch,
+    make_logger,
+    print_report,
 )
-from polsess.training.start import (
-    prepare_device,
-    start_run,
-    use_deterministic_algorithms,
+from polsess.training.settings import (
+    check_same_run,
+    effective_run_options,
+    load_hparams,
+    make_help,
+    parse_arguments,
+    plain_settings,
 )
 
 import speechbrain as sb
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import SaveableDataLoader
+from speechbrain.utils.run_opts import RunOptions
 
 
 class Separation(ReliableBrain):
@@ -74,27 +89,15 @@ class Separation(ReliableBrain):
         batches: TrainingBatches,
         train_loader: SaveableDataLoader,
     ) -> None:
-        """Take what ``loaders`` made, before ``fit``.
-
-        Arguments
-        ---------
-        test_rows : list of dict
-            Rows of the test's manifest.
-        batches : TrainingBatches
-            The training loader's batch sampler.
-        train_loader : SaveableDataLoader
-            Its place in the epoch goes into checkpoints within an epoch.
-        """
-        self.files = RunFiles(self.hparams.output_folder)
-        self.curve = Curve(self.files.curve)
-        self.set_training_data(
-            batches, train_loader, self.files.divergence, self.hparams.ema_decay
-        )
-        name = f"{self.hparams.experiment_name}-{self.hparams.seed}"
-        log_to, folder = self.hparams.log_to, self.hparams.output_folder
-        self.logger = make_logger(log_to, folder, name)
+        """Take the training's batches and the test's rows, before ``fit``."""
+        self.set_training_data(batches, train_loader)
         if self.averaged is not None:
             self.best_keys = ("si_sdr", "averaged_si_sdr")
+        self.logger = make_logger(
+            self.hparams.log_to,
+            self.hparams.output_folder,
+            f"{self.hparams.experiment_name}-{self.hparams.seed}",
+        )
         examples = fixed_examples(test_rows, self.hparams.test_variants)
         self.examples_to_write = examples[: self.hparams.save_audio]
 
@@ -131,7 +134,7 @@ class Separation(ReliableBrain):
     def compute_objectives(
         self, estimates: torch.Tensor, batch: PaddedBatch, stage: sb.Stage
     ) -> torch.Tensor:
-        """Compute the loss; in validation and test note the scores too.
+        """Compute the loss, negative SI-SDR in dB; in evaluation, scores too.
 
         Arguments
         ---------
@@ -145,7 +148,7 @@ class Separation(ReliableBrain):
         Returns
         -------
         torch.Tensor
-            Negative SI-SDR in dB, a scalar.
+            A scalar.
         """
         targets = batch.targets.data.to(self.device)
         # Half precision cannot hold the energies that SI-SDR compares.
@@ -170,20 +173,7 @@ class Separation(ReliableBrain):
     def evaluate_batch(
         self, batch: PaddedBatch, stage: sb.Stage
     ) -> torch.Tensor:
-        """Evaluate a batch; with the averaged weights too, if there are.
-
-        Arguments
-        ---------
-        batch : PaddedBatch
-            What the loader gave.
-        stage : Stage
-            Validation or test.
-
-        Returns
-        -------
-        torch.Tensor
-            The loss of the weights that are trained.
-        """
+        """Evaluate a batch; with the averaged weights too, if there are."""
         loss = super().evaluate_batch(batch, stage)
         if self.averaged is not None:
             with self.evaluation_ctx:
@@ -221,8 +211,11 @@ class Separation(ReliableBrain):
         if self.batches.stage["lr_scheduler"]:
             self.lr_scheduler.step(valid["si_sdr"])
         self.hparams.epoch_counter.update_metric(valid["si_sdr"])
-        loggers = self.hparams.train_logger, self.logger
-        log_epoch(*loggers, epoch, lr, self.train_loss, valid)
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "lr": lr}, {"loss": self.train_loss}, valid
+        )
+        if self.logger is not None:
+            log_epoch(self.logger, epoch, lr, self.train_loss, valid)
         # The curve goes first: a row without a checkpoint is replaced when
         # the epoch is repeated, a checkpoint without a row would stay so.
         self.curve.add(
@@ -241,7 +234,7 @@ class Separation(ReliableBrain):
         self.save({"epoch": epoch, **valid}, True, self.best_keys)
 
 
-def _make_brain(hparams, run_opts):
+def make_brain(hparams: dict, run_opts: RunOptions) -> tuple[Separation, dict]:
     """Make a brain, before it is resumed, and its loaders by stage."""
     loaders = make_loaders(
         hparams["data_folder"],
@@ -271,10 +264,125 @@ def _make_brain(hparams, run_opts):
     return brain, loaders
 
 
-def _start(files, asked, hparams, run_opts, hparams_file, overrides):
-    """Make the run's folder and manifests; return the settings noted there."""
+def prepare_device(hparams: dict, run_opts: RunOptions) -> RunOptions:
+    """Check the device, and join the processes that torchrun started."""
+    if hparams["deterministic"]:
+        # cuBLAS reads it when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    device = check_device(effective_run_options(hparams, run_opts))
+    run_opts = join_processes(run_opts, device)
+    for module in hparams["modules"].values():
+        if hasattr(module, "check_device"):
+            module.check_device(device)
+    return run_opts
 
-    def make_folder():  # here, since SpeechBrain copies its caller's file
+
+def prepare_run(
+    files: RunFiles,
+    settings: dict,
+    hparams: dict,
+    create_experiment_directory: Callable,
+) -> dict:
+    """Check that a run may begin or go on; prepare its folder and its corpus.
+
+    Arguments
+    ---------
+    files : RunFiles
+        The run's.
+    settings : dict
+        Those that can be written down.
+    hparams : dict
+        The loaded YAML.
+    create_experiment_directory : callable
+        SpeechBrain's, with its arguments.
+
+    Returns
+    -------
+    dict
+        The settings, with the manifests' hashes, as they were noted.
+
+    Raises
+    ------
+    UserError
+        If the folder holds another run, or something is wrong with it or with
+        the corpus.
+    """
+    resumed = bool(hparams["checkpointer"].list_checkpoints())
+    if resumed:
+        check_same_run(files, settings)
+    try:
+        create_experiment_directory()
+    except OSError as error:
+        raise UserError(
+            f"output_folder {files.folder}: cannot be written "
+            f"({error.strerror})"
+        ) from error
+    hparams_file = files.folder / "hyperparams.yaml"
+    text = hparams_file.read_text(encoding="utf-8")
+    files.write_separator(describe(text, hparams_file))
+    if not resumed:  # of a run whose checkpoints were deleted
+        files.divergence.unlink(missing_ok=True)
+    prepare_polsess(
+        data_folder=hparams["data_folder"],
+        save_folder=hparams["manifest_folder"],
+        check=hparams["check"],
+        on_error=hparams["on_error"],
+        sample_rate=hparams["sample_rate"],
+        subset_sizes=[],  # training cuts them itself
+    )
+    for split in ("train", "val", "test"):
+        path = Path(hparams["manifest_folder"], f"{split}_all.csv")
+        settings[f"manifest_{split}"] = hash_file(path)
+    if resumed:
+        check_same_run(files, settings)
+    files.write_settings(settings)
+    return settings
+
+
+def test_best(
+    brain: Separation,
+    test_loader: SaveableDataLoader,
+    settings: dict,
+    test_only: bool,
+) -> None:
+    """Test the best checkpoint, unless that is done; print the scores."""
+    best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
+    if best is None:
+        raise UserError(
+            f"{brain.hparams.save_folder}: no checkpoint to test; train first, "
+            "without --test_only"
+        )
+    files = brain.files
+    if test_only or not on_main(is_tested, files, brain.curve, settings):
+        # Last to be written, it says that the scores are of the same test.
+        on_main(files.result.unlink, True)
+        brain.evaluate(test_loader, max_key="si_sdr")
+        files.write_result(describe_run(brain, best, settings))
+    on_main(print_report, files)
+
+
+def main(arguments: list[str]) -> None:
+    """Train and test as the command line says."""
+    if {"-h", "--help"}.intersection(arguments):
+        make_help(__doc__, arguments).print_help()
+        return
+    trial, report = None, nullcontext()
+    if called_by_orion() or any(a.startswith("--sweep") for a in arguments):
+        from polsess.search.arguments import read_sweep_arguments
+        from polsess.search.trial import reporting
+
+        arguments, trial = read_sweep_arguments(arguments)
+        report = reporting(trial)
+
+    hparams_file, run_opts, overrides = parse_arguments(arguments)
+    hparams = load_hparams(hparams_file, run_opts, overrides)
+    run_opts = prepare_device(hparams, run_opts)
+    settings = plain_settings(hparams, run_opts)
+    files = RunFiles(hparams["output_folder"])
+
+    def create_experiment_directory():
+        # Called in this file, which it copies.
         given = {"log_config": run_opts.log_config}
         sb.create_experiment_directory(
             hparams["output_folder"],
@@ -283,75 +391,41 @@ def _start(files, asked, hparams, run_opts, hparams_file, overrides):
             **(given if run_opts.log_config else {}),
         )
 
-    return start_run(
-        files,
-        asked,
-        hparams["checkpointer"],
-        make_folder,
-        {
-            "data_folder": hparams["data_folder"],
-            "save_folder": hparams["manifest_folder"],
-            "check": hparams["check"],
-            "on_error": hparams["on_error"],
-            "sample_rate": hparams["sample_rate"],
-        },
-    )
+    with report:  # to Orion, if it is the caller
+        if hparams["pretrained"]:
+            from polsess.training.fine_tuning import start_from
 
-
-def _test(brain, files, test_loader, settings, test_only):
-    """Test the best checkpoint, unless that is done; print the scores."""
-    best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
-    if best is None:
-        raise UserError(
-            f"{brain.hparams.save_folder}: no checkpoint to test; train first, "
-            "without --test_only"
-        )
-    complete = on_main(files.are_complete, brain.curve, settings)
-    if test_only or not complete:
-        # Last to be written, it says that the scores are of the same test.
-        on_main(files.remove_result)
-        brain.evaluate(test_loader, max_key="si_sdr")
-        files.write_result(describe_run(brain, best, settings))
-    on_main(print_report, files)
-
-
-def main(arguments: list[str]) -> None:
-    """Train and test as the command line says.
-
-    Arguments
-    ---------
-    arguments : list of str
-        YAML file and options.
-    """
-    arguments = locate_hparams(arguments)
-    check_options(arguments, __doc__)
-    arguments, trial = read_sweep_arguments(arguments)
-    hparams, run_opts, hparams_file, overrides = read_settings(arguments)
-    if hparams["deterministic"]:
-        use_deterministic_algorithms()
-    run_opts = prepare_device(hparams, run_opts)
-    files = RunFiles(hparams["output_folder"])
-    with reporting(trial):  # to Orion, if it is the caller
-        # In every process, since each has a separator of its own.
-        start = start_from(
-            hparams["pretrained"],
-            hparams["trust_pretrained"],
-            hparams,
-            files,
-        )
-        asked = plain_settings(hparams, run_opts) | start
+            # In every process, since each has a separator of its own.
+            settings |= start_from(
+                hparams["pretrained"],
+                hparams["trust_pretrained"],
+                hparams,
+                files,
+            )
         settings = on_main(
-            _start, files, asked, hparams, run_opts, hparams_file, overrides
+            prepare_run, files, settings, hparams, create_experiment_directory
         )
-        brain, loaders = fit(
-            lambda: _make_brain(hparams, run_opts),
-            hparams["epoch_counter"],
-            hparams["nonfinite_lr_factor"],
-            trial,
-        )
+        while True:
+            brain, loaders = make_brain(hparams, run_opts)
+            epochs = hparams["epoch_counter"]
+            if trial is not None:  # which may end earlier
+                epochs = trial.until_stopped(epochs, brain.curve)
+            try:
+                brain.fit(
+                    epochs, loaders[sb.Stage.TRAIN], loaders[sb.Stage.VALID]
+                )
+                forget_stop(files)
+                break
+            except DivergenceError as error:  # once more, from a checkpoint
+                go_back(
+                    error,
+                    brain.checkpointer,
+                    files,
+                    hparams["nonfinite_lr_factor"],
+                )
     if trial is None:  # of a trial only the validation counts
         test_loader = loaders[sb.Stage.TEST]
-        _test(brain, files, test_loader, settings, run_opts.test_only)
+        test_best(brain, test_loader, settings, run_opts.test_only)
     leave_processes()
 
 

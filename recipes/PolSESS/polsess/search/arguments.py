@@ -4,7 +4,6 @@ The file's settings become options, so that nothing behind this module knows of
 sweeps. What the command line says otherwise is an error.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -23,33 +22,11 @@ from polsess.search.trial import (
     priors_on_command_line,
     trial_id,
 )
-from polsess.training.settings import read_options
-
-# A trial has its own.
-OF_TRIALS = ("output_folder", "save_folder", "manifest_folder", "test_only")
-
-
-def add_sweep_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of sweeps that train.py takes.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        Of train.py.
-    """
-    parser.add_argument(
-        "--sweep",
-        metavar="FILE",
-        help="train with the settings of a sweep's file, of ../sweeps "
-        "(default: those of HPARAMS)",
-    )
-    parser.add_argument(
-        "--sweep_folder",
-        type=Path,
-        metavar="FOLDER",
-        help="where all trials of a sweep go, when Orion starts them (default: "
-        "results/sweeps/EXPERIMENT)",
-    )
+from polsess.training.settings import (
+    SETTINGS,
+    add_sweep_options,
+    parse_arguments,
+)
 
 
 def read_sweep_arguments(
@@ -114,7 +91,7 @@ def _compare(sweep, arguments):
 
     Returns the parameters' values, and the settings that are not given.
     """
-    hparams_file, run_opts, overrides = read_options(arguments)
+    hparams_file, run_opts, overrides = parse_arguments(arguments)
     given = {n: run_opts[n] for n in run_opts.overridden_args} | overrides
     if Path(hparams_file).stem != sweep.model:
         raise UserError(
@@ -123,8 +100,8 @@ def _compare(sweep, arguments):
     if called_by_orion():
         check_working_folder()
         _check_priors(sweep, priors_on_command_line())
-        for name in OF_TRIALS:
-            if name in given:
+        for name in given:
+            if name in SETTINGS and SETTINGS[name].of_trial:
                 raise UserError(
                     f"--{name}: a trial finds that out itself; --sweep_folder "
                     "says where all trials of a sweep go"

@@ -20,9 +20,10 @@ from polsess.devices import is_out_of_memory
 from polsess.errors import UserError
 from polsess.files import locked, read_json, write_atomically
 from polsess.processes import on_main, process_count
-from polsess.run_folder import MAY_CHANGE, Curve, RunFiles
+from polsess.run_folder import Curve, RunFiles
 from polsess.search.sweep import Sweep
 from polsess.training.divergence import TrainingStoppedError
+from polsess.training.settings import MAY_CHANGE, SETTINGS
 from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 from speechbrain.utils.hpopt import (
@@ -356,10 +357,7 @@ OUT_OF_MEMORY = "out of memory"
 FAILED = (DIVERGED, OUT_OF_MEMORY)
 
 # However they are drawn, a training takes the same memory.
-SAME_MEMORY = {
-    *("lr", "weight_decay", "max_grad_norm", "lr_factor", "lr_patience"),
-    *("nonfinite_patience", "nonfinite_lr_factor"),
-}
+SAME_MEMORY = {name for name, s in SETTINGS.items() if not s.memory}
 
 
 class Trial:

@@ -1,4 +1,4 @@
-"""SpeechBrain's Brain where this recipe asks more of it."""
+"""Brain with exact resuming, averaging and divergence handling."""
 
 import math
 import time
@@ -10,14 +10,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import speechbrain as sb
 from polsess.data.sampling import TrainingBatches
-from polsess.processes import all_true, gather, process_count, process_rank
-from polsess.training.checkpoints import is_of_an_epochs_end
-from polsess.training.divergence import (
-    SkippedBatches,
-    gradients_are_finite,
-    lower_learning_rate,
-    went_back_to,
+from polsess.processes import (
+    all_true,
+    gather,
+    on_main,
+    process_count,
+    process_rank,
 )
+from polsess.run_folder import Curve, RunFiles, read_divergence
+from polsess.training.checkpoints import is_of_an_epochs_end
+from polsess.training.divergence import SkippedBatches, gradients_are_finite
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.utils.checkpoints import (
@@ -28,10 +30,12 @@ from speechbrain.utils.checkpoints import (
 )
 from speechbrain.utils.logger import get_logger
 
+logger = get_logger(__name__)
+
 
 @register_checkpoint_hooks
 class TrainingState:
-    """Random states and losses of all processes, and the epoch's seconds.
+    """Random states, running loss and timers, of all processes.
 
     SpeechBrain saves the average loss of the main process alone.
 
@@ -59,15 +63,7 @@ class TrainingState:
         self.loss_count = 0
 
     def add_loss(self, loss: float, count: int) -> None:
-        """Add a batch's mean loss to the epoch's.
-
-        Arguments
-        ---------
-        loss : float
-            Finite.
-        count : int
-            How many examples it is of.
-        """
+        """Add a batch's finite mean loss over ``count`` examples."""
         self.loss_sum += loss * count
         self.loss_count += count
 
@@ -79,11 +75,11 @@ class TrainingState:
         return sum(sums) / sum(counts) if sum(counts) else math.nan
 
     def seconds(self) -> float:
-        """Tell the seconds of the epoch so far, without interruptions."""
+        """Return the seconds of the epoch so far, without interruptions."""
         return time.time() - self.epoch_start
 
     def cpu_seconds(self) -> float:
-        """Tell the CPU seconds of the epoch so far, of all processes.
+        """Return the CPU seconds of the epoch so far, of all processes.
 
         Those of loaders' workers, which only read, are not among them.
         """
@@ -103,7 +99,7 @@ class TrainingState:
 
     @mark_as_saver
     def save(self, path: Path) -> None:
-        """Save what was collected, and the clocks."""
+        """Save what was collected, and the timers."""
         saved = {
             "processes": self.collected,
             "seconds": self.seconds(),
@@ -113,7 +109,7 @@ class TrainingState:
 
     @mark_as_loader
     def load(self, path: Path, end_of_epoch: bool) -> None:
-        """Set this process's random state and losses, and the clocks.
+        """Set this process's random state and loss, and the timers.
 
         With another number of processes than before, all keep the state that
         they started with.
@@ -134,18 +130,17 @@ class TrainingState:
             torch.cuda.set_rng_state(states["cuda"])
 
 
-logger = get_logger(__name__)
-
-
 class ReliableBrain(sb.Brain):
-    """Trains on every example once, and resumes exactly where it was."""
+    """Brain with exact resuming, averaging and divergence handling.
+
+    It trains ``modules.separator``. Of the YAML file it reads
+    ``output_folder``, ``batch_size``, ``ema_decay`` and ``epoch_counter``.
+    """
+
+    best_keys: tuple[str, ...] = ()  # of checkpoints' meta: the highest is kept
 
     def set_training_data(
-        self,
-        batches: TrainingBatches,
-        train_loader: SaveableDataLoader,
-        divergence_file: Path,
-        ema_decay: float,
+        self, batches: TrainingBatches, train_loader: SaveableDataLoader
     ) -> None:
         """Take what a resumed training goes on with, before ``fit``.
 
@@ -155,11 +150,9 @@ class ReliableBrain(sb.Brain):
             The training loader's batch sampler.
         train_loader : SaveableDataLoader
             Its place in the epoch goes into checkpoints within an epoch.
-        divergence_file : Path
-            ``divergence.json``.
-        ema_decay : float
-            Of the separator's averaged weights; 0 for none.
         """
+        self.files = RunFiles(self.hparams.output_folder)
+        self.curve = Curve(self.files.curve)
         self.batches = batches
         self.train_sampler = batches  # so that fit tells it the epoch
         self.skipped = SkippedBatches(self.nonfinite_patience)
@@ -171,19 +164,20 @@ class ReliableBrain(sb.Brain):
                 "training_state": self.training_state,
             }
         )
-        self.divergence_file = divergence_file
         self.averaged = None
-        if ema_decay:
+        if self.hparams.ema_decay:
             self.averaged = AveragedModel(
                 self.modules.separator,
-                multi_avg_fn=get_ema_multi_avg_fn(ema_decay),
+                multi_avg_fn=get_ema_multi_avg_fn(self.hparams.ema_decay),
             ).eval()
             self.checkpointer.add_recoverable("averaged", self.averaged)
 
     def on_fit_start(self) -> None:
         """Resume from the newest checkpoint from which that is possible.
 
-        An early stop is decided anew, by the patience of today.
+        An early stop is decided anew, by the patience of today. From the
+        checkpoint to which a diverged training went back it goes on with a
+        lower learning rate; later checkpoints hold that themselves.
         """
         if process_rank() > 0:  # each process has dropout of its own
             torch.manual_seed(torch.initial_seed() + process_rank())
@@ -193,8 +187,12 @@ class ReliableBrain(sb.Brain):
         checkpoint = self.checkpointer.recover_if_possible(
             ckpt_predicate=self.can_resume
         )
-        if went_back_to(checkpoint, self.divergence_file):
-            lower_learning_rate(self.optimizer, self.divergence_file)
+        went_back = on_main(read_divergence, self.files.folder)
+        if checkpoint is not None and (
+            checkpoint.meta["unixtime"] == went_back.get("unixtime")
+        ):
+            for group in self.optimizer.param_groups:
+                group["lr"] *= went_back["lr_factor"]
             self.skipped.in_a_row = 0
         counter = self.hparams.epoch_counter
         counter.should_stop = (
@@ -238,16 +236,8 @@ class ReliableBrain(sb.Brain):
     def can_resume(self, checkpoint: Checkpoint) -> bool:
         """Whether a checkpoint's place in the epoch has a meaning here.
 
-        Arguments
-        ---------
-        checkpoint : Checkpoint
-            One of this run.
-
-        Returns
-        -------
-        bool
-            False within an epoch of another number of processes: each has
-            seen other examples.
+        Within an epoch of another number of processes it has none: each has
+        seen other examples.
         """
         return (
             is_of_an_epochs_end(checkpoint)
@@ -292,21 +282,11 @@ class ReliableBrain(sb.Brain):
             self.training_state.start_epoch()
 
     def fit_batch(self, batch: PaddedBatch) -> torch.Tensor:
-        """Train on one batch.
+        """Train on one batch; return the loss, detached.
 
         SpeechBrain's own never applies the gradients of an epoch's last,
         incomplete accumulation group, weights a smaller last batch as if it
         were full, and lets a loss that is NaN into the weights.
-
-        Arguments
-        ---------
-        batch : PaddedBatch
-            What the training loader gave.
-
-        Returns
-        -------
-        torch.Tensor
-            The loss, detached.
         """
         factor = self.grad_accumulation_factor
         should_step = self.step % factor == 0 or self.step == len(self.batches)

@@ -1,4 +1,4 @@
-"""Checkpoints that are there whole or not at all, and are checked when read."""
+"""Atomic checkpoints, with checksums that are checked when read."""
 
 import json
 import logging
@@ -36,10 +36,10 @@ NEWEST = 2
 register_checkpoint_hooks(EpochCounterWithStopper)
 
 
-class WholeCheckpointer(Checkpointer):
-    """SpeechBrain's Checkpointer, safe against being killed and bad disks.
+class AtomicCheckpointer(Checkpointer):
+    """Checkpointer that is safe against being killed and bad disks.
 
-    The original makes the folder under its final name and writes the file
+    SpeechBrain's makes the folder under its final name and writes the file
     that marks a checkpoint first. A run killed while it saves then finds half
     a checkpoint as its newest, and cannot be resumed. This one gives the
     folder its name when all is in it, with checksums; a checkpoint that does
@@ -58,7 +58,7 @@ class WholeCheckpointer(Checkpointer):
     -------
     >>> import torch
     >>> folder = getfixture("tmp_path")
-    >>> checkpointer = WholeCheckpointer(folder, {"m": torch.nn.Linear(1, 1)})
+    >>> checkpointer = AtomicCheckpointer(folder, {"m": torch.nn.Linear(1, 1)})
     >>> checkpoint = checkpointer.save_checkpoint(name="first")
     >>> [path.name for path in folder.iterdir()]
     ['CKPT+first']

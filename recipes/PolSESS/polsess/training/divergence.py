@@ -1,4 +1,4 @@
-"""What happens when a training's numbers are no longer finite.
+"""Divergence: skipped batches, and going back when there are too many.
 
 A batch whose loss or gradients are not finite is skipped and counted. Too many
 in a row, or an estimate in validation that is not finite, and the training goes
@@ -17,11 +17,10 @@ from pathlib import Path
 import torch
 
 from polsess.errors import UserError
-from polsess.files import read_json, write_atomically
 from polsess.processes import on_main
-from polsess.training.checkpoints import WholeCheckpointer, is_of_an_epochs_end
+from polsess.run_folder import RunFiles, read_divergence
+from polsess.training.checkpoints import AtomicCheckpointer, is_of_an_epochs_end
 from speechbrain.utils.checkpoints import (
-    Checkpoint,
     mark_as_loader,
     mark_as_saver,
     register_checkpoint_hooks,
@@ -41,12 +40,12 @@ class TrainingStoppedError(UserError):
 
 @register_checkpoint_hooks
 class SkippedBatches:
-    """Counts the batches that were not trained on.
+    """Counts of the batches that were not trained on.
 
     Arguments
     ---------
     patience : int
-        So many in a row are borne with.
+        Consecutive skipped batches tolerated.
 
     Example
     -------
@@ -115,16 +114,6 @@ class SkippedBatches:
 def gradients_are_finite(parameters: Iterable[torch.nn.Parameter]) -> bool:
     """Whether all gradients of parameters are finite.
 
-    Arguments
-    ---------
-    parameters : iterable of torch.nn.Parameter
-        Those without a gradient do not count.
-
-    Returns
-    -------
-    bool
-        False if there is a NaN or an infinity.
-
     Example
     -------
     >>> gradients_are_finite([torch.nn.Parameter(torch.ones(2))])
@@ -137,8 +126,8 @@ def gradients_are_finite(parameters: Iterable[torch.nn.Parameter]) -> bool:
 
 def go_back(
     error: DivergenceError,
-    checkpointer: WholeCheckpointer,
-    path: Path,
+    checkpointer: AtomicCheckpointer,
+    files: RunFiles,
     lr_factor: float,
 ) -> None:
     """Arrange that the training goes on from its newest validated checkpoint.
@@ -147,10 +136,10 @@ def go_back(
     ---------
     error : DivergenceError
         Why.
-    checkpointer : WholeCheckpointer
+    checkpointer : AtomicCheckpointer
         Loses the checkpoints since then.
-    path : Path
-        ``divergence.json``, which is written.
+    files : RunFiles
+        The run's, of which ``divergence.json`` is written.
     lr_factor : float
         The learning rate is multiplied by this.
 
@@ -159,23 +148,22 @@ def go_back(
     TrainingStoppedError
         If the training has gone back before, or has no such checkpoint.
     """
+    record = on_main(read_divergence, files.folder)
     checkpoint = checkpointer.find_checkpoint(
         ckpt_predicate=is_of_an_epochs_end
     )
-    problem = None
-    if checkpoint is None:
-        problem = f"{error}, before the first epoch's end"
-    elif "unixtime" in on_main(read_divergence, path):
-        problem = (
-            f"{error}, although it had gone back before with a lower learning "
-            f"rate. The best checkpoint is safe in "
-            f"{checkpointer.checkpoints_dir} and --test_only tests it"
-        )
-    if problem or checkpoint is None:
-        _note(path, {"stopped": str(error)})
+    if checkpoint is None or "unixtime" in record:
+        files.write_divergence({**record, "stopped": str(error)})
+        problem = "before the first epoch's end"
+        if checkpoint is not None:
+            problem = (
+                "although it had gone back before with a lower learning rate. "
+                f"The best checkpoint is safe in {checkpointer.checkpoints_dir}"
+                " and --test_only tests it"
+            )
         raise TrainingStoppedError(
-            f"training stops: {problem}; with a new --experiment_name try a "
-            "lower --lr or --precision fp32"
+            f"training stops: {error}, {problem}; with a new "
+            "--experiment_name try a lower --lr or --precision fp32"
         )
     logger.warning(
         f"{error}: going back to {checkpoint.path.name}, with the learning "
@@ -184,87 +172,18 @@ def go_back(
     # In this order: killed between the two, it would diverge and go back
     # again.
     checkpointer.delete_newer_than(checkpoint)
-    _note(
-        path,
-        {
-            "reason": str(error),
-            "checkpoint": checkpoint.path.name,
-            # Names are of a second's resolution, and used again.
-            "unixtime": checkpoint.meta["unixtime"],
-            "lr_factor": lr_factor,
-        },
-    )
+    record |= {
+        "reason": str(error),
+        "checkpoint": checkpoint.path.name,
+        # Names are of a second's resolution, and used again.
+        "unixtime": checkpoint.meta["unixtime"],
+        "lr_factor": lr_factor,
+    }
+    files.write_divergence(record)
 
 
-def read_divergence(path: Path) -> dict:
-    """Read what ``divergence.json`` says.
-
-    Arguments
-    ---------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    dict
-        ``reason``, ``checkpoint``, ``unixtime`` and ``lr_factor`` if the
-        training went back, ``stopped`` if it ended; empty without a file.
-    """
-    return read_json(path) if path.exists() else {}
-
-
-def forget_stop(path: Path) -> None:
-    """Forget that a training had stopped, when it has finished after all.
-
-    Arguments
-    ---------
-    path : Path
-        ``divergence.json``.
-    """
-    record = read_divergence(path)
+def forget_stop(files: RunFiles) -> None:
+    """Forget that a training had stopped, when it has finished after all."""
+    record = on_main(read_divergence, files.folder)
     if record.pop("stopped", None) is not None:
-        if record:
-            write_atomically(path, json.dumps(record, indent=2) + "\n")
-        else:
-            path.unlink()
-
-
-def _note(path, news):
-    """Add to ``divergence.json``."""
-    record = {**on_main(read_divergence, path), **news}
-    write_atomically(path, json.dumps(record, indent=2) + "\n")
-
-
-def went_back_to(checkpoint: Checkpoint | None, path: Path) -> bool:
-    """Whether a checkpoint is the one that the training went back to.
-
-    Arguments
-    ---------
-    checkpoint : Checkpoint, None
-        From which it is resumed; later ones hold the lowered learning rate.
-    path : Path
-        ``divergence.json``.
-
-    Returns
-    -------
-    bool
-        False if the training has not gone back.
-    """
-    return checkpoint is not None and checkpoint.meta[
-        "unixtime"
-    ] == read_divergence(path).get("unixtime")
-
-
-def lower_learning_rate(optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Lower the learning rate of a training that goes back.
-
-    Arguments
-    ---------
-    optimizer : torch.optim.Optimizer
-        Just loaded from the checkpoint.
-    path : Path
-        ``divergence.json``.
-    """
-    factor = on_main(read_divergence, path)["lr_factor"]
-    for group in optimizer.param_groups:
-        group["lr"] *= factor
+        files.write_divergence(record)

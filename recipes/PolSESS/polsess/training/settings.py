@@ -1,74 +1,186 @@
-"""Reading a run's settings: the YAML file and what the command line changes.
+"""Settings of a training: one table of what holds for each, and their reading.
 
-HyperPyYAML and SpeechBrain do the reading. This module adds that a mistake is
-told in one line that names the setting, before anything is trained; what is
-checked stands in ``setting_checks.py``.
+A setting is a key of the model's YAML file, where its value and its help text
+stand, or one of SpeechBrain's run options. HyperPyYAML and SpeechBrain do the
+reading; here each mistake becomes one line that names the setting, before
+anything is trained.
 """
 
+import argparse
 import difflib
+import json
 import math
+import re
+from io import StringIO
+from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 import speechbrain as sb
+from polsess.commands import make_parser
 from polsess.corpus.checks import CHECKS
 from polsess.corpus.manifests import ON_ERROR
 from polsess.data.curriculum import check_variants
 from polsess.data.mmipc import TASKS
 from polsess.errors import UserError
-from speechbrain.utils.run_opts import RunOptions
+from polsess.files import to_json
+from polsess.run_folder import RunFiles, differences, read_settings
+from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 RECIPE = Path(__file__).resolve().parents[2]
-# Positive in some YAML, but zero has a meaning too.
-MAY_BE_ZERO = (
-    "seed",
-    "num_workers",
-    "save_audio",
-    "weight_decay",
-    "lr_patience",
-    "nonfinite_patience",
-)
-CHOICES = {
-    "check": CHECKS,
-    "on_error": ON_ERROR,
-    "task": tuple(TASKS),
-    "log_to": ("files", "tensorboard", "wandb"),
-}
-# null in the YAMLs: "all" or "whole"; otherwise a number from one.
-MAY_BE_NULL: dict = {"train_size": int, "training_segment": float}
 
-BELOW_ONE = ("lr_factor", "nonfinite_lr_factor", "ema_decay")
 
-USED_KEYS = (
-    *CHOICES,
-    *MAY_BE_NULL,
-    *("n_sources", "valid_variants", "test_variants", *BELOW_ONE),
-    "pretrained",
-)
+class Setting(NamedTuple):
+    """What holds for a setting, whatever its value.
 
-# SpeechBrain's options that would do nothing here, or harm.
+    Arguments
+    ---------
+    kind : type, None
+        Of its value; None for that of the value in the YAML file.
+    choices : tuple of str
+        All values that it may have; empty where it is no choice.
+    least : float, None
+        Lowest value of a number; without it, numbers are above 0.
+    below_one : bool
+        Whether a number is below 1.
+    may_be_null : bool
+        Whether it may be null.
+    may_change : bool
+        Whether it may change when a run is resumed: how long it goes on, where
+        things are, what is tested and what changes rounding, but not what is
+        learned from what. Another corpus is noticed by its manifests, another
+        start by the hash of its weights.
+    may_differ : bool, None
+        Whether runs that are compared as seeds of one model may differ in it;
+        None for the same as ``may_change``.
+    tested : bool
+        Whether the test's scores or audio depend on it.
+    memory : bool
+        Whether the memory that a training takes depends on it.
+    of_trial : bool
+        Whether each trial of a sweep has a value of its own.
+    refused : str
+        Why a run option is refused, since it would do nothing or harm.
+    unset : str
+        What a run option's None means.
+    """
+
+    kind: type | None = None
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    below_one: bool = False
+    may_be_null: bool = False
+    may_change: bool = False
+    may_differ: bool | None = None
+    tested: bool = False
+    memory: bool = True
+    of_trial: bool = False
+    refused: str = ""
+    unset: str = ""
+
+
+PRECISIONS = ("fp32", "bf16", "fp16")
 USE_TORCHRUN = "start several processes with torchrun"
-REFUSED = {
-    "auto_mix_prec": "give --precision fp16",
-    "bfloat16_mix_prec": "give --precision bf16",
-    "jit": "the models cannot be scripted",
-    "jit_module_keys": "the models cannot be scripted",
-    "skip_nonfinite_grads": "such steps are always skipped",
-    "optimizer_step_limit": "give --number_of_epochs",
-    "profile_training": "it would end the training",
-    "profile_warmup": "it would end the training",
-    "profile_steps": "it would end the training",
-    "remove_vector_weight_decay": "the rest would not be clipped",
-    "data_parallel_backend": USE_TORCHRUN,
-    "data_parallel_count": USE_TORCHRUN,
-    "distributed_launch": USE_TORCHRUN,
-    "find_unused_parameters": "all parameters are used",
+
+# Every YAML file has these keys.
+IN_EACH_YAML = {
+    "experiment_name": Setting(str, may_differ=True),
+    "seed": Setting(int, least=0, may_differ=True),
+    "data_folder": Setting(str, may_change=True),
+    "output_folder": Setting(str, may_change=True, of_trial=True),
+    "save_folder": Setting(str, may_change=True, of_trial=True),
+    "manifest_folder": Setting(str, may_change=True, of_trial=True),
+    "sample_rate": Setting(int),
+    "task": Setting(choices=tuple(TASKS)),
+    "n_sources": Setting(int),
+    "check": Setting(choices=CHECKS, may_change=True),
+    "on_error": Setting(choices=ON_ERROR, may_change=True),
+    "train_size": Setting(int, may_be_null=True),
+    "training_segment": Setting(float, may_be_null=True),
+    "valid_variants": Setting(list),
+    "test_variants": Setting(list, may_change=True, tested=True),
+    "num_workers": Setting(int, least=0, may_change=True),
+    "log_to": Setting(
+        choices=("files", "tensorboard", "wandb"), may_change=True
+    ),
+    "save_audio": Setting(int, least=0, may_change=True, tested=True),
+    "pretrained": Setting(str, may_be_null=True, may_change=True),
+    "trust_pretrained": Setting(bool, may_change=True),
+    "number_of_epochs": Setting(int, may_change=True, may_differ=False),
+    "early_stopping_patience": Setting(int, may_change=True, may_differ=False),
+    "batch_size": Setting(int),
+    "valid_batch_size": Setting(int, may_change=True),
+    "grad_accumulation_factor": Setting(int),
+    "lr": Setting(float, memory=False),
+    "weight_decay": Setting(float, least=0, memory=False),
+    "max_grad_norm": Setting(float, memory=False),
+    "lr_factor": Setting(float, below_one=True, memory=False),
+    "lr_patience": Setting(int, least=0, memory=False),
+    "ema_decay": Setting(float, least=0, below_one=True),
+    "deterministic": Setting(bool, may_change=True),
+    "precision": Setting(choices=PRECISIONS),
+    "eval_precision": Setting(choices=PRECISIONS, may_change=True, tested=True),
+    "nonfinite_patience": Setting(int, least=0, may_change=True, memory=False),
+    "nonfinite_lr_factor": Setting(
+        float, below_one=True, may_change=True, memory=False
+    ),
+    "curriculum": Setting(list),
 }
-AT_LEAST_TWO = ("kernel_size", "chunk_frames")  # half of it is a step
-BUILT = object()
+# What is not here, such as the other sizes of networks, is of the kind of the
+# YAML's value, above 0 if that is, and may not change.
+SETTINGS = IN_EACH_YAML | {
+    # Sizes of networks, half of which is a step.
+    "kernel_size": Setting(int, least=2),
+    "chunk_frames": Setting(int, least=2),
+    # Run options
+    "test_only": Setting(may_change=True, of_trial=True),
+    "device": Setting(may_change=True, unset="a GPU if there is one"),
+    "distributed_backend": Setting(may_change=True),
+    "noprogressbar": Setting(may_change=True),
+    "tqdm_colored_bar": Setting(may_change=True),
+    "log_config": Setting(may_change=True, unset="SpeechBrain's own"),
+    "ckpt_interval_minutes": Setting(may_change=True),
+    "ckpt_interval_steps": Setting(may_change=True),
+    "compile": Setting(may_change=True),
+    "compile_mode": Setting(may_change=True),
+    "compile_module_keys": Setting(may_change=True, unset="all"),
+    "compile_using_fullgraph": Setting(may_change=True),
+    "compile_using_dynamic_shape_tracing": Setting(may_change=True),
+    "auto_mix_prec": Setting(refused="give --precision fp16"),
+    "bfloat16_mix_prec": Setting(refused="give --precision bf16"),
+    "jit": Setting(refused="the models cannot be scripted"),
+    "jit_module_keys": Setting(refused="the models cannot be scripted"),
+    "skip_nonfinite_grads": Setting(refused="such steps are always skipped"),
+    "optimizer_step_limit": Setting(refused="give --number_of_epochs"),
+    "profile_training": Setting(refused="it would end the training"),
+    "profile_warmup": Setting(refused="it would end the training"),
+    "profile_steps": Setting(refused="it would end the training"),
+    "remove_vector_weight_decay": Setting(
+        refused="the rest would not be clipped"
+    ),
+    "data_parallel_backend": Setting(refused=USE_TORCHRUN),
+    "data_parallel_count": Setting(refused=USE_TORCHRUN),
+    "distributed_launch": Setting(refused=USE_TORCHRUN),
+    "find_unused_parameters": Setting(refused="all parameters are used"),
+    # Noted in settings.json: hashes of the manifests
+    "manifest_train": Setting(),
+    "manifest_val": Setting(),
+    "manifest_test": Setting(may_change=True, tested=True),
+    # Of earlier runs, which gave the same mixtures
+    "rendering": Setting(may_change=True),
+}
+MAY_CHANGE = {name for name, s in SETTINGS.items() if s.may_change}
+MAY_DIFFER = {
+    name
+    for name, s in SETTINGS.items()
+    if (s.may_change if s.may_differ is None else s.may_differ)
+}
+TEST_SETTINGS = {name for name, s in SETTINGS.items() if s.tested}
 
 KINDS = {
     int: "a whole number",
@@ -76,160 +188,18 @@ KINDS = {
     bool: "True or False",
     str: "a text",
     list: "a list",
-    dict: "a mapping",
 }
+BUILT = object()
 
 
-def check_override(
-    key: str, value: object, defaults: dict, hparams_file: str
-) -> None:
-    """Check an option's name, and its kind and sign against the YAML's.
-
-    Arguments
-    ---------
-    key : str
-        Name of the option.
-    value : object
-        What the command line gives for it.
-    defaults : dict
-        The YAML's plain values, BUILT for what it constructs.
-    hparams_file : str
-        The YAML file, for the message.
-
-    Raises
-    ------
-    UserError
-        If there is no such key, or the value is of another kind.
-
-    Example
-    -------
-    >>> check_override("lr", 0.01, {"lr": 0.001}, "dprnn.yaml")
-    """
-    if key not in defaults:
-        close = difflib.get_close_matches(str(key), defaults, n=1)
-        hint = f"did you mean --{close[0]}?" if close else "see its keys"
-        raise UserError(f"--{key}: {hparams_file} has no such key; {hint}")
-    default = defaults[key]
-    if default is BUILT:
-        raise UserError(f"--{key} is built by {hparams_file}: change it there")
-    if default is None:  # may be null or something; checked by its meaning
-        return
-    kind = type(default)
-    allowed = (int, float) if kind is float else kind
-    if not isinstance(value, allowed) or (
-        isinstance(value, bool) and kind is not bool
-    ):
-        raise UserError(f"--{key} {value!r}: give {KINDS[kind]}")
-    if kind is float and not _is_finite(value):
-        raise UserError(f"--{key} {value!r}: give a finite number")
-    if kind in (int, float) and default >= 0:
-        may_be_zero = default == 0 or key in MAY_BE_ZERO
-        if not (value > 0 or (value == 0 and may_be_zero)):
-            bound = "from 0" if may_be_zero else "above 0"
-            raise UserError(f"--{key} {value!r}: give {KINDS[kind]} {bound}")
+# Reading a command line
 
 
-def _is_finite(value):
-    """Whether a value is a number that a float can hold."""
-    try:
-        return not isinstance(value, bool) and math.isfinite(value)
-    except (TypeError, OverflowError):
-        return False
+def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
+    """Parse a command line of ``train.py``.
 
-
-def check_run_options(run_opts: RunOptions) -> None:
-    """Refuse what would do nothing or harm without a word.
-
-    Arguments
-    ---------
-    run_opts : RunOptions
-        SpeechBrain's own options.
-
-    Raises
-    ------
-    UserError
-        Naming the option and the reason.
-    """
-    for name, reason in REFUSED.items():
-        if name in run_opts.overridden_args:
-            raise UserError(f"--{name} is not supported: {reason}")
-    for name in run_opts.overridden_args:
-        if name.startswith("compile_") and not run_opts["compile"]:
-            raise UserError(f"--{name} does nothing without --compile")
-    if run_opts.ckpt_interval_minutes > 0 and run_opts.ckpt_interval_steps > 0:
-        raise UserError(
-            "give --ckpt_interval_minutes or --ckpt_interval_steps, not both"
-        )
-    for name in ("max_grad_norm", "grad_accumulation_factor"):
-        # A negative norm would turn the gradients around.
-        if not run_opts[name] > 0:
-            raise UserError(f"--{name} {run_opts[name]}: give a number above 0")
-
-
-def _check_choices(hparams):
-    """Check what is one of a few words."""
-    for name, choices in CHOICES.items():
-        if hparams[name] not in choices:
-            raise UserError(
-                f"{name} {hparams[name]!r}: choose from {', '.join(choices)}"
-            )
-
-
-def check_values(hparams: dict) -> None:
-    """Check what a single key's kind does not tell.
-
-    Arguments
-    ---------
-    hparams : dict
-        The loaded YAML.
-
-    Raises
-    ------
-    UserError
-        Naming the key, its value and what it may be.
-    """
-    for name in USED_KEYS:
-        if name not in hparams:
-            raise UserError(f"{name} is missing in the YAML file")
-    _check_choices(hparams)
-    if hparams["n_sources"] != TASKS[hparams["task"]]:
-        raise UserError(
-            f"n_sources {hparams['n_sources']}: task {hparams['task']} has "
-            f"{TASKS[hparams['task']]}; set --n_sources "
-            f"{TASKS[hparams['task']]}"
-        )
-    for name in ("valid_variants", "test_variants"):
-        check_variants(hparams[name], name)
-    for name in AT_LEAST_TWO:
-        value = hparams.get(name, 2)
-        if not (_is_finite(value) and value >= 2):
-            raise UserError(f"{name} {value!r}: give at least 2")
-    for name in BELOW_ONE:
-        value = hparams[name]
-        if not (_is_finite(value) and value < 1):
-            raise UserError(
-                f"{name} {value!r}: give a number below 1, since values "
-                "are multiplied by it"
-            )
-    source = hparams["pretrained"]
-    if source is not None and not isinstance(source, str):
-        raise UserError(
-            f"pretrained {source!r}: give the path of a folder, such as "
-            f"./{source}"
-        )
-    for name, kind in MAY_BE_NULL.items():
-        value = hparams[name]
-        allowed = (int, float) if kind is float else kind
-        if value is None:
-            continue
-        if not (isinstance(value, allowed) and _is_finite(value) and value > 0):
-            raise UserError(
-                f"{name} {value!r}: give {KINDS[kind]} above 0, or null"
-            )
-
-
-def read_settings(arguments: list[str]) -> tuple[dict, RunOptions, str, dict]:
-    """Load the settings of a run from its command line.
+    SpeechBrain's parser does it, which takes abbreviations without a word and
+    knows nothing of what is refused here.
 
     Arguments
     ---------
@@ -238,80 +208,8 @@ def read_settings(arguments: list[str]) -> tuple[dict, RunOptions, str, dict]:
 
     Returns
     -------
-    hparams : dict
-        The loaded YAML.
-    run_opts : RunOptions
-        SpeechBrain's own options.
     hparams_file : str
-        The YAML file.
-    overrides : dict
-        What the command line changes in it.
-
-    Raises
-    ------
-    UserError
-        If the file or a setting is missing, unknown or of another kind.
-    """
-    hparams_file, run_opts, overrides = read_options(arguments)
-    defaults, placeholders = read_defaults(hparams_file)
-    for key, value in overrides.items():
-        check_override(key, value, defaults, hparams_file)
-    for key in placeholders:
-        if overrides.get(key) is None:
-            raise UserError(
-                f"{key} is missing: give it with --{key} VALUE (what it is "
-                f"stands beside it in {hparams_file})"
-            )
-    check_run_options(run_opts)
-    try:
-        with open(hparams_file, encoding="utf-8") as file:
-            hparams = load_hyperpyyaml(file, overrides)
-    except UserError:
-        raise
-    except Exception as error:  # whatever the YAML's constructors raise
-        raise UserError(
-            f"{hparams_file}: these settings do not fit together: {error}"
-        ) from error
-    check_values(hparams)
-    return hparams, run_opts, hparams_file, overrides
-
-
-def locate_hparams(arguments: list[str]) -> list[str]:
-    """Find the YAML file in the recipe's folder if it is not in this one.
-
-    So ``python train.py hparams/dprnn.yaml`` works in ``separation/`` too.
-
-    Arguments
-    ---------
-    arguments : list of str
-        YAML file and options.
-
-    Returns
-    -------
-    list of str
-        The same, with the path at which the file is, if it is there.
-    """
-    if not arguments or arguments[0].startswith("-"):
-        return arguments
-    path, *options = arguments
-    found = RECIPE / path
-    if not Path(path).exists() and found.is_file():
-        return [str(found), *options]
-    return arguments
-
-
-def read_options(arguments: list[str]) -> tuple[str, RunOptions, dict]:
-    """Read a command line, without checking what it says.
-
-    Arguments
-    ---------
-    arguments : list of str
-        YAML file and options.
-
-    Returns
-    -------
-    hparams_file : str
-        The YAML file.
+        The YAML file, found in the recipe's folder if not in the current one.
     run_opts : RunOptions
         SpeechBrain's own options.
     overrides : dict
@@ -320,40 +218,282 @@ def read_options(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     Raises
     ------
     UserError
-        If it is not of this form.
+        If the command line is not of this form, or an option is refused.
 
     Example
     -------
-    >>> read_options(["hparams/dprnn.yaml", "--lr", "1e-3"])[2]
+    >>> parse_arguments(["hparams/dprnn.yaml", "--lr", "1e-3"])[2]
     {'lr': 0.001}
+    >>> parse_arguments(["hparams/dprnn.yaml", "--prec", "bf16"])
+    Traceback (most recent call last):
+    ...
+    polsess.errors.UserError: --prec: write it out, --precision
     """
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError(
+            "give a model's YAML file first: hparams/dprnn.yaml --name value"
+        )
+    options = [*HELP_TEXTS, "compile_module_keys", "help"]
+    for text in arguments:
+        if not text.startswith("--"):
+            continue
+        name = text[2:].partition("=")[0]
+        _refuse(f"--{name}", name)
+        longer = [option for option in options if option.startswith(name)]
+        if longer and name not in options:
+            raise UserError(
+                f"--{name}: write it out, --{' or --'.join(longer)}"
+            )
     hparams_file, run_opts, text = sb.parse_arguments(arguments)
-    return hparams_file, run_opts, _read_overrides(text)
+    try:
+        overrides = YAML(typ="safe").load(text) or {}
+    except YAMLError as error:
+        problem = str(error).splitlines()[0]
+        raise UserError(
+            f"the options are not understood ({problem}): give each once, as "
+            "--name value"
+        ) from error
+    if not isinstance(overrides, dict):
+        raise UserError(f"{text!r}: options are given as --name value")
+    below_recipe = RECIPE / hparams_file
+    if not Path(hparams_file).exists() and below_recipe.is_file():
+        hparams_file = str(below_recipe)
+    return hparams_file, run_opts, overrides
 
 
-def effective_run_options(hparams: dict, run_opts: RunOptions) -> dict:
-    """Tell which of SpeechBrain's run options hold and were set.
+def _refuse(where, name):
+    """Refuse a setting that would do nothing or harm."""
+    reason = name in SETTINGS and SETTINGS[name].refused
+    if reason:
+        raise UserError(f"{where} is not supported: {reason}")
+
+
+# Checking and loading
+
+
+def load_hparams(
+    hparams_file: str, run_opts: RunOptions, overrides: dict
+) -> dict:
+    """Check the settings against the table, then load the YAML file.
 
     Arguments
     ---------
-    hparams : dict
-        The loaded YAML.
+    hparams_file : str
     run_opts : RunOptions
-        From the command line, which goes first, as in ``Brain``.
+    overrides : dict
+        What ``parse_arguments`` returned.
 
     Returns
     -------
     dict
-        Options named in the YAML or on the command line, with their values.
+        The loaded YAML.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or a setting is missing, unknown or not
+        what it may be.
     """
-    options = run_opts.as_dict()
+    defaults, required = read_defaults(hparams_file)
+    for name in IN_EACH_YAML:
+        if name not in defaults:
+            raise UserError(f"{name} is missing in {hparams_file}")
+    for key in overrides:
+        if key not in defaults:
+            close = difflib.get_close_matches(str(key), defaults, n=1)
+            hint = f"did you mean --{close[0]}?" if close else "see its keys"
+            raise UserError(f"--{key}: {hparams_file} has no such key; {hint}")
+        if defaults[key] is BUILT:
+            raise UserError(
+                f"--{key} is built by {hparams_file}: change it there"
+            )
+    for key in required:
+        if overrides.get(key) is None:
+            raise UserError(
+                f"{key} is missing: give it with --{key} VALUE (what it is "
+                f"stands beside it in {hparams_file})"
+            )
+    given = {name: run_opts[name] for name in run_opts.overridden_args}
+    given |= overrides
+    for name, default in defaults.items():
+        where = f"--{name}" if name in given else f"{hparams_file}: {name}"
+        _refuse(where, name)
+        if default is not BUILT:
+            check_value(name, given.get(name, default), default, where)
+    _check_together(defaults | given)
+    try:
+        with open(hparams_file, encoding="utf-8") as file:
+            return load_hyperpyyaml(file, overrides)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the YAML's constructors raise
+        raise UserError(
+            f"{hparams_file}: these settings do not fit together: {error}"
+        ) from error
+
+
+def check_value(
+    name: str, value: object, default: object, where: str | None = None
+) -> None:
+    """Check a setting's value against the table.
+
+    Arguments
+    ---------
+    name : str
+        The setting's.
+    value : object
+        What the command line or the YAML file gives.
+    default : object
+        What the YAML file gives.
+    where : str, None
+        What to call it in the error.
+
+    Raises
+    ------
+    UserError
+        Saying what to give.
+
+    Example
+    -------
+    >>> check_value("batch_size", 2.5, 16)
+    Traceback (most recent call last):
+    ...
+    polsess.errors.UserError: batch_size 2.5: give a whole number above 0
+    """
+    setting = SETTINGS.get(name, Setting())
+    kind = setting.kind or type(default)
+    if value is None and (setting.may_be_null or default is None):
+        return
+    if setting.choices:
+        right = value in setting.choices
+        wanted = f"one of {', '.join(setting.choices)}"
+    elif kind in (int, float):
+        least = setting.least
+        if least is None and default == 0:
+            least = 0
+        right = _is_number(value, kind) and (
+            (value > 0 if least is None else value >= least)
+            and not (setting.below_one and value >= 1)
+        )
+        wanted = KINDS[kind] + (
+            " above 0" if least is None else f" from {least}"
+        )
+        wanted += " below 1" if setting.below_one else ""
+    else:
+        right = isinstance(value, kind)
+        wanted = KINDS.get(kind, "a mapping")
+    if not right:
+        wanted += ", or null" if setting.may_be_null else ""
+        raise UserError(f"{where or name} {value!r}: give {wanted}")
+
+
+def _is_number(value, kind):
+    """Tell whether a value is a number of a kind that a float can hold."""
+    allowed = int if kind is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, allowed):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _check_together(values):
+    """Check what a single setting does not tell."""
+    for name in ("valid_variants", "test_variants"):
+        check_variants(values[name], name)
+    count = TASKS[values["task"]]
+    if values["n_sources"] != count:
+        raise UserError(
+            f"n_sources {values['n_sources']}: task {values['task']} has "
+            f"{count}; set --n_sources {count}"
+        )
+    for name in values:
+        if name.startswith("compile_") and not values.get("compile"):
+            raise UserError(f"--{name} does nothing without --compile")
+    saving = ("ckpt_interval_minutes", "ckpt_interval_steps")
+    if all(values.get(name, 0) > 0 for name in saving):
+        raise UserError(f"give --{' or --'.join(saving)}, not both")
+
+
+class _PlainConstructor(SafeConstructor):
+    """Constructor of plain values; of what a tag builds it makes BUILT."""
+
+
+_PlainConstructor.add_multi_constructor("!", lambda *_: BUILT)
+
+
+def read_defaults(hparams_file: str | Path) -> tuple[dict, list[str]]:
+    """Read the plain values of a YAML file's keys, without building anything.
+
+    Arguments
+    ---------
+    hparams_file : str, Path
+        The file.
+
+    Returns
+    -------
+    defaults : dict
+        Values with references resolved; BUILT for what the YAML constructs.
+    required : list of str
+        Keys that the user has to give.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _PlainConstructor
+    try:
+        text = Path(hparams_file).read_text(encoding="utf-8")
+        required = re.findall(r"^(\w+): *!PLACEHOLDER", text, re.MULTILINE)
+        defaults = yaml.load(
+            resolve_references(text, dict.fromkeys(required, ""))
+        )
+        for name in defaults:
+            if not isinstance(name, str):
+                raise ValueError(f"its key {name!r:.50} is no text")
+        return {
+            name: value if _is_plain(value) else BUILT
+            for name, value in defaults.items()
+        }, required
+    except RecursionError as error:
+        raise UserError(
+            f"{hparams_file}: a setting refers to itself, or two to each other"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"{hparams_file}: cannot be read ({error.strerror}); give one of "
+            "the files in hparams/"
+        ) from error
+    except (YAMLError, ValueError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{hparams_file}: is not a file of settings ({error})"
+        ) from error
+
+
+def _is_plain(value):
+    """Tell whether JSON can hold a value."""
+    if isinstance(value, dict):
+        return all(_is_plain(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+# A run's settings
+
+
+def effective_run_options(hparams: dict, run_opts: RunOptions) -> dict:
+    """List the run options that the YAML file or the command line sets.
+
+    The command line goes before the YAML file, as in ``Brain``.
+    """
     return {
-        name: options[name] if name in run_opts.overridden_args else value
-        for name, value in {
-            **{n: options[n] for n in run_opts.overridden_args},
-            **{n: hparams[n] for n in options if n in hparams},
-        }.items()
-        if name != "param_file"
+        name: value if name in run_opts.overridden_args else hparams[name]
+        for name, value in run_opts.items()
+        if name in run_opts.overridden_args or name in hparams
     }
 
 
@@ -374,7 +514,6 @@ def plain_settings(hparams: dict, run_opts: RunOptions) -> dict:
 
     Example
     -------
-    >>> from speechbrain.utils.run_opts import RunOptions
     >>> plain_settings({"seed": 1, "separator": object()}, RunOptions())
     {'seed': 1}
     """
@@ -382,84 +521,148 @@ def plain_settings(hparams: dict, run_opts: RunOptions) -> dict:
     return {
         name: value
         for name, value in settings.items()
-        if not name.startswith("__") and _can_be_written(value)
+        if not name.startswith("__") and _is_plain(value)
     }
 
 
-def _can_be_written(value):
-    """Whether JSON can hold a value."""
-    if isinstance(value, dict):
-        return all(_can_be_written(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return all(_can_be_written(item) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
+def check_same_run(files: RunFiles, settings: dict) -> None:
+    """Check a resumed run's settings against those it was started with.
 
+    Arguments
+    ---------
+    files : RunFiles
+        The run's.
+    settings : dict
+        Those of now; the manifests' hashes may still be missing.
 
-def _read_overrides(text):
-    """Read the options that are not SpeechBrain's own."""
-    try:
-        overrides = YAML(typ="safe").load(text) or {}
-    except YAMLError as error:
-        problem = str(error).splitlines()[0]
-        raise UserError(
-            f"the options are not understood ({problem}): give each once, as "
-            "--name value"
-        ) from error
-    if not isinstance(overrides, dict):
-        raise UserError(f"{text!r}: options are given as --name value")
-    return overrides
-
-
-def read_defaults(hparams_file: str | Path) -> tuple[dict, list[str]]:
-    """Read the plain values of a YAML file's top-level keys.
-
-    References are resolved; what the YAML would construct has no plain value
-    and stands as BUILT. Also lists the keys that the user has to give.
+    Raises
+    ------
+    UserError
+        If others than those that may change differ, naming them.
     """
-    try:
-        with open(hparams_file, encoding="utf-8") as file:
-            keys = YAML().compose(file).value
-            placeholders = [k.value for k, v in keys if v.tag == "!PLACEHOLDER"]
-            file.seek(0)
-            resolved = resolve_references(file, dict.fromkeys(placeholders, ""))
-            keys = YAML().compose(resolved).value
-        constructor = YAML(typ="safe").constructor
-        defaults = {
-            _name_of(key): constructor.construct_object(value, deep=True)
-            if _is_plain(value)
-            else BUILT
-            for key, value in keys
-        }
-    except RecursionError as error:
+    if not files.settings.exists():
         raise UserError(
-            f"{hparams_file}: a setting refers to itself, or two to each other"
-        ) from error
-    except OSError as error:
+            f"{files.folder}: has checkpoints but no {files.settings.name}, so "
+            "that it cannot be told whether they are of the same run. Give "
+            "--output_folder or --experiment_name for a new one"
+        )
+    ignored = MAY_CHANGE
+    if "manifest_train" not in settings:  # before the corpus is prepared
+        ignored = MAY_CHANGE | {"manifest_train", "manifest_val"}
+    now = json.loads(to_json(settings))
+    differing = differences(read_settings(files.folder), now, ignored)
+    if differing:
         raise UserError(
-            f"{hparams_file}: cannot be read ({error.strerror}); give one of "
-            "the files in hparams/"
-        ) from error
-    except (YAMLError, ValueError, AttributeError, TypeError) as error:
-        raise UserError(
-            f"{hparams_file}: is not a file of settings ({error})"
-        ) from error
-    return defaults, placeholders
+            f"{files.folder} holds a run with other settings: "
+            f"{'; '.join(differing)}. Resume it with its own, or give "
+            "--output_folder or --experiment_name for a new one"
+        )
 
 
-def _name_of(node):
-    """Read a YAML node that names a setting."""
-    if node.tag != "tag:yaml.org,2002:str":
-        raise ValueError(f"its key {node.value!r:.50} is no text")
-    return node.value
+# Help
 
 
-def _is_plain(node):
-    """Whether a YAML node and all in it are plain values."""
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        return False
-    children = node.value if isinstance(node.value, list) else []
-    return all(
-        _is_plain(part)
-        for child in children
-        for part in (child if isinstance(child, tuple) else (child,))
+def add_sweep_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of sweeps that ``train.py`` takes."""
+    parser.add_argument(
+        "--sweep",
+        metavar="FILE",
+        help="train with the settings of a sweep's file, of ../sweeps "
+        "(default: those of HPARAMS)",
     )
+    parser.add_argument(
+        "--sweep_folder",
+        type=Path,
+        metavar="FOLDER",
+        help="where all trials of a sweep go, when Orion starts them (default: "
+        "results/sweeps/EXPERIMENT)",
+    )
+
+
+def make_help(
+    description: str, arguments: list[str]
+) -> argparse.ArgumentParser:
+    """Make the parser whose help ``train.py`` prints.
+
+    Arguments
+    ---------
+    description : str
+        What the help begins with.
+    arguments : list of str
+        If they begin with a YAML file, its values are listed, with its
+        comments.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+    """
+    parser = make_parser(
+        description, usage="%(prog)s HPARAMS [--name value ...]"
+    )
+    parser.add_argument(
+        "hparams_file",
+        metavar="HPARAMS",
+        help="YAML file of a model, in hparams/; with one, --help lists its "
+        "values",
+    )
+    add_sweep_options(parser)
+    listed = {}
+    if not arguments[0].startswith("-"):
+        hparams_file, *_ = parse_arguments(arguments[:1])
+        listed = _read_help(hparams_file)
+        group = parser.add_argument_group(
+            "settings of the YAML file",
+            f"All plain values of {hparams_file}. Lists and mappings are given "
+            'as YAML: --test_variants "[SER, SE]".',
+        )
+        for name, text in listed.items():
+            group.add_argument(
+                f"--{name}", metavar="VALUE", help=text.replace("%", "%%")
+            )
+    group = parser.add_argument_group("SpeechBrain's options")
+    texts = HELP_TEXTS | {"compile_module_keys": "The modules to compile."}
+    for name, text in texts.items():
+        setting = SETTINGS.get(name, Setting())
+        if setting.refused or name in listed:
+            continue
+        text = text.rstrip(".").replace("%", "%%")
+        default = RunOptions()[name]
+        if default is False:
+            group.add_argument(f"--{name}", action="store_true", help=text)
+        else:
+            default = setting.unset if default is None else default
+            text = f"{text} (default: {default})"
+            group.add_argument(f"--{name}", metavar="VALUE", help=text)
+    return parser
+
+
+def _read_help(hparams_file):
+    """Read the values of a YAML file, and what its comments say of them."""
+    defaults, required = read_defaults(hparams_file)
+    lines = Path(hparams_file).read_text(encoding="utf-8").splitlines()
+    texts = {}
+    for number, line in enumerate(lines):
+        found = re.match(r"(\w+): *(?:!ref )?(.*?) *(?:#\s(.*))?$", line)
+        if not found or defaults[found[1]] is BUILT:
+            continue
+        name, value, comment = found.groups()
+        if comment is None:
+            above = takewhile(
+                lambda t: t.startswith("# "), lines[:number][::-1]
+            )
+            comment = " ".join(text[2:] for text in reversed(list(above)))
+        if not value:  # of several lines
+            value = _in_one_line(defaults[name])
+        known = "required" if name in required else f"default: {value}"
+        texts[name] = f"{comment} ({known})".strip()
+    return texts
+
+
+def _in_one_line(value):
+    """Write a list or a mapping as YAML that the command line takes."""
+    stream = StringIO()
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = True
+    yaml.width = 10_000
+    yaml.dump(value, stream)
+    return stream.getvalue().strip()

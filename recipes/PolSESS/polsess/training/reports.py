@@ -1,4 +1,4 @@
-"""Learning curves in TensorBoard or Weights & Biases, beside the files."""
+"""Reports of a training: validation averages, learning curves and results."""
 
 from __future__ import annotations
 
@@ -6,21 +6,39 @@ import logging
 import math
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.processes import on_main
-from polsess.scoring.scores import DIVERGED
+from polsess.run_folder import (
+    Curve,
+    RunFiles,
+    read_divergence,
+    read_result,
+    software_versions,
+)
+from polsess.scoring.scores import DIVERGED, format_table, summarise
 from polsess.training.divergence import DivergenceError
+from polsess.training.settings import TEST_SETTINGS
+from speechbrain.utils.checkpoints import Checkpoint
+
+if TYPE_CHECKING:
+    from speechbrain.utils.train_logger import TrainLogger
+
+# Its import in SpeechBrain would tell of torchvision, which draws figures that
+# nobody asks for here.
+logging.getLogger("speechbrain.utils.train_logger").addFilter(
+    lambda record: not record.getMessage().startswith("torchvision")
+)
 
 
 def average_validation(
     scores: pd.DataFrame, averaged_scores: list[dict], epoch: int
 ) -> dict:
-    """Average the scores of an epoch's validation.
+    """Average one epoch's validation scores.
 
     Arguments
     ---------
@@ -63,16 +81,6 @@ def average_validation(
     if len(averaged):
         valid["averaged_si_sdr"] = float(averaged["si_sdr"].mean())
     return valid
-
-
-if TYPE_CHECKING:
-    from speechbrain.utils.train_logger import FileTrainLogger, TrainLogger
-
-# Its import in SpeechBrain would tell of torchvision, which draws figures that
-# nobody asks for here.
-logging.getLogger("speechbrain.utils.train_logger").addFilter(
-    lambda record: not record.getMessage().startswith("torchvision")
-)
 
 
 def make_logger(kind: str, output_folder: str, name: str) -> TrainLogger | None:
@@ -130,52 +138,10 @@ def make_logger(kind: str, output_folder: str, name: str) -> TrainLogger | None:
 
 
 def log_epoch(
-    file_logger: FileTrainLogger,
-    logger: TrainLogger | None,
-    epoch: int,
-    lr: float,
-    loss: float,
-    valid: dict,
+    logger: TrainLogger, epoch: int, lr: float, loss: float, valid: dict
 ) -> None:
-    """Log an epoch's figures.
-
-    Arguments
-    ---------
-    file_logger : FileTrainLogger
-        Writes a line into the log.
-    logger : TrainLogger, None
-        What ``make_logger`` made.
-    epoch : int
-        From 1.
-    lr : float
-        Learning rate.
-    loss : float
-        Of the training, in dB.
-    valid : dict
-        Names and values of the validation.
-
-    Raises
-    ------
-    UserError
-        If the log cannot be written.
-    """
-    try:
-        file_logger.log_stats(
-            {"epoch": epoch, "lr": lr},
-            train_stats={"loss": loss},
-            valid_stats=valid,
-        )
-        if logger is not None:
-            _add_point(logger, epoch, {"loss": loss, "lr": lr}, valid)
-    except OSError as error:
-        folder = Path(file_logger.save_file).parent
-        raise UserError(
-            f"{folder}: the log cannot be written ({error})"
-        ) from error
-
-
-def _add_point(logger, epoch, train, valid):
-    """Add an epoch to learning curves."""
+    """Add an epoch to the learning curves of ``make_logger``'s logger."""
+    train = {"loss": loss, "lr": lr}
     # SpeechBrain's for TensorBoard counts from 1 in each process: a resumed
     # run would be drawn over its beginning.
     if hasattr(logger, "global_step"):
@@ -185,3 +151,79 @@ def _add_point(logger, epoch, train, valid):
             "valid": dict.fromkeys(valid, epoch - 1),
         }
     logger.log_stats({"epoch": epoch}, train, valid)
+
+
+def is_tested(files: RunFiles, curve: Curve, settings: dict) -> bool:
+    """Whether there is a result of this curve and the test's settings."""
+    result = read_result(files.folder)
+    if result is None or not files.scores.exists():
+        return False
+    highest = max((row["valid_si_sdr"] for row in curve.rows), default=None)
+    tested = result["settings"]
+    return (
+        result["epochs_run"] == len(curve.rows)
+        and result["best_valid_si_sdr"] == highest
+        and all(tested.get(n) == settings[n] for n in TEST_SETTINGS)
+    )
+
+
+def describe_run(brain: Any, best: Checkpoint, settings: dict) -> dict:
+    """Collect what ``result.json`` says.
+
+    Arguments
+    ---------
+    brain : Separation
+        After ``fit`` and ``evaluate``.
+    best : Checkpoint
+        The one that was tested.
+    settings : dict
+        The run's.
+
+    Returns
+    -------
+    dict
+        Figures in dB and seconds (CPU seconds are those of all processes
+        but the ones that only read), settings and versions.
+    """
+    parameters = [p for p in brain.modules.parameters() if p.requires_grad]
+    return {
+        "best_valid_si_sdr": best.meta["si_sdr"],
+        "best_valid_si_sdr_improvement": best.meta["si_sdr_improvement"],
+        "best_epoch": best.meta["epoch"],
+        "epochs_run": len(brain.curve.rows),
+        "divergence": read_divergence(brain.files.folder) or None,
+        "seconds": sum(row["seconds"] for row in brain.curve.rows),
+        "cpu_seconds": sum(row["cpu_seconds"] for row in brain.curve.rows),
+        "parameters": sum(p.numel() for p in parameters),
+        "device": str(brain.device),
+        "test": _by_variant(brain.scores),
+        "test_averaged": _by_variant(brain.averaged_scores),
+        "settings": settings,
+        "versions": software_versions(),
+    }
+
+
+def _by_variant(scores):
+    """Average scores by variant; None without any."""
+    if not scores:
+        return None
+    return summarise(pd.DataFrame(scores)).reset_index().to_dict("records")
+
+
+def print_report(files: RunFiles) -> None:
+    """Print a finished run's best validation and its test table."""
+    result = read_result(files.folder) or {}
+    averaged = ""
+    if result["test_averaged"]:
+        table = format_table(summarise(pd.read_csv(files.averaged_scores)))
+        averaged = f"\n\nThe same with averaged weights\n{table}"
+    print(
+        f"\nTest, SI-SDR in dB by variant ('mixture': unprocessed)\n"
+        f"{format_table(summarise(pd.read_csv(files.scores)))}{averaged}\n\n"
+        f"Best validation SI-SDR {result['best_valid_si_sdr']:.2f} dB "
+        f"(improvement {result['best_valid_si_sdr_improvement']:.2f} dB), "
+        f"epoch {result['best_epoch']} of {result['epochs_run']}; "
+        f"{result['parameters']:,} parameters\n"
+        f"Everything is in {files.folder}, made by commit "
+        f"{result['versions']['git_commit']}"
+    )
