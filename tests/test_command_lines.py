@@ -7,12 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from polsess.errors import UserError
-from polsess.training.options import check_options, make_train_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes/PolSESS"
-HPARAMS = sorted((RECIPE / "hparams").glob("*.yaml"))
 COMMANDS = [
     path
     for folder in (RECIPE, RECIPE / "separation", ROOT / "tools")
@@ -115,41 +112,3 @@ def test_help_of_each_command(script, parsers_of):
                 assert set(UNITS[name].split("|")) & set(words), (
                     f"{parser.prog}: {name} has no unit"
                 )
-
-
-@pytest.mark.parametrize("hparams", HPARAMS, ids=lambda path: path.stem)
-def test_help_of_training_has_each_value_and_its_comment(hparams):
-    parser = make_train_parser("", str(hparams))
-    check_help(parser)
-    text = " ".join(parser.format_help().split())
-    assert "--data_folder VALUE the corpus, e.g. " in text
-    assert "/corpora/PolSESS_C_16k (required)" in text
-    assert "--seed VALUE published runs: 42, 123, 456 (default: 42)" in text
-    assert "--curriculum VALUE From which epoch which variants" in text
-    assert "(default: results/<experiment_name>/<seed>)" in text
-    assert "--separator" not in text  # is built
-    assert "--jit" not in text  # is refused
-    for action in options_of(parser):
-        assert not action.help.startswith("("), f"--{action.dest}: no comment"
-
-
-def test_training_refuses_what_speechbrain_would_misunderstand(capsys):
-    yaml = str(HPARAMS[0])
-    with pytest.raises(UserError, match="--prec: write it out, --precision"):
-        check_options([yaml, "--prec", "bf16"], "")
-    with pytest.raises(UserError, match="--h: write it out, --help"):
-        check_options([yaml, "--h", "bf16"], "")
-    with pytest.raises(SystemExit, match="2"):
-        check_options([], "")
-    assert "give a model's YAML file first" in capsys.readouterr().err
-    check_options([yaml, "--seed", "1", "--lr~uniform(0, 1)"], "")
-    with pytest.raises(UserError, match=r"no\.yaml: cannot be read"):
-        check_options(["no.yaml", "--help"], "")
-
-
-def test_help_of_training_is_printed_instead_of_speechbrains(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        check_options([str(HPARAMS[0]), "--help"], "What it does.")
-    text = capsys.readouterr().out
-    assert text.startswith("usage: ") and "What it does." in text
-    assert "--kernel_size VALUE" in text

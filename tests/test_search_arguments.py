@@ -7,7 +7,7 @@ import search.arguments
 from orion.core.utils.working_dir import SetupWorkingDir
 from polsess.errors import UserError
 from polsess.search.arguments import read_sweep_arguments
-from polsess.training.settings import read_options
+from polsess.training.settings import parse_arguments
 from small_sweeps import VALUES, act_as_orion, trial_arguments, write_sweep
 
 
@@ -30,7 +30,7 @@ def orion(monkeypatch, tmp_path):
 
 
 def options_of(arguments):
-    _, run_opts, overrides = read_options(arguments)
+    _, run_opts, overrides = parse_arguments(arguments)
     return {n: run_opts[n] for n in run_opts.overridden_args} | overrides
 
 

@@ -9,11 +9,14 @@ from hypothesis import (
 )
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
-from polsess.run_folder import TEST_SETTINGS, Curve, RunFiles
+from polsess.run_folder import Curve, RunFiles
+from polsess.training.reports import is_tested
+from polsess.training.settings import TEST_SETTINGS, check_same_run
 
 SETTINGS = {"lr": 0.001, "task": "SB", "curriculum": [{"epoch": 1}]}
 SETTINGS |= {name: name for name in TEST_SETTINGS}
 RESULT = {"best_valid_si_sdr": 2.5, "epochs_run": 1, "settings": SETTINGS}
+RESULT |= {"best_epoch": 1, "seconds": 2.5}
 
 
 @given(json_files(SETTINGS))
@@ -23,7 +26,7 @@ def test_settings(file):
         files = RunFiles(folder)
         files.settings.write_bytes(content)
         _, message = attempt(
-            lambda: files.check_same_run(SETTINGS), UserError, folder
+            lambda: check_same_run(files, SETTINGS), UserError, folder
         )
         assert damaged or message is None
         assert files_of(folder) == {files.settings: content}
@@ -43,7 +46,7 @@ def test_a_result(file, tested):
         curve = Curve(files.curve)
         curve.add({"epoch": 1, "valid_si_sdr": 2.5})
         complete, _ = attempt(
-            lambda: files.are_complete(curve, SETTINGS), UserError, files.result
+            lambda: is_tested(files, curve, SETTINGS), UserError, files.result
         )
         assert damaged or complete == tested
         assert not (complete and not tested)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from polsess.scoring.objective import negative_si_sdr, pit_si_sdr
-from polsess.training.settings import read_settings
+from polsess.training.settings import load_hparams, parse_arguments
 from small_models import HPARAMS, SMALL, small_arguments
 
 from speechbrain.lobes.models import conv_tasnet
@@ -16,7 +16,7 @@ PUBLISHED = {"convtasnet": 8.7, "dprnn": 2.6, "sepformer": 25.7, "spmamba": 1.2}
 def load_separator(model, **options):
     """Make a model from its YAML, small."""
     arguments = small_arguments(model, data_folder="unused", **options)
-    return read_settings(arguments)[0]["separator"]
+    return load_hparams(*parse_arguments(arguments))["separator"]
 
 
 def voice(pitch, seconds=0.5, sample_rate=8000):
@@ -33,7 +33,7 @@ def voice(pitch, seconds=0.5, sample_rate=8000):
 def test_published_sizes(model):
     yaml = str(HPARAMS / f"{model}.yaml")
     arguments = [yaml, "--data_folder", "unused", "--precision", "fp32"]
-    separator = read_settings(arguments)[0]["separator"]
+    separator = load_hparams(*parse_arguments(arguments))["separator"]
     parameters = sum(p.numel() for p in separator.parameters())
     assert round(parameters / 1e6, 1) == PUBLISHED[model]
 

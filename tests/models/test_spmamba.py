@@ -9,7 +9,7 @@ from bench_mamba import sequential_mamba
 from polsess.errors import UserError
 from polsess.models.mamba.layer import BACKENDS
 from polsess.models.spmamba import Block, SPMamba
-from polsess.training.settings import read_settings
+from polsess.training.settings import load_hparams, parse_arguments
 from small_models import HPARAMS, small_arguments
 from straight_spmamba import straight_spmamba
 
@@ -46,7 +46,7 @@ def test_the_complete_list_of_published_parameters():
             for block in range(4 if first else 1):
                 here = f"blocks.{block}." + name.removeprefix("blocks.0.")
                 expected[here if first else name] = row["shape"]
-    separator = read_settings([YAML, "--data_folder", "unused"])[0]["separator"]
+    separator = load_hparams(*parse_arguments([YAML, "--data_folder", "unused"]))["separator"]
     found = {
         name: "x".join(map(str, tensor.shape))
         for name, tensor in separator.state_dict().items()
@@ -57,7 +57,7 @@ def test_the_complete_list_of_published_parameters():
 
 def test_the_papers_setting_is_reachable_by_options():
     arguments = [YAML, "--data_folder", "unused", *PAPER.split()]
-    separator = read_settings(arguments)[0]["separator"]
+    separator = load_hparams(*parse_arguments(arguments))["separator"]
     assert sum(p.numel() for p in separator.parameters()) == 6094498
 
 
@@ -137,6 +137,8 @@ def test_steps_that_do_not_fit_are_completed(size):
 )
 def test_settings_that_do_not_fit(options, message):
     with pytest.raises(UserError, match=message):
-        read_settings(
-            small_arguments("spmamba", data_folder="unused", **options)
+        load_hparams(
+            *parse_arguments(
+                small_arguments("spmamba", data_folder="unused", **options)
+            )
         )

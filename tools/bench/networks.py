@@ -11,7 +11,7 @@ import torch
 from polsess.models.convtasnet import MaskNet
 from polsess.models.mamba.layer import Mamba
 from polsess.models.sepformer import TransformerBlock
-from polsess.training.settings import read_settings
+from polsess.training.settings import load_hparams, parse_arguments
 from small_models import small_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def build(
     # The YAML file makes its logger, and that the run's folder.
     with tempfile.TemporaryDirectory() as folder:
         arguments += ["--output_folder", folder, *settings]
-        return read_settings(arguments)[0]["separator"]
+        return load_hparams(*parse_arguments(arguments))["separator"]
 
 
 def with_stock_blocks(network: torch.nn.Module) -> torch.nn.Module:

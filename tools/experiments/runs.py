@@ -11,7 +11,6 @@ import pandas as pd
 from polsess.errors import UserError
 from polsess.files import read_json
 from polsess.run_folder import (
-    MAY_CHANGE,
     RunFiles,
     differences,
     read_curve,
@@ -28,13 +27,6 @@ INTERRUPTED = "interrupted"
 NOT_STARTED = "not started"
 UNREADABLE = "unreadable"
 DONE = (FINISHED, EARLY_STOPPED, DIVERGED)
-
-# What seeds of one model may differ in: what may change when a run is resumed,
-# but for its budget.
-MAY_DIFFER = MAY_CHANGE - {"number_of_epochs", "early_stopping_patience"} | {
-    "seed",
-    "experiment_name",
-}
 
 
 @dataclass(frozen=True)
@@ -589,6 +581,9 @@ def _numbers(texts, path):
 
 def _check_group(group):
     """Check that runs of a model differ in their seeds only."""
+    # Here, since it imports torch, which takes seconds.
+    from polsess.training.settings import MAY_DIFFER
+
     first, *others = group
     settings = read_settings(first.folder)
     folders = {first.seed: first.folder}

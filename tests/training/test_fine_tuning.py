@@ -183,7 +183,7 @@ def test_what_does_not_fit_is_named_before_anything_is_done(
 def test_what_is_no_model_is_named(small_corpus, tmp_path):
     for source, named in (
         ("nowhere", "nowhere: there is no such folder"),
-        (42, r"pretrained 42: give the path of a folder, such as \./42"),
+        (42, "--pretrained 42: give a text"),
     ):
         with pytest.raises(UserError, match=named):
             run("dprnn", small_corpus, tmp_path / "run", pretrained=source)

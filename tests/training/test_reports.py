@@ -80,7 +80,7 @@ def test_what_is_missing_is_named(small_corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match="log_to wandb: is not installed.*pip"):
         run("convtasnet", small_corpus, tmp_path, log_to="wandb")
-    with pytest.raises(UserError, match="log_to 'tensorbord': choose from"):
+    with pytest.raises(UserError, match="log_to 'tensorbord': give one of"):
         run("convtasnet", small_corpus, tmp_path, log_to="tensorbord")
 
 

@@ -2,11 +2,19 @@
 
 import json
 import math
+import subprocess
+from pathlib import Path
 
 import pytest
 from polsess.errors import UserError
 from polsess.files import write_atomically
-from polsess.run_folder import Curve, RunFiles
+from polsess.run_folder import (
+    Curve,
+    RunFiles,
+    read_result,
+    read_settings,
+    software_versions,
+)
 
 
 def test_a_repeated_epoch_replaces_what_came_after(tmp_path):
@@ -60,13 +68,27 @@ def test_a_damaged_curve_is_named(text, problem, tmp_path):
         Curve(path)
 
 
-def test_a_result_that_lacks_something_is_made_anew(tmp_path):
-    files = RunFiles(tmp_path)
-    files.scores.write_text("ID,si_sdr\n")
-    curve = Curve(files.curve)
-    curve.add({"epoch": 1, "valid_si_sdr": 2.5})
-    files.result.write_text('{"epochs_run": 1, "best_valid_si_sdr": 2.5}')
-    assert not files.are_complete(curve, {})
-    files.result.write_text("[]")
-    with pytest.raises(UserError, match="it holds no mapping"):
-        files.are_complete(curve, {})
+@pytest.mark.parametrize("text", ["[]", '{"epochs_run": 1}', ""])
+def test_a_damaged_result_is_named(text, tmp_path):
+    assert read_result(tmp_path) is None
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(UserError, match=r"result\.json: is damaged"):
+        read_result(tmp_path)
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(UserError, match="is no run"):
+        read_settings(tmp_path)
+
+
+def test_versions_name_packages_and_commit():
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    versions = software_versions()
+    assert versions["torch"].startswith("2.")
+    commit = head.stdout.strip() if head.returncode == 0 else ""
+    assert (versions["git_commit"] or "").removesuffix("-dirty") == commit
