@@ -46,7 +46,9 @@ def test_the_complete_list_of_published_parameters():
             for block in range(4 if first else 1):
                 here = f"blocks.{block}." + name.removeprefix("blocks.0.")
                 expected[here if first else name] = row["shape"]
-    separator = load_hparams(*parse_arguments([YAML, "--data_folder", "unused"]))["separator"]
+    separator = load_hparams(
+        *parse_arguments([YAML, "--data_folder", "unused"])
+    )["separator"]
     found = {
         name: "x".join(map(str, tensor.shape))
         for name, tensor in separator.state_dict().items()

@@ -3,8 +3,9 @@
 ``curve.csv`` has a row an epoch, ``test.csv`` one per test utterance and
 variant, ``result.json`` the run as a whole, ``settings.json`` what a resumed
 run is compared with, ``separator.json`` the network, ``divergence.json`` what
-was done when the training diverged, ``audio/`` separated test mixtures. Each is written under a temporary
-name and renamed, so that no reader ever finds half of one.
+was done when the training diverged, ``audio/`` separated test mixtures. Each is
+written under a temporary name and renamed, so that no reader ever finds half
+of one.
 """
 
 import platform

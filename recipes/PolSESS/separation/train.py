@@ -30,7 +30,7 @@ import polsess.commands  # noqa: F401  first: for SIGTERM, while others load
 # isort: split
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -70,6 +70,7 @@ from polsess.training.settings import (
     make_help,
     parse_arguments,
     plain_settings,
+    update_noted_hashes,
 )
 
 import speechbrain as sb
@@ -321,7 +322,9 @@ def prepare_run(
     hparams_file = files.folder / "hyperparams.yaml"
     text = hparams_file.read_text(encoding="utf-8")
     files.write_separator(describe(text, hparams_file))
-    if not resumed:  # of a run whose checkpoints were deleted
+    if resumed:
+        update_noted_hashes(files, hparams["manifest_folder"])
+    else:  # of a run whose checkpoints were deleted
         files.divergence.unlink(missing_ok=True)
     prepare_polsess(
         data_folder=hparams["data_folder"],
@@ -367,7 +370,8 @@ def main(arguments: list[str]) -> None:
     if {"-h", "--help"}.intersection(arguments):
         make_help(__doc__, arguments).print_help()
         return
-    trial, report = None, nullcontext()
+    trial = None
+    report: AbstractContextManager = nullcontext()
     if called_by_orion() or any(a.startswith("--sweep") for a in arguments):
         from polsess.search.arguments import read_sweep_arguments
         from polsess.search.trial import reporting

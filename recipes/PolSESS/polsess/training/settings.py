@@ -8,9 +8,11 @@ anything is trained.
 
 import argparse
 import difflib
+import hashlib
 import json
 import math
 import re
+import sys
 from io import StringIO
 from itertools import takewhile
 from pathlib import Path
@@ -28,7 +30,7 @@ from polsess.corpus.manifests import ON_ERROR
 from polsess.data.curriculum import check_variants
 from polsess.data.mmipc import TASKS
 from polsess.errors import UserError
-from polsess.files import to_json
+from polsess.files import hash_file, to_json
 from polsess.run_folder import RunFiles, differences, read_settings
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
@@ -362,7 +364,7 @@ def check_value(
     """
     setting = SETTINGS.get(name, Setting())
     kind = setting.kind or type(default)
-    if value is None and (setting.may_be_null or default is None):
+    if kind is type(None) or (value is None and setting.may_be_null):
         return
     if setting.choices:
         right = value in setting.choices
@@ -371,10 +373,7 @@ def check_value(
         least = setting.least
         if least is None and default == 0:
             least = 0
-        right = _is_number(value, kind) and (
-            (value > 0 if least is None else value >= least)
-            and not (setting.below_one and value >= 1)
-        )
+        right = _is_number(value, kind, least, setting.below_one)
         wanted = KINDS[kind] + (
             " above 0" if least is None else f" from {least}"
         )
@@ -387,15 +386,15 @@ def check_value(
         raise UserError(f"{where or name} {value!r}: give {wanted}")
 
 
-def _is_number(value, kind):
-    """Tell whether a value is a number of a kind that a float can hold."""
+def _is_number(value, kind, least, below_one):
+    """Tell whether a value is a number of a kind and within bounds."""
     allowed = int if kind is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, allowed):
         return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:
+    if abs(value) > sys.float_info.max or math.isnan(value):
         return False
+    above = value > 0 if least is None else value >= least
+    return above and not (below_one and value >= 1)
 
 
 def _check_together(values):
@@ -557,6 +556,27 @@ def check_same_run(files: RunFiles, settings: dict) -> None:
             f"{'; '.join(differing)}. Resume it with its own, or give "
             "--output_folder or --experiment_name for a new one"
         )
+
+
+def update_noted_hashes(files: RunFiles, manifest_folder: str) -> None:
+    """Hash the manifests of a run by earlier code as today's are hashed.
+
+    They had a column more, ``proven_sum``, the last one. To be called before
+    the manifests are written anew.
+    """
+    noted = read_settings(files.folder)
+    for split in ("train", "val", "test"):
+        path = Path(manifest_folder) / f"{split}_all.csv"
+        name = f"manifest_{split}"
+        if path.exists() and hash_file(path) == noted.get(name):
+            header, *rows = path.read_text(encoding="utf-8").splitlines(True)
+            if header.endswith(",proven_sum\n"):
+                text = "".join(
+                    f"{row.rpartition(',')[0]}\n" for row in [header, *rows]
+                )
+                noted[name] = hashlib.sha256(text.encode()).hexdigest()
+    if noted != read_settings(files.folder):
+        files.write_settings(noted)
 
 
 # Help
