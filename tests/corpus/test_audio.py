@@ -13,18 +13,11 @@ from damaged_corpus import (
     copy_row_audio,
     read,
     write,
-    write_fresh_corpus,
 )
 from polsess.corpus.audio import open_wav
 from polsess.corpus.manifests import prepare_polsess
 from polsess.errors import UserError
 from small_corpus import write_small_corpus
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    """A fresh corpus to damage: its folder and its tables."""
-    return write_fresh_corpus(tmp_path)
 
 
 def missing(path):

@@ -11,18 +11,11 @@ from damaged_corpus import (
     copy_row_audio,
     read,
     write,
-    write_fresh_corpus,
 )
 from polsess.corpus.manifests import prepare_polsess
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 from small_corpus import write_metadata, write_small_corpus
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    """A fresh corpus to damage: its folder and its tables."""
-    return write_fresh_corpus(tmp_path)
 
 
 def test_no_row_left_is_an_error(corpus, tmp_path):

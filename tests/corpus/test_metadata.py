@@ -5,11 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from damaged_corpus import (
-    assert_damage_is_found,
-    change_cell,
-    write_fresh_corpus,
-)
+from damaged_corpus import assert_damage_is_found, change_cell
 from polsess.corpus.manifests import prepare_polsess
 from polsess.corpus.metadata import (
     ALL_VARIANTS,
@@ -19,12 +15,6 @@ from polsess.corpus.metadata import (
 )
 from polsess.errors import UserError
 from small_corpus import metadata_path
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    """A fresh corpus to damage: its folder and its tables."""
-    return write_fresh_corpus(tmp_path)
 
 
 def malformed_name(root, tables):

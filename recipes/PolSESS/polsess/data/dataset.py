@@ -215,7 +215,7 @@ class RenderedMixtures(torch.utils.data.Dataset):
                 file.seek(start)
                 samples = file.read(self.segment or -1, dtype="int16")
             return torch.from_numpy(samples)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"{path}: cannot be read ({error}); run prepare_polsess.py "
                 "with --check headers to find all such files"

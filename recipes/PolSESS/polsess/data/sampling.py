@@ -197,57 +197,31 @@ class TrainingBatches(torch.utils.data.Sampler):
 
 
 def fixed_examples(rows: list[dict], variants: list[str]) -> list[Example]:
-    """List one example a row, in the first variant that the row has.
-
-    Arguments
-    ---------
-    rows : list of dict
-        Manifest rows.
-    variants : list of str
-        Variants in order of preference.
-
-    Returns
-    -------
-    list of Example
-        In the rows' order.
+    """List one example a row, in the first of the variants that it has.
 
     Example
     -------
     >>> fixed_examples([{"environment": "outdoor"}], ["SER", "SE"])
     [Example(row=0, variant='SE', start=0)]
     """
+    chosen = select_rows(rows, variants, setting="valid_variants")
     return [
-        Example(index, min(compatible, key=variants.index))
-        for index, compatible in select_rows(
-            rows, variants, setting="valid_variants"
-        )
+        Example(row, min(compatible, key=variants.index))
+        for row, compatible in chosen
     ]
 
 
 def all_examples(rows: list[dict], variants: list[str]) -> list[Example]:
-    """List an example for each row and each variant that the row has.
-
-    Arguments
-    ---------
-    rows : list of dict
-        Manifest rows.
-    variants : list of str
-        Allowed variants.
-
-    Returns
-    -------
-    list of Example
-        In the rows' order.
+    """List an example for each row and each of the variants that it has.
 
     Example
     -------
     >>> len(all_examples([{"environment": "outdoor"}], ["SER", "SE", "C"]))
     2
     """
+    chosen = select_rows(rows, variants, setting="test_variants")
     return [
-        Example(index, variant)
-        for index, compatible in select_rows(
-            rows, variants, setting="test_variants"
-        )
+        Example(row, variant)
+        for row, compatible in chosen
         for variant in compatible
     ]
