@@ -13,13 +13,13 @@ those too similar to one that is taken already. The output folder gets
     summary.md       finalists, what was passed over and why, sweeps, parameters
     finalists.csv    the finalists, their figures not rounded
     finalists.yaml   the finalists as a series for tools/run_series.py
-    *.png            pictures
+    *.png            two pictures
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from experiments.database import add_storage_options, read_experiments
 from experiments.finalists import (
     SETTINGS,
     Selection,
@@ -27,9 +27,9 @@ from experiments.finalists import (
     make_series,
     select_finalists,
 )
-from experiments.trial_plots import draw_all, write_summary
-from experiments.trials import Trials, read_experiments, read_trials
-from polsess.commands import make_parser
+from experiments.summary import draw_all, write_summary
+from experiments.trials import Trials, read_table
+from polsess.commands import make_parser, run
 from polsess.errors import UserError
 from polsess.files import write_atomically
 
@@ -41,12 +41,12 @@ def select(
     settings: Path = SETTINGS,
     same: dict | None = None,
 ) -> Selection:
-    """Select finalists, and write and print what there is to say about them.
+    """Select finalists; write and print the selection.
 
     Arguments
     ---------
     trials : Trials
-        What to select from.
+        Of one or several sweeps.
     options : argparse.Namespace
         Of ``add_options``.
     folder : Path
@@ -59,7 +59,6 @@ def select(
     Returns
     -------
     Selection
-        What was selected.
 
     Raises
     ------
@@ -86,10 +85,8 @@ def select(
     )
     summary = write_summary(trials, selection, asked)
     write_atomically(folder / "summary.md", summary)
-    write_atomically(
-        folder / "finalists.csv",
-        finalists.drop(columns="status").to_csv(index=False),
-    )
+    table = finalists.drop(columns="status").to_csv(index=False)
+    write_atomically(folder / "finalists.csv", table)
     write_atomically(folder / "finalists.yaml", series)
     draw_all(trials, finalists, folder)
     print(summary)
@@ -110,20 +107,8 @@ def _parse(arguments):
         help="take the trials of Orion's experiments, a sweep each (default: "
         "TRIALS.csv)",
     )
-    storage = parser.add_mutually_exclusive_group()
-    storage.add_argument(
-        "--storage",
-        type=Path,
-        metavar="FILE.pkl",
-        help="Orion's PickledDB (default: what Orion's environment variables "
-        "and own configuration say)",
-    )
-    storage.add_argument(
-        "--storage_config",
-        type=Path,
-        metavar="FILE.yaml",
-        help="file with another storage of Orion's, such as MongoDB "
-        "(default: none)",
+    add_storage_options(
+        parser, "what Orion's environment variables and configuration say"
     )
     parser.add_argument(
         "--params",
@@ -139,23 +124,15 @@ def _parse(arguments):
         metavar="FOLDER",
         help="where the files go (default: %(default)s)",
     )
-    return parser, parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.trials and (options.storage or options.storage_config):
+        parser.error("--storage and --storage_config go with --experiment")
+    return options
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Select as the command line says.
-
-    Arguments
-    ---------
-    arguments : list of str
-        Of the command line; None for those of the process.
-
-    Raises
-    ------
-    UserError
-        If the trials or an option are not right.
-    """
-    parser, options = _parse(arguments)
+def main(arguments: list[str]) -> None:
+    """Select as the command line says."""
+    options = _parse(arguments)
     if options.experiment:
         trials = read_experiments(
             options.experiment,
@@ -163,16 +140,11 @@ def main(arguments: list[str] | None = None) -> None:
             options.storage,
             options.storage_config,
         )
-    elif options.storage or options.storage_config:
-        parser.error("--storage and --storage_config go with --experiment")
     else:
-        trials = read_trials(options.trials, options.params)
+        trials = read_table(options.trials, options.params)
     select(trials, options, options.output)
     print(f"Wrote {options.output}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (UserError, OSError) as error:
-        sys.exit(f"Error: {error}")
+    run(main)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-r"""Run the staged hyperparameter search of a model, and say what it comes to.
+r"""Run the staged hyperparameter search of a model, up to its winner.
 
 > python tools/sweep.py run dprnn stage1 --data_folder /corpora/PolSESS_C_16k
 > python tools/sweep.py status dprnn
@@ -15,87 +15,162 @@ validation. `sweep.py COMMAND --help` tells more.
 """
 
 import argparse
-import os
 import shlex
-import sys
+from collections import Counter
 from pathlib import Path
 
 from experiments import hunting
-from experiments.database import Database, database_path
-from experiments.finalists import SETTINGS, add_options
-from experiments.next_stage import (
-    best_trials,
-    proposal_table,
-    propose,
-    write_stages,
+from experiments.database import (
+    Database,
+    add_storage_options,
+    check_pickled_storage,
+    storage_variables,
 )
-from experiments.series import interrupted_by_signals
+from experiments.finalists import SETTINGS, add_options, train_finalists
+from experiments.series import read_train_options
 from experiments.stages import (
-    RECIPE,
+    best_trials,
     find_stage,
     find_stages,
     last_stages,
-    options_of,
+    narrow,
+    proposal_table,
+    shared_options,
     stages_after,
+    status_table,
+    write_stages,
 )
-from experiments.sweep_status import count_trials, status_table, train_finalists
-from experiments.sweep_trials import make_table, pool_trials, read_trials
-from polsess.commands import make_parser
+from experiments.trials import pool_trials, read_stages, read_trials, short_name
+from polsess import commands
 from polsess.errors import UserError
 from polsess.files import write_atomically
+from polsess.search.sweep import HPARAMS
+
+# Options of train.py that a sweep gives it.
+GIVEN_BY = {
+    "sweep": "--sweeps",
+    "sweep_folder": "--output",
+    "output_folder": "--output",
+    "device": "--devices",
+    "seed": "it in the stage's file",
+}
+
+
+def run(options: argparse.Namespace, texts: list[str]) -> int:
+    r"""Run a stage until it has its trials, or go on with it.
+
+    > python tools/sweep.py run dprnn stage1 \
+        --data_folder /corpora/PolSESS_C_16k --devices cuda:0 cuda:1
+
+    Prints the command of `orion hunt`, runs it, and tells of each trial that
+    has ended. Several of these commands, also on several machines with the
+    same --output and --storage_config, work on one stage. Ctrl-C ends all
+    trials; the same command goes on. Options that are not listed go to
+    train.py for every trial.
+    """
+    for_train = read_train_options(texts, GIVEN_BY)
+    environments = [hunting.environment_of(d) for d in options.devices]
+    if options.workers < 1:
+        raise UserError(f"--workers {options.workers}: give 1 or more")
+    if not options.data_folder.is_dir():
+        raise UserError(
+            f"--data_folder {options.data_folder}: there is no such folder"
+        )
+    path, config = _database_path(options), options.storage_config
+    variables = storage_variables(path, config)
+    stage = find_stage(_find_stages(options), options.stage)
+    folder = options.output / stage.name
+    hunting.check_options(stage, for_train)
+    hunting.check_orion(stage)
+    if config is None:
+        check_pickled_storage(path)
+    database = Database(path, config)
+    experiment = database.experiment(stage.name)
+    hunting.check_begun(stage, folder, experiment, database.where)
+    hunting.check_trials(
+        folder / "trials", _statuses(database, stage), database.where
+    )
+    command = hunting.hunt_command(
+        stage, options.data_folder, folder, options.workers, for_train
+    )
+    print(f"cd {shlex.quote(str(hunting.SEPARATION))}")
+    print(hunting.format_command(command, variables), flush=True)
+    database.release_stale_lock(stage.name)
+    database.tell_algorithm(stage.name)
+    environments = [variables | environment for environment in environments]
+    endings = hunting.hunt(stage, options.output, command, environments)
+    # The hunts may have made the database.
+    counts = Counter(_statuses(Database(path, config), stage).values())
+    print(hunting.conclude(stage, endings, counts, variables))
+    return 0
+
+
+def _database_path(options):
+    """Return the place of the PickledDB, unless another storage is given."""
+    return options.storage or options.output / f"{options.model}.pkl"
+
+
+def _statuses(database, stage):
+    """Read Orion's word for each trial's status, by the trial's ID."""
+    return {trial.id: trial.status for trial in database.trials(stage.name)}
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print what each stage has come to.
+    r"""Print each stage's figures, beside the published ones.
 
-    Arguments
-    ---------
-    options : argparse.Namespace
-        Of the command line.
+    > python tools/sweep.py status dprnn
 
-    Returns
-    -------
-    int
-        The exit status.
+    The total is of trials that have ended, beside those that the stage is to
+    have: a few more when several workers were at it. Best and mean are of the
+    finished ones, the hours of all. Crashed trials were given up; open ones
+    are running, or wait to be taken up again.
     """
-    stages = find_stages(options.model, options.sweeps)
+    stages = _find_stages(options)
     if options.storage is not None and not options.storage.is_file():
         raise UserError(
             f"--storage {options.storage}: there is no such database"
         )
-    database = Database(database_path(options), options.storage_config)
-    figures = [
-        count_trials(
-            read_trials(stage, options.output), database.crashed(stage)
-        )
+    database = Database(_database_path(options), options.storage_config)
+    crashed = [
+        {
+            short_name(stage.name, name)
+            for name, word in _statuses(database, stage).items()
+            if word == "broken"
+        }
+        if database.storage
+        else None
         for stage in stages
     ]
-    print(status_table(stages, figures, _baseline(options, stages)))
+    trials = [read_trials(stage, options.output) for stage in stages]
+    baseline = _baseline(options, stages)
+    print(status_table(stages, trials, crashed, baseline))
     return 0
 
 
 def propose_next(options: argparse.Namespace) -> int:
-    """Narrow the space of a stage for the next.
+    r"""Narrow the space of a stage for the next one.
 
-    Arguments
-    ---------
-    options : argparse.Namespace
-        Of the command line.
+    > python tools/sweep.py next dprnn stage1 --write my_sweeps
+    > python tools/sweep.py run dprnn stage2 --sweeps my_sweeps \
+        --data_folder ...
 
-    Returns
-    -------
-    int
-        The exit status.
+    The published narrowing was judgement. This one is a rule: the hull of the
+    best part of the finished trials, wider by a margin at either end, and
+    nowhere wider than before. It is printed beside what the next stage's own
+    file says.
     """
     if not 0 < options.fraction <= 1:
         raise UserError(f"--fraction {options.fraction}: give 0 < part <= 1")
     if not 0 < options.margin < float("inf"):
         raise UserError(f"--margin {options.margin}: give more than 0")
-    stages = find_stages(options.model, options.sweeps)
+    stages = _find_stages(options)
     stage = find_stage(stages, options.stage)
     pool = pool_trials([stage], options.output).pool
     best = best_trials(pool, options.fraction)
-    proposed = propose(stage, best, options.margin)
+    proposed = {
+        name: narrow(prior, best[name], options.margin)
+        for name, prior in stage.space.items()
+    }
     following = stages_after(stages, stage)
     rule = (
         f"the hull of the best {len(best)} of {len(pool)} finished trials of "
@@ -121,52 +196,41 @@ def propose_next(options: argparse.Namespace) -> int:
 
 
 def select(options: argparse.Namespace) -> int:
-    """Select the finalists of the last stages.
+    r"""Select the finalists, as tools/select_configs.py does.
 
-    Arguments
-    ---------
-    options : argparse.Namespace
-        Of the command line.
+    > python tools/sweep.py select dprnn --from stage3a stage3b \
+        --min_per_sweep 1
 
-    Returns
-    -------
-    int
-        The exit status.
+    What it finds goes to OUTPUT/MODEL-selection.
     """
     import select_configs  # here, since its pictures take a second to import
 
-    stages = _from(options, last_stages)
+    stages = _find_named(options, last_stages)
     settings = SETTINGS.with_name(f"{options.model}_finalists.yaml")
     if not settings.exists():
-        settings = RECIPE / "hparams" / f"{options.model}.yaml"
-    folder = _selection(options)
+        settings = HPARAMS / f"{options.model}.yaml"
     select_configs.select(
         pool_trials(stages, options.output),
         options,
-        folder,
+        _selection(options),
         settings,
-        options_of(stages),
+        shared_options(stages),
     )
-    print(f"Wrote {folder}")
+    print(f"Wrote {_selection(options)}")
     return 0
 
 
 def validate(options: argparse.Namespace, texts: list[str]) -> int:
-    """Train the finalists with several seeds, and name the winner.
+    r"""Train the finalists with several seeds, and name the winner.
 
-    Arguments
-    ---------
-    options : argparse.Namespace
-        Of the command line.
-    texts : list of str
-        Options of ``run_series.py`` and of train.py.
+    > python tools/sweep.py validate dprnn \
+        --data_folder /corpora/PolSESS_C_16k --devices cuda:0 cuda:1
 
-    Returns
-    -------
-    int
-        The exit status.
+    Trains what `sweep.py select` left as tools/run_series.py does, whose
+    options and those of train.py can be given too. The same command again
+    goes on. The runs and tables go to OUTPUT/MODEL-validation.
     """
-    stages = find_stages(options.model, options.sweeps)
+    stages = _find_stages(options)
     parameters = {name for stage in stages for name in stage.space}
     for text in texts:
         name = text.removeprefix("--").partition("=")[0]
@@ -176,12 +240,9 @@ def validate(options: argparse.Namespace, texts: list[str]) -> int:
                 f"or change {_selection(options) / 'finalists.yaml'}"
             )
     folder = options.output / f"{options.model}-validation"
+    baseline = _baseline(options, stages)
     exit_status, told = train_finalists(
-        _selection(options),
-        folder,
-        _baseline(options, stages),
-        options.seeds,
-        texts,
+        _selection(options), folder, baseline, options.seeds, texts
     )
     write_atomically(folder / "validation.md", told)
     print(f"\n{told}", end="")
@@ -189,19 +250,11 @@ def validate(options: argparse.Namespace, texts: list[str]) -> int:
 
 
 def trials(options: argparse.Namespace) -> int:
-    """Print or write the trials as a table for select_configs.py.
+    r"""Print the trials as a table for tools/select_configs.py.
 
-    Arguments
-    ---------
-    options : argparse.Namespace
-        Of the command line.
-
-    Returns
-    -------
-    int
-        The exit status.
+    > python tools/sweep.py trials dprnn --from stage3a stage3b --csv trials.csv
     """
-    table = make_table(_from(options, list), options.output)
+    table = read_stages(_find_named(options, list), options.output)
     text = table.to_csv(index=False)
     if options.csv is None:
         print(text, end="")
@@ -211,97 +264,51 @@ def trials(options: argparse.Namespace) -> int:
     return 0
 
 
-def _from(options, default):
+def _find_stages(options):
+    """Find all stages of the model."""
+    return find_stages(options.model, options.sweeps)
+
+
+def _find_named(options, default):
     """Find the stages that --from names, or those of a default."""
-    stages = find_stages(options.model, options.sweeps)
+    stages = _find_stages(options)
     if options.from_ is None:
         return default(stages)
-    names = dict.fromkeys(options.from_)
-    return [find_stage(stages, name) for name in names]
+    return [find_stage(stages, name) for name in dict.fromkeys(options.from_)]
 
 
 def _baseline(options, stages):
-    """Tell the SI-SDR without a search; None if nobody does."""
+    """Return the SI-SDR without a search; None if it is not known."""
     if options.baseline_si_sdr is not None:
         return options.baseline_si_sdr
     return next((s.baseline for s in stages if s.baseline is not None), None)
 
 
 def _selection(options):
-    """Tell where the finalists are."""
+    """Return the folder of the finalists."""
     return options.output / f"{options.model}-selection"
 
 
-RUN = r"""Run a stage until it has its trials, or go on with it.
-
-> python tools/sweep.py run dprnn stage1 --data_folder /corpora/PolSESS_C_16k \
-    --devices cuda:0 cuda:1
-
-Prints the command of `orion hunt`, runs it, and tells of each trial that has
-ended. Several of these commands, also on several machines with the same
---output and --storage_config, work on one stage. Ctrl-C ends all trials; the
-same command goes on. Options that are not listed go to train.py for every
-trial.
-"""
-STATUS = r"""Print what each stage has come to, beside the published figures.
-
-> python tools/sweep.py status dprnn
-
-The total is of trials that have ended, beside those that the stage is to have:
-a few more when several workers were at it. Best and mean are of the finished
-ones, the hours of all. Crashed trials were given up; open ones are running, or
-wait to be taken up again.
-"""
-NEXT = r"""Narrow the space of a stage for the next one.
-
-> python tools/sweep.py next dprnn stage1 --write my_sweeps
-> python tools/sweep.py run dprnn stage2 --sweeps my_sweeps --data_folder ...
-
-The published narrowing was judgement. This one is a rule: the hull of the best
-part of the finished trials, wider by a margin at either end, and nowhere wider
-than before. It is printed beside what the next stage's own file says.
-"""
-SELECT = r"""Select the finalists, as tools/select_configs.py does.
-
-> python tools/sweep.py select dprnn --from stage3a stage3b --min_per_sweep 1
-
-What it finds goes to OUTPUT/MODEL-selection.
-"""
-VALIDATE = r"""Train the finalists with several seeds, and name the winner.
-
-> python tools/sweep.py validate dprnn --data_folder /corpora/PolSESS_C_16k \
-    --devices cuda:0 cuda:1
-
-Trains what `sweep.py select` left with tools/run_series.py, whose options and
-those of train.py can be given too. The same command again goes on. The runs
-and tables go to OUTPUT/MODEL-validation.
-"""
-TRIALS = r"""Print the trials as a table for tools/select_configs.py.
-
-> python tools/sweep.py trials dprnn --from stage3a stage3b --csv trials.csv
-"""
-
-
-def _parse(arguments):
-    """Read the command line: own options, and those for train.py."""
-    parser = make_parser(__doc__)
+def _make_parser():
+    """Make the parser of all commands."""
+    parser = commands.make_parser(__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     added = {
-        name: _add_command(subparsers, name, text, function)
-        for name, text, function in (
-            ("run", RUN, hunting.run),
-            ("status", STATUS, status),
-            ("next", NEXT, propose_next),
-            ("select", SELECT, select),
-            ("validate", VALIDATE, validate),
-            ("trials", TRIALS, trials),
+        name: _add_command(subparsers, name, function)
+        for name, function in (
+            ("run", run),
+            ("status", status),
+            ("next", propose_next),
+            ("select", select),
+            ("validate", validate),
+            ("trials", trials),
         )
     }
     for name in ("run", "next"):
         added[name].add_argument("stage", metavar="STAGE", help="e.g. stage1")
     _add_run_options(added["run"])
     for name in ("run", "status"):
-        _add_storage_options(added[name])
+        add_storage_options(added[name], "OUTPUT/MODEL.pkl")
     _add_next_options(added["next"])
     add_options(added["select"])
     added["trials"].add_argument(
@@ -310,14 +317,13 @@ def _parse(arguments):
         metavar="FILE",
         help="write it there (default: print)",
     )
-    for name in ("select", "trials"):
+    for name, default in (("select", "the last ones"), ("trials", "all")):
         added[name].add_argument(
             "--from",
             nargs="+",
             dest="from_",
             metavar="STAGE",
-            help="the stages (default: "
-            + ("the last ones)" if name == "select" else "all)"),
+            help=f"the stages (default: {default})",
         )
     for name in ("status", "validate"):
         added[name].add_argument(
@@ -332,15 +338,14 @@ def _parse(arguments):
         metavar="SEED",
         help="of each finalist (default: 42 123 456)",
     )
-    options, others = parser.parse_known_args(arguments)
-    for_train = options.function in (hunting.run, validate)
-    if others and not for_train:
-        parser.error(f"unknown arguments: {' '.join(others)}")
-    return options, [others] if for_train else []
+    return parser
 
 
-def _add_command(subparsers, name, text, function):
+def _add_command(subparsers, name, function):
     """Add a command, with the options that all have."""
+    text = "\n".join(
+        line.removeprefix("    ") for line in function.__doc__.splitlines()
+    )
     parser = subparsers.add_parser(
         name,
         help=text.partition("\n")[0],
@@ -396,24 +401,6 @@ def _add_run_options(parser):
     )
 
 
-def _add_storage_options(parser):
-    """Add the options that say where Orion's database is."""
-    storage = parser.add_mutually_exclusive_group()
-    storage.add_argument(
-        "--storage",
-        type=Path,
-        metavar="FILE.pkl",
-        help="Orion's PickledDB (default: OUTPUT/MODEL.pkl)",
-    )
-    storage.add_argument(
-        "--storage_config",
-        type=Path,
-        metavar="FILE.yaml",
-        help="file with another storage of Orion's, such as MongoDB "
-        "(default: none)",
-    )
-
-
 def _add_next_options(parser):
     """Add the options of ``next``."""
     parser.add_argument(
@@ -444,43 +431,16 @@ def _add_next_options(parser):
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says.
-
-    Arguments
-    ---------
-    arguments : list of str, None
-        Of the command line; None for those of the process.
-
-    Returns
-    -------
-    int
-        The exit status.
-
-    Raises
-    ------
-    UserError
-        If a stage, its trials or an option is not right.
-    UserError
-        If there is nothing to select from.
-    UserError
-        If an option of train.py or the finalists are not right.
-    """
-    options, for_train = _parse(arguments)
-    return options.function(options, *for_train)
+def main(arguments: list[str]) -> int:
+    """Run the command that the command line names; return an exit status."""
+    parser = _make_parser()
+    options, others = parser.parse_known_args(arguments)
+    if options.function in (run, validate):
+        return options.function(options, others)
+    if others:
+        parser.error(f"unknown arguments: {' '.join(others)}")
+    return options.function(options)
 
 
 if __name__ == "__main__":
-    try:
-        with interrupted_by_signals():
-            exit_status = main()
-            sys.stdout.flush()
-            sys.exit(exit_status)
-    except BrokenPipeError:  # nobody reads on, as after `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("Stopped", file=sys.stderr)
-        sys.exit(130)
-    except (UserError, OSError) as error:
-        sys.exit(f"Error: {error}")
+    commands.run(main)

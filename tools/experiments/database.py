@@ -1,4 +1,4 @@
-"""What Orion's database says of a stage, and what killed hunts leave in it."""
+"""Orion's database: its place, its trials, and traces of killed hunts."""
 
 import argparse
 import os
@@ -9,13 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 from polsess.errors import UserError
 
-from experiments.stages import Stage
-from experiments.trials import describe_storage, short_name
+from experiments.trials import (
+    COLUMNS,
+    FINISHED,
+    Trial,
+    Trials,
+    check_trials,
+    make_table,
+    short_name,
+)
 
-LOCK_SECONDS = 30
+LOCK_SECONDS = 60  # for which another process may use the database
+# After as long, Orion itself gives up waiting for the algorithm's lock.
+STALE_SECONDS = 60
+LOOK_SECONDS = 0.5
 # Orion's environment variables by its own words for what they say.
 VARIABLES = {
     "type": "ORION_DB_TYPE",
@@ -23,10 +34,81 @@ VARIABLES = {
     "host": "ORION_DB_ADDRESS",
     "port": "ORION_DB_PORT",
 }
+# Status of a trial by Orion's words.
+STATUS = {"completed": FINISHED, "broken": "failed", "reserved": "running"}
+
+
+def add_storage_options(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the options that give the place of Orion's database."""
+    storage = parser.add_mutually_exclusive_group()
+    storage.add_argument(
+        "--storage",
+        type=Path,
+        metavar="FILE.pkl",
+        help=f"Orion's PickledDB (default: {default})",
+    )
+    storage.add_argument(
+        "--storage_config",
+        type=Path,
+        metavar="FILE.yaml",
+        help="file with another storage of Orion's, such as MongoDB "
+        "(default: none)",
+    )
+
+
+def describe_storage(path: Path | None, config: Path | None) -> dict | None:
+    """Describe the storage in Orion's words.
+
+    Arguments
+    ---------
+    path : Path, None
+        A PickledDB.
+    config : Path, None
+        Instead, a YAML file with a storage of Orion's.
+
+    Returns
+    -------
+    dict, None
+        With type and database; None without both arguments, for what Orion's
+        environment variables and own configuration say.
+
+    Raises
+    ------
+    UserError
+        If there is no storage in the file.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "orion.yaml"
+    >>> _ = path.write_text("storage: {database: {type: mongodb, name: lab}}")
+    >>> describe_storage(None, path)
+    {'database': {'type': 'mongodb', 'name': 'lab'}, 'type': 'legacy'}
+    """
+    if config is None:
+        if path is None:
+            return None
+        host = str(path.resolve())
+        database = {"type": "pickleddb", "host": host, "timeout": LOCK_SECONDS}
+        return {"type": "legacy", "database": database}
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+        described = content["storage"]
+        return {**described, "type": described.get("type", "legacy")} | {
+            "database": dict(described["database"])
+        }
+    except (
+        *(OSError, ValueError, TypeError, KeyError, AttributeError),
+        yaml.YAMLError,
+    ) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(
+            f"{config}: no storage of Orion's ({problem}); give e.g. storage: "
+            "{database: {type: mongodb, name: NAME, host: ADDRESS}}"
+        ) from error
 
 
 def storage_variables(path: Path, config: Path | None) -> dict:
-    """Say in Orion's environment variables where its database is.
+    """Describe the storage in Orion's environment variables.
 
     Unlike the options of Orion's commands, they work with all of them.
 
@@ -49,17 +131,14 @@ def storage_variables(path: Path, config: Path | None) -> dict:
 
     Example
     -------
-    >>> from pathlib import Path
     >>> variables = storage_variables(Path("/lab/dprnn.pkl"), None)
     >>> variables["ORION_DB_TYPE"], variables["ORION_DB_ADDRESS"]
     ('pickleddb', '/lab/dprnn.pkl')
     """
+    described: Any = describe_storage(path, config)
+    database = described["database"]
     if config is None:
-        database = {"type": "pickleddb", "host": str(path.resolve())}
-        kind = "legacy"
-    else:
-        described: Any = describe_storage(config=config)
-        database, kind = described["database"], described["type"]
+        del database["timeout"]
     unknown = database.keys() - VARIABLES.keys()
     if unknown:
         raise UserError(
@@ -68,28 +147,13 @@ def storage_variables(path: Path, config: Path | None) -> dict:
             "in its address, as mongodb://..."
         )
     return {
-        "ORION_STORAGE_TYPE": kind,
+        "ORION_STORAGE_TYPE": described["type"],
         **{VARIABLES[name]: str(value) for name, value in database.items()},
     }
 
 
-def database_path(options: argparse.Namespace) -> Path:
-    """Tell where the PickledDB is, unless another storage is given.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        Of the command line.
-
-    Returns
-    -------
-    Path
-    """
-    return options.storage or options.output / f"{options.model}.pkl"
-
-
 def check_pickled_storage(path: Path) -> None:
-    """Check that a PickledDB can be used, for what Orion tells badly or late.
+    """Check that a PickledDB can be used, which Orion tells badly or late.
 
     Arguments
     ---------
@@ -111,13 +175,13 @@ def check_pickled_storage(path: Path) -> None:
         if path.exists() and not os.access(path, os.R_OK):
             raise PermissionError(13, "it may not be read")
         lock = FileLock(f"{path}.lock")
-        lock.acquire(timeout=LOCK_SECONDS)
+        lock.acquire(timeout=LOCK_SECONDS / 2)
         lock.release()
     except Timeout as error:
         raise UserError(
-            f"{path}: is locked for more than {LOCK_SECONDS} s: a process that "
-            "hangs holds it, or the file system has no locks; see who has "
-            f"{path}.lock open"
+            f"{path}: is locked for more than {LOCK_SECONDS / 2:g} s: a "
+            "process that hangs holds it, or the file system has no locks; see "
+            f"who has {path}.lock open"
         ) from error
     except OSError as error:
         raise UserError(
@@ -126,21 +190,16 @@ def check_pickled_storage(path: Path) -> None:
         ) from error
 
 
-# After as long, Orion itself gives up waiting for the algorithm's lock.
-STALE_SECONDS = 60
-LOOK_SECONDS = 0.5
-ENDED = ("completed", "broken")  # in Orion's words
-
-
 class Database:
     """Orion's database.
 
     Arguments
     ---------
-    path : Path
+    path : Path, None
         A PickledDB, which need not exist yet.
     config : Path, None
-        Instead, a YAML file with another storage.
+        Instead, a YAML file with another storage. Without both, what Orion's
+        environment variables and own configuration say.
 
     Raises
     ------
@@ -148,12 +207,12 @@ class Database:
         If it cannot be used.
     """
 
-    def __init__(self, path: Path, config: Path | None = None) -> None:
-        self.where = config or path
+    def __init__(self, path: Path | None, config: Path | None = None) -> None:
+        self.where = config or path or "Orion's database"
         self.storage: Any = None
-        if config is None and not path.exists():
+        if config is None and path is not None and not path.exists():
             return
-        described = describe_storage(None if config else path, config)
+        described = describe_storage(path, config)
         # It takes seconds, and warns of what it imports itself.
         with self._errors_named(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -172,80 +231,43 @@ class Database:
                 f"{self.where}: cannot be used as Orion's database ({problem})"
             ) from error
 
-    def statuses(self, stage: Stage) -> dict:
-        """Read what Orion says of the trials of a stage.
+    def experiment(self, name: str) -> dict | None:
+        """Read an experiment's newest version, with space and algorithm.
 
-        Arguments
-        ---------
-        stage : Stage
-            The stage.
-
-        Returns
-        -------
-        dict
-            A trial's ID -> Orion's word. Empty if the stage was not begun.
-        """
-        with self._errors_named():
-            experiment = self._find_experiment(stage)
-            if experiment is None:
-                return {}
-            trials = self.storage.fetch_trials(uid=experiment["_id"])
-            return {trial.id: trial.status for trial in trials}
-
-    def crashed(self, stage: Stage) -> set[str] | None:
-        """Find the trials of a stage that crashed, and are not tried again.
-
-        Arguments
-        ---------
-        stage : Stage
-            The stage.
-
-        Returns
-        -------
-        set of str, None
-            Their names; None if there is no database.
+        None if there is no such experiment, or no database.
         """
         if self.storage is None:
             return None
-        return {
-            short_name(stage.name, trial)
-            for trial, status in self.statuses(stage).items()
-            if status == "broken"
-        }
-
-    def experiment(self, stage: Stage) -> dict | None:
-        """Read what Orion says of a stage's experiment.
-
-        Arguments
-        ---------
-        stage : Stage
-            The stage.
-
-        Returns
-        -------
-        dict, None
-            Of its newest version, with space and algorithm; None if the stage
-            was not begun.
-        """
         with self._errors_named():
-            return self._find_experiment(stage)
+            versions = self.storage.fetch_experiments({"name": name})
+        return max(versions, key=lambda e: e.get("version", 1), default=None)
 
-    def release_stale_lock(self, stage: Stage) -> None:
+    def trials(self, name: str) -> list:
+        """Read Orion's trials of an experiment; none if there is none."""
+        experiment = self.experiment(name)
+        if experiment is None:
+            return []
+        with self._errors_named():
+            return self.storage.fetch_trials(uid=experiment["_id"])
+
+    def release_stale_lock(self, name: str) -> None:
         """Release the lock that a killed hunt has left on the algorithm.
 
         A hunt takes it for moments, to draw parameters or to note a result,
         and nothing would ever release that of one that was killed meanwhile.
-        A lock that the same hunt holds all the time after which Orion itself
-        gives up is none of one that lives.
+        A lock that the same hunt holds for as long as Orion itself waits
+        belongs to none that lives.
 
         Arguments
         ---------
-        stage : Stage
-            The stage.
+        name : str
+            Of the experiment.
         """
+        experiment = self.experiment(name)
+        if experiment is None:
+            return
         with self._errors_named():
-            experiment = self._find_experiment(stage)
-            lock = experiment and self._find_lock(experiment)
+            lock = self._find_lock(experiment)
             if not lock:
                 return
             print(
@@ -265,8 +287,8 @@ class Database:
             self.storage._db.read_and_write("algo", lock, {"locked": 0})
             print("Released the lock; the hunt must have been killed")
 
-    def tell_algorithm(self, stage: Stage) -> None:
-        """Tell the algorithm of results that a killed hunt did not tell it.
+    def tell_algorithm(self, name: str) -> None:
+        """Tell the algorithm the results that a killed hunt did not tell it.
 
         A hunt notes first in the database how a trial has ended, and then
         with the algorithm. If it is killed in between, the algorithm would
@@ -274,34 +296,25 @@ class Database:
 
         Arguments
         ---------
-        stage : Stage
-            The stage.
+        name : str
+            Of the experiment.
         """
-        if self.experiment(stage) is None:
+        if self.experiment(name) is None:
             return
         with self._errors_named():
             from orion.core.io.experiment_builder import ExperimentBuilder
 
-            experiment = ExperimentBuilder(self.storage).load(
-                stage.name, mode="w"
-            )
+            experiment = ExperimentBuilder(self.storage).load(name, mode="w")
             with experiment.acquire_algorithm_lock() as algorithm:
                 known = {t.id: t.status for t in algorithm.registry}
                 algorithm.observe(
                     [
                         trial
                         for trial in experiment.fetch_trials()
-                        if trial.status in ENDED
+                        if trial.status in ("completed", "broken")
                         and known.get(trial.id) != trial.status
                     ]
                 )
-
-    def _find_experiment(self, stage):
-        """Find the newest version of a stage's experiment; None if none is."""
-        if self.storage is None:
-            return None
-        versions = self.storage.fetch_experiments({"name": stage.name})
-        return max(versions, key=lambda e: e.get("version", 1), default=None)
 
     def _find_lock(self, experiment):
         """Find who holds the lock of an experiment's algorithm, if any does.
@@ -311,3 +324,70 @@ class Database:
         query = {"experiment": experiment["_id"], "locked": 1}
         found = self.storage._db.read("algo", query)
         return found and query | {"heartbeat": found[0]["heartbeat"]}
+
+
+def read_experiments(
+    names: list[str],
+    parameters: list[str] | None = None,
+    path: Path | None = None,
+    config: Path | None = None,
+) -> Trials:
+    """Read the trials of Orion's experiments, a sweep each.
+
+    Arguments
+    ---------
+    names : list of str
+        Of the experiments.
+    parameters : list of str, None
+        Names of the parameters; None for all numeric ones.
+    path, config : Path, None
+        The database's, as ``Database`` has them.
+
+    Returns
+    -------
+    Trials
+        At least one of them finished.
+
+    Raises
+    ------
+    UserError
+        If the database or an experiment cannot be read, naming it.
+    """
+    if path is not None and not path.is_file():
+        raise UserError(f"{path}: there is no such database; was it moved?")
+    database = Database(path, config)
+    trials = []
+    for name in dict.fromkeys(names):
+        if database.experiment(name) is None:
+            raise UserError(
+                f"{database.where}: has no experiment {name}; `orion list` "
+                "shows what there is"
+            )
+        trials += [_convert_trial(t, name) for t in database.trials(name)]
+    return check_trials(make_table(trials), parameters, database.where)
+
+
+def _convert_trial(trial, sweep):
+    """Convert a trial of Orion's.
+
+    The program that it ran reports the negative SI-SDR as the objective, and
+    the statistics stopped and failed as 0 or 1.
+    """
+    statistics = {result.name: result.value for result in trial.statistics}
+    parameters = {n.lstrip("/"): value for n, value in trial.params.items()}
+    for name in parameters.keys() & set(COLUMNS):
+        raise UserError(
+            f"experiment {sweep}: has a parameter {name}, which is a column "
+            "of the trials' table; make a TRIALS.csv with another name for it"
+        )
+    status = STATUS.get(trial.status, trial.status)
+    if status == FINISHED:
+        for other in ("failed", "stopped"):
+            status = other if statistics.get(other) else status
+    return Trial(
+        name=short_name(sweep, trial.id),
+        sweep=sweep,
+        status=status,
+        objective=trial.objective and -trial.objective.value,
+        parameters=parameters,
+    )

@@ -1,8 +1,9 @@
-"""The finalists as a series of runs, for run_series.py."""
+"""Finalists of a search: selection, series of runs, final validation."""
 
 import argparse
 import os
 import re
+import statistics
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,17 @@ import pandas as pd
 import yaml
 from polsess.errors import UserError
 
-from experiments.series import read_series
+from experiments.runs import DONE, read_run
+from experiments.series import check_seeds, read_series, train_series
+from experiments.stages import decimals, gain
+from experiments.tables import markdown_table
 from experiments.trials import Trials
 
 SETTINGS = Path(__file__).resolve().parents[1] / "series/dprnn_finalists.yaml"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how finalists are selected.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        Of a command that selects.
-    """
+    """Add the options of a command that selects finalists."""
     parser.add_argument(
         "--n",
         type=int,
@@ -64,7 +62,7 @@ PLACE_KEPT = "place kept for another sweep"
 
 @dataclass(frozen=True)
 class Selection:
-    """What was selected, and why.
+    """Selected trials, and those passed over.
 
     Arguments
     ---------
@@ -74,7 +72,7 @@ class Selection:
     passed_over : pandas.DataFrame
         The same of what was considered and not taken; note says why.
     notes : list of str
-        What the reader should know, a sentence each.
+        For the reader, a sentence each.
     """
 
     finalists: pd.DataFrame
@@ -138,7 +136,7 @@ def select_finalists(
     n : int
         How many finalists.
     min_diversity : float
-        What lies closer to a finalist is redundant; 0 switches that off.
+        A trial closer to a finalist is redundant; 0 switches that off.
     min_per_sweep : int
         How many finalists each sweep gets at least, if it has as many finished
         trials.
@@ -155,7 +153,7 @@ def select_finalists(
 
     Example
     -------
-    >>> from selection.trials import COLUMNS, check_trials
+    >>> from experiments.trials import COLUMNS, check_trials
     >>> rows = [["a", "1", "finished", "4", "0.1"]]
     >>> rows += [["b", "1", "finished", "3", "0.11"]]
     >>> rows += [["c", "2", "finished", "2", "0.9"]]
@@ -303,11 +301,16 @@ def make_series(
     Raises
     ------
     UserError
-        If `settings` cannot be read, or a name of a finalist can name no
+        If ``settings`` cannot be read, or a name of a finalist can name no
         folder of its own.
     """
-    settings = Path(settings)
-    seeds, hparams, options = _read_settings(settings)
+    seeds, runs = read_series(settings)
+    _, hparams, texts = runs[0]
+    options = {
+        name: yaml.safe_load(text)
+        for name, text in texts.items()
+        if name in SCHEDULE or settings.parent != SETTINGS.parent
+    }
     entries = [
         {
             "name": folder_name,
@@ -323,46 +326,25 @@ def make_series(
         )
     ]
     series = {"seeds": seeds or SEEDS, "runs": entries}
-    named = ", ".join(options) or "Seeds"
     return (
         "# Series: finalists of a search, in the order of their rank\n"
-        f"# {named}: as in {settings.name}; what does not stand here: as\n"
-        "# in the YAML file that hparams names\n"
+        f"# {', '.join(options) or 'Seeds'}: as in {settings.name}; the rest: "
+        "as in the\n# YAML file that hparams names\n"
         f"{yaml.dump(series, Dumper=_Dumper, sort_keys=False)}"
     )
-
-
-def _read_settings(path):
-    """Read a series: its seeds, and the first run's YAML and options."""
-    try:
-        seeds, runs = read_series(path)
-    except UserError as error:
-        raise UserError(str(error)) from error
-    _, hparams, texts = runs[0]
-    options = {
-        name: yaml.safe_load(text)
-        for name, text in texts.items()
-        if name in SCHEDULE or path.parent != SETTINGS.parent
-    }
-    return seeds, hparams, options
 
 
 def _folder_names(names):
     """Make names that folders can have, a different one of each."""
     made: dict = {}
     for name in names:
-        folder_name = re.sub(r"[^\w.-]+", "-", name).lstrip(".-")
-        if not folder_name:
+        folder = re.sub(r"[^\w.-]+", "-", name).lstrip(".-")
+        if not folder or folder in made:
             raise UserError(
-                f"trial {name!r}: no folder can be called so; give it a name "
-                "with letters or digits"
+                f"trial {name!r}: its folder would be {folder!r}, as that of "
+                f"{made.get(folder, 'none')!r}; give it another name"
             )
-        if folder_name in made:
-            raise UserError(
-                f"trials {made[folder_name]!r} and {name!r}: the folder of "
-                f"both would be {folder_name}; give one another name"
-            )
-        made[folder_name] = name
+        made[folder] = name
     return list(made)
 
 
@@ -370,11 +352,158 @@ class _Dumper(yaml.SafeDumper):
     """Writes equal parts out in full."""
 
     def ignore_aliases(self, data):
-        """Never refer to what stands above."""
+        """Never refer to an earlier part."""
         return True
 
 
 def _plain(value):
-    """Make a whole number of one, as train.py wants for e.g. patience."""
+    """Convert to int where possible, as train.py wants e.g. patience."""
     value = float(value)
     return int(value) if value.is_integer() else value
+
+
+def train_finalists(
+    selection: Path,
+    folder: Path,
+    baseline: float | None,
+    seeds: list[str] | None,
+    arguments: list[str],
+) -> tuple[int, str]:
+    """Train the finalists, each with several seeds, and compare them.
+
+    Arguments
+    ---------
+    selection : Path
+        Folder with finalists.yaml and finalists.csv.
+    folder : Path
+        Where the runs go.
+    baseline : float, None
+        SI-SDR without a search, in dB.
+    seeds : list of str, None
+        Of each finalist; None for those of finalists.yaml.
+    arguments : list of str
+        Other options of ``run_series.py``, and those of train.py.
+
+    Returns
+    -------
+    status : int
+        The exit status of ``run_series.py``.
+    text : str
+        The table of the published final validation, in Markdown, and a
+        sentence about the winner.
+
+    Raises
+    ------
+    UserError
+        If nothing was selected, or an option is not right.
+    """
+    path = selection / "finalists.yaml"
+    if not path.is_file():
+        raise UserError(f"{path}: is not there; `sweep.py select` makes it")
+    given, entries = read_series(path)
+    wanted = check_seeds(given if seeds is None else seeds, "--seeds")
+    arguments = [
+        *(str(path), "--output", str(folder)),
+        *("--seeds", *map(str, wanted), *arguments),
+    ]
+    status = train_series(arguments)
+    runs = {
+        name: [read_run(folder / name / str(s), name, s) for s in wanted]
+        for name, _, _ in entries
+    }
+    table = validation_table(runs, _read_ranks(selection), baseline)
+    return status, f"{table}\n\n{name_winner(runs, baseline)}\n"
+
+
+def _read_ranks(selection):
+    """Read the finalists' ranks in the search."""
+    path = selection / "finalists.csv"
+    try:
+        return pd.read_csv(path, index_col="name")["rank"].to_dict()
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); `sweep.py select` makes it "
+            "again"
+        ) from error
+
+
+def validation_table(runs: dict, ranks: dict, baseline: float | None) -> str:
+    """Format a row a finalist.
+
+    Arguments
+    ---------
+    runs : dict
+        Name -> Runs, one a seed.
+    ranks : dict
+        Name -> rank in the search.
+    baseline : float, None
+        SI-SDR without a search, in dB.
+
+    Returns
+    -------
+    str
+        The table, in Markdown. A value of a run that has not ended yet is
+        in brackets.
+
+    Example
+    -------
+    >>> ended = Run("a", 1, "finished", best=4.0)
+    >>> under_way = Run("a", 2, "interrupted", best=3.0)
+    >>> table = validation_table({"a": [ended, under_way]}, {"a": 1}, 3.03)
+    >>> print(table.splitlines()[-1])
+    | a | 1 | 4.00 | (3.00) | 3.50 | 0.71 | +0.47 |
+    """
+    rows = []
+    for name, by_seed in runs.items():
+        values = [run.best for run in by_seed if run.best is not None]
+        mean = statistics.fmean(values) if values else None
+        deviation = statistics.stdev(values) if len(values) > 1 else None
+        rows.append(
+            [
+                *(name, ranks.get(name, "–")),
+                *(_cell(run) for run in by_seed),
+                *(decimals(mean), decimals(deviation), gain(mean, baseline)),
+            ]
+        )
+    seeds = [f"seed {run.seed}" for run in next(iter(runs.values()))]
+    header = ["finalist", "rank", *seeds, "mean", "sample std"]
+    return markdown_table([*header, "over the baseline"], rows)
+
+
+def _cell(run):
+    """Format the best value of a run."""
+    text = decimals(run.best)
+    return text if run.best is None or run.ended in DONE else f"({text})"
+
+
+def name_winner(runs: dict, baseline: float | None) -> str:
+    """Say which finalist has the highest mean over the seeds.
+
+    Arguments
+    ---------
+    runs : dict
+        Name -> Runs, one a seed. Only finalists whose runs have all ended
+        take part.
+    baseline : float, None
+        SI-SDR without a search, in dB.
+
+    Example
+    -------
+    >>> runs = {"a": [Run("a", 1, "finished", best=4.67)]}
+    >>> name_winner(runs, 3.03)
+    'The winner is a with a mean of 4.67 dB (+1.64 over the baseline).'
+    """
+    means = {
+        name: statistics.fmean(run.best for run in by_seed)
+        for name, by_seed in runs.items()
+        if all(run.ended in DONE and run.best is not None for run in by_seed)
+    }
+    if not means:
+        return "No finalist has all its runs yet."
+    best = max(means, key=means.__getitem__)
+    waiting = [name for name in runs if name not in means]
+    return (
+        f"{'So far the best' if waiting else 'The winner'} is {best} with a "
+        f"mean of {means[best]:.2f} dB ({gain(means[best], baseline)} over the "
+        f"baseline){'; open are ' if waiting else ''}{', '.join(waiting)}."
+    )

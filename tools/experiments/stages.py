@@ -1,98 +1,34 @@
-"""The stages of a model's search, as their files say.
+"""The stages of a model's search: their files, status, and the next space."""
 
-The files are read by the recipe, which checks them.
-"""
-
-import difflib
-import json
-import subprocess
-import sys
+import math
+import re
+import statistics
+import textwrap
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from operator import attrgetter
 from pathlib import Path
 
+import pandas as pd
 from polsess.errors import UserError
+from polsess.files import write_atomically
+from polsess.search.sweep import (
+    STAGE_SETTINGS,
+    SUFFIX,
+    SWEEPS,
+    Prior,
+    Sweep,
+    read_sweep_file,
+)
 
-RECIPE = Path(__file__).resolve().parents[2] / "recipes/PolSESS"
-SHIPPED = RECIPE / "sweeps"
-# SpeechBrain's tests take every other YAML file of a recipe for a model's.
-SUFFIX = "_hpopt"
-SEPARATION = RECIPE / "separation"  # where orion hunt is run
-# Settings of train.py that are a stage's own.
-OF_STAGES = {
-    *("seed", "train_size", "number_of_epochs", "early_stopping_patience"),
-    "curriculum",
-}
+from experiments.tables import markdown_table
+from experiments.trials import FINISHED, OPEN, Trial
 
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of the search for one model.
-
-    Arguments
-    ---------
-    path : Path
-        Its file.
-    name : str
-        Of its experiment in Orion.
-    model : str
-        Name of the YAML file in ``hparams/``.
-    stage : str
-        E.g. ``stage1``.
-    after : str, None
-        Stem of the file of the stage before.
-    algorithm : str
-        Orion's, which draws the parameters.
-    algorithm_options : dict
-        Its options that the file gives.
-    max_trials : int
-        Trials, those that were stopped included.
-    max_broken : int
-        As many crashed trials end the search.
-    settings : dict
-        Options of ``train.py`` that are the same in every trial.
-    space : dict
-        Name of a parameter -> dict with low, high, log and discrete.
-    priors : list of str
-        The space, as ``orion hunt`` wants it.
-    baseline : float, None
-        Published SI-SDR without a search, in dB.
-    published : dict, None
-        What the published stage came to.
-    """
-
-    path: Path
-    name: str
-    model: str
-    stage: str
-    after: str | None
-    algorithm: str
-    algorithm_options: dict
-    max_trials: int
-    max_broken: int
-    settings: dict
-    space: dict
-    priors: list
-    baseline: float | None
-    published: dict | None
-
-    def folder(self, output: Path) -> Path:
-        """Tell where its trials go.
-
-        Arguments
-        ---------
-        output : Path
-            Of all sweeps.
-
-        Returns
-        -------
-        Path
-        """
-        return output / self.name
+LEAST = 4  # trials whose range is a basis for a space
 
 
-def find_stages(model: str, own: Iterable[Path] = ()) -> list[Stage]:
+def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
     """Find and read the stages of a model's search.
 
     Arguments
@@ -105,7 +41,7 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Stage]:
 
     Returns
     -------
-    list of Stage
+    list of Sweep
         In the order of their files' names.
 
     Raises
@@ -115,34 +51,35 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Stage]:
         agree.
     """
     paths: dict = {}
-    for folder in (SHIPPED, *own):
+    for folder in (SWEEPS, *own):
         if not folder.is_dir():
             raise UserError(f"--sweeps {folder}: there is no such folder")
-        for path in folder.glob("*_*.yaml"):
-            named = path.stem.endswith(SUFFIX)
-            if _model(path) == model and not named:
-                raise UserError(
-                    f"{path}: call it {path.stem}{SUFFIX}.yaml; by that the "
-                    "files of a search are told from those of a model"
-                )
-            paths[path.name] = path
-    of_model = {
-        name: path for name, path in paths.items() if _model(path) == model
-    }
+        paths |= {path.name: path for path in folder.glob("*_*.yaml")}
+    of_model = [path for path in paths.values() if _model_of(path) == model]
     if not of_model:
-        models = sorted({_model(path) for path in paths.values()})
+        models = sorted({_model_of(path) for path in SWEEPS.glob("*.yaml")})
         raise UserError(
-            f"{model}: there is no search for it{_hint(model, models)}"
+            f"{model}: there is no search for it; there are {', '.join(models)}"
         )
-    stages = read_stages(sorted(of_model.values(), key=attrgetter("name")))
+    for path in of_model:
+        if not path.stem.endswith(SUFFIX):
+            raise UserError(f"{path}: call it {path.stem}{SUFFIX}.yaml")
+    stages = [
+        read_sweep_file(path)
+        for path in sorted(of_model, key=attrgetter("name"))
+    ]
     _check_agreement(stages, model)
     return stages
 
 
+def _model_of(path):
+    """Return the model of a file's name."""
+    return path.stem.removesuffix(SUFFIX).rpartition("_")[0]
+
+
 def _check_agreement(stages, model):
     """Check that the stages are of one search, each of them once."""
-    by_name: dict = {}
-    by_stage: dict = {}
+    seen: dict = {}
     stems = [stage.path.stem for stage in stages]
     for stage in stages:
         if stage.model != model:
@@ -150,133 +87,44 @@ def _check_agreement(stages, model):
                 f"{stage.path}: is a file of {model} by its name, but its "
                 f"model is {stage.model}; change one of them"
             )
-        for seen, key, value in (
-            (by_name, "experiment: name", stage.name),
-            (by_stage, "sweep: stage", stage.stage),
+        for key in (
+            f"experiment: name {stage.name}",
+            f"sweep: stage {stage.stage}",
         ):
-            if value in seen:
+            if key in seen:
                 raise UserError(
-                    f"{seen[value]}, {stage.path}: both have {key} {value}; "
-                    "change it in one of them. To replace a file, give yours "
-                    "the same name"
+                    f"{seen[key]}, {stage.path}: both have {key}; change it in "
+                    "one of them. To replace a file, give yours the same name"
                 )
-            seen[value] = stage.path
-        if stage.after is not None and stage.after not in stems:
+            seen[key] = stage.path
+        if stage.after not in (None, *stems):
             raise UserError(
                 f"{stage.path}: comes after {stage.after}, but there is no "
-                f"{stage.after}.yaml{_hint(stage.after, stems)}"
+                f"{stage.after}.yaml; there are {', '.join(stems)}"
             )
 
 
-def read_stages(paths: list[Path]) -> list[Stage]:
-    """Read the files of stages.
-
-    Arguments
-    ---------
-    paths : list of Path
-        The files.
-
-    Returns
-    -------
-    list of Stage
-        What they say.
-
-    Raises
-    ------
-    UserError
-        If one is not right.
-    """
-    # The recipe checks them; tools import nothing of it.
-    command = [sys.executable, "sweep_file.py", "--json"]
-    ended = subprocess.run(
-        [*command, *(str(path.resolve()) for path in paths)],
-        cwd=SEPARATION,
-        capture_output=True,
-        text=True,
-    )
-    if ended.returncode:
-        raise UserError(ended.stderr.strip().rpartition("Error: ")[2])
-    keys = Stage.__dataclass_fields__.keys() - {"path"}
-    contents = map(json.loads, ended.stdout.splitlines())
-    return [
-        Stage(path=path, **{key: content[key] for key in keys})
-        for path, content in zip(paths, contents, strict=True)
-    ]
-
-
-def find_stage(stages: list[Stage], name: str) -> Stage:
-    """Find a stage by its name.
-
-    Arguments
-    ---------
-    stages : list of Stage
-        Of a model.
-    name : str
-        E.g. ``stage1``.
-
-    Returns
-    -------
-    Stage
-        The one.
-
-    Raises
-    ------
-    UserError
-        If there is none, naming those that there are.
-    """
+def find_stage(stages: list[Sweep], name: str) -> Sweep:
+    """Find a stage by its name, e.g. ``stage1``."""
     for stage in stages:
         if stage.stage == name:
             return stage
-    names = [stage.stage for stage in stages]
-    raise UserError(f"{stages[0].model} has no {name}{_hint(name, names)}")
+    names = ", ".join(stage.stage for stage in stages)
+    raise UserError(f"{stages[0].model} has no {name}; there are {names}")
 
 
-def stages_after(stages: list[Stage], stage: Stage) -> list[Stage]:
-    """Find the stages that come next.
-
-    Arguments
-    ---------
-    stages : list of Stage
-        Of a model.
-    stage : Stage
-        One of them.
-
-    Returns
-    -------
-    list of Stage
-        None of them after the last; stage 2 has two.
-    """
+def stages_after(stages: list[Sweep], stage: Sweep) -> list[Sweep]:
+    """Find the stages that come next; stage 2 has two."""
     return [other for other in stages if other.after == stage.path.stem]
 
 
-def last_stages(stages: list[Stage]) -> list[Stage]:
-    """Find the stages that no other comes after.
-
-    Arguments
-    ---------
-    stages : list of Stage
-        Of a model.
-
-    Returns
-    -------
-    list of Stage
-        From which the finalists are selected.
-    """
+def last_stages(stages: list[Sweep]) -> list[Sweep]:
+    """Find the stages that no other comes after."""
     return [stage for stage in stages if not stages_after(stages, stage)]
 
 
-def options_of(stages: list[Stage]) -> dict:
-    """Find the options of train.py by which stages make a model their own.
-
-    Arguments
-    ---------
-    stages : list of Stage
-        Of a model.
-
-    Returns
-    -------
-    dict
-        Without what differs from stage to stage, such as the epochs.
+def shared_options(stages: list[Sweep]) -> dict:
+    """Return the options of train.py that all stages give their model.
 
     Raises
     ------
@@ -284,25 +132,288 @@ def options_of(stages: list[Stage]) -> dict:
         If the stages differ in them.
     """
     first, *others = [
-        {n: v for n, v in stage.settings.items() if n not in OF_STAGES}
+        {n: v for n, v in stage.settings.items() if n not in STAGE_SETTINGS}
         for stage in stages
     ]
-    for stage, options in zip(stages[1:], others, strict=True):
-        if options != first:
-            raise UserError(
-                f"{stages[0].path} and {stage.path} have other options; select "
-                "from stages that train the same model"
-            )
+    if any(options != first for options in others):
+        raise UserError(
+            f"{', '.join(str(stage.path) for stage in stages)}: have other "
+            "options; select from stages that train the same model"
+        )
     return first
 
 
-def _model(path):
-    """Tell the model of a file's name."""
-    return path.stem.removesuffix(SUFFIX).rpartition("_")[0]
+HEADER = [
+    *("stage", "total", "finished", "stopped", "failed", "crashed", "open"),
+    *("best", "mean of finished", "hours", "over the stage before"),
+    "over the baseline",
+]
 
 
-def _hint(name, names):
-    """Tell what may have been meant, and what there is."""
-    close = difflib.get_close_matches(name, names, n=1)
-    meant = f"; did you mean {close[0]}?" if close else ";"
-    return f"{meant} There are {', '.join(names)}"
+def status_table(
+    stages: list[Sweep],
+    trials: list[list[Trial]],
+    crashed: list[set[str] | None],
+    baseline: float | None,
+) -> str:
+    """Format a row a stage, and below it the published figures.
+
+    Arguments
+    ---------
+    stages : list of Sweep
+        Of a model.
+    trials : list of list of Trial
+        Of each stage.
+    crashed : list of set of str
+        Names of each stage's trials that Orion has given up. None if it is
+        not known; they are among the open ones then.
+    baseline : float, None
+        SI-SDR without a search, in dB.
+
+    Returns
+    -------
+    str
+        The table, in Markdown.
+    """
+    best: dict = {}  # of each file's stage, and of the published one
+    rows = []
+    for stage, mine, lost in zip(stages, trials, crashed, strict=True):
+        figures = _count(mine, lost)
+        total = f"{figures['total']} of {stage.max_trials}"
+        names = [(stage.stage, total, figures, baseline)]
+        if stage.published:
+            theirs = stage.published | {"total": stage.published["runs"]}
+            name = f"{stage.stage}, published"
+            names.append((name, theirs["runs"], theirs, stage.baseline))
+        for number, (name, total, figures, base) in enumerate(names):
+            best[stage.path.stem, number] = figures["best"]
+            before = best.get((stage.after, number))
+            rows.append(_row(name, total, figures, before, base))
+    return markdown_table(HEADER, rows)
+
+
+def _count(trials, crashed):
+    """Count a stage's trials, and average the finished ones."""
+    counts = Counter(trial.status for trial in trials)
+    values = [trial.best for trial in trials if trial.status == FINISHED]
+    waiting = {trial.name for trial in trials if trial.status == OPEN}
+    return {
+        "total": len(trials) - len(waiting),
+        "crashed": None if crashed is None else len(crashed),
+        "open": len(waiting - (crashed or set())),
+        "best": max(values, default=None),
+        "mean": statistics.fmean(values) if values else None,
+        "hours": sum(trial.seconds for trial in trials) / 3600,
+        **{name: counts[name] for name in (FINISHED, "stopped", "failed")},
+    }
+
+
+def _row(name, total, figures, before, baseline):
+    """Format a stage's row."""
+    cells = [name, total]
+    for status in (FINISHED, "stopped", "failed"):
+        count = figures.get(status)
+        share = f" ({count / figures['total']:.0%})" if count else ""
+        cells.append("–" if count is None else f"{count}{share}")
+    for status in ("crashed", "open"):
+        count = figures.get(status)
+        cells.append("–" if count is None else f"{count}")
+    cells += [decimals(figures["best"]), decimals(figures["mean"])]
+    cells.append(f"{figures['hours']:.1f}")
+    best = figures["best"]
+    return [*cells, gain(best, before), gain(best, baseline)]
+
+
+def decimals(value: float | None) -> str:
+    """Format a value in dB; a dash if it is missing.
+
+    Example
+    -------
+    >>> decimals(3.0551), decimals(None)
+    ('3.06', '–')
+    """
+    return "–" if value is None else f"{value:.2f}"
+
+
+def gain(value: float | None, before: float | None) -> str:
+    """Format a difference in dB; a dash if a value is missing.
+
+    Example
+    -------
+    >>> gain(4.67, 3.03), gain(1.75, 3.03), gain(None, 3.03)
+    ('+1.64', '-1.28', '–')
+    """
+    if value is None or before is None:
+        return "–"
+    return f"{value - before:+.2f}"
+
+
+def narrow(prior: Prior, values: pd.Series, margin: float) -> Prior:
+    """Narrow a prior to the range of some values.
+
+    Arguments
+    ---------
+    prior : Prior
+        Of a parameter.
+    values : pandas.Series
+        Of the parameter in the best trials.
+    margin : float
+        Above 0. Either end of the range is moved outwards by this part of the
+        prior's own range; on a logarithmic axis both are measured in
+        logarithms.
+
+    Returns
+    -------
+    Prior
+        Nowhere wider than before. Its bounds are rounded outwards to two
+        digits; whole numbers keep at least two values.
+
+    Example
+    -------
+    >>> from polsess.search.sweep import read_prior
+    >>> prior = read_prior("weight_decay", "loguniform(1e-6, 1e-4)", "a.yaml")
+    >>> narrow(prior, pd.Series([1e-6, 5e-6]), 0.1).text
+    'loguniform(1e-06, 8e-06)'
+    """
+    forth, back = (math.log, math.exp) if prior.log else (float, float)
+    values = values.clip(prior.low, prior.high)
+    wider = margin * (forth(prior.high) - forth(prior.low))
+    low = back(forth(values.min()) - wider)
+    high = back(forth(values.max()) + wider)
+    if prior.discrete:
+        # A margin below half a step adds no value.
+        low, high = round(low), round(high)
+        if low == high:
+            low, high = low - 1, high + 1
+    else:
+        low, high = _round(low, ROUND_FLOOR), _round(high, ROUND_CEILING)
+    return prior.between(max(prior.low, low), min(prior.high, high))
+
+
+def _round(value, rounding):
+    """Round to two digits, up or down."""
+    # What binary fractions have behind the tenth digit is not meant.
+    return float(Context(2, rounding).create_decimal(f"{value:.10g}"))
+
+
+def best_trials(pool: pd.DataFrame, fraction: float) -> pd.DataFrame:
+    """Take the best part of the finished trials, but LEAST at least.
+
+    Arguments
+    ---------
+    pool : pandas.DataFrame
+        The finished trials, the best first.
+    fraction : float
+        Above 0, at most 1.
+    """
+    part = math.ceil(round(fraction * len(pool), 9))
+    return pool.head(max(part, LEAST))
+
+
+def proposal_table(
+    stage: Sweep, best: pd.DataFrame, proposed: dict, following: list[Sweep]
+) -> str:
+    """Format a row a parameter.
+
+    Arguments
+    ---------
+    stage : Sweep
+        The stage.
+    best : pandas.DataFrame
+        Its best trials.
+    proposed : dict
+        Parameter -> Prior.
+    following : list of Sweep
+        Those that come next, whose files have spaces too.
+
+    Returns
+    -------
+    str
+        The table, in Markdown.
+    """
+    rows = [
+        [
+            *(name, prior.text),
+            f"{best[name].min():.3g} to {best[name].max():.3g}",
+            proposed[name].text,
+            *(
+                o.space[name].text if name in o.space else "–"
+                for o in following
+            ),
+        ]
+        for name, prior in stage.space.items()
+    ]
+    chosen = [
+        f"{other.stage}, {'published' if other.published else 'in its file'}"
+        for other in following
+    ]
+    header = ["parameter", stage.stage, f"best {len(best)} trials", "proposed"]
+    return markdown_table([*header, *chosen], rows)
+
+
+def write_stages(
+    following: list[Sweep], proposed: dict, rule: str, folder: Path, force: bool
+) -> list[Path]:
+    """Write the files of stages with another space, all or none.
+
+    Arguments
+    ---------
+    following : list of Sweep
+        The stages.
+    proposed : dict
+        Parameter -> Prior.
+    rule : str
+        How the space came about, for the files' heads.
+    folder : Path
+        Where to.
+    force : bool
+        Whether to replace files that are there.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    UserError
+        If there is a file, or a stage has other parameters.
+    """
+    texts = {}
+    for stage in following:
+        path = folder / stage.path.name
+        if path.exists() and not force:
+            raise UserError(f"{path}: is there already; --force replaces it")
+        texts[path] = _format_stage(stage, proposed, rule)
+    for path, text in texts.items():
+        write_atomically(path, text)
+    return list(texts)
+
+
+def _format_stage(stage, proposed, rule):
+    """Format a stage's file with another space; its comments stay."""
+    if stage.space.keys() != proposed.keys():
+        raise UserError(
+            f"{stage.path}: has the parameters {', '.join(stage.space)}, not "
+            f"{', '.join(proposed)}"
+        )
+    text = stage.path.read_text(encoding="utf-8")
+    before, space, after = text.partition("\n  space:\n")
+    for name, prior in proposed.items():
+        line = re.compile(rf"^( +{re.escape(name)}: )[^#\n]*?( *#.*)?$", re.M)
+        after, count = line.subn(rf"\g<1>{prior.text}\g<2>", after, count=1)
+        if not count:
+            raise UserError(
+                f"{stage.path}: {name} does not stand on a line of its own "
+                "below `space:`"
+            )
+    bar = f"# {'#' * 76}\n"
+    head = textwrap.fill(
+        f"Search: {stage.model}, {stage.stage}; its space is {rule}.",
+        79,
+        initial_indent="# ",
+        subsequent_indent="# ",
+    )
+    # The head of the file tells of its own space.
+    before = re.sub(rf"\A{bar}.*?{bar}", "", before, flags=re.DOTALL)
+    return f"{bar}{head}\n{bar}{before}{space}{after}"

@@ -1,1 +1,1 @@
-"""Sweeps of hyperparameters: their files, and training as a trial of one."""
+"""Hyperparameter search: a sweep's file, early termination, trials of Orion."""

@@ -1,10 +1,12 @@
-"""``--sweep FILE`` on the command line of ``train.py``.
+"""The option ``--sweep FILE`` of ``train.py``.
 
-The file's settings become options, so that nothing behind this module knows of
-sweeps. What the command line says otherwise is an error.
+The file's settings become options, so that the rest of the training knows
+nothing of sweeps. An option that contradicts the file is an error.
 """
 
 import json
+import os
+import re
 from pathlib import Path
 
 from polsess.commands import (
@@ -13,15 +15,8 @@ from polsess.commands import (
     treat_sigterm_as_interrupt,
 )
 from polsess.errors import UserError
-from polsess.search.sweep import read_prior, read_sweep_file
-from polsess.search.trial import (
-    MARK,
-    Trial,
-    check_working_folder,
-    experiment_name,
-    priors_on_command_line,
-    trial_id,
-)
+from polsess.search.sweep import read_sweep_file
+from polsess.search.trial import Trial, experiment_name
 from polsess.training.settings import (
     SETTINGS,
     add_sweep_options,
@@ -72,73 +67,61 @@ def read_sweep_arguments(
             )
         return arguments, None
     sweep = read_sweep_file(own.sweep)
-    parameters, settings = _compare(sweep, arguments)
-    for name, value in settings.items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        arguments = [*arguments, f"--{name}", text]
+    given = _read_given(arguments, sweep)
+    for name, value in sweep.settings.items():
+        if name not in given:
+            text = value if isinstance(value, str) else json.dumps(value)
+            arguments = [*arguments, f"--{name}", text]
     if not called_by_orion():
         return arguments, None
+    _check_working_folder()
     treat_sigterm_as_interrupt()
     folder = own.sweep_folder or Path("results/sweeps", experiment_name())
-    trial = Trial(sweep, folder, trial_id(), parameters)
+    parameters = {name: given[name] for name in sweep.space}
+    trial = Trial(sweep, folder, os.environ["ORION_TRIAL_ID"], parameters)
     arguments += ["--output_folder", str(trial.folder)]
     arguments += ["--manifest_folder", str(trial.manifests)]
     return arguments, trial
 
 
-def _compare(sweep, arguments):
-    """Compare a command line with a sweep's file.
-
-    Returns the parameters' values, and the settings that are not given.
-    """
+def _read_given(arguments, sweep):
+    """Read the options of a command line, and check them against the file."""
     hparams_file, run_opts, overrides = parse_arguments(arguments)
     given = {n: run_opts[n] for n in run_opts.overridden_args} | overrides
     if Path(hparams_file).stem != sweep.model:
         raise UserError(
             f"{hparams_file}: {sweep.path} is for hparams/{sweep.model}.yaml"
         )
-    if called_by_orion():
-        check_working_folder()
-        _check_priors(sweep, priors_on_command_line())
-        for name in given:
-            if name in SETTINGS and SETTINGS[name].of_trial:
-                raise UserError(
-                    f"--{name}: a trial finds that out itself; --sweep_folder "
-                    "says where all trials of a sweep go"
-                )
+    for name in given:
+        of_trial = name in SETTINGS and SETTINGS[name].of_trial
+        if of_trial and called_by_orion():
+            raise UserError(
+                f"--{name}: a trial finds that out itself; --sweep_folder "
+                "says where all trials of a sweep go"
+            )
     for name, prior in sweep.space.items():
         if name not in given:
             raise UserError(
                 f"--{name} is missing: {sweep.path} has it from {prior.text}"
             )
-        if str(given[name]).startswith(MARK):
-            raise UserError(
-                f"--{name}: Orion gives no value, as the experiment was begun "
-                f"with other parameters than {sweep.path} has now; give it "
-                "another name, or the file its former parameters"
-            )
         prior.check(name, given[name], sweep.path)
-    for name, value in sweep.settings.items():
-        if name in given and given[name] != value:
-            raise UserError(
-                f"--{name} {given[name]!r}: {sweep.path} says {value!r}; "
-                "leave the option out, or change the file"
-            )
-    parameters = {name: given[name] for name in sweep.space}
-    settings = {n: v for n, v in sweep.settings.items() if n not in given}
-    return parameters, settings
+    for name, value in given.items():
+        sweep.check_setting(name, value)
+    return given
 
 
-def _check_priors(sweep, priors):
-    """Check the priors that Orion was given, if it was given any here."""
-    for name, text in priors.items():
-        if name not in sweep.space:
-            raise UserError(
-                f"--{name}~{text}: {sweep.path} has no such parameter; it has "
-                f"{', '.join(sweep.space)}"
-            )
-        prior = sweep.space[name]
-        if read_prior(name, text, "orion hunt") != prior:
-            raise UserError(
-                f"--{name}~{text}: {sweep.path} has {name} from {prior.text}"
-            )
+def _check_working_folder():
+    """Check that Orion's own files have a lasting folder.
+
+    Otherwise each hunt makes a temporary one and notes it with the trials that
+    it draws. A hunt that ends removes the results of trials that it has drawn
+    and another hunt trains, and these count as crashed.
+    """
+    folder = Path(os.environ["ORION_WORKING_DIR"]).parent.name
+    name = os.environ["ORION_EXPERIMENT_NAME"]
+    version = os.environ["ORION_EXPERIMENT_VERSION"]
+    if re.fullmatch(rf"{re.escape(name)}-v{version}[a-z0-9_]{{8}}", folder):
+        raise UserError(
+            "orion hunt has no lasting working folder, and trials would get "
+            "lost: give it --working-dir FOLDER, before python train.py"
+        )

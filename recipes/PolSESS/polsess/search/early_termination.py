@@ -1,137 +1,32 @@
-"""Early termination of trials by the curves of the others.
+"""Early termination of trials by the learning curves of the others.
 
-Two rules of the published search: Hyperband's brackets (the sweep service's
-rule of that name, which ends runs and does not draw them) and median stopping.
-Both are functions of curves alone, the validation SI-SDR of each epoch in dB;
-which curves there are, and what becomes of a trial, is no concern of theirs.
+The two rules of the published search: Hyperband's brackets (the sweep
+service's rule of that name, which ends runs and does not draw them) and median
+stopping. A curve is the validation SI-SDR of each epoch, in dB.
 """
 
-import difflib
 import math
-import re
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import ClassVar
-
-from polsess.errors import UserError
-
-
-def check_keys(content: object, keys: Iterable[str], where: str | Path) -> None:
-    """Check that a mapping has exactly certain keys.
-
-    Arguments
-    ---------
-    content : object
-        What the file has there.
-    keys : iterable of str
-        Those that it must have.
-    where : str, Path
-        File and place, for the message.
-
-    Raises
-    ------
-    UserError
-        If it is no mapping, or a key is missing or unknown.
-
-    Example
-    -------
-    >>> check_keys({"eta": 3}, ["eta"], "a.yaml: hyperband")
-    """
-    if not isinstance(content, dict):
-        raise UserError(f"{where}: give a mapping of {', '.join(keys)}")
-    for key in content:
-        if key not in keys:
-            close = difflib.get_close_matches(str(key), keys, n=1)
-            hint = f"did you mean {close[0]}?" if close else "see its README.md"
-            raise UserError(f"{where}: {key} is not a key; {hint}")
-    for key in keys:
-        if key not in content:
-            raise UserError(f"{where}: {key} is missing; see its README.md")
-
-
-def check_number(value: object, lowest: int, where: str) -> None:
-    """Check a whole number.
-
-    Arguments
-    ---------
-    value : object
-        What the file has there.
-    lowest : int
-        It may be.
-    where : str
-        File and place, for the message.
-
-    Raises
-    ------
-    UserError
-        If it is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise UserError(f"{where} {value!r}: give a whole number from {lowest}")
-
-
-def check_finite(value: object, where: str) -> None:
-    """Check a number that need not be whole.
-
-    Arguments
-    ---------
-    value : object
-        What the file has there.
-    where : str
-        File and place, for the message.
-
-    Raises
-    ------
-    UserError
-        If it is something else, or not finite.
-    """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-    ):
-        raise UserError(f"{where} {value!r}: give a number")
-
-
-def check_text(value: object, where: str) -> None:
-    """Check a text that can be part of a file's name.
-
-    Arguments
-    ---------
-    value : object
-        What the file has there.
-    where : str
-        File and place, for the message.
-
-    Raises
-    ------
-    UserError
-        If it is something else.
-    """
-    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
-        raise UserError(
-            f"{where} {value!r}: give letters, digits, dots, - and _ only, "
-            "none of dots and - at the beginning"
-        )
 
 
 @dataclass(frozen=True)
 class Hyperband:
-    """Only the best go on beyond certain epochs.
+    """Let only the best trials pass certain epochs, the brackets.
 
     A trial that reaches a bracket's epoch, ``min_iter * eta**k``, goes on only
     when its best value so far is in the top ``1 / eta`` of the trials that
-    reached it: of n trials, ``n / eta`` rounded up, and who has the same value
-    as the last of them. So the first to arrive passes.
+    reached it: of n trials, ``n / eta`` rounded up, and those that equal the
+    last of them. So the first to arrive passes.
 
     Arguments
     ---------
     min_iter : int
         Epoch of the first bracket.
     eta : int
-        Of how many trials one goes on.
+        One of so many trials goes on; from 2.
     s : int
         Number of brackets.
 
@@ -149,22 +44,18 @@ class Hyperband:
     eta: int
     s: int
 
-    def brackets(self) -> list[int]:
-        """List the brackets' epochs."""
-        return [self.min_iter * self.eta**k for k in range(self.s)]
-
     def last_epoch(self) -> int:
-        """Tell after which epoch the last trial can be ended first."""
-        return self.brackets()[-1]
+        """Return the last epoch at which a first stop is possible."""
+        return self.min_iter * self.eta ** (self.s - 1)
 
     def acts_at(self, epoch: int) -> bool:
-        """Whether a trial can be ended after an epoch."""
-        return epoch in self.brackets()
+        """Tell whether a trial can be ended after an epoch."""
+        return epoch in [self.min_iter * self.eta**k for k in range(self.s)]
 
     def reason_to_stop(
         self, curve: list[float], others: Iterable[list[float]]
     ) -> str | None:
-        """Say why a trial is to end after its newest epoch.
+        """Say why a trial ends after its newest epoch; None if it goes on.
 
         Arguments
         ---------
@@ -172,11 +63,6 @@ class Hyperband:
             The trial's, up to that epoch.
         others : iterable of list of float
             Those of all other trials, also of those that have ended.
-
-        Returns
-        -------
-        str, None
-            None if it goes on.
         """
         epoch = len(curve)
         if not self.acts_at(epoch):
@@ -196,9 +82,9 @@ class Hyperband:
 
 @dataclass(frozen=True)
 class Median:
-    """Who stays below the median of the others ends.
+    """End trials that stay below the median of the others.
 
-    Compared is a trial's best value so far with the median of the other
+    A trial's best value so far is compared with the median of the other
     trials' running averages, the means of their values up to the same epoch.
 
     Arguments
@@ -206,7 +92,7 @@ class Median:
     from_epoch : int
         The first epoch that counts.
     patience : int
-        After so many epochs in a row below the median it ends.
+        Epochs in a row below the median after which a trial ends.
 
     Example
     -------
@@ -222,40 +108,24 @@ class Median:
     patience: int
 
     def last_epoch(self) -> int:
-        """Tell after which epoch the last trial can be ended first."""
+        """Return the first epoch after which a trial can be ended."""
         return self.from_epoch + self.patience - 1
 
     def acts_at(self, epoch: int) -> bool:
-        """Whether a trial can be ended after an epoch."""
+        """Tell whether a trial can be ended after an epoch."""
         return epoch >= self.last_epoch()
 
     def reason_to_stop(
         self, curve: list[float], others: Iterable[list[float]]
     ) -> str | None:
-        """Say why a trial is to end after its newest epoch.
-
-        Arguments
-        ---------
-        curve : list of float
-            The trial's, up to that epoch.
-        others : iterable of list of float
-            Those of all other trials, also of those that have ended.
-
-        Returns
-        -------
-        str, None
-            None if it goes on.
-        """
+        """Say why a trial ends after its newest epoch; None if it goes on."""
         if not self.acts_at(len(curve)):
             return None
-        epochs = range(len(curve) - self.patience + 1, len(curve) + 1)
         others = list(others)
-        for epoch in epochs:
+        for epoch in range(len(curve) - self.patience + 1, len(curve) + 1):
             best = max(curve[:epoch])
             averages = [
-                statistics.fmean(other[:epoch])
-                for other in others
-                if len(other) >= epoch
+                statistics.fmean(o[:epoch]) for o in others if len(o) >= epoch
             ]
             if not averages or best >= statistics.median(averages):
                 return None
@@ -264,56 +134,3 @@ class Median:
             f"epoch {epoch} {best:.2f} under {statistics.median(averages):.2f} "
             "dB"
         )
-
-
-RULES = {rule.name: rule for rule in (Hyperband, Median)}
-
-
-def read_rule(
-    content: object, epochs: int, where: str
-) -> Hyperband | Median | None:
-    """Read a rule as a sweep's file states it.
-
-    Arguments
-    ---------
-    content : object
-        What the file has there: name -> numbers, or None for no rule.
-    epochs : int
-        Of a whole trial.
-    where : str
-        File and place, for the messages.
-
-    Returns
-    -------
-    Hyperband, Median, None
-        The rule.
-
-    Raises
-    ------
-    UserError
-        If it is not known, a number is not right, or it would act too late.
-
-    Example
-    -------
-    >>> read_rule({"median": {"from_epoch": 20, "patience": 5}}, 80, "a.yaml")
-    Median(from_epoch=20, patience=5)
-    """
-    if content is None:
-        return None
-    if not isinstance(content, dict) or len(content) != 1:
-        raise UserError(f"{where}: give null, or one of {', '.join(RULES)}")
-    ((name, numbers),) = content.items()
-    if name not in RULES:
-        raise UserError(f"{where}: {name} is not one of {', '.join(RULES)}")
-    keys = [field.name for field in fields(RULES[name])]
-    check_keys(numbers, keys, f"{where}: {name}")
-    for key in keys:
-        lowest = 2 if key == "eta" else 1
-        check_number(numbers[key], lowest, f"{where}: {name}: {key}")
-    rule = RULES[name](**numbers)
-    if rule.last_epoch() >= epochs:
-        raise UserError(
-            f"{where}: {name} would act after epoch {rule.last_epoch()}, when "
-            f"the {epochs} epochs of number_of_epochs are over"
-        )
-    return rule

@@ -1,13 +1,14 @@
-"""A sweep, a stage of the hyperparameter search, as its file describes it.
+"""The file of a sweep, a stage of the hyperparameter search.
 
 Orion reads its own part of the file and ignores what it does not know, so that
-a misspelt key would change the search without a word: all are checked here.
+a misspelt key would silently change the search: all keys are checked here.
 """
 
 import difflib
+import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,14 @@ from ruamel.yaml.error import YAMLError
 
 from polsess.data.curriculum import Curriculum
 from polsess.errors import UserError
-from polsess.search.early_termination import (
-    Hyperband,
-    Median,
-    check_finite,
-    check_keys,
-    check_number,
-    check_text,
-    read_rule,
-)
+from polsess.search.early_termination import Hyperband, Median
+
+RECIPE = Path(__file__).resolve().parents[2]
+SWEEPS = RECIPE / "sweeps"
+HPARAMS = RECIPE / "hparams"
+# Ending of a sweep's file, by which SpeechBrain's tests tell it from a
+# model's.
+SUFFIX = "_hpopt"
 
 NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
 PRIOR = re.compile(
@@ -36,7 +36,7 @@ PRIOR = re.compile(
 
 @dataclass(frozen=True)
 class Prior:
-    """From where the values of one parameter are drawn.
+    """The distribution from which the values of one parameter are drawn.
 
     Arguments
     ---------
@@ -47,7 +47,7 @@ class Prior:
     discrete : bool
         Whether it is a whole number.
     text : str
-        As it was written; priors that mean the same are equal.
+        In Orion's words; priors that mean the same are equal.
     """
 
     low: float
@@ -56,60 +56,56 @@ class Prior:
     discrete: bool
     text: str = field(compare=False)
 
-    def check(self, name: str, value: int | float, source: str | Path) -> None:
-        """Check a value of the parameter.
+    def between(self, low: float, high: float) -> "Prior":
+        """Make the same kind of prior with other bounds.
+
+        Example
+        -------
+        >>> read_prior("lr", "uniform(1, 5)", "a.yaml").between(2.0, 3.5).text
+        'uniform(2, 3.5)'
+        """
+        kind = "loguniform" if self.log else "uniform"
+        discrete = ", discrete=True" if self.discrete else ""
+        text = f"{kind}({low:g}, {high:g}{discrete})"
+        return replace(self, low=low, high=high, text=text)
+
+    def check(self, name: str, value: object, source: str | Path) -> None:
+        """Check that a value is a number within the bounds.
 
         Arguments
         ---------
         name : str
             The parameter.
-        value : int, float
-            What it is given.
+        value : object
+            The value.
         source : str, Path
-            What states the prior, for the message.
-
-        Raises
-        ------
-        UserError
-            If it is not a number, not whole, or out of the bounds.
-
-        Example
-        -------
-        >>> read_prior("lr", "uniform(1, 5)", "a.yaml").check("lr", 5, "a.yaml")
+            The file with the prior, for the message.
         """
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        whole = number and float(value).is_integer()
-        if not number or (self.discrete and not whole):
-            kind = "a whole number" if self.discrete else "a number"
-            raise UserError(
-                f"--{name} {value!r}: is not {kind}; {source} has {name} "
-                f"from {self.text}"
-            )
         # Orion rounds to five digits, and may round beyond a bound.
-        slack = 1e-4 * abs(value)
-        if not self.low - slack <= value <= self.high + slack:
+        if not (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and self.low - 1e-4 * abs(value) <= value
+            and value <= self.high + 1e-4 * abs(value)
+            and (not self.discrete or float(value).is_integer())
+        ):
             raise UserError(
                 f"--{name} {value!r}: lies outside of {source}, which has "
                 f"{name} from {self.text}"
             )
 
 
-def read_prior(name: str, text: str, source: str | Path) -> Prior:
-    """Read a prior.
+def read_prior(name: str, text: object, source: str | Path) -> Prior:
+    """Read a prior in Orion's words.
 
     Arguments
     ---------
     name : str
         The parameter.
-    text : str
+    text : object
         E.g. ``loguniform(3e-4, 3e-3)`` or ``uniform(1, 5, discrete=True)``.
     source : str, Path
-        Where it stands, for the message.
-
-    Returns
-    -------
-    Prior
-        What it means.
+        The file and section, for the message.
 
     Raises
     ------
@@ -123,236 +119,22 @@ def read_prior(name: str, text: str, source: str | Path) -> Prior:
     (0.0003, 0.003, True, False)
     """
     match = PRIOR.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        raise UserError(
-            f"{source}: {name}: {text!r} is not a prior: give uniform(LOW, "
-            "HIGH) or loguniform(LOW, HIGH), for whole numbers with "
-            "discrete=True at the end"
-        )
-    kind, low, high, discrete = match.groups()
-    prior = Prior(
-        float(low), float(high), kind == "loguniform", bool(discrete), text
+    if match:
+        low, high = float(match[2]), float(match[3])
+        log, discrete = match[1] == "loguniform", bool(match[4])
+        whole = low.is_integer() and high.is_integer()
+        if low < high and (low > 0 or not log) and (whole or not discrete):
+            return Prior(low, high, log, discrete, match[0])
+    raise UserError(
+        f"{source}: {name}: {text!r} is not a prior: give uniform(LOW, HIGH) "
+        "or loguniform(LOW, HIGH), for whole numbers with discrete=True at "
+        "the end; LOW below HIGH, and above 0 for loguniform"
     )
-    if not prior.low < prior.high or (prior.log and prior.low <= 0):
-        raise UserError(
-            f"{source}: {name}: {text}: the first bound has to be below the "
-            f"second{', and above 0' if prior.log else ''}"
-        )
-    if prior.discrete and not (
-        prior.low.is_integer() and prior.high.is_integer()
-    ):
-        raise UserError(
-            f"{source}: {name}: {text}: a discrete prior has whole bounds"
-        )
-    return prior
-
-
-HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
-# Kinds of values that a prior can replace. A null may stand for a number.
-KINDS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "null")}
-
-
-def check_names(
-    model: str, options: Iterable[str], space: dict, path: Path
-) -> None:
-    """Check names against the YAML file of a model.
-
-    Arguments
-    ---------
-    model : str
-        Its name.
-    options : iterable of str
-        Of train.py, that are the same in every trial.
-    space : dict
-        Names and Priors.
-    path : Path
-        The sweep's file, for the messages.
-
-    Raises
-    ------
-    UserError
-        If there is no such model or setting, or a parameter is not a number
-        there, or a whole one whose prior is not.
-
-    Example
-    -------
-    >>> check_names("dprnn", ["batch_size"], {}, "a.yaml")
-    """
-    tags = _read_tags(model)
-    if tags is None:
-        models = sorted(file.stem for file in HPARAMS.glob("*.yaml"))
-        raise UserError(
-            f"{path}: sweep: model {model}: there is no hparams/{model}.yaml"
-            f"{_hint(model, models)}"
-        )
-    for name in options:
-        if name not in tags and name not in _speechbrains_own():
-            raise UserError(
-                f"{path}: sweep: options: {name} is no setting of "
-                f"hparams/{model}.yaml{_hint(name, tags)}"
-            )
-    for name, prior in space.items():
-        where = f"{path}: sweep: space: {name}"
-        if name not in tags:
-            raise UserError(
-                f"{where} is no setting of hparams/{model}.yaml"
-                f"{_hint(name, tags)}"
-            )
-        if tags[name] not in KINDS:
-            raise UserError(f"{where} is no number in hparams/{model}.yaml")
-        if tags[name].endswith(":int") and not prior.discrete:
-            raise UserError(
-                f"{where} is a whole number in hparams/{model}.yaml: give "
-                "its prior discrete=True"
-            )
-
-
-@cache
-def _read_tags(model):
-    """Read a model's settings and the kinds of values; None without it."""
-    path = HPARAMS / f"{model}.yaml"
-    if not path.is_file():
-        return None
-    try:
-        keys = YAML().compose(path.read_text(encoding="utf-8")).value
-        return {key.value: value.tag for key, value in keys}
-    except (OSError, ValueError, YAMLError, AttributeError, TypeError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: is not a file of settings ({problem})"
-        ) from error
-
-
-def _speechbrains_own():
-    """Tell SpeechBrain's own options of train.py."""
-    # Takes seconds, and no shipped file has one that its model's has not.
-    from speechbrain.utils.run_opts import RunOptions
-
-    return RunOptions().as_dict()
-
-
-def _hint(name, names):
-    """Tell what may have been meant."""
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]}?" if close else "; see its keys"
-
-
-EXPERIMENT_KEYS = ("name", "algorithm", "max_trials", "max_broken")
-WORKER_KEYS = ("max_broken", "idle_timeout", "executor_configuration")
-# With processes, Orion's default, Ctrl-C ends those of a hunt in a way that it
-# waits for them for ever.
-EXECUTOR = {"backend": "threading"}
-# Options of algorithms. Orion ends with a traceback at another one; of its
-# other algorithms it knows itself.
-OPTUNA = ("seed", "n_startup_trials")
-OPTIONS = {"optunagp": OPTUNA, "optunatpe": OPTUNA, "random": ("seed",)}
-
-
-def read_experiment(content: Any, path: Path) -> dict:
-    """Read and check the section ``experiment``.
-
-    Arguments
-    ---------
-    content : object
-        What the file has there.
-    path : Path
-        The file, for the messages.
-
-    Returns
-    -------
-    dict
-        With `name`, `algorithm`, the name alone, `algorithm_options`,
-        `max_trials` and `max_broken`.
-
-    Raises
-    ------
-    UserError
-        If a key is missing, unknown or wrong, naming it and what it may be.
-
-    Example
-    -------
-    >>> content = {"name": "a", "max_trials": 30, "max_broken": 3}
-    >>> content["algorithm"] = {"optunagp": {"seed": 42}}
-    >>> read_experiment(content, "a.yaml")["algorithm"]
-    'optunagp'
-    """
-    where = f"{path}: experiment"
-    check_keys(content, EXPERIMENT_KEYS, where)
-    for name in ("max_trials", "max_broken"):
-        check_number(content[name], 1, f"{where}: {name}")
-    check_text(content["name"], f"{where}: name")
-    algorithm, options = _read_algorithm(content, where)
-    return content | {"algorithm": algorithm, "algorithm_options": options}
-
-
-def _read_algorithm(content, where):
-    """Read the name of the algorithm, and the options that may stand there."""
-    algorithm = content["algorithm"]
-    options: dict = {}
-    if isinstance(algorithm, dict):
-        if len(algorithm) != 1 or not isinstance(
-            next(iter(algorithm.values())), dict
-        ):
-            raise UserError(
-                f"{where}: algorithm {algorithm!r}: give one name, with a "
-                "mapping of its options, such as optunagp: {seed: 42}"
-            )
-        ((algorithm, options),) = algorithm.items()
-    check_text(algorithm, f"{where}: algorithm")
-    known = OPTIONS.get(algorithm.lower())
-    for name in options:
-        if known is not None and name not in known:
-            raise UserError(
-                f"{where}: algorithm: {algorithm}: {name} is not one of its "
-                f"options, {', '.join(known)}"
-            )
-    return algorithm, options
-
-
-def check_worker(content: Any, path: Path) -> None:
-    """Check the section ``worker``.
-
-    Arguments
-    ---------
-    content : object
-        What the file has there.
-    path : Path
-        The file, for the messages.
-
-    Raises
-    ------
-    UserError
-        If a key is missing, unknown or wrong, naming it and what it may be.
-    """
-    where = f"{path}: worker"
-    check_keys(content, WORKER_KEYS, where)
-    for name in ("max_broken", "idle_timeout"):
-        check_number(content[name], 1, f"{where}: {name}")
-    if content["executor_configuration"] != EXECUTOR:
-        raise UserError(
-            f"{where}: executor_configuration: give {EXECUTOR}; with Orion's "
-            "default Ctrl-C would not end a hunt"
-        )
-
-
-SECTIONS = ("experiment", "worker", "sweep")
-NUMBERS = {
-    "seed": 0,
-    "train_size": 1,
-    "number_of_epochs": 1,
-    "early_stopping_patience": 1,
-}  # with the lowest values
-SWEEP_KEYS = (
-    *NUMBERS,
-    *("model", "stage", "after", "curriculum", "termination", "space"),
-    *("options", "baseline", "published"),
-)
-PUBLISHED_KEYS = ("runs", "finished", "best", "mean", "hours")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep's file says.
+    """Content of a sweep's file.
 
     Arguments
     ---------
@@ -367,7 +149,7 @@ class Sweep:
     max_trials : int
         Trials, those that were stopped included.
     max_broken : int
-        As many crashed trials end the search.
+        Number of crashed trials that ends the search.
     model : str
         Name of the YAML file in ``hparams/``.
     stage : str
@@ -377,13 +159,13 @@ class Sweep:
     settings : dict
         Options of ``train.py`` that are the same in every trial.
     space : dict
-        Names and Priors.
+        Parameter -> Prior.
     termination : Hyperband, Median, None
         The rule by which trials are ended early.
     baseline : float, None
         Published SI-SDR of the model without a search, in dB.
     published : dict, None
-        What the published sweep came to.
+        Figures of the published sweep.
     """
 
     path: Path
@@ -401,6 +183,130 @@ class Sweep:
     baseline: float | None
     published: dict | None
 
+    def check_setting(self, name: str, value: object) -> None:
+        """Check that an option of train.py does not contradict the file."""
+        if name in self.settings and value != self.settings[name]:
+            raise UserError(
+                f"--{name} {value!r}: {self.path} says "
+                f"{self.settings[name]!r}; leave the option out, or change "
+                "the file"
+            )
+
+    def hunt_command(
+        self,
+        data_folder: str | Path,
+        folder: str | Path,
+        programs: tuple[str, str] = ("orion", "python"),
+        workers: int = 1,
+    ) -> list[str]:
+        """Make the command that runs the sweep, for the folder separation/.
+
+        Arguments
+        ---------
+        data_folder : str, Path
+            The corpus.
+        folder : str, Path
+            The sweep's, for the results.
+        programs : tuple of str
+            Orion and Python.
+        workers : int
+            Trials at a time.
+
+        Returns
+        -------
+        list of str
+            Program and arguments.
+        """
+        file = self.path.resolve()
+        if file.is_relative_to(SWEEPS):
+            file = Path("../sweeps", file.relative_to(SWEEPS))
+        orion, python = programs
+        command = [orion, "hunt", "-n", self.name, "--config", str(file)]
+        command += ["--working-dir", str(Path(folder, "orion"))]
+        command += ["--n-workers", str(workers)]
+        command += [python, "train.py", f"hparams/{self.model}.yaml"]
+        command += ["--sweep", str(file), "--sweep_folder", str(folder)]
+        command += ["--data_folder", str(data_folder)]
+        return command + [f"--{n}~{p.text}" for n, p in self.space.items()]
+
+
+# What a value may be: how it is described, and whether a value is that.
+Kind = tuple[str, Callable[[Any], bool]]
+
+
+def _whole(lowest: int) -> Kind:
+    """Make the kind of whole numbers from a lowest one."""
+    return (
+        f"a whole number from {lowest}",
+        lambda value: type(value) is int and value >= lowest,
+    )
+
+
+def _or_null(kind: Kind) -> Kind:
+    """Make the kind that may be null too."""
+    return f"{kind[0]}, or null", lambda v: v is None or kind[1](v)
+
+
+NAME: Kind = (
+    "letters, digits, dots, - and _ only, none of dots and - at the beginning",
+    lambda v: isinstance(v, str) and bool(re.fullmatch(r"\w[\w.-]*", v)),
+)
+FINITE: Kind = (
+    "a number",
+    lambda value: type(value) in (int, float) and math.isfinite(value),
+)
+MAPPING: Kind = ("a mapping", lambda value: isinstance(value, dict))
+ANY: Kind = ("anything", lambda value: True)  # checked elsewhere
+# With processes, Orion's default, Ctrl-C ends those of a hunt in a way that it
+# waits for them for ever.
+THREADS: Kind = (
+    "{backend: threading}; with Orion's default Ctrl-C would not end a hunt",
+    lambda value: value == {"backend": "threading"},
+)
+
+SECTIONS = dict.fromkeys(("experiment", "worker", "sweep"), MAPPING)
+EXPERIMENT = {
+    "name": NAME,
+    "algorithm": ANY,
+    "max_trials": _whole(1),
+    "max_broken": _whole(1),
+}
+WORKER = {
+    "max_broken": _whole(1),
+    "idle_timeout": _whole(1),
+    "executor_configuration": THREADS,
+}
+# Settings of train.py that a sweep's file gives by keys of its own.
+STAGE_SETTINGS = {
+    "seed": _whole(0),
+    "train_size": _or_null(_whole(1)),
+    "number_of_epochs": _whole(1),
+    "early_stopping_patience": _whole(1),
+    "curriculum": ANY,
+}
+SWEEP = STAGE_SETTINGS | {
+    "model": NAME,
+    "stage": NAME,
+    "after": _or_null(NAME),
+    "termination": _or_null(MAPPING),
+    "space": MAPPING,
+    "options": MAPPING,
+    "baseline": _or_null(FINITE),
+    "published": _or_null(MAPPING),
+}
+PUBLISHED = {
+    **dict.fromkeys(("runs", "finished"), _whole(0)),
+    **dict.fromkeys(("best", "mean", "hours"), FINITE),
+}
+RULES: dict[str, Any] = {rule.name: rule for rule in (Hyperband, Median)}
+# Options of algorithms. Orion ends with a traceback at another one; of its
+# other algorithms it knows itself.
+ALGORITHM_OPTIONS = {
+    "optunagp": ("seed", "n_startup_trials"),
+    "optunatpe": ("seed", "n_startup_trials"),
+    "random": ("seed",),
+}
+
 
 def read_sweep_file(path: str | Path) -> Sweep:
     """Read and check a sweep's file.
@@ -408,13 +314,12 @@ def read_sweep_file(path: str | Path) -> Sweep:
     Arguments
     ---------
     path : str, Path
-        One like those in ``sweeps/``. The end of their names, ``_hpopt``,
-        which SpeechBrain's tests ask for, may be left out.
+        One like those in ``sweeps/``. The end of their names, ``_hpopt``, may
+        be left out.
 
     Returns
     -------
     Sweep
-        What it says.
 
     Raises
     ------
@@ -423,7 +328,7 @@ def read_sweep_file(path: str | Path) -> Sweep:
         it and what it may be.
     """
     path = Path(path)
-    whole_name = path.with_stem(f"{path.stem}_hpopt")
+    whole_name = path.with_stem(f"{path.stem}{SUFFIX}")
     if whole_name.exists() and not path.exists():
         path = whole_name
     try:
@@ -432,94 +337,177 @@ def read_sweep_file(path: str | Path) -> Sweep:
     except (OSError, ValueError, YAMLError) as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read ({problem})") from error
-    check_keys(content, SECTIONS, path)
-    experiment = read_experiment(content["experiment"], path)
-    check_worker(content["worker"], path)
-    sweep = content["sweep"]
-    check_keys(sweep, SWEEP_KEYS, f"{path}: sweep")
-    for name in ("model", "stage"):
-        check_text(sweep[name], f"{path}: sweep: {name}")
-    if sweep["baseline"] is not None:
-        check_finite(sweep["baseline"], f"{path}: sweep: baseline")
-    if sweep["after"] is not None:
-        check_text(sweep["after"], f"{path}: sweep: after")
-    settings, space = _read_settings(sweep, path), _read_space(sweep, path)
-    check_names(sweep["model"], sweep["options"], space, path)
+    _check(content, SECTIONS, f"{path}")
+    experiment, sweep = content["experiment"], content["sweep"]
+    _check(experiment, EXPERIMENT, f"{path}: experiment")
+    _check(content["worker"], WORKER, f"{path}: worker")
+    _check(sweep, SWEEP, f"{path}: sweep")
+    if sweep["published"] is not None:
+        _check(sweep["published"], PUBLISHED, f"{path}: sweep: published")
+    algorithm, options = _read_algorithm(
+        experiment["algorithm"], f"{path}: experiment: algorithm"
+    )
+    where = f"{path}: sweep"
+    space = _read_space(sweep, where)
+    _check_against_model(sweep["model"], sweep["options"], space, where)
     return Sweep(
         path=path,
-        **experiment,
-        model=sweep["model"],
-        stage=sweep["stage"],
-        after=sweep["after"],
-        settings=settings,
+        **experiment | {"algorithm": algorithm},
+        algorithm_options=options,
+        **{
+            name: sweep[name]
+            for name in ("model", "stage", "after", "baseline", "published")
+        },
+        settings=_read_settings(sweep, where),
         space=space,
-        termination=read_rule(
-            sweep["termination"],
-            sweep["number_of_epochs"],
-            f"{path}: sweep: termination",
-        ),
-        baseline=sweep["baseline"],
-        published=_read_published(sweep["published"], path),
+        termination=_read_rule(sweep, where),
     )
 
 
-def _read_settings(sweep, path):
-    """Read the options that are the same in every trial."""
-    for name, lowest in NUMBERS.items():
-        nullable = name == "train_size"  # null for all mixtures
-        if not (nullable and sweep[name] is None):
-            check_number(sweep[name], lowest, f"{path}: sweep: {name}")
+def _check(content, kinds, where):
+    """Check that a mapping has exactly certain keys, of the right kinds."""
+    if not isinstance(content, dict):
+        raise UserError(f"{where}: give a mapping of {', '.join(kinds)}")
+    for key in content:
+        if key not in kinds:
+            raise UserError(f"{where}: {key} is not a key{_hint(key, kinds)}")
+    for key, (text, is_right) in kinds.items():
+        if key not in content:
+            raise UserError(f"{where}: {key} is missing; see its README.md")
+        if not is_right(content[key]):
+            raise UserError(f"{where}: {key} {content[key]!r}: give {text}")
+
+
+def _read_algorithm(content, where):
+    """Read the algorithm's name, and the options that may stand with it."""
+    if not isinstance(content, dict):
+        content = {content: {}}
+    if [isinstance(options, dict) for options in content.values()] != [True]:
+        raise UserError(
+            f"{where} {content!r}: give one name, with a mapping of its "
+            "options, such as optunagp: {seed: 42}"
+        )
+    ((name, options),) = content.items()
+    if not NAME[1](name):
+        raise UserError(f"{where} {name!r}: give {NAME[0]}")
+    known = ALGORITHM_OPTIONS.get(name.lower(), options)
+    for option in options:
+        if option not in known:
+            raise UserError(
+                f"{where}: {name}: {option} is not one of its options, "
+                f"{', '.join(known)}"
+            )
+    return name, options
+
+
+def _read_settings(sweep, where):
+    """Read the options of train.py that are the same in every trial."""
     try:
         Curriculum(sweep["curriculum"])
     except UserError as error:
-        raise UserError(f"{path}: sweep: {error}") from error
-    options = sweep["options"]
-    if not isinstance(options, dict):
-        raise UserError(f"{path}: sweep: options {options!r}: give a mapping")
-    for name in options:
-        if name in (*SWEEP_KEYS, "output_folder", "experiment_name"):
+        raise UserError(f"{where}: {error}") from error
+    for name in sweep["options"]:
+        if name in (*SWEEP, "output_folder", "experiment_name"):
             raise UserError(
-                f"{path}: sweep: options: {name} is not one of them; it "
-                "follows from the other keys, or from Orion"
+                f"{where}: options: {name} is not one of them; it follows "
+                "from the other keys, or from Orion"
             )
-    return {
-        **{name: sweep[name] for name in (*NUMBERS, "curriculum")},
-        **options,
-    }
+    return {name: sweep[name] for name in STAGE_SETTINGS} | sweep["options"]
 
 
-def _read_space(sweep, path):
+def _read_space(sweep, where):
     """Read the priors, at least one."""
-    space = sweep["space"]
-    if not isinstance(space, dict) or not space:
+    if not sweep["space"]:
         raise UserError(
-            f"{path}: sweep: space: give a prior a parameter, such as lr: "
+            f"{where}: space: give a prior a parameter, such as lr: "
             "loguniform(3e-4, 3e-3)"
         )
-    for name in space:
-        if name in (*SWEEP_KEYS, *sweep["options"]):
+    for name in sweep["space"]:
+        if name in (*SWEEP, *sweep["options"]):
             raise UserError(
-                f"{path}: sweep: space: {name} has a fixed value in this file"
+                f"{where}: space: {name} has a fixed value in this file"
             )
     return {
-        name: read_prior(name, text, f"{path}: sweep: space")
-        for name, text in space.items()
+        name: read_prior(name, text, f"{where}: space")
+        for name, text in sweep["space"].items()
     }
 
 
-def _read_published(content, path):
-    """Read what the published sweep came to; None for null."""
+def _check_against_model(model, options, space, where):
+    """Check names of settings against the YAML file of the model."""
+    tags = _read_tags(model)
+    if tags is None:
+        models = [file.stem for file in HPARAMS.glob("*.yaml")]
+        raise UserError(
+            f"{where}: model {model}: there is no hparams/{model}.yaml"
+            f"{_hint(model, models)}"
+        )
+    unknown = [f"space: {name}" for name in space if name not in tags]
+    others = [name for name in options if name not in tags]
+    if others:
+        # Takes seconds, and no shipped file has an option of SpeechBrain's
+        # that its model's has not.
+        from speechbrain.utils.run_opts import RunOptions
+
+        own = RunOptions().as_dict()
+        unknown += [f"options: {name}" for name in others if name not in own]
+    if unknown:
+        raise UserError(
+            f"{where}: {unknown[0]} is no setting of hparams/{model}.yaml"
+            f"{_hint(unknown[0].rpartition(' ')[2], tags)}"
+        )
+    for name, prior in space.items():
+        # A null may stand for a number.
+        kind = tags[name].rpartition(":")[2]
+        if kind not in ("int", "float", "null"):
+            raise UserError(
+                f"{where}: space: {name} is no number in hparams/{model}.yaml"
+            )
+        if kind == "int" and not prior.discrete:
+            raise UserError(
+                f"{where}: space: {name} is a whole number in hparams/"
+                f"{model}.yaml: give its prior discrete=True"
+            )
+
+
+@cache
+def _read_tags(model):
+    """Read the kinds of values of a model's settings; None without a file."""
+    path = HPARAMS / f"{model}.yaml"
+    if not path.is_file():
+        return None
+    keys = YAML().compose(path.read_text(encoding="utf-8")).value
+    return {key.value: value.tag for key, value in keys}
+
+
+def _read_rule(sweep, where):
+    """Read the rule of early termination; None for null."""
+    content, epochs = sweep["termination"], sweep["number_of_epochs"]
     if content is None:
         return None
-    check_keys(content, PUBLISHED_KEYS, f"{path}: sweep: published")
-    where = f"{path}: sweep: published"
-    for name in ("runs", "finished"):
-        check_number(content[name], 0, f"{where}: {name}")
-    if content["finished"] > content["runs"]:
+    name = next(iter(content), None)
+    if len(content) != 1 or name not in RULES:
         raise UserError(
-            f"{where}: finished {content['finished']}: is more than all "
-            f"{content['runs']} runs"
+            f"{where}: termination: {name} is not one of {', '.join(RULES)}"
         )
-    for name in ("best", "mean", "hours"):
-        check_finite(content[name], f"{where}: {name}")
-    return content
+    kinds = {
+        key.name: _whole(2 if key.name == "eta" else 1)
+        for key in fields(RULES[name])
+    }
+    _check(content[name], kinds, f"{where}: termination: {name}")
+    rule = RULES[name](**content[name])
+    if rule.last_epoch() >= epochs:
+        raise UserError(
+            f"{where}: termination: {name} would act after epoch "
+            f"{rule.last_epoch()}, when the {epochs} epochs of "
+            "number_of_epochs are over"
+        )
+    return rule
+
+
+def _hint(name: object, names: Iterable[str]) -> str:
+    """Suggest the name that was meant, or say which there are."""
+    close = difflib.get_close_matches(str(name), names, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are {', '.join(sorted(names))}"

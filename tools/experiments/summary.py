@@ -1,0 +1,282 @@
+"""Summary and pictures of a selection of finalists."""
+
+import io
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from polsess.files import write_atomically
+from scipy.stats import pearsonr, spearmanr
+
+from experiments.finalists import Selection
+from experiments.tables import markdown_table
+from experiments.trials import FINISHED, Trials
+
+matplotlib.use("Agg")  # no screen needed
+
+# In the order of their columns; others follow.
+STATUSES = (FINISHED, "stopped", "failed", "running")
+TOP = 20  # trials in the picture of the best
+OBJECTIVE = "SI-SDR of the validation (dB)"
+# To be read in black and white: finalists are grey.
+GREY = "0.75"
+MARKERS = "osD^vP*X<>"
+HATCHES = ["", "///", "...", "xxx", "\\\\\\", "ooo", "---", "+++", "|||"]
+
+
+def correlate(trials: Trials) -> pd.DataFrame:
+    """Correlate each parameter with the objective over the finished trials.
+
+    Arguments
+    ---------
+    trials : Trials
+        Of one or several sweeps.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a parameter with the columns pearson and spearman; NaN with fewer
+        than three trials, or where one of both never differs.
+
+    Example
+    -------
+    >>> from experiments.trials import COLUMNS, check_trials
+    >>> rows = [["a", "1", "finished", "4", "1"], ["b", "1", "finished", "3",
+    ... "2"], ["c", "1", "finished", "1", "4"]]
+    >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "lr"])
+    >>> correlate(check_trials(table, None, "here")).round(2).values.tolist()
+    [[-1.0, -1.0]]
+    """
+    pool = trials.pool
+    varied = [name for name in trials.parameters if np.ptp(pool[name])]
+    if len(pool) < 3 or not np.ptp(pool["objective"]):
+        varied = []
+    functions = {"pearson": pearsonr, "spearman": spearmanr}
+    table = pd.DataFrame(
+        {
+            kind: {n: function(pool[n], pool["objective"])[0] for n in varied}
+            for kind, function in functions.items()
+        },
+        dtype=float,
+    )
+    return table.reindex(trials.parameters)
+
+
+def summarise_sweeps(trials: Trials) -> pd.DataFrame:
+    """Count the trials of each sweep, with best and mean.
+
+    Arguments
+    ---------
+    trials : Trials
+        Of one or several sweeps.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a sweep, and one of all if there are several: sweep, total, a
+        column a status, then best and mean of the finished in dB.
+
+    Example
+    -------
+    >>> from experiments.trials import COLUMNS, check_trials
+    >>> rows = [["a", "1", "finished", "4", "1"], ["b", "1", "stopped", "1",
+    ... "2"]]
+    >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "lr"])
+    >>> summarise_sweeps(check_trials(table, None, "here")).values.tolist()
+    [['1', 2, 1, 1, 4.0, 4.0]]
+    """
+    table = trials.table
+    if len(trials.sweeps) > 1:
+        table = pd.concat([table, table.assign(sweep="all")])
+    counts = pd.crosstab(table["sweep"], table["status"])
+    known = [name for name in STATUSES if name in counts]
+    summary = counts[[*known, *counts.columns.drop(known)]]
+    summary.insert(0, "total", counts.sum(axis=1))
+    finished = table[table["status"] == FINISHED].groupby("sweep")["objective"]
+    summary = summary.assign(best=finished.max(), mean=finished.mean())
+    return summary.reindex(table["sweep"].unique()).reset_index()
+
+
+def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
+    """Format a selection, and the trials that it was made from, in Markdown.
+
+    Arguments
+    ---------
+    trials : Trials
+        Of one or several sweeps.
+    selection : Selection
+        Made from them.
+    asked : str
+        By which options.
+
+    Returns
+    -------
+    str
+        Tables of finalists, of the trials passed over, of the sweeps and of
+        the parameters.
+    """
+    pool, parameters = trials.pool, trials.parameters
+    parts = [
+        "# Finalists",
+        f"Selected with {asked}. SI-SDR in dB, of the validation; diversity: "
+        "distance to the nearest finalist that was selected before, in units "
+        "of the sample standard deviations below.",
+        _trials_table(selection.finalists, parameters),
+    ]
+    if len(selection.passed_over):
+        rows = _trials_table(selection.passed_over, parameters)
+        parts += ["## Passed over", rows]
+    sweeps = summarise_sweeps(trials)
+    sweeps = sweeps.rename(columns={"mean": "mean of finished"})
+    names = ["lowest", "highest", "mean", "sample std"]
+    figures = pool[parameters].agg(["min", "max", "mean", "std"]).T
+    figures = figures.set_axis(names, axis="columns")
+    figures[["Pearson", "Spearman"]] = correlate(trials)
+    parts += [
+        "## Sweeps",
+        _markdown(sweeps),
+        "## Parameters, over the finished trials",
+        _markdown(figures.rename_axis("parameter").reset_index(), names),
+    ]
+    notes = [*trials.notes, *selection.notes]
+    if notes:
+        parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _trials_table(rows, parameters):
+    """Format trials with rank, parameters and diversity."""
+    columns = ["rank", "name", "sweep", "objective", *parameters, "diversity"]
+    columns += ["note"] if any(rows["note"]) else []
+    table = rows[columns].rename(columns={"objective": "SI-SDR"})
+    return _markdown(table, parameters)
+
+
+def _markdown(table, four_digits=()):
+    """Format a table; its numbers have two decimals, or four digits."""
+    return markdown_table(
+        list(table.columns),
+        [
+            [
+                _format(value, ".4g" if name in four_digits else ".2f")
+                for name, value in row.items()
+            ]
+            for row in table.to_dict("records")
+        ],
+    )
+
+
+def _format(value, form):
+    """Format a cell; a missing number as a dash."""
+    if not isinstance(value, float):
+        return str(value)
+    return "–" if np.isnan(value) else f"{value:{form}}"
+
+
+def draw_all(trials: Trials, finalists: pd.DataFrame, folder: Path) -> None:
+    """Write the pictures of a selection.
+
+    Arguments
+    ---------
+    trials : Trials
+        At least one of them finished.
+    finalists : pandas.DataFrame
+        They stand out.
+    folder : Path
+        Where the pictures go; it is made.
+    """
+    figures = {
+        "objective_by_sweep.png": draw_sweeps(trials, finalists),
+        "top_twenty.png": draw_top(trials, finalists),
+    }
+    for name, figure in figures.items():
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=120)
+        plt.close(figure)
+        write_atomically(folder / name, content.getvalue())
+
+
+def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Make a figure with one set of axes, of a size in inches."""
+    figure, axis = plt.subplots(figsize=(width, height), layout="constrained")
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure, axis
+
+
+def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> Figure:
+    """Draw the objectives of each sweep with their mean, finalists by rank."""
+    pool, sweeps = trials.pool, trials.sweeps
+    figure, axis = _new_figure(2.5 + 1.8 * len(sweeps), 4.2)
+    generator = np.random.default_rng(0)  # so that equal values can be seen
+    jitter = generator.uniform(-0.2, 0.2, len(pool))
+    for number, sweep in enumerate(sweeps):
+        mine = pool["sweep"] == sweep
+        x = number + jitter[mine]
+        axis.plot(
+            *(x, pool["objective"][mine], MARKERS[number % len(MARKERS)]),
+            color="black",
+            markerfacecolor=GREY,
+        )
+        if mine.any():
+            mean = pool["objective"][mine].mean()
+            axis.hlines(mean, number - 0.35, number + 0.35, color="black")
+    for place in pool.index[pool["rank"].isin(finalists["rank"])]:
+        x = sweeps.index(pool["sweep"][place]) + jitter[place]
+        point = x, pool["objective"][place]
+        axis.plot(*point, "ok", markersize=13, markerfacecolor="none")
+        axis.annotate(
+            str(pool["rank"][place]),
+            point,
+            xytext=(13, 8),
+            textcoords="offset points",
+            fontweight="bold",
+        )
+    labels = [f"{s}\n({(pool['sweep'] == s).sum()} finished)" for s in sweeps]
+    axis.set_xticks(range(len(sweeps)), labels)
+    axis.set_xlim(-0.6, len(sweeps) - 0.4)
+    axis.set_ylabel(OBJECTIVE)
+    axis.set_title("Finished trials, finalists by rank", fontsize=10)
+    return figure
+
+
+def draw_top(trials: Trials, finalists: pd.DataFrame) -> Figure:
+    """Draw the best TOP trials as bars, hatched by sweep, finalists grey."""
+    top = trials.pool.head(TOP)
+    figure, axis = _new_figure(7.5, 1.4 + 0.27 * len(top))
+    # Bars from 0 would all look alike.
+    spread = np.ptp(top["objective"]) or 1.0
+    left = top["objective"].min() - 0.3 * spread
+    for _, row in top.iterrows():
+        number = trials.sweeps.index(row["sweep"])
+        chosen = row["rank"] in set(finalists["rank"])
+        axis.barh(
+            *(row["rank"], row["objective"] - left),
+            left=left,
+            color=GREY if chosen else "white",
+            edgecolor="black",
+            hatch=HATCHES[number % len(HATCHES)],
+        )
+        place = row["objective"], row["rank"]
+        text = f" {row['objective']:.2f}"
+        axis.annotate(text, place, va="center", fontsize=8)
+    for number, sweep in enumerate(trials.sweeps):
+        axis.bar(
+            *(left, 0),
+            color="white",
+            edgecolor="black",
+            hatch=HATCHES[number % len(HATCHES)],
+            label=f"sweep {sweep}",
+        )
+    axis.bar(left, 0, color=GREY, edgecolor="black", label="finalist")
+    labels = top["name"] + "  " + top["rank"].astype(str)
+    axis.set_yticks(top["rank"], labels, fontsize=8)
+    axis.set_ylim(len(top) + 0.6, 0.4)
+    axis.set_xlim(left, top["objective"].max() + 0.1 * spread)
+    axis.set_xlabel(f"{OBJECTIVE}; the axis does not start at 0")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=4)
+    axis.set_title(f"The best {len(top)} of {len(trials.pool)} finished trials")
+    return figure
