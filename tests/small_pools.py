@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from experiments.trials import COLUMNS, check_trials, read_trials
+from experiments.trials import COLUMNS, check_trials, read_table
 
 PARAMETERS = [
     *("lr", "weight_decay", "max_grad_norm", "lr_factor", "lr_patience"),
@@ -108,4 +108,4 @@ def read_lines(lines, header="name,sweep,status,objective,lr"):
     """
     path = Path("trials.csv")
     path.write_text("\n".join([header, *lines]))
-    return read_trials(path)
+    return read_table(path)

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import yaml
-from experiments.stages import SHIPPED
+from polsess.search.sweep import SWEEPS
 
 PARAMETERS = {"lr": 0.001, "weight_decay": 1e-6, "max_grad_norm": 5.0}
 PARAMETERS |= {"lr_factor": 0.5, "lr_patience": 2}
@@ -116,7 +116,7 @@ def written_stage(
     >>> [path.name for path in folder.iterdir()]
     ['dprnn_stage1_hpopt.yaml']
     """
-    content = yaml.safe_load((SHIPPED / name).read_text())
+    content = yaml.safe_load((SWEEPS / name).read_text())
     content["experiment"]["algorithm"] = {"random": {"seed": 1}}
     content["experiment"] |= experiment or {}
     content["sweep"] |= changes
@@ -146,7 +146,7 @@ def write_database(path, name, statuses):
     from orion.client import build_experiment  # which takes seconds
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    stage = yaml.safe_load((SHIPPED / "dprnn_stage1_hpopt.yaml").read_text())
+    stage = yaml.safe_load((SWEEPS / "dprnn_stage1_hpopt.yaml").read_text())
     database = {"type": "pickleddb", "host": str(path)}
     experiment = build_experiment(
         name,

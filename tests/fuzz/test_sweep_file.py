@@ -1,10 +1,8 @@
 """Files of sweeps and of series: what they say, or an error that names them."""
 
 import json
-import shlex
 from pathlib import Path
 
-import sweep_file
 from damage import yaml_files
 from experiments.series import Job, read_series
 from hypothesis import (
@@ -13,12 +11,9 @@ from hypothesis import (
 )
 from outcomes import attempt, new_folder
 from polsess.errors import UserError
-from polsess.search.sweep import read_sweep_file
-from small_models import SEPARATION
-from sweep_file import hunt_command
+from polsess.search.sweep import RECIPE, SWEEPS, read_sweep_file
 
-SWEEPS = SEPARATION.parent / "sweeps"
-SERIES = Path(sweep_file.__file__).parents[3] / "tools/series"
+SERIES = RECIPE.parents[1] / "tools/series"
 
 
 @given(st.data())
@@ -32,17 +27,15 @@ def test_a_sweep(data):
         sweep, _ = attempt(lambda: read_sweep_file(path), UserError, path)
         assert damaged or sweep
         if sweep:
-            words = shlex.split(hunt_command(sweep))
+            words = sweep.hunt_command("corpus", "results")
             assert str(path) in words and sweep.name in words
-            printed = sweep_file._as_json(sweep)
-            settings = json.loads(printed)["settings"]
-            json.dumps(settings, allow_nan=False)  # for Orion and train.py
+            json.dumps(sweep.settings, allow_nan=False)  # for train.py
 
 
 @given(st.data())
 def test_a_series(data):
     name = data.draw(st.sampled_from(["dprnn_finalists", "baselines"]))
-    hparams = str(SEPARATION.parent / "hparams")
+    hparams = str(RECIPE / "hparams")
     text = (SERIES / f"{name}.yaml").read_text()
     text = text.replace("../../recipes/PolSESS/hparams", hparams)
     content, damaged = data.draw(yaml_files(text))

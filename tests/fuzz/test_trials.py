@@ -7,13 +7,14 @@ import select_configs
 import yaml
 from damage import csv_files, json_files
 from experiments.finalists import select_finalists
-from experiments.stages import Stage
-from experiments.sweep_trials import (
+from experiments.trials import (
+    COLUMNS,
+    FINISHED,
     make_table,
     pool_trials,
-    read_trials as read_folders,
+    read_table,
+    read_trials,
 )
-from experiments.trials import COLUMNS, FINISHED, read_trials
 from hypothesis import (
     given,
     settings,
@@ -21,6 +22,7 @@ from hypothesis import (
 )
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
+from polsess.search.sweep import SWEEPS, read_sweep_file
 from small_trials import PARAMETERS, write_trial
 
 ROWS = [
@@ -32,6 +34,7 @@ ROWS = [
     ["b-2", "stage3b", "finished", "3.25", "0.0005", "1"],
     ["b-3", "stage3b", "running", "", "", ""],
 ]
+STAGE = read_sweep_file(SWEEPS / "dprnn_stage1_hpopt.yaml")
 OPTIONS = st.sampled_from(
     [[], ["--n", "2"], ["--min_per_sweep", "1"], ["--min_diversity", "0"]]
 )
@@ -44,7 +47,7 @@ def test_a_table(file, parameters):
         path = folder / "trials.csv"
         path.write_bytes(content)
         trials, _ = attempt(
-            lambda: read_trials(path, parameters), UserError, path
+            lambda: read_table(path, parameters), UserError, path
         )
         assert damaged or len(trials.pool) == 3
         if trials is None:
@@ -85,13 +88,6 @@ def test_the_whole_selection(file, options):
         assert series["runs"]
 
 
-def stage():
-    """Make a stage of a search."""
-    keys = Stage.__dataclass_fields__
-    values = {"name": "dprnn-stage1", "space": dict.fromkeys(PARAMETERS)}
-    return Stage(**{key: values.get(key) for key in keys})
-
-
 @given(st.data())
 def test_a_trial_of_a_sweep(data):
     with new_folder() as folder:
@@ -106,11 +102,11 @@ def test_a_trial_of_a_sweep(data):
         path.write_bytes(content)
         before = files_of(folder)
         trials, _ = attempt(
-            lambda: read_folders(stage(), folder), UserError, path
+            lambda: read_trials(STAGE, folder), UserError, trial
         )
         assert damaged or len(trials) == 2
         if trials:
-            table = make_table([stage()], folder)
+            table = make_table(trials)
             assert len(table) == 2
-            attempt(lambda: pool_trials([stage()], folder), UserError, folder)
+            attempt(lambda: pool_trials([STAGE], folder), UserError, folder)
         assert files_of(folder) == before

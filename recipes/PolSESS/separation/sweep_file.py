@@ -27,7 +27,7 @@ def format_command(sweep: Sweep) -> str:
     orion hunt -n dprnn-stage1 --config ../sweeps/dprnn_stage1_hpopt.yaml \
     """
     command = sweep.hunt_command(CORPUS, Path("results/sweeps", sweep.name))
-    breaks = r" (--(?!config|n-workers|sweep_folder)|python |'--)"
+    breaks = r" (--(?!config|n-workers)|python |'--)"
     return re.sub(breaks, r" \\\n    \1", shlex.join(command))
 
 

@@ -1,4 +1,4 @@
-"""The algorithms that a hunt's YAML names."""
+"""Optuna's samplers as algorithms of Orion."""
 
 from typing import Any
 
@@ -9,8 +9,14 @@ from orion.core.utils.format_trials import dict_to_trial
 from orion.core.worker.transformer import TransformedSpace
 from orion.core.worker.trial import Trial
 
-from .distributions import SettingError, make_distributions, to_orion
-from .studies import make_study, ranked_outcomes, valued_outcomes
+from .studies import (
+    SettingError,
+    make_distributions,
+    make_study,
+    ranked_outcomes,
+    to_orion,
+    valued_outcomes,
+)
 
 # Draws until one is new: from the model, then at random.
 MODEL_DRAWS = 10
@@ -22,7 +28,7 @@ _Base: Any = object
 
 
 class _OptunaSampler(_Base):
-    """What the algorithms share; Orion lists every subclass of its own base.
+    """Common part of the algorithms.
 
     Arguments
     ---------
@@ -50,50 +56,37 @@ class _OptunaSampler(_Base):
         seed: int | None = None,
         n_startup_trials: int = 10,
     ) -> None:
-        if seed is not None and not (isinstance(seed, int) and seed >= 0):
-            raise SettingError(
-                f"The algorithm's seed is {seed!r}, but must be an integer "
-                "from 0."
-            )
-        if not (isinstance(n_startup_trials, int) and n_startup_trials >= 1):
-            raise SettingError(
-                f"The algorithm's n_startup_trials is {n_startup_trials!r}, "
-                "but must be an integer from 1."
-            )
+        for name, value, lowest in (
+            ("seed", 0 if seed is None else seed, 0),
+            ("n_startup_trials", n_startup_trials, 1),
+        ):
+            if not (isinstance(value, int) and value >= lowest):
+                raise SettingError(
+                    f"The algorithm's {name} is {value!r}, but must be an "
+                    f"integer from {lowest}."
+                )
         super().__init__(space, seed=seed, n_startup_trials=n_startup_trials)
         self.distributions = make_distributions(space)
 
     def seed_rng(self, seed: int | None) -> None:
-        """Seed the generator.
-
-        Arguments
-        ---------
-        seed : int
-            None for one of the operating system's.
-        """
+        """Seed the generator; with None by the operating system."""
         self.generator = np.random.default_rng(seed)
 
     @property
     def state_dict(self) -> dict:
-        """What the next suggestions follow from: trials and generator."""
+        """State of trials and generator, on which all suggestions depend."""
         return {
             **super().state_dict,
             "generator": self.generator.bit_generator.state,
         }
 
     def set_state(self, state_dict: dict) -> None:
-        """Go on from a state.
-
-        Arguments
-        ---------
-        state_dict : dict
-            What `state_dict` was.
-        """
+        """Go on from a state, as `state_dict` gave it."""
         super().set_state(state_dict)
         self.generator.bit_generator.state = state_dict["generator"]
 
     def suggest(self, num: int) -> list[Trial]:
-        """A trial that was not suggested before.
+        """Suggest a trial that was not suggested before.
 
         Arguments
         ---------
@@ -127,7 +120,7 @@ class _OptunaSampler(_Base):
         return []
 
     def _draw(self, study):
-        """The study's next trial, as Orion's."""
+        """Draw the study's next trial, as Orion's."""
         params = study.ask(self.distributions).params
         values = {
             name: to_orion(value, self.space[name])
@@ -160,18 +153,7 @@ class OptunaGP(_OptunaSampler, BaseAlgorithm):
     outcomes = staticmethod(valued_outcomes)
 
     def suggest(self, num: int) -> list[Trial]:
-        """A trial that was not suggested before.
-
-        Arguments
-        ---------
-        num : int
-            Ignored, as `OptunaTPE` does.
-
-        Returns
-        -------
-        trials : list of orion.core.worker.trial.Trial
-            One, or none when the space is exhausted.
-        """
+        """Suggest a trial, with one thread."""
         # Takes seconds: not for every command of Orion's.
         import torch
 
@@ -184,7 +166,7 @@ class OptunaGP(_OptunaSampler, BaseAlgorithm):
             torch.set_num_threads(threads)
 
     def make_sampler(self, seed: int) -> GPSampler:
-        """Optuna's sampler, from a seed."""
+        """Make Optuna's sampler from a seed."""
         return GPSampler(
             seed=seed,
             n_startup_trials=self.n_startup_trials,
@@ -231,7 +213,7 @@ class OptunaTPE(_OptunaSampler, BaseAlgorithm):
     outcomes = staticmethod(ranked_outcomes)
 
     def make_sampler(self, seed: int) -> TPESampler:
-        """Optuna's sampler, from a seed."""
+        """Make Optuna's sampler from a seed."""
         return TPESampler(
             seed=seed,
             multivariate=True,

@@ -1,21 +1,173 @@
-"""Orion's trials as the trials of an Optuna study."""
+"""Orion's search space and trials as those of an Optuna study."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import TrialState, create_trial
+from orion.core.utils.exceptions import NoConfigurationError
 from orion.core.utils.flatten import flatten
 from orion.core.worker.trial import Trial
 
-from .distributions import to_optuna
-
 if TYPE_CHECKING:
-    from orion.core.worker.transformer import TransformedSpace
+    from orion.core.worker.transformer import (
+        TransformedDimension,
+        TransformedSpace,
+    )
+
+# Orion calls loguniform by scipy's name, and puts int_ before an integer's.
+SCALES = {"uniform": False, "reciprocal": True}
+
+
+class SettingError(NoConfigurationError, ValueError):
+    """An option or a dimension that cannot be used.
+
+    `orion` prints Orion's own errors as one line, and a traceback of others.
+    """
+
+
+def make_distributions(space: TransformedSpace) -> dict:
+    """Make an Optuna distribution for each dimension of an Orion space.
+
+    Arguments
+    ---------
+    space : orion.core.worker.transformer.TransformedSpace
+        What Orion hands to an algorithm.
+
+    Returns
+    -------
+    distributions : dict
+        Name of a dimension to distribution. The choices of a categorical one
+        are the numbers of its categories, which may be of any type.
+
+    Raises
+    ------
+    SettingError
+        For a dimension that Optuna cannot express; names it.
+    """
+    return {name: _distribution(dim) for name, dim in space.items()}
+
+
+def to_optuna(
+    value: object,
+    dimension: TransformedDimension,
+    distribution: BaseDistribution,
+) -> int | float:
+    """Convert a value of an Orion trial to Optuna's.
+
+    Arguments
+    ---------
+    value : object
+        A value of an Orion trial.
+    dimension : orion.core.worker.transformer.TransformedDimension
+        Whose value it is.
+    distribution : optuna.distributions.BaseDistribution
+        The dimension's.
+
+    Returns
+    -------
+    value : int or float
+        A category's number. Numbers are clipped: a trial that a user inserted
+        may lie on a bound which has more digits than the axis's precision.
+    """
+    if dimension.type == "categorical":
+        return dimension.interval().index(value)
+    axis: Any = distribution
+    return min(max(value, axis.low), axis.high)
+
+
+def to_orion(value: int | float, dimension: TransformedDimension) -> Any:
+    """Convert a value that Optuna suggests to Orion's.
+
+    Arguments
+    ---------
+    value : int or float
+        Optuna's.
+    dimension : orion.core.worker.transformer.TransformedDimension
+        Whose value it is.
+
+    Returns
+    -------
+    value : object
+        The category, or the number, rounded to the axis's precision. Orion
+        would round it later, and might then know the trial already.
+    """
+    if dimension.type == "categorical":
+        return dimension.interval()[value]
+    return dimension.transform(value)
+
+
+def _distribution(dim):
+    """Make the distribution for one dimension."""
+    if dim.type == "fidelity":
+        raise _error(
+            dim,
+            "is a fidelity, but OptunaTPE trains every trial in full: give "
+            "a number, or search with asha or hyperband",
+        )
+    if dim.shape:
+        raise _error(
+            dim, f"has the shape {dim.shape}: name each element by itself"
+        )
+    if dim.type == "categorical":
+        probabilities = dim.original_dimension.get_prior
+        if max(probabilities) - min(probabilities) > 1e-9:
+            raise _error(
+                dim,
+                "has unequal probabilities, which Optuna does not know: give "
+                "a plain list of choices",
+            )
+        return CategoricalDistribution(range(len(dim.interval())))
+    log = SCALES.get(dim.prior_name.removeprefix("int_"))
+    if log is None:
+        raise _error(
+            dim,
+            f"has the prior {dim.prior_name}, which Optuna does not know: use "
+            "uniform(low, high) or loguniform(low, high)",
+        )
+    return _numeric(dim, log)
+
+
+def _numeric(dim, log):
+    """Make the distribution for an interval."""
+    low, high = dim.original_dimension.interval()
+    if dim.type == "integer":
+        if log and low < 1:
+            raise _error(dim, "is logarithmic and must not begin below 1")
+        return IntDistribution(int(low), int(high), log=log)
+    low, high = float(low), float(high)
+    digits = dim.original_dimension.precision
+    if digits is not None:
+        # Rounding to the nearest must not leave the interval.
+        low = _round(low, digits, ROUND_CEILING)
+        high = _round(high, digits, ROUND_FLOOR)
+    if low > high:
+        raise _error(
+            dim, f"holds no number of {digits} digits: raise its precision"
+        )
+    return FloatDistribution(low, high, log=log)
+
+
+def _round(number, digits, rounding):
+    """Round a number to some significant digits."""
+    context = Context(prec=digits, rounding=rounding)
+    # repr: the shortest decimal, 0.95 and not 0.9499999999999999556.
+    return float(context.create_decimal(repr(number)))
+
+
+def _error(dim, reason):
+    """Make the error for a dimension."""
+    return SettingError(f"The dimension {dim.name!r} {reason}.")
 
 
 def make_study(
@@ -24,14 +176,14 @@ def make_study(
     space: TransformedSpace,
     distributions: dict,
 ) -> optuna.Study:
-    """An Optuna study, in memory, of everything that Orion knows.
+    """Make an Optuna study, in memory, of everything that Orion knows.
 
     Arguments
     ---------
     trials : list of orion.core.worker.trial.Trial
         In the order in which they were suggested.
     outcomes : list of dict
-        What became of them.
+        Their states and values, as ``ranked_outcomes`` returns them.
     space : orion.core.worker.transformer.TransformedSpace
         Their dimensions.
     distributions : dict
@@ -42,8 +194,11 @@ def make_study(
     study : optuna.Study
         To be minimised.
     """
-    with quiet_optuna():
-        study = optuna.create_study(direction="minimize")
+    # Each study would write a message.
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="minimize")
+    optuna.logging.set_verbosity(verbosity)
     for trial, result in zip(trials, outcomes, strict=True):
         values = flatten(trial.params)
         params = {
@@ -57,7 +212,7 @@ def make_study(
 
 
 def ranked_outcomes(trials: Iterable[Trial]) -> list[dict]:
-    """What became of trials, for a sampler that only ranks them.
+    """Describe trials for a sampler that only ranks them.
 
     A completed trial with a finite objective has that value. One whose
     statistic `stopped` is not 0 is pruned at the epoch of its statistic
@@ -90,7 +245,7 @@ def ranked_outcomes(trials: Iterable[Trial]) -> list[dict]:
 
 
 def valued_outcomes(trials: Iterable[Trial]) -> list[dict]:
-    """What became of trials, for a sampler that models their values.
+    """Describe trials for a sampler that models their values.
 
     As `ranked_outcomes`, but a stopped trial has the value that it reached,
     and a failed one the worst that any reached.
@@ -121,7 +276,7 @@ def valued_outcomes(trials: Iterable[Trial]) -> list[dict]:
 
 
 def _outcome(trial):
-    """What became of one trial."""
+    """Describe one trial."""
     if trial.status == "broken":
         return {"state": TrialState.FAIL}
     if trial.status != "completed" or trial.objective is None:
@@ -137,14 +292,3 @@ def _outcome(trial):
             "intermediate_values": {epochs: objective},
         }
     return {"state": TrialState.COMPLETE, "value": objective}
-
-
-@contextmanager
-def quiet_optuna() -> Iterator[None]:
-    """Optuna without its messages, of which each study makes one."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import yaml
 from experiments.series import read_series
-from experiments.trials import read_trials
+from experiments.trials import read_table
 from matplotlib.image import imread
 from polsess.errors import UserError
 from select_configs import main
 from small_pools import DEVIATIONS, PARAMETERS, PUBLISHED, published_pool
 
-TOOL = Path(__file__).parent.parent / "tools/select_configs.py"
+TOOL = Path(__file__).parents[2] / "tools/select_configs.py"
 HPARAMS = TOOL.parent.parent / "recipes/PolSESS/hparams/dprnn.yaml"
 
 
@@ -28,7 +28,7 @@ def test_the_published_selection(tmp_path, capsys, lr, third):
     published = PUBLISHED.copy()
     published.loc[2, "lr"] = lr
     path = published_pool(tmp_path / "trials.csv", published)
-    deviations = read_trials(path).pool[PARAMETERS].std(ddof=1)
+    deviations = read_table(path).pool[PARAMETERS].std(ddof=1)
     np.testing.assert_allclose(deviations, DEVIATIONS, rtol=1e-9)
     main([str(path), "--output", "out"])
     finalists = pd.read_csv("out/finalists.csv")
@@ -87,8 +87,8 @@ def test_a_search_of_one_parameter_leaves_the_others_alone(tmp_path, capsys):
 @pytest.mark.parametrize(
     "names, problem",
     [
-        (["a b", "a-b"], r"'a b' and 'a-b': the folder of both would be a-b"),
-        (["---", "b"], r"trial '---': no folder can be called so"),
+        (["a b", "a-b"], r"'a-b': its folder would be 'a-b', as that of 'a b'"),
+        (["---", "b"], "trial '---': its folder would be ''"),
     ],
 )
 def test_names_that_can_name_no_folder(tmp_path, names, problem):
@@ -122,13 +122,8 @@ def test_pictures_of_any_number_of_trials(tmp_path, count):
         csv.writer(file).writerows([rows[0], *rows[1 + 65 - count : 66]])
     main([str(path), "--output", str(tmp_path / "out")])
     pictures = sorted((tmp_path / "out").glob("*.png"))
-    assert [picture.name for picture in pictures] == [
-        "correlations.png",
-        "learning_rate.png",
-        "objective_by_sweep.png",
-        "parallel_coordinates.png",
-        "top_twenty.png",
-    ]
+    names = [picture.name for picture in pictures]
+    assert names == ["objective_by_sweep.png", "top_twenty.png"]
     for picture in pictures:
         assert imread(picture).std() > 0.05  # something is drawn
 
@@ -142,7 +137,7 @@ def test_pictures_of_any_number_of_trials(tmp_path, count):
         (["--min_diversity", "-1"], "--min_diversity -1.0: give 0 or more"),
         (["--min_diversity", "nan"], "--min_diversity nan: give 0 or more"),
         (["--params", "lr", "clip"], "no column clip"),
-        (["--params", "lr", "lr"], "lr stands there twice"),
+        (["--params", "lr", "lr"], "lr is no parameter, or stands there twice"),
         (["--params", "sweep"], "sweep is no parameter"),
         (["--settings", "no.yaml"], "no.yaml: cannot be read"),
     ],
@@ -158,8 +153,11 @@ def test_one_line_and_exit_status_of_a_mistake(tmp_path):
     (tmp_path / "file").write_text("")
     path = published_pool(tmp_path / "trials.csv")
     for arguments, error in (
-        (["file"], "Error: file: is empty"),
-        ([path, "--output", "file"], "Error: [Errno"),
+        (["file"], "Error: file: cannot be read"),
+        (
+            [path, "--output", "file"],
+            "Error: file/summary.md: cannot be",
+        ),
     ):
         ended = subprocess.run(
             [sys.executable, TOOL, *arguments], capture_output=True, text=True

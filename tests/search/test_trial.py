@@ -1,17 +1,26 @@
 """Trials: how they end, what is reported, and what happens to them again."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-import search.arguments
 import torch
 import train
+from orion.core.io.convert import JSONConverter
+from orion.core.worker import trial as orion_trial
 from polsess.errors import UserError
-from polsess.search.trial import OtherCurves
+from polsess.run_folder import Curve
+from polsess.search.trial import (
+    OtherCurves,
+    check_same_sweep,
+    experiment_name,
+    report,
+)
 from small_models import SEPARATION
 from small_sweeps import SMALL_SWEEP, act_as_orion, trial_arguments, write_sweep
 
@@ -72,7 +81,6 @@ class Sweep:
 @pytest.fixture
 def sweep(tmp_path, small_corpus, monkeypatch):
     monkeypatch.chdir(SEPARATION)
-    monkeypatch.setattr(search.arguments, "priors_on_command_line", dict)
     before = signal.getsignal(signal.SIGTERM)
     yield Sweep(tmp_path, small_corpus, monkeypatch)
     signal.signal(signal.SIGTERM, before)
@@ -252,7 +260,7 @@ def test_without_memory_a_trial_stays_open(sweep, error):
         run_out(monkeypatch, error)
         with pytest.raises(UserError) as raised:
             sweep.train("a1")
-    for words in (str(error).splitlines()[0], "--workers", "batch_size than"):
+    for words in (str(error).splitlines()[0], "--workers", "batch_size"):
         assert words in str(raised.value)
     assert sweep.results.read_text() == ""
     assert not sweep.path("a1", "trial.json").exists()
@@ -297,9 +305,126 @@ def test_an_orphan_ends_with_its_epoch(sweep):
 
 def test_trials_that_cannot_be_compared_are_refused(sweep):
     sweep.train("a1")
-    with pytest.raises(UserError, match="begun with weight_decay 0.0, and"):
+    with pytest.raises(UserError, match="weight_decay was 0.0, now 0.1"):
         sweep.train("a2", weight_decay=0.1)
     write_sweep(sweep.file, termination=None)
-    with pytest.raises(UserError, match=r"termination .*, and this.* 'None'"):
+    with pytest.raises(UserError, match=r"termination was .*, now 'None'"):
         sweep.train("a3")
     assert sweep.results.read_text() == ""
+
+
+def claim(path, number):
+    """Check a sweep's settings, of which one is the process's number."""
+    settings = path.with_name(f"settings-{number}.json")
+    settings.write_text(json.dumps({"number": number}))
+    sweep = SimpleNamespace(settings={}, space={}, termination=None)
+    try:
+        check_same_sweep(path, sweep, settings)
+    except UserError:
+        os._exit(3)
+
+
+def test_the_first_of_several_trials_says_what_all_have(tmp_path):
+    context = multiprocessing.get_context("fork")
+    path = tmp_path / "sweep.json"
+    for _ in range(5):
+        processes = [
+            context.Process(target=claim, args=(path, number))
+            for number in range(4)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        first = json.loads(path.read_text())["number"]
+        statuses = [3, 3, 3, 3]
+        statuses[first] = 0
+        assert [process.exitcode for process in processes] == statuses
+        path.unlink()
+
+
+def test_names_the_versions_from_the_second_on(monkeypatch, tmp_path):
+    act_as_orion(monkeypatch, tmp_path / "results")
+    assert experiment_name() == "small"
+    monkeypatch.setenv("ORION_EXPERIMENT_VERSION", "2")
+    assert experiment_name() == "small-v2"
+
+
+def test_orion_reads_what_is_reported(monkeypatch, tmp_path):
+    path = tmp_path / "results"
+    act_as_orion(monkeypatch, path)
+    outcome = {"objective": -1.5, "ended": "stopped", "epochs": 10}
+    report(outcome)
+    trial = orion_trial.Trial(
+        params=[], results=JSONConverter().parse(str(path))
+    )  # as Orion makes one
+    assert trial.objective.value == -1.5
+    assert {r.name: r.value for r in trial.statistics} == {
+        "stopped": 1,
+        "failed": 0,
+        "epochs": 10,
+    }
+    with pytest.raises(ValueError, match="JSON"):
+        report(outcome | {"objective": float("nan")})
+
+
+def write_curve(folder, epochs, repeats=1):
+    """Write a trial's curve, epoch after epoch."""
+    folder.mkdir(exist_ok=True)
+    for _ in range(repeats):
+        curve = Curve(folder / "curve.csv")
+        for epoch in range(1, epochs + 1):
+            curve.add({"epoch": epoch, "lr": 0.1, "valid_si_sdr": epoch / 8})
+
+
+def test_damaged_and_foreign_files_take_no_part_and_are_told_once(
+    tmp_path, caplog
+):
+    write_curve(tmp_path / "own", 3)
+    write_curve(tmp_path / "good", 2)
+    contents = {
+        "torn": "epoch,lr,valid_si_sdr\n1,0.1,2.0\n2,0.1",
+        "nan": "epoch,lr,valid_si_sdr\n1,0.1,nan\n",
+        "huge": "epoch,lr,valid_si_sdr\n1,0.1,1e308\n2,0.1,1e308\n",
+        "gap": "epoch,lr,valid_si_sdr\n1,0.1,2.0\n3,0.1,2.0\n",
+        "foreign": "a,b\n1,2\n",
+        "empty": "",
+        "started": "epoch,lr,valid_si_sdr\n",
+    }
+    for name, text in contents.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "curve.csv").write_text(text)
+    (tmp_path / "binary").mkdir()
+    (tmp_path / "binary" / "curve.csv").write_bytes(bytes(range(256)))
+    (tmp_path / "folder" / "curve.csv").mkdir(parents=True)
+    (tmp_path / "file").write_text("not a trial")
+    others = OtherCurves(tmp_path / "own")
+    for _ in range(2):
+        assert others.read() == [[0.125, 0.25]]
+    bad = ("torn", "nan", "huge", "gap", "foreign", "empty", "binary", "folder")
+    for name in bad:
+        told = [r for r in caplog.records if f"/{name}/" in r.getMessage()]
+        assert len(told) == 1, name
+    assert len(caplog.records) == len(bad)
+
+
+def test_reads_whole_curves_while_they_are_written(tmp_path, caplog):
+    context = multiprocessing.get_context("fork")
+    writers = [
+        context.Process(target=write_curve, args=(tmp_path / name, 9, 8))
+        for name in ("first", "second")
+    ]
+    for writer in writers:
+        writer.start()
+    others = OtherCurves(tmp_path / "own")
+    seen = set()
+    while any(writer.is_alive() for writer in writers):
+        for curve in others.read():
+            assert curve == [epoch / 8 for epoch in range(1, len(curve) + 1)]
+            seen.add(len(curve))
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert len(seen) > 3
+    assert not caplog.records
+    assert [len(curve) for curve in others.read()] == [9, 9]

@@ -33,7 +33,8 @@ class Hunts:
 
     def __init__(self, folder, corpus):
         self.folder = folder
-        self.corpus = corpus
+        self.corpus = folder / "corpus"
+        self.corpus.symlink_to(corpus)
         self.processes = []
         self.database = folder / "database.pkl"
         self.file = write_sweep(folder / "small.yaml", number_of_epochs=6)
@@ -41,15 +42,15 @@ class Hunts:
         content["experiment"]["max_trials"] = TRIALS
         self.file.write_text(yaml.safe_dump(content))
 
-    def start(self, *orion_options, **priors):
+    def start(self, *orion_options):
         """Start a hunt; its output goes to a file of its own."""
-        priors = SMALL_SWEEP["sweep"]["space"] | priors
         command = ["orion", "hunt", "-n", "small", "--config", str(self.file)]
         command += ["--working-dir", str(self.folder / "orion")]
         command += [*orion_options, "python", "train.py", "hparams/dprnn.yaml"]
         command += ["--sweep", str(self.file), "--data_folder"]
         command += [str(self.corpus), "--sweep_folder", str(self.folder)]
         command += ["--device", "cpu", "--num_workers", "0", "--noprogressbar"]
+        priors = SMALL_SWEEP["sweep"]["space"]
         command += [f"--{name}~{prior}" for name, prior in priors.items()]
         environment = {
             **os.environ,
@@ -113,11 +114,13 @@ def hunts(small_corpus, tmp_path):
 
 
 def test_mistakes_end_a_hunt_and_kills_lose_nothing(hunts):
-    # A prior that contradicts the file: the hunt ends at once and says why.
-    hunt = hunts.start(lr="loguniform(3e-4, 4e-3)")
+    # No corpus: the hunt ends at once and says why.
+    corpus = hunts.corpus.readlink()
+    hunts.corpus.unlink()
+    hunt = hunts.start()
     assert hunt.wait() == 130
-    text = hunt.log.read_text()
-    assert "small.yaml has lr from loguniform(3e-4, 3e-3)" in text
+    assert str(hunts.corpus) in hunt.log.read_text().partition("Error: ")[2]
+    hunts.corpus.symlink_to(corpus)
     assert not hunts.curves()
     assert {t.status for t in hunts.trials().values()} <= {"interrupted", "new"}
 

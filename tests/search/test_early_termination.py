@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from polsess.search.early_termination import Hyperband, Median
 
-RECORDED = Path(__file__).parent / "recorded_curves.csv"
+RECORDED = Path(__file__).parents[1] / "recorded_curves.csv"
 
 
 def slow_hyperband(curve, others, min_iter, eta, s):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from experiments.finalists import PLACE_KEPT, REDUNDANT, select_finalists
-from experiments.trial_plots import correlate
+from experiments.summary import correlate
 from polsess.errors import UserError
 from small_pools import make_trials
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from experiments.trials import read_trials
+from experiments.trials import read_table
 from polsess.errors import UserError
 from select_configs import main
 from small_pools import read_lines
@@ -15,13 +15,13 @@ def test_parameters_are_the_numeric_columns_or_those_named(tmp_path):
     trials = read_lines(lines, header)
     assert trials.parameters == ["lr", "epochs"]
     assert trials.notes == ["Not numeric, hence no parameters: machine, none."]
-    trials = read_trials(Path("trials.csv"), ["epochs"])
+    trials = read_table(Path("trials.csv"), ["epochs"])
     assert trials.parameters == ["epochs"]
     assert not trials.notes
     # A longer table, quoted, with a byte order mark and spaces.
     text = '\ufeffname, sweep, status, objective, lr\n"a, b", 1, finished, 4, 1'
     Path("trials.csv").write_text(text)
-    assert read_trials(Path("trials.csv")).table["name"][0] == "a, b"
+    assert read_table(Path("trials.csv")).table["name"][0] == "a, b"
 
 
 @pytest.mark.parametrize("added", ["rank", "diversity", "note"])
@@ -36,7 +36,7 @@ def test_columns_that_a_selection_writes_are_no_parameters(added, capsys):
     # The selection's own column, once.
     columns = Path("out/finalists.csv").read_text().splitlines()[0].split(",")
     assert columns.count(added) == 1
-    with pytest.raises(UserError, match=f"--params: {added} is a column"):
+    with pytest.raises(UserError, match=f"--params: {added} is no parameter"):
         main(["trials.csv", "--params", "lr", added])
     with pytest.raises(UserError, match=f"objective, {added}; name the"):
         read_lines(["a,1,finished,4,7"], header.replace(",lr", ""))
@@ -46,12 +46,11 @@ def test_columns_that_a_selection_writes_are_no_parameters(added, capsys):
     "text, problem",
     [
         (None, "trials.csv: cannot be read"),
-        ("", "trials.csv: is empty"),
+        ("", "trials.csv: cannot be read .No columns"),
         ("name,sweep,status,objective,lr\n", "no trials, only the names"),
         ("name,sweep,status,lr\na,1,finished,1\n", "no column objective; it"),
         ("N,M\na,1\n", "no column name; it has N, M"),
-        ("H\na,1,finished,4\n", "row 1 .a.: has 4 values for 5 columns"),
-        ("H\na,1,finished,4,1,5\n", "row 1 .a.: has 6 values for 5 col"),
+        ("H\na,1,finished,4,1,5\n", "Expected 5 fields in line 2, saw 6"),
         ("H\na,1,finished,4,1\nb,1,finished,3,\n", "row 2 .b.: lr is nan"),
         ("H\na,1,finished,4,x\n", "no numeric column beside name, sweep"),
         ("H\na,1,finished,four,1\n", "row 1 .a.: objective 'four' is no"),

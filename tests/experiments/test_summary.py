@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from experiments.trial_plots import correlate, summarise_sweeps
+from experiments.summary import correlate, summarise_sweeps
 from scipy import stats
 from small_pools import make_trials, read_lines
 

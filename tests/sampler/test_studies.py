@@ -1,10 +1,14 @@
-"""What the sampler tells Optuna of Orion's trials."""
+"""Orion's space and trials in Optuna's terms."""
 
 import math
+from decimal import Decimal
 
-import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import TrialState
 from orion.algo.base import algo_factory
 from orion.core.io.space_builder import SpaceBuilder
@@ -12,12 +16,77 @@ from orion.core.utils.format_trials import dict_to_trial
 from orion.core.worker.primary_algo import create_algo
 from orion.core.worker.trial import Trial
 from orion_optuna.studies import (
+    make_distributions,
     make_study,
-    quiet_optuna,
     ranked_outcomes,
+    to_optuna,
+    to_orion,
     valued_outcomes,
 )
 from small_samplers import completed
+
+
+def dimension_of(prior):
+    """A dimension as an algorithm gets it, and its distribution."""
+    space = SpaceBuilder().build({"x": prior})
+    algorithm = create_algo(algo_factory.get_class("optunatpe"), space)
+    inner = algorithm.unwrapped
+    return inner.space["x"], make_distributions(inner.space)["x"]
+
+
+@pytest.mark.parametrize(
+    ("prior", "expected"),
+    [
+        ("uniform(0.5, 20)", FloatDistribution(0.5, 20)),
+        ("loguniform(3e-4, 3e-3)", FloatDistribution(3e-4, 3e-3, log=True)),
+        ("uniform(1, 5, discrete=True)", IntDistribution(1, 5)),
+        ("loguniform(1, 64, discrete=True)", IntDistribution(1, 64, log=True)),
+        ("choices(['a', None, 2])", CategoricalDistribution(range(3))),
+    ],
+)
+def test_each_prior_has_its_distribution(prior, expected):
+    _, distribution = dimension_of(prior)
+    assert distribution == expected
+
+
+@pytest.mark.parametrize("low, high", [(0.12341, 0.56789), (1 / 3, 2 / 3)])
+def test_bounds_are_the_outermost_numbers_of_an_axis(low, high):
+    """Of four significant digits, which is Orion's precision."""
+    _, distribution = dimension_of(f"uniform({low}, {high})")
+    step = Decimal("0.0001")
+    first, last = (
+        Decimal(str(n)) for n in (distribution.low, distribution.high)
+    )
+    assert first % step == last % step == 0
+    assert first - step < Decimal(low) <= first
+    assert last <= Decimal(high) < last + step
+
+
+@pytest.mark.parametrize(
+    ("prior", "values"),
+    [
+        ("choices(['gLN', None, 2, 2.5])", ["gLN", None, 2, 2.5]),
+        ("uniform(1, 5, discrete=True)", [1, 3, 5]),
+        ("uniform(0, 1)", [0.0, 0.1234, 1.0]),
+    ],
+)
+def test_values_there_and_back(prior, values):
+    dimension, distribution = dimension_of(prior)
+    for value in values:
+        there = to_optuna(value, dimension, distribution)
+        assert distribution._contains(distribution.to_internal_repr(there))
+        assert to_orion(there, dimension) == value
+
+
+def test_what_a_user_inserted_at_a_bound_is_clipped():
+    dimension, distribution = dimension_of("uniform(0.12341, 0.56789)")
+    assert to_optuna(0.12341, dimension, distribution) == distribution.low
+    assert to_optuna(0.56789, dimension, distribution) == distribution.high
+
+
+def test_what_optuna_draws_is_rounded_as_orion_would():
+    dimension, _ = dimension_of("loguniform(1e-4, 1)")
+    assert to_orion(0.000123456, dimension) == 0.0001235
 
 
 @pytest.mark.parametrize(
@@ -84,14 +153,3 @@ def test_a_study_has_what_orion_knows():
     assert (first.value, first.params) == (3.0, {"model.lr": 0.25, "norm": 1})
     assert second.state == TrialState.RUNNING
     assert second.params == {"model.lr": 0.5, "norm": 0}
-
-
-def test_optuna_is_quiet_only_meanwhile(capfd):
-    optuna.logging.set_verbosity(optuna.logging.INFO)
-    with quiet_optuna():
-        optuna.create_study()
-    assert capfd.readouterr().err == ""
-    assert optuna.logging.get_verbosity() == optuna.logging.INFO
-    with pytest.raises(KeyError), quiet_optuna():
-        raise KeyError
-    assert optuna.logging.get_verbosity() == optuna.logging.INFO

@@ -9,7 +9,7 @@ from pathlib import Path
 from orion.client import build_experiment
 from small_samplers import BOTH, SPACE, completed, make, run
 
-SOURCE = Path(__file__).parents[1] / "recipes/PolSESS/sweeps/sampler"
+SOURCE = Path(__file__).parents[2] / "recipes/PolSESS/sweeps/sampler"
 # A trial of the command line: reports x, or crashes at 3.
 SCRIPT = """
 import json, os, sys

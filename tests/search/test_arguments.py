@@ -3,7 +3,6 @@
 import signal
 
 import pytest
-import search.arguments
 from orion.core.utils.working_dir import SetupWorkingDir
 from polsess.errors import UserError
 from polsess.search.arguments import read_sweep_arguments
@@ -18,14 +17,10 @@ def sweep(tmp_path):
 
 @pytest.fixture
 def orion(monkeypatch, tmp_path):
-    """Act as Orion; return the priors on its command line, to be changed."""
-    priors = {}
+    """Act as Orion."""
     act_as_orion(monkeypatch, tmp_path / "results")
-    monkeypatch.setattr(
-        search.arguments, "priors_on_command_line", lambda: priors
-    )
     before = signal.getsignal(signal.SIGTERM)
-    yield priors
+    yield
     signal.signal(signal.SIGTERM, before)
 
 
@@ -78,7 +73,9 @@ def test_null_means_all_mixtures(tmp_path, orion):
         ({"seed": 43}, r"--seed 43: \S+small\.yaml says 42"),
         ({"precision": "bf16"}, r"--precision 'bf16': .* says 'fp32'"),
         ({"lr": 0.1}, r"--lr 0\.1: lies outside of \S+small\.yaml"),
-        ({"lr_patience": 2.5}, r"--lr_patience 2\.5: is not a whole number"),
+        ({"lr_patience": 2.5}, r"--lr_patience 2\.5: lies outside"),
+        # As Orion has it when the experiment was begun without the parameter.
+        ({"lr": "orion~uniform(1, 2)"}, r"--lr 'orion~.*: lies outside"),
         ({"lr": None}, r"--lr is missing: \S+small\.yaml has it from loguni"),
         ({"max_grad_norm": None}, r"--max_grad_norm is missing"),
         ({"max_grad_norm": 21}, r"--max_grad_norm 21\.0: lies outside"),
@@ -108,29 +105,6 @@ def test_another_models_file_is_an_error(sweep, orion):
         read_sweep_arguments(arguments)
 
 
-@pytest.mark.parametrize(
-    ("name", "prior", "message"),
-    [
-        ("lr", "loguniform(3e-4, 4e-3)", r"has lr from loguniform\(3e-4, 3e-3"),
-        ("lr", "uniform(3e-4, 3e-3)", r"has lr from loguniform"),
-        ("lr", "normal(0, 1)", r"orion hunt: lr: .* is not a prior"),
-        ("lr_factor", "uniform(0.1, 0.9)", r"has no such parameter; it has lr"),
-    ],
-)
-def test_priors_that_contradict_the_file_are_named(
-    sweep, orion, name, prior, message
-):
-    orion |= {"lr": "loguniform(0.0003, 0.003)", name: prior}
-    with pytest.raises(UserError, match=message):
-        read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
-
-
-def test_priors_that_mean_the_same_are_none(sweep, orion):
-    orion["lr"] = "loguniform(0.0003,0.003)"
-    _, trial = read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
-    assert trial is not None
-
-
 def test_a_temporary_working_folder_is_refused(
     sweep, orion, monkeypatch, tmp_path
 ):
@@ -144,9 +118,3 @@ def test_a_temporary_working_folder_is_refused(
         monkeypatch.setenv("ORION_WORKING_DIR", f"{folder}/a1")
         with pytest.raises(UserError, match="--working-dir FOLDER"):
             read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
-
-
-def test_an_experiment_of_other_parameters_is_told(sweep, orion):
-    given = trial_arguments(sweep, "corpus", "out", lr="orion~uniform(1, 2)")
-    with pytest.raises(UserError, match=r"--lr: .*begun with other parameters"):
-        read_sweep_arguments(given)

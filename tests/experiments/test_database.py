@@ -1,0 +1,326 @@
+"""Orion's database: its place, its trials, and what killed hunts leave."""
+
+from pathlib import Path
+
+import pytest
+from experiments import (
+    database as module,
+    hunting,
+)
+from experiments.database import (
+    Database,
+    describe_storage,
+    read_experiments,
+    storage_variables,
+)
+from filelock import FileLock
+from orion.client import build_experiment
+from orion.core.io.experiment_builder import ExperimentBuilder
+from orion.core.worker.producer import Producer
+from orion.storage.base import setup_storage
+from polsess.errors import UserError
+from select_configs import main as select_configs
+from small_trials import PARAMETERS, write_database, write_trial, written_stage
+from sweep import main
+
+RESULTS = {
+    # learning rate: negative SI-SDR, stopped, failed
+    0.1: (-3.5, 0, 0),
+    0.2: (-4.25, 0, 0),
+    0.3: (-9.0, 1, 0),
+    0.4: (100.0, 0, 1),
+    0.5: (float("nan"), 0, 0),
+}
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """Make a database with two experiments, as hunts leave them."""
+    path = tmp_path_factory.mktemp("orion") / "orion.pkl"
+    for name, count in (("dprnn-stage3a", 5), ("dprnn-stage3b", 1)):
+        experiment = build_experiment(
+            name,
+            # With the slash that those of the command line have.
+            space={"/lr": "uniform(0, 1)", "/patience": "uniform(1, 5)"},
+            algorithm={"random": {"seed": 1}},
+            storage={
+                "type": "legacy",
+                "database": {"type": "pickleddb", "host": str(path)},
+            },
+        )
+        for lr, (objective, stopped, failed) in list(RESULTS.items())[:count]:
+            results = [
+                {"name": "objective", "type": "objective", "value": objective},
+                {"name": "stopped", "type": "statistic", "value": stopped},
+                {"name": "failed", "type": "statistic", "value": failed},
+            ]
+            parameters = {"/lr": lr, "/patience": 2.0}
+            experiment.insert(parameters, results=results)
+        if count > 1:
+            experiment.insert({"/lr": 0.6, "/patience": 3.0})
+            running, broken = (
+                experiment.insert({"/lr": lr, "/patience": 3.0}, reserve=True)
+                for lr in (0.7, 0.8)
+            )
+            experiment.release(broken, "broken")
+            # As if its worker had been killed: the trial stays as it is.
+            experiment._pacemakers.pop(running.id).stop()
+    return path
+
+
+def test_what_orion_knows_of_the_trials(database):
+    trials = read_experiments(["dprnn-stage3a"], path=database)
+    assert trials.parameters == ["lr", "patience"]
+    table = trials.table.sort_values("lr").reset_index(drop=True)
+    assert list(table["lr"]) == pytest.approx([n / 10 for n in range(1, 9)])
+    assert list(table["status"]) == [
+        *("finished", "finished", "stopped", "failed"),
+        *("failed", "interrupted", "running", "failed"),
+    ]
+    assert list(table["objective"][:4]) == [3.5, 4.25, 9.0, -100.0]
+    assert set(table["sweep"]) == {"dprnn-stage3a"}
+    assert all(name.startswith("dprnn-stage3a-") for name in table["name"])
+    assert "Finished without a finite objective" in trials.notes[0]
+    assert list(trials.pool["objective"]) == [4.25, 3.5]
+
+
+def test_several_experiments_and_a_file_with_the_storage(database, tmp_path):
+    config = tmp_path / "orion.yaml"
+    config.write_text(
+        f"storage: {{database: {{type: pickleddb, host: {database}}}}}\n"
+    )
+    command = ["--experiment", "dprnn-stage3a", "dprnn-stage3b", "--output"]
+    select_configs([*command, "one", "--storage", str(database)])
+    select_configs([*command, "two", "--storage_config", str(config)])
+    summary = Path("one/summary.md").read_text()
+    assert Path("two/summary.md").read_text() == summary
+    assert "| dprnn-stage3b | 1 | 1 | 0 | 0 | 0 | 0 | 3.50 | 3.50 |" in summary
+    assert "| all | 9 | 3 | 1 | 3 | 1 | 1 | 4.25 | 3.75 |" in summary
+
+
+def test_mistakes_are_named(database, tmp_path, monkeypatch):
+    def problem(**options):
+        with pytest.raises(UserError) as raised:
+            read_experiments(["dprnn-stage3"], **options)
+        return str(raised.value)
+
+    assert "has no experiment dprnn-stage3;" in problem(path=database)
+    assert "no.pkl: there is no such" in problem(path=Path("no.pkl"))
+    assert not Path("no.pkl").exists()
+    Path("a.pkl").write_text("hello")
+    assert "a.pkl: cannot be used as Ori" in problem(path=Path("a.pkl"))
+    Path("a.yaml").write_text("storage: {}")
+    assert "a.yaml: no storage" in problem(config=Path("a.yaml"))
+    Path("a.yaml").write_text("a: [")
+    assert "a.yaml: no storage" in problem(config=Path("a.yaml"))
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
+    with FileLock(f"{database}.lock"):
+        assert "not acquire lock" in problem(path=database)
+
+
+def test_a_parameter_with_the_name_of_a_column_is_refused(tmp_path):
+    path = tmp_path / "orion.pkl"
+    build_experiment(
+        "named",
+        space={"/lr": "uniform(0, 1)", "/status": "uniform(0, 1)"},
+        storage={
+            "type": "legacy",
+            "database": {"type": "pickleddb", "host": str(path)},
+        },
+    ).insert({"/lr": 0.1, "/status": 0.2})
+    with pytest.raises(UserError, match="named: has a parameter status"):
+        read_experiments(["named"], path=path)
+
+
+def test_options_that_do_not_go_together(database):
+    for arguments in (
+        ["trials.csv", "--storage", str(database)],
+        ["trials.csv", "--experiment", "a"],
+        ["--experiment", "a", "--storage", "a", "--storage_config", "b"],
+        [],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            select_configs(arguments)
+        assert ended.value.code == 2
+
+
+def test_the_database_s_place_does_not_depend_on_the_folder(tmp_path):
+    Path("orion.pkl").write_bytes(b"")
+    described = describe_storage(Path("orion.pkl"), None)
+    assert described["database"]["host"] == str(tmp_path / "orion.pkl")
+
+
+def arguments_of_run(tmp_path, **experiment):
+    """Make the command line that runs a stage of that many trials."""
+    own = written_stage(tmp_path / "own", experiment=experiment)
+    command = ["run", "dprnn", "stage1", "--data_folder", str(tmp_path)]
+    return [*command, "--sweeps", str(own), "--output", "out"]
+
+
+def write_search(path, name, statuses):
+    """Write a database, and beside it the folders of its trials."""
+    trials = write_database(path, name, statuses)
+    for trial in trials:
+        folder = path.parent / name / "trials" / trial
+        folder.mkdir(parents=True)
+        (folder / "trial.json").write_text("{}")
+    return trials
+
+
+@pytest.fixture
+def hunts_end(monkeypatch):
+    """Give a function that says how hunts end, without one."""
+
+    def end(*endings):
+        monkeypatch.setattr(hunting, "hunt", lambda *_: list(endings))
+
+    return end
+
+
+IDLE = (1, "LazyWorkers: Workers have been idle (exit status 1, see a.log)")
+
+
+def test_enough_trials_are_enough_however_a_hunt_ends(
+    tmp_path, capsys, hunts_end
+):
+    write_search(tmp_path / "out/dprnn.pkl", "dprnn-stage1", ["completed"] * 3)
+    hunts_end((0, "Hints"), IDLE)
+    assert main(arguments_of_run(tmp_path, max_trials=3)) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"3 of 3 trials. A hunt failed meanwhile: {IDLE[1]}"
+    told = "^3 of 4 trials; the same command goes on. orion hunt failed: Lazy"
+    with pytest.raises(UserError, match=told):
+        main(arguments_of_run(tmp_path, max_trials=4))
+
+
+def test_a_hunt_that_fails_before_there_is_a_database(tmp_path, hunts_end):
+    hunts_end((1, "there is no such file."))
+    with pytest.raises(UserError, match=r"0 of 91 trials; .*no such file\."):
+        main(arguments_of_run(tmp_path))
+
+
+def test_a_lock_that_a_killed_hunt_has_left_is_released(
+    tmp_path, monkeypatch, capsys, hunts_end
+):
+    path = tmp_path / "out/dprnn.pkl"
+    write_search(path, "dprnn-stage1", ["completed"] * 2)
+    write_database(path, "dprnn-stage2", ["completed"])
+    monkeypatch.setattr(module, "STALE_SECONDS", 0.3)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.1)
+    storage = setup_storage(
+        {"type": "legacy", "database": {"type": "pickleddb", "host": str(path)}}
+    )
+    ids = {e["name"]: e["_id"] for e in storage.fetch_experiments({})}
+
+    def states():
+        return [storage.get_algorithm_lock_info(uid=i) for i in ids.values()]
+
+    before = states()
+    # As by a process that is killed then: nothing ends it.
+    held = [storage.acquire_algorithm_lock(uid=i) for i in ids.values()]
+    for lock in held:
+        lock.__enter__()
+    hunts_end((0, "Hints"))
+    assert main(arguments_of_run(tmp_path, max_trials=2)) == 0
+    assert "Released the lock" in capsys.readouterr().out
+    one, two = states()
+    # Only the one of the stage that is run; what the algorithm knows is kept.
+    assert (one.locked, two.locked) == (0, 1)
+    assert repr(one.state) == repr(before[0].state)
+
+
+@pytest.mark.parametrize("ends", ["released", "taken by others"])
+def test_the_lock_of_hunts_that_live_stays(tmp_path, monkeypatch, capsys, ends):
+    path = tmp_path / "dprnn.pkl"
+    write_database(path, "dprnn-stage1", [])
+    opened = Database(path)
+    held = [opened.storage.acquire_algorithm_lock(uid=1)]
+    held[0].__enter__()
+    now = 0.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    seen = []
+
+    def sleep(seconds):
+        """Let half the time pass, in which the hunt releases its lock."""
+        nonlocal now
+        now += module.STALE_SECONDS / 2
+        held[-1].__exit__(None, None, None)
+        seen.append(ends)
+        if ends == "taken by others" and len(seen) < 6:
+            held.append(opened.storage.acquire_algorithm_lock(uid=1))
+            held[-1].__enter__()
+
+    monkeypatch.setattr(module.time, "sleep", sleep)
+    opened.release_stale_lock("dprnn-stage1")
+    printed = capsys.readouterr().out
+    assert "Waiting for the hunt" in printed
+    assert "Released" not in printed
+    assert len(seen) == (6 if ends == "taken by others" else 1)
+
+
+def test_results_that_a_killed_hunt_did_not_tell_reach_the_algorithm(
+    tmp_path, monkeypatch, hunts_end
+):
+    path = tmp_path / "out/dprnn.pkl"
+    # As by a hunt that is killed when the database knows, before Orion has
+    # told the algorithm.
+    with monkeypatch.context() as patch:
+        patch.setattr(Producer, "observe", lambda *_: None)
+        untold = write_search(path, "dprnn-stage1", ["completed", "broken"])
+    told = write_search(path, "dprnn-stage1", ["completed"])
+
+    def known():
+        opened = Database(path).storage
+        builder = ExperimentBuilder(opened)
+        experiment = builder.load("dprnn-stage1", mode="w")
+        with experiment.acquire_algorithm_lock() as algorithm:
+            return {t.id: t.status for t in algorithm.unwrapped.registry}
+
+    one, two = untold
+    assert known() == {one: "new", two: "new", told[0]: "completed"}
+    hunts_end((0, "Hints"))
+    assert main(arguments_of_run(tmp_path, max_trials=2)) == 0
+    assert known() == {one: "completed", two: "broken", told[0]: "completed"}
+
+
+def test_a_damaged_database_is_named(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/dprnn.pkl").write_bytes(b"no pickle")
+    with pytest.raises(UserError, match=r"dprnn\.pkl: cannot be used as Orion"):
+        main(["status", "dprnn", "--output", "out"])
+
+
+def test_the_storage_in_orion_s_environment(tmp_path):
+    path = tmp_path / "lab.yaml"
+    path.write_text(
+        "storage: {type: legacy, database: {type: mongodb, name: lab, "
+        "host: 'mongodb://me:secret@server', port: 27017}}"
+    )
+    assert storage_variables(Path("a.pkl"), path) == {
+        "ORION_STORAGE_TYPE": "legacy",
+        "ORION_DB_TYPE": "mongodb",
+        "ORION_DB_NAME": "lab",
+        "ORION_DB_ADDRESS": "mongodb://me:secret@server",
+        "ORION_DB_PORT": "27017",
+    }
+    path.write_text("storage: {database: {type: mongodb, user: me}}")
+    with pytest.raises(UserError, match="database: user: give type, name"):
+        storage_variables(Path("a.pkl"), path)
+
+
+def test_a_database_that_cannot_be_used_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
+    own = written_stage(tmp_path / "own")
+    command = ["run", "dprnn", "stage1", "--data_folder", ".", "--output"]
+    command += ["out", "--sweeps", str(own)]
+    write_trial(tmp_path / "out/dprnn-stage1", 1, PARAMETERS, 1.0)
+    with pytest.raises(
+        UserError, match=r"dprnn\.pkl: .*Was the database moved\?"
+    ):
+        main(command)
+    Path("out/dprnn.pkl").write_bytes(b"")
+    with (
+        FileLock("out/dprnn.pkl.lock"),
+        pytest.raises(UserError, match=r"dprnn\.pkl: is locked for"),
+    ):
+        main(command)

@@ -1,0 +1,349 @@
+"""Stages: their files, their status, the narrowed space of the next."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from experiments.stages import best_trials, find_stage, find_stages, narrow
+from polsess.errors import UserError
+from polsess.search.sweep import SWEEPS, read_prior
+from small_trials import (
+    PARAMETERS,
+    rows_of,
+    write_database,
+    write_stage,
+    write_trial,
+    written_stage,
+)
+from sweep import main
+
+SPACE = {
+    name: read_prior(name, text, "a.yaml")
+    for name, text in (
+        ("lr", "loguniform(3e-4, 3e-3)"),
+        ("clip", "uniform(0.5, 20)"),
+        ("patience", "uniform(1, 5, discrete=True)"),
+    )
+}
+
+
+def bounds(axis, values, margin=0.1):
+    """Narrow one prior of SPACE to values."""
+    narrowed = narrow(SPACE[axis], pd.Series(values), margin)
+    assert read_prior(axis, narrowed.text, "") == narrowed
+    return narrowed.low, narrowed.high
+
+
+# By hand: a tenth of a factor of ten is 10 ** 0.1 = 1.259.
+@pytest.mark.parametrize(
+    "axis, values, expected",
+    [
+        ("lr", [1e-3, 5e-4, 2e-3], (3.9e-4, 2.6e-3)),
+        ("lr", [3e-4, 3e-3], (3e-4, 3e-3)),
+        ("lr", [3e-4], (3e-4, 3.8e-4)),
+        ("clip", [5.0, 10.0], (3.0, 12.0)),
+        ("clip", [1.0, 19.0], (0.5, 20.0)),
+        ("patience", [2, 4], (2, 4)),
+        ("patience", [3, 3], (2, 4)),
+        ("patience", [5, 5], (4, 5)),
+        ("patience", [1, 1], (1, 2)),
+    ],
+)
+def test_the_hull_is_widened_and_clipped(axis, values, expected):
+    assert bounds(axis, values) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_wide_margin_reaches_the_next_whole_numbers():
+    assert bounds("patience", [3], margin=0.25) == (2, 4)
+    assert bounds("patience", [2, 3], margin=0.5) == (1, 5)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_best_stay_inside_and_nothing_goes_out(seed):
+    generator = np.random.default_rng(seed)
+    for name, axis in SPACE.items():
+        values = generator.uniform(axis.low, axis.high, 3)
+        values = values.round() if axis.discrete else values
+        margin = generator.uniform(0.001, 0.6)
+        low, high = bounds(name, values, margin)
+        assert axis.low <= low < high <= axis.high
+        assert low <= values.min() and values.max() <= high
+        if not axis.discrete:  # rounded by a digit at most
+            forth = math.log if axis.log else float
+            whole = forth(axis.high) - forth(axis.low)
+            spread = forth(values.max()) - forth(values.min())
+            most = spread + 2 * margin * whole
+            assert forth(high) - forth(low) < most + 0.2 * whole
+
+
+@pytest.mark.parametrize(
+    "trials, fraction, count",
+    [(20, 0.25, 5), (21, 0.25, 6), (8, 0.25, 4), (3, 0.25, 3), (40, 0.3, 12)],
+)
+def test_the_best_part(trials, fraction, count):
+    pool = pd.DataFrame({"objective": range(trials)})
+    assert len(best_trials(pool, fraction)) == count
+
+
+def test_next_beside_the_published_choice(tmp_path, capsys):
+    # A stage whose parameters grow with the SI-SDR.
+    write_stage(tmp_path / "out/dprnn-stage1", list(range(16)))
+    # Better, but stopped.
+    values = {"lr": 4e-4, "weight_decay": 2e-6, "max_grad_norm": 1.0}
+    values |= {"lr_factor": 0.4, "lr_patience": 1}
+    folder = tmp_path / "out/dprnn-stage1"
+    write_trial(folder, "x", values, 99.0, ended="stopped")
+    command = ["next", "dprnn", "stage1", "--output", "out"]
+    assert main([*command, "--fraction", "0.125", "--margin", "0.05"]) == 0
+    printed = capsys.readouterr().out
+    assert "| stage2, published |" in printed
+    # By hand: the best four are at 12/15 to 15/15 of their ranges.
+    assert (
+        "| lr | loguniform(3e-4, 3e-3) | 0.00189 to 0.003 | "
+        "loguniform(0.0016, 0.003) | loguniform(5e-4, 2e-3) |" in printed
+    )
+    assert (
+        "| lr_patience | uniform(1, 5, discrete=True) | 4 to 5 | "
+        "uniform(4, 5, discrete=True) | uniform(1, 5, discrete=True) |"
+        in printed
+    )
+    assert "the hull of the best 4 of 16 finished trials of stage1" in printed
+    assert not list(tmp_path.glob("**/*.yaml"))
+
+
+def test_the_written_stages_can_be_run(tmp_path, capsys):
+    write_stage(tmp_path / "out/dprnn-stage2", [1.0, 2.0, 3.0, 4.0])
+    command = ["next", "dprnn", "stage2", "--output", "out", "--write", "own"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    own = Path("own")
+    names = ["dprnn_stage3a_hpopt.yaml", "dprnn_stage3b_hpopt.yaml"]
+    assert sorted(path.name for path in own.iterdir()) == names
+    assert "run dprnn stage3a --output out --sweeps own ..." in printed
+    shipped, written = find_stages("dprnn"), find_stages("dprnn", [own])
+    for name in ("stage3a", "stage3b"):
+        old, new = find_stage(shipped, name), find_stage(written, name)
+        assert new.path.parent == own
+        assert new.space != old.space
+        assert new.space["lr"].high == 0.002  # no wider than stage 2
+        for key in ("name", "after", "max_trials", "settings", "published"):
+            assert getattr(new, key) == getattr(old, key)
+    text = (own / names[0]).read_text()
+    assert "# Search: dprnn, stage3a; its space is the hull" in text
+    assert "as published" not in text.partition("experiment:")[0]
+    assert "the best 4 of 4 finished" in " ".join(text.replace("#", "").split())
+    assert "# learning rate at the start" in text
+    assert max(map(len, text.splitlines())) <= 80
+    with pytest.raises(UserError, match="is there already; --force"):
+        main(command)
+    (own / names[0]).write_text("{}")
+    with pytest.raises(UserError, match="is there already"):
+        main(command)
+    (own / names[0]).unlink()
+    with pytest.raises(UserError, match="3b_hpopt.yaml: is there already"):
+        main(command)
+    assert not (own / names[0]).exists()  # all or none
+    (own / names[1]).unlink()
+    assert main(command) == 0
+    assert main([*command, "--force"]) == 0
+    assert (own / names[0]).read_text() == text
+
+
+def test_what_cannot_be_written_is_told(tmp_path):
+    write_stage(tmp_path / "out/dprnn-stage3b", [1.0])
+    command = ["next", "dprnn", "stage3b", "--output", "out", "--write", "own"]
+    with pytest.raises(UserError, match="no stage comes after stage3b"):
+        main(command)
+    # The next stage has another parameter.
+    write_stage(tmp_path / "out/dprnn-stage1", [1.0])
+    other = {"lr": "uniform(1, 2)"}
+    own = written_stage(
+        tmp_path / "other", "dprnn_stage2_hpopt.yaml", space=other
+    )
+    command = ["next", "dprnn", "stage1", "--output", "out", "--write", "own"]
+    with pytest.raises(UserError, match="has the parameters lr, not lr, w"):
+        main([*command, "--sweeps", str(own)])
+    content = yaml.safe_load((own / "dprnn_stage2_hpopt.yaml").read_text())
+    assert content["sweep"]["space"] == other
+    assert not Path("own").exists()
+
+
+def test_own_stages_replace_shipped_ones(tmp_path):
+    one = written_stage(tmp_path / "one", number_of_epochs=45)
+    two = written_stage(
+        tmp_path / "two", "dprnn_stage2_hpopt.yaml", train_size=7
+    )
+    stages = find_stages("dprnn", [one, two])
+    assert [stage.stage for stage in stages] == [
+        *("stage1", "stage2", "stage3a", "stage3b"),
+    ]
+    assert stages[0].settings["number_of_epochs"] == 45
+    assert stages[1].settings["train_size"] == 7
+    assert stages[2].path == SWEEPS / "dprnn_stage3a_hpopt.yaml"
+
+
+def test_what_next_writes_takes_the_place_of_a_file(tmp_path):
+    """As `make sweep-demo` has it, with a folder that is empty at first."""
+    demo, written = SWEEPS / "demo", tmp_path / "written"
+    written.mkdir()
+    before = find_stages("dprnn", [demo, written])
+    (written / "dprnn_stage2_hpopt.yaml").write_text(before[1].path.read_text())
+    after = find_stages("dprnn", [demo, written])
+    assert [s.name for s in after] == [s.name for s in before]
+    assert [s.path.parent for s in after] == [demo, written, demo, demo]
+
+
+@pytest.mark.parametrize(
+    "experiment, changes, problem",
+    [
+        (
+            {"name": "dprnn-stage1"},
+            {"stage": "stage4"},
+            r"stage1_hpopt\.yaml, \S+dprnn_stage4_hpopt\.yaml: both have "
+            "experiment: name dprnn-stage1",
+        ),
+        (
+            {"name": "mine"},
+            {"stage": "stage1"},
+            r"stage1_hpopt\.yaml, \S+dprnn_stage4_hpopt\.yaml: both have "
+            "sweep: stage stage1",
+        ),
+        (
+            {"name": "mine"},
+            {"stage": "stage4", "model": "sepformer"},
+            r"stage4_hpopt\.yaml: is a file of dprnn .* model is sepformer",
+        ),
+        (
+            {"name": "mine"},
+            {"stage": "stage4", "after": "dprnn_stage3_hpopt"},
+            r"stage4_hpopt\.yaml: comes after dprnn_stage3_hpopt, but there",
+        ),
+    ],
+)
+def test_stages_that_do_not_agree(tmp_path, experiment, changes, problem):
+    own = written_stage(tmp_path / "own", experiment=experiment, **changes)
+    (own / "dprnn_stage1_hpopt.yaml").rename(own / "dprnn_stage4_hpopt.yaml")
+    with pytest.raises(UserError, match=problem):
+        main(["status", "dprnn", "--sweeps", str(own)])
+
+
+def test_a_file_with_another_ending_is_not_passed_over(tmp_path):
+    own = written_stage(tmp_path / "own")
+    (own / "dprnn_stage1_hpopt.yaml").rename(own / "dprnn_stage1.yaml")
+    (own / "lab_storage.yaml").touch()  # of no model's
+    with pytest.raises(UserError, match="call it dprnn_stage1_hpopt.yaml"):
+        main(["status", "dprnn", "--sweeps", str(own)])
+
+
+def test_a_wrong_file_of_a_stage_is_named(tmp_path):
+    own = written_stage(tmp_path / "own", epochs=3)
+    with pytest.raises(UserError, match=r"dprnn_stage1_hpopt\.yaml: .*epochs"):
+        main(["status", "dprnn", "--sweeps", str(own)])
+
+
+def test_status_has_the_published_figures(capsys):
+    assert main(["status", "dprnn"]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    published = {name: row for name, row in rows.items() if "published" in name}
+    # Runs (finished), best, mean, hours, gains; by hand from the tables.
+    assert published == {
+        f"{stage}, published": [*figures[:2], *"––––", *figures[2:]]
+        for stage, *figures in (
+            ["stage1", "91", "42 (46%)", "1.75", "1.15", "19.8", "–", "-1.28"],
+            [
+                "stage2",
+                "131",
+                "48 (37%)",
+                *["3.06", "2.47", "149.8", "+1.31", "+0.03"],
+            ],
+            [
+                "stage3a",
+                "69",
+                "25 (36%)",
+                *["4.08", "3.51", "47.6", "+1.02", "+1.05"],
+            ],
+            [
+                "stage3b",
+                "41",
+                "40 (98%)",
+                *["3.74", "3.46", "57.1", "+0.68", "+0.71"],
+            ],
+        )
+    }
+    nothing = ["0 of 91", "0", "0", "0", "–", "0", "–", "–", "0.0", "–", "–"]
+    assert rows["stage1"] == nothing
+
+
+def test_status_counts_trials(tmp_path, capsys):
+    folder = tmp_path / "out/dprnn-stage1"
+    write_trial(folder, 1, PARAMETERS, 1.5)
+    write_trial(folder, 2, PARAMETERS, 1.0, ended="early-stopped")
+    write_trial(folder, 3, PARAMETERS, 9.0, ended="stopped", reason="median")
+    write_trial(folder, 4, PARAMETERS, None, ended="diverged", reason="NaN")
+    write_trial(folder, 5, PARAMETERS, 0.5, ended="out of memory")
+    # Begun, with one epoch of an hour, and without any.
+    begun = folder / "trials/begun"
+    begun.mkdir()
+    (begun / "settings.json").write_text(json.dumps({"seed": 1, **PARAMETERS}))
+    curve = "epoch,valid_si_sdr,seconds\n1,7.5,3600\n"
+    (begun / "curve.csv").write_text(curve)
+    (folder / "trials/just begun").mkdir()
+    (folder / "trials/a file").write_text("")
+    write_trial(tmp_path / "out/dprnn-stage2", 6, PARAMETERS, 2.25)
+    options = ["--output", "out", "--baseline_si_sdr", "2.0"]
+    assert main(["status", "dprnn", *options]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    # Without a database nobody knows which of the open ones crashed.
+    shares = ["5 of 91", "2 (40%)", "1 (20%)", "2 (40%)", "–", "2"]
+    assert rows["stage1"] == [*shares, "1.50", "1.25", "3.5", "–", "-0.50"]
+    assert rows["stage2"][-2:] == ["+0.75", "+0.25"]
+    assert rows["stage3a"][-2:] == ["–", "–"]
+    assert main(["trials", "dprnn", "--output", "out", "--csv", "t.csv"]) == 0
+    assert "Wrote 8 trials to t.csv" in capsys.readouterr().out
+    table = pd.read_csv("t.csv")
+    assert sorted(table["status"]) == sorted(
+        ["failed"] * 2 + ["finished"] * 3 + ["open"] * 2 + ["stopped"]
+    )
+    # As Orion has it: a failed trial's is the worst, an open one has none.
+    assert sorted(table["objective"].dropna()) == [
+        *(-100.0, -100.0, 1.0, 1.5, 2.25, 9.0)
+    ]
+    assert table["lr"].notna().sum() == 7
+
+
+def test_status_knows_crashed_trials_from_open_ones(tmp_path, capsys):
+    statuses = ["broken", "broken", "completed", "interrupted"]
+    trials = write_database(tmp_path / "own.pkl", "dprnn-stage1", statuses)
+    # The second crashed before it had a folder.
+    for trial in (trials[0], trials[3]):
+        (tmp_path / "out/dprnn-stage1/trials" / trial).mkdir(parents=True)
+    # More than max_trials, as with several workers.
+    own = written_stage(tmp_path / "sweeps", experiment={"max_trials": 1})
+    write_stage(tmp_path / "out/dprnn-stage1", [1.0, 2.0])
+    command = ["status", "dprnn", "--output", "out", "--sweeps", str(own)]
+    assert main([*command, "--storage", "own.pkl"]) == 0
+    row = rows_of(capsys.readouterr().out)["stage1"]
+    assert row[:6] == ["2 of 1", "2 (100%)", "0 (0%)", "0 (0%)", "2", "1"]
+
+
+def test_damaged_trials_are_named(tmp_path):
+    folder = write_trial(tmp_path / "out/dprnn-stage1", 1, PARAMETERS, 1.0)
+    path = folder / "trial.json"
+    for content, problem in (
+        ("{", "Expecting"),
+        ("3", "is damaged"),
+        ("{}", "no 'ended'"),
+        (path.read_text().replace("finished", "over"), "no 'over'"),
+    ):
+        path.write_text(content)
+        with pytest.raises(UserError, match=problem) as raised:
+            main(["status", "dprnn", "--output", "out"])
+        assert f"{path.relative_to(tmp_path)}: is damaged" in str(raised.value)
+    path.unlink()
+    (folder / "curve.csv").write_text("epoch\n1\n")
+    with pytest.raises(UserError, match=r"curve\.csv: is damaged"):
+        main(["status", "dprnn", "--output", "out"])
