@@ -124,7 +124,10 @@ class OtherCurves:
             list(table["epoch"]) != list(range(1, len(table) + 1))
             or not (values.abs() < HIGHEST).all()
         ):
-            raise UserError(f"{folder}: epochs are missing, or values too high")
+            raise UserError(
+                f"{folder / 'curve.csv'}: epochs are missing, or values are "
+                f"not below {HIGHEST:g} dB"
+            )
         return values.tolist()
 
 
