@@ -23,7 +23,7 @@ from experiments import hunting
 from experiments.database import (
     Database,
     add_storage_options,
-    check_pickled_storage,
+    check_writable,
     storage_variables,
 )
 from experiments.finalists import SETTINGS, add_options, train_finalists
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace, texts: list[str]) -> int:
     hunting.check_options(stage, for_train)
     hunting.check_orion(stage)
     if config is None:
-        check_pickled_storage(path)
+        check_writable(path)
     database = Database(path, config)
     experiment = database.experiment(stage.name)
     hunting.check_begun(stage, folder, experiment, database.where)

@@ -84,7 +84,7 @@ def test_fewer_than_asked_for():
     assert selection.notes[0].startswith("2 finalists, not 5: of the 3")
     selection = select_finalists(trials, min_diversity=0)
     assert list(selection.finalists["name"]) == ["a", "b", "c"]
-    assert "no more trials are finished" in selection.notes[0]
+    assert selection.notes[0].startswith("3 finalists, not 5: of the 3")
     alone = select_finalists(make_trials(("a", "1", 4, 0)))
     assert list(alone.finalists["name"]) == ["a"]
 
@@ -96,6 +96,5 @@ def test_ties_and_constant_parameters():
     assert list(selection.finalists["name"]) == ["b", "a"]  # as they stand
     assert list(selection.finalists["diversity"])[1] == pytest.approx(1.0)
     notes = " ".join(selection.notes)
-    assert "Of equal objectives" in notes
     assert "The same in all finished trials: clip." in notes
     assert correlate(trials)[["pearson", "spearman"]].isna().all(axis=None)

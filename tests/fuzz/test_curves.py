@@ -15,7 +15,7 @@ from polsess import run_folder
 from polsess.errors import UserError
 from polsess.run_folder import Curve
 from polsess.search.early_termination import Hyperband, Median
-from polsess.search.trial import OtherCurves, read_curve
+from polsess.search.trial import OtherCurves
 from small_evaluations import write_training
 
 HEADER = ["epoch", "variants", "lr", "train_loss", "valid_si_sdr", "seconds"]
@@ -34,13 +34,11 @@ def test_the_curve_of_another_trial(file, epoch):
             (folder / name).mkdir()
         path = folder / "other" / "curve.csv"
         path.write_bytes(content)
-        curve, _ = attempt(lambda: read_curve(path), ValueError)
-        assert damaged or curve == [1.25, 2.5, 2.25]
         good = "\n".join(map(",".join, ROWS)) + "\n"
         (folder / "good" / "curve.csv").write_text(good)
         others = OtherCurves(folder / "own").read()
         assert [1.25, 2.5, 2.25] in others
-        assert len(others) == 2 if curve else len(others) == 1
+        assert len(others) == 2 or (damaged and len(others) == 1)
         for rule in (Hyperband(1, 2, 2), Median(1, 1)):
             reason = rule.reason_to_stop([1.5] * epoch, others)
             assert reason is None or reason.startswith(rule.name)

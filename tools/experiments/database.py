@@ -1,7 +1,6 @@
 """Orion's database: its place, its trials, and traces of killed hunts."""
 
 import argparse
-import os
 import tempfile
 import time
 import warnings
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 from polsess.errors import UserError
 
 from experiments.trials import (
@@ -23,7 +21,7 @@ from experiments.trials import (
     short_name,
 )
 
-LOCK_SECONDS = 60  # for which another process may use the database
+LOCK_SECONDS = 60  # to wait for other processes that use the database
 # After as long, Orion itself gives up waiting for the algorithm's lock.
 STALE_SECONDS = 60
 LOOK_SECONDS = 0.5
@@ -152,8 +150,8 @@ def storage_variables(path: Path, config: Path | None) -> dict:
     }
 
 
-def check_pickled_storage(path: Path) -> None:
-    """Check that a PickledDB can be used, which Orion tells badly or late.
+def check_writable(path: Path) -> None:
+    """Check that a PickledDB can be written; Orion tells it late.
 
     Arguments
     ---------
@@ -163,7 +161,7 @@ def check_pickled_storage(path: Path) -> None:
     Raises
     ------
     UserError
-        If it cannot be written, or is locked.
+        If it cannot.
     """
     if path.is_dir():
         raise UserError(f"--storage {path}: is a folder; give a file in it")
@@ -172,17 +170,6 @@ def check_pickled_storage(path: Path) -> None:
         # Orion replaces the whole file.
         with tempfile.TemporaryFile(dir=path.parent):
             pass
-        if path.exists() and not os.access(path, os.R_OK):
-            raise PermissionError(13, "it may not be read")
-        lock = FileLock(f"{path}.lock")
-        lock.acquire(timeout=LOCK_SECONDS / 2)
-        lock.release()
-    except Timeout as error:
-        raise UserError(
-            f"{path}: is locked for more than {LOCK_SECONDS / 2:g} s: a "
-            "process that hangs holds it, or the file system has no locks; see "
-            f"who has {path}.lock open"
-        ) from error
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror}); give another place "

@@ -236,14 +236,12 @@ def _rows(pool, places):
 
 
 def _notes(trials, pool, n, selected, min_per_sweep):
-    """Tell what could not be done as it was asked for."""
+    """Note what differs from what was asked for."""
     notes = []
     if selected < n:
         notes.append(
             f"{selected} finalists, not {n}: of the {len(pool)} finished "
-            "trials no other is far enough from them."
-            if selected < len(pool)
-            else f"{selected} finalists, not {n}: no more trials are finished."
+            "trials no other is left that is far enough from them."
         )
     for sweep in trials.sweeps:
         finished = int((pool["sweep"] == sweep).sum())
@@ -254,12 +252,7 @@ def _notes(trials, pool, n, selected, min_per_sweep):
             )
     constant = [p for p in trials.parameters if np.ptp(pool[p]) == 0]
     if constant and len(pool) > 1:
-        notes.append(
-            f"The same in all finished trials: {', '.join(constant)}. It adds "
-            "nothing to diversity and has no correlation."
-        )
-    if pool["objective"].duplicated().any():
-        notes.append("Of equal objectives the first in the table goes first.")
+        notes.append(f"The same in all finished trials: {', '.join(constant)}.")
     return notes
 
 
