@@ -179,7 +179,7 @@ def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
     series = yaml.safe_load(path.read_text())
     assert series["seeds"] == [42, 123, 456]
     hparams = (path.parent / series["runs"][0]["hparams"]).resolve()
-    assert hparams == (SEPARATION / "hparams/sepformer.yaml").resolve()
+    assert hparams == (SEPARATION.parent / "hparams/sepformer.yaml").resolve()
     assert "number_of_epochs" not in series["runs"][0]["options"]
 
 

@@ -15,8 +15,8 @@ from polsess.errors import UserError
 
 from experiments.runs import DONE, read_run
 from experiments.series import check_seeds, read_series, train_series
-from experiments.stages import decimals, gain
-from experiments.tables import markdown_table
+from experiments.stages import gain
+from experiments.tables import DASH, cell, markdown_table
 from experiments.trials import Trials
 
 SETTINGS = Path(__file__).resolve().parents[1] / "series/dprnn_finalists.yaml"
@@ -453,9 +453,10 @@ def validation_table(runs: dict, ranks: dict, baseline: float | None) -> str:
         deviation = statistics.stdev(values) if len(values) > 1 else None
         rows.append(
             [
-                *(name, ranks.get(name, "–")),
+                *(name, ranks.get(name, DASH)),
                 *(_cell(run) for run in by_seed),
-                *(decimals(mean), decimals(deviation), gain(mean, baseline)),
+                *(cell(mean, ".2f"), cell(deviation, ".2f")),
+                gain(mean, baseline),
             ]
         )
     seeds = [f"seed {run.seed}" for run in next(iter(runs.values()))]
@@ -465,7 +466,7 @@ def validation_table(runs: dict, ranks: dict, baseline: float | None) -> str:
 
 def _cell(run):
     """Format the best value of a run."""
-    text = decimals(run.best)
+    text = cell(run.best, ".2f")
     return text if run.best is None or run.ended in DONE else f"({text})"
 
 

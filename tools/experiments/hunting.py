@@ -20,7 +20,7 @@ from polsess.search.sweep import RECIPE, Sweep, read_prior
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from experiments.processes import interrupted_by_signals, last_words
+from experiments.series import interrupted_by_signals, last_words
 from experiments.trials import OPEN, read_trials
 
 SEPARATION = RECIPE / "separation"  # where hunts are run

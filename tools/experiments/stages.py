@@ -22,7 +22,7 @@ from polsess.search.sweep import (
     read_sweep_file,
 )
 
-from experiments.tables import markdown_table
+from experiments.tables import cell, markdown_table
 from experiments.trials import FINISHED, OPEN, Trial
 
 LEAST = 4  # trials whose range is a basis for a space
@@ -214,25 +214,15 @@ def _row(name, total, figures, before, baseline):
     for status in (FINISHED, "stopped", "failed"):
         count = figures.get(status)
         share = f" ({count / figures['total']:.0%})" if count else ""
-        cells.append("–" if count is None else f"{count}{share}")
-    for status in ("crashed", "open"):
-        count = figures.get(status)
-        cells.append("–" if count is None else f"{count}")
-    cells += [decimals(figures["best"]), decimals(figures["mean"])]
-    cells.append(f"{figures['hours']:.1f}")
+        cells.append(f"{cell(count)}{share}")
     best = figures["best"]
-    return [*cells, gain(best, before), gain(best, baseline)]
-
-
-def decimals(value: float | None) -> str:
-    """Format a value in dB; a dash if it is missing.
-
-    Example
-    -------
-    >>> decimals(3.0551), decimals(None)
-    ('3.06', '–')
-    """
-    return "–" if value is None else f"{value:.2f}"
+    return [
+        *cells,
+        *(cell(figures.get(status)) for status in ("crashed", "open")),
+        *(cell(best, ".2f"), cell(figures["mean"], ".2f")),
+        cell(figures["hours"], ".1f"),
+        *(gain(best, before), gain(best, baseline)),
+    ]
 
 
 def gain(value: float | None, before: float | None) -> str:
@@ -243,9 +233,8 @@ def gain(value: float | None, before: float | None) -> str:
     >>> gain(4.67, 3.03), gain(1.75, 3.03), gain(None, 3.03)
     ('+1.64', '-1.28', '–')
     """
-    if value is None or before is None:
-        return "–"
-    return f"{value - before:+.2f}"
+    known = value is not None and before is not None
+    return cell(value - before if known else None, "+.2f")  # type: ignore
 
 
 def narrow(prior: Prior, values: pd.Series, margin: float) -> Prior:

@@ -13,7 +13,7 @@ from polsess.files import write_atomically
 from scipy.stats import pearsonr, spearmanr
 
 from experiments.finalists import Selection
-from experiments.tables import markdown_table
+from experiments.tables import cell, markdown_table
 from experiments.trials import FINISHED, Trials
 
 matplotlib.use("Agg")  # no screen needed
@@ -162,7 +162,7 @@ def _markdown(table, four_digits=()):
         list(table.columns),
         [
             [
-                _format(value, ".4g" if name in four_digits else ".2f")
+                cell(value, _form(value, name in four_digits))
                 for name, value in row.items()
             ]
             for row in table.to_dict("records")
@@ -170,11 +170,11 @@ def _markdown(table, four_digits=()):
     )
 
 
-def _format(value, form):
-    """Format a cell; a missing number as a dash."""
+def _form(value, four_digits):
+    """Choose the format of a cell."""
     if not isinstance(value, float):
-        return str(value)
-    return "–" if np.isnan(value) else f"{value:{form}}"
+        return ""
+    return ".4g" if four_digits else ".2f"
 
 
 def draw_all(trials: Trials, finalists: pd.DataFrame, folder: Path) -> None:

@@ -4,6 +4,9 @@
 > python sweep_file.py ../sweeps/dprnn_stage1_hpopt.yaml
 
 prints the command that runs it with Orion, from this folder.
+
+Authors
+ * The contributors to the PolSESS recipes 2026
 """
 
 import re
