@@ -17,7 +17,7 @@ from experiments.database import Database
 from experiments.hunting import hunt_command
 from experiments.stages import find_stages
 from polsess.errors import UserError
-from polsess.search.sweep import SWEEPS
+from polsess.search.sweep import RECIPE, SWEEPS
 from small_trials import (
     PARAMETERS,
     rows_of,
@@ -27,7 +27,7 @@ from small_trials import (
 )
 from sweep import main
 
-TOOLS = Path(__file__).parents[2] / "tools"
+PATHS = os.pathsep.join([str(RECIPE), str(RECIPE.parents[1] / "tools")])
 
 # Stands in for train.py: ends its trial, or does as its options say.
 STAND_IN = """
@@ -121,7 +121,7 @@ def test_interrupted_and_gone_on_with(stand_in, tmp_path, capsys):
     arguments = arguments_of_run(tmp_path, {"max_trials": 2}, *more)
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, stand_in, *arguments],
-        env={**os.environ, "PYTHONPATH": str(TOOLS)},
+        env={**os.environ, "PYTHONPATH": PATHS},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -132,6 +132,7 @@ def test_interrupted_and_gone_on_with(stand_in, tmp_path, capsys):
                 break
             time.sleep(0.1)
         time.sleep(0.2)  # written, not only there
+        assert process.poll() is None, process.communicate()
         os.killpg(process.pid, signal.SIGTERM)  # as a batch system does
         printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130, printed + errors

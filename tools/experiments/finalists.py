@@ -440,6 +440,7 @@ def validation_table(runs: dict, ranks: dict, baseline: float | None) -> str:
 
     Example
     -------
+    >>> from experiments.runs import Run
     >>> ended = Run("a", 1, "finished", best=4.0)
     >>> under_way = Run("a", 2, "interrupted", best=3.0)
     >>> table = validation_table({"a": [ended, under_way]}, {"a": 1}, 3.03)
@@ -483,6 +484,7 @@ def name_winner(runs: dict, baseline: float | None) -> str:
 
     Example
     -------
+    >>> from experiments.runs import Run
     >>> runs = {"a": [Run("a", 1, "finished", best=4.67)]}
     >>> name_winner(runs, 3.03)
     'The winner is a with a mean of 4.67 dB (+1.64 over the baseline).'
