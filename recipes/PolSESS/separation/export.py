@@ -8,9 +8,6 @@
 SpeechBrain loads the folder with ``SepformerSeparation.from_hparams`` (SPMamba
 with ``foreign_class``), ``separate.py`` and ``load_model`` load it without
 running anything of it, and README.md is its model card.
-
-Authors
- * The contributors to the PolSESS recipes 2026
 """
 
 import argparse
@@ -29,9 +26,8 @@ from polsess.inference.models import (
     load_model,
     load_trained_run,
 )
+from polsess.publishing.formats import check_onnx, write_onnx, write_speechbrain
 from polsess.publishing.model_card import write_card
-from polsess.publishing.onnx import check_onnx, write_onnx
-from polsess.publishing.speechbrain_layout import write_speechbrain
 from polsess.run_folder import RunFiles, software_versions
 from safetensors.torch import save
 
@@ -48,62 +44,36 @@ LICENCE = r"[a-z0-9][a-z0-9.-]*"
 
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line.
-
-    Arguments
-    ---------
-    arguments : list of str
-        Without the script's name.
-
-    Returns
-    -------
-    argparse.Namespace
-    """
+    """Read the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("run_folder", type=Path, metavar="RUN_FOLDER", help="of a trained run")
     add("output", type=Path, metavar="FOLDER", help="to make")
-    add(
-        "--averaged",
-        action="store_true",
-        help="the averaged weights of a run with ema_decay",
-    )
-    add(
-        "--onnx",
-        action="store_true",
-        help="separator.onnx as well, compared with onnxruntime; not SPMamba",
-    )
     add(
         "--licence",
         metavar="NAME",
         help="of the weights, as hubs call it, such as cc-by-4.0; or other "
         "(default: none is named)",
     )
-    add(
-        "--force",
-        action="store_true",
-        help="replace FOLDER if it is an exported model",
-    )
-    return parser.parse_args(arguments)
+    flags = {
+        "averaged": "the averaged weights of a run with ema_decay",
+        "onnx": "separator.onnx as well, compared with onnxruntime; not "
+        "SPMamba",
+        "force": "replace FOLDER if it is an exported model",
+    }
+    for name, text in flags.items():
+        add(f"--{name}", action="store_true", help=text)
+    options = parser.parse_args(arguments)
+    if options.licence and not re.fullmatch(LICENCE, options.licence):
+        raise UserError(
+            f"--licence {options.licence}: give it as hubs call it, such as "
+            "cc-by-4.0, cc-by-nc-4.0 or apache-2.0; or other"
+        )
+    return options
 
 
 def check_output(output: Path, run_folder: Path, force: bool) -> None:
-    """Check that the export may be written.
-
-    Arguments
-    ---------
-    output : Path
-        The folder to make, without links.
-    run_folder : Path
-        What is exported.
-    force : bool
-        Whether an exported model may be replaced.
-
-    Raises
-    ------
-    UserError
-        If not.
-    """
+    """Check that nothing but an exported model is replaced, by ``force``."""
     run_folder = run_folder.expanduser().resolve()
     if ExportedFiles(run_folder).description.exists():
         raise UserError(
@@ -120,29 +90,18 @@ def check_output(output: Path, run_folder: Path, force: bool) -> None:
         raise UserError(
             f"{output}: exists; --force replaces it, or name another folder"
         )
-    written = read_json(files.description).get("files", [])
-    written.append(files.separator.name)  # convert.py's, of earlier exports
-    others = [name for name in list_files(output) if name not in written]
-    if others:
-        raise UserError(
-            f"{output}: holds {others[0]}, which export.py has not written; "
-            "move it away, or name another folder"
-        )
+    # The last is written when an earlier export is converted.
+    written = {*read_json(files.description)["files"], files.separator.name}
+    for name in list_files(output):
+        if name not in written:
+            raise UserError(
+                f"{output}: holds {name}, which export.py has not written; "
+                "move it away, or name another folder"
+            )
 
 
 def list_files(folder: Path) -> list[str]:
-    """List the files of a folder, but for what Python keeps of its modules.
-
-    Arguments
-    ---------
-    folder : Path
-        Searched to the bottom.
-
-    Returns
-    -------
-    list of str
-        Relative paths, sorted.
-    """
+    """List the files of a folder, but for what Python keeps of its modules."""
     paths = [path.relative_to(folder) for path in folder.rglob("*")]
     return sorted(
         path.as_posix()
@@ -153,7 +112,7 @@ def list_files(folder: Path) -> list[str]:
 
 def write_model(
     files: ExportedFiles,
-    run: TrainedModel,
+    model: TrainedModel,
     name: str,
     options: argparse.Namespace,
 ) -> None:
@@ -163,83 +122,66 @@ def write_model(
     ---------
     files : ExportedFiles
         In an empty folder.
-    run : TrainedModel
+    model : TrainedModel
         What is exported.
     name : str
         Of the folder that it will be.
     options : argparse.Namespace
         The command line.
     """
-    separator: Any = run.separator
-    settings = run.settings
-    network = read_json(RunFiles(run.folder).separator)
-    files.separator.write_text(to_json(network), "utf-8")
-    weights = {
-        key: tensor.contiguous()
-        for key, tensor in separator.state_dict().items()
-    }
+    separator: Any = model.separator
+    settings = model.settings
+    network = read_json(RunFiles(model.folder).separator)
+    files.separator.write_text(to_json(network), encoding="utf-8")
+    weights = {n: t.contiguous() for n, t in separator.state_dict().items()}
     # safetensors' own files are for their owner alone.
     files.weights.write_bytes(save(weights))
     kept = {key: v for key, v in settings.items() if key not in PLACES}
     files.settings.write_text(to_json(kept), encoding="utf-8")
+    write_speechbrain(files.folder, separator, network, settings)
+    difference = write_onnx(separator, files.onnx) if options.onnx else None
+    write_card(files, model, name, options.licence, difference)
     description = {
         "model": settings["experiment_name"],
         "corpus": Path(settings["data_folder"]).name,
-        "parameters": run.parameters,
+        "parameters": model.parameters,
         "checkpoint": {
-            "epoch": run.epoch,
-            "valid_si_sdr": run.valid_si_sdr,
-            "averaged": run.averaged,
+            "epoch": model.epoch,
+            "valid_si_sdr": model.valid_si_sdr,
+            "averaged": model.averaged,
         },
         "weights": hash_file(files.weights, "blake2b"),
         "versions": software_versions(),
+        "files": sorted([*list_files(files.folder), files.description.name]),
     }
-    write_speechbrain(files.folder, separator, network, settings)
-    difference = write_onnx(separator, files.onnx) if options.onnx else None
-    write_card(files, run, name, options.licence, difference)
-    written = [*list_files(files.folder), files.description.name]
-    description["files"] = sorted(written)
     files.description.write_text(to_json(description), encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
-    """Export as the command line says.
-
-    Arguments
-    ---------
-    arguments : list of str
-        Without the script's name.
-    """
+    """Export as the command line says."""
     options = read_options(arguments)
-    if options.licence and not re.fullmatch(LICENCE, options.licence):
-        raise UserError(
-            f"--licence {options.licence}: give it as hubs call it, such as "
-            "cc-by-4.0, cc-by-nc-4.0 or apache-2.0; or other"
-        )
     output = options.output.expanduser().resolve()
     check_output(output, options.run_folder, options.force)
-    run = load_trained_run(options.run_folder, options.averaged)
+    model = load_trained_run(options.run_folder, options.averaged)
     if options.onnx:
-        check_onnx(run.separator)
+        check_onnx(model.separator)
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
-        write_model(ExportedFiles(temporary), run, output.name, options)
+        write_model(ExportedFiles(temporary), model, output.name, options)
         load_model(temporary)
+        replaced = temporary.with_suffix(".old")
         if output.exists():
-            replaced = temporary.with_suffix(".old")
             output.rename(replaced)
-            temporary.rename(output)
-            shutil.rmtree(replaced)
-        else:
-            temporary.rename(output)
+        temporary.rename(output)
+        shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     print(
-        f"{run.settings['experiment_name']}, epoch {run.epoch}, is exported to "
-        f"{options.output}; its README.md says how to load it"
+        f"{model.settings['experiment_name']}, epoch {model.epoch}, is "
+        f"exported to {options.output}; its README.md says how to load it"
     )
 
 

@@ -9,7 +9,6 @@ model that the user trusts.
 
 import hashlib
 import math
-import pickle
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,25 +26,16 @@ from polsess.training.checkpoints import find_damage
 from speechbrain.inference.separation import SepformerSeparation
 from speechbrain.utils.checkpoints import METAFNAME
 
+NUMBER = (int, float)
 NEEDED_OF_EXPORT = {
-    "experiment_name": str,
-    "seed": int,
-    "task": str,
-    "n_sources": int,
-    "sample_rate": int,
+    **{"experiment_name": str, "seed": int, "task": str},
+    **{"n_sources": int, "sample_rate": int},
 }
 NEEDED_OF_RUN = NEEDED_OF_EXPORT | {
-    "data_folder": str,
-    "check": str,
-    "on_error": str,
-    "test_variants": list,
-    "valid_batch_size": int,
+    **{"data_folder": str, "check": str, "on_error": str},
+    **{"test_variants": list, "valid_batch_size": int},
 }
-NEEDED_OF_CHECKPOINT = {
-    "epoch": int,
-    "valid_si_sdr": (int, float),
-    "averaged": bool,
-}
+NEEDED_OF_CHECKPOINT = {"epoch": int, "valid_si_sdr": NUMBER, "averaged": bool}
 
 
 class ExportedFiles:
@@ -232,10 +222,9 @@ def _build(path, weights, weights_path):
     try:
         separator.load_state_dict(weights)
     except RuntimeError as error:
-        problem = " ".join(str(error).split())
         raise UserError(
             f"{weights_path}: are weights of another network than {path} "
-            f"describes ({problem[:300]})"
+            f"describes ({_shorten(error)})"
         ) from error
     return {
         "separator": separator.eval(),
@@ -274,20 +263,16 @@ def _load_public(folder, averaged, trust):
             n_sources = separator(torch.zeros(1, 8000)).shape[2]
         sample_rate = int(model.hparams.sample_rate)
     except Exception as error:  # whatever its files raise
-        problem = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"{folder}: SpeechBrain's SepformerSeparation cannot load it "
-            f"({problem[:300]})"
+            f"({type(error).__name__}: {_shorten(error)})"
         ) from error
     checksum = hashlib.blake2b()
     for tensor in separator.state_dict().values():
         checksum.update(tensor.numpy().tobytes())
     settings = {
-        "experiment_name": folder.resolve().name,
-        "seed": None,
-        "task": None,
-        "n_sources": n_sources,
-        "sample_rate": sample_rate,
+        **{"experiment_name": folder.resolve().name, "seed": None},
+        **{"task": None, "n_sources": n_sources, "sample_rate": sample_rate},
     }
     return TrainedModel(folder, settings, separator, checksum.hexdigest())
 
@@ -366,7 +351,7 @@ def _read_meta(path):
         raise _corrupt(path.parent, f"{METAFNAME} is damaged")
     scores = {_score_name(averaged) for averaged in (False, True)} & {*meta}
     for name in ("unixtime", *scores, *(["epoch"] if scores else [])):
-        if not isinstance(meta.get(name), (int, float)):
+        if not isinstance(meta.get(name), NUMBER):
             raise _corrupt(path.parent, f"{METAFNAME} has no number as {name}")
     return meta
 
@@ -392,21 +377,16 @@ def _read_checkpoint(path, averaged):
         for name, tensor in weights.items():
             if not (isinstance(name, str) and isinstance(tensor, torch.Tensor)):
                 raise ValueError(f"{name!r} is no name of a tensor")
-    except (
-        OSError,
-        RuntimeError,
-        AttributeError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-        pickle.UnpicklingError,
-    ) as error:
-        problem = " ".join(str(error).split())[:200]
+    except Exception as error:  # whatever a damaged file raises
         raise UserError(
-            f"{path}: is not a file of weights ({problem})"
+            f"{path}: is not a file of weights ({_shorten(error)})"
         ) from error
     return weights
+
+
+def _shorten(error):
+    """Bring an error into one line."""
+    return " ".join(str(error).split())[:300]
 
 
 def _read_safetensors(path):

@@ -1,17 +1,22 @@
-"""Exported models as SpeechBrain's own loaders read them.
+"""Exported models for SpeechBrain's own loaders and for onnxruntime.
 
-The masking models become what ``SepformerSeparation.from_hparams`` reads, of
-SpeechBrain's and torch's classes alone; SPMamba what ``foreign_class`` reads,
-with the modules that it consists of.
+For SpeechBrain the masking models become what
+``SepformerSeparation.from_hparams`` reads, of SpeechBrain's and torch's classes
+alone; SPMamba what ``foreign_class`` reads, with the modules that it consists
+of. ONNX takes the masking models, for mixtures of any number and length; not
+SPMamba, whose Mamba layers are compiled loops.
 """
 
 import json
 import shutil
+import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeGuard
 
 import torch
 
+from polsess.errors import UserError
 from polsess.models.separator import MaskingSeparator
 
 # SpeechBrain's modules, and the parts of our masking separators.
@@ -33,6 +38,11 @@ SPMAMBA_CODE = (
     *("__init__.py", "errors.py", "models/__init__.py", "models/spmamba.py"),
     "models/mamba/*.py",
 )
+OPERATORS = 18  # of ONNX: their version
+# Mixtures that the two are compared on: how many, and samples.
+COMPARED = ((1, 8000), (2, 6001), (1, 32_000))
+# Largest difference, relative to the largest sample of the estimates.
+TOLERANCE = 2e-4
 
 
 def is_masking(separator: torch.nn.Module) -> TypeGuard[MaskingSeparator]:
@@ -151,3 +161,88 @@ def _copy_code(folder):
             copy = folder / "polsess" / path.relative_to(CODE)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
+
+
+def check_onnx(separator: torch.nn.Module) -> None:
+    """Check, before anything is written, that ONNX can be made."""
+    if not is_masking(separator):
+        raise UserError(
+            "--onnx: SPMamba cannot be exported, since its Mamba layers are "
+            "loops that numba compiles; leave --onnx out"
+        )
+    for package in ("onnx", "onnxruntime"):
+        if find_spec(package) is None:
+            raise UserError(
+                f"--onnx: needs the package {package}; pip install {package}"
+            )
+
+
+def write_onnx(separator: MaskingSeparator, path: Path) -> float:
+    """Write a masking separator as ONNX, and compare the two.
+
+    Its input ``mixture`` has the shape [batch, time], its output
+    ``estimates`` [batch, time, n_sources], both in FP32. A mixture must have
+    the samples that ``shortest_mixture`` tells.
+
+    Arguments
+    ---------
+    separator : MaskingSeparator
+        On the CPU, in evaluation mode.
+    path : Path
+        Where to.
+
+    Returns
+    -------
+    float
+        The largest difference, relative to the largest sample.
+
+    Raises
+    ------
+    UserError
+        If onnxruntime does not compute the same.
+    """
+    axes = {0: "batch", 1: "time"}
+    # A length that is no whole number of frames.
+    length = shortest_mixture(separator) + 8 * separator.kernel_size + 1
+    with warnings.catch_warnings():
+        # That it is the older exporter. The newer one had not finished DPRNN
+        # after six minutes.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            separator,
+            (torch.randn(2, length),),
+            path,
+            input_names=["mixture"],
+            output_names=["estimates"],
+            dynamic_axes={"mixture": axes, "estimates": axes},
+            opset_version=OPERATORS,
+            dynamo=False,
+        )
+    difference = _compare(separator, path)
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"--onnx: onnxruntime's estimates differ by {difference:.1e} of "
+            "the largest sample; leave --onnx out"
+        )
+    return difference
+
+
+def _compare(separator, path):
+    """Find the largest relative difference from onnxruntime's estimates."""
+    # Here, since it is needed for ONNX alone.
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        path, providers=["CPUExecutionProvider"]
+    )
+    generator = torch.Generator().manual_seed(0)
+    differences = []
+    for batch, length in COMPARED:
+        length = max(length, shortest_mixture(separator))
+        mixture = torch.randn(batch, length, generator=generator)
+        with torch.no_grad():
+            ours = separator(mixture)
+        (theirs,) = session.run(None, {"mixture": mixture.numpy()})
+        difference = (ours - torch.from_numpy(theirs)).abs().max()
+        differences.append((difference / ours.abs().max()).item())
+    return max(differences)
