@@ -22,10 +22,10 @@ from asr.recognisers import open_recogniser
 from asr.transcripts import read_transcripts
 from polsess.commands import make_parser, run
 from polsess.corpus.metadata import SPLITS
-from polsess.devices import check_device
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import load_model
+from polsess.processes import check_device
 from polsess.scoring.test_sets import EvaluationSet, read_polsess
 
 # The smallest values of numbers.

@@ -8,7 +8,7 @@ import pytest
 import torch
 import train
 from polsess.errors import UserError
-from polsess.training.divergence import (
+from polsess.training.brain import (
     DivergenceError,
     SkippedBatches,
     gradients_are_finite,

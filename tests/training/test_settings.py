@@ -1,8 +1,8 @@
 """Settings: what the command line changes, and every way to get it wrong."""
 
 import pytest
-from polsess.devices import check_device
 from polsess.errors import UserError
+from polsess.processes import check_device
 from polsess.training.settings import (
     IN_EACH_YAML,
     MAY_CHANGE,

@@ -1,4 +1,4 @@
-"""Processes that train one model together, as torchrun starts them."""
+"""The device that computes, and the processes that train one model together."""
 
 import atexit
 import dataclasses
@@ -14,11 +14,13 @@ import torch
 from polsess.errors import UserError
 from speechbrain.utils.distributed import (
     ddp_init_group,
+    infer_device,
     is_distributed_initialized,
     main_process_only,
 )
 from speechbrain.utils.run_opts import RunOptions
 
+WORDS_OF_NO_MEMORY = ("out of memory", "can't allocate memory")
 # gloo's threads let go of the last tensors a moment after these have been
 # handed over, for which they need Python. If Python is ending by then, torch
 # aborts the process (pytorch/pytorch issue 190489). Destroying the group would
@@ -26,6 +28,50 @@ from speechbrain.utils.run_opts import RunOptions
 # the group for good, so that they stay. With threads of the lowest priority 24
 # of 60 runs were aborted so, and none of 60 with this pause.
 GLOO_PAUSE = 0.5  # s
+
+
+def check_device(options: dict) -> str:
+    """Return the device that is asked for, checked.
+
+    Arguments
+    ---------
+    options : dict
+        The run options in force; ``device``, ``precision`` and
+        ``eval_precision`` count.
+
+    Raises
+    ------
+    UserError
+        If there is no such device, or FP16 was asked of the CPU.
+    """
+    device = str(options.get("device") or infer_device())
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        problem = str(error).splitlines()[0]
+        raise UserError(f"device {device} cannot be used: {problem}") from error
+    for name in ("precision", "eval_precision"):
+        if options.get(name) == "fp16" and device == "cpu":
+            raise UserError(
+                f"{name} fp16 needs a GPU, and this run is on the CPU: add "
+                f"--{name} fp32 or --{name} bf16"
+            )
+    return device
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Detect the errors that torch or Python raise for a lack of memory.
+
+    Example
+    -------
+    >>> is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    True
+    >>> is_out_of_memory(RuntimeError("shapes do not fit"))
+    False
+    """
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        words in str(error) for words in WORDS_OF_NO_MEMORY
+    )
 
 
 def join_processes(run_opts: RunOptions, device: str) -> RunOptions:

@@ -32,8 +32,8 @@ from polsess.commands import (
     make_parser,
     run as run_command,
 )
-from polsess.devices import check_device
 from polsess.inference.models import TrainedModel, load_trained_run
+from polsess.processes import check_device
 from polsess.run_folder import software_versions
 from polsess.scoring.evaluation import Evaluation
 from polsess.scoring.folder import MANIFESTS, EvaluationFolder, check_folder

@@ -39,22 +39,25 @@ from polsess.commands import called_by_orion, run
 from polsess.corpus.manifests import prepare_polsess
 from polsess.data.loaders import make_loaders
 from polsess.data.sampling import TrainingBatches, fixed_examples
-from polsess.devices import check_device
 from polsess.errors import UserError
 from polsess.files import hash_file
 from polsess.models.description import describe
 from polsess.processes import (
+    check_device,
     gather_batches,
     join_processes,
     leave_processes,
     on_main,
 )
 from polsess.run_folder import RunFiles
-from polsess.scoring.audio import write_examples
 from polsess.scoring.objective import negative_si_sdr, pit_si_sdr
 from polsess.scoring.scores import score_batch
-from polsess.training.brain import ReliableBrain
-from polsess.training.divergence import DivergenceError, forget_stop, go_back
+from polsess.training.brain import (
+    DivergenceError,
+    ReliableBrain,
+    forget_stop,
+    go_back,
+)
 from polsess.training.reports import (
     average_validation,
     describe_run,
@@ -160,7 +163,9 @@ class Separation(ReliableBrain):
             self.scores.append(
                 score_batch(batch, estimates, si_sdr, permutation)
             )
-        if stage == sb.Stage.TEST:
+        if stage == sb.Stage.TEST and self.examples_to_write:
+            from polsess.scoring.audio import write_examples
+
             write_examples(
                 self.files.audio,
                 self.examples_to_write,

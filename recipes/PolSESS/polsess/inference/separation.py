@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from polsess.devices import check_device, is_out_of_memory
 from polsess.errors import UserError
 from polsess.inference.audio_files import (
     Recording,
@@ -18,6 +17,7 @@ from polsess.inference.audio_files import (
 )
 from polsess.inference.models import load_model
 from polsess.inference.overlap_add import CHUNK, OVERLAP, OverlapAdd
+from polsess.processes import check_device, is_out_of_memory
 from speechbrain.inference.interfaces import Pretrained
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from polsess.devices import is_out_of_memory
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import TrainedModel
+from polsess.processes import is_out_of_memory
 from polsess.scoring.audio import at_mixture_level, write_example
 from polsess.scoring.folder import LIST, LISTED, EvaluationFolder
 from polsess.scoring.metrics import compute_metric

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from polsess.devices import is_out_of_memory
 from polsess.errors import UserError
 from polsess.files import locked, read_json, write_atomically
-from polsess.processes import on_main, process_count
+from polsess.processes import is_out_of_memory, on_main, process_count
 from polsess.run_folder import Curve, RunFiles, differences, read_curve
 from polsess.search.sweep import Sweep
-from polsess.training.divergence import TrainingStoppedError
+from polsess.training.brain import TrainingStoppedError
 from polsess.training.settings import MAY_CHANGE, SETTINGS
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 from speechbrain.utils.logger import get_logger

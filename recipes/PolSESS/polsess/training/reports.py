@@ -21,7 +21,7 @@ from polsess.run_folder import (
     software_versions,
 )
 from polsess.scoring.scores import DIVERGED, format_table, summarise
-from polsess.training.divergence import DivergenceError
+from polsess.training.brain import DivergenceError
 from polsess.training.settings import TEST_SETTINGS
 from speechbrain.utils.checkpoints import Checkpoint
 
