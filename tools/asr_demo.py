@@ -25,7 +25,7 @@ from corpus import random_generator
 from corpus.speech import draw_sentence
 from corpus.voices import Spoken, draw_voices, speak
 from hyperpyyaml import load_hyperpyyaml
-from polsess.commands import make_parser, run
+from polsess.commands import at_least, make_parser, run
 from polsess.errors import UserError
 from polsess.files import read_json, to_json
 from tqdm import tqdm
@@ -248,20 +248,17 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="to make")
-    for name, default, text in (
-        ("sentences", 3000, "to train on"),
-        ("steps", 4000, f"batches of {BATCH}"),
-        ("test_sentences", 80, "to test on"),
-        ("seed", 0, "everything random follows from it"),
+    for name, least, default, text in (
+        ("sentences", 1, 3000, "to train on"),
+        ("steps", 1, 4000, f"batches of {BATCH}"),
+        ("test_sentences", 1, 80, "to test on"),
+        ("seed", 0, 0, "everything random follows from it"),
     ):
         text += " (default: %(default)s)"
-        add(f"--{name}", type=int, default=default, help=text)
+        number = at_least(least)
+        add(f"--{name}", type=number, default=default, metavar="N", help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
     options = parser.parse_args(arguments)
-    for name in ("sentences", "steps", "test_sentences", "seed"):
-        least = 0 if name == "seed" else 1
-        if getattr(options, name) < least:
-            raise UserError(f"--{name}: give a number from {least}")
     options.folder = options.folder.expanduser().resolve()
     return options
 

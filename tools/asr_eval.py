@@ -20,16 +20,13 @@ from asr.listening import Hypotheses, listen
 from asr.rates import count_all, format_summary, summarise
 from asr.recognisers import open_recogniser
 from asr.transcripts import read_transcripts
-from polsess.commands import make_parser, run
+from polsess.commands import at_least, make_parser, run
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import load_model
 from polsess.processes import check_device
 from polsess.scoring.test_sets import EvaluationSet, read_polsess
-
-# The smallest values of numbers.
-LEAST = {"limit": 1, "timeout": 0.001, "seed": 0, "resamples": 100}
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -51,7 +48,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     text = "SER SR ER R C SE S E (default: those of the model's test)"
     add("--variants", nargs="+", metavar="VARIANT", help=text)
     text = "the first mixtures (default: all)"
-    add("--limit", type=int, metavar="N", help=text)
+    add("--limit", type=at_least(1), metavar="N", help=text)
     _add_recognisers(parser)
     add(
         "--output",
@@ -62,16 +59,16 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     text = "cpu, cuda, cuda:1 ... (default: a GPU if there is one)"
     add("--device", help=text)
-    add("--seed", type=int, default=0, help="of the intervals (default: 0)")
-    add("--resamples", type=int, default=2000, help="for them (default: 2000)")
+    text = "of the intervals (default: %(default)s)"
+    add("--seed", type=at_least(0), default=0, metavar="N", help=text)
+    add("--resamples", type=at_least(100), default=2000, metavar="N", help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
     options = parser.parse_args(arguments)
-    for name, least in LEAST.items():
-        value = getattr(options, name)
-        if value is not None and not value >= least:
-            raise UserError(f"--{name} {value}: give a number from {least}")
+    if options.timeout is not None and not options.timeout > 0:
+        raise UserError(f"--timeout {options.timeout}: give seconds above 0")
     for name, owner in (("language", "whisper"), ("timeout", "command")):
-        if getattr(options, name) and getattr(options, owner) is None:
+        given = getattr(options, name) is not None
+        if given and getattr(options, owner) is None:
             raise UserError(f"--{name} is for --{owner} only; leave it out")
     for name in ("speechbrain", "whisper", "command"):
         value = getattr(options, name)

@@ -24,42 +24,18 @@ from small_recordings import write_recordings
 
 SIZES = {"train": 24, "val": 6, "test": 6}
 OPTIONS = ("--train", "24", "--valid", "6", "--test", "6", "--seed", "3")
-COLUMNS = [
-    "subset",
-    "speech1OryginalPath",
-    "speech1Start",
-    "speech1End",
-    "speech2OryginalPath",
-    "speech2Start",
-    "speech2End",
-    "SSR",
-    "sceneOryginalPath",
-    "sceneStart",
-    "sceneEnd",
-    "sceneRandomDB",
-    "sceneOffsetDB",
-    "sceneVolumeGain",
-    "eventOryginalPath",
-    "eventStart",
-    "eventEnd",
-    "speaker1File",
-    "speaker2File",
-    "eventFile",
-    "sceneFile",
-    "reverbForSpeaker1",
-    "reverbForSpeaker2",
-    "reverbForEvent",
-    "mixFile",
-    "sceneClass",
-    "eventClass",
-    "preDelayForEvent",
-    "preDelay1",
-    "preDelay2",
-    "highCut",
-    "diffusion",
-    "decay",
-    "freqDamp",
-]
+NAMES = """
+    subset speech1OryginalPath speech1Start speech1End
+    speech2OryginalPath speech2Start speech2End SSR
+    sceneOryginalPath sceneStart sceneEnd
+    sceneRandomDB sceneOffsetDB sceneVolumeGain
+    eventOryginalPath eventStart eventEnd
+    speaker1File speaker2File eventFile sceneFile
+    reverbForSpeaker1 reverbForSpeaker2 reverbForEvent
+    mixFile sceneClass eventClass
+    preDelayForEvent preDelay1 preDelay2 highCut diffusion decay freqDamp
+"""
+COLUMNS = NAMES.split()
 INDOOR_COLUMNS = COLUMNS[COLUMNS.index("preDelayForEvent") :]
 
 

@@ -6,14 +6,14 @@ same way every time.
 
 Standard input: JSON with `library` and `data` (where eSpeak NG lives), `voice`
 and `utterances`, a list of {"text", "rate", "pitch", "range"}.
-Standard output: for each utterance the samples (16-bit PCM, mono, 22 050 Hz)
-and the words (JSON, a list of [position, length, start, end], the first two in
-characters of the text, the others in samples), each after the number of its
-bytes (4 bytes, little endian).
+Standard output: a line of JSON for each utterance, [samples, words]: samples in
+Base64 (16-bit PCM, mono, 22 050 Hz), words as a list of [position, length,
+start, end], the first two in characters of the text, the others in samples.
 
 It imports the standard library only, so that it starts in milliseconds.
 """
 
+import base64
 import ctypes
 import json
 import sys
@@ -92,9 +92,7 @@ def main() -> None:
         espeak.espeak_Synth(
             text, len(text) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
         )
-        for content in (samples, json.dumps(words).encode()):
-            sys.stdout.buffer.write(len(content).to_bytes(4, "little"))
-            sys.stdout.buffer.write(content)
+        print(json.dumps([base64.b64encode(samples).decode(), words]))
 
 
 def note(words: list[list[int]], event: Event) -> None:

@@ -7,6 +7,7 @@ their natural median F0 and the split whose speakers are made of them: no
 variant is heard in two splits.
 """
 
+import base64
 import functools
 import json
 import math
@@ -183,63 +184,53 @@ def speak(
     UserError
         If eSpeak NG fails.
     """
-    contents = _split_stream(_run_espeak(voice, texts, rng))
+    answers = _run_espeak(voice, texts, rng).splitlines()
     return [
-        _finish(voice, text, samples, found, sample_rate)
-        for text, samples, found in zip(
-            texts, contents[::2], contents[1::2], strict=True
-        )
+        _finish(voice, text, *json.loads(answer), sample_rate)
+        for text, answer in zip(texts, answers, strict=True)
     ]
 
 
 def _run_espeak(voice, texts, rng):
-    """Has eSpeak NG speak, in a process of its own; what it printed."""
+    """Have eSpeak NG speak in a process of its own; return its output."""
+    utterances = []
+    for text in texts:
+        # Playing back faster must not make the pace faster too.
+        pace = voice.words_per_minute / voice.formants
+        rate = round(pace * rng.uniform(0.92, 1.08))
+        pitch = min(max(voice.pitch + int(rng.integers(-3, 4)), 0), 99)
+        expression = int(rng.integers(40, 75))
+        utterances.append(
+            {"text": text, "rate": rate, "pitch": pitch, "range": expression}
+        )
     request = {
         "library": espeakng_loader.get_library_path(),
         "data": espeakng_loader.get_data_path(),
         "voice": f"pl+{voice.variant}",
-        "utterances": [
-            {
-                "text": text,
-                # Playing back faster must not make the pace faster too.
-                "rate": round(
-                    voice.words_per_minute
-                    / voice.formants
-                    * rng.uniform(0.92, 1.08)
-                ),
-                "pitch": min(
-                    max(voice.pitch + int(rng.integers(-3, 4)), 0), 99
-                ),
-                "range": int(rng.integers(40, 75)),
-            }
-            for text in texts
-        ],
+        "utterances": utterances,
     }
     # -I -S: neither the user's environment nor site-packages slow it down.
-    command = [
-        sys.executable,
-        "-I",
-        "-S",
-        str(Path(__file__).parent / "speak.py"),
-    ]
     result = subprocess.run(
-        command, input=json.dumps(request).encode(), capture_output=True
+        [sys.executable, "-I", "-S", Path(__file__).with_name("speak.py")],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
     )
     if result.returncode != 0:
-        reason = result.stderr.decode(errors="replace").strip()
         raise UserError(
             f"eSpeak NG (espeakng-loader) failed with voice {voice.variant}: "
-            f"{reason or f'exit code {result.returncode}'}"
+            f"{result.stderr.strip() or f'exit code {result.returncode}'}"
         )
     return result.stdout
 
 
 def _finish(voice, text, samples, found, sample_rate):
-    """Plays an utterance back at the voice's rate; trims and levels it."""
+    """Play an utterance back at the voice's rate; trim and level it."""
     playback_rate = round(ESPEAK_RATE * voice.formants / 50) * 50
-    waveform = np.frombuffer(samples, "<i2") / 32768
+    waveform = np.frombuffer(base64.b64decode(samples), "<i2") / 32768
     waveform = resample(waveform, playback_rate, sample_rate)
-    first, end = _audible(waveform)
+    loud = np.flatnonzero(np.abs(waveform) > 0.02 * np.abs(waveform).max())
+    first, end = int(loud[0]), int(loud[-1]) + 1
     scale = sample_rate / playback_rate
     words = [
         Word(
@@ -247,24 +238,7 @@ def _finish(voice, text, samples, found, sample_rate):
             max(0, round(word_start * scale) - first),
             min(end, round(word_end * scale)) - first,
         )
-        for position, length, word_start, word_end in json.loads(found)
+        for position, length, word_start, word_end in found
     ]
     waveform = waveform[first:end]
     return Spoken(waveform / active_rms(waveform, sample_rate), words)
-
-
-def _split_stream(stream):
-    """Samples and words in turn, each behind its length in bytes."""
-    contents, position = [], 0
-    while position < len(stream):
-        end = position + 4
-        length = int.from_bytes(stream[position:end], "little")
-        position = end + length
-        contents.append(stream[end:position])
-    return contents
-
-
-def _audible(waveform):
-    """The first sample that is not silent, and the one after the last."""
-    loud = np.flatnonzero(np.abs(waveform) > 0.02 * np.abs(waveform).max())
-    return int(loud[0]), int(loud[-1]) + 1
