@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 
-from polsess.errors import UserError
 from polsess.worker_pool import WorkerPool
 from tqdm import tqdm
 
@@ -52,7 +50,7 @@ def run_tasks(
     Raises
     ------
     UserError
-        The first that a task raised, or when a process was killed.
+        The first that a task raised.
 
     Example
     -------
@@ -61,26 +59,14 @@ def run_tasks(
     """
     sizes = sizes or [1] * len(tasks)
     results: list = [None] * len(tasks)
+    if pool is None or len(tasks) <= 1:
+        found = ((i, function(*task)) for i, task in enumerate(tasks))
+    else:
+        futures = {pool.submit(function, *t): i for i, t in enumerate(tasks)}
+        found = ((futures[f], f.result()) for f in as_completed(futures))
     hidden = None if tasks else True  # None hides it in a log
     with tqdm(total=sum(sizes), desc=title, unit=unit, disable=hidden) as bar:
-        for index, result in _results(pool, function, tasks):
+        for index, result in found:
             results[index] = result
             bar.update(sizes[index])
     return results
-
-
-def _results(pool, function, tasks):
-    """Yield numbers of tasks and results, as they come."""
-    if pool is None or len(tasks) <= 1:
-        for index, task in enumerate(tasks):
-            yield index, function(*task)
-        return
-    futures = {pool.submit(function, *task): i for i, task in enumerate(tasks)}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process was killed (out of memory?); run the same "
-            "command again to go on, with fewer --jobs"
-        ) from error
