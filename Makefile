@@ -40,7 +40,7 @@ help:
 	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
 	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: 20 minutes, 12 GB"
 	@echo "make bench-scaling  cost by length, batch and threads: 20 minutes, 20 GB"
-	@echo "make bench-input    reading and rendering against a plain dataset: 2 minutes"
+	@echo "make bench-input    rate at which mixtures are read and rendered: 1 minute"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
 	@echo "make clean          remove what quickstart, demonstrations and test-browser made"
 
@@ -148,14 +148,14 @@ bench-separate: setup
 
 bench-step: setup
 	$(BIN)/python -m pip install --quiet -r tools/bench/requirements.txt
-	$(BIN)/python tools/bench/train_step.py
-	$(BIN)/python tools/bench/train_step.py --small
-	$(BIN)/python tools/bench/train_step.py --models convtasnet --compile ours
-	$(BIN)/python tools/bench/train_step.py --models sepformer --duration 60 \
-		--transformer_layers 1 --dual_path_blocks 1
+	$(BIN)/python tools/bench/bench_step.py compare
+	$(BIN)/python tools/bench/bench_step.py compare --models convtasnet \
+		--compile
+	$(BIN)/python tools/bench/bench_step.py compare --models sepformer \
+		--duration 60 --transformer_layers 1 --dual_path_blocks 1
 
 bench-scaling: setup
-	$(BIN)/python tools/bench/scaling.py --output scaling
+	$(BIN)/python tools/bench/bench_step.py scaling --output scaling
 
 bench-input: corpus
 	$(BIN)/python tools/bench/input_pipeline.py $(FOLDER)/corpus

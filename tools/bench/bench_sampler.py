@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares the samplers of the hyperparameter search with others.
+"""Samplers of the hyperparameter search, compared with others.
 
 > python tools/bench/bench_sampler.py
 
@@ -14,29 +14,23 @@ The regret is how far the trial with the best observed value lies, without
 noise, below the optimum. The first table gives its median over the seeds.
 """
 
-import argparse
 import math
+import multiprocessing
 import os
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from statistics import median
 
 import numpy as np
 import optuna
+from measuring import print_table
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler
-from orion.algo.base import algo_factory
-from orion.core.io.space_builder import SpaceBuilder
-from orion.core.worker.primary_algo import create_algo
-from orion.core.worker.trial import Trial
+from polsess.commands import make_parser
 
-# A process for each core: their numerical libraries need no more threads.
-os.environ["OMP_NUM_THREADS"] = "1"
 # Orion imports pkg_resources, which says at each import that it is deprecated.
 warnings.simplefilter("ignore")
-
 
 TRIALS = 60
 NOISE = 0.05
@@ -60,7 +54,7 @@ DISTRIBUTIONS = {
 
 
 def unit(params: dict) -> tuple[float, float, float, float]:
-    """A trial's place: axes from 0 to 1, and how slowly the rate decays."""
+    """Scale a trial's axes to 0..1; the last is how slowly the rate decays."""
     lr = math.log10(params["lr"] / 3e-4)
     decay = math.log10(params["weight_decay"] / 1e-6) / 2
     clip = (params["max_grad_norm"] - 0.5) / 19.5
@@ -70,13 +64,7 @@ def unit(params: dict) -> tuple[float, float, float, float]:
 
 
 def bowl(params: dict) -> float:
-    """Smooth; a slowly decaying learning rate must start lower.
-
-    Returns
-    -------
-    regret : float
-        Decibels below the optimum, as of the other functions.
-    """
+    """Compute dB below the optimum: smooth; a slowly decaying rate is lower."""
     lr, decay, clip, slowness = unit(params)
     start = lr - 0.65 + 0.4 * (slowness - 0.55)
     return (
@@ -88,7 +76,7 @@ def bowl(params: dict) -> float:
 
 
 def plateau(params: dict) -> float:
-    """Most of the space is equally bad, the rest a basin as the bowl's."""
+    """Compute dB below the optimum: a plateau with a basin as the bowl's."""
     lr, decay, clip, slowness = unit(params)
     start = lr - 0.6 + 0.3 * (slowness - 0.5)
     distance = (
@@ -101,7 +89,7 @@ def plateau(params: dict) -> float:
 
 
 def valley(params: dict) -> float:
-    """A narrow, curved valley: the weight decay that suits a learning rate."""
+    """Compute dB below the optimum: a narrow, curved valley of weight decay."""
     lr, decay, clip, slowness = unit(params)
     across = decay - 0.2 - 0.6 * lr**2
     return (
@@ -115,14 +103,22 @@ def valley(params: dict) -> float:
 FUNCTIONS = {"bowl": bowl, "plateau": plateau, "valley": valley}
 
 
-def optuna_search(sampler: BaseSampler) -> tuple[Callable, Callable]:
-    """A sampler of Optuna's, by its own ask and tell."""
-    study = optuna.create_study(sampler=sampler)
+def optuna_search(sampler: str, seed: int) -> tuple[Callable, Callable]:
+    """Make a sampler of Optuna's, as its own ask and tell."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    options = {"multivariate": True} if sampler == "TPESampler" else {}
+    made = getattr(optuna.samplers, sampler)(seed=seed, **options)
+    study = optuna.create_study(sampler=made)
     return lambda: study.ask(DISTRIBUTIONS), study.tell
 
 
 def orion_search(name: str, seed: int) -> tuple[Callable, Callable]:
-    """An algorithm as a hunt uses it, but without a database."""
+    """Make an algorithm as a hunt uses it, but without a database."""
+    from orion.algo.base import algo_factory
+    from orion.core.io.space_builder import SpaceBuilder
+    from orion.core.worker.primary_algo import create_algo
+    from orion.core.worker.trial import Trial
+
     space = SpaceBuilder().build(SPACE)
     algorithm = create_algo(algo_factory.get_class(name), space, seed=seed)
 
@@ -135,16 +131,12 @@ def orion_search(name: str, seed: int) -> tuple[Callable, Callable]:
 
 
 SEARCHES = {
-    "random": lambda seed: orion_search("random", seed),
-    "Orion's tpe": lambda seed: orion_search("tpe", seed),
-    "Optuna's TPE": lambda seed: optuna_search(
-        optuna.samplers.TPESampler(seed=seed, multivariate=True)
-    ),
-    "optunatpe": lambda seed: orion_search("optunatpe", seed),
-    "Optuna's GP": lambda seed: optuna_search(
-        optuna.samplers.GPSampler(seed=seed)
-    ),
-    "optunagp": lambda seed: orion_search("optunagp", seed),
+    "random": (orion_search, "random"),
+    "Orion's tpe": (orion_search, "tpe"),
+    "Optuna's TPE": (optuna_search, "TPESampler"),
+    "optunatpe": (orion_search, "optunatpe"),
+    "Optuna's GP": (optuna_search, "GPSampler"),
+    "optunagp": (orion_search, "optunagp"),
 }
 RATIOS = (
     ("optunatpe", "Optuna's TPE"),
@@ -155,22 +147,10 @@ RATIOS = (
 )
 
 
-def search(job: tuple) -> float:
-    """Runs one search.
-
-    Arguments
-    ---------
-    job : tuple
-        Names of function and search, number of workers, seed.
-
-    Returns
-    -------
-    regret : float
-        Of the trial with the best observed value, without noise.
-    """
-    name, method, workers, seed = job
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    ask, tell = SEARCHES[method](seed)
+def search(function: str, workers: int, method: str, seed: int) -> float:
+    """Search once; return the regret of the best observed trial."""
+    make, name = SEARCHES[method]
+    ask, tell = make(name, seed)
     # The same noise and order for all methods.
     noise, order = np.random.default_rng(seed).spawn(2)
     running: list = []
@@ -178,7 +158,7 @@ def search(job: tuple) -> float:
     for started in range(TRIALS + workers):
         if started >= workers:
             trial = running.pop(order.integers(len(running)))
-            regret = FUNCTIONS[name](trial.params)
+            regret = FUNCTIONS[function](trial.params)
             observed = regret + NOISE * noise.normal()
             tell(trial, observed)
             results.append((observed, regret))
@@ -188,53 +168,41 @@ def search(job: tuple) -> float:
 
 
 def main() -> None:
-    """Runs all searches and prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    """Run all searches and print the tables."""
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--searches", type=int, default=20, help="of each kind (default: 20)"
     )
-    add = parser.add_argument
-    add("--searches", type=int, default=20, help="of each kind (default: 20)")
-    add("--seed", type=int, default=0, help="of the first one (default: 0)")
-    add(
+    parser.add_argument(
         "--jobs",
         type=int,
         default=os.cpu_count(),
-        metavar="N",
         help="processes (default: one a CPU)",
     )
     options = parser.parse_args()
-    seeds = range(options.seed, options.seed + options.searches)
-    jobs = list(product(FUNCTIONS, SEARCHES, WORKERS, seeds))
-    with ProcessPoolExecutor(options.jobs) as processes:
-        regrets = dict(zip(jobs, processes.map(search, jobs), strict=True))
-    medians = {
-        row: [
-            median(regrets[row[0], method, row[1], seed] for seed in seeds)
+    jobs = list(product(FUNCTIONS, WORKERS, SEARCHES, range(options.searches)))
+    # A process for each core: their numerical libraries need no more threads.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, context) as processes:
+        found = processes.map(search, *zip(*jobs, strict=True))
+        regrets = dict(zip(jobs, found, strict=True))
+    medians, ratios = [], []
+    for function, workers in product(FUNCTIONS, WORKERS):
+        values = {
+            method: median(
+                regrets[function, workers, method, seed]
+                for seed in range(options.searches)
+            )
             for method in SEARCHES
-        ]
-        for row in product(FUNCTIONS, WORKERS)
-    }
-    print_table(SEARCHES, medians, ".3f")
-    columns = list(SEARCHES)
-    ratios = {
-        row: [
-            values[columns.index(ours)] / values[columns.index(theirs)]
-            for ours, theirs in RATIOS
-        ]
-        for row, values in medians.items()
-    }
-    print_table([" / ".join(pair) for pair in RATIOS], ratios, ".2f")
-
-
-def print_table(heads: Collection[str], rows: dict, form: str) -> None:
-    """Prints a Markdown table with a row for each function and workers."""
-    print("\n| function | workers |", " | ".join(heads), "|")
-    print("| --- " * (2 + len(heads)) + "|")
-    for (name, workers), values in rows.items():
-        cells = (format(value, form) for value in values)
-        print(f"| {name} | {workers} |", " | ".join(cells), "|")
+        }
+        row = {"function": function, "workers": workers}
+        medians.append(row | values)
+        ratios.append(
+            row | {f"{a} / {b}": values[a] / values[b] for a, b in RATIOS}
+        )
+    print_table(medians)
+    print_table(ratios)
 
 
 if __name__ == "__main__":

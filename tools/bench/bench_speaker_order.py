@@ -1,42 +1,35 @@
 #!/usr/bin/env python3
-"""Counts how often speakers change places in separated long recordings.
+"""How often speakers change places in separated long recordings.
 
-> python tools/bench/bench_speaker_order.py RUN_FOLDER --mixtures 20
+> python tools/make_corpus.py LONG --train 1 --valid 1 --test 24 --duration 60
+> python tools/bench/bench_speaker_order.py RUN_FOLDER --data_folder LONG
 
-Makes long mixtures of the same two speakers with tools/make_corpus.py, and
-separates them as separate.py does. Which of a chunk's estimates is which
-speaker is told by SI-SDR to the sources, where the two orders differ by at
-least ``--decided`` dB. Two neighbouring chunks are at fault when the speakers
-change places from one to the other in the output; they would be without
-alignment when the network's own order changes.
+Separates the test's mixtures as separate.py does. Which of a chunk's estimates
+is which speaker is told by SI-SDR to the sources, where the two orders differ
+by at least ``DECIDED`` dB. Two neighbouring chunks are at fault when the
+speakers change places from one to the other in the output; they would be
+without alignment when the network's own order changes.
 """
 
-import argparse
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import pandas as pd
 import torch
+from measuring import print_table
 from polsess.commands import make_parser
-from polsess.inference.overlap_add import CHUNK, OVERLAP, UNCERTAIN
-from polsess.inference.separation import SpeechSeparation
+from polsess.inference import SpeechSeparation
+from polsess.inference.overlap_add import UNCERTAIN
 from polsess.scoring.objective import pairwise_si_sdr
 from polsess.scoring.test_sets import read_polsess
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "recipes/PolSESS/separation"))
+DECIDED = 1.0  # dB by which the orders' SI-SDR differ, or a chunk counts not
 
 
 def separate(
-    model: SpeechSeparation,
-    mixture: torch.Tensor,
-    sources: torch.Tensor,
-    chunk: float,
-    overlap: float,
+    model: SpeechSeparation, mixture: torch.Tensor, sources: torch.Tensor
 ) -> list[dict]:
-    """Separate a mixture; tell each chunk's order from its sources.
+    """Separate a mixture; find each chunk's order by its sources.
 
     Arguments
     ---------
@@ -46,8 +39,6 @@ def separate(
         Shape [time].
     sources : torch.Tensor
         Shape [time, 2].
-    chunk, overlap : float
-        In seconds.
 
     Returns
     -------
@@ -56,7 +47,7 @@ def separate(
         ``output`` (whether speakers have changed places, without and with
         alignment), ``margin``.
     """
-    separation = model.make_separation(chunk, overlap)
+    separation = model.make_separation()
     raw = []
 
     def separate_and_keep(part):
@@ -79,46 +70,33 @@ def separate(
             estimates.float(), sources[None, known.start : end]
         )[0]
         gap = (scores.diag().mean() - scores.flip(1).diag().mean()).item()
-        changed = gap < 0
         rows.append(
             {
                 "decided": abs(gap),
-                "raw": changed,
-                "output": changed != (known.order == (1, 0)),
+                "raw": gap < 0,
+                "output": (gap < 0) != (known.order == (1, 0)),
                 "margin": known.margin,
             }
         )
     return rows
 
 
-def count_changes(rows: list[list[dict]], decided: float) -> dict:
-    """Count how often speakers change places.
+def count_changes(mixtures: list[list[dict]]) -> dict[str, int]:
+    """Count how often speakers change places in mixtures' chunks.
 
     Each decided chunk is compared with the decided one before it; what lies
     between them is a step.
-
-    Arguments
-    ---------
-    rows : list of list of dict
-        What ``separate`` returned, for each mixture.
-    decided : float
-        Chunks whose orders differ by less (dB) do not count.
-
-    Returns
-    -------
-    dict
-        Counts of chunks and steps.
     """
     names = ("chunks", "undecided", "steps", "uncertain")
     changes = ("changes of the network", "changes", "changes, uncertain")
     counts = dict.fromkeys(names + changes, 0)
-    for chunks in rows:
+    for chunks in mixtures:
         before, margin = None, 2.0
         for chunk in chunks:
             counts["chunks"] += 1
             if chunk["margin"] is not None:
                 margin = min(margin, chunk["margin"])
-            if chunk["decided"] < decided:
+            if chunk["decided"] < DECIDED:
                 counts["undecided"] += 1
                 continue
             if before is not None:
@@ -126,118 +104,55 @@ def count_changes(rows: list[list[dict]], decided: float) -> dict:
                 changed = before["output"] != chunk["output"]
                 counts["steps"] += 1
                 counts["uncertain"] += uncertain
-                counts[changes[0]] += before["raw"] != chunk["raw"]
+                counts["changes of the network"] += (
+                    before["raw"] != chunk["raw"]
+                )
                 counts["changes"] += changed
-                counts[changes[2]] += changed and uncertain
+                counts["changes, uncertain"] += changed and uncertain
             before, margin = chunk, 2.0
     return counts
 
 
-def measure(options: argparse.Namespace, corpus: Path, folder: Path) -> None:
-    """Separate all mixtures and print the table.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        The command line.
-    corpus : Path
-        Of long mixtures.
-    folder : Path
-        For manifests.
-    """
-    model = SpeechSeparation.from_hparams(
-        options.run_folder, {"device": options.device}
-    )
-    settings, manifests = model.run.settings, model.run.folder / "manifests"
-    rows = []
-    for variant in options.variants:
-        mixtures = read_polsess(
-            settings, manifests, corpus, "test", [variant], folder
-        )
-        found = []
-        for example in mixtures.examples[: options.mixtures]:
-            item = mixtures.dataset[example]
-            with torch.inference_mode():
-                found.append(
-                    separate(
-                        model,
-                        item["mixture"],
-                        item["targets"],
-                        options.chunk,
-                        options.overlap,
-                    )
-                )
-            print(".", end="", file=sys.stderr, flush=True)
-        counts = count_changes(found, options.decided)
-        rows.append({"variant": variant, "mixtures": len(found)} | counts)
-        if options.output:
-            table = pd.DataFrame(
-                [r | {"mixture": n} for n, m in enumerate(found) for r in m]
-            )
-            table.to_csv(f"{options.output}-{variant}.csv", index=False)
-    print(file=sys.stderr)
-    print(pd.DataFrame(rows).to_string(index=False))
-
-
 def main() -> None:
-    """Read the command line and measure."""
+    """Separate all mixtures and print the counts."""
     parser = make_parser(__doc__)
     add = parser.add_argument
     add(
         "run_folder",
-        type=Path,
         metavar="RUN_FOLDER",
         help="of a trained run with two sources",
     )
     add(
-        "--mixtures", type=int, default=20, help="of each variant (default: 20)"
-    )
-    add(
-        "--duration",
-        type=float,
-        default=60,
-        help="of a mixture, s (default: 60)",
-    )
-    add(
-        "--variants",
-        nargs="+",
-        default=["C", "SER", "SE"],
-        metavar="VARIANT",
-        help="of PolSESS (default: C SER SE)",
-    )
-    add("--chunk", type=float, default=CHUNK, help=f"s (default: {CHUNK:g})")
-    add(
-        "--overlap",
-        type=float,
-        default=OVERLAP,
-        help=f"s (default: {OVERLAP:g})",
-    )
-    add("--decided", type=float, default=1.0, help="dB, see above (default: 1)")
-    add(
         "--data_folder",
         type=Path,
+        required=True,
         metavar="CORPUS",
-        help="of long mixtures (default: a new one)",
+        help="of long mixtures (required)",
     )
     add(
-        "--output",
-        metavar="NAME",
-        help="of CSV files, a row a chunk, without -VARIANT.csv "
-        "(default: none)",
+        "--mixtures", type=int, default=20, help="of each variant (default: 20)"
     )
-    add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        corpus = options.data_folder
-        if corpus is None:
-            corpus = folder / "corpus"
-            make = [sys.executable, ROOT / "tools/make_corpus.py", corpus]
-            # Half of the mixtures are indoors, the others outdoors.
-            sizes = ("--train", 1, "--valid", 1, "--test", 3 * options.mixtures)
-            command = [*make, *sizes, "--duration", options.duration]
-            subprocess.run([str(part) for part in command], check=True)
-        measure(options, corpus, folder)
+    model = SpeechSeparation.from_hparams(options.run_folder)
+    settings, manifests = model.run.settings, model.run.folder / "manifests"
+    rows = []
+    for variant in ("C", "SER", "SE"):
+        with tempfile.TemporaryDirectory() as folder:
+            mixtures = read_polsess(
+                *(settings, manifests, options.data_folder, "test"),
+                *([variant], Path(folder)),
+            )
+            found = []
+            for example in mixtures.examples[: options.mixtures]:
+                item = mixtures.dataset[example]
+                with torch.inference_mode():
+                    found.append(
+                        separate(model, item["mixture"], item["targets"])
+                    )
+                print(".", end="", file=sys.stderr, flush=True)
+        row: dict = {"variant": variant, "mixtures": len(found)}
+        rows.append(row | count_changes(found))
+    print_table(rows)
 
 
 if __name__ == "__main__":

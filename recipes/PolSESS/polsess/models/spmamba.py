@@ -152,11 +152,8 @@ class BidirectionalMamba(torch.nn.Module):
 
     def forward(self, steps: torch.Tensor) -> torch.Tensor:
         """Transform [batch, time, d_model] to [batch, time, 2 * d_model]."""
-        onward, backward = steps, steps.flip(1)
-        for layer in self.forward_blocks:
-            onward = onward + layer(onward)
-        for layer in self.backward_blocks:
-            backward = backward + layer(backward)
+        onward = _run_blocks(self.forward_blocks, steps)
+        backward = _run_blocks(self.backward_blocks, steps.flip(1))
         return torch.cat([onward, backward.flip(1)], dim=-1)
 
 
@@ -167,6 +164,13 @@ def _direction(d_model, options):
         "mixer": Mamba(d_model, **options),
     }
     return torch.nn.ModuleList([torch.nn.Sequential(OrderedDict(layers))])
+
+
+def _run_blocks(blocks, hidden):
+    """Run a direction's blocks with their residuals."""
+    for block in blocks:
+        hidden = hidden + block(hidden)
+    return hidden
 
 
 class ChannelNorm(torch.nn.Module):

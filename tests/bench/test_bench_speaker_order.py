@@ -21,7 +21,7 @@ def first(raw, output, decided=9.0):
 def test_changes_of_the_output_and_of_the_network_are_told_apart():
     mended = [first(False, False), chunk(True, False), chunk(False, False)]
     faulty = [first(True, True), chunk(True, False), chunk(True, False)]
-    counts = count_changes([mended, faulty], decided=1.0)
+    counts = count_changes([mended, faulty])
     assert counts == {
         "chunks": 6,
         "undecided": 0,
@@ -41,7 +41,7 @@ def test_an_undecided_chunk_is_stepped_over_but_its_margin_counts():
         chunk(False, True, margin=0.09),
         chunk(False, True, decided=0.1),
     ]
-    counts = count_changes([mixture], decided=1.0)
+    counts = count_changes([mixture])
     assert counts["chunks"] == 5
     assert counts["undecided"] == 2
     assert counts["steps"] == counts["uncertain"] == 2
@@ -50,7 +50,7 @@ def test_an_undecided_chunk_is_stepped_over_but_its_margin_counts():
 
 
 def test_mixtures_are_not_compared_with_each_other():
-    counts = count_changes([[first(False, False)], [first(True, True)]], 1.0)
+    counts = count_changes([[first(False, False)], [first(True, True)]])
     assert counts["steps"] == counts["changes"] == 0
     undecided = [first(False, False, decided=0.5), chunk(True, True)]
-    assert count_changes([undecided], 1.0)["steps"] == 0
+    assert count_changes([undecided])["steps"] == 0
