@@ -8,6 +8,8 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from small_models import small_arguments
+
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/PolSESS"
 SAMPLER = RECIPE / "sweeps/sampler"
@@ -15,6 +17,19 @@ TOOLS = ROOT / "tools"
 # Where imports start from.
 STARTS = (SAMPLER, RECIPE / "separation", RECIPE, TOOLS)
 
+# Room of the library -> other rooms that it may import as it is loaded, beside
+# the modules right in polsess/, which import no room.
+LAYERS = {
+    "corpus": set(),
+    "models": set(),
+    "data": {"corpus"},
+    "inference": {"models"},
+    "scoring": {"corpus", "data", "inference"},
+    "training": {"corpus", "data", "scoring"},
+    "search": {"data", "training"},
+    "publishing": {"corpus", "models", "inference", "scoring"},
+}
+MOST_MODULES_OF_TRAINING = 30
 # What remains of `sys.modules` that lies in the recipe, as a command ends.
 LOADED = """
 import json, runpy, sys
@@ -84,6 +99,28 @@ def test_no_modules_import_each_other():
     assert len(list(TopologicalSorter(GRAPH).static_order())) == len(MODULES)
 
 
+def rooms_of(path):
+    """List the rooms that a module imports as it is loaded."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [
+        node.module
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module
+    ]
+    return {n.split(".")[1] for n in names if n.count(".") > 1} & LAYERS.keys()
+
+
+def test_rooms_import_what_lies_below():
+    rooms = {path.parent.name for path in RECIPE.glob("polsess/*/__init__.py")}
+    assert rooms == LAYERS.keys()
+    assert len(list(TopologicalSorter(LAYERS).static_order())) == len(LAYERS)
+    for name, path in MODULES.items():
+        if name.startswith("polsess."):
+            room = name.split(".")[1]
+            found = rooms_of(path) - {room}
+            assert found <= LAYERS.get(room, set()), name
+
+
 def test_the_library_stands_alone():
     """Neither commands nor tools, and no other name of ours."""
     for name, found in GRAPH.items():
@@ -120,3 +157,14 @@ def test_preparation_loads_the_corpus_only(small_corpus, tmp_path):
         *("polsess", "polsess.corpus", "polsess.errors", "polsess.files"),
         *("polsess.commands", "polsess.commands"),
     }
+
+
+def test_training_loads_few_modules(small_corpus, tmp_path):
+    script = RECIPE / "separation/train.py"
+    arguments = small_arguments(
+        "convtasnet", data_folder=small_corpus, output_folder=tmp_path / "run"
+    )
+    loaded = run_and_list(tmp_path, script, *arguments)
+    rooms = {room_of(name) for name in loaded}
+    assert not rooms & {"polsess.inference", "polsess.publishing"}
+    assert len(loaded) <= MOST_MODULES_OF_TRAINING, sorted(loaded)

@@ -1,4 +1,4 @@
-"""Files: hashes, locks, JSON, and atomic writing."""
+"""Files: checksums, locks, JSON, and atomic writing."""
 
 import fcntl
 import hashlib
@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from polsess.errors import UserError
+
+CHECKSUMS = "checksums.json"
 
 
 def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
@@ -27,6 +29,35 @@ def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def hash_folder(path: Path) -> dict:
+    """Hash a folder's files by name, but for the one with the checksums."""
+    return {
+        file.name: hash_file(file, "blake2b")
+        for file in sorted(path.iterdir())
+        if file.name != CHECKSUMS
+    }
+
+
+def find_damage(path: Path) -> str | None:
+    """Compare a folder's files with its checksums.
+
+    Returns
+    -------
+    str, None
+        What is wrong; None if nothing is.
+    """
+    try:
+        checksums = json.loads((path / CHECKSUMS).read_text("utf-8"))
+        found = hash_folder(path)
+    except (OSError, ValueError) as error:
+        return f"{CHECKSUMS} or a file cannot be read ({error})"
+    missing = sorted(set(checksums) - set(found))
+    if missing:
+        return f"{missing[0]} is missing"
+    damaged = sorted(n for n in checksums if checksums[n] != found[n])
+    return f"{damaged[0]} is damaged" if damaged else None
 
 
 @contextmanager

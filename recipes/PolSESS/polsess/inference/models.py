@@ -18,11 +18,10 @@ import torch
 import yaml
 
 from polsess.errors import UserError
-from polsess.files import hash_file, read_json
+from polsess.files import find_damage, hash_file, read_json
 from polsess.models.description import build, hash_description
 from polsess.models.separator import MaskingSeparator
 from polsess.run_folder import RunFiles
-from polsess.training.checkpoints import find_damage
 from speechbrain.inference.separation import SepformerSeparation
 from speechbrain.utils.checkpoints import METAFNAME
 

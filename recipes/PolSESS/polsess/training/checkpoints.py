@@ -5,12 +5,11 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import yaml
 
 from polsess.errors import UserError
-from polsess.files import hash_file
+from polsess.files import CHECKSUMS, find_damage, hash_folder
 from polsess.processes import on_main
 from speechbrain.utils.checkpoints import (
     METAFNAME,
@@ -26,7 +25,6 @@ logger = get_logger(__name__)
 
 PARTIAL = "partial-"
 CORRUPT = "corrupt-"
-CHECKSUMS = "checksums.json"
 # So many of the newest are kept, in case that the newest proves corrupt.
 NEWEST = 2
 
@@ -105,8 +103,7 @@ class AtomicCheckpointer(Checkpointer):
                 meta, end_of_epoch, name, logging.DEBUG
             )
             partial = checkpoint.path
-            checksums = _checksums(partial)
-            text = json.dumps(checksums, indent=2) + "\n"
+            text = json.dumps(hash_folder(partial), indent=2) + "\n"
             (partial / CHECKSUMS).write_text(text, encoding="utf-8")
             whole = partial.with_name(partial.name.removeprefix(PARTIAL))
             partial.rename(whole)
@@ -249,37 +246,3 @@ class AtomicCheckpointer(Checkpointer):
 def is_of_an_epochs_end(checkpoint: Checkpoint) -> bool:
     """Whether a checkpoint was saved after an epoch's validation."""
     return checkpoint.meta["end-of-epoch"]
-
-
-def _checksums(path):
-    """Hash a checkpoint's files, but for the one with the checksums."""
-    return {
-        file.name: hash_file(file, "blake2b")
-        for file in sorted(path.iterdir())
-        if file.name != CHECKSUMS
-    }
-
-
-def find_damage(path: Path) -> str | None:
-    """Compare a checkpoint's files with their checksums.
-
-    Arguments
-    ---------
-    path : Path
-        The checkpoint's folder.
-
-    Returns
-    -------
-    str, None
-        What is wrong; None if nothing is.
-    """
-    try:
-        checksums = json.loads((path / CHECKSUMS).read_text("utf-8"))
-        found = _checksums(path)
-    except (OSError, ValueError) as error:
-        return f"{CHECKSUMS} or a file cannot be read ({error})"
-    missing = sorted(set(checksums) - set(found))
-    if missing:
-        return f"{missing[0]} is missing"
-    damaged = sorted(n for n in checksums if checksums[n] != found[n])
-    return f"{damaged[0]} is damaged" if damaged else None
