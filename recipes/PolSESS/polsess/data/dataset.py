@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from polsess.corpus.audio import open_wav
+from polsess.corpus.checks import open_wav
 from polsess.corpus.metadata import AUDIO_COLUMNS, VARIANTS, compatible_variants
 from polsess.data.mmipc import render, required_components
 from polsess.errors import UserError

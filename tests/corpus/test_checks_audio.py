@@ -14,7 +14,7 @@ from damaged_corpus import (
     read,
     write,
 )
-from polsess.corpus.audio import open_wav
+from polsess.corpus.checks import open_wav
 from polsess.corpus.manifests import prepare_polsess
 from polsess.errors import UserError
 from small_corpus import write_small_corpus
