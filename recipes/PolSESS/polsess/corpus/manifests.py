@@ -22,7 +22,7 @@ from polsess.corpus.metadata import (
     read_metadata,
 )
 from polsess.errors import UserError
-from polsess.files import hash_file, locked
+from polsess.files import hash_file, locked, to_json, write_atomically
 
 # Raise it when the manifests change so that older ones must not be used.
 FORMAT_VERSION = 2
@@ -88,13 +88,8 @@ def prepare_polsess(
             f"check '{check}' and on_error '{on_error}': choose from {CHECKS} "
             f"and {ON_ERROR}."
         )
-    if subset_sizes is not None:
-        subset_sizes = sorted(set(subset_sizes))
-    options = {
-        "subset_sizes": subset_sizes,
-        "check": check,
-        "on_error": on_error,
-    }
+    sizes = None if subset_sizes is None else sorted(set(subset_sizes))
+    options = {"subset_sizes": sizes, "check": check, "on_error": on_error}
     data_folder = Path(data_folder).expanduser()
     save_folder = Path(save_folder).expanduser()
     try:
@@ -327,9 +322,8 @@ def _replace_files(save_folder, record, files):
     temporary = save_folder / ".prepare_polsess.tmp"
 
     def replace_record(record):
-        text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-        (temporary / "prepare.json").write_text(text, encoding="utf-8")
-        os.replace(temporary / "prepare.json", save_folder / "prepare.json")
+        path = save_folder / "prepare.json"
+        write_atomically(path, to_json(record), scratch=temporary)
 
     # Runs that share a folder take turns.
     with locked(save_folder / ".prepare_polsess.lock"):
