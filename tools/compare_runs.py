@@ -17,21 +17,20 @@ import argparse
 from pathlib import Path
 
 from experiments.comparison import compare_evaluations, compare_values
-from experiments.runs import evaluate_command, find_runs, read_evaluations
+from experiments.runs import (
+    add_run_options,
+    evaluate_left_out,
+    read_evaluations,
+)
 from experiments.statistics import read_values
 from polsess.commands import make_parser, run
 from polsess.errors import UserError
-
-# What says nothing beside --values.
-OF_RUNS = {"evaluation": "test", "metric": "si_sdr", "variants": None}
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        "runs", type=Path, nargs="*", metavar="RUN", help="a folder, see above"
-    )
+    add_run_options(parser, "*")
     parser.add_argument(
         "--values",
         type=Path,
@@ -39,25 +38,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="instead of runs (default: none)",
     )
     parser.add_argument(
-        "--evaluation",
-        metavar="NAME",
-        help="folder below RUN/evaluation (default: test)",
-    )
-    parser.add_argument(
         "--metric",
+        default="si_sdr",
         metavar="METRIC",
-        help="that is compared (default: si_sdr)",
+        help="that is compared (default: %(default)s)",
     )
     parser.add_argument(
         "--variants",
         nargs="+",
         metavar="VARIANT",
         help="that are compared (default: SER and SE)",
-    )
-    parser.add_argument(
-        "--baseline",
-        metavar="MODEL",
-        help="over whose mean improvement is given (default: none)",
     )
     parser.add_argument(
         "--output",
@@ -82,11 +72,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         raise UserError(f"--seed {options.seed}: give a number from 0")
     if options.resamples < 100:
         raise UserError(f"--resamples {options.resamples}: give at least 100")
-    for name, default in OF_RUNS.items():
-        if getattr(options, name) is None:
-            setattr(options, name, default)
-        elif options.values is not None:
-            raise UserError(f"--{name} says nothing about --values")
+    of_runs = options.evaluation, options.metric, options.variants
+    if options.values and of_runs != ("test", "si_sdr", None):
+        raise UserError(
+            "--evaluation, --metric and --variants say nothing about --values"
+        )
     return options
 
 
@@ -102,12 +92,11 @@ def main(arguments: list[str]) -> None:
         comparison = compare_values(*read_values(options.values), **resampling)
     else:
         name = options.evaluation
-        runs, left_out = find_runs(options.runs, name)
         comparison = compare_evaluations(
             read_evaluations(options.runs, name),
             options.metric,
             options.variants,
-            left_out=[evaluate_command(r, name, runs) for r in left_out],
+            left_out=evaluate_left_out(options.runs, name),
             **resampling,
         )
     comparison.write(options.output)

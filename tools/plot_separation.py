@@ -10,73 +10,10 @@ becomes a row of the picture.
 
 from pathlib import Path
 
-import numpy as np
-import soundfile
+from experiments.figures import draw_spectrogram, read_audio, spectrogram
 from matplotlib.figure import Figure
 from polsess.commands import make_parser, run
 from polsess.errors import UserError
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
-
-DYNAMIC_RANGE = 70.0  # dB below the row's loudest point
-WINDOW_SECONDS = 0.032
-
-
-def spectrogram(
-    signal: np.ndarray, sample_rate: int
-) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """Compute the power of a signal [time] over time and frequency.
-
-    Returns
-    -------
-    power : numpy.ndarray
-        In dB, of shape [frequencies, frames].
-    extent : tuple of float
-        First and last time in s, lowest and highest frequency in kHz.
-
-    Example
-    -------
-    >>> time = np.arange(8000) / 8000
-    >>> power, extent = spectrogram(np.sin(2 * np.pi * 1000 * time), 8000)
-    >>> loudest = power.mean(axis=1).argmax() / (len(power) - 1) * extent[3]
-    >>> bool(abs(loudest - 1.0) < 0.05)
-    True
-    """
-    window = hann(round(WINDOW_SECONDS * sample_rate), sym=False)
-    transform = ShortTimeFFT(window, len(window) // 4, sample_rate)
-    power = transform.spectrogram(signal)
-    decibels = 10 * np.log10(np.maximum(power, 1e-20))
-    duration = len(signal) / sample_rate
-    return decibels, (0.0, duration, 0.0, sample_rate / 2000)
-
-
-def read_mixtures(folder: Path) -> dict:
-    """Read the audio of all mixtures below a folder.
-
-    Returns
-    -------
-    dict
-        Name of the mixture -> name of the file -> (signal, rate in Hz), the
-        mixture first, then the sources, then the estimates.
-    """
-    mixtures = {}
-    for path in sorted(folder.glob("*/mixture.wav")):
-        parts = [
-            path,
-            *sorted(path.parent.glob("source*.wav")),
-            *sorted(path.parent.glob("estimate*.wav")),
-        ]
-        try:
-            mixtures[path.parent.name] = {
-                part.stem: soundfile.read(part) for part in parts
-            }
-        except soundfile.SoundFileError as error:
-            raise UserError(f"{path.parent}: {error}") from error
-    if not mixtures:
-        raise UserError(
-            f"{folder}: no */mixture.wav; train with --save_audio 3"
-        )
-    return mixtures
 
 
 def draw(mixtures: dict, output: Path) -> None:
@@ -85,7 +22,7 @@ def draw(mixtures: dict, output: Path) -> None:
     Arguments
     ---------
     mixtures : dict
-        What ``read_mixtures`` returned.
+        Name of the mixture -> what ``read_audio`` returned.
     output : Path
         Picture to write; its suffix says the format.
     """
@@ -101,15 +38,7 @@ def draw(mixtures: dict, output: Path) -> None:
         for axis, (title, (power, extent)) in zip(
             row, images.items(), strict=False
         ):
-            axis.imshow(
-                power,
-                origin="lower",
-                aspect="auto",
-                extent=extent,
-                vmin=loudest - DYNAMIC_RANGE,
-                vmax=loudest,
-                cmap="magma",
-            )
+            draw_spectrogram(axis, power, extent, loudest, "magma")
             axis.set_title(f"{name}: {title}", fontsize=9)
         row[0].set_ylabel("frequency (kHz)")
     for axis in axes[-1]:
@@ -134,7 +63,13 @@ def main(arguments: list[str]) -> None:
         help="picture to write (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
-    draw(read_mixtures(options.folder), options.output)
+    paths = sorted(options.folder.glob("*/mixture.wav"))
+    if not paths:
+        raise UserError(
+            f"{options.folder}: no */mixture.wav; train with --save_audio 3"
+        )
+    mixtures = {path.parent.name: read_audio(path.parent) for path in paths}
+    draw(mixtures, options.output)
     print(f"Wrote {options.output}")
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from experiments.comparison import compare_evaluations
 from experiments.page import make_sections, render, seeds_of
 from experiments.runs import (
+    add_run_options,
     by_group,
-    evaluate_command,
-    find_runs,
+    evaluate_left_out,
     read_evaluations,
 )
 from polsess.commands import make_parser, run
@@ -34,26 +34,13 @@ from polsess.files import write_atomically
 def _parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="a folder"
-    )
+    add_run_options(parser, "+")
     parser.add_argument(
         "--output",
         type=Path,
         required=True,
         metavar="FILE",
         help="the page to write, e.g. report.html (required)",
-    )
-    parser.add_argument(
-        "--evaluation",
-        default="test",
-        metavar="NAME",
-        help="folder below RUN/evaluation (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--baseline",
-        metavar="MODEL",
-        help="over whose mean improvement is given (default: none)",
     )
     parser.add_argument(
         "--examples",
@@ -80,11 +67,10 @@ def main(arguments: list[str]) -> None:
     options = _parse(arguments)
     name = options.evaluation
     evaluations = read_evaluations(options.runs, name)
-    runs, left_out = find_runs(options.runs, name)
     comparison = compare_evaluations(
         evaluations,
         baseline=options.baseline,
-        left_out=[evaluate_command(r, name, runs) for r in left_out],
+        left_out=evaluate_left_out(options.runs, name),
     )
     command = shlex.join(["python", "tools/report.py", *arguments])
     sections = make_sections(

@@ -47,8 +47,8 @@ def test_files_and_output(tmp_path, capsys):
         (["RUNS", "--metric", "pesq"], "--metric pesq.*si_sdr"),
         (["RUNS", "--resamples", "9"], "--resamples 9: give at least"),
         (["RUNS", "--seed", "-1"], "--seed -1"),
-        (["--values", "x.csv", "--metric", "sdr"], "--metric says nothing"),
-        (["--values", "x.csv", "--variants", "C"], "--variants says nothing"),
+        (["--values", "x.csv", "--metric", "sdr"], "--metric.* say nothing"),
+        (["--values", "x.csv", "--variants", "C"], "--variants say nothing"),
     ],
 )
 def test_wrong_options_are_named(tmp_path, options, message):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import soundfile
+from experiments.figures import read_audio
 from matplotlib.image import imread
-from plot_separation import main, read_mixtures
+from plot_separation import main
 from polsess.errors import UserError
 
 NAMES = ["mixture", "source1", "source2", "estimate1", "estimate2"]
@@ -22,9 +23,7 @@ def write_mixture(folder):
 def test_a_row_a_mixture_and_a_column_a_file(tmp_path):
     for name in ("001_SER", "002_SE"):
         write_mixture(tmp_path / "audio" / name)
-    mixtures = read_mixtures(tmp_path / "audio")
-    assert list(mixtures) == ["001_SER", "002_SE"]
-    assert list(mixtures["002_SE"]) == NAMES
+    assert list(read_audio(tmp_path / "audio" / "002_SE")) == NAMES
     picture = tmp_path / "new" / "picture.png"
     main([str(tmp_path / "audio"), "--output", str(picture)])
     height, width, _ = imread(picture).shape

@@ -12,7 +12,7 @@ import soundfile
 from experiments.comparison import compare_evaluations
 from experiments.runs import read_evaluations
 from polsess.errors import UserError
-from small_evaluations import mixtures, scores_of, write_run, write_series
+from small_evaluations import write_run, write_series
 from small_pages import AWKWARD, SIGNALS, Page, make_page, write_audio
 
 
@@ -157,19 +157,6 @@ def test_the_mean_curves_are_told(text):
     assert f"plain 2.50 dB, epoch 3; {AWKWARD} 2.50 dB, epoch 3" in said
 
 
-def test_one_source_of_several_speakers_is_no_speaker(tmp_path):
-    rows = mixtures(6)
-    scores = scores_of(rows, np.full(len(rows), 3.0))
-    scores = scores.drop(columns=[c for c in scores if c.endswith("_2")])
-    run = write_run(tmp_path / "a/1", scores, "a", 1, task="EB")
-    write_audio(run, seconds=0.1)
-    texts = Page(make_page([run], tmp_path)).texts
-    said = [text for text in texts if text.startswith("Mixture m")]
-    assert len(said) == 2
-    for text in said:
-        assert re.search(r"SI-SDR: source 1 \S+ dB \(in the mixture", text)
-
-
 def test_audio_is_whole_and_keeps_its_ratios(text, tmp_path):
     levels = []
     for address in Page(text).attributes("audio", "src")[: len(SIGNALS)]:
@@ -307,21 +294,21 @@ def damage_list(run):
     """Leave a list of examples without ranks."""
     path = run / "evaluation/test/audio/examples.csv"
     pd.read_csv(path).drop(columns="rank").to_csv(path, index=False)
-    return "examples.csv: has no column rank"
+    return "examples.csv: .*no column rank"
 
 
 def damage_audio(run):
     """Leave an estimate that is no audio."""
     path = next(run.glob("evaluation/test/audio/*/estimate1.wav"))
     path.write_text("not audio")
-    return "estimate1.wav.*evaluate again with --save_audio"
+    return "estimate1.wav.*again with --save_audio"
 
 
 def damage_length(run):
     """Leave a reference without samples."""
     path = next(run.glob("evaluation/test/audio/*/source2.wav"))
     soundfile.write(path, np.zeros(0), 8000)
-    return "source2.wav: is too short"
+    return "source2.wav: .*too short"
 
 
 def damage_metrics(run):

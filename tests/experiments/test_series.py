@@ -97,7 +97,7 @@ def test_finalists_are_the_published_ones():
         ("", "series.yaml: give a mapping"),
         ("a: [", "series.yaml: is not a series"),
         ("seeds: [1]", "series.yaml: no runs"),
-        ("{seeds: [1], run: []}", "unknown key 'run'; did you mean runs?"),
+        ("{seeds: [1], run: []}", "unknown key 'run'; use seeds, runs"),
         ("runs: [{name: a, xyz: H}]", "unknown key 'xyz'; use"),
         ("runs: [{hparams: H}]", "run 1: name 'None'"),
         ("runs: [{name: ../a, hparams: H}]", "run 1: name '../a'"),
@@ -110,7 +110,7 @@ def test_finalists_are_the_published_ones():
         ),
         (
             "runs: [{name: a, hparams: H}, {name: a, hparams: H}]",
-            "two runs have the name a",
+            "two runs have the same name",
         ),
         ("runs: [{name: a, hparams: H}]", "no seeds"),
         ("{runs: [{name: a, hparams: H}], seeds: 4}", "seeds: 4;"),

@@ -6,7 +6,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 from experiments.comparison import intervals_of_pair
-from experiments.runs import Run, csv_table, read_evaluations
+from experiments.runs import Run, read_evaluations, runs_table
 from experiments.statistics import (
     Sample,
     bootstrap_means,
@@ -45,7 +45,6 @@ def test_a_value_is_the_mean_over_variants_and_the_pairs_are_kept(tmp_path):
     evaluations = read_evaluations([tmp_path])
     sample = take_sample(evaluations, "si_sdr", ["SE", "SER", "C"])
     assert sample.utterances == 5 and sample.undefined == 1
-    assert sample.lacking == {"b, seed 1": 1}
     scores = rows[["mixture_1", "mixture_2"]].mean(axis=1) + gains
     slow = [
         scores[rows["ID"] == name].mean()
@@ -85,7 +84,7 @@ def test_the_table_of_a_series_is_read(tmp_path):
         Run("b", 2, "not started"),
     ]
     path = tmp_path / "series.csv"
-    path.write_text(csv_table(runs))
+    path.write_text(runs_table(runs).csv())
     sample, measure, missing = read_values(path)
     assert sample.seeds == {"a": [1, 2], "b": [1]}
     assert sample.values["a"].tolist() == [[2.5], [3.5]]
@@ -95,16 +94,16 @@ def test_the_table_of_a_series_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["a,1,2.0", "a,1,2.0"], "row 3: a with seed '1'; give each"),
-        (["a,1,two"], "row 2: 'two' is no finite number"),
-        (["a,1,nan"], "row 2: 'nan' is no finite number"),
-        (["a,one,2.0"], "row 2: a with seed 'one'"),
-        ([",1,2.0"], "row 2: give model"),
+        (["a,1,2.0", "a,1,2.0"], "row 3: give each"),
+        (["a,1,two"], "row 2, .*: 'two' is no finite number"),
+        (["a,1,nan"], "row 2, .*: 'nan' is no finite number"),
+        (["a,one,2.0"], "row 2: give each"),
+        ([",1,2.0"], "row 2: give each"),
         (["a,1,"], "has no values"),
         ([], "has no values"),
-        (["a,1,2.0", "", "a,2,x"], "row 4: 'x' is no"),
-        (["a,1,2.0,3"], "row 2: give model"),
-        (["b,1,2.0", "a,1"], "row 3: give model"),
+        (["a,1,2.0", "", "a,2,x"], "row 4, .*: 'x' is no"),
+        (["a,1,2.0,3"], "cannot be read"),
+        (["b,1,2.0", "a"], "row 3: give each"),
         (None, "cannot be read"),
     ],
 )

@@ -5,7 +5,7 @@ import math
 
 from damage import csv_files, json_files
 from experiments.figures import stages
-from experiments.runs import csv_table, published_table, read_run, runs_table
+from experiments.runs import published_table, read_run, runs_table
 from hypothesis import (
     given,
     strategies as st,
@@ -97,7 +97,8 @@ def test_a_run_of_a_series(data):
         assert damaged or run
         if run:
             assert run.best is None or isinstance(run.best, float)
-            for table in (runs_table([run]), published_table([run, run])):
-                assert "| dprnn |" in table
-            assert csv_table([run]).startswith("name,seed,")
+            table = runs_table([run])
+            for text in (table.markdown(), published_table([run, run])):
+                assert "| dprnn |" in text
+            assert table.csv().startswith("name,seed,")
             assert run.seconds is None or not math.isnan(run.seconds)

@@ -1,7 +1,7 @@
 """Comparisons of models: of evaluated runs, and of published values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -26,22 +26,19 @@ from experiments.statistics import (
     t_interval,
     take_sample,
 )
-from experiments.tables import Table, intervals, numbers, p_values
+from experiments.tables import Table
 
 MODELS_NOTE = (
-    "Mean, sample standard deviation, best and worst are of the seeds' means. "
     "The intervals are of 95 %, by a hierarchical bootstrap over seeds and "
-    "utterances and by Student's t from the variances of the means over seeds "
-    "and over utterances. Of the variance between n seeds the bootstrap shows "
-    "the part (n − 1) / n only: with few seeds its intervals are too narrow; "
-    "go by t. A model with one seed is taken as it was trained, which tells "
+    "utterances and by Student's t from the variances of the means over both. "
+    "Of the variance between n seeds the bootstrap shows (n − 1) / n only: "
+    "with few seeds its intervals are too narrow; go by t. One seed tells "
     "nothing of how another training would end."
 )
 VALUES_NOTE = (
     "The intervals are of 95 %, by Student's t with one degree of freedom less "
-    "than seeds. One seed, or seeds of equal values, tell nothing of how "
-    "another training would end. Scores of single utterances are not known, so "
-    "nothing can be said about other utterances."
+    "than seeds. Scores of single utterances are not known, so nothing can be "
+    "said about other utterances."
 )
 PERCENT_NOTE = (
     " No percentage is given of a baseline that is not clearly above zero."
@@ -49,25 +46,22 @@ PERCENT_NOTE = (
 DIFFERENCES_NOTE = (
     "Wilcoxon's signed-rank test and a permutation test of the mean (random "
     "signs) over the same utterances, two-sided; in brackets p after Holm's "
-    "correction over all pairs. The intervals are each pair's own, before "
-    "correction. A model's value of an utterance is its mean over its seeds, "
-    "which are taken as they are: a small p says that these trained networks "
-    "differ on such utterances, not that the models would after another "
-    "training. The tests take utterances for independent; where they share "
-    "speakers, p is too small. d_z: mean over sample standard deviation of the "
-    "differences (Cohen). r: (W+ − W−) / (W+ + W−), W being the sums of ranks "
-    "above and below zero."
+    "correction over all pairs. The intervals are before correction. A model's "
+    "value of an utterance is its mean over its seeds: a small p says that "
+    "these trained networks differ on such utterances, not that the models "
+    "would after another training. Where utterances share speakers, p is too "
+    "small. d_z: mean over sample standard deviation of the differences. r: "
+    "(W+ − W−) / (W+ + W−), W being the sums of ranks above and below zero."
 )
 SEEDS_NOTE = (
     "These tests ask whether training again, with other seeds, would show the "
     "difference: Welch's t-test, which takes seeds' values for normally "
-    "distributed (few seeds cannot show whether they are), and a permutation "
-    "test of the difference of means, which does not, and whose p cannot be "
-    "below the last column, however far apart the models are. Both are "
-    "two-sided; in brackets p after Holm's correction over the pairs that "
-    "could be tested, both of whose models have several seeds. The intervals "
-    "belong to Welch's test, before correction."
+    "distributed, and a permutation test of the difference of means, which "
+    "does not, and whose p cannot be below the last column. Both are "
+    "two-sided; in brackets p after Holm's correction over the pairs whose "
+    "models both have several seeds. The intervals are before correction."
 )
+BREAKDOWNS = {"variant": "variants", "environment": "environments"}
 
 
 @dataclass(frozen=True)
@@ -98,9 +92,6 @@ class Comparison:
                 write_atomically(path, csv[name])
             else:
                 path.unlink(missing_ok=True)  # of another comparison
-
-
-BREAKDOWNS = {"variant": "variants", "environment": "environments"}
 
 
 def compare_evaluations(
@@ -145,24 +136,15 @@ def compare_evaluations(
     """
     chosen = choose_variants(evaluations, variants)
     sample = take_sample(evaluations, metric, chosen)
+    measure, info = measure_of(metric), evaluations[0].info
     if not sample.utterances:
         raise UserError(
             f"no utterance has a value of {metric} in {', '.join(chosen)} in "
             "all runs"
         )
-    _check_baseline(baseline, sample)
-    measure = measure_of(metric)
-    generator = np.random.default_rng(seed)
-    drawn = bootstrap_means(sample.values, resamples, generator)
-    tables = [models_table(sample, drawn, measure, baseline)]
-    if len(sample.values) > 1:
-        tables.append(
-            differences_table(sample, drawn, measure, resamples, generator)
-        )
-    tables += _over_seeds(sample, measure, resamples, generator)
+    tables = _tables(sample, measure, baseline, seed, resamples)
     for by in BREAKDOWNS:
         tables += _breakdown(evaluations, metric, chosen, sample.ranking, by)
-    info = evaluations[0].info
     conditions = [
         f"{measure.text}, split {info['split']} of {info['corpus']}, task "
         f"{info['task']}, {info['sample_rate']} Hz. {sample.utterances} "
@@ -170,10 +152,9 @@ def compare_evaluations(
         f"{', '.join(chosen)}."
     ]
     if sample.undefined:
-        lacking = [f"{n} in {run}" for run, n in sample.lacking.items()]
         conditions.append(
             f"{sample.undefined} more have no value in some run and are left "
-            f"out of all ({'; '.join(lacking) or 'the mixture has none'})."
+            "out of all."
         )
     if left_out:
         conditions.append(
@@ -196,18 +177,10 @@ def compare_values(
 
     Arguments
     ---------
-    sample : Sample
+    sample, measure, missing
         What ``read_values`` returned.
-    measure : Measure
-        What its values are.
-    missing : sequence of str
-        Runs without a value, to be named.
-    baseline : str, None
-        A model, over which the others' improvement is given.
-    seed : int
-        Of the permutation tests.
-    resamples : int
-        Of them, if there are too many seeds for all permutations.
+    baseline, seed, resamples
+        As for ``compare_evaluations``.
 
     Returns
     -------
@@ -219,23 +192,9 @@ def compare_values(
     UserError
         If the baseline is not there.
     """
-    _check_baseline(baseline, sample)
-    generator = np.random.default_rng(seed)
-    tables = [models_table(sample, None, measure, baseline)]
-    tables += _over_seeds(sample, measure, resamples, generator)
-    conditions = f"A value a seed: {measure.text}." if measure.unit else ""
-    if missing:
-        conditions += f" Without a value, and left out: {'; '.join(missing)}."
-    return Comparison(_count(sample), conditions.strip(), tables)
-
-
-def _check_baseline(baseline, sample):
-    """Check that the baseline is one of the models."""
-    if baseline is not None and baseline not in sample.values:
-        raise UserError(
-            f"--baseline {baseline}: there is no such model, but "
-            f"{', '.join(sample.values)}"
-        )
+    tables = _tables(sample, measure, baseline, seed, resamples)
+    left_out = f"Without a value, and left out: {'; '.join(missing)}."
+    return Comparison(_count(sample), left_out if missing else "", tables)
 
 
 def _count(sample):
@@ -244,41 +203,73 @@ def _count(sample):
     return f"{models} model{'s' * (models > 1)}, {runs} run{'s' * (runs > 1)}"
 
 
-def models_table(
-    sample: Sample,
-    drawn: dict | None,
-    measure: Measure,
-    baseline: str | None = None,
-) -> Table:
-    """Describe the models: the columns of the published table, and intervals.
+def _tables(sample, measure, baseline, seed, resamples):
+    """Tabulate the models and their differences."""
+    if baseline is not None and baseline not in sample.values:
+        raise UserError(
+            f"--baseline {baseline}: there is no such model, but "
+            f"{', '.join(sample.values)}"
+        )
+    generator = np.random.default_rng(seed)
+    drawn = None
+    if sample.mixture is not None:  # there are utterances
+        drawn = bootstrap_means(sample.values, resamples, generator)
+    tables = [_models(sample, drawn, measure, baseline)]
+    form = f".{measure.decimals}f"
+    difference = (f"difference{measure.in_unit}", "difference", f"+{form}")
+    if drawn and len(sample.values) > 1:
+        columns = [
+            ("models", "pair", ""),
+            difference,
+            ("95 % CI, bootstrap", "bootstrap", form),
+            ("95 % CI, t", "t", form),
+            ("Wilcoxon p (Holm)", "wilcoxon_p", ""),
+            ("permutation p (Holm)", "permutation_p", ""),
+            ("d_z", "cohen_dz", "+.2f"),
+            ("rank-biserial r", "rank_biserial", "+.2f"),
+        ]
+        figures = _by_pair(
+            sample,
+            lambda pair: {
+                **intervals_of_pair(sample, drawn, pair),
+                **paired_tests(_paired(sample, pair), resamples, generator),
+            },
+            ("wilcoxon_p", "permutation_p"),
+        )
+        title = "Differences, tested over utterances"
+        note = DIFFERENCES_NOTE
+        tables.append(Table(title, figures, columns, "differences", note))
+    if sum(len(seeds) > 1 for seeds in sample.seeds.values()) > 1:
+        columns = [
+            ("models", "pair", ""),
+            ("seeds", "seeds", ""),
+            difference,
+            ("95 % CI, Welch", "t", form),
+            ("Welch t", "welch_t", ".2f"),
+            ("df", "welch_df", ".1f"),
+            ("Welch p (Holm)", "welch_p", ""),
+            ("permutation p (Holm)", "seeds_p", ""),
+            ("smallest possible", "seeds_smallest_p", ".3f"),
+        ]
+        figures = _by_pair(
+            sample,
+            lambda pair: _over_seeds(sample, pair, resamples, generator),
+            ("welch_p", "seeds_p"),
+        )
+        title = "Differences, tested over seeds"
+        note = SEEDS_NOTE
+        tables.append(Table(title, figures, columns, "seeds", note, 2))
+    return tables
 
-    Arguments
-    ---------
-    sample : Sample
-        The values.
-    drawn : dict, None
-        What ``bootstrap_means`` returned; None for values without utterances.
-    measure : Measure
-        What the values are.
-    baseline : str, None
-        The model that the others are compared with.
 
-    Returns
-    -------
-    Table
-        A row a model, the highest mean first.
+def _models(sample, drawn, measure, baseline):
+    """Describe the models, the highest mean first.
+
+    The columns are those of the published table, and intervals.
     """
     rows = []
     for name in sample.ranking:
-        seeds = sample.seed_means[name]
-        row: dict = {
-            "model": name,
-            "seeds": len(seeds),
-            "mean": seeds.mean(),
-            "sample_std": deviation(seeds),
-            "best": seeds.max(),
-            "worst": seeds.min(),
-        }
+        row = {"model": name, **_of_seeds(sample, name)}
         row["t_low"], row["t_high"] = mean_interval(sample.values[name])
         if drawn:
             ends = percentile_interval(drawn[name])
@@ -286,90 +277,45 @@ def models_table(
             row["over_mixture"] = row["mean"] - sample.mixture_mean
         rows.append(row)
     figures = pd.DataFrame(rows)
-    form = f".{measure.decimals}f"
-    shown = {
-        "model": figures["model"],
-        "seeds": figures["seeds"].astype(str),
-        "mean": numbers(figures["mean"], form),
-        "sample std": numbers(figures["sample_std"], form),
-        "best": numbers(figures["best"], form),
-        "worst": numbers(figures["worst"], form),
-    }
-    if drawn:
-        shown["95 % CI, bootstrap"] = intervals(figures, "bootstrap", form)
-    shown["95 % CI, t"] = intervals(figures, "t", form)
-    if drawn:
-        shown["over mixture"] = numbers(figures["over_mixture"], f"+{form}")
+    note = MODELS_NOTE if drawn else VALUES_NOTE
     if baseline:
         own = figures["model"] == baseline
         base = figures.loc[own, "mean"].item()
-        # Its interval has to be above zero; without one, its mean.
-        low = figures.loc[own, "t_low"].fillna(base).item()
         gain = (figures["mean"] - base).mask(own)
         figures["over_baseline"] = gain
-        percent = 100 * gain / base if low > 0 else gain * np.nan
-        figures["over_baseline_percent"] = percent
-        shown |= {
-            f"over {baseline}{measure.in_unit}": numbers(gain, f"+{form}"),
-            f"over {baseline} (%)": numbers(percent, "+.0f"),
-        }
-    note = MODELS_NOTE if drawn else VALUES_NOTE
-    if baseline and not low > 0:
-        note += PERCENT_NOTE
-    title = f"Models: {measure.text}"
-    return Table(title, pd.DataFrame(shown), figures, "models", note)
-
-
-def differences_table(
-    sample: Sample,
-    drawn: dict,
-    measure: Measure,
-    resamples: int,
-    generator: np.random.Generator,
-) -> Table:
-    """Compare pairs of models on the same utterances.
-
-    Arguments
-    ---------
-    sample : Sample
-        The values, with utterances.
-    drawn : dict
-        What ``bootstrap_means`` returned.
-    measure : Measure
-        What the values are.
-    resamples : int
-        Of the permutation test.
-    generator : numpy.random.Generator
-        Draws them.
-
-    Returns
-    -------
-    Table
-        A row a pair, the higher mean first.
-    """
-    figures = _by_pair(
-        sample,
-        lambda pair: {
-            **intervals_of_pair(sample, drawn, pair),
-            **paired_tests(_paired(sample, pair), resamples, generator),
-        },
-        ("wilcoxon_p", "permutation_p"),
-    )
+        # Its interval has to be above zero; without one, its mean.
+        if figures.loc[own, "t_low"].fillna(base).item() > 0:
+            figures["over_baseline_percent"] = 100 * gain / base
+        else:
+            figures["over_baseline_percent"] = np.nan
+            note += PERCENT_NOTE
     form = f".{measure.decimals}f"
-    difference = f"difference{measure.in_unit}"
-    shown = {
-        "models": figures["pair"],
-        difference: numbers(figures["difference"], f"+{form}"),
-        "95 % CI, bootstrap": intervals(figures, "bootstrap", form),
-        "95 % CI, t": intervals(figures, "t", form),
-        "Wilcoxon p (Holm)": p_values(figures, "wilcoxon_p"),
-        "permutation p (Holm)": p_values(figures, "permutation_p"),
-        "d_z": numbers(figures["cohen_dz"], "+.2f"),
-        "rank-biserial r": numbers(figures["rank_biserial"], "+.2f"),
+    columns = [
+        ("model", "model", ""),
+        ("seeds", "seeds", ""),
+        ("mean", "mean", form),
+        ("sample std", "sample_std", form),
+        ("best", "best", form),
+        ("worst", "worst", form),
+        ("95 % CI, bootstrap", "bootstrap", form),
+        ("95 % CI, t", "t", form),
+        ("over mixture", "over_mixture", f"+{form}"),
+        (f"over {baseline}{measure.in_unit}", "over_baseline", f"+{form}"),
+        (f"over {baseline} (%)", "over_baseline_percent", "+.0f"),
+    ]
+    return Table(f"Models: {measure.text}", figures, columns, "models", note)
+
+
+def _of_seeds(sample, name):
+    """Describe the means of a model's seeds."""
+    seeds = sample.seed_means[name]
+    return {
+        "seeds": len(seeds),
+        "mean": seeds.mean(),
+        "sample_std": deviation(seeds),
+        "best": seeds.max(),
+        "worst": seeds.min(),
     }
-    title = "Differences, tested over utterances"
-    note = DIFFERENCES_NOTE
-    return Table(title, pd.DataFrame(shown), figures, "differences", note)
 
 
 def intervals_of_pair(
@@ -404,38 +350,17 @@ def intervals_of_pair(
     }
 
 
-def _over_seeds(sample, measure, resamples, generator):
-    """Compare pairs of models by their seeds' means, if two have several."""
-    if sum(len(seeds) > 1 for seeds in sample.seeds.values()) < 2:
-        return []
-
-    def compare(pair):
-        ends = [sample.seed_means[model] for model in pair]
-        # As Welch's test, it needs several seeds of both.
-        parts = _seed_parts(sample, pair) if min(map(len, ends)) > 1 else []
-        return {
-            **_difference(sample, pair, parts),
-            "seeds": " and ".join(str(len(means)) for means in ends),
-            **seed_tests(ends[0], ends[1], resamples, generator),
-        }
-
-    figures = _by_pair(sample, compare, ("welch_p", "seeds_p"))
-    form = f".{measure.decimals}f"
-    difference = f"difference{measure.in_unit}"
-    shown = {
-        "models": figures["pair"],
-        "seeds": figures["seeds"],
-        difference: numbers(figures["difference"], f"+{form}"),
-        "95 % CI, Welch": intervals(figures, "t", form),
-        "Welch t": numbers(figures["welch_t"], ".2f"),
-        "df": numbers(figures["welch_df"], ".1f"),
-        "Welch p (Holm)": p_values(figures, "welch_p"),
-        "permutation p (Holm)": p_values(figures, "seeds_p"),
-        "smallest possible": numbers(figures["seeds_smallest_p"], ".3f"),
+def _over_seeds(sample, models, resamples, generator):
+    """Describe the difference of two models over their seeds."""
+    first, second = (sample.seed_means[model] for model in models)
+    # As Welch's test, the interval needs several seeds of both.
+    several = min(len(first), len(second)) > 1
+    parts = _seed_parts(sample, models) if several else []
+    return {
+        **_difference(sample, models, parts),
+        "seeds": f"{len(first)} and {len(second)}",
+        **seed_tests(first, second, resamples, generator),
     }
-    title = "Differences, tested over seeds"
-    table = Table(title, pd.DataFrame(shown), figures, "seeds", SEEDS_NOTE)
-    return [replace(table, labels=2)]
 
 
 def _by_pair(sample, compare, corrected):
@@ -472,40 +397,32 @@ def _difference(sample, models, parts):
 def _breakdown(evaluations, metric, chosen, ranking, by):
     """Describe the models by variant or by environment, where it is known."""
     scores, rows = evaluations[0].scores, []
-    there = evaluations[0].info["variants"]
     places = [place for place in scores["environment"].unique() if place]
-    for part in there if by == "variant" else places:
+    there = evaluations[0].info["variants"] if by == "variant" else places
+    for part in there:
         if by == "variant":
             sample = take_sample(evaluations, metric, [part])
         else:
             ids = scores.loc[scores["environment"] == part, "ID"]
             sample = take_sample(evaluations, metric, chosen, ids)
         for name in ranking if sample.utterances else ():
-            seeds = sample.seed_means[name]
-            rows.append(
-                {
-                    by: part,
-                    "model": name,
-                    "mean": seeds.mean(),
-                    "sample_std": deviation(seeds),
-                    "over_mixture": seeds.mean() - sample.mixture_mean,
-                    "utterances": sample.utterances,
-                    "undefined": sample.undefined,
-                }
-            )
+            row = {by: part, "model": name, **_of_seeds(sample, name)}
+            row["over_mixture"] = row["mean"] - sample.mixture_mean
+            row["utterances"] = sample.utterances
+            rows.append(row | {"undefined": sample.undefined})
     if not rows:
         return []
-    figures, measure = pd.DataFrame(rows), measure_of(metric)
+    measure = measure_of(metric)
     form = f".{measure.decimals}f"
-    shown = {
-        by: figures[by],
-        "model": figures["model"],
-        "mean": numbers(figures["mean"], form),
-        "sample std": numbers(figures["sample_std"], form),
-        "over mixture": numbers(figures["over_mixture"], f"+{form}"),
-        "utterances": figures["utterances"].astype(str),
-        "left out": figures["undefined"].astype(str),
-    }
+    columns = [
+        (by, by, ""),
+        ("model", "model", ""),
+        ("mean", "mean", form),
+        ("sample std", "sample_std", form),
+        ("over mixture", "over_mixture", f"+{form}"),
+        ("utterances", "utterances", ""),
+        ("left out", "undefined", ""),
+    ]
     note = "" if by == "variant" else f"Over the variants {', '.join(chosen)}."
     title, name = f"By {by}: {measure.text}", BREAKDOWNS[by]
-    return [Table(title, pd.DataFrame(shown), figures, name, note, 2)]
+    return [Table(title, pd.DataFrame(rows), columns, name, note, 2)]

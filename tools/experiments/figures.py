@@ -1,4 +1,4 @@
-"""Figures of a report: rows of dots, means by level, learning curves."""
+"""Figures: rows of dots, means by level, learning curves, spectrograms."""
 
 import io
 import re
@@ -13,11 +13,16 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import soundfile
 from cycler import cycler
 from markupsafe import Markup, escape
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MplFigure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
+from polsess.errors import UserError
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import hann
 
 from experiments.statistics import mean_interval
 
@@ -33,6 +38,8 @@ MODELS = cycler(fillstyle=["full", "none"]) * (
     + cycler(marker=["o", "s", "D", "^", "v", "P"])
     + cycler(linestyle=["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), "-"])
 )
+DYNAMIC_RANGE = 70.0  # dB, of a spectrogram
+WINDOW_SECONDS = 0.032
 FEWEST = 5  # utterances that have an interval
 LABEL = 0.58  # inches, three lines of text
 ROW = 0.2  # inches a model takes in a row of dots
@@ -356,12 +363,14 @@ def _draw_model(model, seeds, style, limits, where, name):
         top.plot(_mean_curve(seeds), **legend["mean of seeds"])
     longest = max(seeds.values(), key=len)
     marked = stages(longest)
-    _mark_stages(top, bottom, marked)
+    for axis in (top, bottom):
+        for epoch, _ in marked:
+            axis.axvline(epoch - 0.5, color="#555555", ls=":", linewidth=1.2)
     top.set(ylabel=VALIDATION, ylim=limits)
     top.set_xlim(0.3, longest["epoch"].max() + 0.7)
     bottom.set(xlabel="epoch", ylabel=wrapped("learning rate", 9))
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _scale_rates(bottom, pd.concat(c["lr"] for c in seeds.values()))
+    bottom.set_yscale("log")
     figure.align_ylabels()
     lines = [Line2D([], [], **how) for how in legend.values()]
     add_legend(figure, lines, list(legend))
@@ -377,34 +386,86 @@ def _draw_model(model, seeds, style, limits, where, name):
     return Figure(
         model,
         to_svg(figure, name, spoken),
-        f"{where}; seeds {', '.join(map(str, seeds))}. The dotted lines, and "
-        f"the numbers above, mark the curriculum's stages ({listed}).",
+        f"{where}; seeds {', '.join(map(str, seeds))}. The dotted lines "
+        f"mark the curriculum's stages ({listed}).",
     )
 
 
-def _mark_stages(top, bottom, marked):
-    """Mark where stages begin, their numbers above the upper panel."""
-    for number, (epoch, _) in enumerate(marked):
-        for axis in (top, bottom):
-            axis.axvline(epoch - 0.5, color="#555555", ls=":", linewidth=1.2)
-        top.text(
-            epoch - 0.5,
-            1.01 if number % 2 == 0 else 1.08,  # they may be close together
-            f"{number + 1}",
-            transform=top.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=10,
-        )
+def spectrogram(
+    signal: np.ndarray, sample_rate: int
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """Compute the power of a signal [time] over time and frequency.
+
+    Returns
+    -------
+    power : numpy.ndarray
+        In dB, of shape [frequencies, frames].
+    extent : tuple of float
+        First and last time in s, lowest and highest frequency in kHz.
+
+    Example
+    -------
+    >>> time = np.arange(8000) / 8000
+    >>> power, extent = spectrogram(np.sin(2 * np.pi * 1000 * time), 8000)
+    >>> loudest = power.mean(axis=1).argmax() / (len(power) - 1) * extent[3]
+    >>> bool(abs(loudest - 1.0) < 0.05)
+    True
+    """
+    window = hann(round(WINDOW_SECONDS * sample_rate), sym=False)
+    transform = ShortTimeFFT(window, len(window) // 4, sample_rate)
+    power = transform.spectrogram(signal)
+    decibels = 10 * np.log10(np.maximum(power, 1e-20))
+    duration = len(signal) / sample_rate
+    return decibels, (0.0, duration, 0.0, sample_rate / 2000)
 
 
-def _scale_rates(axis, rates):
-    """Show learning rates by their logarithms: the highest and the lowest."""
-    low, high = rates.min(), rates.max()
-    if low > 0:
-        axis.set_yscale("log")
-        axis.yaxis.set_minor_locator(NullLocator())
-        margin = max(1.01, (high / low) ** 0.2)
-        axis.set_ylim(low / margin, high * margin)
-    axis.yaxis.set_major_locator(FixedLocator(sorted({low, high})))
-    axis.yaxis.set_major_formatter("{x:.3g}")
+def read_audio(folder: Path) -> dict:
+    """Read the audio of a mixture's folder.
+
+    Arguments
+    ---------
+    folder : Path
+        With ``mixture.wav``, ``source1.wav`` ... and ``estimate1.wav`` ...
+
+    Returns
+    -------
+    dict
+        Name of the file -> (signal, rate in Hz), in this order.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, damaged or too short.
+    """
+    parts = [
+        folder / "mixture.wav",
+        *sorted(folder.glob("source*.wav")),
+        *sorted(folder.glob("estimate*.wav")),
+    ]
+    audio = {}
+    for part in parts:
+        try:
+            audio[part.stem] = signal, rate = soundfile.read(part)
+            if len(signal) < WINDOW_SECONDS * rate:
+                raise ValueError("it is too short, or torn")
+        except (OSError, ValueError, soundfile.SoundFileError) as error:
+            raise UserError(
+                f"{part}: cannot be read ({error}); make it again with "
+                "--save_audio"
+            ) from error
+    return audio
+
+
+def draw_spectrogram(
+    axis: Axes, power: np.ndarray, extent: tuple, loudest: float, cmap: str
+) -> None:
+    """Draw what ``spectrogram`` returned; the loudest point is at the top."""
+    axis.imshow(
+        power,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        vmin=loudest - DYNAMIC_RANGE,
+        vmax=loudest,
+        cmap=cmap,
+    )

@@ -14,30 +14,36 @@ import pandas as pd
 import soundfile
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
-from plot_separation import DYNAMIC_RANGE, WINDOW_SECONDS, spectrogram
 from polsess.errors import UserError
 from polsess.run_folder import read_curve, read_result, read_settings
 
 from experiments.comparison import Comparison
 from experiments.figures import (
+    DYNAMIC_RANGE,
     FEWEST,
     STYLE,
     Figure,
     draw_curves,
     draw_dots,
     draw_levels,
+    draw_spectrogram,
     model_styles,
+    read_audio,
+    spectrogram,
 )
 from experiments.runs import (
+    BEST,
+    MAY_DIFFER,
     Evaluation,
     by_group,
     evaluate_command,
     measure_of,
     read_run,
+    read_table,
+    runs_table,
 )
 from experiments.statistics import Sample, choose_variants, take_sample
-from experiments.tables import DASH, Table, cell
+from experiments.tables import Table, cell
 
 TEMPLATES = Path(__file__).parent / "templates"
 IMPROVEMENT = "SI-SDR improvement (dB)"
@@ -45,9 +51,9 @@ MARKS = (
     "Large marks are means over the seeds, short vertical lines single seeds."
 )
 INTERVALS = (
-    "Vertical lines are 95 % intervals by Student's t, as in the tables: from "
-    "the variances over utterances and, of models with several seeds, over "
-    f"them. Ranges of fewer than {FEWEST} utterances have none."
+    "Means in ranges of the level. Vertical lines are 95 % intervals by "
+    "Student's t, as in the tables; ranges of fewer than "
+    f"{FEWEST} utterances have none."
 )
 HOW_TO_LISTEN = (
     "By SI-SDR improvement. The signals of a mixture are played with one gain, "
@@ -61,42 +67,10 @@ LEVELS = (
     ("scene_offset", "Scene level", "scene to speech (dB)"),
 )
 LEVEL_BINS = 6
-# Different for every run, without telling anything about the model.
-OWN = {
-    "seed",
-    "experiment_name",
-    "output_folder",
-    "save_folder",
-    "manifest_folder",
-}
-COMMIT_LENGTH = 10
 LISTED = ["folder", "rank", "ID", "variant"]  # columns of examples.csv
 PEAK = 10 ** (-1 / 20)  # of the loudest sample of an example, as it is heard
-GREYS = 32  # levels in a picture, each 2 dB
 PICTURE_SIZE = (476, 294)  # pixels
 PICTURE_DPI = 140
-
-
-@dataclass(frozen=True)
-class Signal:
-    """A signal of an example.
-
-    Arguments
-    ---------
-    title : str
-        E.g. ``reference 1``.
-    level : float
-        Root mean square of the stored file, in dB below full scale.
-    picture : str
-        The spectrogram, a PNG as data URI, of PICTURE_SIZE.
-    audio : str
-        What is heard, a 16-bit FLAC as data URI.
-    """
-
-    title: str
-    level: float
-    picture: str
-    audio: str
 
 
 @dataclass(frozen=True)
@@ -109,13 +83,15 @@ class Example:
         Of ``scores.csv``, for SI-SDR, with ``rank``, e.g. ``worst-1``.
     gain : float
         What all its signals are raised by to be heard, in dB.
-    signals : list of Signal
-        Mixture, references, estimates.
+    signals : list of dict
+        Mixture, references, estimates: ``title``, ``level`` of the stored file
+        (root mean square in dB below full scale), and as data URIs ``picture``
+        of PICTURE_SIZE and ``audio``, a 16-bit FLAC.
     """
 
     row: dict
     gain: float
-    signals: list[Signal]
+    signals: list[dict]
 
 
 @dataclass(frozen=True)
@@ -210,29 +186,21 @@ def make_sections(
 
 
 def seeds_of(evaluations: list[Evaluation]) -> str:
-    """Name the seeds, by model where they differ, e.g. ``seeds 42, 123``."""
-    seeds = {
-        model: ", ".join(str(run.seed) for run in runs)
-        for model, runs in by_group(evaluations).items()
-    }
-    if len(set(seeds.values())) == 1:
-        return f"seeds {next(iter(seeds.values()))}"
-    return "; ".join(f"{model}: seeds {s}" for model, s in seeds.items())
+    """Name the seeds, e.g. ``seeds 42, 123``."""
+    seeds = sorted({run.seed for run in evaluations})
+    return f"seeds {', '.join(map(str, seeds))}"
 
 
 def _condition(evaluations, variants, samples):
     """State what a figure's values are of, and how much was left out."""
     info = evaluations[0].info
-    counts = sorted({sample.utterances for sample in samples})
-    count = "–".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
-    left_out = sum(sample.undefined for sample in samples)
-    text = (
-        f"{info['corpus']}, {info['split']}; {', '.join(variants)}; n = "
-        f"{count} utterances; {seeds_of(evaluations)}."
+    return (
+        f"{info['corpus']}, {info['split']}; {', '.join(variants)}; at least "
+        f"{min(sample.utterances for sample in samples)} utterances each, left "
+        "out without a value: "
+        f"{sum(sample.undefined for sample in samples)}; "
+        f"{seeds_of(evaluations)}."
     )
-    if left_out:
-        text += f" {left_out} mixtures without a value are left out."
-    return text
 
 
 def _spoken(title, samples):
@@ -339,43 +307,39 @@ def curves_section(evaluations: list[Evaluation]) -> Section:
 
 
 def breakdown_section(evaluations: list[Evaluation]) -> Section:
-    """Show SI-SDR improvements by seed, variant, scene class and level."""
+    """Show SI-SDR improvements by variant, scene class and level."""
     styles = model_styles(by_group(evaluations))
     chosen = choose_variants(evaluations)
     there = evaluations[0].info["variants"]
-    whole = improvements(evaluations, chosen)
-    seeds = {m: replace(whole, values={m: v}) for m, v in whole.values.items()}
     by_variant = {v: improvements(evaluations, [v]) for v in there}
     figures, lacking = [], []
     for title, variants, samples in (
-        ("Seeds", chosen, seeds),
         ("Variants", there, _not_empty(by_variant)),
         ("Scene classes", chosen, samples_by_class(evaluations, chosen)),
     ):
-        if not samples:
+        if samples:
+            told = _condition(evaluations, variants, samples.values())
+            spoken = _spoken(f"{IMPROVEMENT}, {title.lower()}", samples)
+            name = f"dots-{title.lower().replace(' ', '-')}"
+            svg = draw_dots(samples, styles, IMPROVEMENT, name, spoken)
+            figures.append(Figure(title, svg, f"{MARKS} {told}"))
+        else:
             lacking.append(title)
-            continue
-        name = f"dots-{title.lower().replace(' ', '-')}"
-        spoken = _spoken(f"{IMPROVEMENT}, {title.lower()}", samples)
-        svg = draw_dots(samples, styles, IMPROVEMENT, name, spoken)
-        told = _condition(evaluations, variants, samples.values())
-        figures.append(Figure(title, svg, f"{MARKS} {told}"))
     for column, title, label in LEVELS:
         samples = samples_by_level(evaluations, chosen, column)
-        if not samples:
+        if samples:
+            told = _condition(evaluations, chosen, samples.values())
+            named = {f"{level:.1f} dB": s for level, s in samples.items()}
+            spoken = _spoken(f"{IMPROVEMENT} against {title.lower()}", named)
+            labels, name = (label, IMPROVEMENT), f"levels-{column}"
+            svg = draw_levels(samples, styles, labels, name, spoken)
+            figures.append(Figure(title, svg, f"{INTERVALS} {told}"))
+        else:
             lacking.append(title)
-            continue
-        named = {f"{level:.1f} dB": s for level, s in samples.items()}
-        spoken = _spoken(f"{IMPROVEMENT} against {title.lower()}", named)
-        labels, name = (label, IMPROVEMENT), f"levels-{column}"
-        svg = draw_levels(samples, styles, labels, name, spoken)
-        told = _condition(evaluations, chosen, samples.values())
-        ranges = f"Means in {len(samples)} ranges, each at its mean level."
-        figures.append(Figure(title, svg, f"{ranges} {INTERVALS} {told}"))
     words = []
     if lacking:
         words = [f"The corpus's manifest does not tell: {', '.join(lacking)}."]
-    title = "Seeds, variants, scenes and levels"
+    title = "Variants, scenes and levels"
     return Section("breakdown", title, words, figures=figures)
 
 
@@ -388,18 +352,16 @@ def metrics_section(evaluations: list[Evaluation]) -> Section | None:
         samples = _not_empty(
             {v: take_sample(evaluations, metric, [v]) for v in info["variants"]}
         )
-        if metric == "si_sdr" or not samples:
-            continue
-        label = measure_of(metric).text
-        spoken = _spoken(f"{label}, variants", samples)
-        name = f"metric-{metric.replace('_', '-')}"
-        svg = draw_dots(samples, styles, label, name, spoken, True)
-        told = _condition(evaluations, samples, samples.values())
-        caption = f"Higher is better. {MARKS} {told}"
-        figures.append(Figure(label, svg, caption))
-    if not figures:
-        return None
-    return Section("metrics", "Other metrics", figures=figures)
+        if metric != "si_sdr" and samples:
+            label = measure_of(metric).text
+            told = _condition(evaluations, samples, samples.values())
+            spoken = _spoken(f"{label}, variants", samples)
+            name = f"metric-{metric.replace('_', '-')}"
+            svg = draw_dots(samples, styles, label, name, spoken, True)
+            caption = f"Higher is better. {MARKS} {told}"
+            figures.append(Figure(label, svg, caption))
+    section = Section("metrics", "Other metrics", figures=figures)
+    return section if figures else None
 
 
 def examples_section(
@@ -451,7 +413,7 @@ def examples_section(
             title = f"{model}, seed {best}"
             listened.append(Listened(title, words, examples=examples))
         else:
-            command = evaluate_command(run.folder, name, [run.folder])
+            command = evaluate_command(run.folder, name)
             command += f" --save_audio {count}"
             words = "No audio. This writes that of its best run:"
             listened.append(Listened(model, words, command))
@@ -487,14 +449,7 @@ def read_examples(
     UserError
         If a file is missing or damaged, naming it.
     """
-    again = "evaluate again with --save_audio"
-    try:
-        listed = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); {again}") from error
-    missing = [column for column in LISTED if column not in listed]
-    if missing:
-        raise UserError(f"{path}: has no column {missing[0]}; {again}")
+    listed = read_table(path, LISTED)
     ranks = [f"{k}-{n}" for k in ("worst", "best") for n in range(1, count + 1)]
     rows = listed.loc[listed["rank"].isin(ranks), LISTED].merge(
         scores[scores["metric"] == "si_sdr"],
@@ -505,44 +460,41 @@ def read_examples(
     for row in rows[rows["found"] != "both"].itertuples():
         raise UserError(
             f"{path}: {row.ID} as {row.variant} is not in scores.csv; delete "
-            f"the folder, and {again}"
+            "the folder, and evaluate again with --save_audio"
         )
     rows = rows.sort_values("rank", key=lambda column: column.map(ranks.index))
-    try:
-        return [
-            _read_example(path.parent / row["folder"], row)
-            for row in rows.to_dict("records")
-        ]
-    except (OSError, soundfile.SoundFileError) as error:
-        raise UserError(f"{error}; {again}") from error
+    return [
+        _read_example(path.parent / row["folder"], row)
+        for row in rows.to_dict("records")
+    ]
 
 
 def _read_example(folder, row):
     """Read an example's audio, and prepare it for the page."""
-    paths = [
-        folder / "mixture.wav",
-        *sorted(folder.glob("source*.wav")),
-        *sorted(folder.glob("estimate*.wav")),
-    ]
-    stored = {path.stem: soundfile.read(path) for path in paths}
-    for name, (signal, rate) in stored.items():
-        if len(signal) < WINDOW_SECONDS * rate:
-            raise OSError(f"{folder / name}.wav: is too short, or torn")
+    stored = read_audio(folder)
     peak = max(np.abs(signal).max() for signal, _ in stored.values())
     gain = PEAK / peak if peak > 0 else 1.0
     powers = {name: spectrogram(*signal) for name, signal in stored.items()}
     loudest = max(power.max() for power, _ in powers.values())
     signals = []
     for name, (signal, rate) in stored.items():
-        file = io.BytesIO()
-        soundfile.write(file, gain * signal, rate, "PCM_16", format="FLAC")
+        size = [side / PICTURE_DPI for side in PICTURE_SIZE]
+        figure, axis = plt.subplots(figsize=size)
+        draw_spectrogram(axis, *powers[name], loudest, "Greys")
+        axis.grid(False)
+        axis.set(xlabel="time (s)", ylabel="kHz")
+        picture, audio = io.BytesIO(), io.BytesIO()
+        figure.savefig(picture, format="webp", dpi=PICTURE_DPI)
+        plt.close(figure)
+        soundfile.write(audio, gain * signal, rate, "PCM_16", format="FLAC")
+        name = re.sub(r"(\d+)$", r" \1", name.replace("source", "reference"))
         signals.append(
-            Signal(
-                re.sub(r"(\d+)$", r" \1", name.replace("source", "reference")),
-                _decibels(np.sqrt(np.mean(np.square(signal)))),
-                _data_uri("image/png", _draw(*powers[name], loudest)),
-                _data_uri("audio/flac", file),
-            )
+            {
+                "title": name,
+                "level": _decibels(np.sqrt(np.mean(np.square(signal)))),
+                "picture": _data_uri("image/webp", picture),
+                "audio": _data_uri("audio/flac", audio),
+            }
         )
     return Example(row, _decibels(gain), signals)
 
@@ -550,31 +502,6 @@ def _read_example(folder, row):
 def _decibels(amplitude):
     """Turn an amplitude into dB, silence into minus infinity."""
     return 20 * np.log10(amplitude) if amplitude > 0 else -np.inf
-
-
-def _draw(power, extent, loudest):
-    """Draw a spectrogram as a PNG of few greys."""
-    figure, axis = plt.subplots(
-        figsize=[side / PICTURE_DPI for side in PICTURE_SIZE],
-        dpi=PICTURE_DPI,
-    )
-    axis.imshow(
-        power,
-        origin="lower",
-        aspect="auto",
-        extent=extent,
-        vmin=loudest - DYNAMIC_RANGE,
-        vmax=loudest,
-        cmap="Greys",
-    )
-    axis.grid(False)
-    axis.set(xlabel="time (s)", ylabel="kHz")
-    drawn, file = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", metadata={"Software": None})
-    plt.close(figure)
-    few = Image.open(drawn).convert("L").quantize(GREYS)
-    few.save(file, format="PNG", optimize=True)
-    return file
 
 
 def _data_uri(kind, file):
@@ -591,14 +518,7 @@ def runs_section(evaluations: list[Evaluation]) -> Section:
         for model, runs in groups.items()
     }
     versions = {
-        model: [
-            (read_result(run.folder) or {}).get("versions", {})
-            | {
-                f"evaluation: {name}": version
-                for name, version in run.info.get("versions", {}).items()
-            }
-            for run in runs
-        ]
+        model: [(read_result(r.folder) or {}).get("versions", {}) for r in runs]
         for model, runs in groups.items()
     }
     folded = [
@@ -611,55 +531,34 @@ def runs_section(evaluations: list[Evaluation]) -> Section:
     return Section(
         "runs",
         "Runs, settings and versions",
-        tables=[budget_table(evaluations)],
+        tables=[_budgets(evaluations)],
         folded=folded,
     )
 
 
-def budget_table(evaluations: list[Evaluation]) -> Table:
-    """Tabulate what each run took; a dash where its files do not tell."""
-    rows = []
-    for evaluation in evaluations:
-        result = read_result(evaluation.folder) or {}
-        info = evaluation.info
-        run = read_run(evaluation.folder, evaluation.group, evaluation.seed)
-        checkpoint = info.get("checkpoint", {})
-        rows.append(
-            {
-                "model": evaluation.group,
-                "seed": str(evaluation.seed),
-                "parameters": cell(info.get("parameters"), ","),
-                "epochs run": cell(run.epochs_run),
-                "how it ended": run.ended,
-                "hours of training": cell(run.hours, ".2f"),
-                "tested epoch": _text(checkpoint.get("epoch")),
-                "its validation SI-SDR (dB)": _text(
-                    checkpoint.get("valid_si_sdr")
-                ),
-                "trained on": _text(result.get("device")),
-                "training commit": _commit(result),
-                "evaluation commit": _commit(info),
-            }
-        )
-    return Table("Runs", pd.DataFrame(rows))
-
-
-def _commit(source):
-    """Shorten the commit that something was made by."""
-    commit = source.get("versions", {}).get("git_commit")
-    number, _, dirty = str(commit or DASH).partition("-")
-    return number[:COMMIT_LENGTH] + ("-dirty" if dirty else "")
+def _budgets(evaluations):
+    """Tabulate what each run took."""
+    runs = [read_run(e.folder, e.group, e.seed) for e in evaluations]
+    figures = runs_table(runs).figures
+    figures["parameters"] = [e.info.get("parameters") for e in evaluations]
+    columns = [
+        ("model", "name", ""),
+        ("seed", "seed", ""),
+        ("parameters", "parameters", ",.0f"),
+        ("epochs run", "epochs_run", ""),
+        ("best epoch", "best_epoch", ""),
+        ("its validation SI-SDR (dB)", BEST, ".2f"),
+        ("how it ended", "ended", ""),
+        ("hours of training", "hours", ".2f"),
+    ]
+    return Table("Runs", figures, columns)
 
 
 def _text(value):
     """Format a value of a JSON file."""
     if value is None or isinstance(value, float):
         return cell(value, ".6g")
-    return (
-        value
-        if isinstance(value, str)
-        else cell(None if value is None else json.dumps(value))
-    )
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def side_by_side(
@@ -676,8 +575,8 @@ def side_by_side(
     by_model : dict
         Model -> list of dict, one a seed.
     only_different : bool
-        Whether to show only what differs between models, without each run's
-        own names and folders.
+        Whether to show only what differs between models, without what seeds
+        of one model may differ in.
 
     Returns
     -------
@@ -700,7 +599,9 @@ def side_by_side(
             "; ".join(dict.fromkeys(_text(run.get(name)) for run in runs))
             for runs in by_model.values()
         ]
-        if not only_different or (name not in OWN and len(set(cells)) > 1):
+        if not only_different or (
+            name not in MAY_DIFFER and len(set(cells)) > 1
+        ):
             rows.append([name, *cells])
     return Table(title, pd.DataFrame(rows, columns=[named, *by_model]))
 
@@ -745,7 +646,7 @@ def _in_decibels(value):
 
 
 def _described(example):
-    """Tell what is known about a mixture, and each source's SI-SDR."""
+    """Tell what is known about a mixture."""
     row = example.row
     parts = [f"Mixture {row['ID']}"]
     for column, word in (("scene_class", "scene"), ("event_class", "event")):
@@ -755,13 +656,5 @@ def _described(example):
         if row[column] == row[column]:
             words = label.removesuffix(" (dB)")
             parts.append(f"{words} {_in_decibels(row[column])}")
-    sources = [
-        f"source {n} {_in_decibels(row[f'score_{n}'])} (in the mixture "
-        f"{_in_decibels(row[f'mixture_{n}'])})"
-        for n in (1, 2)
-        if f"score_{n}" in row
-    ]
-    return (
-        f"{'; '.join(parts)}. SI-SDR: {', '.join(sources)}. Played with a gain "
-        f"of {_in_decibels(example.gain)}."
-    )
+    gain = _in_decibels(example.gain)
+    return f"{'; '.join(parts)}. Played with a gain of {gain}."

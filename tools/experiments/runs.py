@@ -1,5 +1,6 @@
 """Runs and their evaluations, read from their folders and checked."""
 
+import argparse
 import os
 import shlex
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from polsess.run_folder import (
     read_settings,
 )
 
-from experiments.tables import DASH, cell, markdown_table
+from experiments.tables import DASH, Table, cell, markdown_table
 
 FINISHED = "finished"
 EARLY_STOPPED = "early-stopped"
@@ -27,6 +28,7 @@ INTERRUPTED = "interrupted"
 NOT_STARTED = "not started"
 UNREADABLE = "unreadable"
 DONE = (FINISHED, EARLY_STOPPED, DIVERGED)
+BEST = "best_valid_si_sdr"  # in tables and result.json
 
 
 @dataclass(frozen=True)
@@ -105,22 +107,23 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
     if result and curve is not None and len(curve) > result["epochs_run"]:
         result = None  # of the part before it was resumed
     figures: tuple = ()
+    epochs, patience = _limits(files.result, result)
     if result:
-        names = ("best_valid_si_sdr", "best_epoch", "epochs_run", "seconds")
-        figures = tuple(result[name] for name in (*names, "settings"))
+        names = (BEST, "best_epoch", "epochs_run", "seconds", "settings")
+        figures = tuple(result[name] for name in names)
     elif curve is not None and len(curve):
         best = int(curve["valid_si_sdr"].argmax())
         figures = (
             *(float(curve["valid_si_sdr"][best]), int(curve["epoch"][best])),
             *(len(curve), float(curve["seconds"].sum())),
         )
-    if result and result["epochs_run"] >= _budget(result["settings"], files):
+    stopped = files.divergence.exists() and read_json(files.divergence)
+    if result and result["epochs_run"] >= epochs:
         ended = FINISHED
-    elif files.divergence.exists() and read_json(files.divergence).get(
-        "stopped"
-    ):
+    elif stopped and stopped.get("stopped"):
         ended = DIVERGED
-    elif result and _was_stopped_early(result):
+    # An interrupted one has a result too when ``--test_only`` tested it.
+    elif result and result["epochs_run"] - result["best_epoch"] >= patience:
         ended = EARLY_STOPPED
     elif result or curve is not None or files.settings.exists():
         ended = INTERRUPTED
@@ -129,47 +132,43 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
     return Run(name, seed, ended, *figures)
 
 
-def _budget(settings, files):
-    """Look up for how many epochs a run was started."""
-    epochs = settings.get("number_of_epochs")
-    if not isinstance(epochs, int):
-        raise UserError(
-            f"{files.result}: is damaged (number_of_epochs is {epochs!r}); "
-            "delete it, and the same command tests the run again"
-        )
-    return epochs
+def _limits(path, result):
+    """Look up with how many epochs, and how much patience, a run was made."""
+    limits = []
+    for name in ("number_of_epochs", "early_stopping_patience"):
+        limits.append(result["settings"].get(name, 0) if result else 0)
+        if not isinstance(limits[-1], int):
+            raise UserError(
+                f"{path}: is damaged ({name} is {limits[-1]!r}); delete it, "
+                "and the same command tests the run again"
+            )
+    return limits
 
 
-def _was_stopped_early(result):
-    """Whether patience ended a run.
-
-    An interrupted one has a result too when ``--test_only`` tested it.
-    """
-    waited = result["epochs_run"] - result["best_epoch"]
-    return waited >= result["settings"].get("early_stopping_patience", 0)
-
-
-def runs_table(runs: list[Run]) -> str:
-    """Format a table with a row a run, in Markdown.
+def runs_table(runs: list[Run]) -> Table:
+    """Tabulate a row a run.
 
     Example
     -------
     >>> run = Run("dprnn", 123, "early-stopped", 2.868, 62, 72, 13680.0)
-    >>> print(runs_table([run]).splitlines()[-1])
+    >>> print(runs_table([run]).markdown().splitlines()[-1])
     | dprnn | 123 | 2.87 | 62 | 72 | 3.8 | early-stopped |
     """
-    header = [
-        *("model", "seed", "best SI-SDR (dB)", "its epoch", "epochs run"),
-        *("hours", "how it ended"),
+    figures = pd.DataFrame([vars(run) for run in runs]).drop(columns="settings")
+    figures["hours"] = [run.hours for run in runs]
+    kinds = dict.fromkeys(("best", "hours", "seconds"), "float")
+    kinds |= dict.fromkeys(("best_epoch", "epochs_run"), "Int64")
+    figures = figures.astype(kinds).rename(columns={"best": BEST})
+    columns = [
+        ("model", "name", ""),
+        ("seed", "seed", ""),
+        ("best SI-SDR (dB)", BEST, ".2f"),
+        ("its epoch", "best_epoch", ""),
+        ("epochs run", "epochs_run", ""),
+        ("hours", "hours", ".1f"),
+        ("how it ended", "ended", ""),
     ]
-    rows = [
-        [
-            *(run.name, run.seed, cell(run.best, ".2f"), cell(run.best_epoch)),
-            *(cell(run.epochs_run), cell(run.hours, ".1f"), run.ended),
-        ]
-        for run in runs
-    ]
-    return markdown_table(header, rows)
+    return Table("Runs", figures, columns)
 
 
 def published_table(runs: list[Run]) -> str:
@@ -194,25 +193,21 @@ def published_table(runs: list[Run]) -> str:
     >>> print(published_table(runs).splitlines()[-1])
     | a | 2.00 | 3.00 | 2.50 | 0.71 | 4/5, 2/3 (diverged) | 0.8 |
     """
-    seeds = list(dict.fromkeys(run.seed for run in runs))
-    by_name: dict = {}
-    for run in runs:
-        by_name.setdefault(run.name, {})[run.seed] = run
+    figures = runs_table(runs).figures
+    figures["epochs"] = [_epochs(run) for run in runs]
     rows = []
-    for name, by_seed in by_name.items():
-        best = pd.Series([by_seed[s].best for s in seeds], dtype=float)
-        hours = pd.Series([by_seed[s].hours for s in seeds], dtype=float)
+    for name, own in figures.groupby("name", sort=False):
+        numbers = [*own[BEST], own[BEST].mean(), own[BEST].std()]
         rows.append(
             [
-                *(name, *(cell(value, ".2f") for value in best)),
-                *(cell(best.mean(), ".2f"), cell(best.std(), ".2f")),
-                ", ".join(_epochs(by_seed[seed]) for seed in seeds),
-                cell(hours.mean(), ".1f"),
+                *(name, *(cell(number, ".2f") for number in numbers)),
+                *(", ".join(own["epochs"]), cell(own["hours"].mean(), ".1f")),
             ]
         )
+    seeds = [f"seed {seed}" for seed in figures["seed"].unique()]
     header = [
-        *("model", *(f"seed {seed}" for seed in seeds), "mean", "sample std"),
-        *("best epoch / epochs run", "hours of one run"),
+        *("model", *seeds, "mean", "sample std", "best epoch / epochs run"),
+        "hours of one run",
     ]
     return markdown_table(header, rows)
 
@@ -223,23 +218,6 @@ def _epochs(run):
         return DASH
     note = f" ({run.ended})" if run.ended in (DIVERGED, INTERRUPTED) else ""
     return f"{run.best_epoch}/{run.epochs_run}{note}"
-
-
-def csv_table(runs: list[Run]) -> str:
-    """Format a row a run as CSV, its figures not rounded."""
-    table = pd.DataFrame(
-        {
-            "name": [run.name for run in runs],
-            "seed": [run.seed for run in runs],
-            "best_valid_si_sdr": [run.best for run in runs],
-            "best_epoch": [run.best_epoch for run in runs],
-            "epochs_run": [run.epochs_run for run in runs],
-            "seconds": [run.seconds for run in runs],
-            "ended": [run.ended for run in runs],
-        }
-    )
-    counts = {"best_epoch": "Int64", "epochs_run": "Int64"}
-    return table.astype(counts).to_csv(index=False)
 
 
 def find_runs(
@@ -279,8 +257,8 @@ def find_runs(
     >>> [len(runs) for runs in find_runs([folder])]
     [1, 0]
     """
-    runs: list[Path] = []
-    left_out: list[Path] = []
+    runs: dict[Path, Path] = {}  # each once, whatever it was called
+    left_out: dict[Path, Path] = {}
     for folder in folders:
         below = _runs_below(folder)
         if not below:
@@ -290,8 +268,8 @@ def find_runs(
             )
         for run in below:
             ready = run == folder or _description(run, name).exists()
-            (runs if ready else left_out).append(run)
-    return _each_once(runs), _each_once(left_out)
+            (runs if ready else left_out).setdefault(run.resolve(), run)
+    return list(runs.values()), list(left_out.values())
 
 
 def _runs_below(folder):
@@ -304,14 +282,31 @@ def _runs_below(folder):
     return sorted(found, key=lambda p: (str(p.parent), len(p.name), p.name))
 
 
-def _each_once(runs):
-    """Keep one name of each folder."""
-    return list({run.resolve(): run for run in runs}.values())
-
-
 def _description(run, name):
     """Name the file that says what an evaluation is of."""
     return run / "evaluation" / name / "evaluation.json"
+
+
+def add_run_options(parser: argparse.ArgumentParser, nargs: str) -> None:
+    """Add what names evaluated runs to a command's parser."""
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs=nargs,
+        metavar="RUN",
+        help="a folder, see above",
+    )
+    parser.add_argument(
+        "--evaluation",
+        default="test",
+        metavar="NAME",
+        help="folder below RUN/evaluation (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="MODEL",
+        help="over whose mean improvement is given (default: none)",
+    )
 
 
 def group_of(run: Path, seed: int, model: str) -> str:
@@ -335,27 +330,11 @@ SPLITS = ("train", "val", "test")  # of the corpora that runs are trained on
 AVERAGED = "-averaged"
 
 
-def evaluate_command(
-    run: Path, name: str = "test", evaluated: Sequence[Path] = ()
-) -> str:
-    """Compose the command that makes an evaluation.
+def evaluate_command(run: Path, name: str = "test") -> str:
+    """Compose the command that makes an evaluation of a run.
 
-    Arguments
-    ---------
-    run : Path
-        The run's folder.
-    name : str
-        Of the evaluation: a split, or another corpus and its split, and
-        ``-averaged`` for averaged weights.
-    evaluated : sequence of Path
-        Run folders, of which the first that has the evaluation tells its
-        corpus and split: a name's parts cannot be told apart.
-
-    Returns
-    -------
-    str
-        The command, from the repository's folder. Without such a run, another
-        corpus and its split are left to be filled in.
+    Of another corpus, whose folder its name does not tell, corpus and split
+    are left to be filled in.
 
     Example
     -------
@@ -365,17 +344,17 @@ def evaluate_command(
     words = ["python", "recipes/PolSESS/separation/evaluate.py", str(run)]
     split = name.removesuffix(AVERAGED)
     if split not in SPLITS:
-        known = [_description(other, name) for other in evaluated]
-        infos = [read_json(path) for path in known if path.exists()]
-        info = infos[0] if infos else {}
-        corpus = info.get("data_folder", "PATH/TO/CORPUS")
-        split = str(info.get("split", "SPLIT"))
-        words += ["--data_folder", str(corpus)]
-    if split != "test":
+        words += ["--data_folder", "PATH/TO/CORPUS", "--split", "SPLIT"]
+    elif split != "test":
         words += ["--split", split]
     if name.endswith(AVERAGED):
         words.append("--averaged")
     return shlex.join(words)
+
+
+def evaluate_left_out(folders: Sequence[Path], name: str) -> list[str]:
+    """List the commands for the runs below folders that were not evaluated."""
+    return [evaluate_command(run, name) for run in find_runs(folders, name)[1]]
 
 
 @dataclass(frozen=True)
@@ -485,19 +464,18 @@ def read_evaluations(
         evaluations differ in test rows, mixtures, task, sample rate or
         metrics; it names the runs and the difference.
     """
-    runs, left_out = find_runs([Path(folder) for folder in folders], name)
+    runs, _ = find_runs(folders, name)
     if not runs:
-        commands = "; ".join(evaluate_command(run, name) for run in left_out)
+        commands = "; ".join(evaluate_left_out(folders, name))
         raise UserError(f"no run was evaluated; do it with: {commands}")
-    evaluations = [_read_evaluation(run, name, runs) for run in runs]
+    evaluations = [_read_evaluation(run, name) for run in runs]
     for group in by_group(evaluations).values():
         _check_group(group)
     first = evaluations[0]
     for other in evaluations[1:]:
         _check_comparable(first, other)
-    order = pd.MultiIndex.from_frame(first.scores[KEYS])
     return [
-        replace(e, scores=e.scores.set_index(KEYS).loc[order].reset_index())
+        replace(e, scores=first.scores[KEYS].merge(e.scores, on=KEYS))
         for e in evaluations
     ]
 
@@ -510,14 +488,14 @@ def by_group(evaluations: list[Evaluation]) -> dict:
     return groups
 
 
-def _read_evaluation(run, name, runs):
-    """Read the evaluation of one run; the others tell how it is made."""
+def _read_evaluation(run, name):
+    """Read the evaluation of one run."""
     path = _description(run, name)
     if not path.exists():
         state = "is not finished" if path.parent.exists() else "was not made"
         raise UserError(
             f"{run}: its evaluation {name!r} {state}; do it with: "
-            f"{evaluate_command(run, name, runs)}"
+            f"{evaluate_command(run, name)}"
         )
     info = read_json(path)
     known = {key: kind for key, kind in MAY_LACK.items() if key in info}
@@ -538,20 +516,9 @@ def _read_evaluation(run, name, runs):
 
 def _read_scores(path, metrics):
     """Read and check a file of scores."""
-    again = "delete its folder and evaluate again"
-    try:
-        scores = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); {again}") from error
-    missing = [c for c in (*TEXTS, *NUMBERS) if c not in scores]
-    if missing or not isinstance(scores.index, pd.RangeIndex):
-        raise UserError(
-            f"{path}: has no column {missing[0]}; {again}"
-            if missing
-            else f"{path}: its rows are longer than its header; {again}"
-        )
+    scores = read_table(path, [*TEXTS, *NUMBERS])
     for column in scores.columns.difference(TEXTS):
-        scores[column] = _numbers(scores[column], path)
+        scores[column] = read_numbers(scores[column], path)
     for row in np.flatnonzero(scores.duplicated(KEYS)):
         values = ", ".join(scores[KEYS].iloc[row])
         raise UserError(f"{path}, row {row + 2}: {values} came before")
@@ -561,17 +528,41 @@ def _read_scores(path, metrics):
         counted = ", ".join(f"{n} of {metric}" for metric, n in counts.items())
         raise UserError(
             f"{path}: has {counted or 'no'} rows for {count} mixtures and the "
-            f"metrics {', '.join(metrics)}; {again}"
+            f"metrics {', '.join(metrics)}; evaluate again"
         )
     return scores
 
 
-def _numbers(texts, path):
-    """Read a column of numbers, NaN where it is empty."""
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV file, its cells as texts, with at least some columns.
+
+    Raises UserError if it is damaged.
+    """
+    try:
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, skip_blank_lines=False
+        )
+        missing = [column for column in columns if column not in table]
+        if missing:
+            raise ValueError(f"it has no column {missing[0]}")
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("its rows are longer than its header")
+        return table.fillna("")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); make it again"
+        ) from error
+
+
+def read_numbers(texts: pd.Series, path: Path) -> pd.Series:
+    """Read a column of numbers, NaN where it is empty.
+
+    Raises UserError, naming the row, if one is not finite.
+    """
     values = pd.to_numeric(texts.replace("", "nan"), errors="coerce")
     values = values.astype(float)
     bad = np.isinf(values) | (values.isna() & (texts != ""))
-    for row in np.flatnonzero(bad):
+    for row in texts.index[bad]:
         raise UserError(
             f"{path}, row {row + 2}, {texts.name}: {texts[row]!r} is no "
             "finite number"
@@ -622,25 +613,18 @@ def _check_comparable(first, other):
     if len(only) or first.info["rows"] != other.info["rows"]:
         named = ", ".join(f"{i} as {v}" for i, v in only[:3])
         raise UserError(
-            f"{runs} were evaluated on different test rows: "
-            + (
-                f"only one has {named}{', ...' if len(only) > 3 else ''}"
-                if len(only)
-                else "with the same IDs, but other columns of the manifest"
-            )
-            + ". Evaluate both on the same corpus, split and --variants"
+            f"{runs} were evaluated on different test rows "
+            f"({named or 'the same IDs, but another manifest'}). Evaluate both "
+            "on the same corpus, split and --variants"
         )
     one, two = (e.scores.set_index(KEYS)["mixture"] for e in (first, other))
     two = two.reindex(one.index)
     steps = {m: 10.0 ** -measure_of(m).decimals for m in first.info["metrics"]}
     tolerance = one.index.get_level_values("metric").map(steps)
     differs = ~np.isclose(one, two, rtol=0, atol=tolerance, equal_nan=True)
-    if differs.any():
-        row, variant, metric = one.index[differs][0]
+    for row, variant, metric in one.index[differs]:
         raise UserError(
-            f"{runs}: the unprocessed mixture of "
-            f"{one.index[differs].droplevel('metric').nunique()} test rows has "
-            f"another {metric}, e.g. {row} as {variant} {one[differs].iloc[0]} "
-            f"and {two[differs].iloc[0]}, so the audio differs. Evaluate both "
-            "on the same corpus"
+            f"{runs}: the unprocessed mixture of {row} as {variant} has "
+            f"another {metric}, so the audio differs. Evaluate both on the "
+            "same corpus"
         )

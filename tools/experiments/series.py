@@ -1,7 +1,6 @@
 """Series of runs: what their files ask for, and training them."""
 
 import contextlib
-import difflib
 import json
 import queue
 import re
@@ -27,7 +26,6 @@ from experiments.runs import (
     NOT_STARTED,
     UNREADABLE,
     Run,
-    csv_table,
     published_table,
     read_run,
     runs_table,
@@ -135,17 +133,13 @@ def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
         raise UserError(f"{path}: is not a series ({problem})") from error
     _check_keys(series, ("seeds", "runs"), path)
     if not isinstance(series.get("runs"), list) or not series["runs"]:
-        raise UserError(
-            f"{path}: no runs; give a list of name, hparams and options"
-        )
+        raise UserError(f"{path}: no runs; give a list of them")
     runs = [
         _read_entry(entry, path, f"{path}, run {number}")
         for number, entry in enumerate(series["runs"], start=1)
     ]
-    names = [name for name, _, _ in runs]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{path}: two runs have the name {name}")
+    if len({name for name, _, _ in runs}) < len(runs):
+        raise UserError(f"{path}: two runs have the same name")
     if series.get("seeds") is None:
         return None, runs
     return check_seeds(series["seeds"], f"{path}: seeds"), runs
@@ -180,11 +174,7 @@ def _check_keys(mapping, keys, where):
     if not isinstance(mapping, dict):
         raise UserError(f"{where}: give a mapping with {', '.join(keys)}")
     for key in set(mapping).difference(keys):
-        close = difflib.get_close_matches(str(key), keys, n=1)
-        raise UserError(
-            f"{where}: unknown key {key!r}; "
-            + (f"did you mean {close[0]}?" if close else f"use {keys}")
-        )
+        raise UserError(f"{where}: unknown key {key!r}; use {', '.join(keys)}")
 
 
 def _check_options(names, where, given_by=GIVEN_BY):
@@ -399,24 +389,21 @@ class Runner:
 
     Arguments
     ---------
-    jobs : list of Job
-        In the order in which they are started.
     devices : list
         A name each; None for the one that train.py chooses.
     """
 
-    def __init__(self, jobs: list[Job], devices: list) -> None:
-        self.devices = devices
-        self.waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        for job in jobs:
-            self.waiting.put(job)
+    def __init__(self, devices: list) -> None:
+        self.free: queue.SimpleQueue = queue.SimpleQueue()
+        for device in devices:
+            self.free.put(device)
         self.lock = threading.Lock()
         self.processes: list = []
         self.stopping = False
         self.failed = False
 
-    def run(self) -> None:
-        """Train all jobs.
+    def run(self, jobs: list[Job]) -> None:
+        """Train all jobs, in their order.
 
         Raises
         ------
@@ -427,12 +414,11 @@ class Runner:
         # Interrupted, Thread.join would take its thread for ended.
         with (
             interrupted_by_signals(),
-            ThreadPoolExecutor(len(self.devices)) as pool,
+            ThreadPoolExecutor(self.free.qsize()) as pool,
         ):
-            workers = [pool.submit(self._work, d) for d in self.devices]
             try:
-                for worker in workers:
-                    worker.result()
+                for done in [pool.submit(self._run, job) for job in jobs]:
+                    done.result()
             except KeyboardInterrupt:
                 with self.lock:
                     self.stopping = True
@@ -440,17 +426,17 @@ class Runner:
                         process.terminate()
                 raise
 
-    def _work(self, device):
-        """Train what is waiting, one after the other."""
-        while not self.stopping:
-            try:
-                job = self.waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
+    def _run(self, job):
+        """Train a job on the next free device; the others go on if it fails."""
+        device = self.free.get()
+        try:
+            if not self.stopping:
                 self._train(job, device)
-            except (UserError, OSError) as error:
-                self._fail(job, f"Error: {error}")
+        except (UserError, OSError) as error:
+            self.failed = True
+            job.tell(f"failed; Error: {str(error).removeprefix('Error: ')}")
+        finally:
+            self.free.put(device)
 
     def _train(self, job, device):
         """Train a job, unless it is done."""
@@ -482,7 +468,7 @@ class Runner:
         if status and self.stopping:
             job.tell("stopped; the same command goes on")
         elif status and run.ended != DIVERGED:
-            self._fail(job, last_words(log, start, status))
+            raise UserError(last_words(log, start, status))
         elif status:
             job.tell(f"{run.ended}; {last_words(log, start, status)}")
         elif run.best is None:
@@ -492,11 +478,6 @@ class Runner:
                 f"{run.ended}, {run.best:.2f} dB in epoch {run.best_epoch} of "
                 f"{run.epochs_run}, {run.hours:.1f} hours"
             )
-
-    def _fail(self, job, error):
-        """Tell that a job failed; the others go on."""
-        self.failed = True
-        job.tell(f"failed; {error}")
 
 
 def train_series(arguments: list[str], description: str | None = None) -> int:
@@ -536,9 +517,9 @@ def train_series(arguments: list[str], description: str | None = None) -> int:
     ]
     status = 0
     if not options.table:
-        runner = Runner(jobs, options.devices)
+        runner = Runner(options.devices)
         try:
-            runner.run()
+            runner.run(jobs)
             status = int(runner.failed)
         except KeyboardInterrupt:
             status = 130
@@ -550,12 +531,13 @@ def train_series(arguments: list[str], description: str | None = None) -> int:
             print(f"Error: {error}", file=sys.stderr)
             runs.append(Run(job.name, job.seed, UNREADABLE))
             status = status or 1
-    tables = f"{runs_table(runs)}\n\n{published_table(runs)}\n"
+    table = runs_table(runs)
+    tables = f"{table.markdown()}\n\n{published_table(runs)}\n"
     print(f"\n{tables}", end="")
     if not options.table:
         name = options.series.stem
         write_atomically(options.output / f"{name}.md", tables)
-        write_atomically(options.output / f"{name}.csv", csv_table(runs))
+        write_atomically(options.output / f"{name}.csv", table.csv())
     return status
 
 

@@ -1,9 +1,8 @@
 """Paired samples of models' scores: intervals, tests and effect sizes."""
 
-import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,13 @@ from polsess.errors import UserError
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from experiments.runs import Evaluation, Measure, by_group
+from experiments.runs import (
+    Evaluation,
+    Measure,
+    by_group,
+    read_numbers,
+    read_table,
+)
 
 LEVEL = 0.95
 BATCH = 500  # resamples at a time, to bound the memory
@@ -36,8 +41,6 @@ class Sample:
         Of the unprocessed mixtures, of shape [utterances].
     undefined : int
         Utterances that have no value in some run, and so are left out of all.
-    lacking : dict
-        Model and seed -> how many of them have no value in that run.
 
     Example
     -------
@@ -51,7 +54,6 @@ class Sample:
     seeds: dict
     mixture: np.ndarray | None = None
     undefined: int = 0
-    lacking: dict = field(default_factory=dict)
 
     @property
     def mixture_mean(self) -> float:
@@ -141,7 +143,7 @@ def take_sample(
     chosen = (table["metric"] == metric) & table["variant"].isin(variants)
     if utterances is not None:
         chosen &= table["ID"].isin(utterances)
-    scores, mixtures, lacking = {}, [], {}
+    scores, mixtures = {}, []
     groups = by_group(evaluations)
     for name, runs in groups.items():
         means = [
@@ -152,8 +154,6 @@ def take_sample(
         ]
         scores[name] = np.array([mean["score"] for mean in means])
         mixtures += [mean["mixture"].to_numpy() for mean in means]
-        for run, row in zip(runs, scores[name], strict=True):
-            lacking[f"{name}, seed {run.seed}"] = int(np.isnan(row).sum())
     undefined = np.isnan([*mixtures, *np.concatenate(list(scores.values()))])
     defined = ~undefined.any(axis=0)
     return Sample(
@@ -161,7 +161,6 @@ def take_sample(
         {name: [run.seed for run in runs] for name, runs in groups.items()},
         mixtures[0][defined],
         int((~defined).sum()),
-        {run: count for run, count in lacking.items() if count},
     )
 
 
@@ -205,51 +204,34 @@ def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
     >>> sample.values["dprnn"].tolist(), missing
     ([[3.01]], ['dprnn, seed 1'])
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    models: dict = {}
-    missing, seen = [], set()
-    column = next((c for c in VALUES if rows and c in rows[0][1]), "")
-    for number, row in rows:
-        model, seed = row.get("model", row.get("name")), row.get("seed")
-        if not model or not seed or None in row or row.get(column) is None:
-            raise UserError(
-                f"{path}, row {number}: give model (or name), seed, and value "
-                "or best_valid_si_sdr"
-            )
-        if not seed.isdecimal() or (model, int(seed)) in seen:
-            raise UserError(
-                f"{path}, row {number}: {model} with seed {seed!r}; give each "
-                "seed, a whole number from 0, once"
-            )
-        seen.add((model, int(seed)))
-        if row[column]:
-            value = _number(row[column], f"{path}, row {number}")
-            models.setdefault(model, {})[int(seed)] = value
-        else:
-            missing.append(f"{model}, seed {seed}")
-    if not models:
+    table = read_table(path, ["seed"]).rename(columns={"name": "model"})
+    column = next((name for name in VALUES if name in table), "")
+    if "model" not in table or not column:
+        raise UserError(
+            f"{path}: give the columns model (or name), seed, and value or "
+            "best_valid_si_sdr"
+        )
+    table = table[(table != "").any(axis=1)]  # not the empty lines
+    known = table["seed"].str.fullmatch("[0-9]+") & (table["model"] != "")
+    for row in table.index[~known | table.duplicated(["model", "seed"])]:
+        raise UserError(
+            f"{path}, row {row + 2}: give each model and seed, a whole number "
+            "from 0, once"
+        )
+    table = table.assign(**{column: read_numbers(table[column], path)})
+    defined = table[column].notna()
+    missing = [
+        f"{row.model}, seed {row.seed}" for row in table[~defined].itertuples()
+    ]
+    if not defined.any():
         raise UserError(f"{path}: has no values")
-    sample = Sample(
-        {m: np.array(list(v.values()))[:, None] for m, v in models.items()},
-        {model: list(values) for model, values in models.items()},
-    )
+    values: dict = {}
+    seeds: dict = {}
+    for model, rows in table[defined].groupby("model", sort=False):
+        values[model] = rows[[column]].to_numpy()
+        seeds[model] = rows["seed"].astype(int).tolist()
+    sample = Sample(values, seeds)
     return sample, VALUES[column], missing
-
-
-def _number(text, where):
-    """Read a finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"{where}: {text!r} is no finite number")
-    return value
 
 
 def bootstrap_means(

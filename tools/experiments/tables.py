@@ -1,8 +1,9 @@
 """Tables: rounded cells in Markdown and LaTeX, unrounded figures in CSV."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -24,7 +25,7 @@ def markdown_table(header: Iterable, rows: Iterable[Iterable]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def cell(value: object, form: str = "") -> str:
+def cell(value: Any, form: str = "") -> str:
     """Format a value; a dash if it is None or NaN.
 
     Example
@@ -32,7 +33,7 @@ def cell(value: object, form: str = "") -> str:
     >>> cell(2.345, ".1f"), cell(-0.001, "+.2f"), cell(float("nan"), ".2f")
     ('2.3', '0.00', '–')
     """
-    if value is None or value != value:
+    if pd.isna(value):
         return DASH
     text = format(value, form)
     return text[1:] if re.fullmatch(r"-[0.]+", text) else text  # no -0.00
@@ -49,28 +50,6 @@ def p_cell(p: float) -> str:
     return "<0.001" if p < 0.001 else cell(p, ".3f")
 
 
-def numbers(values: pd.Series, form: str) -> list[str]:
-    """Format a column of numbers."""
-    return [cell(value, form) for value in values]
-
-
-def intervals(figures: pd.DataFrame, name: str, form: str) -> list[str]:
-    """Format intervals whose ends are ``name``_low and ``name``_high."""
-    ends = zip(figures[f"{name}_low"], figures[f"{name}_high"], strict=True)
-    return [
-        DASH if low != low else f"{cell(low, form)} to {cell(high, form)}"
-        for low, high in ends
-    ]
-
-
-def p_values(figures: pd.DataFrame, name: str) -> list[str]:
-    """Format p-values and, in brackets, the corrected ``name``_holm."""
-    pairs = zip(figures[name], figures[f"{name}_holm"], strict=True)
-    return [
-        DASH if p != p else f"{p_cell(p)} ({p_cell(holm)})" for p, holm in pairs
-    ]
-
-
 @dataclass(frozen=True)
 class Table:
     r"""A table.
@@ -79,10 +58,13 @@ class Table:
     ---------
     title : str
         What it shows.
-    shown : pandas.DataFrame
-        Its cells as texts.
     figures : pandas.DataFrame
-        What they are of, not rounded.
+        Not rounded.
+    columns : sequence of tuple
+        Of the cells that are shown: heading, name in ``figures`` and format. A
+        name with ``_low`` and ``_high`` beside it is an interval, one with
+        ``_holm`` a p-value and its correction; one that is not there is left
+        out. Without columns all figures are shown as they are.
     name : str
         Of its CSV file.
     note : str
@@ -92,19 +74,43 @@ class Table:
 
     Example
     -------
-    >>> shown = pd.DataFrame({"model": ["a|b"], "mean (dB)": ["2.95"]})
-    >>> print(Table("Models", shown).markdown())
-    | model | mean (dB) |
+    >>> figures = pd.DataFrame({"m": ["a|b"], "t_low": [2.0], "t_high": [3.0]})
+    >>> columns = [("model", "m", ""), ("95 % CI", "t", ".2f")]
+    >>> print(Table("Models", figures, columns).markdown())
+    | model | 95 % CI |
     | --- | --- |
-    | a\|b | 2.95 |
+    | a\|b | 2.00 to 3.00 |
     """
 
     title: str
-    shown: pd.DataFrame
-    figures: pd.DataFrame = field(default_factory=pd.DataFrame)
+    figures: pd.DataFrame
+    columns: Sequence[tuple] = ()
     name: str = ""
     note: str = ""
     labels: int = 1
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The cells as texts."""
+        shown = {}
+        for header, name, form in self.columns or [
+            (name, name, "") for name in self.figures
+        ]:
+            if f"{name}_low" in self.figures:
+                ends = self.figures[[f"{name}_low", f"{name}_high"]].to_numpy()
+                texts = [[cell(end, form) for end in row] for row in ends]
+                shown[header] = [
+                    DASH if DASH in row else " to ".join(row) for row in texts
+                ]
+            elif f"{name}_holm" in self.figures:
+                values = self.figures[[name, f"{name}_holm"]].to_numpy()
+                shown[header] = [
+                    DASH if pd.isna(p) else f"{p_cell(p)} ({p_cell(holm)})"
+                    for p, holm in values
+                ]
+            elif name in self.figures:
+                shown[header] = [cell(v, form) for v in self.figures[name]]
+        return pd.DataFrame(shown)
 
     def markdown(self) -> str:
         """Format the table in Markdown."""
@@ -113,9 +119,10 @@ class Table:
 
     def latex(self) -> str:
         """Format the table in LaTeX, for the package booktabs."""
-        right = len(self.shown.columns) - self.labels
+        shown = self.shown
+        right = len(shown.columns) - self.labels
         # pandas escapes the cells and headers, but not the title.
-        text = self.shown.to_latex(
+        text = shown.to_latex(
             index=False,
             escape=True,
             caption=re.sub(r"([&%$#_{}])", r"\\\1", self.title),
