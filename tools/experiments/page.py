@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from polsess.errors import UserError
 from polsess.run_folder import read_curve, read_result, read_settings
+from polsess.training.settings import MAY_DIFFER
 
 from experiments.comparison import Comparison
 from experiments.figures import (
@@ -33,7 +34,6 @@ from experiments.figures import (
 )
 from experiments.runs import (
     BEST,
-    MAY_DIFFER,
     Evaluation,
     by_group,
     evaluate_command,
@@ -137,6 +137,11 @@ class Section:
     folded: list[Table] = field(default_factory=list)
     command: str = ""
 
+    @property
+    def shown(self) -> bool:
+        """Whether there is anything but a heading."""
+        return any(list(vars(self).values())[2:])
+
 
 def make_sections(
     evaluations: list[Evaluation],
@@ -182,7 +187,7 @@ def make_sections(
             runs_section(evaluations),
             Section("made", "How this page was made", command=command),
         ]
-    return [section for section in sections if section]
+    return [section for section in sections if section.shown]
 
 
 def seeds_of(evaluations: list[Evaluation]) -> str:
@@ -230,12 +235,10 @@ def samples_by_class(
     """Take the improvements for each scene class: its name -> Sample."""
     scores = evaluations[0].scores
     known = scores[scores["scene_class"] != ""]
-    return _not_empty(
-        {
-            name: improvements(evaluations, variants, ids)
-            for name, ids in known.groupby("scene_class")["ID"]
-        }
-    )
+    return {
+        name: improvements(evaluations, variants, ids)
+        for name, ids in known.groupby("scene_class")["ID"]
+    }
 
 
 def samples_by_level(
@@ -263,8 +266,7 @@ def samples_by_level(
     levels = chosen.groupby("ID", sort=False)[column].first().dropna()
     if levels.nunique() < 2:
         return {}
-    count = min(LEVEL_BINS, levels.nunique())
-    bins = pd.qcut(levels, count, labels=False, duplicates="drop")
+    bins = pd.qcut(levels, LEVEL_BINS, labels=False, duplicates="drop")
     return _not_empty(
         {
             part.mean(): improvements(
@@ -308,65 +310,66 @@ def curves_section(evaluations: list[Evaluation]) -> Section:
 
 def breakdown_section(evaluations: list[Evaluation]) -> Section:
     """Show SI-SDR improvements by variant, scene class and level."""
-    styles = model_styles(by_group(evaluations))
     chosen = choose_variants(evaluations)
     there = evaluations[0].info["variants"]
-    by_variant = {v: improvements(evaluations, [v]) for v in there}
-    figures, lacking = [], []
-    for title, variants, samples in (
-        ("Variants", there, _not_empty(by_variant)),
-        ("Scene classes", chosen, samples_by_class(evaluations, chosen)),
-    ):
-        if samples:
-            told = _condition(evaluations, variants, samples.values())
-            spoken = _spoken(f"{IMPROVEMENT}, {title.lower()}", samples)
-            name = f"dots-{title.lower().replace(' ', '-')}"
-            svg = draw_dots(samples, styles, IMPROVEMENT, name, spoken)
-            figures.append(Figure(title, svg, f"{MARKS} {told}"))
-        else:
-            lacking.append(title)
+    samples = {v: improvements(evaluations, [v]) for v in there}
+    figures = _dots(evaluations, "Variants", IMPROVEMENT, samples, there)
+    samples = samples_by_class(evaluations, chosen)
+    figures += _dots(evaluations, "Scene classes", IMPROVEMENT, samples, chosen)
     for column, title, label in LEVELS:
         samples = samples_by_level(evaluations, chosen, column)
         if samples:
-            told = _condition(evaluations, chosen, samples.values())
             named = {f"{level:.1f} dB": s for level, s in samples.items()}
             spoken = _spoken(f"{IMPROVEMENT} against {title.lower()}", named)
             labels, name = (label, IMPROVEMENT), f"levels-{column}"
+            styles = model_styles(by_group(evaluations))
             svg = draw_levels(samples, styles, labels, name, spoken)
+            told = _condition(evaluations, chosen, samples.values())
             figures.append(Figure(title, svg, f"{INTERVALS} {told}"))
-        else:
-            lacking.append(title)
+    wanted = ["Variants", "Scene classes", *(title for _, title, _ in LEVELS)]
+    lacking = set(wanted).difference(figure.title for figure in figures)
     words = []
     if lacking:
-        words = [f"The corpus's manifest does not tell: {', '.join(lacking)}."]
+        told = ", ".join(sorted(lacking))
+        words = [f"The corpus's manifest does not tell: {told}."]
     title = "Variants, scenes and levels"
     return Section("breakdown", title, words, figures=figures)
 
 
-def metrics_section(evaluations: list[Evaluation]) -> Section | None:
-    """Show the metrics beside SI-SDR by variant; None if there are none."""
-    info = evaluations[0].info
-    styles = model_styles(by_group(evaluations))
-    figures = []
+def metrics_section(evaluations: list[Evaluation]) -> Section:
+    """Show the metrics beside SI-SDR by variant."""
+    info, figures = evaluations[0].info, []
     for metric in info["metrics"]:
-        samples = _not_empty(
-            {v: take_sample(evaluations, metric, [v]) for v in info["variants"]}
-        )
-        if metric != "si_sdr" and samples:
-            label = measure_of(metric).text
-            told = _condition(evaluations, samples, samples.values())
-            spoken = _spoken(f"{label}, variants", samples)
-            name = f"metric-{metric.replace('_', '-')}"
-            svg = draw_dots(samples, styles, label, name, spoken, True)
-            caption = f"Higher is better. {MARKS} {told}"
-            figures.append(Figure(label, svg, caption))
-    section = Section("metrics", "Other metrics", figures=figures)
-    return section if figures else None
+        if metric != "si_sdr":
+            samples = {
+                variant: take_sample(evaluations, metric, [variant])
+                for variant in info["variants"]
+            }
+            text = measure_of(metric).text
+            figures += _dots(evaluations, text, text, samples, samples)
+    return Section("metrics", "Other metrics", figures=figures)
+
+
+def _dots(evaluations, title, label, samples, variants):
+    """Make a figure of rows of dots, if there is anything to show.
+
+    Of a metric, the mixture is shown too; improvements are over it.
+    """
+    samples = _not_empty(samples)
+    if not samples:
+        return []
+    styles = model_styles(by_group(evaluations))
+    spoken = _spoken(f"{label}, {title.lower()}", samples)
+    name = "dots-" + re.sub(r"\W+", "-", title.lower())
+    mixture = label != IMPROVEMENT
+    svg = draw_dots(samples, styles, label, name, spoken, mixture)
+    told = _condition(evaluations, variants, samples.values())
+    return [Figure(title, svg, f"Higher is better. {MARKS} {told}")]
 
 
 def examples_section(
     evaluations: list[Evaluation], name: str, count: int
-) -> Section | None:
+) -> Section:
     """Show the worst and best mixtures of each model's best run.
 
     Arguments
@@ -380,17 +383,17 @@ def examples_section(
 
     Returns
     -------
-    Section, None
-        With the command that makes the audio where there is none; None if
-        ``count`` is 0.
+    Section
+        With the command that makes the audio where there is none.
 
     Raises
     ------
     UserError
         If a file of the audio is missing or damaged, naming it.
     """
+    title = "Worst and best mixtures"
     if not count:
-        return None
+        return Section("examples", title)
     variants = choose_variants(evaluations)
     sample = take_sample(evaluations, "si_sdr", variants)
     listened = []
@@ -410,19 +413,14 @@ def examples_section(
                 f"{', '.join(variants)}."
             )
             examples = read_examples(lists[best], run.scores, count)
-            title = f"{model}, seed {best}"
-            listened.append(Listened(title, words, examples=examples))
+            heading = f"{model}, seed {best}"
+            listened.append(Listened(heading, words, examples=examples))
         else:
             command = evaluate_command(run.folder, name)
             command += f" --save_audio {count}"
             words = "No audio. This writes that of its best run:"
             listened.append(Listened(model, words, command))
-    return Section(
-        "examples",
-        "Worst and best mixtures",
-        [HOW_TO_LISTEN],
-        listened=listened,
-    )
+    return Section("examples", title, [HOW_TO_LISTEN], listened=listened)
 
 
 def read_examples(
