@@ -218,27 +218,6 @@ def test_only_repaired_audio_is_scored_again(
     assert added.count(b"\n") == 1
 
 
-def test_equal_tables_of_other_audio_are_told_apart(trained_runs, tmp_path):
-    scores = []
-    for folder, seed in (("one", 0), ("two", 1)):
-        generator = np.random.default_rng(seed)
-        names = ("mix", "s1", "s2")
-        for name in names:
-            signal = generator.standard_normal(4000) / 9
-            write(tmp_path / folder / f"{name}.wav", signal)
-        path = write_table(
-            tmp_path / folder / "pairs.csv",
-            **{f"{name}_wav": [f"{name}.wav"] for name in names},
-        )
-        table, _ = evaluated(
-            trained_runs("dprnn"),
-            tmp_path / "evaluation",
-            *("--data_folder", path, "--metrics", "si_sdr"),
-        )
-        scores.append(table["mixture"][0])
-    assert scores[0] != scores[1]
-
-
 def test_another_network_with_the_same_weights(trained_runs, tmp_path, capsys):
     run = shutil.copytree(trained_runs("convtasnet"), tmp_path / "run")
     output = tmp_path / "evaluation"
@@ -293,38 +272,6 @@ def test_audio_of_what_is_not_evaluated_any_more_goes(
     }
 
 
-def test_examples_have_folders_of_their_own(
-    trained_runs, tmp_path, monkeypatch
-):
-    generator = np.random.default_rng(0)
-    for name in ("s1", "s2", "other"):
-        write(tmp_path / f"{name}.wav", generator.standard_normal(4000) / 9)
-    path = write_table(
-        tmp_path / "pairs.csv",
-        ID=["a/b", "a_b", "A_b"],
-        mix_wav=["s1.wav", "s2.wav", "other.wav"],
-        s1_wav=["s1.wav"] * 3,
-        s2_wav=["s2.wav"] * 3,
-    )
-    monkeypatch.chdir(tmp_path)
-    scores, description = evaluated(
-        trained_runs("dprnn"),
-        tmp_path / "evaluation",
-        *("--data_folder", path.name, "--metrics", "si_sdr"),
-        *("--save_audio", "2"),
-    )
-    # Another program may run in another folder.
-    assert description["data_folder"] == str(path)
-    listed = pd.read_csv(tmp_path / "evaluation/audio/examples.csv")
-    assert set(listed["ID"]) == {"a/b", "a_b", "A_b"}
-    for row in listed.to_dict("records"):
-        folder = tmp_path / "evaluation/audio" / row["folder"]
-        mixture, _ = soundfile.read(folder / "mixture.wav")
-        index = ["a/b", "a_b", "A_b"].index(row["ID"])
-        file = tmp_path / ["s1.wav", "s2.wav", "other.wav"][index]
-        np.testing.assert_allclose(mixture, soundfile.read(file)[0], atol=1e-4)
-
-
 def test_folders_are_named_after_what_is_evaluated(
     trained_runs, small_corpus, tmp_path
 ):
@@ -353,7 +300,7 @@ def test_folders_are_named_after_what_is_evaluated(
 
 def test_another_rate_is_resampled(trained_runs, tmp_path):
     tables = {}
-    for rate in (8000, 16000, 11025):
+    for rate in (8000, 11025):
         seconds = np.arange(rate) / rate
         tones = [
             0.2 * np.sin(2 * np.pi * f * seconds) * seconds * (1 - seconds)
@@ -376,11 +323,10 @@ def test_another_rate_is_resampled(trained_runs, tmp_path):
         )
         assert description["sample_rate"] == 8000
         assert description["corpus"] == str(rate)
-    for rate in (16000, 11025):
-        for name in ("score", "mixture_1", "mixture_2"):
-            assert tables[rate][name][0] == pytest.approx(
-                tables[8000][name][0], abs=0.1
-            )
+    for name in ("score", "mixture_1", "mixture_2"):
+        assert tables[11025][name][0] == pytest.approx(
+            tables[8000][name][0], abs=0.1
+        )
 
 
 def test_librimix_with_a_silent_source(trained_runs, tmp_path, capsys):

@@ -78,13 +78,6 @@ def test_scores_of_another_version_are_not_used(folder, capsys, monkeypatch):
     assert "versions of packages" in capsys.readouterr().err
 
 
-def test_variants_that_are_not_evaluated_are_of_no_consequence(folder, capsys):
-    before = content(folder)
-    assert missing(folder, audio={("a", "SE"): "x"})["a"] == []
-    assert content(folder) == before
-    assert capsys.readouterr().err == ""
-
-
 def test_torn_lines_are_cut_off(folder):
     before = content(folder)
     (folder / ".computed.jsonl").write_bytes(before[:-7])

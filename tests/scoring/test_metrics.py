@@ -11,11 +11,9 @@ from polsess.scoring.metrics import (
     compute_metric,
     dnsmos,
     pesq,
-    resample,
     sdr,
     stoi,
 )
-from polsess.scoring.objective import pairwise_si_sdr
 from scipy.signal import resample_poly
 from torchmetrics.functional import audio as torchmetrics
 
@@ -101,20 +99,6 @@ def test_dnsmos_is_what_speechmos_says():
     assert loud == pytest.approx(full, abs=1e-3)
 
 
-def test_si_sdr_equals_torchmetrics_and_fast_bss_eval():
-    import fast_bss_eval
-
-    found = pairwise_si_sdr(
-        torch.from_numpy(ESTIMATES.T)[None], torch.from_numpy(SOURCES.T)[None]
-    )[0]
-    expected = both("scale_invariant_signal_distortion_ratio", zero_mean=True)
-    assert found.diagonal().tolist() == pytest.approx(expected[0], abs=1e-3)
-    loss = fast_bss_eval.si_sdr_loss(
-        ESTIMATES.astype(float), SOURCES.astype(float), zero_mean=True
-    )
-    assert found.diagonal().tolist() == pytest.approx(-loss, abs=1e-3)
-
-
 @pytest.mark.parametrize(
     ("metric", "best"),
     [(sdr, 100), (pesq, 4.5486), (stoi, 1), (estoi, 1)],
@@ -123,13 +107,6 @@ def test_a_source_against_itself_has_the_highest_value(metric, best):
     source = SOURCES[0]
     assert metric(source, source, 8000) == pytest.approx(best, abs=1e-3)
     assert metric(ESTIMATES[0], source, 8000) < best - 1e-3
-
-
-def test_levels_make_no_difference():
-    for metric in (sdr, stoi, estoi):
-        first = metric(ESTIMATES[0], SOURCES[0], 8000)
-        second = metric(0.01 * ESTIMATES[0], SOURCES[0], 8000)
-        assert second == pytest.approx(first, abs=1e-4)
 
 
 def test_estoi_is_reproducible_and_leaves_the_random_state():
@@ -153,14 +130,6 @@ def test_other_rates_are_resampled_to_wide_band():
         "wb",
     )
     assert ours == pytest.approx(expected.item(), abs=0.05)
-
-
-def test_resampling_equals_scipy():
-    signal = speech(1, 1, 16000)
-    low = resample_poly(resample_poly(signal, 1, 4), 4, 1)  # below 2 kHz
-    expected = resample_poly(low, 1, 2)
-    found = resample(low.astype("f4"), 16000, 8000)
-    assert np.abs(found - expected)[100:-100].max() < 0.02 * signal.max()
 
 
 @pytest.mark.parametrize(
@@ -210,19 +179,6 @@ def test_pesq_of_what_it_cannot_hear():
     bursts = np.tile(SOURCES[0], 70)[np.newaxis]
     *_, reason = compute_metric("pesq", bursts, bursts, bursts[0], 8000)
     assert reason == "the signal is longer than PESQ's 60 s"
-
-
-def test_a_failing_library_is_a_reason(monkeypatch):
-    def fail(signal, source, sample_rate):
-        raise RuntimeError("onnxruntime\nfailed")
-
-    metric = METRICS["dnsmos"]._replace(compute=fail)
-    monkeypatch.setitem(METRICS, "dnsmos", metric)
-    scores, mixture, reason = compute_metric(
-        "dnsmos", ESTIMATES, SOURCES, MIXTURE, 8000
-    )
-    assert np.isnan([*scores, *mixture]).all()
-    assert reason == "onnxruntime failed"
 
 
 def test_dnsmos_listens_to_the_mixture_once(monkeypatch):

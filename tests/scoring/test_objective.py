@@ -1,7 +1,5 @@
 """SI-SDR and PIT against torchmetrics and a float64 formula."""
 
-from itertools import permutations
-
 import numpy as np
 import pytest
 import torch
@@ -59,22 +57,6 @@ def test_pit_equals_torchmetrics(n_sources):
     )
     torch.testing.assert_close(si_sdr.mean(-1), best, atol=1e-3, rtol=0)
     assert torch.equal(permutation, order)
-
-
-def test_pit_chooses_the_best_of_all_orders():
-    estimates, targets = random_pair(3, noise=3.0, seed=5)
-    si_sdr, _ = pit_si_sdr(estimates.double(), targets.double())
-    for item in range(3):
-        means = [
-            np.mean(
-                [
-                    formula(estimates[item, :, e], targets[item, :, t])
-                    for t, e in enumerate(order)
-                ]
-            )
-            for order in permutations(range(3))
-        ]
-        assert si_sdr[item].mean() == pytest.approx(max(means), abs=1e-6)
 
 
 def test_gradients_are_those_of_the_formula():
@@ -140,14 +122,14 @@ def test_a_diverged_estimate_makes_the_loss_nan(value):
     assert negative_si_sdr(si_sdr, targets).isnan()
 
 
+def test_other_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"\[1, 8, 2\].*\[1, 8, 1\]"):
+        pit_si_sdr(torch.ones(1, 8, 2), torch.ones(1, 8, 1))
+
+
 def test_half_precision_estimates_are_scored_in_fp32():
     estimates, targets = random_pair()
     si_sdr, _ = pit_si_sdr(estimates.bfloat16(), targets)
     expected, _ = pit_si_sdr(estimates.bfloat16().float(), targets)
     assert si_sdr.dtype == torch.float32
     assert torch.equal(si_sdr, expected)
-
-
-def test_other_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"\[1, 8, 2\].*\[1, 8, 1\]"):
-        pit_si_sdr(torch.ones(1, 8, 2), torch.ones(1, 8, 1))

@@ -102,17 +102,6 @@ def test_hashes_are_of_the_audio_that_an_example_needs(tmp_path):
     assert again.audio == found["a", "ES"].audio  # which does not need s2
 
 
-def test_rows_are_told_apart_wherever_they_are(tmp_path):
-    hashes = []
-    for name, lengths in (("a", [400]), ("b", [400]), ("c", [400, 500])):
-        root = tmp_path / name / "Libri2Mix"
-        write_librimix(root, lengths)
-        for variants in (None, ["mix_both"]):
-            hashes.append(librimix(root, variants).rows_hash)
-    assert len(set(hashes[:4])) == 1
-    assert len(set(hashes)) == 2
-
-
 @pytest.mark.parametrize(
     ("options", "named"),
     [

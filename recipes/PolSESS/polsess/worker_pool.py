@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -41,8 +42,9 @@ class WorkerPool(ProcessPoolExecutor):
     Example
     -------
     >>> with WorkerPool(1, []) as pool:
-    ...     pool.submit(abs, -1).result()
-    1
+    ...     _ = pool.submit(abs, -1)
+    ...     [task.result() for task in pool.finished()]
+    [1]
     """
 
     def __init__(self, jobs: int, imports: list[str]) -> None:
@@ -52,20 +54,33 @@ class WorkerPool(ProcessPoolExecutor):
         context.set_forkserver_preload(imports)
         before = os.environ.copy()
         os.environ.update(ENVIRONMENT)
+        resource_tracker.ensure_running()  # first, since it unblocks SIGINT
         with block_sigint():
-            # Started by itself, it would end the block.
-            resource_tracker.ensure_running()
             forkserver.ensure_running()
         os.environ.clear()
         os.environ.update(before)
         super().__init__(jobs, context, initializer=_start_worker)
+        self.unfinished = 0
+        self.done: queue.SimpleQueue = queue.SimpleQueue()
 
     def submit(
         self, function: Callable, /, *arguments: Any, **options: Any
     ) -> Future:
         """Run a function in one of the processes."""
-        with block_sigint():  # it may start a process
-            return super().submit(function, *arguments, **options)
+        # It may start a process; and an interruption could leave a lock of the
+        # task's behind, for which leaving the context would wait.
+        with block_sigint():
+            task = super().submit(function, *arguments, **options)
+            self.unfinished += 1
+            task.add_done_callback(self.done.put)
+        return task
+
+    def finished(self, most: int = 0) -> Iterator[Future]:
+        """Yield tasks as they finish, until at most so many are left."""
+        while self.unfinished > most or not self.done.empty():
+            task = self.done.get()
+            self.unfinished -= 1
+            yield task
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         """Drop what has not begun, and wait for the rest."""

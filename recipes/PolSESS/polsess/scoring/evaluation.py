@@ -1,8 +1,6 @@
 """Evaluation of a run: separate a test set once, and score it meanwhile."""
 
 import time
-from collections.abc import Iterator
-from concurrent import futures
 
 import numpy as np
 import pandas as pd
@@ -136,7 +134,6 @@ class Evaluation:
 
     def _score(self, missing, batch_size, pool, most):
         """Yield the missing scores as they are finished."""
-        waiting: set = set()
         batches = [
             batch
             for batch in self.test_set.batches(batch_size)
@@ -155,7 +152,7 @@ class Evaluation:
                     yield rows[index] | {"metric": "si_sdr", "seconds": seconds}
                 names = [n for n in missing[example] if n != "si_sdr"]
                 if names:
-                    task = pool.submit(
+                    pool.submit(
                         score_estimates,
                         self.test_set.key(example),
                         names,
@@ -164,9 +161,10 @@ class Evaluation:
                         batch.mixture.data[index].numpy(),
                         self.test_set.sample_rate,
                     )
-                    waiting.add(task)
-                    yield from _take(waiting, most)
-        yield from _take(waiting, 0)
+                    for task in pool.finished(most):
+                        yield from task.result()
+        for task in pool.finished():
+            yield from task.result()
 
     def _read(self, batches):
         """Make a loader of batches."""
@@ -275,18 +273,3 @@ def score_estimates(
         values = (*key, metric, *results, seconds)
         rows.append(dict(zip(SCORE_KEYS, values, strict=True)))
     return rows
-
-
-def _take(waiting: set, most: int) -> Iterator[dict]:
-    """Yield scores of finished tasks; wait until at most so many are left."""
-    while True:
-        done, _ = futures.wait(
-            waiting,
-            None if len(waiting) > most else 0,
-            futures.FIRST_COMPLETED,
-        )
-        if not done:
-            return
-        waiting -= done
-        for task in done:
-            yield from task.result()
