@@ -1,7 +1,6 @@
 """Independent tasks on several processes, with a progress bar."""
 
 from collections.abc import Callable
-from concurrent.futures import as_completed
 from contextlib import AbstractContextManager, nullcontext
 
 from polsess.worker_pool import WorkerPool
@@ -63,7 +62,7 @@ def run_tasks(
         found = ((i, function(*task)) for i, task in enumerate(tasks))
     else:
         futures = {pool.submit(function, *t): i for i, t in enumerate(tasks)}
-        found = ((futures[f], f.result()) for f in as_completed(futures))
+        found = ((futures[f], f.result()) for f in pool.finished())
     hidden = None if tasks else True  # None hides it in a log
     with tqdm(total=sum(sizes), desc=title, unit=unit, disable=hidden) as bar:
         for index, result in found:
