@@ -1,4 +1,4 @@
-"""How a trial is left open: status, and SIGTERM while the script loads."""
+"""How commands end: one line for a mistake, statuses, SIGTERM."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from polsess.commands import called_by_orion, interrupt_status, run
+from polsess.errors import UserError
 from small_models import SEPARATION
 from small_sweeps import act_as_orion
 
@@ -56,3 +57,27 @@ def test_ctrl_c_is_one_line_of_one_process(rank, told, monkeypatch, capsys):
     assert ended.value.code == 130
     line = "Interrupted. The same command goes on.\n"
     assert capsys.readouterr().err == line * told
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (UserError("a.yaml: bad"), "Error: a.yaml: bad\n"),
+        # As a loader's process hands it over.
+        (
+            UserError('Traceback\n File "x"\nUserError: b.wav: bad\n'),
+            "Error: b.wav: bad\n",
+        ),
+        (FileNotFoundError(2, "No such file", "c"), "No such file: 'c'\n"),
+    ],
+)
+def test_a_mistake_is_one_line(error, line, monkeypatch, capsys):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.delenv("ORION_RESULTS_PATH", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        run(fail)
+    assert ended.value.code == 1
+    output = capsys.readouterr().err
+    assert output.endswith(line) and output.count("\n") == 1

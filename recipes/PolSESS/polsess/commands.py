@@ -1,4 +1,4 @@
-"""What all commands share: parsers, one-line errors, interruption, Orion.
+"""Shared parts of all commands: parser, one-line errors, interruption.
 
 A trial of Orion's that is interrupted ends so that it stays open, from the
 first moment on: ``train.py`` imports this before everything else, which takes

@@ -2,4 +2,4 @@
 
 
 class UserError(ValueError):
-    """Something the user can put right; the message says what."""
+    """A mistake that the user can correct; the message says how."""

@@ -1,4 +1,4 @@
-"""The curriculum: which variants are trained on from which epoch.
+"""Curriculum: the variants that are trained on from an epoch on.
 
 It also says when the plateau scheduler of the learning rate starts to act,
 since early stages get easier mixtures than the validation and their figures

@@ -20,7 +20,7 @@ from speechbrain.dataio.dataio import load_data_csv
 
 
 class Example(NamedTuple):
-    """What to render: a row in a variant, whole or a segment.
+    """An example to render: a row in a variant, whole or a segment.
 
     Arguments
     ---------
@@ -142,7 +142,7 @@ def select_rows(
 
 
 class RenderedMixtures(torch.utils.data.Dataset):
-    """Manifest rows, rendered on request.
+    """Dataset that renders manifest rows on request.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""Which example comes when: order, variant and segment of an epoch.
+"""Sampling of examples: order, variants and segments of an epoch.
 
 Everything drawn is a function of the seed, the epoch and, for what concerns
 one mixture, its ID. So it does not matter which worker renders it, what was
@@ -57,7 +57,7 @@ def draw_example(
 
 
 class TrainingBatches(torch.utils.data.Sampler):
-    """Batches of training examples, as the curriculum has them.
+    """Batch sampler of training examples that follows the curriculum.
 
     Use it as a DataLoader's ``batch_sampler`` and call ``set_epoch`` before
     each epoch: the curriculum decides which rows take part.
