@@ -46,11 +46,14 @@ help:
 
 setup: .venv/installed
 
-# pip 26.3 and later refuse orion 0.2.7, whose metadata name direct URLs.
+# pip 26.3 and later refuse orion 0.2.7, whose metadata name direct URLs. Its
+# setup.py uses names that Python 3.12 dropped: build_orion/ gives them back.
 .venv/installed: requirements.txt pyproject.toml \
 		$(RECIPE)/sweeps/sampler/pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet "pip==26.2"
+	$(BIN)/python -m pip install --quiet "pip==26.2" setuptools==80.10.2 wheel
+	PYTHONPATH="$(CURDIR)/$(RECIPE)/sweeps/build_orion" $(BIN)/python -m pip \
+		install $(PIP_OPTIONS) --no-build-isolation --no-deps orion==0.2.7
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements.txt
 	touch $@
 
