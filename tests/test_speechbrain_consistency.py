@@ -35,6 +35,7 @@ DEBUGGED = "PolSESS/hparams/dprnn.yaml"  # the row that is run here
 LEFT_OUT = ["/models/", "/results/", "/pretrained_models/", "hpopt.yaml"]
 READMES = [
     *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
     *RECIPE.rglob("*.md"),
     *(ROOT / "tools").rglob("*.md"),
 ]
