@@ -145,7 +145,7 @@ def separate(
     if files.are_complete():
         progress.update(recording.seconds)
         return f"{base}: is there already"
-    files.prepare()
+    base.parent.mkdir(parents=True, exist_ok=True)
     with Estimates(base.parent, n_sources) as estimates:
         separation = model.make_separation(options.chunk, options.overlap)
         for block in model.separate_recording(recording, separation):

@@ -238,10 +238,7 @@ class Estimates:
 
     def __enter__(self) -> "Estimates":
         """Make the file."""
-        try:
-            self.file = tempfile.TemporaryFile(dir=self.folder)
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
+        self.file = tempfile.TemporaryFile(dir=self.folder)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -392,11 +389,7 @@ class SeparatedFiles:
             before = json.loads(text)
             identity, estimates = before["identity"], before["estimates"]
             recording = identity["recording"]
-        except OSError as error:
-            raise RecordingError(
-                f"{self.description}: cannot be read ({error.strerror})"
-            ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RecordingError(
                 f"{self.description}: was not written by this program, and "
                 "would be overwritten; give another --output"
@@ -412,14 +405,6 @@ class SeparatedFiles:
         """Whether everything is there as it would be written."""
         files = [*self.audio, self.description]
         return not self.changed and all(path.is_file() for path in files)
-
-    def prepare(self) -> None:
-        """Make the folder."""
-        folder = self.description.parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(folder, error) from error
 
     def write(
         self,
@@ -451,25 +436,21 @@ class SeparatedFiles:
             "estimates": [path.name for path in self.audio],
             "identity": self.identity,
         }
-        folder = self.description.parent
-        try:
-            with locked(folder):
-                try:
-                    for source, path in enumerate(temporary):
-                        estimates.write(path, sample_rate, subtype, source)
-                    self.description.unlink(missing_ok=True)
-                    for path, name in zip(temporary, self.audio, strict=True):
-                        path.replace(name)
-                    for path in self.outdated:
-                        path.unlink(missing_ok=True)
-                    write_atomically(self.description, to_json(description))
-                finally:
-                    # Not later: without the lock another process may use
-                    # these names.
-                    for path in temporary:
-                        path.unlink(missing_ok=True)
-        except OSError as error:
-            raise _unwritable(folder, error) from error
+        with locked(self.description.parent):
+            try:
+                for source, path in enumerate(temporary):
+                    estimates.write(path, sample_rate, subtype, source)
+                self.description.unlink(missing_ok=True)
+                for path, name in zip(temporary, self.audio, strict=True):
+                    path.replace(name)
+                for path in self.outdated:
+                    path.unlink(missing_ok=True)
+                write_atomically(self.description, to_json(description))
+            finally:
+                # Not later: without the lock another process may use these
+                # names.
+                for path in temporary:
+                    path.unlink(missing_ok=True)
 
 
 def identify(

@@ -55,20 +55,8 @@ TASKS = {
 }
 # What the card lists of the settings.
 LISTED = (
-    "train_size",
-    "training_segment",
-    "pretrained_weights",
-    "number_of_epochs",
-    "batch_size",
-    "grad_accumulation_factor",
-    "lr",
-    "weight_decay",
-    "max_grad_norm",
-    "lr_factor",
-    "lr_patience",
-    "ema_decay",
-    "precision",
-    "seed",
+    *("number_of_epochs", "batch_size", "grad_accumulation_factor", "lr"),
+    *("weight_decay", "max_grad_norm", "ema_decay", "precision", "seed"),
 )
 
 

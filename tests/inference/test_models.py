@@ -1,0 +1,449 @@
+"""Models loaded: runs, exported models and SpeechBrain's public ones."""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+from functools import partial
+
+import pandas as pd
+import pytest
+import separate
+import soundfile
+import torch
+import yaml
+from fake_separators import noise
+from polsess.data.dataset import RenderedMixtures, read_manifest
+from polsess.data.sampling import all_examples
+from polsess.errors import UserError
+from polsess.files import hash_file
+from polsess.inference import SpeechSeparation
+from polsess.inference.models import load_model, load_trained_run
+from polsess.scoring.objective import pit_si_sdr
+from small_exports import estimates_of
+from small_models import SMALL
+from speechbrain_layout import FAMILIES, write_speechbrain_model
+
+from speechbrain.inference.separation import SepformerSeparation
+
+
+class Malice:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        """Say what unpickling calls."""
+        return os.mkdir, (str(self.folder),)
+
+
+def saved(item):
+    """Save as torch does."""
+    file = io.BytesIO()
+    torch.save(item, file)
+    return file.getvalue()
+
+
+def contents(folder):
+    """List a folder's files with their times and sizes."""
+    return {
+        path: (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in folder.rglob("*")
+    }
+
+
+def scores(run, corpus):
+    """Score a separator as the test of a training does."""
+    rows = read_manifest(run.folder / "manifests/test_all.csv", corpus)
+    mixtures = RenderedMixtures(rows, run.settings["task"])
+    found = []
+    for example in all_examples(rows, run.settings["test_variants"]):
+        item = mixtures[example]
+        with torch.no_grad():
+            estimates = run.separator(item["mixture"].unsqueeze(0))
+        si_sdr, _ = pit_si_sdr(estimates, item["targets"].unsqueeze(0))
+        found.append(si_sdr.mean().item())
+    return found
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_the_separator_is_the_one_that_was_tested(
+    model, trained_runs, small_corpus
+):
+    folder = trained_runs(model)
+    before = contents(folder)
+    run = load_trained_run(folder)
+    assert not run.separator.training
+    expected = pd.read_csv(folder / "test.csv")["si_sdr"]
+    assert scores(run, small_corpus) == pytest.approx(expected, abs=1e-3)
+    result = json.loads((folder / "result.json").read_text())
+    assert run.epoch == result["best_epoch"]
+    assert run.valid_si_sdr == result["best_valid_si_sdr"]
+    assert run.parameters == result["parameters"]
+    assert contents(folder) == before
+
+
+def test_nothing_is_seeded(trained_runs):
+    states = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        load_trained_run(trained_runs("convtasnet"))
+        states.append(torch.get_rng_state())
+    assert not torch.equal(*states)
+
+
+def test_averaged_weights(trained_runs, small_corpus):
+    folder = trained_runs("dprnn")
+    run = load_trained_run(folder, averaged=True)
+    expected = pd.read_csv(folder / "test_averaged.csv")["si_sdr"]
+    best = max(
+        float(line.split()[1])
+        for path in folder.glob("save/*/CKPT.yaml")
+        for line in path.read_text().splitlines()
+        if line.startswith("averaged_si_sdr")
+    )
+    assert run.valid_si_sdr == best
+    assert run.weights_checksum != load_trained_run(folder).weights_checksum
+    # test_averaged.csv is of the epoch in which the others are best.
+    assert run.epoch == load_trained_run(folder).epoch
+    assert scores(run, small_corpus) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.fixture
+def copied_run(trained_runs, tmp_path):
+    """Copy a run for a test that damages it."""
+    return shutil.copytree(trained_runs("convtasnet"), tmp_path / "run")
+
+
+def best_checkpoint(folder):
+    """Find the folder of the best checkpoint."""
+    result = json.loads((folder / "result.json").read_text())
+    for path in folder.glob("save/CKPT+*"):
+        if (
+            f"epoch: {result['best_epoch']}\n"
+            in (path / "CKPT.yaml").read_text()
+        ):
+            return path
+
+
+def remove(name):
+    """Make a damage: a file or folder that is missing."""
+
+    def damage(folder):
+        for path in list(folder.glob(name)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return damage
+
+
+def flip_a_byte(folder):
+    """Damage the best checkpoint's weights."""
+    path = best_checkpoint(folder) / "separator.ckpt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def tear_meta(folder):
+    """Damage the file that tells how good a checkpoint is."""
+    (best_checkpoint(folder) / "CKPT.yaml").write_bytes(b"\xff\x00")
+
+
+def without_time(folder):
+    """Take the time from the file that tells how good a checkpoint is."""
+    path = best_checkpoint(folder) / "CKPT.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(x for x in lines if not x.startswith("unixtime")))
+
+
+def only_undefined(folder):
+    """Make all validation scores NaN."""
+    for path in folder.glob("save/*/CKPT.yaml"):
+        set_score(path, float("nan"))
+
+
+def set_score(path, value):
+    """Write another validation SI-SDR into a checkpoint's meta."""
+    meta = yaml.safe_load(path.read_text())
+    assert "si_sdr" in meta
+    path.write_text(yaml.safe_dump(meta | {"si_sdr": value}))
+
+
+def replace_weights(folder, weights):
+    """Give the best checkpoint other weights, with their checksum."""
+    path = best_checkpoint(folder)
+    torch.save(weights, path / "separator.ckpt")
+    content = (path / "separator.ckpt").read_bytes()
+    checksums = json.loads((path / "checksums.json").read_text())
+    checksums["separator.ckpt"] = hashlib.blake2b(content).hexdigest()
+    (path / "checksums.json").write_text(json.dumps(checksums))
+
+
+def other_network(folder):
+    """Change the network that the weights belong to."""
+    path = folder / "separator.json"
+    path.write_text(path.read_text().replace('"B": 32', '"B": 16'))
+
+
+def incomplete_settings(folder):
+    """Take a setting away."""
+    (folder / "settings.json").write_text('{"experiment_name": "x"}')
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (flip_a_byte, "is corrupt: separator.ckpt is damaged"),
+        (tear_meta, "is corrupt: CKPT.yaml is damaged"),
+        (without_time, "is corrupt: CKPT.yaml has no number as unixtime"),
+        (only_undefined, "no checkpoint has a validation SI-SDR"),
+        (
+            partial(replace_weights, weights=[torch.zeros(1)]),
+            "separator.ckpt: is not a file of weights",
+        ),
+        (
+            partial(replace_weights, weights={1: torch.zeros(1)}),
+            "is not a file of weights .1 is no name",
+        ),
+        (
+            partial(replace_weights, weights={"encoder": 1.0}),
+            "is not a file of weights .'encoder' is no",
+        ),
+        (remove("save/*/separator.ckpt"), "separator.ckpt is missing"),
+        (remove("save"), "has no checkpoint of a finished epoch"),
+        (remove("settings.json"), "has no settings.json"),
+        (remove("separator.json"), "was made by an earlier version"),
+        (incomplete_settings, "settings.json: has no seed"),
+        (other_network, "weights of another network"),
+    ],
+)
+def test_what_is_wrong_with_a_run_is_named(damage, named, copied_run):
+    damage(copied_run)
+    before = contents(copied_run)
+    with pytest.raises(UserError, match=named):
+        load_trained_run(copied_run)
+    assert contents(copied_run) == before
+
+
+def test_undefined_checkpoints_are_not_the_best(copied_run):
+    others = [
+        path
+        for path in copied_run.glob("save/*/CKPT.yaml")
+        if path.parent != best_checkpoint(copied_run)
+    ]
+    assert others
+    for path in others:
+        set_score(path, float("nan"))
+    best = json.loads((copied_run / "result.json").read_text())["best_epoch"]
+    assert load_trained_run(copied_run).epoch == best
+
+
+def test_a_pickle_is_not_executed(copied_run, tmp_path):
+    replace_weights(copied_run, {"a": Malice(tmp_path / "stolen")})
+    with pytest.raises(UserError, match="is not a file of weights"):
+        load_trained_run(copied_run)
+    assert not (tmp_path / "stolen").exists()
+
+
+def test_a_run_without_averaged_weights(copied_run):
+    with pytest.raises(UserError, match="without --ema_decay"):
+        load_trained_run(copied_run, averaged=True)
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_our_loader_gives_the_same_estimates(model, exported, trained_runs):
+    run, loaded = (
+        load_trained_run(trained_runs(model)),
+        load_model(exported(model)),
+    )
+    ours, expected = estimates_of(loaded.separator), estimates_of(run.separator)
+    assert all(torch.equal(*pair) for pair in zip(ours, expected, strict=True))
+    assert not loaded.separator.training
+    assert loaded.epoch == run.epoch
+    assert loaded.valid_si_sdr == run.valid_si_sdr
+    assert loaded.settings["sample_rate"] == 8000
+
+
+def test_a_run_is_a_model_too(trained_runs):
+    assert load_model(trained_runs("dprnn"), averaged=True).averaged
+    assert not load_model(trained_runs("dprnn")).averaged
+
+
+def test_nothing_of_the_folder_is_run(copied, tmp_path):
+    stolen = tmp_path / "stolen"
+    malice = f"__x: !apply:os.mkdir [{stolen}]\n"
+    hparams = copied / "hyperparams.yaml"
+    hparams.write_text(malice + hparams.read_text())
+    (copied / "custom_interface.py").write_text(
+        f"import os; os.mkdir({str(stolen)!r})"
+    )
+    (copied / "encoder.ckpt").write_bytes(saved(Malice(stolen)))
+    load_model(copied)
+    assert not stolen.exists()
+    # The same file makes SpeechBrain run it.
+    with pytest.raises(pickle.UnpicklingError):
+        SepformerSeparation.from_hparams(source=str(copied))
+    assert stolen.exists()
+
+
+def test_pickles_are_no_weights(copied, tmp_path):
+    stolen = tmp_path / "stolen"
+    weights = copied / "separator.safetensors"
+    for content in (pickle.dumps(Malice(stolen)), saved(Malice(stolen))):
+        weights.write_bytes(content)
+        description = json.loads((copied / "model.json").read_text())
+        description["weights"] = hash_file(weights, "blake2b")
+        (copied / "model.json").write_text(json.dumps(description))
+        with pytest.raises(UserError, match="holds no tensors"):
+            load_model(copied)
+        assert not stolen.exists()
+    pickle.loads(pickle.dumps(Malice(stolen)))  # what they would have done
+    assert stolen.exists()
+
+
+def test_code_in_the_network_is_refused(copied, tmp_path):
+    path = copied / "separator.json"
+    text = path.read_text().replace(
+        "polsess.models.convtasnet.MaskNet", "os.mkdir"
+    )
+    path.write_text(text)
+    with pytest.raises(
+        UserError, match=r"separator\.json.*os\.mkdir is no torch"
+    ):
+        load_model(copied)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("separator.safetensors", b"torn", "is not the one that was exported"),
+        ("separator.safetensors", None, "separator.safetensors: is missing"),
+        ("separator.json", b"[" * 100_000, "separator.json: cannot be read"),
+        ("separator.json", b"{}", "separator.json: has no class"),
+        ("model.json", b"{", "model.json: cannot be read"),
+        ("model.json", b'{"checkpoint": 3, "weights": ""}', "checkpoint is 3"),
+        ("model.json", b'{"checkpoint": {}, "weights": ""}', "has no epoch"),
+        ("settings.json", b"{}", "settings.json: has no experiment_name"),
+    ],
+)
+def test_damaged_models_are_named(name, content, named, copied):
+    if content is None:
+        (copied / name).unlink()
+    else:
+        (copied / name).write_bytes(content)
+    with pytest.raises(UserError, match=named):
+        load_model(copied)
+
+
+def test_other_folders_are_no_models(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        load_model(tmp_path / "nowhere")
+    (tmp_path / "hyperparams.yaml").write_text("modules: {}")
+    with pytest.raises(UserError, match="add --trust"):
+        load_model(tmp_path)
+
+
+def test_other_weights_than_were_exported(copied):
+    with pytest.raises(UserError, match="was exported without --averaged"):
+        load_model(copied, averaged=True)
+
+
+# Whole frames, with samples beyond them, and several mixtures.
+PUBLIC_LENGTHS = ((1, 4000), (2, 4005), (1, 8011), (3, 401))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("n_sources", [2, 3])
+def test_estimates_are_speechbrains(family, n_sources, tmp_path):
+    folder = write_speechbrain_model(
+        tmp_path / "model",
+        family,
+        lambda text: text.replace(
+            "num_spks: 2", f"num_spks: {n_sources}"
+        ).replace("num_spk: 2", f"num_spk: {n_sources}"),
+    )
+    before = sorted(folder.iterdir())
+    ours = SpeechSeparation.from_hparams(folder, {"device": "cpu"}, trust=True)
+    assert sorted(folder.iterdir()) == before
+    theirs = SepformerSeparation.from_hparams(source=str(folder))
+    generator = torch.Generator().manual_seed(0)
+    for length in PUBLIC_LENGTHS:
+        mixture = torch.randn(length, generator=generator)
+        found = ours.separate_batch(mixture)
+        expected = theirs.separate_batch(mixture)
+        assert found.shape == expected.shape
+        error = (found - expected).abs().max() / expected.abs().max()
+        assert error < 1e-5
+    assert ours.hparams.sample_rate == 8000
+    assert ours.hparams.n_sources == n_sources
+
+
+def test_recordings_are_separated(tmp_path, capsys):
+    write_speechbrain_model(tmp_path / "model", "sepformer")
+    soundfile.write("a.wav", noise(12_000), 16000)
+    arguments = ["model", "a.wav", "--output", "out", "--device", "cpu"]
+    with pytest.raises(UserError, match="add --trust"):
+        separate.main(arguments)
+    arguments.append("--trust")
+    separate.main(arguments)
+    estimates = [
+        soundfile.read(f"out/a_estimate{number}.wav") for number in (1, 2)
+    ]
+    assert [(len(e), rate) for e, rate in estimates] == [(12_000, 16000)] * 2
+    record = json.loads((tmp_path / "out/a.json").read_text())
+    assert record["model"] == "model"
+    assert record["checkpoint"]["epoch"] is None
+    # What other weights have separated is not taken for theirs.
+    weights = torch.load("model/encoder.ckpt")
+    torch.save({k: -v for k, v in weights.items()}, "model/encoder.ckpt")
+    separate.main(arguments)
+    assert "anew: weights changed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", ["yaml", "interface", "pickle"])
+def test_nothing_is_run_without_trust(change, tmp_path):
+    folder = write_speechbrain_model(tmp_path / "model", "sepformer")
+    if change == "yaml":
+        path = folder / "hyperparams.yaml"
+        path.write_text(f"__x: !apply:os.mkdir [stolen]\n{path.read_text()}")
+    elif change == "interface":
+        (folder / "custom_interface.py").write_text("import os; os.mkdir('x')")
+    else:
+        torch.save(Malice(tmp_path / "stolen"), folder / "masknet.ckpt")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match="trust"):
+        load_model(folder)
+    assert sorted(tmp_path.rglob("*")) == before
+    if change == "yaml":
+        load_model(folder, trust=True)
+        assert (tmp_path / "stolen").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("num_spks: 2", "num_spks: !ref <num_spks>"),
+        ("sample_rate: 8000", ""),
+        ("modules:", "parts:"),
+        ("stride: 8", "stride: 4"),
+        ("nhead: 4", "nhead: 5"),
+        ("d_ffn: 64", "d_ffn: 32"),
+    ],
+)
+def test_what_speechbrain_cannot_load_is_one_line(old, new, tmp_path):
+    folder = write_speechbrain_model(tmp_path / "model", "sepformer")
+    path = folder / "hyperparams.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError, match="cannot load it") as error:
+        load_model(folder, trust=True)
+    assert "\n" not in str(error.value)
+
+
+def test_there_is_one_kind_of_weights(tmp_path):
+    folder = write_speechbrain_model(tmp_path / "model", "dprnn")
+    with pytest.raises(UserError, match="no --averaged"):
+        load_model(folder, averaged=True, trust=True)
