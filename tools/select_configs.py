@@ -13,7 +13,7 @@ those too similar to one that is taken already. The output folder gets
     summary.md       finalists, what was passed over and why, sweeps, parameters
     finalists.csv    the finalists, their figures not rounded
     finalists.yaml   the finalists as a series for tools/run_series.py
-    *.png            two pictures
+    objectives.png   the trials of each sweep, finalists by rank
 """
 
 import argparse
@@ -27,7 +27,7 @@ from experiments.finalists import (
     make_series,
     select_finalists,
 )
-from experiments.summary import draw_all, write_summary
+from experiments.summary import draw_sweeps, write_summary
 from experiments.trials import Trials, read_table
 from polsess.commands import make_parser, run
 from polsess.errors import UserError
@@ -88,7 +88,8 @@ def select(
     table = finalists.drop(columns="status").to_csv(index=False)
     write_atomically(folder / "finalists.csv", table)
     write_atomically(folder / "finalists.yaml", series)
-    draw_all(trials, finalists, folder)
+    picture = draw_sweeps(trials, finalists)
+    write_atomically(folder / "objectives.png", picture)
     print(summary)
     return selection
 

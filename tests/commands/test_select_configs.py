@@ -115,17 +115,14 @@ def test_what_is_redundant_is_passed_over(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("count", [1, 65])
-def test_pictures_of_any_number_of_trials(tmp_path, count):
+def test_a_picture_of_any_number_of_trials(tmp_path, count):
     path = published_pool(tmp_path / "trials.csv")
     rows = list(csv.reader(path.open()))
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([rows[0], *rows[1 + 65 - count : 66]])
     main([str(path), "--output", str(tmp_path / "out")])
-    pictures = sorted((tmp_path / "out").glob("*.png"))
-    names = [picture.name for picture in pictures]
-    assert names == ["objective_by_sweep.png", "top_twenty.png"]
-    for picture in pictures:
-        assert imread(picture).std() > 0.05  # something is drawn
+    picture = imread(tmp_path / "out/objectives.png")
+    assert picture.std() > 0.05  # something is drawn
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,7 @@ def edit(tmp_path, edit_content):
         ("sweep", "space", {}, r"space: give a prior"),
         ("sweep", "space", {"lr": 0.1}, r"lr: 0\.1 is not a prior"),
         ("sweep", "space", {"seed": "uniform(1, 2)"}, r"seed has a fixed"),
+        ("sweep", "options", {"batch_size": 1.5}, r"batch_size 1\.5: give"),
         ("sweep", "options", {"train_size": 5}, r"options: train_size"),
         ("sweep", "termination", {"asha": {}}, r"asha is not one of"),
         ("sweep", "termination", {"median": {"patience": 5}}, r"from_epoch"),
@@ -201,7 +202,7 @@ def edit(tmp_path, edit_content):
             *("experiment", "algorithm", {"optunagp": {"sed": 42}}),
             r"optunagp: sed is not one of its options, seed, n_startup",
         ),
-        ("sweep", "model", "dprn", r"no hparams/dprn\.yaml; did you mean dp"),
+        ("sweep", "model", "dprn", r"no .*/dprn\.yaml; did you mean dp"),
         ("sweep", "options", {"lrr": 3}, r"options: lrr is no .*mean lr\?"),
         (
             *("sweep", "space", {"lr_faktor": "uniform(0.1, 0.9)"}),
@@ -209,7 +210,7 @@ def edit(tmp_path, edit_content):
         ),
         (
             *("sweep", "space", {"check": "uniform(0.1, 0.9)"}),
-            r"space: check is no number in hparams/dprnn\.yaml",
+            r"space: check is no number in .*dprnn\.yaml",
         ),
         (
             *("sweep", "space", {"lr_patience": "uniform(1, 5)"}),

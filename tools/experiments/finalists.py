@@ -13,10 +13,9 @@ import pandas as pd
 import yaml
 from polsess.errors import UserError
 
-from experiments.runs import DONE, read_run
+from experiments.runs import DONE, published_table, read_run
 from experiments.series import check_seeds, read_series, train_series
 from experiments.stages import gain
-from experiments.tables import DASH, cell, markdown_table
 from experiments.trials import Trials
 
 SETTINGS = Path(__file__).resolve().parents[1] / "series/dprnn_finalists.yaml"
@@ -367,7 +366,7 @@ def train_finalists(
     Arguments
     ---------
     selection : Path
-        Folder with finalists.yaml and finalists.csv.
+        Folder with finalists.yaml.
     folder : Path
         Where the runs go.
     baseline : float, None
@@ -404,71 +403,8 @@ def train_finalists(
         name: [read_run(folder / name / str(s), name, s) for s in wanted]
         for name, _, _ in entries
     }
-    table = validation_table(runs, _read_ranks(selection), baseline)
+    table = published_table([run for mine in runs.values() for run in mine])
     return status, f"{table}\n\n{name_winner(runs, baseline)}\n"
-
-
-def _read_ranks(selection):
-    """Read the finalists' ranks in the search."""
-    path = selection / "finalists.csv"
-    try:
-        return pd.read_csv(path, index_col="name")["rank"].to_dict()
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); `sweep.py select` makes it "
-            "again"
-        ) from error
-
-
-def validation_table(runs: dict, ranks: dict, baseline: float | None) -> str:
-    """Format a row a finalist.
-
-    Arguments
-    ---------
-    runs : dict
-        Name -> Runs, one a seed.
-    ranks : dict
-        Name -> rank in the search.
-    baseline : float, None
-        SI-SDR without a search, in dB.
-
-    Returns
-    -------
-    str
-        The table, in Markdown. A value of a run that has not ended yet is
-        in brackets.
-
-    Example
-    -------
-    >>> from experiments.runs import Run
-    >>> ended = Run("a", 1, "finished", best=4.0)
-    >>> under_way = Run("a", 2, "interrupted", best=3.0)
-    >>> table = validation_table({"a": [ended, under_way]}, {"a": 1}, 3.03)
-    >>> print(table.splitlines()[-1])
-    | a | 1 | 4.00 | (3.00) | 3.50 | 0.71 | +0.47 |
-    """
-    rows = []
-    for name, by_seed in runs.items():
-        values = [run.best for run in by_seed if run.best is not None]
-        mean = statistics.fmean(values) if values else None
-        deviation = statistics.stdev(values) if len(values) > 1 else None
-        rows.append(
-            [
-                *(name, ranks.get(name, DASH)),
-                *(_cell(run) for run in by_seed),
-                *(cell(mean, ".2f"), cell(deviation, ".2f")),
-                gain(mean, baseline),
-            ]
-        )
-    seeds = [f"seed {run.seed}" for run in next(iter(runs.values()))]
-    header = ["finalist", "rank", *seeds, "mean", "sample std"]
-    return markdown_table([*header, "over the baseline"], rows)
-
-
-def _cell(run):
-    """Format the best value of a run."""
-    text = cell(run.best, ".2f")
-    return text if run.best is None or run.ended in DONE else f"({text})"
 
 
 def name_winner(runs: dict, baseline: float | None) -> str:

@@ -1,15 +1,11 @@
-"""Summary and pictures of a selection of finalists."""
+"""Summary and picture of a selection of finalists."""
 
 import io
-from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from polsess.files import write_atomically
 from scipy.stats import pearsonr, spearmanr
 
 from experiments.finalists import Selection
@@ -20,12 +16,7 @@ matplotlib.use("Agg")  # no screen needed
 
 # In the order of their columns; others follow.
 STATUSES = (FINISHED, "stopped", "failed", "running")
-TOP = 20  # trials in the picture of the best
-OBJECTIVE = "SI-SDR of the validation (dB)"
-# To be read in black and white: finalists are grey.
-GREY = "0.75"
-MARKERS = "osD^vP*X<>"
-HATCHES = ["", "///", "...", "xxx", "\\\\\\", "ooo", "---", "+++", "|||"]
+MARKERS = "osD^vP*X<>"  # of sweeps
 
 
 def correlate(trials: Trials) -> pd.DataFrame:
@@ -177,40 +168,25 @@ def _form(value, four_digits):
     return ".4g" if four_digits else ".2f"
 
 
-def draw_all(trials: Trials, finalists: pd.DataFrame, folder: Path) -> None:
-    """Write the pictures of a selection.
+def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> bytes:
+    """Draw the objectives of each sweep, its mean, and finalists by rank.
 
     Arguments
     ---------
     trials : Trials
-        At least one of them finished.
+        A column a sweep.
     finalists : pandas.DataFrame
-        They stand out.
-    folder : Path
-        Where the pictures go; it is made.
+        Numbered by their rank.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
     """
-    figures = {
-        "objective_by_sweep.png": draw_sweeps(trials, finalists),
-        "top_twenty.png": draw_top(trials, finalists),
-    }
-    for name, figure in figures.items():
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=120)
-        plt.close(figure)
-        write_atomically(folder / name, content.getvalue())
-
-
-def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """Make a figure with one set of axes, of a size in inches."""
-    figure, axis = plt.subplots(figsize=(width, height), layout="constrained")
-    axis.spines[["top", "right"]].set_visible(False)
-    return figure, axis
-
-
-def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> Figure:
-    """Draw the objectives of each sweep with their mean, finalists by rank."""
     pool, sweeps = trials.pool, trials.sweeps
-    figure, axis = _new_figure(2.5 + 1.8 * len(sweeps), 4.2)
+    size = (2.5 + 1.8 * len(sweeps), 4.2)
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    axis.spines[["top", "right"]].set_visible(False)
     generator = np.random.default_rng(0)  # so that equal values can be seen
     jitter = generator.uniform(-0.2, 0.2, len(pool))
     for number, sweep in enumerate(sweeps):
@@ -219,7 +195,7 @@ def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> Figure:
         axis.plot(
             *(x, pool["objective"][mine], MARKERS[number % len(MARKERS)]),
             color="black",
-            markerfacecolor=GREY,
+            markerfacecolor="0.75",
         )
         if mine.any():
             mean = pool["objective"][mine].mean()
@@ -238,45 +214,9 @@ def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> Figure:
     labels = [f"{s}\n({(pool['sweep'] == s).sum()} finished)" for s in sweeps]
     axis.set_xticks(range(len(sweeps)), labels)
     axis.set_xlim(-0.6, len(sweeps) - 0.4)
-    axis.set_ylabel(OBJECTIVE)
+    axis.set_ylabel("SI-SDR of the validation (dB)")
     axis.set_title("Finished trials, finalists by rank", fontsize=10)
-    return figure
-
-
-def draw_top(trials: Trials, finalists: pd.DataFrame) -> Figure:
-    """Draw the best TOP trials as bars, hatched by sweep, finalists grey."""
-    top = trials.pool.head(TOP)
-    figure, axis = _new_figure(7.5, 1.4 + 0.27 * len(top))
-    # Bars from 0 would all look alike.
-    spread = np.ptp(top["objective"]) or 1.0
-    left = top["objective"].min() - 0.3 * spread
-    for _, row in top.iterrows():
-        number = trials.sweeps.index(row["sweep"])
-        chosen = row["rank"] in set(finalists["rank"])
-        axis.barh(
-            *(row["rank"], row["objective"] - left),
-            left=left,
-            color=GREY if chosen else "white",
-            edgecolor="black",
-            hatch=HATCHES[number % len(HATCHES)],
-        )
-        place = row["objective"], row["rank"]
-        text = f" {row['objective']:.2f}"
-        axis.annotate(text, place, va="center", fontsize=8)
-    for number, sweep in enumerate(trials.sweeps):
-        axis.bar(
-            *(left, 0),
-            color="white",
-            edgecolor="black",
-            hatch=HATCHES[number % len(HATCHES)],
-            label=f"sweep {sweep}",
-        )
-    axis.bar(left, 0, color=GREY, edgecolor="black", label="finalist")
-    labels = top["name"] + "  " + top["rank"].astype(str)
-    axis.set_yticks(top["rank"], labels, fontsize=8)
-    axis.set_ylim(len(top) + 0.6, 0.4)
-    axis.set_xlim(left, top["objective"].max() + 0.1 * spread)
-    axis.set_xlabel(f"{OBJECTIVE}; the axis does not start at 0")
-    figure.legend(fontsize=8, loc="outside lower center", ncols=4)
-    axis.set_title(f"The best {len(top)} of {len(trials.pool)} finished trials")
-    return figure
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    plt.close(figure)
+    return content.getvalue()

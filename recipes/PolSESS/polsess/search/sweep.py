@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,13 @@ from ruamel.yaml.error import YAMLError
 from polsess.data.curriculum import Curriculum
 from polsess.errors import UserError
 from polsess.search.early_termination import Hyperband, Median
+from polsess.training.settings import (
+    BUILT,
+    SETTINGS,
+    check_value,
+    read_defaults,
+)
+from speechbrain.utils.run_opts import HELP_TEXTS
 
 RECIPE = Path(__file__).resolve().parents[2]
 SWEEPS = RECIPE / "sweeps"
@@ -277,14 +283,11 @@ WORKER = {
     "executor_configuration": THREADS,
 }
 # Settings of train.py that a sweep's file gives by keys of its own.
-STAGE_SETTINGS = {
-    "seed": _whole(0),
-    "train_size": _or_null(_whole(1)),
-    "number_of_epochs": _whole(1),
-    "early_stopping_patience": _whole(1),
-    "curriculum": ANY,
-}
-SWEEP = STAGE_SETTINGS | {
+STAGE_SETTINGS = (
+    *("seed", "train_size", "number_of_epochs", "early_stopping_patience"),
+    "curriculum",
+)
+SWEEP = dict.fromkeys(STAGE_SETTINGS, ANY) | {
     "model": NAME,
     "stage": NAME,
     "after": _or_null(NAME),
@@ -348,8 +351,7 @@ def read_sweep_file(path: str | Path) -> Sweep:
         experiment["algorithm"], f"{path}: experiment: algorithm"
     )
     where = f"{path}: sweep"
-    space = _read_space(sweep, where)
-    _check_against_model(sweep["model"], sweep["options"], space, where)
+    settings, space = _read_settings(sweep, where)
     return Sweep(
         path=path,
         **experiment | {"algorithm": algorithm},
@@ -358,7 +360,7 @@ def read_sweep_file(path: str | Path) -> Sweep:
             name: sweep[name]
             for name in ("model", "stage", "after", "baseline", "published")
         },
-        settings=_read_settings(sweep, where),
+        settings=settings,
         space=space,
         termination=_read_rule(sweep, where),
     )
@@ -401,83 +403,57 @@ def _read_algorithm(content, where):
 
 
 def _read_settings(sweep, where):
-    """Read the options of train.py that are the same in every trial."""
-    try:
-        Curriculum(sweep["curriculum"])
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+    """Read the settings that all trials share, and the priors of the others."""
+    settings = {name: sweep[name] for name in STAGE_SETTINGS} | sweep["options"]
+    space = {
+        name: read_prior(name, text, f"{where}: space")
+        for name, text in sweep["space"].items()
+    }
+    if not space:
+        raise UserError(f"{where}: space: give a prior a parameter")
+    hparams = HPARAMS / f"{sweep['model']}.yaml"
+    if not hparams.is_file():
+        models = [file.stem for file in HPARAMS.glob("*.yaml")]
+        raise UserError(
+            f"{where}: model {sweep['model']}: there is no {hparams}"
+            f"{_hint(sweep['model'], models)}"
+        )
+    defaults, _ = read_defaults(hparams)
     for name in sweep["options"]:
-        if name in (*SWEEP, "output_folder", "experiment_name"):
+        if name in SWEEP or (name in SETTINGS and SETTINGS[name].of_trial):
             raise UserError(
                 f"{where}: options: {name} is not one of them; it follows "
                 "from the other keys, or from Orion"
             )
-    return {name: sweep[name] for name in STAGE_SETTINGS} | sweep["options"]
-
-
-def _read_space(sweep, where):
-    """Read the priors, at least one."""
-    if not sweep["space"]:
-        raise UserError(
-            f"{where}: space: give a prior a parameter, such as lr: "
-            "loguniform(3e-4, 3e-3)"
-        )
-    for name in sweep["space"]:
-        if name in (*SWEEP, *sweep["options"]):
-            raise UserError(
-                f"{where}: space: {name} has a fixed value in this file"
-            )
-    return {
-        name: read_prior(name, text, f"{where}: space")
-        for name, text in sweep["space"].items()
-    }
-
-
-def _check_against_model(model, options, space, where):
-    """Check names of settings against the YAML file of the model."""
-    tags = _read_tags(model)
-    if tags is None:
-        models = [file.stem for file in HPARAMS.glob("*.yaml")]
-        raise UserError(
-            f"{where}: model {model}: there is no hparams/{model}.yaml"
-            f"{_hint(model, models)}"
-        )
-    unknown = [f"space: {name}" for name in space if name not in tags]
-    others = [name for name in options if name not in tags]
-    if others:
-        # Takes seconds, and no shipped file has an option of SpeechBrain's
-        # that its model's has not.
-        from speechbrain.utils.run_opts import RunOptions
-
-        own = RunOptions().as_dict()
-        unknown += [f"options: {name}" for name in others if name not in own]
-    if unknown:
-        raise UserError(
-            f"{where}: {unknown[0]} is no setting of hparams/{model}.yaml"
-            f"{_hint(unknown[0].rpartition(' ')[2], tags)}"
-        )
+        if name not in defaults and name not in HELP_TEXTS:
+            raise _unknown(f"{where}: options: {name}", name, defaults)
+    for name, value in settings.items():
+        if defaults.get(name, BUILT) is not BUILT:
+            check_value(name, value, defaults[name], f"{where}: {name}")
+    try:
+        Curriculum(sweep["curriculum"])
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     for name, prior in space.items():
+        default = defaults.get(name)
+        if name not in defaults:
+            raise _unknown(f"{where}: space: {name}", name, defaults)
+        if name in settings:
+            raise UserError(f"{where}: space: {name} has a fixed value too")
         # A null may stand for a number.
-        kind = tags[name].rpartition(":")[2]
-        if kind not in ("int", "float", "null"):
+        if type(default) not in (int, float, type(None)):
+            raise UserError(f"{where}: space: {name} is no number in {hparams}")
+        if type(default) is int and not prior.discrete:
             raise UserError(
-                f"{where}: space: {name} is no number in hparams/{model}.yaml"
+                f"{where}: space: {name} is a whole number in {hparams}: give "
+                "its prior discrete=True"
             )
-        if kind == "int" and not prior.discrete:
-            raise UserError(
-                f"{where}: space: {name} is a whole number in hparams/"
-                f"{model}.yaml: give its prior discrete=True"
-            )
+    return settings, space
 
 
-@cache
-def _read_tags(model):
-    """Read the kinds of values of a model's settings; None without a file."""
-    path = HPARAMS / f"{model}.yaml"
-    if not path.is_file():
-        return None
-    keys = YAML().compose(path.read_text(encoding="utf-8")).value
-    return {key.value: value.tag for key, value in keys}
+def _unknown(where, name, names):
+    """Make the error for what is no setting of a model."""
+    return UserError(f"{where} is no setting of the model{_hint(name, names)}")
 
 
 def _read_rule(sweep, where):
