@@ -1,13 +1,11 @@
 """tools/sweep.py: help, mistakes, finalists, and a search to its winner."""
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -81,35 +79,6 @@ def test_one_line_and_exit_status_of_a_mistake():
     assert not ended.stdout
 
 
-def test_a_pipe_that_is_closed_ends_it_quietly():
-    ended = subprocess.run(
-        f"exec 2>&1; {sys.executable} {TOOL} status dprnn | true",
-        shell=True,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.stdout == ""
-
-
-def test_sigterm_ends_it_as_ctrl_c_does(tmp_path):
-    pipe = tmp_path / "lab.yaml"
-    os.mkfifo(pipe)
-    command = [TOOL, "status", "dprnn", "--storage_config", pipe]
-    process = subprocess.Popen(
-        [sys.executable, *command], stderr=subprocess.PIPE, text=True
-    )
-    writer = None
-    while writer is None and process.poll() is None:
-        with contextlib.suppress(OSError):  # until it reads there, and waits
-            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        time.sleep(0.05)
-    process.terminate()
-    _, errors = process.communicate()
-    os.close(writer)
-    assert process.returncode == 130
-    assert errors == "Interrupted. The same command goes on.\n"
-
-
 @pytest.mark.parametrize(
     "command", ["run", "status", "next", "select", "validate", "trials"]
 )
@@ -181,19 +150,6 @@ def test_finalists_keep_what_makes_the_model_the_search_s_own(tmp_path):
     hparams = (path.parent / series["runs"][0]["hparams"]).resolve()
     assert hparams == (SEPARATION.parent / "hparams/sepformer.yaml").resolve()
     assert "number_of_epochs" not in series["runs"][0]["options"]
-
-
-def test_finalists_without_seeds(tmp_path):
-    write_stage(tmp_path / "out/dprnn-stage3a", [1.0, 3.0])
-    command = ["select", "dprnn", "--output", "out", "--from", "stage3a"]
-    assert main(command) == 0
-    path = Path("out/dprnn-selection/finalists.yaml")
-    series = yaml.safe_load(path.read_text())
-    del series["seeds"]
-    path.write_text(yaml.safe_dump(series))
-    command = ["validate", "dprnn", "--output", "out"]
-    with pytest.raises(UserError, match="--seeds: None; give"):
-        main([*command, "--data_folder", "corpus"])
 
 
 def test_validation(tmp_path, monkeypatch, capsys):

@@ -7,12 +7,7 @@ from experiments import (
     database as module,
     hunting,
 )
-from experiments.database import (
-    Database,
-    describe_storage,
-    read_experiments,
-    storage_variables,
-)
+from experiments.database import Database, read_experiments, storage_variables
 from filelock import FileLock
 from orion.client import build_experiment
 from orion.core.io.experiment_builder import ExperimentBuilder
@@ -142,12 +137,6 @@ def test_options_that_do_not_go_together(database):
         with pytest.raises(SystemExit) as ended:
             select_configs(arguments)
         assert ended.value.code == 2
-
-
-def test_the_database_s_place_does_not_depend_on_the_folder(tmp_path):
-    Path("orion.pkl").write_bytes(b"")
-    described = describe_storage(Path("orion.pkl"), None)
-    assert described["database"]["host"] == str(tmp_path / "orion.pkl")
 
 
 def arguments_of_run(tmp_path, **experiment):

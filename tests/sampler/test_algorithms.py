@@ -32,18 +32,6 @@ def test_logarithmic_axes_are_searched_as_such():
     assert -4 < middle < -2
 
 
-def test_rounding_does_not_leave_the_interval():
-    space = {"x": "uniform(0.12346, 0.12369)", "y": "loguniform(1e-4, 1)"}
-    values = run(make(space, seed=0), 20, lambda params: -params["x"])
-    assert {params["x"] for params in values} <= {0.1235, 0.1236}
-
-
-def test_a_nested_name():
-    algorithm = make({"model.lr": "uniform(0, 1)"}, seed=0)
-    values = run(algorithm, 12, lambda params: params["model"]["lr"])
-    assert len({params["model"]["lr"] for params in values}) == 12
-
-
 def test_a_seed_repeats_everything():
     first, second, other = (
         run(make(SPACE, seed=seed), 15, lambda params: params["lr"])

@@ -15,12 +15,7 @@ from orion.core.io.convert import JSONConverter
 from orion.core.worker import trial as orion_trial
 from polsess.errors import UserError
 from polsess.run_folder import Curve
-from polsess.search.trial import (
-    OtherCurves,
-    check_same_sweep,
-    experiment_name,
-    report,
-)
+from polsess.search.trial import OtherCurves, check_same_sweep, report
 from small_models import SEPARATION
 from small_sweeps import SMALL_SWEEP, act_as_orion, trial_arguments, write_sweep
 
@@ -122,20 +117,6 @@ def test_a_trial_behind_the_others_is_stopped_and_says_where_and_why(sweep):
     assert outcome["reason"] == (
         "hyperband: rank 4 of 4 at epoch 2, and only 2 go on"
     )
-
-
-def test_others_are_read_only_when_the_rule_can_act(sweep):
-    """With hundreds of trials on a shared file system that takes its time."""
-    read = OtherCurves.read
-    epochs = []
-
-    def note(self):
-        epochs.append(len(pd.read_csv(self.folder / "curve.csv")))
-        return read(self)
-
-    sweep.monkeypatch.setattr(OtherCurves, "read", note)
-    sweep.train("a1")
-    assert epochs == [2]
 
 
 def interrupt_after(monkeypatch, epoch):
@@ -343,13 +324,6 @@ def test_the_first_of_several_trials_says_what_all_have(tmp_path):
         path.unlink()
 
 
-def test_names_the_versions_from_the_second_on(monkeypatch, tmp_path):
-    act_as_orion(monkeypatch, tmp_path / "results")
-    assert experiment_name() == "small"
-    monkeypatch.setenv("ORION_EXPERIMENT_VERSION", "2")
-    assert experiment_name() == "small-v2"
-
-
 def test_orion_reads_what_is_reported(monkeypatch, tmp_path):
     path = tmp_path / "results"
     act_as_orion(monkeypatch, path)
@@ -406,25 +380,3 @@ def test_damaged_and_foreign_files_take_no_part_and_are_told_once(
         told = [r for r in caplog.records if f"/{name}/" in r.getMessage()]
         assert len(told) == 1, name
     assert len(caplog.records) == len(bad)
-
-
-def test_reads_whole_curves_while_they_are_written(tmp_path, caplog):
-    context = multiprocessing.get_context("fork")
-    writers = [
-        context.Process(target=write_curve, args=(tmp_path / name, 9, 8))
-        for name in ("first", "second")
-    ]
-    for writer in writers:
-        writer.start()
-    others = OtherCurves(tmp_path / "own")
-    seen = set()
-    while any(writer.is_alive() for writer in writers):
-        for curve in others.read():
-            assert curve == [epoch / 8 for epoch in range(1, len(curve) + 1)]
-            seen.add(len(curve))
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
-    assert len(seen) > 3
-    assert not caplog.records
-    assert [len(curve) for curve in others.read()] == [9, 9]
