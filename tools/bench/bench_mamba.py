@@ -95,7 +95,7 @@ def run_both_passes(
     gradients = torch.autograd.grad(output, list(inputs.values()), direction)
     end = time.perf_counter()
     results = dict(zip(inputs, gradients, strict=True))
-    return middle - start, end - start, {"output": output, **results}
+    return middle - start, end - start, {"output": output.detach(), **results}
 
 
 def measure(name: str, shape: tuple[int, ...]) -> dict[str, float]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Speed and memory of separate.py beside SpeechBrain's separate_file.
+r"""Speed and memory of separate.py beside SpeechBrain's separate_file.
 
 > python tools/bench/bench_separate.py --durations 24
 > python tools/bench/bench_separate.py --models dprnn --overlap 1 --alone \

@@ -143,7 +143,7 @@ def _run(network, mixtures):
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Our blocks beside SpeechBrain's, in training and in separation.
+    r"""Our blocks beside SpeechBrain's, in training and in separation.
 
     > python tools/bench/bench_step.py compare --models convtasnet
     > python tools/bench/bench_step.py compare --models sepformer \
@@ -295,7 +295,7 @@ def profile(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     for model in options.models:
         network = build(model)
-        duration = options.duration or SECONDS["convtasnet"]
+        duration = options.duration or 4.0
         mixtures = make_mixtures(1, duration)
         optimiser = torch.optim.Adam(network.parameters())
         for _ in range(2):
