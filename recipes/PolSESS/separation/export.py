@@ -8,6 +8,9 @@
 SpeechBrain loads the folder with ``SepformerSeparation.from_hparams`` (SPMamba
 with ``foreign_class``), ``separate.py`` and ``load_model`` load it without
 running anything of it, and README.md is its model card.
+
+Authors
+ * The contributors to the PolSESS recipes 2026
 """
 
 import argparse

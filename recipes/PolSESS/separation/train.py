@@ -95,7 +95,7 @@ class Separation(ReliableBrain):
     ) -> None:
         """Take the training's batches and the test's rows, before ``fit``."""
         self.set_training_data(batches, train_loader)
-        if self.averaged is not None:
+        if self.hparams.ema_decay:  # self.averaged is validated too
             self.best_keys = ("si_sdr", "averaged_si_sdr")
         self.logger = make_logger(
             self.hparams.log_to,
