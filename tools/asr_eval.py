@@ -70,10 +70,6 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         given = getattr(options, name) is not None
         if given and getattr(options, owner) is None:
             raise UserError(f"--{name} is for --{owner} only; leave it out")
-    for name in ("speechbrain", "whisper", "command"):
-        value = getattr(options, name)
-        if value is not None and not value.strip():
-            raise UserError(f"--{name} is empty")
     return options
 
 

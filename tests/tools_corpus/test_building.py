@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from corpus.tables import DEFAULT_TABLES
 from polsess.errors import UserError
 from small_made_corpora import TOOL, hash_files, make
 from small_recordings import SIZES, write_audio, write_recordings
@@ -166,46 +165,6 @@ def test_folders_without_permission_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(UserError, match="no folder that you may write to"):
         make(tmp_path / "corpus", *SIZES)
-
-
-@pytest.mark.parametrize(
-    ("content", "tells"),
-    [
-        ("scenes: [", "cannot be read"),
-        ("scenes: {}", "rooms"),
-        (
-            "rooms: {}\nevents: []\nscenes: {a: {room: b, place: c}}",
-            "no room b",
-        ),
-    ],
-)
-def test_bad_tables_are_explained(tmp_path, content, tells):
-    table = tmp_path / "mine.yaml"
-    table.write_text(content)
-    with pytest.raises(UserError, match=f"--tables .*mine.yaml.*{tells}"):
-        make(tmp_path / "corpus", *SIZES, "--tables", table)
-
-
-@pytest.mark.parametrize(
-    ("change", "tells"),
-    [
-        (("distance: [0.35, 0.6]", "distance: [0.3, 3]"), "car: distance does"),
-        (
-            ("rt60: [0.05, 0.10]", "rt60: [0, 0.10]"),
-            "car: rt60 is out of range",
-        ),
-        (("rt60: [0.05, 0.10]", "rt60: 1"), "car: rt60 is no|reshape"),
-        (("rt60: [0.05, 0.10]", "rt60: [1, 0]"), "car: rt60 is no"),
-        (("fits: [nature]", "fits: [moon]"), "no scene is at"),
-    ],
-)
-def test_contradictions_in_tables_are_explained(tmp_path, change, tells):
-    table = tmp_path / "mine.yaml"
-    text = DEFAULT_TABLES.read_text(encoding="utf-8")
-    assert change[0] in text
-    table.write_text(text.replace(*change))
-    with pytest.raises(UserError, match=f"--tables .*mine.yaml.*{tells}"):
-        make(tmp_path / "corpus", *SIZES, "--tables", table)
 
 
 def test_the_command_line_shows_errors_without_traceback(tmp_path):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from corpus.audio import Synthesiser, resample
 from corpus.sounds import SOUNDS
-from corpus.tables import Tables
 
 
 @pytest.mark.parametrize("name", SOUNDS["scenes"])
@@ -34,16 +33,6 @@ def test_events_are_short_and_differ_each_time():
             assert 0.05 < len(waveform) / 8000 < 4.0, name
         n = min(len(first), len(second))
         assert not np.allclose(first[:n], second[:n])
-
-
-def test_every_embedded_scene_and_event_is_in_the_tables():
-    tables = Tables()
-    fitting = tables.fitting_events(*SOUNDS.values())
-    assert all(len(events) >= 3 for events in fitting.values())
-    used = {event for events in fitting.values() for event in events}
-    assert used == set(SOUNDS["events"])
-    indoor = [name for name in SOUNDS["scenes"] if tables.room_of(name)]
-    assert len(indoor) == len(SOUNDS["scenes"]) / 2
 
 
 def test_resampling_keeps_what_both_rates_can_hold():

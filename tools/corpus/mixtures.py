@@ -16,9 +16,9 @@ from polsess.errors import UserError
 from scipy.signal import oaconvolve
 
 from corpus import random_generator
-from corpus.audio import from_db, resample, rms
+from corpus.audio import from_db, rms
 from corpus.files import STEP, draw_names
-from corpus.recordings import Recording, read_mono
+from corpus.recordings import Recording, read_part
 
 LIMIT = 0.999
 CLIPPING = 0.9999
@@ -331,7 +331,7 @@ def _cut(recording, options, rng):
     """Cut a fragment at a random place of a recording that is long enough."""
     n_read = _needed(recording, options)
     start = int(rng.integers(recording.n_samples - n_read + 1))
-    waveform = _read(recording, options, start, n_read)
+    waveform = read_part(recording, start, n_read, options.sample_rate)
     return _fragment(waveform, options, [recording], start, start + n_read)
 
 
@@ -340,13 +340,13 @@ def _join(recordings: list[Recording], options: argparse.Namespace) -> Fragment:
 
     What all of them together lack is silence.
     """
-    missing = _total(options)
+    missing, rate = _total(options), options.sample_rate
     pieces, used = [], []
     for recording in recordings:
-        needed = math.ceil(missing * recording.rate / options.sample_rate)
+        needed = math.ceil(missing * recording.rate / rate)
         n_read = min(recording.n_samples, needed)
-        piece = _read(recording, options, 0, n_read)[:missing]
-        pieces.append(fade(piece, round(FADE * options.sample_rate)))
+        piece = read_part(recording, 0, n_read, rate)[:missing]
+        pieces.append(fade(piece, round(FADE * rate)))
         used.append(recording)
         missing -= len(piece)
         if missing == 0:
@@ -356,17 +356,11 @@ def _join(recordings: list[Recording], options: argparse.Namespace) -> Fragment:
 
 def _place(recording, options, rng):
     """Put a whole short recording at a random time into silence."""
-    total = _total(options)
-    waveform = _read(recording, options, 0, recording.n_samples)[:total]
+    total, end = _total(options), recording.n_samples
+    waveform = read_part(recording, 0, end, options.sample_rate)[:total]
     offset = int(rng.integers(total - len(waveform) + 1))
     placed = np.pad(waveform, (offset, 0))
-    return _fragment(placed, options, [recording], 0, recording.n_samples)
-
-
-def _read(recording, options, start, n_samples):
-    """Read part of a recording, at the corpus's rate."""
-    samples = read_mono(recording, start, n_samples)
-    return resample(samples, recording.rate, options.sample_rate)
+    return _fragment(placed, options, [recording], 0, end)
 
 
 def _fragment(waveform, options, recordings, start, end):

@@ -19,6 +19,7 @@ from polsess.errors import UserError
 from polsess.worker_pool import WorkerPool
 
 from corpus import random_generator
+from corpus.audio import resample
 from corpus.files import STEP, embedded_folder
 from corpus.parallel import run_tasks
 
@@ -104,7 +105,9 @@ def load_recordings(
     paths = _list_audio(folder, option)
     names = [path.relative_to(folder).as_posix() for path in paths]
     tasks = list(zip(paths, names, strict=True))
-    checked = run_tasks(pool, _check, tasks, f"checking {option}", "file")
+    checked = run_tasks(
+        pool, check_recording, tasks, f"checking {option}", "file"
+    )
     errors = [result for result in checked if isinstance(result, str)]
     if errors:
         shown = "\n  ".join(errors[:MOST_REPORTED])
@@ -149,15 +152,7 @@ def _list_audio(folder, option):
     return paths
 
 
-def _check(path, name):
-    """Check a recording; return what is wrong as text."""
-    try:
-        return check_recording(path, name)
-    except UserError as error:
-        return str(error)
-
-
-def check_recording(path: Path, name: str) -> Recording | None:
+def check_recording(path: Path, name: str) -> Recording | str | None:
     """Decode a file to the end and describe it.
 
     Arguments
@@ -169,14 +164,10 @@ def check_recording(path: Path, name: str) -> Recording | None:
 
     Returns
     -------
-    Recording, None
-        None when the file is silent from beginning to end.
-
-    Raises
-    ------
-    UserError
-        If it is unreadable, shorter than its header says, empty, or holds
-        values that are no numbers.
+    Recording, str, None
+        Text says why it cannot be used: it is unreadable, shorter than its
+        header says, empty, or holds values that are no numbers. None when it
+        is silent from beginning to end.
     """
     n_samples, silent = 0, True
     try:
@@ -186,15 +177,15 @@ def check_recording(path: Path, name: str) -> Recording | None:
             # Not SoundFile.blocks, which does not notice short reads.
             while len(block := file.read(BLOCK, "float32", always_2d=True)):
                 if not np.all(np.isfinite(block)):
-                    raise UserError(f"{path} holds NaN or infinite samples")
+                    return f"{path} holds NaN or infinite samples"
                 n_samples += len(block)
                 silent &= bool(np.abs(block.mean(axis=1)).max() < STEP / 2)
     except (soundfile.SoundFileError, OSError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        return f"{path} cannot be read: {error}"
     if n_samples == 0:
-        raise UserError(f"{path} holds no samples")
+        return f"{path} holds no samples"
     if n_samples < expected or truncated:
-        raise UserError(
+        return (
             f"{path} is truncated: its header promises more than the "
             f"{n_samples} samples that are there"
         )
@@ -203,8 +194,10 @@ def check_recording(path: Path, name: str) -> Recording | None:
     return Recording(str(path), name, name.split("/")[0], n_samples, rate)
 
 
-def read_mono(recording: Recording, start: int, n_samples: int) -> np.ndarray:
-    """Read part of a recording as the mean of its channels.
+def read_part(
+    recording: Recording, start: int, n_samples: int, sample_rate: int
+) -> np.ndarray:
+    """Read part of a recording as the mean of its channels, resampled.
 
     Arguments
     ---------
@@ -213,22 +206,23 @@ def read_mono(recording: Recording, start: int, n_samples: int) -> np.ndarray:
     start : int
         First sample, counted from 0, at the recording's own rate.
     n_samples : int
-        How many samples.
+        How many samples, at that rate.
+    sample_rate : int
+        Rate of the result, Hz.
 
     Raises
     ------
     UserError
         If the file changed since it was checked.
     """
+    path = recording.path
     try:
-        samples, _ = soundfile.read(
-            recording.path, n_samples, start, always_2d=True
-        )
+        samples, _ = soundfile.read(path, n_samples, start, always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
-        raise UserError(f"{recording.path} cannot be read: {error}") from error
+        raise UserError(f"{path} cannot be read: {error}") from error
     if len(samples) != n_samples:
-        raise UserError(f"{recording.path} has become shorter meanwhile")
-    return samples.mean(axis=1)
+        raise UserError(f"{path} has become shorter meanwhile")
+    return resample(samples.mean(axis=1), recording.rate, sample_rate)
 
 
 def deal(

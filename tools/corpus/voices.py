@@ -184,10 +184,10 @@ def speak(
     UserError
         If eSpeak NG fails.
     """
-    answers = _run_espeak(voice, texts, rng).splitlines()
+    answers = map(json.loads, _run_espeak(voice, texts, rng).splitlines())
     return [
-        _finish(voice, text, *json.loads(answer), sample_rate)
-        for text, answer in zip(texts, answers, strict=True)
+        _finish(voice, text, samples, words, sample_rate)
+        for text, (samples, words) in zip(texts, answers, strict=True)
     ]
 
 

@@ -1,0 +1,46 @@
+"""Tables of scene and event classes."""
+
+import pytest
+from corpus.sounds import SOUNDS
+from corpus.tables import DEFAULT_TABLES, Tables
+from polsess.errors import UserError
+
+
+def test_every_embedded_scene_and_event_is_in_the_tables():
+    tables = Tables()
+    fitting = tables.fitting_events(*SOUNDS.values())
+    assert all(len(events) >= 3 for events in fitting.values())
+    used = {event for events in fitting.values() for event in events}
+    assert used == set(SOUNDS["events"])
+    indoor = [name for name in SOUNDS["scenes"] if tables.room_of(name)]
+    assert len(indoor) == len(SOUNDS["scenes"]) / 2
+
+
+@pytest.mark.parametrize(
+    ("content", "tells"),
+    [
+        ("scenes: [", "cannot be read"),
+        ("scenes: {}", "rooms"),
+        (
+            "rooms: {}\nevents: []\nscenes: {a: {room: b, place: c}}",
+            "no room b",
+        ),
+        (("distance: [0.35, 0.6]", "distance: [0.3, 3]"), "car: distance does"),
+        (
+            ("rt60: [0.05, 0.10]", "rt60: [0, 0.10]"),
+            "car: rt60 is out of range",
+        ),
+        (("rt60: [0.05, 0.10]", "rt60: 1"), "car: rt60 is no|reshape"),
+        (("rt60: [0.05, 0.10]", "rt60: [1, 0]"), "car: rt60 is no"),
+        (("fits: [nature]", "fits: [moon]"), "no scene is at"),
+    ],
+)
+def test_bad_tables_are_explained(tmp_path, content, tells):
+    if isinstance(content, tuple):
+        text = DEFAULT_TABLES.read_text(encoding="utf-8")
+        assert content[0] in text
+        content = text.replace(*content)
+    path = tmp_path / "mine.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=f"--tables .*mine.yaml.*{tells}"):
+        Tables(path)
