@@ -9,9 +9,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-import soundfile
 from corpus.speech import draw_sentence
+from polsess.corpus.checks import check_corpus
+from polsess.corpus.metadata import (
+    METADATA_COLUMNS,
+    find_metadata,
+    read_metadata,
+)
 from polsess.errors import UserError
 from small_made_corpora import (
     TOOL,
@@ -24,19 +30,7 @@ from small_recordings import write_recordings
 
 SIZES = {"train": 24, "val": 6, "test": 6}
 OPTIONS = ("--train", "24", "--valid", "6", "--test", "6", "--seed", "3")
-NAMES = """
-    subset speech1OryginalPath speech1Start speech1End
-    speech2OryginalPath speech2Start speech2End SSR
-    sceneOryginalPath sceneStart sceneEnd
-    sceneRandomDB sceneOffsetDB sceneVolumeGain
-    eventOryginalPath eventStart eventEnd
-    speaker1File speaker2File eventFile sceneFile
-    reverbForSpeaker1 reverbForSpeaker2 reverbForEvent
-    mixFile sceneClass eventClass
-    preDelayForEvent preDelay1 preDelay2 highCut diffusion decay freqDamp
-"""
-COLUMNS = NAMES.split()
-INDOOR_COLUMNS = COLUMNS[COLUMNS.index("preDelayForEvent") :]
+INDOOR_COLUMNS = METADATA_COLUMNS[METADATA_COLUMNS.index("preDelayForEvent") :]
 
 
 def level(waveform):
@@ -66,31 +60,20 @@ def mixtures(corpus):
     ]
 
 
-def test_layout_is_that_of_polsess(corpus):
+def test_the_recipe_finds_nothing_wrong(corpus):
     assert {path.name for path in corpus.iterdir()} == {
         *SIZES,
         "make_corpus.json",
     }
-    named = re.compile("[a-z0-9]{16}")
-    for split, size in SIZES.items():
-        rows = read_rows(corpus, split)
-        assert (corpus / split / f"corpus_small_{split}_final.csv").exists()
-        assert list(rows[0]) == COLUMNS
-        assert len(rows) == size
-        assert {row["subset"] for row in rows} == {split}
-        for row in rows:
-            parts = [
-                Path(row[f"{what}File"]).stem
-                for what in ("speaker1", "speaker2", "scene", "event")
-            ]
-            if row["reverbForSpeaker1"]:
-                reverb = row["reverbForSpeaker1"][4:-4]
-                parts.append(reverb)
-                assert row["reverbForSpeaker1"] == f"sp1_{reverb}.wav"
-                assert row["reverbForSpeaker2"] == f"sp2_{reverb}.wav"
-                assert row["reverbForEvent"] == f"ev_{reverb}.wav"
-            assert all(named.fullmatch(part) for part in parts)
-            assert row["mixFile"] == "-".join(parts) + ".wav"
+    paths = find_metadata(corpus)
+    assert {split: path.name for split, path in paths.items()} == {
+        split: f"corpus_small_{split}_final.csv" for split in SIZES
+    }
+    table = pd.concat(read_metadata(p, split) for split, p in paths.items())
+    assert table["split"].value_counts().to_dict() == SIZES
+    good, findings, audio = check_corpus(corpus, table, "audio", jobs=1)
+    assert findings == [] and len(good) == 36
+    assert audio == (8000, 32000)
 
 
 def test_no_file_is_missing_or_superfluous(corpus):
@@ -121,14 +104,6 @@ def test_what_is_said_is_told(corpus):
                 assert 3 <= len(words) <= 16
                 cut = [row[speaker + end] for end in ("CutAtStart", "CutAtEnd")]
                 assert {*words, *cut} <= known | {""}
-
-
-def test_files_are_16_bit_mono_of_4_seconds(corpus):
-    for path in corpus.rglob("*.wav"):
-        info = soundfile.info(path)
-        assert (info.format, info.subtype) == ("WAV", "PCM_16")
-        assert (info.channels, info.samplerate) == (1, 8000)
-        assert info.frames == 32000
 
 
 def test_levels_are_those_of_the_metadata(mixtures):
