@@ -1,6 +1,8 @@
-"""Resumed runs are those that were never interrupted."""
+"""Exact resuming, averaged weights, compiled and deterministic training."""
 
+import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -8,12 +10,16 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 import train
+from killed_runs import KilledRuns
 from polsess.errors import UserError
 from polsess.training import brain as brain_module
 from small_corpus import write_small_corpus
-from small_models import CLOCKS, small_arguments
-from small_runs import assert_same_weights, command, run
+from small_models import CLOCKS, FLAG, small_arguments
+from small_runs import assert_same_weights, command, run, weights
+
+from speechbrain.utils.checkpoints import Checkpointer
 
 
 @pytest.mark.parametrize("model", ["dprnn", "spmamba"])
@@ -196,3 +202,146 @@ def test_a_damaged_file_is_named(name, small_corpus, tmp_path):
     (folder / name).write_text("")
     with pytest.raises(UserError, match=f"{name}: is damaged"):
         run("convtasnet", small_corpus, folder, number_of_epochs=1)
+
+
+# Killed at random points
+
+
+@pytest.mark.parametrize(
+    ("model", "kills"),
+    [("convtasnet", 10), ("dprnn", 2), ("sepformer", 2), ("spmamba", 2)],
+)
+def test_killed_runs_come_to_the_same(model, kills, small_corpus, tmp_path):
+    runs = KilledRuns(model, small_corpus, tmp_path)
+    seed = random.randrange(10**9)
+    print(f"{seed = }")  # shown if it fails
+    generator = random.Random(seed)
+    for number in range(kills):
+        runs.kill_and_resume(f"killed{number}", generator)
+
+
+# Averaged weights
+
+
+def averaged_weights(folder):
+    """Read the newest checkpoint's averaged weights."""
+    newest = Checkpointer(folder / "save").find_checkpoint()
+    saved = torch.load(newest.paramfiles["averaged"])
+    return {
+        name.removeprefix("module."): value
+        for name, value in saved.items()
+        if name.startswith("module.")
+    }
+
+
+def test_the_average_is_exponential(small_corpus, tmp_path, monkeypatch):
+    original = train.Separation.on_fit_batch_end
+    seen = []
+
+    def note(self, *arguments):
+        original(self, *arguments)
+        state = self.modules.separator.state_dict()
+        seen.append({name: value.double() for name, value in state.items()})
+
+    monkeypatch.setattr(train.Separation, "on_fit_batch_end", note)
+    folder = run("convtasnet", small_corpus, tmp_path, ema_decay=0.8)
+    expected = seen[0]
+    for state in seen[1:]:
+        expected = {
+            name: 0.8 * value + 0.2 * state[name]
+            for name, value in expected.items()
+        }
+    found = averaged_weights(folder)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.allclose(found[name].double(), value, atol=1e-6)
+
+
+def test_averaged_weights_are_tested_beside_the_others(small_corpus, tmp_path):
+    folder = run("convtasnet", small_corpus, tmp_path, ema_decay=0.5, lr=0.01)
+    rows = [pd.read_csv(folder / f"test{n}.csv") for n in ("", "_averaged")]
+    assert list(rows[0]["ID"]) == list(rows[1]["ID"])
+    assert (rows[0]["si_sdr"] - rows[1]["si_sdr"]).abs().max() > 0.01
+    result = json.loads((folder / "result.json").read_text())
+    means = {row["variant"]: row["si_sdr"] for row in result["test_averaged"]}
+    expected = rows[1].groupby("variant")["si_sdr"].mean()
+    assert means == pytest.approx(expected.to_dict())
+    curve = pd.read_csv(folder / "curve.csv")
+    assert curve["valid_averaged_si_sdr"].notna().all()
+    different = curve["valid_averaged_si_sdr"] != curve["valid_si_sdr"]
+    assert different.all()
+
+
+def test_a_short_memory_is_the_weights_themselves(small_corpus, tmp_path):
+    folder = run("convtasnet", small_corpus, tmp_path, ema_decay=1e-9)
+    for name, value in weights(folder).items():
+        assert torch.allclose(averaged_weights(folder)[name], value, atol=1e-6)
+    rows = [pd.read_csv(folder / f"test{n}.csv") for n in ("", "_averaged")]
+    pd.testing.assert_frame_equal(*rows, atol=1e-3)
+
+
+# torch.compile, and deterministic algorithms
+
+
+def test_compiled_modules_train_alike_and_leave_plain_checkpoints(
+    small_corpus, tmp_path
+):
+    options = {"blocks": 2, "number_of_epochs": 1}
+    plain = run("convtasnet", small_corpus, tmp_path / "plain", **options)
+    folder = run(
+        "convtasnet", small_corpus, tmp_path / "a", compile=FLAG, **options
+    )
+    assert "--compile does not" not in (folder / "log.txt").read_text()
+    assert weights(folder).keys() == weights(plain).keys()
+    curves = [pd.read_csv(f / "curve.csv") for f in (plain, folder)]
+    columns = ["train_loss", "valid_si_sdr"]
+    pd.testing.assert_frame_equal(*(c[columns] for c in curves), rtol=1e-2)
+    # It goes on without.
+    options["number_of_epochs"] = 2
+    run("convtasnet", small_corpus, folder, **options)
+    assert len(pd.read_csv(folder / "curve.csv")) == 2
+
+
+def test_where_compiling_fails_it_trains_without(
+    small_corpus, tmp_path, monkeypatch
+):
+    plain = run("sepformer", small_corpus, tmp_path / "plain", dropout=0.1)
+
+    class Failing(torch.nn.Module):
+        """What torch.compile returns where nothing can be compiled."""
+
+        def forward(self, mixture):
+            """Fail, as a compiler does, at the first call."""
+            raise RuntimeError("no compiler found\nand much more")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: Failing())
+    folder = run(
+        "sepformer", small_corpus, tmp_path / "a", dropout=0.1, compile=FLAG
+    )
+    lines = (folder / "log.txt").read_text().splitlines()
+    (warning,) = [line for line in lines if "--compile does not" in line]
+    assert "no compiler found" in warning
+    first, second = weights(plain), weights(folder)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def deterministic_after():
+    """Switch back what the test switches on."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_deterministic_algorithms_are_switched_on(
+    small_corpus, tmp_path, monkeypatch, deterministic_after
+):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    run(
+        "convtasnet",
+        small_corpus,
+        tmp_path,
+        deterministic=True,
+        number_of_epochs=1,
+    )
+    assert torch.are_deterministic_algorithms_enabled()

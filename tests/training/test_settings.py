@@ -1,8 +1,11 @@
 """Settings: what the command line changes, and every way to get it wrong."""
 
+from hashlib import sha256
+
 import pytest
 from polsess.errors import UserError
 from polsess.processes import check_device
+from polsess.run_folder import RunFiles, read_settings
 from polsess.training.settings import (
     IN_EACH_YAML,
     MAY_CHANGE,
@@ -13,6 +16,7 @@ from polsess.training.settings import (
     make_help,
     parse_arguments,
     read_defaults,
+    update_noted_hashes,
 )
 from small_models import HPARAMS
 
@@ -209,6 +213,22 @@ def test_help_without_a_yaml_file_and_with_a_missing_one():
         make_help("", ["no.yaml", "--help"])
     with pytest.raises(UserError, match="give a model's YAML file first"):
         parse_arguments([])
+
+
+def test_manifests_of_earlier_runs_are_known_without_their_last_column(
+    tmp_path,
+):
+    files = RunFiles(tmp_path)
+    old, new = "ID,ssr,proven_sum\na,3,yes\nb,-1,\n", "ID,ssr\na,3\nb,-1\n"
+    noted = {"lr": 0.1, "manifest_train": sha256(old.encode()).hexdigest()}
+    files.write_settings(noted)
+    (tmp_path / "train_all.csv").write_text(old)
+    update_noted_hashes(files, tmp_path)
+    noted["manifest_train"] = sha256(new.encode()).hexdigest()
+    assert read_settings(tmp_path) == noted
+    (tmp_path / "train_all.csv").write_text(new)
+    update_noted_hashes(files, tmp_path)
+    assert read_settings(tmp_path) == noted
 
 
 def test_a_device_that_is_not_there_is_named():

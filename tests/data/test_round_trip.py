@@ -10,7 +10,7 @@ from polsess.corpus.metadata import VARIANTS
 from polsess.data.dataset import RenderedMixtures, read_manifest
 from polsess.data.sampling import all_examples
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EVERY_VARIANT = ["SER", "SR", "ER", "R", "SE", "S", "E", "C"]
 
 
