@@ -14,7 +14,10 @@ import torch
 import train
 from killed_runs import KilledRuns
 from polsess.errors import UserError
-from polsess.training import brain as brain_module
+from polsess.training import (
+    brain as brain_module,
+    reports,
+)
 from small_corpus import write_small_corpus
 from small_models import CLOCKS, FLAG, small_arguments
 from small_runs import assert_same_weights, command, run, weights
@@ -182,7 +185,7 @@ def test_scores_and_result_are_of_the_same_test(
     folder = run("convtasnet", small_corpus, tmp_path, number_of_epochs=1)
     before = (folder / "test.csv").read_text()
     with monkeypatch.context() as patch:
-        patch.setattr(train, "describe_run", lambda *_: 1 / 0)
+        patch.setattr(reports, "describe_run", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):  # as if killed there
             run(
                 "convtasnet",

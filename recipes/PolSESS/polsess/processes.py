@@ -59,6 +59,13 @@ def check_device(options: dict) -> str:
     return device
 
 
+def use_deterministic_algorithms() -> None:
+    """Take such algorithms on a GPU too, and warn where there are none."""
+    # cuBLAS reads it when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Detect the errors that torch or Python raise for a lack of memory.
 

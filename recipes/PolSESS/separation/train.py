@@ -28,8 +28,6 @@ Authors
 import polsess.commands  # noqa: F401  first: for SIGTERM, while others load
 
 # isort: split
-import os
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -39,7 +37,6 @@ from polsess.commands import called_by_orion, run
 from polsess.corpus.manifests import prepare_polsess
 from polsess.data.loaders import make_loaders
 from polsess.data.sampling import TrainingBatches, fixed_examples
-from polsess.errors import UserError
 from polsess.files import hash_file
 from polsess.models.description import describe
 from polsess.processes import (
@@ -48,6 +45,7 @@ from polsess.processes import (
     join_processes,
     leave_processes,
     on_main,
+    use_deterministic_algorithms,
 )
 from polsess.run_folder import RunFiles
 from polsess.scoring.objective import negative_si_sdr, pit_si_sdr
@@ -60,11 +58,9 @@ from polsess.training.brain import (
 )
 from polsess.training.reports import (
     average_validation,
-    describe_run,
-    is_tested,
     log_epoch,
     make_logger,
-    print_report,
+    test_best,
 )
 from polsess.training.settings import (
     check_same_run,
@@ -270,38 +266,15 @@ def make_brain(hparams: dict, run_opts: RunOptions) -> tuple[Separation, dict]:
     return brain, loaders
 
 
-def prepare_device(hparams: dict, run_opts: RunOptions) -> RunOptions:
-    """Check the device, and join the processes that torchrun started."""
-    if hparams["deterministic"]:
-        # cuBLAS reads it when it starts.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    device = check_device(effective_run_options(hparams, run_opts))
-    run_opts = join_processes(run_opts, device)
-    for module in hparams["modules"].values():
-        if hasattr(module, "check_device"):
-            module.check_device(device)
-    return run_opts
-
-
 def prepare_run(
     files: RunFiles,
     settings: dict,
     hparams: dict,
-    create_experiment_directory: Callable,
+    hparams_file: str,
+    run_opts: RunOptions,
+    overrides: dict,
 ) -> dict:
     """Check that a run may begin or go on; prepare its folder and its corpus.
-
-    Arguments
-    ---------
-    files : RunFiles
-        The run's.
-    settings : dict
-        Those that can be written down.
-    hparams : dict
-        The loaded YAML.
-    create_experiment_directory : callable
-        SpeechBrain's, with its arguments.
 
     Returns
     -------
@@ -311,25 +284,22 @@ def prepare_run(
     Raises
     ------
     UserError
-        If the folder holds another run, or something is wrong with it or with
-        the corpus.
+        If the folder holds another run, or something is wrong with the corpus.
     """
     resumed = bool(hparams["checkpointer"].list_checkpoints())
     if resumed:
         check_same_run(files, settings)
-    try:
-        create_experiment_directory()
-    except OSError as error:
-        raise UserError(
-            f"output_folder {files.folder}: cannot be written "
-            f"({error.strerror})"
-        ) from error
-    hparams_file = files.folder / "hyperparams.yaml"
-    text = hparams_file.read_text(encoding="utf-8")
-    files.write_separator(describe(text, hparams_file))
-    if resumed:
         update_noted_hashes(files, hparams["manifest_folder"])
-    else:  # of a run whose checkpoints were deleted
+    sb.create_experiment_directory(
+        hparams["output_folder"],
+        hparams_file,
+        overrides,
+        run_opts.log_config or sb.core.DEFAULT_LOG_CONFIG,
+    )
+    resolved = files.folder / "hyperparams.yaml"
+    text = resolved.read_text(encoding="utf-8")
+    files.write_separator(describe(text, resolved))
+    if not resumed:  # of a run whose checkpoints were deleted
         files.divergence.unlink(missing_ok=True)
     prepare_polsess(
         data_folder=hparams["data_folder"],
@@ -348,28 +318,6 @@ def prepare_run(
     return settings
 
 
-def test_best(
-    brain: Separation,
-    test_loader: SaveableDataLoader,
-    settings: dict,
-    test_only: bool,
-) -> None:
-    """Test the best checkpoint, unless that is done; print the scores."""
-    best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
-    if best is None:
-        raise UserError(
-            f"{brain.hparams.save_folder}: no checkpoint to test; train first, "
-            "without --test_only"
-        )
-    files = brain.files
-    if test_only or not on_main(is_tested, files, brain.curve, settings):
-        # Last to be written, it says that the scores are of the same test.
-        on_main(files.result.unlink, True)
-        brain.evaluate(test_loader, max_key="si_sdr")
-        files.write_result(describe_run(brain, best, settings))
-    on_main(print_report, files)
-
-
 def main(arguments: list[str]) -> None:
     """Train and test as the command line says."""
     if {"-h", "--help"}.intersection(arguments):
@@ -386,19 +334,15 @@ def main(arguments: list[str]) -> None:
 
     hparams_file, run_opts, overrides = parse_arguments(arguments)
     hparams = load_hparams(hparams_file, run_opts, overrides)
-    run_opts = prepare_device(hparams, run_opts)
+    if hparams["deterministic"]:
+        use_deterministic_algorithms()
+    device = check_device(effective_run_options(hparams, run_opts))
+    run_opts = join_processes(run_opts, device)
+    for module in hparams["modules"].values():
+        if hasattr(module, "check_device"):
+            module.check_device(device)
     settings = plain_settings(hparams, run_opts)
     files = RunFiles(hparams["output_folder"])
-
-    def create_experiment_directory():
-        # Called in this file, which it copies.
-        given = {"log_config": run_opts.log_config}
-        sb.create_experiment_directory(
-            hparams["output_folder"],
-            hparams_file,
-            overrides,
-            **(given if run_opts.log_config else {}),
-        )
 
     with report:  # to Orion, if it is the caller
         if hparams["pretrained"]:
@@ -412,7 +356,13 @@ def main(arguments: list[str]) -> None:
                 files,
             )
         settings = on_main(
-            prepare_run, files, settings, hparams, create_experiment_directory
+            prepare_run,
+            files,
+            settings,
+            hparams,
+            hparams_file,
+            run_opts,
+            overrides,
         )
         while True:
             brain, loaders = make_brain(hparams, run_opts)

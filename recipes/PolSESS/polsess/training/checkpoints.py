@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import yaml
 
@@ -61,15 +61,6 @@ class AtomicCheckpointer(Checkpointer):
     >>> [path.name for path in folder.iterdir()]
     ['CKPT+first']
     """
-
-    def __init__(self, checkpoints_dir: str, recoverables: dict) -> None:
-        try:
-            super().__init__(checkpoints_dir, recoverables)
-        except OSError as error:
-            raise UserError(
-                f"save_folder {checkpoints_dir}: cannot be made "
-                f"({error.strerror})"
-            ) from error
 
     def save_checkpoint(
         self,
@@ -164,29 +155,18 @@ class AtomicCheckpointer(Checkpointer):
         path.rename(path.with_name(PARTIAL + path.name))
         self._remove_partial()
 
-    def find_checkpoint(
-        self,
-        importance_key: Callable | None = None,
-        max_key: str | None = None,
-        min_key: str | None = None,
-        ckpt_predicate: Callable | None = None,
-    ) -> Checkpoint | None:
+    @main_process_only
+    def find_checkpoint(self, *criteria: Any, **more: Any) -> Any:
         """Find the best intact one; see ``Checkpointer.find_checkpoint``.
 
         One that proves corrupt is set aside.
         """
-        find = super().find_checkpoint
-        criteria = (importance_key, max_key, min_key, ckpt_predicate)
-        return self._find_intact(find, criteria)
-
-    @main_process_only
-    def _find_intact(self, find, criteria):
-        while (checkpoint := find(*criteria)) is not None:
-            problem = find_damage(checkpoint.path)
-            if problem is None:
-                break
+        while True:
+            checkpoint = super().find_checkpoint(*criteria, **more)
+            problem = checkpoint and find_damage(checkpoint.path)
+            if not problem:
+                return checkpoint
             self._set_aside(checkpoint.path, problem)
-        return checkpoint
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Load all recoverables; see ``Checkpointer.load_checkpoint``.

@@ -3,14 +3,12 @@
 import torch
 
 from polsess.errors import UserError
-from polsess.files import read_json
-from polsess.run_folder import RunFiles
+from polsess.run_folder import RunFiles, read_settings
 from polsess.training.checkpoints import is_of_an_epochs_end
 from speechbrain.utils.logger import get_logger
 
 logger = get_logger(__name__)
 
-TOLD = 5  # misfits, of all that there are
 # What an attribute of a module may be without that its weights mean something
 # else: how it is trained, and in which pieces it takes the signal.
 FREE = {
@@ -24,16 +22,17 @@ FREE = {
 
 
 def start_from(
-    source: str | None, trust: bool, hparams: dict, files: RunFiles
+    source: str, trust: bool, hparams: dict, files: RunFiles
 ) -> dict:
-    """Give a new run's separator the weights of a model that is there.
+    """Give a run's separator the weights of a model that is there.
 
-    A run that has finished an epoch has weights of its own. It is only noted
-    what it began with; from where, if its folder is not the same any more.
+    A run that has finished an epoch goes on with weights of its own. It is only
+    noted what it began with; from where, if its folder is not the same any
+    more.
 
     Arguments
     ---------
-    source : str, None
+    source : str
         The model's folder, as ``load_model`` takes it.
     trust : bool
         Whether SpeechBrain may run what a public model's files say.
@@ -46,20 +45,18 @@ def start_from(
     -------
     dict
         ``pretrained_weights``: what tells these weights from others, for the
-        run's settings. Empty if it starts anew.
+        run's settings.
 
     Raises
     ------
     UserError
         If there is no such model, or its weights do not fit.
     """
-    if source is None:
-        return {}
     checkpoint = hparams["checkpointer"].find_checkpoint(
         ckpt_predicate=is_of_an_epochs_end
     )
     if checkpoint is not None and files.settings.exists():
-        noted = read_json(files.settings)
+        noted = read_settings(files.folder)
         if noted.get("pretrained") == source:
             return {"pretrained_weights": noted.get("pretrained_weights")}
     # Here, since training itself needs nothing of inference.
@@ -70,68 +67,50 @@ def start_from(
     with torch.random.fork_rng(devices=[]):
         run = load_model(source, trust=trust)
     separator = hparams["separator"]
-    misfits = find_misfits(run.separator, separator)
-    if misfits:
-        more = f"; and {len(misfits) - TOLD} more" if misfits[TOLD:] else ""
+    try:
+        separator.load_state_dict(run.separator.state_dict())
+        misfits = find_misfits(run.separator, separator)
+        if misfits:
+            raise RuntimeError("; ".join(misfits))
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
         raise UserError(
             f"pretrained {source}: its network is not the one to be trained: "
-            f"{'; '.join(misfits[:TOLD])}{more}. Give the options with which "
-            "it was trained, such as its sizes and --n_sources with --task "
-            "(they stand in its separator.json), or another model"
-        )
+            f"{problem[:300]}. Give the options with which it was trained, "
+            "such as its sizes and --n_sources with --task (they stand in its "
+            "separator.json), or another model"
+        ) from error
     if run.settings["sample_rate"] != hparams["sample_rate"]:
         logger.warning(
             f"pretrained {source}: was trained at "
             f"{run.settings['sample_rate']} Hz, and goes on at "
             f"{hparams['sample_rate']} Hz"
         )
-    if checkpoint is None:
-        separator.load_state_dict(run.separator.state_dict())
-        logger.info(f"The training starts from the weights of {source}")
+    logger.info(f"The training starts from the weights of {source}")
     return {"pretrained_weights": run.weights_checksum}
 
 
 def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
-    """Find why the weights of one network do not suit another.
+    """Find what gives the parameters of two networks another meaning.
 
     Arguments
     ---------
-    given : torch.nn.Module
-        With weights.
-    wanted : torch.nn.Module
-        To get them.
+    given, wanted : torch.nn.Module
+        With parameters of the same names and shapes.
 
     Returns
     -------
     list of str
-        Parameters that are missing or of another shape; without any, the
-        modules' classes and attributes that give the same parameters another
-        meaning.
+        Modules of another class, and attributes with other values.
 
     Example
     -------
     >>> given = torch.nn.Conv1d(1, 2, 3)
-    >>> find_misfits(given, torch.nn.Conv1d(1, 2, 4))
-    ['weight has shape 2x1x3, here 2x1x4']
     >>> find_misfits(given, torch.nn.Conv1d(1, 2, 3, dilation=2))
     ['dilation is (1,), here (2,)']
     >>> find_misfits(torch.nn.ReLU(), torch.nn.GELU())
     ['the network is ReLU, here GELU']
     """
-    shapes = [
-        {
-            name: "x".join(map(str, tensor.shape)) or "of a number"
-            for name, tensor in network.state_dict().items()
-        }
-        for network in (given, wanted)
-    ]
-    misfits = [
-        _tell(name, *(shape.get(name) for shape in shapes))
-        for name in {**shapes[1], **shapes[0]}
-        if shapes[0].get(name) != shapes[1].get(name)
-    ]
-    if misfits:
-        return misfits
     second = dict(wanted.named_modules())
     others = [
         f"{name or 'the network'} is {type(module).__name__}, here "
@@ -145,15 +124,6 @@ def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
         for name in first
         if name in second and first[name] != second[name]
     ]
-
-
-def _tell(name, given, wanted):
-    """Tell of a parameter that is not the same in both."""
-    if given is None:
-        return f"{name} is missing there"
-    if wanted is None:
-        return f"{name} is not known here"
-    return f"{name} has shape {given}, here {wanted}"
 
 
 def _are_alike(first, second):

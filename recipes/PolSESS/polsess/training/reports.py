@@ -1,4 +1,4 @@
-"""Reports of a training: validation averages, learning curves and results."""
+"""Reports of a training: validation averages, learning curves, the test."""
 
 from __future__ import annotations
 
@@ -151,6 +151,42 @@ def log_epoch(
             "valid": dict.fromkeys(valid, epoch - 1),
         }
     logger.log_stats({"epoch": epoch}, train, valid)
+
+
+def test_best(
+    brain: Any, test_loader: Any, settings: dict, test_only: bool
+) -> None:
+    """Test the best checkpoint, unless that is done; print the scores.
+
+    Arguments
+    ---------
+    brain : Separation
+        After ``fit``.
+    test_loader : DataLoader
+        Of the test.
+    settings : dict
+        The run's.
+    test_only : bool
+        Whether to test again if it is done.
+
+    Raises
+    ------
+    UserError
+        If there is no checkpoint.
+    """
+    best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
+    if best is None:
+        raise UserError(
+            f"{brain.hparams.save_folder}: no checkpoint to test; train first, "
+            "without --test_only"
+        )
+    files = brain.files
+    if test_only or not on_main(is_tested, files, brain.curve, settings):
+        # Last to be written, it says that the scores are of the same test.
+        on_main(files.result.unlink, True)
+        brain.evaluate(test_loader, max_key="si_sdr")
+        files.write_result(describe_run(brain, best, settings))
+    on_main(print_report, files)
 
 
 def is_tested(files: RunFiles, curve: Curve, settings: dict) -> bool:

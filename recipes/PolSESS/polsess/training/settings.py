@@ -13,7 +13,6 @@ import json
 import math
 import re
 import sys
-from io import StringIO
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -326,7 +325,7 @@ def load_hparams(
     try:
         with open(hparams_file, encoding="utf-8") as file:
             return load_hyperpyyaml(file, overrides)
-    except UserError:
+    except (UserError, OSError):
         raise
     except Exception as error:  # whatever the YAML's constructors raise
         raise UserError(
@@ -539,12 +538,6 @@ def check_same_run(files: RunFiles, settings: dict) -> None:
     UserError
         If others than those that may change differ, naming them.
     """
-    if not files.settings.exists():
-        raise UserError(
-            f"{files.folder}: has checkpoints but no {files.settings.name}, so "
-            "that it cannot be told whether they are of the same run. Give "
-            "--output_folder or --experiment_name for a new one"
-        )
     ignored = MAY_CHANGE
     if "manifest_train" not in settings:  # before the corpus is prepared
         ignored = MAY_CHANGE | {"manifest_train", "manifest_val"}
@@ -672,17 +665,7 @@ def _read_help(hparams_file):
             )
             comment = " ".join(text[2:] for text in reversed(list(above)))
         if not value:  # of several lines
-            value = _in_one_line(defaults[name])
+            value = json.dumps(defaults[name])
         known = "required" if name in required else f"default: {value}"
         texts[name] = f"{comment} ({known})".strip()
     return texts
-
-
-def _in_one_line(value):
-    """Write a list or a mapping as YAML that the command line takes."""
-    stream = StringIO()
-    yaml = YAML(typ="safe")
-    yaml.default_flow_style = True
-    yaml.width = 10_000
-    yaml.dump(value, stream)
-    return stream.getvalue().strip()
