@@ -5,6 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import yaml
 
