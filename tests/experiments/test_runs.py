@@ -3,7 +3,6 @@
 import csv
 import json
 import shlex
-import statistics
 from pathlib import Path
 
 import numpy as np
@@ -110,24 +109,6 @@ def test_the_published_table_is_reproduced():
         assert row == f"| {' | '.join([name, *numbers, epochs, '207.0'])} |"
 
 
-def test_tables_against_statistics():
-    generator = np.random.default_rng(5)
-    values, seconds = generator.normal(3, 1, 5), generator.uniform(1e3, 1e5, 5)
-    runs = [
-        Run("a", seed, "finished", value, 7, 50, time)
-        for seed, (value, time) in enumerate(zip(values, seconds, strict=True))
-    ]
-    cells = published_table(runs).splitlines()[2].strip("| ").split(" | ")
-    assert cells[1:6] == [f"{value:.2f}" for value in values]
-    assert cells[6] == f"{statistics.fmean(values):.2f}"
-    assert cells[7] == f"{statistics.stdev(values):.2f}"
-    assert cells[9] == f"{np.mean(seconds) / 3600:.1f}"
-    # Not rounded.
-    rows = list(csv.DictReader(runs_table(runs).csv().splitlines()))
-    assert [float(row["best_valid_si_sdr"]) for row in rows] == values.tolist()
-    assert [float(row["seconds"]) for row in rows] == seconds.tolist()
-
-
 def test_tables_of_unfinished_series():
     runs = [
         Run("a", 1, "diverged", 5.684, 19, 21, 3600.0 * 37.5),
@@ -149,6 +130,7 @@ def test_tables_of_unfinished_series():
     rows = list(csv.DictReader(runs_table(runs).csv().splitlines()))
     assert (rows[0]["ended"], rows[0]["best_epoch"]) == ("diverged", "19")
     assert rows[2]["best_epoch"] == ""
+    assert float(rows[0]["best_valid_si_sdr"]) == 5.684  # not rounded
 
 
 # Evaluations: what is found

@@ -370,7 +370,11 @@ def _draw_model(model, seeds, style, limits, where, name):
     top.set_xlim(0.3, longest["epoch"].max() + 0.7)
     bottom.set(xlabel="epoch", ylabel=wrapped("learning rate", 9))
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    bottom.set_yscale("log")
+    rates = pd.concat(curve["lr"] for curve in seeds.values())
+    ends = sorted({rates.min(), rates.max()})
+    bottom.set_yscale("log" if ends[0] > 0 else "linear")
+    bottom.set_yticks(ends, [f"{rate:.3g}" for rate in ends])
+    bottom.minorticks_off()
     figure.align_ylabels()
     lines = [Line2D([], [], **how) for how in legend.values()]
     add_legend(figure, lines, list(legend))
