@@ -1,1 +1,1 @@
-"""What compare_runs.py and report.py consist of."""
+"""Series, searches, comparisons and reports of runs."""
