@@ -125,6 +125,8 @@ class Evaluation:
             for example in self.test_set.examples
         }
         total = sum(len(names) for names in missing.values())
+        if not total:
+            return
         bar = tqdm(total=total, unit="score", disable=quiet or None)
         with bar, WorkerPool(jobs, SLOW_IMPORTS) as pool:
             scores = self._score(missing, batch_size, pool, WAITING * jobs)
