@@ -69,7 +69,8 @@ def test_the_recipe_finds_nothing_wrong(corpus):
     assert {split: path.name for split, path in paths.items()} == {
         split: f"corpus_small_{split}_final.csv" for split in SIZES
     }
-    table = pd.concat(read_metadata(p, split) for split, p in paths.items())
+    tables = [read_metadata(path, split) for split, path in paths.items()]
+    table = pd.concat(tables, ignore_index=True)
     assert table["split"].value_counts().to_dict() == SIZES
     good, findings, audio = check_corpus(corpus, table, "audio", jobs=1)
     assert findings == [] and len(good) == 36
