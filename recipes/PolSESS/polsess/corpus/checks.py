@@ -35,7 +35,7 @@ FRAGMENT_COLUMNS = ["SSR"] + [
 LIMITER = 0.999 * 2**15
 
 # Fewer rows than these are read sooner than processes are started.
-ROWS_A_PROCESS = 200
+ROWS_A_PROCESS = 1000
 
 
 class AudioFormat(NamedTuple):
