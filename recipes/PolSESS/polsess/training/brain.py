@@ -223,7 +223,7 @@ class TrainingState:
 
 
 def gradients_are_finite(parameters: Iterable[torch.nn.Parameter]) -> bool:
-    """Whether all gradients of parameters are finite.
+    """Check whether all gradients of parameters are finite.
 
     Example
     -------
@@ -339,7 +339,7 @@ class ReliableBrain(sb.Brain):
         self.modules.zero_grad()
 
     def can_resume(self, checkpoint: Checkpoint) -> bool:
-        """Whether a checkpoint's place in the epoch has a meaning here.
+        """Check whether a checkpoint's place in the epoch has a meaning here.
 
         Within an epoch of another number of processes it has none: each has
         seen other examples.
@@ -372,7 +372,7 @@ class ReliableBrain(sb.Brain):
         self.save({}, end_of_epoch=False, max_keys=self.best_keys)
 
     def _should_save_intra_epoch_ckpt(self, *arguments):
-        """Whether to save after this batch.
+        """Decide whether to save after this batch.
 
         Not within an accumulation group, whose gradients would be lost.
         """

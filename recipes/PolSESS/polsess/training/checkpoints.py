@@ -225,5 +225,5 @@ class AtomicCheckpointer(Checkpointer):
 
 
 def is_of_an_epochs_end(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint was saved after an epoch's validation."""
+    """Check whether a checkpoint was saved after an epoch's validation."""
     return checkpoint.meta["end-of-epoch"]

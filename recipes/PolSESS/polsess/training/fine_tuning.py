@@ -127,7 +127,7 @@ def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
 
 
 def _are_alike(first, second):
-    """Whether modules are of one class, or of ours and SpeechBrain's."""
+    """Check whether modules are of one class, or of ours and SpeechBrain's."""
     return isinstance(first, type(second)) or isinstance(second, type(first))
 
 

@@ -190,7 +190,7 @@ def test_best(
 
 
 def is_tested(files: RunFiles, curve: Curve, settings: dict) -> bool:
-    """Whether there is a result of this curve and the test's settings."""
+    """Check for a result of this curve and the test's settings."""
     result = read_result(files.folder)
     if result is None or not files.scores.exists():
         return False

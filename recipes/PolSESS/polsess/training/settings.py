@@ -386,7 +386,7 @@ def check_value(
 
 
 def _is_number(value, kind, least, below_one):
-    """Tell whether a value is a number of a kind and within bounds."""
+    """Check whether a value is a number of a kind and within bounds."""
     allowed = int if kind is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, allowed):
         return False
@@ -472,7 +472,7 @@ def read_defaults(hparams_file: str | Path) -> tuple[dict, list[str]]:
 
 
 def _is_plain(value):
-    """Tell whether JSON can hold a value."""
+    """Check whether JSON can hold a value."""
     if isinstance(value, dict):
         return all(_is_plain(item) for item in value.values())
     if isinstance(value, list | tuple):
