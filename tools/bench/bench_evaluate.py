@@ -25,8 +25,8 @@ import torch
 from measuring import RECIPE, ROOT, in_new_process
 from polsess.commands import make_parser
 from polsess.inference.models import load_trained_run
-from polsess.scoring.audio import at_mixture_level
 from polsess.scoring.objective import pit_si_sdr
+from polsess.scoring.scores import at_mixture_level
 from polsess.scoring.test_sets import read_polsess
 
 SEPARATION = RECIPE / "separation"

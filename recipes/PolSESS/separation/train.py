@@ -49,7 +49,7 @@ from polsess.processes import (
 )
 from polsess.run_folder import RunFiles
 from polsess.scoring.objective import negative_si_sdr, pit_si_sdr
-from polsess.scoring.scores import score_batch
+from polsess.scoring.scores import score_batch, write_examples
 from polsess.training.brain import (
     DivergenceError,
     ReliableBrain,
@@ -160,8 +160,6 @@ class Separation(ReliableBrain):
                 score_batch(batch, estimates, si_sdr, permutation)
             )
         if stage == sb.Stage.TEST and self.examples_to_write:
-            from polsess.scoring.audio import write_examples
-
             write_examples(
                 self.files.audio,
                 self.examples_to_write,

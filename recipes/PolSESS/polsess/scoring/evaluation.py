@@ -11,11 +11,14 @@ from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import TrainedModel
 from polsess.processes import is_out_of_memory
-from polsess.scoring.audio import at_mixture_level, write_example
 from polsess.scoring.folder import LIST, LISTED, EvaluationFolder
 from polsess.scoring.metrics import compute_metric
 from polsess.scoring.objective import pit_si_sdr
-from polsess.scoring.scores import score_sources
+from polsess.scoring.scores import (
+    at_mixture_level,
+    score_sources,
+    write_example,
+)
 from polsess.scoring.test_sets import EvaluationSet
 from polsess.worker_pool import WorkerPool
 from speechbrain.dataio.batch import PaddedBatch
