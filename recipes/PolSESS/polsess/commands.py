@@ -110,7 +110,7 @@ def run(main: Callable, hint: str = "The same command goes on.") -> None:
         if rank > 0:
             # The first process's is enough: torchrun ends this one soon after
             # it. An error of this process alone is told.
-            time.sleep(3)
+            time.sleep(10)
         else:
             logger.debug(message)  # goes to log.txt, not to the terminal
         print(f"Error: {message}", file=sys.stderr)
