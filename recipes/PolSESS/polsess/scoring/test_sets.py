@@ -244,15 +244,10 @@ def read_test_set(
     """
     folder = data_folder.expanduser()
     if not folder.exists():
-        raise UserError(
-            f"{folder}: there is no such corpus; give its place with "
-            "--data_folder"
-        )
+        raise UserError(f"{folder}: there is no such corpus (--data_folder)")
     if folder.is_file():
         if split:
-            raise UserError(
-                f"--split {split}: {folder} is a file, all of it is evaluated"
-            )
+            raise UserError(f"--split {split}: {folder} is a file, no folder")
         return read_csv_corpus(settings, folder, variants)
     split = split or "test"
     if find_librimix(settings, folder):
