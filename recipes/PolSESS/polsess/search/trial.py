@@ -72,7 +72,7 @@ def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:
     with locked(path.with_name(f".{path.name}.lock")):
         if not path.exists():
             write_atomically(path, json.dumps(settings, indent=2) + "\n")
-    differing = differences(read_json(path), settings)
+    differing = differences(read_json(path), settings, ignored)
     if differing:
         raise UserError(
             f"{path}: this sweep was begun with other settings: "
