@@ -1,10 +1,16 @@
-"""Names that Orion 0.2.7's setup.py needs and Python 3.12 dropped.
+r"""A parser that Orion 0.2.7's setup.py needs and Python 3.12 dropped.
 
-> PYTHONPATH=sweeps/build_orion pip install --no-build-isolation orion==0.2.7
+> PYTHONPATH=$PWD/sweeps/build_orion \
+    pip install --no-build-isolation orion==0.2.7
 """
 
 import configparser
 
-if not hasattr(configparser, "SafeConfigParser"):
-    configparser.SafeConfigParser = configparser.ConfigParser
-    configparser.ConfigParser.readfp = configparser.ConfigParser.read_file
+
+class SafeConfigParser(configparser.ConfigParser):
+    """``ConfigParser`` by its earlier name."""
+
+    readfp = configparser.ConfigParser.read_file
+
+
+vars(configparser).setdefault("SafeConfigParser", SafeConfigParser)
