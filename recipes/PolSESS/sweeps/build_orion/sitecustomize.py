@@ -5,12 +5,15 @@ r"""A parser that Orion 0.2.7's setup.py needs and Python 3.12 dropped.
 """
 
 import configparser
+from collections.abc import Iterable
 
 
 class SafeConfigParser(configparser.ConfigParser):
     """``ConfigParser`` by its earlier name."""
 
-    readfp = configparser.ConfigParser.read_file
+    def readfp(self, fp: Iterable[str], filename: str | None = None) -> None:
+        """Read a file that is open."""
+        self.read_file(fp, filename)
 
 
 vars(configparser).setdefault("SafeConfigParser", SafeConfigParser)
