@@ -432,21 +432,39 @@ def _chunk_backward(inputs, gate, gradients, bias, rates, skip, again, totals):
         dinput[:] = ZERO
         for n in range(n_states):
             b, g = rank + n, rank + n_states + n
-            state = h[t, n], h[t + 1, n], decay[t, n], rates[n]
-            step = delta, delta_u, dy
-            sums = dh[n], dinput, ddelta, drates[n]
             dprojected[b], dprojected[g] = _state_backward(
-                projected[b], projected[g], state, step, sums, past
+                projected[b],
+                projected[g],
+                h[t, n],
+                h[t + 1, n],
+                decay[t, n],
+                rates[n],
+                delta,
+                delta_u,
+                dy,
+                dh[n],
+                dinput,
+                ddelta,
+                drates[n],
+                past,
             )
-        x, dx = u[t], du[t]
-        for c in range(channels):
-            dx[c] = dinput[c] * delta[c] + skip[c] * dy[c]
-        for c in range(channels):  # by way of delta_u
-            ddelta[c] += dinput[c] * x[c]
-        for c in range(channels):
-            draw[t, c] = ddelta[c] * _sigmoid(raw[t, c] + bias[c])
-        for c in range(channels):
-            dskip[c] += x[c] * dy[c]
+        step = u[t], raw[t], du[t], draw[t]
+        _input_backward(*step, bias, skip, delta, dinput, ddelta, dy, dskip)
+
+
+@compiled
+def _input_backward(
+    x, raw, dx, draw, bias, skip, delta, dinput, ddelta, dy, dskip
+):
+    """Compute a step's gradients of u, raw and skip; dskip is added to."""
+    for c in range(x.size):
+        dx[c] = dinput[c] * delta[c] + skip[c] * dy[c]
+    for c in range(x.size):  # by way of delta_u
+        ddelta[c] += dinput[c] * x[c]
+    for c in range(x.size):
+        draw[c] = ddelta[c] * _sigmoid(raw[c] + bias[c])
+    for c in range(x.size):
+        dskip[c] += x[c] * dy[c]
 
 
 @compiled
@@ -465,17 +483,29 @@ def _gate_backward(y, z, gated, dgated, dz, dy):
 
 
 @compiled
-def _state_backward(b, g, state, step, sums, past):
+def _state_backward(
+    b,
+    g,
+    before,
+    after,
+    decay,
+    rate,
+    delta,
+    delta_u,
+    dy,
+    dh,
+    dinput,
+    ddelta,
+    drate,
+    past,
+):
     """Go a step back in one state of all channels.
 
     ``b`` and ``g`` are the step's B and C of this state, whose gradients are
-    returned. Of ``sums``, the gradient of the state after the step becomes that
-    of the one before; the gradients of delta_u, delta and the rate are added
-    to. ``past`` is a workspace.
+    returned. ``dh``, the gradient of the state after the step, becomes that of
+    the one before; ``dinput``, ``ddelta`` and ``drate``, those of delta_u,
+    delta and the rate, are added to. ``past`` is a workspace.
     """
-    before, after, decay, rate = state
-    delta, delta_u, dy = step
-    dh, dinput, ddelta, drate = sums
     db = dg = ZERO
     for c in range(dy.size):
         dh[c] += g * dy[c]
