@@ -26,7 +26,7 @@ from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import load_model
 from polsess.processes import check_device
-from polsess.scoring.test_sets import EvaluationSet, read_polsess
+from polsess.scoring.test_sets import EvaluationSet, read_test_set
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -118,7 +118,7 @@ def open_mixtures(
     if not corpus.is_dir():
         raise UserError(f"--data_folder {corpus}: there is no such folder")
     transcripts = read_transcripts(corpus, options.split)
-    test_set = read_polsess(
+    test_set = read_test_set(
         settings,
         manifests,
         corpus,

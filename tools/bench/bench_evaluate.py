@@ -27,7 +27,7 @@ from polsess.commands import make_parser
 from polsess.inference.models import load_trained_run
 from polsess.scoring.objective import pit_si_sdr
 from polsess.scoring.scores import at_mixture_level
-from polsess.scoring.test_sets import read_polsess
+from polsess.scoring.test_sets import read_test_set
 
 SEPARATION = RECIPE / "separation"
 # How far apart scores may be: SpeechBrain adds constants to SI-SNR, mir_eval
@@ -95,7 +95,7 @@ def evaluate_sequentially(run_folder: Path, output: Path) -> None:
     warnings.simplefilter("ignore")  # mir_eval's: this function will move
     trained = load_trained_run(run_folder)
     manifests, corpus = run_folder / "manifests", run_folder.parent / "corpus"
-    mixtures = read_polsess(
+    mixtures = read_test_set(
         trained.settings, manifests, corpus, "test", None, output.parent
     )
     rows = []

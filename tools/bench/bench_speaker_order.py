@@ -21,7 +21,7 @@ from polsess.commands import make_parser
 from polsess.inference import SpeechSeparation
 from polsess.inference.overlap_add import UNCERTAIN
 from polsess.scoring.objective import pairwise_si_sdr
-from polsess.scoring.test_sets import read_polsess
+from polsess.scoring.test_sets import read_test_set
 
 DECIDED = 1.0  # dB by which the orders' SI-SDR differ, or a chunk counts not
 
@@ -138,7 +138,7 @@ def main() -> None:
     rows = []
     for variant in ("C", "SER", "SE"):
         with tempfile.TemporaryDirectory() as folder:
-            mixtures = read_polsess(
+            mixtures = read_test_set(
                 *(settings, manifests, options.data_folder, "test"),
                 *([variant], Path(folder)),
             )

@@ -27,11 +27,7 @@ from pathlib import Path
 
 import pandas as pd
 from joblib import cpu_count
-from polsess.commands import (
-    at_least,
-    make_parser,
-    run as run_command,
-)
+from polsess.commands import at_least, make_parser, run
 from polsess.inference.models import TrainedModel, load_trained_run
 from polsess.processes import check_device
 from polsess.run_folder import software_versions
@@ -89,48 +85,21 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         help="si_sdr and sdr (dB), pesq (MOS-LQO), stoi and estoi (at most 1), "
         f"dnsmos (overall MOS, slow) (default: {' '.join(DEFAULT_METRICS)})",
     )
-    add(
-        "--data_folder",
-        type=Path,
-        help="a corpus: folder or CSV file (default: the run's own)",
-    )
-    add(
-        "--save_audio",
-        type=at_least(0),
-        default=0,
-        help="write so many of the worst and of the best mixtures by "
-        "improvement of SI-SDR, separated once more, to audio/ (default: 0)",
-    )
-    add(
-        "--output",
-        type=Path,
-        help="folder, new, empty or of an earlier evaluation (default: "
-        "RUN_FOLDER/evaluation/NAME)",
-    )
-    add(
-        "--averaged",
-        action="store_true",
-        help="evaluate the averaged weights of a run with ema_decay, into "
-        "another folder: <split>-averaged",
-    )
+    text = "a corpus: folder or CSV file (default: the run's own)"
+    add("--data_folder", type=Path, help=text)
+    text = "write this many of the worst and of the best mixtures to audio/"
+    add("--save_audio", type=at_least(0), default=0, help=text)
+    text = "of this evaluation alone (default: RUN_FOLDER/evaluation/NAME)"
+    add("--output", type=Path, help=text)
+    text = "evaluate the averaged weights of a run with ema_decay"
+    add("--averaged", action="store_true", help=text)
     add("--device", help="cpu, cuda ... (default: a GPU if there is one)")
-    add(
-        "--precision",
-        choices=("fp32", "bf16", "fp16"),
-        help="of the separator (default: the run's eval_precision)",
-    )
-    add(
-        "--batch_size",
-        type=at_least(1),
-        help="mixtures separated at once, changes the last digits of scores at "
-        "most (default: the run's valid_batch_size)",
-    )
-    add(
-        "--jobs",
-        type=at_least(1),
-        default=cpu_count(),
-        help="processes that score, of one thread each (default: one a CPU)",
-    )
+    text = "of the separator (default: the run's eval_precision)"
+    add("--precision", choices=("fp32", "bf16", "fp16"), help=text)
+    text = "mixtures separated at once (default: the run's valid_batch_size)"
+    add("--batch_size", type=at_least(1), help=text)
+    text = "processes that score (default: one a CPU)"
+    add("--jobs", type=at_least(1), default=cpu_count(), help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
     return parser.parse_args(arguments)
 
@@ -139,32 +108,32 @@ def main(arguments: list[str]) -> None:
     """Evaluate as the command line says."""
     options = read_options(arguments)
     check_packages(options.metrics)
-    run = load_trained_run(options.run_folder, options.averaged)
-    settings = run.settings
+    trained = load_trained_run(options.run_folder, options.averaged)
+    settings = trained.settings
     precision = options.precision or settings.get("eval_precision", "fp32")
     device = check_device({"device": options.device, "precision": precision})
-    check = getattr(run.separator, "check_device", None)
+    check = getattr(trained.separator, "check_device", None)
     if check is not None:
         check(device)
-    root = options.output or run.folder / "evaluation"
+    root = options.output or trained.folder / "evaluation"
     if options.output:
         check_folder(root)  # before manifests are written into it
     test_set = read_test_set(
         settings,
-        run.folder / "manifests",
+        trained.folder / "manifests",
         options.data_folder or Path(settings["data_folder"]),
         options.split,
         options.variants,
         root / MANIFESTS,
     )
     check_files(test_set, options.noprogressbar)
-    name = test_set.name + "-averaged" * run.averaged
+    name = test_set.name + "-averaged" * trained.averaged
     folder = options.output or root / name
     # Not the size of the batches: mixtures are not padded, so that one's
     # estimates depend on the others of its batch by rounding at most.
     identity = {
-        "weights": run.weights_checksum,
-        "separator": run.description_hash,
+        "weights": trained.weights_checksum,
+        "separator": trained.description_hash,
         "rows": test_set.rows_hash,
         "sample_rate": settings["sample_rate"],
         "task": settings["task"],
@@ -173,7 +142,7 @@ def main(arguments: list[str]) -> None:
         "versions": {package: version(package) for package in PACKAGES},
     }
     with EvaluationFolder(folder, identity, test_set.audio) as files:
-        evaluation = Evaluation(run, test_set, files, device, precision)
+        evaluation = Evaluation(trained, test_set, files, device, precision)
         evaluation.score(
             options.metrics,
             options.batch_size or settings["valid_batch_size"],
@@ -183,7 +152,7 @@ def main(arguments: list[str]) -> None:
         if options.save_audio:
             evaluation.write_audio(options.save_audio)
         table = files.table(test_set)
-        files.write(table, describe(run, test_set, files, table, device))
+        files.write(table, describe(trained, test_set, files, table, device))
     print(
         f"{format_metrics(summarise_metrics(table))}\n\nMeans over the "
         f"mixtures; 'mixture': unprocessed. Everything is in {folder}"
@@ -191,7 +160,7 @@ def main(arguments: list[str]) -> None:
 
 
 def describe(
-    run: TrainedModel,
+    trained: TrainedModel,
     test_set: EvaluationSet,
     files: EvaluationFolder,
     table: pd.DataFrame,
@@ -201,7 +170,7 @@ def describe(
 
     Arguments
     ---------
-    run : TrainedModel
+    trained : TrainedModel
         What was evaluated.
     test_set : EvaluationSet
         On what.
@@ -213,32 +182,35 @@ def describe(
         Where it was separated.
     """
     metrics = list(dict.fromkeys(table["metric"]))
-    seconds = {"separation": 0.0, "metrics": 0.0, "audio": 0.0}
+    formats = [test_set.formats[example.row] for example in test_set.examples]
+    audio = sum(samples / rate for rate, samples in formats)
+    seconds = {"separation": 0.0, "metrics": 0.0, "audio": audio}
     for *key, metric in table[["ID", "variant", "metric"]].values:
         part = "separation" if metric == "si_sdr" else "metrics"
         seconds[part] += files.known[(*key, metric)]["seconds"]
-    for example in test_set.examples:
-        rate, samples = test_set.formats[example.row]
-        seconds["audio"] += samples / rate
     versions = software_versions()
     for metric in metrics:
         versions |= metric_versions(metric)
     undefined = table["improvement"].isna().groupby(table["metric"], sort=False)
     return {
-        "model": run.settings["experiment_name"] + " (averaged)" * run.averaged,
-        "seed": run.settings["seed"],
-        "averaged": run.averaged,
-        "task": run.settings["task"],
-        "parameters": run.parameters,
+        "model": trained.settings["experiment_name"]
+        + " (averaged)" * trained.averaged,
+        "seed": trained.settings["seed"],
+        "averaged": trained.averaged,
+        "task": trained.settings["task"],
+        "parameters": trained.parameters,
         "corpus": test_set.corpus,
         "split": test_set.split,
         "data_folder": test_set.data_folder,
         "rows": test_set.rows_hash,
         "audio": hash_rows([test_set.audio]),
-        "sample_rate": run.settings["sample_rate"],
+        "sample_rate": trained.settings["sample_rate"],
         "variants": list(dict.fromkeys(table["variant"])),
         "metrics": metrics,
-        "checkpoint": {"epoch": run.epoch, "valid_si_sdr": run.valid_si_sdr},
+        "checkpoint": {
+            "epoch": trained.epoch,
+            "valid_si_sdr": trained.valid_si_sdr,
+        },
         "device": device,
         "seconds": seconds,
         "versions": versions,
@@ -247,4 +219,4 @@ def describe(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run(main)

@@ -181,10 +181,9 @@ class RenderedMixtures(torch.utils.data.Dataset):
         """
         row = self.rows[example.row]
         environment = row["environment"]
-        names = required_components(environment, example.variant, self.task)
         audio = {
-            name: self._read(row[f"{name}_wav"], example.start)
-            for name in names
+            name: self._read(path, example.start)
+            for name, path in self.files(example).items()
         }
         lengths = {name: len(signal) for name, signal in audio.items()}
         if len(set(lengths.values())) > 1:
@@ -205,6 +204,22 @@ class RenderedMixtures(torch.utils.data.Dataset):
             "mixture": mixture.div_(2**15),
             "targets": targets.div_(2**15),
         }
+
+    def files(self, example: Example) -> dict[str, str]:
+        """Look up the files of the components that an example needs.
+
+        Example
+        -------
+        >>> row = {"environment": "outdoor", "mix_wav": "m.wav"}
+        >>> row |= {"s1_wav": "a.wav", "s2_wav": "b.wav"}
+        >>> RenderedMixtures([row], "SB").files(Example(0, "SE"))
+        {'mix': 'm.wav', 's1': 'a.wav', 's2': 'b.wav'}
+        """
+        row = self.rows[example.row]
+        names = required_components(
+            row["environment"], example.variant, self.task
+        )
+        return {name: row[f"{name}_wav"] for name in names}
 
     def _read(self, path, start):
         """Read 16-bit samples, all or a segment's, of shape [time]."""

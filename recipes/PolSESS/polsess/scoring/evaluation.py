@@ -28,9 +28,6 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Mixtures that wait for each scoring process: a batch is separated while these
 # are scored, and they have to fit into memory.
 WAITING = 4
-SCORE_KEYS = (
-    *("ID", "variant", "metric", "scores", "mixture", "reason", "seconds"),
-)
 SLOW_IMPORTS = [
     *("speechbrain.dataio.batch", "speechbrain.dataio.dataio", "torchaudio"),
     *("pandas", "fast_bss_eval", "pystoi", "pesq"),
@@ -130,12 +127,11 @@ class Evaluation:
         total = sum(len(names) for names in missing.values())
         if not total:
             return
-        bar = tqdm(total=total, unit="score", disable=quiet or None)
-        with bar, WorkerPool(jobs, SLOW_IMPORTS) as pool:
+        with WorkerPool(jobs, SLOW_IMPORTS) as pool:
             scores = self._score(missing, batch_size, pool, WAITING * jobs)
-            for score in scores:
+            bar = {"total": total, "unit": "score", "disable": quiet or None}
+            for score in tqdm(scores, **bar):
                 self.files.add(score)
-                bar.update()
 
     def _score(self, missing, batch_size, pool, most):
         """Yield the missing scores as they are finished."""
@@ -144,7 +140,15 @@ class Evaluation:
             for batch in self.test_set.batches(batch_size)
             if any(missing[example] for example in batch)
         ]
-        for batch, examples in zip(self._read(batches), batches, strict=True):
+        on_gpu = self.device.type != "cpu"
+        loader = torch.utils.data.DataLoader(
+            self.test_set,
+            batch_sampler=batches,
+            collate_fn=PaddedBatch,
+            num_workers=READING_PROCESSES if on_gpu else 0,
+            pin_memory=on_gpu,
+        )
+        for batch, examples in zip(loader, batches, strict=True):
             start = time.perf_counter()
             estimates = self.separate(batch.mixture.data)
             targets = batch.targets.data
@@ -171,17 +175,6 @@ class Evaluation:
         for task in pool.finished():
             yield from task.result()
 
-    def _read(self, batches):
-        """Make a loader of batches."""
-        on_gpu = self.device.type != "cpu"
-        return torch.utils.data.DataLoader(
-            self.test_set,
-            batch_sampler=batches,
-            collate_fn=PaddedBatch,
-            num_workers=READING_PROCESSES if on_gpu else 0,
-            pin_memory=on_gpu,
-        )
-
     def write_audio(self, count: int) -> None:
         """Write the worst and the best mixtures, separated once more.
 
@@ -200,27 +193,27 @@ class Evaluation:
             If there is nothing to write, or it cannot be written.
         """
         folder = self.files.new_audio
-        table = self.files.table(self.test_set)
-        table = table[table["metric"] == "si_sdr"]
+        table = self.files.table(self.test_set).query("metric == 'si_sdr'")
         table = table.assign(example=self.test_set.examples)
         table = table.drop_duplicates("ID").dropna(subset="improvement")
         table = table.sort_values("improvement", kind="stable")
-        half = len(table) // 2
-        worst = table[: min(count, half)].assign(rank="worst")
-        best = table[::-1][: min(count, len(table) - half)].assign(rank="best")
-        listed = pd.concat([worst, best])
-        if listed.empty:
+        if table.empty:
             raise UserError("--save_audio: no mixture has an SI-SDR")
-        numbers = listed.groupby("rank").cumcount() + 1
-        listed["rank"] += "-" + numbers.astype(str)
-        listed["folder"] = listed[["rank", "ID", "variant"]].agg("_".join, 1)
-        listed["folder"] = listed["folder"].str.replace("/", "_")
-        for name, example in zip(
-            listed["folder"], listed["example"], strict=True
+        half = len(table) // 2
+        listed = []
+        for name, rows in (
+            ("worst", table[: min(count, half)]),
+            ("best", table[::-1][: min(count, len(table) - half)]),
         ):
-            self._write_example(folder / name, example)
+            for number, row in enumerate(rows.to_dict("records"), start=1):
+                row["rank"] = f"{name}-{number}"
+                parts = row["rank"], row["ID"], row["variant"]
+                row["folder"] = "_".join(parts).replace("/", "_")
+                self._write_example(folder / row["folder"], row["example"])
+                listed.append(row)
         columns = ["folder", "rank", *LISTED]
-        write_atomically(folder / LIST, listed[columns].to_csv(index=False))
+        text = pd.DataFrame(listed)[columns].to_csv(index=False)
+        write_atomically(folder / LIST, text)
 
     def _write_example(self, folder, example):
         """Separate a mixture and write its audio."""
@@ -271,10 +264,10 @@ def score_estimates(
     rows = []
     for metric in metrics:
         start = time.process_time()
-        results = compute_metric(
+        scores, unprocessed, reason = compute_metric(
             metric, estimates, sources, mixture, sample_rate
         )
-        seconds = time.process_time() - start
-        values = (*key, metric, *results, seconds)
-        rows.append(dict(zip(SCORE_KEYS, values, strict=True)))
+        row: dict = {"ID": key[0], "variant": key[1], "metric": metric}
+        row |= {"scores": scores, "mixture": unprocessed, "reason": reason}
+        rows.append(row | {"seconds": time.process_time() - start})
     return rows

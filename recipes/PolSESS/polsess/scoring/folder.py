@@ -201,14 +201,9 @@ class EvaluationFolder:
             for metric in metrics:
                 found = self.known[(*key, metric)]
                 score, mixture = fmean(found["scores"]), fmean(found["mixture"])
-                row = {
-                    "ID": key[0],
-                    "variant": key[1],
-                    "metric": metric,
-                    "score": score,
-                    "mixture": mixture,
-                    "improvement": score - mixture,
-                }
+                row: dict = {"ID": key[0], "variant": key[1], "metric": metric}
+                row |= {"score": score, "mixture": mixture}
+                row["improvement"] = score - mixture
                 row |= number_columns("score", found["scores"])
                 row |= number_columns("mixture", found["mixture"])
                 row |= number_columns("estimate", assigned)
@@ -236,9 +231,7 @@ class EvaluationFolder:
         new = self.new_audio.exists()
         if self.audio.exists():
             # An error if it is not an evaluation's.
-            listed = pd.read_csv(
-                self.audio / LIST, dtype=str, keep_default_na=False
-            )
+            listed = pd.read_csv(self.audio / LIST, dtype=str, na_filter=False)
             rows = table.loc[table["metric"] == "si_sdr", LISTED].astype(str)
             stale = len(listed.merge(rows, on=LISTED)) < len(listed)
             if stale and not new:

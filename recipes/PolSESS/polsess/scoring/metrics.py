@@ -1,11 +1,10 @@
 """Metrics of an evaluation, computed by their libraries, and their averages."""
 
-import contextlib
-import importlib.util
 import math
 import warnings
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ NARROW_BAND = 8000  # Hz
 # P.862 is meant for 8 to 30 s, and the C code of pesq 0.0.4 writes beyond its
 # memory from about fifty utterances on.
 LONGEST = 60  # s
+DNSMOS_PACKAGES = ("speechmos", "onnxruntime", "librosa", "requests")
 
 
 def sdr(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
@@ -48,8 +48,8 @@ def sdr(signal: np.ndarray, source: np.ndarray, sample_rate: int) -> float:
 
     # Pairwise, since the other way fast_bss_eval 0.1.4 fails with numpy 2.
     loss = sdr_loss(
-        np.asarray(signal, dtype=np.float64)[np.newaxis],
-        np.asarray(source, dtype=np.float64)[np.newaxis],
+        signal[np.newaxis].astype(np.float64),
+        source[np.newaxis].astype(np.float64),
         filter_length=FILTER_TAPS,
         clamp_db=BOUND,
         pairwise=True,
@@ -129,12 +129,10 @@ def _dnsmos_networks():
     folder = Path(dnsmos.__file__).parent / "dnsmos_models"
     # Its own constructor would start as many threads as there are cores.
     networks = dnsmos.DNSMOS.__new__(dnsmos.DNSMOS)
-    for name, file in (
-        ("onnx_sess", "sig_bak_ovr.onnx"),
-        ("p808_onnx_sess", "model_v8.onnx"),
-    ):
-        session = onnxruntime.InferenceSession(str(folder / file), options)
-        setattr(networks, name, session)
+    networks.onnx_sess, networks.p808_onnx_sess = (
+        onnxruntime.InferenceSession(folder / name, options)
+        for name in ("sig_bak_ovr.onnx", "model_v8.onnx")
+    )
     return networks
 
 
@@ -183,13 +181,7 @@ METRICS = {
     "pesq": Metric("PESQ", 2, pesq, ("pesq",)),
     "stoi": Metric("STOI", 3, stoi, ("pystoi",)),
     "estoi": Metric("ESTOI", 3, partial(stoi, extended=True), ("pystoi",)),
-    "dnsmos": Metric(
-        "DNSMOS",
-        2,
-        dnsmos,
-        ("speechmos", "onnxruntime", "librosa", "requests"),
-        needs_source=False,
-    ),
+    "dnsmos": Metric("DNSMOS", 2, dnsmos, DNSMOS_PACKAGES, needs_source=False),
 }
 
 
@@ -197,28 +189,24 @@ def check_packages(metrics: list[str]) -> None:
     """Raise a UserError if a metric's package is not installed."""
     for name in metrics:
         for package in METRICS[name].packages:
-            if importlib.util.find_spec(package) is None:
+            if find_spec(package) is None:
                 raise UserError(
                     f"--metrics {name}: needs the package {package}; in "
                     "recipes/PolSESS `pip install -r extra_requirements.txt`"
                 )
 
 
+@cache
 def metric_versions(name: str) -> dict:
-    """Look up the versions of a metric's packages; None if not installed.
+    """Look up the versions of a metric's packages that are installed.
 
     Example
     -------
     >>> list(metric_versions("estoi"))
     ['pystoi']
     """
-    return {package: _version(package) for package in METRICS[name].packages}
-
-
-@cache
-def _version(package):
-    with contextlib.suppress(PackageNotFoundError):
-        return version(package)
+    packages = METRICS[name].packages
+    return {p: version(p) for p in packages if find_spec(p)}
 
 
 def compute_metric(

@@ -5,6 +5,7 @@ is counted in the table: no row is ever dropped.
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -80,29 +81,22 @@ def score_batch(
         estimate, from 1, was assigned to them.
     """
     rows = []
-    for environment, found in zip(
-        batch.environment,
-        score_sources(batch, estimates, si_sdr, permutation),
-        strict=True,
-    ):
+    sources = score_sources(batch, estimates, si_sdr, permutation)
+    for found, environment in zip(sources, batch.environment, strict=True):
         score, mixture = fmean(found["scores"]), fmean(found["mixture"])
-        rows.append(
-            {
-                "ID": found["ID"],
-                "variant": found["variant"],
-                "environment": environment,
-                "si_sdr": score,
-                "si_sdr_mixture": mixture,
-                "si_sdr_improvement": score - mixture,
-                **number_columns("si_sdr", found["scores"]),
-                **number_columns("estimate", found["assigned"]),
-                "reason": found["reason"],
-            }
-        )
+        row = {"ID": found["ID"], "variant": found["variant"]}
+        row |= {"environment": environment, "si_sdr": score}
+        row |= {
+            "si_sdr_mixture": mixture,
+            "si_sdr_improvement": score - mixture,
+        }
+        row |= number_columns("si_sdr", found["scores"])
+        row |= number_columns("estimate", found["assigned"])
+        rows.append(row | {"reason": found["reason"]})
     return rows
 
 
-def number_columns(name: str, values: list) -> dict:
+def number_columns(name: str, values: Sequence, sign: str = "_") -> dict:
     """Name the values of the sources.
 
     Example
@@ -110,7 +104,7 @@ def number_columns(name: str, values: list) -> dict:
     >>> number_columns("estimate", [2, 1])
     {'estimate_1': 2, 'estimate_2': 1}
     """
-    return {f"{name}_{n}": value for n, value in enumerate(values, start=1)}
+    return {f"{name}{sign}{n}": v for n, v in enumerate(values, start=1)}
 
 
 def missing_reason(separate: list[float], finite: bool) -> str:
@@ -144,14 +138,11 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         improvement and the unprocessed mixture's mean, in dB, the count of
         mixtures and of those without a value.
     """
-    summary = scores.groupby("variant").agg(
-        si_sdr=("si_sdr", "mean"),
-        si_sdr_std=("si_sdr", "std"),
-        si_sdr_improvement=("si_sdr_improvement", "mean"),
-        si_sdr_mixture=("si_sdr_mixture", "mean"),
-        count=("si_sdr", "size"),
-        undefined=("si_sdr", lambda values: values.isna().sum()),
-    )
+    groups = scores.groupby("variant")
+    summary = groups[["si_sdr", "si_sdr_improvement", "si_sdr_mixture"]].mean()
+    summary.insert(1, "si_sdr_std", groups["si_sdr"].std())
+    summary["count"] = groups.size()
+    summary["undefined"] = summary["count"] - groups["si_sdr"].count()
     return summary.loc[[v for v in ALL_VARIANTS if v in summary.index]]
 
 
@@ -259,20 +250,15 @@ def write_example(
     sample_rate : int
         In Hz.
     """
-    signals = {"mixture": mixture}
     estimates = at_mixture_level(estimates, mixture)
-    pairs = zip(targets.unbind(-1), estimates.unbind(-1), strict=True)
-    for number, (target, estimate) in enumerate(pairs, start=1):
-        signals[f"source{number}"] = target
-        signals[f"estimate{number}"] = estimate
+    signals = {"mixture": mixture}
+    signals |= number_columns("source", targets.unbind(-1), "")
+    signals |= number_columns("estimate", estimates.unbind(-1), "")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, signal in signals.items():
             # Samples beyond full scale are clipped.
-            soundfile.write(
-                folder / f"{name}.wav",
-                signal.float().cpu().numpy(),
-                sample_rate,
-            )
+            samples = signal.float().cpu().numpy()
+            soundfile.write(folder / f"{name}.wav", samples, sample_rate)
     except (OSError, soundfile.SoundFileError) as error:
         raise UserError(f"{folder}: cannot be written ({error})") from error

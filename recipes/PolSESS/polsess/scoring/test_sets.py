@@ -17,7 +17,6 @@ from tqdm.contrib.concurrent import thread_map
 from polsess.corpus.manifests import is_prepared_from, prepare_polsess
 from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
 from polsess.data.dataset import Example, RenderedMixtures, read_manifest
-from polsess.data.mmipc import required_components
 from polsess.data.sampling import all_examples
 from polsess.errors import UserError
 from polsess.files import hash_file
@@ -52,7 +51,7 @@ class EvaluationSet(torch.utils.data.Dataset):
         ``event_class``, ``ssr`` and ``scene_offset`` where the corpus tells.
     examples : list of Example
         What is evaluated, in the order of the scores.
-    dataset : RenderedExamples, StoredExamples
+    dataset : RenderedMixtures, StoredExamples
         Example -> ``id``, ``row``, ``variant``, ``mixture`` [time] and
         ``targets`` [time, n_sources], as its ``files`` hold them.
     rows_hash : str
@@ -131,14 +130,16 @@ def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
     UserError
         Naming the first row and file at fault, and how many there are.
     """
-    paths = {e: test_set.dataset.files(e) for e in test_set.examples}
-    unique = list(dict.fromkeys(path for p in paths.values() for path in p))
+    needed = {
+        example: list(test_set.dataset.files(example).values())
+        for example in test_set.examples
+    }
+    paths = list(dict.fromkeys(p for files in needed.values() for p in files))
     bar = {"desc": "checking files", "unit": "file", "disable": quiet or None}
-    found = dict(
-        zip(unique, thread_map(_read_file, unique, **bar), strict=True)
-    )
+    contents = thread_map(_read_file, paths, **bar)
+    found = dict(zip(paths, contents, strict=True))
     problems = {}
-    for example, files in paths.items():
+    for example, files in needed.items():
         name, _ = key = test_set.key(example)
         formats = {path: found[path][0] for path in files}
         wrong = [f"{p} {f}" for p, f in formats.items() if isinstance(f, str)]
@@ -147,9 +148,8 @@ def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
         if wrong:  # the header is row 1
             problems[example.row + 2] = f"({name}): {wrong[0]}"
         test_set.formats[example.row] = formats[files[0]]
-        test_set.audio[key] = _hash(
-            "".join(found[p][1] for p in files).encode()
-        )
+        hashes = "".join(found[path][1] for path in files)
+        test_set.audio[key] = _hash(hashes.encode())
     if problems:
         row, problem = next(iter(problems.items()))
         raise UserError(
@@ -221,6 +221,10 @@ def read_test_set(
 ) -> EvaluationSet:
     """List the mixtures of a corpus of any layout.
 
+    If it is the PolSESS corpus that the run was trained on, here or elsewhere,
+    the run's manifests are used; another one is prepared, into a sub-folder of
+    ``save_folder``.
+
     Arguments
     ---------
     settings : dict
@@ -252,66 +256,34 @@ def read_test_set(
     split = split or "test"
     if find_librimix(settings, folder):
         return read_librimix(settings, folder, split, variants)
-    return read_polsess(
-        settings, manifests, folder, split, variants, save_folder
-    )
-
-
-class RenderedExamples(RenderedMixtures):
-    """Mixtures that are made of their components, as in training."""
-
-    def files(self, example: Example) -> list[str]:
-        """List the files that an example is read from, the mixture first."""
-        row = self.rows[example.row]
-        names = required_components(
-            row["environment"], example.variant, self.task
-        )
-        return [row[f"{name}_wav"] for name in names]
-
-
-def read_polsess(
-    settings: dict,
-    manifests: Path,
-    data_folder: Path,
-    split: str,
-    variants: list[str] | None,
-    save_folder: Path,
-) -> EvaluationSet:
-    """List the mixtures of a corpus in the layout of PolSESS.
-
-    If it is the one that the run was trained on, here or elsewhere, the run's
-    manifests are used; otherwise it is prepared, into a sub-folder of
-    ``save_folder``. The arguments are those of ``read_test_set``.
-    """
     choose([split], SPLITS, "--split")
-    variants = choose(
-        variants or settings["test_variants"], ALL_VARIANTS, "--variants"
-    )
-    data_folder = data_folder.resolve()
+    variants = variants or settings["test_variants"]
+    variants = choose(variants, ALL_VARIANTS, "--variants")
+    folder = folder.resolve()
     known = settings.get(f"manifest_{split}")
     manifest = manifests / f"{split}_all.csv"
     if not (
-        is_prepared_from(manifests, data_folder)
+        is_prepared_from(manifests, folder)
         and manifest.exists()
         and hash_file(manifest) == known
     ):
-        manifest = save_folder / data_folder.name / manifest.name
+        manifest = save_folder / folder.name / manifest.name
         prepare_polsess(
-            data_folder,
+            folder,
             manifest.parent,
             subset_sizes=[],
             check=settings["check"],
             on_error=settings["on_error"],
         )
-    rows = read_manifest(manifest, data_folder)
+    rows = read_manifest(manifest, folder)
     rows_hash = hash_file(manifest)
     return EvaluationSet(
-        corpus=data_folder.name,
+        corpus=folder.name,
         split=split,
-        data_folder=str(data_folder),
+        data_folder=str(folder),
         rows=rows,
         examples=all_examples(rows, variants),
-        dataset=RenderedExamples(rows, settings["task"]),
+        dataset=RenderedMixtures(rows, settings["task"]),
         rows_hash=rows_hash,
         sample_rate=settings["sample_rate"],
         own=rows_hash == known,
@@ -333,14 +305,14 @@ class StoredExamples(torch.utils.data.Dataset):
         self.rows = rows
         self.task = task
 
-    def files(self, example: Example) -> list[str]:
-        """List the files that an example is read from, the mixture first."""
+    def files(self, example: Example) -> dict[str, str]:
+        """Look up the files that an example is read from, the mixture first."""
         row = self.rows[example.row]
-        return [row[column] for column in _audio_columns(self.task)]
+        return {column: row[column] for column in _audio_columns(self.task)}
 
     def __getitem__(self, example: Example) -> dict:
         """Read an example, as ``RenderedMixtures`` returns it."""
-        mixture, *sources = map(_read_audio, self.files(example))
+        mixture, *sources = map(read_audio, self.files(example).values())
         if self.task == "EB":
             sources = [sum(sources)]
         return {
@@ -350,14 +322,6 @@ class StoredExamples(torch.utils.data.Dataset):
             "mixture": mixture,
             "targets": torch.stack(sources, dim=-1),
         }
-
-
-def _read_audio(path):
-    """Read a file, of shape [time]."""
-    try:
-        return read_audio(path)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
 
 
 def _audio_columns(task):
@@ -407,11 +371,11 @@ def read_librimix(
     rows = []
     for name in names:
         for variant in there:
-            files = [str(layer / p / name) for p in (variant, "s1", "s2")]
-            rows.append(
-                {"ID": name.removesuffix(".wav"), "variant": variant}
-                | dict(zip(columns, files, strict=False))
-            )
+            row = {"ID": name.removesuffix(".wav"), "variant": variant}
+            for column in columns:
+                part = variant if column == "mix_wav" else column[:2]
+                row[column] = str(layer / part / name)
+            rows.append(row)
     place = corpus.name, split, folder
     return _stored_set(settings, place, corpus, rows, variants)
 
@@ -459,21 +423,18 @@ def read_csv_corpus(
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
+    rows, root = table.to_dict("records"), path.resolve().parent
     place = path.stem, "test", path
-    rows = table.to_dict("records")
-    root = path.resolve().parent
     return _stored_set(settings, place, root, rows, variants)
 
 
 def _check_rows(table, needed):
     """Check the values of a CSV file."""
     checks = [(f"has no {c}", table[c].str.strip() == "") for c in needed]
-    for column in LEVELS:
-        if column in table:
-            values = table[column].str.strip().replace("", "0")
-            levels = pd.to_numeric(values, errors="coerce")
-            problem = f"{column} is no number of dB"
-            checks.append((problem, ~np.isfinite(levels)))
+    for column in table.columns.intersection(LEVELS):
+        values = table[column].str.strip().replace("", "0")
+        levels = pd.to_numeric(values, errors="coerce")
+        checks.append((f"{column} is no number of dB", ~np.isfinite(levels)))
     problem = "another row has its ID and variant; give each an ID of its own"
     checks.append((problem, table.duplicated(["ID", "variant"])))
     for problem, wrong in checks:
