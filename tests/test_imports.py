@@ -8,7 +8,8 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from small_models import small_arguments
+import pytest
+from small_models import SMALL, small_arguments
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/PolSESS"
@@ -159,10 +160,11 @@ def test_preparation_loads_the_corpus_only(small_corpus, tmp_path):
     }
 
 
-def test_training_loads_few_modules(small_corpus, tmp_path):
+@pytest.mark.parametrize("model", SMALL)
+def test_training_loads_few_modules(model, small_corpus, tmp_path):
     script = RECIPE / "separation/train.py"
     arguments = small_arguments(
-        "convtasnet", data_folder=small_corpus, output_folder=tmp_path / "run"
+        model, data_folder=small_corpus, output_folder=tmp_path / "run"
     )
     loaded = run_and_list(tmp_path, script, *arguments)
     rooms = {room_of(name) for name in loaded}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bench_mamba import sequential_mamba
 from numba.core.caching import CacheImpl
-from polsess.models.mamba import cpu, kernels
+from polsess.models.mamba import cpu
 from polsess.models.mamba.cpu import mamba_on_cpu
 from small_mamba import in_double, make_inputs, relative_errors, results
 
@@ -159,10 +159,10 @@ def test_in_a_forked_process():
 
 def test_compiled_code_is_kept_on_disk_where_that_is_possible(monkeypatch):
     mamba_on_cpu(*make_inputs(1, 2, 4))
-    assert kernels.scan.stats.cache_path
+    assert cpu.scan.stats.cache_path
     monkeypatch.setattr(CacheImpl, "_locator_classes", [])
 
-    @kernels.compiled
+    @cpu.compiled
     def double(numbers):
         for i in range(numbers.size):
             numbers[i] *= 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bench_mamba import sequential_mamba
 from polsess.errors import UserError
-from polsess.models.mamba.layer import BACKENDS
+from polsess.models.mamba import BACKENDS
 from polsess.models.spmamba import Block, SPMamba
 from polsess.training.settings import load_hparams, parse_arguments
 from small_models import HPARAMS, small_arguments

@@ -23,7 +23,7 @@ from measuring import (
     take_turns,
 )
 from polsess.commands import make_parser
-from polsess.models.mamba.layer import BACKENDS, Mamba
+from polsess.models.mamba import BACKENDS, Mamba
 from polsess.models.spmamba import SPMamba
 from torch.nn import functional as F
 

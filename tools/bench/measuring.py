@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from polsess.models.convtasnet import MaskNet
-from polsess.models.mamba.layer import Mamba
+from polsess.models.mamba import Mamba
 from polsess.models.sepformer import TransformerBlock
 from polsess.training.settings import load_hparams, parse_arguments
 

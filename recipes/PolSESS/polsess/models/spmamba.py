@@ -12,7 +12,7 @@ from collections import OrderedDict
 import torch
 from torch.nn import functional as F
 
-from polsess.models.mamba.layer import (
+from polsess.models.mamba import (
     Mamba,
     choose_backend,
     import_mamba_ssm,

@@ -3,8 +3,18 @@
 Nothing is kept for the backward pass but the layer's input and a state of every
 ``CHUNK`` steps; the rest is computed again. Sequences go through in slabs, so
 that what is between input and output stays small, and in the cache.
+
+Convolution and selective scan are loops that numba compiles at their first
+call, which takes some seconds, and keeps on disk. All are in this file, since
+numba compiles a kept function again when its own file has changed, not when
+that of a function it calls has. Channels are the innermost dimension
+everywhere, and each loop over them writes few arrays: LLVM vectorises a loop
+only if a few comparisons can rule out that these overlap. Each sequence is
+computed by itself, and a kernel does those from ``first`` to ``last``, the last
+one excluded.
 """
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +22,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numba import njit, types
+from numba.extending import overload
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-
-from polsess.models.mamba.kernels import (
-    CHUNK,
-    convolve,
-    convolve_backward,
-    scan,
-    scan_backward,
-)
 
 # Sequences of a slab: as many as have about so many steps, but enough to share
 # out over threads. Not a function of the number of threads, since sums over
@@ -29,8 +33,510 @@ from polsess.models.mamba.kernels import (
 SLAB_STEPS = 8192
 SLAB_SEQUENCES = 32
 
+# Steps between two states that are kept for the backward pass: what lies
+# between them, 2 * CHUNK * n_states * channels numbers, should fit a core's
+# cache.
+CHUNK = 32
+
 # In a forked process torch's own threads are not there to be waited for.
 os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+ZERO, ONE, TWO, HALF = np.array([0, 1, 2, 0.5], np.float32)
+LOG2_E = math.log2(math.e)
+LOWEST, HIGHEST = np.array([-126, 126], np.float32)  # exponents of FP32
+EXPONENT_BIAS, MANTISSA_BITS = np.array([127, 23], np.int32)
+# 2 ** x = sum of (x ln 2) ** k / k!, for |x| <= 1/2 within 2e-7
+E1, E2, E3, E4, E5, E6 = np.array(
+    [math.log(2) ** k / math.factorial(k) for k in range(1, 7)], np.float32
+)
+# log(1 + x) = 2 artanh(s), s = x / (2 + x), a series in s ** 2 <= 1/9
+L1, L2, L3, L4, L5, L6, L7, L8 = np.array(
+    [1 / (2 * k + 1) for k in range(1, 9)], np.float32
+)
+
+# No "nnan" and "ninf": a NaN must stay one.
+FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
+OPTIONS: Any = {"fastmath": FASTMATH, "error_model": "numpy"}
+
+
+def compiled(function: Callable) -> Callable:
+    """Compile a function so that it runs without the interpreter's lock.
+
+    Example
+    -------
+    >>> @compiled
+    ... def double(numbers):
+    ...     for i in range(numbers.size):
+    ...         numbers[i] *= 2
+    >>> numbers = np.ones(3)
+    >>> double(numbers)
+    >>> numbers
+    array([2., 2., 2.])
+    """
+    try:
+        return njit(nogil=True, cache=True, **OPTIONS)(function)
+    except RuntimeError:  # neither this folder nor the user's can be written to
+        return njit(nogil=True, **OPTIONS)(function)
+
+
+# numba's own exp calls the C library for each number. These become vector
+# instructions in FP32; in FP64, for checks, exactness is all that matters.
+def _exp2(x: float) -> Any:
+    """Compute 2 ** x."""
+
+
+def _log1p(x: float) -> Any:
+    """Compute log(1 + x), for x from 0 to 1."""
+
+
+def _log2_exp(x: float) -> Any:
+    """Compute log2(e ** x), which is x log2(e)."""
+
+
+@overload(_exp2, jit_options=OPTIONS)
+def _compile_exp2(x):
+    if x != types.float32:
+        return lambda x: 2.0**x
+
+    def exp2_in_float32(x):
+        # In this order a NaN passes through.
+        x = LOWEST if x < LOWEST else x
+        x = HIGHEST if x > HIGHEST else x
+        whole = np.floor(x + HALF)  # math.floor returns an integer
+        rest = x - whole
+        power = (
+            (((E6 * rest + E5) * rest + E4) * rest + E3) * rest + E2
+        ) * rest
+        power = (power + E1) * rest + ONE
+        bits = (np.int32(whole) + EXPONENT_BIAS) << MANTISSA_BITS
+        return power * np.int32(bits).view(np.float32)
+
+    return exp2_in_float32
+
+
+@overload(_log1p, jit_options=OPTIONS)
+def _compile_log1p(x):
+    if x != types.float32:
+        return lambda x: math.log1p(x)
+
+    def log1p_in_float32(x):
+        s = x / (TWO + x)
+        q = s * s
+        series = (((L8 * q + L7) * q + L6) * q + L5) * q
+        series = ((((series + L4) * q + L3) * q + L2) * q + L1) * q
+        return TWO * s * (series + ONE)
+
+    return log1p_in_float32
+
+
+@overload(_log2_exp, jit_options=OPTIONS)
+def _compile_log2_exp(x):
+    log2_e = np.float32(LOG2_E) if x == types.float32 else LOG2_E
+    return lambda x: x * log2_e
+
+
+@compiled
+def _sigmoid(x):
+    """Compute 1 / (1 + e ** -x)."""
+    return ONE / (ONE + _exp2(_log2_exp(-x)))
+
+
+@compiled
+def convolve(
+    first: int,
+    last: int,
+    xz: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    u: np.ndarray,
+) -> None:
+    """Convolve sequences and apply SiLU.
+
+    Arguments
+    ---------
+    first, last : int
+        Sequences.
+    xz : numpy.ndarray
+        Shape [batch, time, 2 * channels]; its first half is the input.
+    weight : numpy.ndarray
+        Shape [width, channels].
+    bias : numpy.ndarray
+        Shape [channels].
+    u : numpy.ndarray
+        The result, of shape [batch, time, channels].
+    """
+    for sequence in range(first, last):
+        for t in range(u.shape[1]):
+            out = u[sequence, t]
+            _convolve_step(t, xz[sequence], weight, bias, out)
+            for c in range(out.size):
+                out[c] *= _sigmoid(out[c])
+
+
+@compiled
+def _convolve_step(t, xz, weight, bias, out):
+    """Compute the convolution at a step, before SiLU."""
+    width, channels = weight.shape
+    for c in range(channels):
+        out[c] = bias[c]
+    for k in range(max(0, width - 1 - t), width):
+        x = xz[t - width + 1 + k]
+        w = weight[k]
+        for c in range(channels):
+            out[c] += w[c] * x[c]
+
+
+@compiled
+def convolve_backward(
+    first: int,
+    last: int,
+    xz: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    du: np.ndarray,
+    dxz: np.ndarray,
+    dweight: np.ndarray,
+    dbias: np.ndarray,
+) -> None:
+    """Compute the gradients of ``convolve``.
+
+    Arguments
+    ---------
+    first, last : int
+        Sequences.
+    xz, weight, bias : numpy.ndarray
+        As in ``convolve``.
+    du : numpy.ndarray
+        Gradient of its result; overwritten.
+    dxz : numpy.ndarray
+        Gradient of ``xz``; its first half is written.
+    dweight, dbias : numpy.ndarray
+        Each sequence's gradients, of shapes [batch, width, channels] and
+        [batch, channels]; zero before.
+    """
+    width, channels = weight.shape
+    length = du.shape[1]
+    before = np.empty_like(bias)
+    for sequence in range(first, last):
+        for t in range(length):
+            _convolve_step(t, xz[sequence], weight, bias, before)
+            gradient = du[sequence, t]
+            for c in range(channels):
+                gate = _sigmoid(before[c])
+                gradient[c] *= gate * (ONE + before[c] * (ONE - gate))
+            total = dbias[sequence]
+            for c in range(channels):
+                total[c] += gradient[c]
+            for k in range(max(0, width - 1 - t), width):
+                x = xz[sequence, t - width + 1 + k]
+                dw = dweight[sequence, k]
+                for c in range(channels):
+                    dw[c] += gradient[c] * x[c]
+        for t in range(length):
+            out = dxz[sequence, t, :channels]
+            out[:] = ZERO
+            for k in range(max(0, width + t - length), width):
+                gradient = du[sequence, t + width - 1 - k]
+                w = weight[k]
+                for c in range(channels):
+                    out[c] += w[c] * gradient[c]
+
+
+@compiled
+def scan(
+    first: int,
+    last: int,
+    u: np.ndarray,
+    raw: np.ndarray,
+    bias: np.ndarray,
+    rates: np.ndarray,
+    projected: np.ndarray,
+    skip: np.ndarray,
+    xz: np.ndarray,
+    states: np.ndarray,
+    gated: np.ndarray,
+) -> None:
+    """Scan sequences, and multiply the result with SiLU of z.
+
+    Arguments
+    ---------
+    first, last : int
+        Sequences.
+    u, raw, gated : numpy.ndarray
+        Input, step sizes before bias and softplus, and where the result goes,
+        of shape [batch, time, channels].
+    bias, skip : numpy.ndarray
+        Of the step sizes, and D; of shape [channels].
+    rates : numpy.ndarray
+        A, of shape [n_states, channels]; negative.
+    projected : numpy.ndarray
+        Its last 2 * n_states numbers are B and C; of shape
+        [batch, time, rank + 2 * n_states].
+    xz : numpy.ndarray
+        Shape [batch, time, 2 * channels]; its second half is z.
+    states : numpy.ndarray
+        Where the state before each ``CHUNK`` steps goes, of shape
+        [batch, n_chunks, n_states, channels]; nowhere if n_chunks is 0.
+    """
+    n_states, channels = rates.shape
+    rank = projected.shape[2] - 2 * n_states
+    h, y = np.empty_like(rates), np.empty_like(skip)
+    delta, log2_delta = np.empty_like(skip), np.empty_like(skip)
+    delta_u = np.empty_like(skip)
+    for sequence in range(first, last):
+        h[:] = ZERO
+        for t in range(u.shape[1]):
+            if t % CHUNK == 0 and t // CHUNK < states.shape[1]:
+                states[sequence, t // CHUNK] = h
+            x = u[sequence, t]
+            _step_size(raw[sequence, t], bias, x, delta, log2_delta, delta_u)
+            for c in range(channels):
+                y[c] = skip[c] * x[c]
+            for n in range(n_states):
+                b = projected[sequence, t, rank + n]
+                g = projected[sequence, t, rank + n_states + n]
+                for c in range(channels):
+                    new = _exp2(log2_delta[c] * rates[n, c]) * h[n, c]
+                    new += b * delta_u[c]
+                    h[n, c] = new
+                    y[c] += g * new
+            z, out = xz[sequence, t, channels:], gated[sequence, t]
+            for c in range(channels):
+                out[c] = y[c] * z[c] * _sigmoid(z[c])
+
+
+@compiled
+def _step_size(raw, bias, u, delta, log2_delta, delta_u):
+    """Compute delta = softplus(raw + bias), delta log2(e), and delta u.
+
+    The second, since powers are those of 2. All are of shape [channels].
+    """
+    # Not one loop: LLVM does not vectorise an exp inside a log1p.
+    for c in range(raw.size):
+        delta[c] = _exp2(_log2_exp(-abs(raw[c] + bias[c])))
+    for c in range(raw.size):
+        x = raw[c] + bias[c]
+        delta[c] = _log1p(delta[c]) + HALF * (x + abs(x))
+    for c in range(raw.size):
+        log2_delta[c] = _log2_exp(delta[c])
+    for c in range(raw.size):
+        delta_u[c] = delta[c] * u[c]
+
+
+@compiled
+def scan_backward(
+    first: int,
+    last: int,
+    u: np.ndarray,
+    raw: np.ndarray,
+    bias: np.ndarray,
+    rates: np.ndarray,
+    projected: np.ndarray,
+    skip: np.ndarray,
+    xz: np.ndarray,
+    states: np.ndarray,
+    gated: np.ndarray,
+    dgated: np.ndarray,
+    du: np.ndarray,
+    draw: np.ndarray,
+    dprojected: np.ndarray,
+    dxz: np.ndarray,
+    drates: np.ndarray,
+    dskip: np.ndarray,
+) -> None:
+    """Compute the gradients of ``scan``, and its result once more.
+
+    Arguments
+    ---------
+    first, last : int
+        Sequences.
+    u, raw, bias, rates, projected, skip, xz, states, gated : numpy.ndarray
+        As in ``scan``; ``gated`` is written.
+    dgated : numpy.ndarray
+        Gradient of the result.
+    du, draw, dprojected, dxz : numpy.ndarray
+        Gradients of these inputs. Of ``dprojected`` the part of B and C is
+        written, of ``dxz`` the second half.
+    drates, dskip : numpy.ndarray
+        Each sequence's gradients, of shapes [batch, n_states, channels] and
+        [batch, channels]; zero before.
+    """
+    n_states, channels = rates.shape
+    # A chunk's steps, computed again: states before and after each step,
+    # their decay in it, and as in `scan`.
+    h = np.empty((CHUNK + 1, n_states, channels), rates.dtype)
+    decay = np.empty((CHUNK, n_states, channels), rates.dtype)
+    delta = np.empty((CHUNK, channels), rates.dtype)
+    delta_u = np.empty((CHUNK, channels), rates.dtype)
+    y = np.empty((CHUNK, channels), rates.dtype)
+    again = h, decay, delta, delta_u, y
+    dh = np.empty_like(rates)
+    for sequence in range(first, last):
+        dh[:] = ZERO
+        for chunk in range(states.shape[1] - 1, -1, -1):
+            part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+            inputs = (
+                u[sequence, part],
+                raw[sequence, part],
+                projected[sequence, part],
+            )
+            gate = (
+                xz[sequence, part, channels:],
+                gated[sequence, part],
+                dgated[sequence, part],
+                dxz[sequence, part, channels:],
+            )
+            gradients = (
+                du[sequence, part],
+                draw[sequence, part],
+                dprojected[sequence, part],
+            )
+            totals = drates[sequence], dskip[sequence], dh
+            h[0] = states[sequence, chunk]
+            _repeat_chunk(inputs, bias, rates, skip, again)
+            _chunk_backward(
+                inputs, gate, gradients, bias, rates, skip, again, totals
+            )
+
+
+@compiled
+def _repeat_chunk(inputs, bias, rates, skip, again):
+    """Scan a chunk again from its first state on, and keep all its steps."""
+    u, raw, all_projected = inputs
+    h, decay, deltas, deltas_u, y = again
+    n_states, channels = rates.shape
+    rank = all_projected.shape[1] - 2 * n_states
+    log2_delta = np.empty_like(skip)
+    for t in range(u.shape[0]):
+        x, projected = u[t], all_projected[t]
+        step_u, out = deltas_u[t], y[t]
+        _step_size(raw[t], bias, x, deltas[t], log2_delta, step_u)
+        for c in range(channels):
+            out[c] = skip[c] * x[c]
+        for n in range(n_states):
+            b = projected[rank + n]
+            g = projected[rank + n_states + n]
+            rate, a, before, after = rates[n], decay[t, n], h[t, n], h[t + 1, n]
+            for c in range(channels):
+                a[c] = _exp2(log2_delta[c] * rate[c])
+            for c in range(channels):
+                after[c] = a[c] * before[c] + b * step_u[c]
+            for c in range(channels):
+                out[c] += g * after[c]
+
+
+@compiled
+def _chunk_backward(inputs, gate, gradients, bias, rates, skip, again, totals):
+    """Go a chunk back, step by step.
+
+    Of ``totals``, the sequence's gradients of rates and skip are added to; that
+    of the state after the chunk becomes that of the state before it.
+    """
+    u, raw, all_projected = inputs
+    z, gated, dgated, dz = gate
+    du, draw, all_dprojected = gradients
+    h, decay, deltas, deltas_u, y = again
+    drates, dskip, dh = totals
+    n_states, channels = rates.shape
+    rank = all_projected.shape[1] - 2 * n_states
+    workspace = np.empty((4, channels), skip.dtype)
+    dy, past = workspace[0], workspace[1]
+    ddelta, dinput = workspace[2], workspace[3]
+    for t in range(u.shape[0] - 1, -1, -1):
+        projected, dprojected = all_projected[t], all_dprojected[t]
+        delta, delta_u = deltas[t], deltas_u[t]
+        _gate_backward(y[t], z[t], gated[t], dgated[t], dz[t], dy)
+        ddelta[:] = ZERO
+        dinput[:] = ZERO
+        for n in range(n_states):
+            b, g = rank + n, rank + n_states + n
+            dprojected[b], dprojected[g] = _state_backward(
+                projected[b],
+                projected[g],
+                h[t, n],
+                h[t + 1, n],
+                decay[t, n],
+                rates[n],
+                delta,
+                delta_u,
+                dy,
+                dh[n],
+                dinput,
+                ddelta,
+                drates[n],
+                past,
+            )
+        step = u[t], raw[t], du[t], draw[t]
+        _input_backward(*step, bias, skip, delta, dinput, ddelta, dy, dskip)
+
+
+@compiled
+def _input_backward(
+    x, raw, dx, draw, bias, skip, delta, dinput, ddelta, dy, dskip
+):
+    """Compute a step's gradients of u, raw and skip; dskip is added to."""
+    for c in range(x.size):
+        dx[c] = dinput[c] * delta[c] + skip[c] * dy[c]
+    for c in range(x.size):  # by way of delta_u
+        ddelta[c] += dinput[c] * x[c]
+    for c in range(x.size):
+        draw[c] = ddelta[c] * _sigmoid(raw[c] + bias[c])
+    for c in range(x.size):
+        dskip[c] += x[c] * dy[c]
+
+
+@compiled
+def _gate_backward(y, z, gated, dgated, dz, dy):
+    """Compute gated = y SiLU(z) and the gradients of y and z."""
+    gate = dy
+    for c in range(y.size):
+        gate[c] = _sigmoid(z[c])
+    for c in range(y.size):
+        gated[c] = y[c] * z[c] * gate[c]
+    for c in range(y.size):
+        slope = gate[c] * (ONE + z[c] * (ONE - gate[c]))
+        dz[c] = dgated[c] * y[c] * slope
+    for c in range(y.size):
+        dy[c] = dgated[c] * z[c] * gate[c]
+
+
+@compiled
+def _state_backward(
+    b,
+    g,
+    before,
+    after,
+    decay,
+    rate,
+    delta,
+    delta_u,
+    dy,
+    dh,
+    dinput,
+    ddelta,
+    drate,
+    past,
+):
+    """Go a step back in one state of all channels.
+
+    ``b`` and ``g`` are the step's B and C of this state, whose gradients are
+    returned. ``dh``, the gradient of the state after the step, becomes that of
+    the one before; ``dinput``, ``ddelta`` and ``drate``, those of delta_u,
+    delta and the rate, are added to. ``past`` is a workspace.
+    """
+    db = dg = ZERO
+    for c in range(dy.size):
+        dh[c] += g * dy[c]
+        dg += after[c] * dy[c]
+        db += dh[c] * delta_u[c]
+        dinput[c] += b * dh[c]
+    for c in range(dy.size):
+        dh[c] *= decay[c]
+        past[c] = dh[c] * before[c]
+    for c in range(dy.size):
+        ddelta[c] += rate[c] * past[c]
+        drate[c] += delta[c] * past[c]
+    return db, dg
 
 
 @torch.compiler.disable

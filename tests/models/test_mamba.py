@@ -7,8 +7,8 @@ import pytest
 import torch
 from bench_mamba import sequential_mamba
 from polsess.errors import UserError
+from polsess.models.mamba import Mamba, import_mamba_ssm, mamba_on_gpu
 from polsess.models.mamba.cpu import mamba_on_cpu
-from polsess.models.mamba.layer import Mamba, import_mamba_ssm, mamba_on_gpu
 from small_mamba import make_inputs, relative_errors, results
 
 
