@@ -23,7 +23,7 @@ from experiments.runs import (
     read_evaluations,
 )
 from experiments.statistics import read_values
-from polsess.commands import make_parser, run
+from polsess.commands import at_least, make_parser, run
 from polsess.errors import UserError
 
 
@@ -31,47 +31,37 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser(__doc__)
     add_run_options(parser, "*")
-    parser.add_argument(
-        "--values",
-        type=Path,
-        metavar="FILE.csv",
-        help="instead of runs (default: none)",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--values", type=Path, metavar="FILE.csv", help="instead of runs")
+    add(
         "--metric",
         default="si_sdr",
         metavar="METRIC",
         help="that is compared (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--variants",
         nargs="+",
         metavar="VARIANT",
         help="that are compared (default: SER and SE)",
     )
-    parser.add_argument(
+    add(
         "--output",
         type=Path,
         default=Path("comparison"),
         metavar="FOLDER",
         help="where the tables go (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of resampling (default: 0)"
-    )
-    parser.add_argument(
+    add("--seed", type=at_least(0), default=0, help="of resampling")
+    add(
         "--resamples",
-        type=int,
+        type=at_least(100),
         default=10000,
         help="of bootstrap and permutation tests (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
     if bool(options.runs) == (options.values is not None):
         raise UserError("give either runs or --values CSV")
-    if options.seed < 0:
-        raise UserError(f"--seed {options.seed}: give a number from 0")
-    if options.resamples < 100:
-        raise UserError(f"--resamples {options.resamples}: give at least 100")
     of_runs = options.evaluation, options.metric, options.variants
     if options.values and of_runs != ("test", "si_sdr", None):
         raise UserError(

@@ -10,8 +10,8 @@ becomes a row of the picture.
 
 from pathlib import Path
 
-from experiments.figures import draw_spectrogram, read_audio, spectrogram
-from matplotlib.figure import Figure
+import matplotlib.pyplot as plt
+from experiments.figures import STYLE, draw_spectrogram, read_audio, spectrogram
 from polsess.commands import make_parser, run
 from polsess.errors import UserError
 
@@ -26,19 +26,16 @@ def draw(mixtures: dict, output: Path) -> None:
     output : Path
         Picture to write; its suffix says the format.
     """
-    columns = max(len(signals) for signals in mixtures.values())
-    size = 3.2 * columns, 2.3 * len(mixtures) + 0.4
-    figure = Figure(size, layout="constrained")
-    axes = figure.subplots(
-        len(mixtures), columns, sharex=True, sharey=True, squeeze=False
+    shape = len(mixtures), max(map(len, mixtures.values()))
+    size = 3.2 * shape[1], 2.3 * shape[0] + 0.4
+    figure, axes = plt.subplots(
+        *shape, sharex=True, sharey=True, squeeze=False, figsize=size
     )
     for row, (name, signals) in zip(axes, mixtures.items(), strict=True):
         images = {n: spectrogram(*signal) for n, signal in signals.items()}
         loudest = max(power.max() for power, _ in images.values())
-        for axis, (title, (power, extent)) in zip(
-            row, images.items(), strict=False
-        ):
-            draw_spectrogram(axis, power, extent, loudest, "magma")
+        for axis, (title, image) in zip(row, images.items(), strict=False):
+            draw_spectrogram(axis, *image, loudest, "magma")
             axis.set_title(f"{name}: {title}", fontsize=9)
         row[0].set_ylabel("frequency (kHz)")
     for axis in axes[-1]:
@@ -69,7 +66,8 @@ def main(arguments: list[str]) -> None:
             f"{options.folder}: no */mixture.wav; train with --save_audio 3"
         )
     mixtures = {path.parent.name: read_audio(path.parent) for path in paths}
-    draw(mixtures, options.output)
+    with plt.style.context(STYLE):
+        draw(mixtures, options.output)
     print(f"Wrote {options.output}")
 
 

@@ -26,8 +26,7 @@ from experiments.runs import (
     evaluate_left_out,
     read_evaluations,
 )
-from polsess.commands import make_parser, run
-from polsess.errors import UserError
+from polsess.commands import at_least, make_parser, run
 from polsess.files import write_atomically
 
 
@@ -35,31 +34,29 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add_run_options(parser, "+")
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--output",
         type=Path,
         required=True,
         metavar="FILE",
         help="the page to write, e.g. report.html (required)",
     )
-    parser.add_argument(
+    add(
         "--examples",
-        type=int,
+        type=at_least(0),
         default=2,
         metavar="N",
-        help="worst and best mixtures of each model to listen to, "
-        "0 for none (default: %(default)s)",
+        help="worst and best mixtures of each model to listen to "
+        "(default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--figures",
         type=Path,
         metavar="FOLDER",
         help="also write the figures there, as SVG files (default: nowhere)",
     )
-    options = parser.parse_args(arguments)
-    if options.examples < 0:
-        raise UserError("--examples: give 0 or more")
-    return options
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> None:
@@ -76,8 +73,7 @@ def main(arguments: list[str]) -> None:
     sections = make_sections(
         evaluations, comparison, name, options.examples, command
     )
-    models = ", ".join(by_group(evaluations))
-    summary = f"{models}; {seeds_of(evaluations)}."
+    summary = f"{', '.join(by_group(evaluations))}; {seeds_of(evaluations)}."
     page = render(comparison.title, summary, sections)
     write_atomically(options.output, page)
     for section in sections if options.figures else ():

@@ -215,7 +215,7 @@ def test_values_have_a_unit_where_it_is_known(tmp_path):
     values = ([[2.5]], [[1.5]])
     sample = Sample(dict(zip("ab", map(np.array, values), strict=True)), {})
     sample.seeds.update(a=[1], b=[1])
-    for measure, unit in ((Measure("x", "dB"), " (dB)"), (Measure("x"), "")):
+    for measure, unit in ((Measure("x", " (dB)"), " (dB)"), (Measure("x"), "")):
         comparison = compare_values(sample, measure, ["b, seed 2"], "a")
         text = comparison.markdown()
         assert f"| over a{unit} |" in text

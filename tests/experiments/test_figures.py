@@ -7,8 +7,7 @@ import pytest
 from experiments.page import (
     LEVEL_BINS,
     breakdown_section,
-    samples_by_class,
-    samples_by_level,
+    improvements_by,
 )
 from experiments.runs import read_evaluations
 from scipy import stats
@@ -19,7 +18,7 @@ def test_ranges_of_a_level_have_their_own_utterances(tmp_path):
     rows = mixtures(50)
     scores = scores_of(rows, rows["ssr"])  # each improves by its SSR
     run = write_run(tmp_path / "a" / "1", scores, "a", 1)
-    samples = samples_by_level(read_evaluations([run]), ["SER", "SE"], "ssr")
+    samples = improvements_by(read_evaluations([run]), ["SER", "SE"], "ssr")
     assert len(samples) == LEVEL_BINS
     for level, sample in samples.items():
         assert sample.values["a"].mean() == pytest.approx(level, abs=1e-9)
@@ -33,7 +32,7 @@ def test_classes_have_their_own_utterances(tmp_path):
     gains = rows["scene_class"].map(len)  # each improves by its name's length
     run = write_run(tmp_path / "a" / "1", scores_of(rows, gains), "a", 1)
     evaluations = read_evaluations([run])
-    samples = samples_by_class(evaluations, ["SER", "SE"])
+    samples = improvements_by(evaluations, ["SER", "SE"], "scene_class")
     assert list(samples) == ["kitchen", "office", "park", "street"]
     for name, sample in samples.items():
         assert sample.utterances == 5
@@ -46,7 +45,7 @@ def levels_figure(folder, count, seeds=(1, 2, 3)):
     evaluations = read_evaluations([folder])
     figures = breakdown_section(evaluations).figures
     (figure,) = (f for f in figures if f.title == "Scene level")
-    return figure, samples_by_level(evaluations, ["SER", "SE"], "scene_offset")
+    return figure, improvements_by(evaluations, ["SER", "SE"], "scene_offset")
 
 
 def heights(svg):

@@ -59,12 +59,12 @@ def test_how_a_run_ended(tmp_path):
 def test_figures_of_a_run(tmp_path):
     def figures(name):
         run = read_run(tmp_path / name, name, 1)
-        return run.best, run.best_epoch, run.epochs_run, run.hours
+        return run.best, run.best_epoch, run.epochs_run, run.seconds
 
     write_result(tmp_path / "a")
-    assert figures("a") == (2.345, 4, 9, 1.5)
+    assert figures("a") == (2.345, 4, 9, 5400)
     write_curve(tmp_path / "b", [-1.5, 2.25, 2.25, 1.0, 0.5])
-    assert figures("b") == (2.25, 2, 5, 2.5)
+    assert figures("b") == (2.25, 2, 5, 9000)
     assert figures("c") == (None,) * 4
     write_curve(tmp_path / "d", [])
     assert read_run(tmp_path / "d", "d", 1) == Run("d", 1, "interrupted")

@@ -93,13 +93,13 @@ def test_finalists_are_the_published_ones():
 @pytest.mark.parametrize(
     "text, problem",
     [
-        (None, "series.yaml: cannot be read"),
+        (None, "series.yaml: is not a series"),
         ("", "series.yaml: give a mapping"),
         ("a: [", "series.yaml: is not a series"),
         ("seeds: [1]", "series.yaml: no runs"),
         ("{seeds: [1], run: []}", "unknown key 'run'; use seeds, runs"),
         ("runs: [{name: a, xyz: H}]", "unknown key 'xyz'; use"),
-        ("runs: [{hparams: H}]", "run 1: name 'None'"),
+        ("runs: [{hparams: H}]", "run 1: name ''"),
         ("runs: [{name: ../a, hparams: H}]", "run 1: name '../a'"),
         ("runs: [{name: a}]", "run 1: hparams: there is no"),
         ("runs: [{name: a, hparams: no.yaml}]", r"there is no file .*no\.yaml"),

@@ -88,7 +88,7 @@ def test_the_table_of_a_series_is_read(tmp_path):
     sample, measure, missing = read_values(path)
     assert sample.seeds == {"a": [1, 2], "b": [1]}
     assert sample.values["a"].tolist() == [[2.5], [3.5]]
-    assert missing == ["b, seed 2"] and measure.unit == "dB"
+    assert missing == ["b, seed 2"] and measure.unit == " (dB)"
 
 
 @pytest.mark.parametrize(

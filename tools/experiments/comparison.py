@@ -10,56 +10,37 @@ import pandas as pd
 from polsess.errors import UserError
 from polsess.files import write_atomically
 
+from experiments import statistics as stats
 from experiments.runs import Evaluation, Measure, measure_of
-from experiments.statistics import (
-    Sample,
-    bootstrap_means,
-    choose_variants,
-    deviation,
-    holm,
-    mean_interval,
-    mean_part,
-    paired_tests,
-    percentile_interval,
-    seed_tests,
-    subtract,
-    t_interval,
-    take_sample,
-)
+from experiments.statistics import Sample, choose_variants, take_sample
 from experiments.tables import Table
 
 MODELS_NOTE = (
     "The intervals are of 95 %, by a hierarchical bootstrap over seeds and "
     "utterances and by Student's t from the variances of the means over both. "
-    "Of the variance between n seeds the bootstrap shows (n − 1) / n only: "
-    "with few seeds its intervals are too narrow; go by t. One seed tells "
-    "nothing of how another training would end."
+    "With few seeds the bootstrap's are too narrow (of the variance between n "
+    "seeds it shows (n − 1) / n): go by t."
 )
 VALUES_NOTE = (
-    "The intervals are of 95 %, by Student's t with one degree of freedom less "
-    "than seeds. Scores of single utterances are not known, so nothing can be "
-    "said about other utterances."
+    "The intervals are of 95 %, by Student's t over the seeds. They say "
+    "nothing about other utterances."
 )
 PERCENT_NOTE = (
     " No percentage is given of a baseline that is not clearly above zero."
 )
 DIFFERENCES_NOTE = (
-    "Wilcoxon's signed-rank test and a permutation test of the mean (random "
-    "signs) over the same utterances, two-sided; in brackets p after Holm's "
-    "correction over all pairs. The intervals are before correction. A model's "
-    "value of an utterance is its mean over its seeds: a small p says that "
-    "these trained networks differ on such utterances, not that the models "
-    "would after another training. Where utterances share speakers, p is too "
-    "small. d_z: mean over sample standard deviation of the differences. r: "
-    "(W+ − W−) / (W+ + W−), W being the sums of ranks above and below zero."
+    "Two-sided tests over the same utterances, of the mean over a model's "
+    "seeds; in brackets p after Holm's correction over all pairs. A small p "
+    "says that these trained networks differ, not that the models would after "
+    "another training. Where utterances share speakers, p is too small. d_z: "
+    "mean over sample standard deviation of the differences. r: (W+ − W−) / "
+    "(W+ + W−), W being the sums of ranks above and below zero."
 )
 SEEDS_NOTE = (
-    "These tests ask whether training again, with other seeds, would show the "
-    "difference: Welch's t-test, which takes seeds' values for normally "
-    "distributed, and a permutation test of the difference of means, which "
-    "does not, and whose p cannot be below the last column. Both are "
-    "two-sided; in brackets p after Holm's correction over the pairs whose "
-    "models both have several seeds. The intervals are before correction."
+    "Whether training again, with other seeds, would show the difference: "
+    "Welch's t-test and a permutation test of the difference of means, whose p "
+    "cannot be below the last column. Both are two-sided; in brackets p after "
+    "Holm's correction over the pairs whose models both have several seeds."
 )
 BREAKDOWNS = {"variant": "variants", "environment": "environments"}
 
@@ -85,13 +66,11 @@ class Comparison:
         needs = r"% Needs \usepackage{booktabs}"
         write_atomically(folder / "comparison.md", self.markdown())
         write_atomically(folder / "comparison.tex", "\n".join([needs, *latex]))
-        csv = {table.name: table.csv() for table in self.tables}
         for name in ("models", "differences", "seeds", *BREAKDOWNS.values()):
             path = folder / f"{name}.csv"
-            if name in csv:
-                write_atomically(path, csv[name])
-            else:
-                path.unlink(missing_ok=True)  # of another comparison
+            path.unlink(missing_ok=True)  # of another comparison
+        for table in self.tables:
+            write_atomically(folder / f"{table.name}.csv", table.csv())
 
 
 def compare_evaluations(
@@ -145,24 +124,25 @@ def compare_evaluations(
     tables = _tables(sample, measure, baseline, seed, resamples)
     for by in BREAKDOWNS:
         tables += _breakdown(evaluations, metric, chosen, sample.ranking, by)
-    conditions = [
+    conditions = (
         f"{measure.text}, split {info['split']} of {info['corpus']}, task "
         f"{info['task']}, {info['sample_rate']} Hz. {sample.utterances} "
         "utterances, each with its mean over those variants that it has of "
         f"{', '.join(chosen)}."
-    ]
+    )
     if sample.undefined:
-        conditions.append(
-            f"{sample.undefined} more have no value in some run and are left "
+        conditions += (
+            f" {sample.undefined} more have no value in some run and are left "
             "out of all."
         )
     if left_out:
-        conditions.append(
-            "Not in here are runs that were not evaluated; do it with: "
+        conditions += (
+            " Not in here are runs that were not evaluated; do it with: "
             + "; ".join(left_out)
         )
-    title = f"{_count(sample)} on {info['corpus']}"
-    return Comparison(title, " ".join(conditions), tables)
+    return Comparison(
+        f"{_count(sample)} on {info['corpus']}", conditions, tables
+    )
 
 
 def compare_values(
@@ -213,11 +193,12 @@ def _tables(sample, measure, baseline, seed, resamples):
     generator = np.random.default_rng(seed)
     drawn = None
     if sample.mixture is not None:  # there are utterances
-        drawn = bootstrap_means(sample.values, resamples, generator)
+        drawn = stats.bootstrap_means(sample.values, resamples, generator)
     tables = [_models(sample, drawn, measure, baseline)]
+    pairs = list(combinations(sample.ranking, 2))  # the higher mean first
     form = f".{measure.decimals}f"
-    difference = (f"difference{measure.in_unit}", "difference", f"+{form}")
-    if drawn and len(sample.values) > 1:
+    difference = (f"difference{measure.unit}", "difference", f"+{form}")
+    if drawn and pairs:
         columns = [
             ("models", "pair", ""),
             difference,
@@ -228,14 +209,12 @@ def _tables(sample, measure, baseline, seed, resamples):
             ("d_z", "cohen_dz", "+.2f"),
             ("rank-biserial r", "rank_biserial", "+.2f"),
         ]
-        figures = _by_pair(
-            sample,
-            lambda pair: {
-                **intervals_of_pair(sample, drawn, pair),
-                **paired_tests(_paired(sample, pair), resamples, generator),
-            },
-            ("wilcoxon_p", "permutation_p"),
-        )
+        rows = [
+            intervals_of_pair(sample, drawn, pair)
+            | stats.paired_tests(_paired(sample, pair), resamples, generator)
+            for pair in pairs
+        ]
+        figures = _corrected(rows, "wilcoxon_p", "permutation_p")
         title = "Differences, tested over utterances"
         note = DIFFERENCES_NOTE
         tables.append(Table(title, figures, columns, "differences", note))
@@ -251,15 +230,19 @@ def _tables(sample, measure, baseline, seed, resamples):
             ("permutation p (Holm)", "seeds_p", ""),
             ("smallest possible", "seeds_smallest_p", ".3f"),
         ]
-        figures = _by_pair(
-            sample,
-            lambda pair: _over_seeds(sample, pair, resamples, generator),
-            ("welch_p", "seeds_p"),
-        )
-        title = "Differences, tested over seeds"
-        note = SEEDS_NOTE
+        rows = [_over_seeds(sample, p, resamples, generator) for p in pairs]
+        figures = _corrected(rows, "welch_p", "seeds_p")
+        title, note = "Differences, tested over seeds", SEEDS_NOTE
         tables.append(Table(title, figures, columns, "seeds", note, 2))
     return tables
+
+
+def _corrected(rows, *names):
+    """Tabulate rows of pairs, with p-values after Holm's correction."""
+    figures = pd.DataFrame(rows)
+    for name in names:
+        figures[f"{name}_holm"] = stats.holm(figures[name])
+    return figures
 
 
 def _models(sample, drawn, measure, baseline):
@@ -270,24 +253,23 @@ def _models(sample, drawn, measure, baseline):
     rows = []
     for name in sample.ranking:
         row = {"model": name, **_of_seeds(sample, name)}
-        row["t_low"], row["t_high"] = mean_interval(sample.values[name])
+        row["t_low"], row["t_high"] = stats.mean_interval(sample.values[name])
         if drawn:
-            ends = percentile_interval(drawn[name])
+            ends = stats.percentile_interval(drawn[name])
             row["bootstrap_low"], row["bootstrap_high"] = ends
             row["over_mixture"] = row["mean"] - sample.mixture_mean
         rows.append(row)
     figures = pd.DataFrame(rows)
     note = MODELS_NOTE if drawn else VALUES_NOTE
     if baseline:
-        own = figures["model"] == baseline
-        base = figures.loc[own, "mean"].item()
-        gain = (figures["mean"] - base).mask(own)
+        own = figures[figures["model"] == baseline].iloc[0]
+        gain = (figures["mean"] - own["mean"]).drop(own.name)
         figures["over_baseline"] = gain
+        figures["over_baseline_percent"] = np.nan
         # Its interval has to be above zero; without one, its mean.
-        if figures.loc[own, "t_low"].fillna(base).item() > 0:
-            figures["over_baseline_percent"] = 100 * gain / base
+        if (own["mean"] if np.isnan(own["t_low"]) else own["t_low"]) > 0:
+            figures["over_baseline_percent"] = 100 * gain / own["mean"]
         else:
-            figures["over_baseline_percent"] = np.nan
             note += PERCENT_NOTE
     form = f".{measure.decimals}f"
     columns = [
@@ -300,7 +282,7 @@ def _models(sample, drawn, measure, baseline):
         ("95 % CI, bootstrap", "bootstrap", form),
         ("95 % CI, t", "t", form),
         ("over mixture", "over_mixture", f"+{form}"),
-        (f"over {baseline}{measure.in_unit}", "over_baseline", f"+{form}"),
+        (f"over {baseline}{measure.unit}", "over_baseline", f"+{form}"),
         (f"over {baseline} (%)", "over_baseline_percent", "+.0f"),
     ]
     return Table(f"Models: {measure.text}", figures, columns, "models", note)
@@ -312,7 +294,7 @@ def _of_seeds(sample, name):
     return {
         "seeds": len(seeds),
         "mean": seeds.mean(),
-        "sample_std": deviation(seeds),
+        "sample_std": stats.deviation(seeds),
         "best": seeds.max(),
         "worst": seeds.min(),
     }
@@ -341,8 +323,10 @@ def intervals_of_pair(
         no variance of seeds.
     """
     first, second = models
-    parts = mean_part(_paired(sample, models)) + _seed_parts(sample, models)
-    low, high = percentile_interval(drawn[first] - drawn[second])
+    parts = stats.mean_part(_paired(sample, models)) + _seed_parts(
+        sample, models
+    )
+    low, high = stats.percentile_interval(drawn[first] - drawn[second])
     return {
         **_difference(sample, models, parts),
         "bootstrap_low": low,
@@ -359,33 +343,24 @@ def _over_seeds(sample, models, resamples, generator):
     return {
         **_difference(sample, models, parts),
         "seeds": f"{len(first)} and {len(second)}",
-        **seed_tests(first, second, resamples, generator),
+        **stats.seed_tests(first, second, resamples, generator),
     }
-
-
-def _by_pair(sample, compare, corrected):
-    """Compare every pair, the higher mean first; correct its p-values."""
-    pairs = combinations(sample.ranking, 2)
-    figures = pd.DataFrame([compare(pair) for pair in pairs])
-    for name in corrected:
-        figures[f"{name}_holm"] = holm(figures[name])
-    return figures
 
 
 def _paired(sample, models):
     """Subtract two models' values of each utterance."""
-    return subtract(*(sample.utterance_means[model] for model in models))
+    return stats.subtract(*(sample.utterance_means[model] for model in models))
 
 
 def _seed_parts(sample, models):
     """List the parts of the variance that models with several seeds bring."""
-    return [p for m in models for p in mean_part(sample.seed_means[m])]
+    return [p for m in models for p in stats.mean_part(sample.seed_means[m])]
 
 
 def _difference(sample, models, parts):
     """Describe the difference of two means, from parts of its variance."""
     first, second = (sample.seed_means[model].mean() for model in models)
-    low, high = t_interval(first - second, parts)
+    low, high = stats.t_interval(first - second, parts)
     return {
         "pair": " – ".join(models),
         "difference": first - second,
@@ -396,15 +371,20 @@ def _difference(sample, models, parts):
 
 def _breakdown(evaluations, metric, chosen, ranking, by):
     """Describe the models by variant or by environment, where it is known."""
-    scores, rows = evaluations[0].scores, []
-    places = [place for place in scores["environment"].unique() if place]
-    there = evaluations[0].info["variants"] if by == "variant" else places
-    for part in there:
-        if by == "variant":
-            sample = take_sample(evaluations, metric, [part])
-        else:
-            ids = scores.loc[scores["environment"] == part, "ID"]
-            sample = take_sample(evaluations, metric, chosen, ids)
+    rows: list = []
+    if by == "variant":
+        samples = {
+            variant: take_sample(evaluations, metric, [variant])
+            for variant in evaluations[0].info["variants"]
+        }
+    else:
+        known = evaluations[0].scores[["environment", "ID"]]
+        known = known[known["environment"] != ""]
+        samples = {
+            environment: take_sample(evaluations, metric, chosen, ids)
+            for environment, ids in known.groupby(by, sort=False)["ID"]
+        }
+    for part, sample in samples.items():
         for name in ranking if sample.utterances else ():
             row = {by: part, "model": name, **_of_seeds(sample, name)}
             row["over_mixture"] = row["mean"] - sample.mixture_mean

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from textwrap import shorten, wrap
-from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -79,13 +78,13 @@ def model_styles(models: Iterable[str]) -> dict:
     return dict(zip(models, cycle(MODELS), strict=False))
 
 
-def add_legend(figure: MplFigure, handles: list, labels: list[str]) -> None:
-    """Put the legend above the axes, where it hides nothing."""
+def add_legend(figure: MplFigure, styles: dict) -> None:
+    """Put a legend, label -> options of Line2D, above the axes."""
     figure.legend(
-        handles,
-        [wrapped(label, 40) for label in labels],
+        [Line2D([], [], **style) for style in styles.values()],
+        [wrapped(label, 40) for label in styles],
         loc="outside upper left",
-        ncols=2 if max(map(len, labels)) <= 18 else 1,
+        ncols=2 if max(map(len, styles)) <= 18 else 1,
         handlelength=2.6,
         borderaxespad=0.1,
     )
@@ -131,7 +130,6 @@ def to_svg(figure: MplFigure, name: str, description: str) -> Markup:
     # The comments repeat the texts, which are drawn as shapes.
     svg = re.sub(r"<!--.*?-->\n?", "", file.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :].rstrip()
-    svg = re.sub(r" +$", "", svg, flags=re.MULTILINE)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     label = f'role="img" aria-label="{escape(description)}"'
     svg = svg.replace("<svg", f"<svg {label}", 1)
@@ -155,7 +153,7 @@ def draw_dots(
     styles : dict
         What ``model_styles`` returned.
     label : str
-        Of the axis, with the unit.
+        Of the values' axis, with the unit.
     name : str
         Of the figure in the page.
     description : str
@@ -172,53 +170,41 @@ def draw_dots(
     rows = max(LABEL, ROW * most + 0.14) * len(samples)
     figure, axis = plt.subplots()
     figure.set_figheight(rows + 0.8 + 0.11 * (len(styles) + 2))
-    for row, sample in enumerate(samples.values()):
+    ticks = {"linewidth": 1.2, "markersize": 9, "markeredgewidth": 1.2}
+    dashed: dict = {"color": "#555555", "ls": "--", "linewidth": 1.6}
+    names = []
+    for row, (title, sample) in enumerate(samples.items()):
+        names.append(f"{wrapped(title, 16)}\nn = {sample.utterances}")
         if row % 2 == 0:
             axis.axhspan(row - 0.5, row + 0.5, color="#f2f2f2", zorder=0)
+        if with_mixture:
+            axis.vlines(sample.mixture_mean, row - 0.48, row + 0.48, **dashed)
         middle = (len(sample.values) - 1) / 2
         for number, (model, means) in enumerate(sample.seed_means.items()):
             height = row + (number - middle) * SEVERAL / most
-            line = {"color": styles[model]["color"], "linewidth": 1.2}
-            axis.hlines(height, means.min(), means.max(), **line)
-            axis.plot(
-                *(means, [height] * len(means), "|"),
-                **{"markersize": 9, "markeredgewidth": 1.2, **line},
-            )
+            heights, color = [height] * len(means), styles[model]["color"]
+            axis.plot(means, heights, "|-", color=color, **ticks)
             axis.plot(means.mean(), height, zorder=3, **styles[model])
-    handles = [Line2D([], [], **_points(style)) for style in styles.values()]
-    labels = list(styles)
+    legend = {m: style | {"linestyle": ""} for m, style in styles.items()}
     if with_mixture:
-        dashed: dict = {"color": "#555555", "ls": "--", "linewidth": 1.6}
-        for row, sample in enumerate(samples.values()):
-            ends = row - 0.48, row + 0.48
-            axis.vlines(sample.mixture_mean, *ends, **dashed)
-        handles.append(Line2D([], [], **dashed))
-        labels.append("unprocessed mixture")
-    names = [
-        f"{wrapped(row, 16)}\nn = {sample.utterances}"
-        for row, sample in samples.items()
-    ]
+        legend["unprocessed mixture"] = dashed
     axis.set_yticks(range(len(names)), names, fontsize=10)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
     axis.grid(False, axis="y")
     axis.set_xlabel(label)
     axis.xaxis.set_major_locator(MaxNLocator(5))
-    add_legend(figure, handles, labels)
+    add_legend(figure, legend)
     return to_svg(figure, name, description)
-
-
-def _points(style):
-    """Leave the line out of a model's style."""
-    return style | {"linestyle": ""}
 
 
 def draw_levels(
     samples: dict,
     styles: dict,
-    labels: tuple[str, ...],
+    label: str,
     name: str,
     description: str,
+    level: str,
 ) -> Markup:
     """Draw means, and intervals as in the tables, against a level.
 
@@ -227,14 +213,10 @@ def draw_levels(
     samples : dict
         Level in dB -> Sample; one of fewer than FEWEST utterances has no
         interval.
-    styles : dict
-        What ``model_styles`` returned.
-    labels : tuple of str
-        Of both axes.
-    name : str
-        Of the figure in the page.
-    description : str
-        For those who cannot see it.
+    styles, label, name, description
+        As for ``draw_dots``.
+    level : str
+        Label of the levels' axis.
 
     Returns
     -------
@@ -252,9 +234,8 @@ def draw_levels(
         axis.plot(places, [v.mean() for v in values], linewidth=1.3, **style)
         ends = np.array([mean_interval(v) for v in values])[enough]
         axis.vlines(places[enough], *ends.T, color=style["color"])
-    axis.set(xlabel=labels[0], ylabel=labels[1])
-    handles = [Line2D([], [], **style) for style in styles.values()]
-    add_legend(figure, handles, list(styles))
+    axis.set(xlabel=level, ylabel=label)
+    add_legend(figure, styles)
     return to_svg(figure, name, description)
 
 
@@ -294,15 +275,21 @@ def draw_curves(curves: dict, styles: dict, where: dict) -> list[Figure]:
     low, high = values["valid_si_sdr"].agg(["min", "max"])
     margin = 0.05 * (high - low) + 0.1
     limits = low - margin, high + margin
-    figures = [
-        _draw_model(
-            *(model, seeds, styles[model], limits, where[model]),
-            f"curve-{number}",
+    figures = [_draw_means(curves, styles, where)] if len(curves) > 1 else []
+    for model, seeds in curves.items():
+        svg = _draw_model(
+            model, seeds, styles[model], limits, f"curve-{len(figures)}"
         )
-        for number, (model, seeds) in enumerate(curves.items(), 1)
-    ]
-    if len(curves) > 1:
-        figures.insert(0, _draw_means(curves, styles, where))
+        longest = max(seeds.values(), key=len)
+        listed = "; ".join(
+            f"{number} from epoch {epoch}: {variants}"
+            for number, (epoch, variants) in enumerate(stages(longest), 1)
+        )
+        caption = (
+            f"{where[model]}; seeds {', '.join(map(str, seeds))}. The dotted "
+            f"lines mark the curriculum's stages ({listed})."
+        )
+        figures.append(Figure(model, svg, caption))
     return figures
 
 
@@ -317,25 +304,21 @@ def _mean_curve(seeds):
 def _draw_means(curves, styles, where):
     """Draw the mean curve of every model."""
     figure, axis = plt.subplots()
-    handles, best = [], []
+    best = []
     for model, seeds in curves.items():
         mean = _mean_curve(seeds)
-        handles += axis.plot(
-            *(mean.index, mean.to_numpy()),
-            linewidth=2,
-            markevery=max(1, len(mean) // 8),
-            **styles[model],
-        )
+        every = max(1, len(mean) // 8)
+        axis.plot(mean, linewidth=2, markevery=every, **styles[model])
         if len(mean):
             best.append(f"{model} {mean.max():.2f} dB, epoch {mean.idxmax():g}")
     axis.set(xlabel="epoch", ylabel=VALIDATION)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    add_legend(figure, handles, list(curves))
-    counts = ", ".join(f"{model}: {len(s)}" for model, s in curves.items())
+    add_legend(figure, {model: styles[model] for model in curves})
     description = (
         f"Validation SI-SDR by epoch of {', '.join(curves)}. The highest mean "
         f"of each: {'; '.join(best)}."
     )
+    counts = ", ".join(f"{model}: {len(s)}" for model, s in curves.items())
     return Figure(
         "All models",
         to_svg(figure, "curve-means", description),
@@ -344,55 +327,45 @@ def _draw_means(curves, styles, where):
     )
 
 
-def _draw_model(model, seeds, style, limits, where, name):
+def _draw_model(model, seeds, style, limits, name):
     """Draw a model's seeds and their mean, learning rates and stages."""
     figure, (top, bottom) = plt.subplots(
         nrows=2, sharex=True, height_ratios=(3, 1)
     )
     figure.set_figheight(4.2)
     thin: dict = {"color": style["color"], "linewidth": THIN}
-    circle = _points(style) | {"fillstyle": "none"}
+    circle = style | {"linestyle": "", "fillstyle": "none"}
+    legend = {"one seed": thin, "best epoch": circle}
+    rates = []
     for curve in seeds.values():
         top.plot(curve["epoch"], curve["valid_si_sdr"], **thin)
         bottom.step(curve["epoch"], curve["lr"], where="mid", **thin)
         best = curve.loc[curve["valid_si_sdr"].idxmax()]
         top.plot(best["epoch"], best["valid_si_sdr"], **circle)
-    legend: dict[str, Any] = {"one seed": thin, "best epoch": circle}
+        rates += curve["lr"].agg(["min", "max"]).tolist()
     if len(seeds) > 1:
         legend["mean of seeds"] = thin | {"linewidth": THICK}
         top.plot(_mean_curve(seeds), **legend["mean of seeds"])
     longest = max(seeds.values(), key=len)
-    marked = stages(longest)
-    for axis in (top, bottom):
-        for epoch, _ in marked:
+    for epoch, _ in stages(longest):
+        for axis in (top, bottom):
             axis.axvline(epoch - 0.5, color="#555555", ls=":", linewidth=1.2)
     top.set(ylabel=VALIDATION, ylim=limits)
     top.set_xlim(0.3, longest["epoch"].max() + 0.7)
     bottom.set(xlabel="epoch", ylabel=wrapped("learning rate", 9))
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    rates = pd.concat(curve["lr"] for curve in seeds.values())
-    ends = sorted({rates.min(), rates.max()})
+    ends = sorted({min(rates), max(rates)})
     bottom.set_yscale("log" if ends[0] > 0 else "linear")
     bottom.set_yticks(ends, [f"{rate:.3g}" for rate in ends])
     bottom.minorticks_off()
     figure.align_ylabels()
-    lines = [Line2D([], [], **how) for how in legend.values()]
-    add_legend(figure, lines, list(legend))
-    listed = "; ".join(
-        f"{number} from epoch {epoch}: {variants}"
-        for number, (epoch, variants) in enumerate(marked, 1)
-    )
+    add_legend(figure, legend)
     best = ", ".join(f"{c['valid_si_sdr'].max():.2f}" for c in seeds.values())
     spoken = (
         f"Validation SI-SDR and learning rate of {model} by epoch. The best "
         f"epoch of each seed has {best} dB."
     )
-    return Figure(
-        model,
-        to_svg(figure, name, spoken),
-        f"{where}; seeds {', '.join(map(str, seeds))}. The dotted lines "
-        f"mark the curriculum's stages ({listed}).",
-    )
+    return to_svg(figure, name, spoken)
 
 
 def spectrogram(
@@ -464,12 +437,6 @@ def draw_spectrogram(
     axis: Axes, power: np.ndarray, extent: tuple, loudest: float, cmap: str
 ) -> None:
     """Draw what ``spectrogram`` returned; the loudest point is at the top."""
-    axis.imshow(
-        power,
-        origin="lower",
-        aspect="auto",
-        extent=extent,
-        vmin=loudest - DYNAMIC_RANGE,
-        vmax=loudest,
-        cmap=cmap,
-    )
+    axis.grid(False)
+    lowest = loudest - DYNAMIC_RANGE
+    axis.imshow(power, cmap, extent=extent, vmin=lowest, vmax=loudest)

@@ -5,7 +5,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,22 +18,10 @@ from polsess.errors import UserError
 from polsess.run_folder import read_curve, read_result, read_settings
 from polsess.training.settings import MAY_DIFFER
 
+from experiments import figures as plots
 from experiments.comparison import Comparison
-from experiments.figures import (
-    DYNAMIC_RANGE,
-    FEWEST,
-    STYLE,
-    Figure,
-    draw_curves,
-    draw_dots,
-    draw_levels,
-    draw_spectrogram,
-    model_styles,
-    read_audio,
-    spectrogram,
-)
+from experiments.figures import Figure
 from experiments.runs import (
-    BEST,
     Evaluation,
     by_group,
     evaluate_command,
@@ -48,65 +36,36 @@ from experiments.tables import Table, cell
 TEMPLATES = Path(__file__).parent / "templates"
 IMPROVEMENT = "SI-SDR improvement (dB)"
 MARKS = (
-    "Large marks are means over the seeds, short vertical lines single seeds."
+    "Higher is better. Large marks are means over the seeds, short vertical "
+    "lines single seeds."
 )
 INTERVALS = (
     "Means in ranges of the level. Vertical lines are 95 % intervals by "
     "Student's t, as in the tables; ranges of fewer than "
-    f"{FEWEST} utterances have none."
+    f"{plots.FEWEST} utterances have none."
 )
 HOW_TO_LISTEN = (
     "By SI-SDR improvement. The signals of a mixture are played with one gain, "
     "so that their levels can be compared; the levels are those of the files, "
     "as RMS in dB below full scale. The spectrograms of a mixture share one "
-    f"scale of {DYNAMIC_RANGE:.0f} dB; dark is loud."
+    f"scale of {plots.DYNAMIC_RANGE:.0f} dB; dark is loud."
 )
-# Columns of scores.csv, titles of their figures, labels of their axes.
-LEVELS = (
+# Columns of scores.csv, titles of their figures, labels of levels' axes.
+PARTS = (
+    ("scene_class", "Scene classes", ""),
     ("ssr", "Speech-to-speech ratio", "speaker 1 to speaker 2 (dB)"),
     ("scene_offset", "Scene level", "scene to speech (dB)"),
 )
 LEVEL_BINS = 6
 LISTED = ["folder", "rank", "ID", "variant"]  # columns of examples.csv
 PEAK = 10 ** (-1 / 20)  # of the loudest sample of an example, as it is heard
-PICTURE_SIZE = (476, 294)  # pixels
+PICTURE_SIZE = (3.4, 2.1)  # inches
 PICTURE_DPI = 140
 
 
 @dataclass(frozen=True)
-class Example:
-    """A mixture to listen to.
-
-    Arguments
-    ---------
-    row : dict
-        Of ``scores.csv``, for SI-SDR, with ``rank``, e.g. ``worst-1``.
-    gain : float
-        What all its signals are raised by to be heard, in dB.
-    signals : list of dict
-        Mixture, references, estimates: ``title``, ``level`` of the stored file
-        (root mean square in dB below full scale), and as data URIs ``picture``
-        of PICTURE_SIZE and ``audio``, a 16-bit FLAC.
-    """
-
-    row: dict
-    gain: float
-    signals: list[dict]
-
-
-@dataclass(frozen=True)
-class Listened:
-    """A model's examples: which run, why, and the command that makes audio."""
-
-    title: str
-    words: str
-    command: str = ""
-    examples: Sequence[Example] = ()
-
-
-@dataclass(frozen=True)
 class Section:
-    """A section of the page; what is empty is not shown.
+    """A section of the page, or a part of one; what is empty is not shown.
 
     Arguments
     ---------
@@ -114,28 +73,31 @@ class Section:
         Its ID in the page.
     title : str
         Its heading.
-    words : list of str
+    words : sequence of str
         Paragraphs.
-    tables : list of Table
+    tables : sequence of Table
         In their order.
-    figures : list of Figure
+    figures : sequence of Figure
         In their order.
-    listened : list of Listened
-        A model each.
-    folded : list of Table
-        That are shown when their titles are clicked.
     command : str
         A command line.
+    examples : sequence of dict
+        What ``read_examples`` returned.
+    parts : sequence of Section
+        Below it, in their order.
+    folded : sequence of Table
+        That are shown when their titles are clicked.
     """
 
     anchor: str
     title: str
-    words: list[str] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    listened: list[Listened] = field(default_factory=list)
-    folded: list[Table] = field(default_factory=list)
+    words: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
     command: str = ""
+    examples: Sequence[dict] = ()
+    parts: Sequence["Section"] = ()
+    folded: Sequence[Table] = ()
 
     @property
     def shown(self) -> bool:
@@ -177,7 +139,7 @@ def make_sections(
         naming it.
     """
     results = [comparison.conditions]
-    with plt.style.context(STYLE):
+    with plt.style.context(plots.STYLE):
         sections = [
             Section("results", "Results", results, comparison.tables),
             curves_section(evaluations),
@@ -196,32 +158,34 @@ def seeds_of(evaluations: list[Evaluation]) -> str:
     return f"seeds {', '.join(map(str, seeds))}"
 
 
-def _condition(evaluations, variants, samples):
-    """State what a figure's values are of, and how much was left out."""
-    info = evaluations[0].info
-    return (
-        f"{info['corpus']}, {info['split']}; {', '.join(variants)}; at least "
-        f"{min(sample.utterances for sample in samples)} utterances each, left "
-        "out without a value: "
-        f"{sum(sample.undefined for sample in samples)}; "
-        f"{seeds_of(evaluations)}."
-    )
-
-
-def _spoken(title, samples):
-    """Say a figure's means, for those who cannot see it."""
-    parts = [
-        f"{name}: "
-        + ", ".join(f"{m} {v.mean():.2f}" for m, v in s.values.items())
-        for name, s in samples.items()
+def _draw(draw, evaluations, variants, samples, title, label, **others):
+    """Make a figure of samples with ``draw``; none if all are empty."""
+    samples = {name: s for name, s in samples.items() if s.utterances}
+    if not samples:
+        return []
+    means = [
+        f"{name if isinstance(name, str) else f'{name:.1f} dB'}: "
+        + ", ".join(f"{m} {v.mean():.2f}" for m, v in sample.values.items())
+        for name, sample in samples.items()
     ]
-    return f"{title}. {'; '.join(parts)}"
+    name = "figure-" + re.sub(r"\W+", "-", title.lower())
+    spoken = f"{label}, {title.lower()}. {'; '.join(means)}"
+    styles = plots.model_styles(by_group(evaluations))
+    svg = draw(samples, styles, label, name, spoken, **others)
+    info, every = evaluations[0].info, samples.values()
+    caption = (
+        f"{MARKS if draw == plots.draw_dots else INTERVALS} {info['corpus']}, "
+        f"{info['split']}; {', '.join(variants)}; at least "
+        f"{min(s.utterances for s in every)} utterances each, left out without "
+        f"a value: {sum(s.undefined for s in every)}; {seeds_of(evaluations)}."
+    )
+    return [Figure(title, svg, caption)]
 
 
 def improvements(
     evaluations: list[Evaluation],
     variants: Sequence[str],
-    utterances: pd.Series | None = None,
+    utterances: pd.Index | None = None,
 ) -> Sample:
     """Take the SI-SDR improvements of all models; see ``take_sample``."""
     sample = take_sample(evaluations, "si_sdr", variants, utterances)
@@ -229,22 +193,10 @@ def improvements(
     return replace(sample, values=values)
 
 
-def samples_by_class(
-    evaluations: list[Evaluation], variants: Sequence[str]
-) -> dict:
-    """Take the improvements for each scene class: its name -> Sample."""
-    scores = evaluations[0].scores
-    known = scores[scores["scene_class"] != ""]
-    return {
-        name: improvements(evaluations, variants, ids)
-        for name, ids in known.groupby("scene_class")["ID"]
-    }
-
-
-def samples_by_level(
+def improvements_by(
     evaluations: list[Evaluation], variants: Sequence[str], column: str
 ) -> dict:
-    """Take the improvements in several ranges of a level.
+    """Take the improvements in parts of the test set.
 
     Arguments
     ---------
@@ -253,33 +205,28 @@ def samples_by_level(
     variants : sequence of str
         As for ``take_sample``.
     column : str
-        ``ssr`` or ``scene_offset``, in dB.
+        ``scene_class``, or a level in dB, ``ssr`` or ``scene_offset``.
 
     Returns
     -------
     dict
-        Mean level of a range -> Sample. The ranges have about equally many
-        utterances; none if there are not two different levels.
+        Class, or mean level of a range -> Sample. The ranges have about
+        equally many utterances; none if there are not two different levels.
     """
-    scores = evaluations[0].scores
-    chosen = scores[scores["variant"].isin(variants)]
-    levels = chosen.groupby("ID", sort=False)[column].first().dropna()
-    if levels.nunique() < 2:
-        return {}
-    bins = pd.qcut(levels, LEVEL_BINS, labels=False, duplicates="drop")
-    return _not_empty(
-        {
-            part.mean(): improvements(
-                evaluations, variants, part.index.to_series()
-            )
-            for _, part in levels.groupby(bins)
-        }
-    )
-
-
-def _not_empty(samples):
-    """Leave out samples in which no utterance has a value."""
-    return {name: s for name, s in samples.items() if s.utterances}
+    rows = evaluations[0].scores
+    rows = rows[rows["variant"].isin(variants) & (rows[column] != "")]
+    values = rows.groupby("ID", sort=False)[column].first().dropna()
+    if column == "scene_class":
+        parts = {name: part.index for name, part in values.groupby(values)}
+    elif values.nunique() < 2:
+        parts = {}
+    else:
+        bins = pd.qcut(values, LEVEL_BINS, labels=False, duplicates="drop")
+        parts = {part.mean(): part.index for _, part in values.groupby(bins)}
+    return {
+        name: improvements(evaluations, variants, ids)
+        for name, ids in parts.items()
+    }
 
 
 def curves_section(evaluations: list[Evaluation]) -> Section:
@@ -299,72 +246,50 @@ def curves_section(evaluations: list[Evaluation]) -> Section:
                 lacking.append(str(run.folder))
             else:
                 curves.setdefault(model, {})[run.seed] = curve
-    words, figures = [], []
+    figures = []
     if curves:
-        figures = draw_curves(curves, model_styles(groups), where)
-        words.append("The figures of single models have one scale.")
-    if lacking:
-        words.append(f"Without a curve.csv: {', '.join(lacking)}.")
+        styles = plots.model_styles(groups)
+        figures = plots.draw_curves(curves, styles, where)
+    words = [f"Without a curve.csv: {', '.join(lacking)}."] if lacking else []
     return Section("curves", "Learning curves", words, figures=figures)
 
 
 def breakdown_section(evaluations: list[Evaluation]) -> Section:
     """Show SI-SDR improvements by variant, scene class and level."""
-    chosen = choose_variants(evaluations)
     there = evaluations[0].info["variants"]
+    chosen = choose_variants(evaluations)
     samples = {v: improvements(evaluations, [v]) for v in there}
-    figures = _dots(evaluations, "Variants", IMPROVEMENT, samples, there)
-    samples = samples_by_class(evaluations, chosen)
-    figures += _dots(evaluations, "Scene classes", IMPROVEMENT, samples, chosen)
-    for column, title, label in LEVELS:
-        samples = samples_by_level(evaluations, chosen, column)
-        if samples:
-            named = {f"{level:.1f} dB": s for level, s in samples.items()}
-            spoken = _spoken(f"{IMPROVEMENT} against {title.lower()}", named)
-            labels, name = (label, IMPROVEMENT), f"levels-{column}"
-            styles = model_styles(by_group(evaluations))
-            svg = draw_levels(samples, styles, labels, name, spoken)
-            told = _condition(evaluations, chosen, samples.values())
-            figures.append(Figure(title, svg, f"{INTERVALS} {told}"))
-    wanted = ["Variants", "Scene classes", *(title for _, title, _ in LEVELS)]
-    lacking = set(wanted).difference(figure.title for figure in figures)
-    words = []
-    if lacking:
-        told = ", ".join(sorted(lacking))
-        words = [f"The corpus's manifest does not tell: {told}."]
-    title = "Variants, scenes and levels"
+    figures = _draw(
+        plots.draw_dots, evaluations, there, samples, "Variants", IMPROVEMENT
+    )
+    lacking = []
+    for column, title, label in PARTS:
+        samples = improvements_by(evaluations, chosen, column)
+        what = evaluations, chosen, samples, title, IMPROVEMENT
+        if column == "scene_class":
+            drawn = _draw(plots.draw_dots, *what)
+        else:
+            drawn = _draw(plots.draw_levels, *what, level=label)
+        figures += drawn
+        if not drawn:
+            lacking.append(title)
+    told = f"The corpus's manifest does not tell: {', '.join(lacking)}."
+    title, words = "Variants, scenes and levels", [told] if lacking else []
     return Section("breakdown", title, words, figures=figures)
 
 
 def metrics_section(evaluations: list[Evaluation]) -> Section:
     """Show the metrics beside SI-SDR by variant."""
-    info, figures = evaluations[0].info, []
-    for metric in info["metrics"]:
+    variants, figures = evaluations[0].info["variants"], []
+    for metric in evaluations[0].info["metrics"]:
         if metric != "si_sdr":
             samples = {
-                variant: take_sample(evaluations, metric, [variant])
-                for variant in info["variants"]
+                v: take_sample(evaluations, metric, [v]) for v in variants
             }
             text = measure_of(metric).text
-            figures += _dots(evaluations, text, text, samples, samples)
+            what = evaluations, variants, samples, text, text
+            figures += _draw(plots.draw_dots, *what, with_mixture=True)
     return Section("metrics", "Other metrics", figures=figures)
-
-
-def _dots(evaluations, title, label, samples, variants):
-    """Make a figure of rows of dots, if there is anything to show.
-
-    Of a metric, the mixture is shown too; improvements are over it.
-    """
-    samples = _not_empty(samples)
-    if not samples:
-        return []
-    styles = model_styles(by_group(evaluations))
-    spoken = _spoken(f"{label}, {title.lower()}", samples)
-    name = "dots-" + re.sub(r"\W+", "-", title.lower())
-    mixture = label != IMPROVEMENT
-    svg = draw_dots(samples, styles, label, name, spoken, mixture)
-    told = _condition(evaluations, variants, samples.values())
-    return [Figure(title, svg, f"Higher is better. {MARKS} {told}")]
 
 
 def examples_section(
@@ -391,41 +316,36 @@ def examples_section(
     UserError
         If a file of the audio is missing or damaged, naming it.
     """
-    title = "Worst and best mixtures"
+    title, parts = "Worst and best mixtures", []
     if not count:
         return Section("examples", title)
     variants = choose_variants(evaluations)
-    sample = take_sample(evaluations, "si_sdr", variants)
-    listened = []
+    means = take_sample(evaluations, "si_sdr", variants).seed_means
     for model, runs in by_group(evaluations).items():
-        lists = {
-            run.seed: run.folder / "evaluation" / name / "audio/examples.csv"
-            for run in runs
-        }
-        means = dict(zip(lists, sample.seed_means[model], strict=True))
-        heard = [seed for seed, path in lists.items() if path.exists()]
-        best = max(heard or means, key=means.__getitem__)
-        (run,) = (run for run in runs if run.seed == best)
+        audio = f"evaluation/{name}/audio/examples.csv"
+        ranked = sorted(
+            zip(means[model], runs, strict=True), key=lambda pair: -pair[0]
+        )
+        heard = [pair for pair in ranked if (pair[1].folder / audio).exists()]
+        mean, run = (heard or ranked)[0]
         if heard:
             words = (
                 f"Of {len(heard)} runs with audio, out of {len(runs)}, the one "
-                f"with the highest mean SI-SDR: {means[best]:.2f} dB over "
+                f"with the highest mean SI-SDR: {mean:.2f} dB over "
                 f"{', '.join(variants)}."
             )
-            examples = read_examples(lists[best], run.scores, count)
-            heading = f"{model}, seed {best}"
-            listened.append(Listened(heading, words, examples=examples))
+            examples = read_examples(run.folder / audio, run.scores, count)
+            heading = f"{model}, seed {run.seed}"
+            parts.append(Section("", heading, [words], examples=examples))
         else:
+            words = "No audio. This writes that of its best run:"
             command = evaluate_command(run.folder, name)
             command += f" --save_audio {count}"
-            words = "No audio. This writes that of its best run:"
-            listened.append(Listened(model, words, command))
-    return Section("examples", title, [HOW_TO_LISTEN], listened=listened)
+            parts.append(Section("", model, [words], command=command))
+    return Section("examples", title, [HOW_TO_LISTEN], parts=parts)
 
 
-def read_examples(
-    path: Path, scores: pd.DataFrame, count: int
-) -> list[Example]:
+def read_examples(path: Path, scores: pd.DataFrame, count: int) -> list[dict]:
     """Read an evaluation's worst and best mixtures.
 
     Arguments
@@ -439,26 +359,28 @@ def read_examples(
 
     Returns
     -------
-    list of Example
-        The worst first, then the best, each from rank 1.
+    list of dict
+        The worst first, then the best, each from rank 1: ``row`` of
+        ``scores.csv``, for SI-SDR, with ``rank``, e.g. ``worst-1``; ``gain``
+        in dB that its signals are raised by to be heard; ``signals``, a dict
+        each of ``title``, ``level`` of the stored file (root mean square in dB
+        below full scale), and as data URIs ``picture`` and ``audio``, a 16-bit
+        FLAC.
 
     Raises
     ------
     UserError
         If a file is missing or damaged, naming it.
     """
-    listed = read_table(path, LISTED)
     ranks = [f"{k}-{n}" for k in ("worst", "best") for n in range(1, count + 1)]
-    rows = listed.loc[listed["rank"].isin(ranks), LISTED].merge(
-        scores[scores["metric"] == "si_sdr"],
-        on=["ID", "variant"],
-        how="left",
-        indicator="found",
-    )
-    for row in rows[rows["found"] != "both"].itertuples():
+    listed = read_table(path, LISTED)[LISTED]
+    listed = listed[listed["rank"].isin(ranks)]
+    scores = scores[scores["metric"] == "si_sdr"]
+    rows = listed.merge(scores, on=["ID", "variant"])
+    if len(rows) < len(listed):
         raise UserError(
-            f"{path}: {row.ID} as {row.variant} is not in scores.csv; delete "
-            "the folder, and evaluate again with --save_audio"
+            f"{path}: names a mixture that is not in scores.csv; delete the "
+            "folder, and evaluate again with --save_audio"
         )
     rows = rows.sort_values("rank", key=lambda column: column.map(ranks.index))
     return [
@@ -469,17 +391,17 @@ def read_examples(
 
 def _read_example(folder, row):
     """Read an example's audio, and prepare it for the page."""
-    stored = read_audio(folder)
+    stored = plots.read_audio(folder)
     peak = max(np.abs(signal).max() for signal, _ in stored.values())
     gain = PEAK / peak if peak > 0 else 1.0
-    powers = {name: spectrogram(*signal) for name, signal in stored.items()}
+    powers = {
+        name: plots.spectrogram(*signal) for name, signal in stored.items()
+    }
     loudest = max(power.max() for power, _ in powers.values())
     signals = []
     for name, (signal, rate) in stored.items():
-        size = [side / PICTURE_DPI for side in PICTURE_SIZE]
-        figure, axis = plt.subplots(figsize=size)
-        draw_spectrogram(axis, *powers[name], loudest, "Greys")
-        axis.grid(False)
+        figure, axis = plt.subplots(figsize=PICTURE_SIZE)
+        plots.draw_spectrogram(axis, *powers[name], loudest, "Greys")
         axis.set(xlabel="time (s)", ylabel="kHz")
         picture, audio = io.BytesIO(), io.BytesIO()
         figure.savefig(picture, format="webp", dpi=PICTURE_DPI)
@@ -494,7 +416,7 @@ def _read_example(folder, row):
                 "audio": _data_uri("audio/flac", audio),
             }
         )
-    return Example(row, _decibels(gain), signals)
+    return {"row": row, "gain": _decibels(gain), "signals": signals}
 
 
 def _decibels(amplitude):
@@ -510,46 +432,26 @@ def _data_uri(kind, file):
 
 def runs_section(evaluations: list[Evaluation]) -> Section:
     """Show budgets; folded, settings and versions."""
-    groups = by_group(evaluations)
-    settings = {
-        model: [read_settings(run.folder) for run in runs]
-        for model, runs in groups.items()
-    }
-    versions = {
-        model: [(read_result(r.folder) or {}).get("versions", {}) for r in runs]
-        for model, runs in groups.items()
-    }
+    settings: dict = {}
+    versions: dict = {}
+    for model, runs in by_group(evaluations).items():
+        settings[model] = [read_settings(run.folder) for run in runs]
+        results = [read_result(run.folder) or {} for run in runs]
+        versions[model] = [result.get("versions", {}) for result in results]
     folded = [
         side_by_side("All settings", "setting", settings),
         side_by_side("Versions", "version of", versions),
     ]
-    if len(groups) > 1:
+    if len(settings) > 1:
         title = "Settings that differ between models"
         folded.insert(0, side_by_side(title, "setting", settings, True))
-    return Section(
-        "runs",
-        "Runs, settings and versions",
-        tables=[_budgets(evaluations)],
-        folded=folded,
-    )
-
-
-def _budgets(evaluations):
-    """Tabulate what each run took."""
     runs = [read_run(e.folder, e.group, e.seed) for e in evaluations]
-    figures = runs_table(runs).figures
-    figures["parameters"] = [e.info.get("parameters") for e in evaluations]
-    columns = [
-        ("model", "name", ""),
-        ("seed", "seed", ""),
-        ("parameters", "parameters", ",.0f"),
-        ("epochs run", "epochs_run", ""),
-        ("best epoch", "best_epoch", ""),
-        ("its validation SI-SDR (dB)", BEST, ".2f"),
-        ("how it ended", "ended", ""),
-        ("hours of training", "hours", ".2f"),
+    budgets = runs_table(runs)
+    budgets.figures["parameters"] = [
+        e.info.get("parameters") for e in evaluations
     ]
-    return Table("Runs", figures, columns)
+    title = "Runs, settings and versions"
+    return Section("runs", title, tables=[budgets], folded=folded)
 
 
 def _text(value):
@@ -597,9 +499,8 @@ def side_by_side(
             "; ".join(dict.fromkeys(_text(run.get(name)) for run in runs))
             for runs in by_model.values()
         ]
-        if not only_different or (
-            name not in MAY_DIFFER and len(set(cells)) > 1
-        ):
+        differs = name not in MAY_DIFFER and len(set(cells)) > 1
+        if differs or not only_different:
             rows.append([name, *cells])
     return Table(title, pd.DataFrame(rows, columns=[named, *by_model]))
 
@@ -628,14 +529,9 @@ def render(title: str, summary: str, sections: list[Section]) -> str:
         trim_blocks=True,
     )
     environment.filters |= {"decibels": _in_decibels, "described": _described}
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    return environment.get_template("report.html").render(
-        title=title,
-        summary=summary,
-        sections=sections,
-        style=Markup(style),
-        picture_size=PICTURE_SIZE,
-    )
+    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    content = {"title": title, "summary": summary, "sections": sections}
+    return environment.get_template("report.html").render(content, style=style)
 
 
 def _in_decibels(value):
@@ -645,14 +541,14 @@ def _in_decibels(value):
 
 def _described(example):
     """Tell what is known about a mixture."""
-    row = example.row
+    row = example["row"]
     parts = [f"Mixture {row['ID']}"]
     for column, word in (("scene_class", "scene"), ("event_class", "event")):
         if row[column]:
             parts.append(f"{word} {row[column]}")
-    for column, _, label in LEVELS:
+    for column, _, label in PARTS[1:]:
         if row[column] == row[column]:
             words = label.removesuffix(" (dB)")
             parts.append(f"{words} {_in_decibels(row[column])}")
-    gain = _in_decibels(example.gain)
+    gain = _in_decibels(example["gain"])
     return f"{'; '.join(parts)}. Played with a gain of {gain}."

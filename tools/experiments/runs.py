@@ -15,6 +15,7 @@ from polsess.run_folder import (
     RunFiles,
     differences,
     read_curve,
+    read_divergence,
     read_result,
     read_settings,
 )
@@ -65,11 +66,6 @@ class Run:
     seconds: float | None = None
     settings: dict = field(default_factory=dict)
 
-    @property
-    def hours(self) -> float | None:
-        """What it took, None before the first epoch's end."""
-        return None if self.seconds is None else self.seconds / 3600
-
 
 def read_run(folder: Path, name: str, seed: int) -> Run:
     """Read what a run has come to.
@@ -107,23 +103,30 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
     if result and curve is not None and len(curve) > result["epochs_run"]:
         result = None  # of the part before it was resumed
     figures: tuple = ()
-    epochs, patience = _limits(files.result, result)
+    finished = stopped_early = False
     if result:
-        names = (BEST, "best_epoch", "epochs_run", "seconds", "settings")
-        figures = tuple(result[name] for name in names)
+        names = ("best_epoch", "epochs_run", "seconds", "settings")
+        best, epochs, _, settings = (result[name] for name in names)
+        figures = (result[BEST], *(result[name] for name in names))
+        try:
+            finished = epochs >= settings.get("number_of_epochs", 0)
+            patience = settings.get("early_stopping_patience", 0)
+            # An interrupted one has a result too if ``--test_only`` tested it.
+            stopped_early = epochs - best >= patience
+        except TypeError as error:
+            raise UserError(
+                f"{files.result}: is damaged ({error}); delete it, and the "
+                "same command tests the run again"
+            ) from error
     elif curve is not None and len(curve):
-        best = int(curve["valid_si_sdr"].argmax())
-        figures = (
-            *(float(curve["valid_si_sdr"][best]), int(curve["epoch"][best])),
-            *(len(curve), float(curve["seconds"].sum())),
-        )
-    stopped = files.divergence.exists() and read_json(files.divergence)
-    if result and result["epochs_run"] >= epochs:
+        row = curve.loc[curve["valid_si_sdr"].idxmax()]
+        figures = (float(row["valid_si_sdr"]), int(row["epoch"]))
+        figures += (len(curve), float(curve["seconds"].sum()))
+    if finished:
         ended = FINISHED
-    elif stopped and stopped.get("stopped"):
+    elif read_divergence(folder).get("stopped"):
         ended = DIVERGED
-    # An interrupted one has a result too when ``--test_only`` tested it.
-    elif result and result["epochs_run"] - result["best_epoch"] >= patience:
+    elif stopped_early:
         ended = EARLY_STOPPED
     elif result or curve is not None or files.settings.exists():
         ended = INTERRUPTED
@@ -132,21 +135,8 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
     return Run(name, seed, ended, *figures)
 
 
-def _limits(path, result):
-    """Look up with how many epochs, and how much patience, a run was made."""
-    limits = []
-    for name in ("number_of_epochs", "early_stopping_patience"):
-        limits.append(result["settings"].get(name, 0) if result else 0)
-        if not isinstance(limits[-1], int):
-            raise UserError(
-                f"{path}: is damaged ({name} is {limits[-1]!r}); delete it, "
-                "and the same command tests the run again"
-            )
-    return limits
-
-
 def runs_table(runs: list[Run]) -> Table:
-    """Tabulate a row a run.
+    """Tabulate a row a run; ``parameters`` are shown if they are added.
 
     Example
     -------
@@ -155,13 +145,14 @@ def runs_table(runs: list[Run]) -> Table:
     | dprnn | 123 | 2.87 | 62 | 72 | 3.8 | early-stopped |
     """
     figures = pd.DataFrame([vars(run) for run in runs]).drop(columns="settings")
-    figures["hours"] = [run.hours for run in runs]
-    kinds = dict.fromkeys(("best", "hours", "seconds"), "float")
-    kinds |= dict.fromkeys(("best_epoch", "epochs_run"), "Int64")
-    figures = figures.astype(kinds).rename(columns={"best": BEST})
+    kinds = {"best": float, "best_epoch": "Int64", "epochs_run": "Int64"}
+    figures = figures.astype(kinds | {"seconds": float})
+    figures = figures.rename(columns={"best": BEST})
+    figures["hours"] = figures["seconds"] / 3600
     columns = [
         ("model", "name", ""),
         ("seed", "seed", ""),
+        ("parameters", "parameters", ",.0f"),
         ("best SI-SDR (dB)", BEST, ".2f"),
         ("its epoch", "best_epoch", ""),
         ("epochs run", "epochs_run", ""),
@@ -193,23 +184,16 @@ def published_table(runs: list[Run]) -> str:
     >>> print(published_table(runs).splitlines()[-1])
     | a | 2.00 | 3.00 | 2.50 | 0.71 | 4/5, 2/3 (diverged) | 0.8 |
     """
-    figures = runs_table(runs).figures
-    figures["epochs"] = [_epochs(run) for run in runs]
+    figures = runs_table(runs).figures.assign(epochs=list(map(_epochs, runs)))
     rows = []
     for name, own in figures.groupby("name", sort=False):
-        numbers = [*own[BEST], own[BEST].mean(), own[BEST].std()]
-        rows.append(
-            [
-                *(name, *(cell(number, ".2f") for number in numbers)),
-                *(", ".join(own["epochs"]), cell(own["hours"].mean(), ".1f")),
-            ]
-        )
-    seeds = [f"seed {seed}" for seed in figures["seed"].unique()]
-    header = [
-        *("model", *seeds, "mean", "sample std", "best epoch / epochs run"),
-        "hours of one run",
-    ]
-    return markdown_table(header, rows)
+        best = own[BEST]
+        numbers = (cell(n, ".2f") for n in (*best, best.mean(), best.std()))
+        hours = cell(own["hours"].mean(), ".1f")
+        rows.append([name, *numbers, ", ".join(own["epochs"]), hours])
+    header = ["model", *(f"seed {seed}" for seed in figures["seed"].unique())]
+    header += ["mean", "sample std", "best epoch / epochs run"]
+    return markdown_table([*header, "hours of one run"], rows)
 
 
 def _epochs(run):
@@ -289,20 +273,15 @@ def _description(run, name):
 
 def add_run_options(parser: argparse.ArgumentParser, nargs: str) -> None:
     """Add what names evaluated runs to a command's parser."""
-    parser.add_argument(
-        "runs",
-        type=Path,
-        nargs=nargs,
-        metavar="RUN",
-        help="a folder, see above",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("runs", type=Path, nargs=nargs, metavar="RUN", help="a folder")
+    add(
         "--evaluation",
         default="test",
         metavar="NAME",
         help="folder below RUN/evaluation (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--baseline",
         metavar="MODEL",
         help="over whose mean improvement is given (default: none)",
@@ -366,7 +345,7 @@ class Measure:
     text : str
         Its name and unit.
     unit : str
-        Empty if it has none.
+        In brackets behind a blank; empty if it has none.
     decimals : int
         That are shown. By the last of them the same audio's value may differ,
         for rounding on another machine.
@@ -375,11 +354,6 @@ class Measure:
     text: str
     unit: str = ""
     decimals: int = 2
-
-    @property
-    def in_unit(self) -> str:
-        """The unit behind a name."""
-        return f" ({self.unit})" if self.unit else ""
 
 
 def measure_of(metric: str) -> Measure:
@@ -395,20 +369,19 @@ def measure_of(metric: str) -> Measure:
     if metric not in METRICS:
         return Measure(metric)
     title, _, unit = METRICS[metric].title.partition(" ")
-    text = f"{title} ({unit})" if unit else title
-    return Measure(text, unit, METRICS[metric].decimals)
+    unit = f" ({unit})" if unit else ""
+    return Measure(title + unit, unit, METRICS[metric].decimals)
 
 
 KEYS = ["ID", "variant", "metric"]
 TEXTS = [*KEYS, "environment", "scene_class", "event_class", "reason"]
 NUMBERS = ["score", "mixture", "improvement", "ssr", "scene_offset"]
-# What evaluation.json has to tell, and what it may.
+# What evaluation.json has to tell.
 INFO = {
-    **dict.fromkeys(("model", "task", "corpus", "split"), str),
-    **dict.fromkeys(("data_folder", "rows"), str),
+    **dict.fromkeys(("model", "task", "corpus", "split", "rows"), str),
     **{"seed": int, "sample_rate": int, "variants": list, "metrics": list},
+    "parameters": (int, type(None)),
 }
-MAY_LACK = {"parameters": int, "checkpoint": dict, "versions": dict}
 
 
 @dataclass(frozen=True)
@@ -498,10 +471,9 @@ def _read_evaluation(run, name):
             f"{evaluate_command(run, name)}"
         )
     info = read_json(path)
-    known = {key: kind for key, kind in MAY_LACK.items() if key in info}
-    for key, kind in {**INFO, **known}.items():
+    for key, kind in INFO.items():
         value = info.get(key)
-        texts = value if isinstance(value, list) else []
+        texts = value if kind is list else ()
         if not isinstance(value, kind) or not all(
             isinstance(text, str) for text in texts
         ):
@@ -575,23 +547,22 @@ def _check_group(group):
     # Here, since it imports torch, which takes seconds.
     from polsess.training.settings import MAY_DIFFER
 
-    first, *others = group
-    settings = read_settings(first.folder)
-    folders = {first.seed: first.folder}
-    for other in others:
-        if other.seed in folders:
+    settings = read_settings(group[0].folder)
+    seeds: dict = {}
+    for run in group:
+        twin = seeds.setdefault(run.seed, run)
+        if twin is not run:
             raise UserError(
-                f"{folders[other.seed]} and {other.folder} are both "
-                f"{other.group} with seed {other.seed}; give one of them, or "
-                "call the folders above them differently"
+                f"{twin.folder} and {run.folder} are both {run.group} with "
+                f"seed {run.seed}; give one of them, or call the folders above "
+                "them differently"
             )
-        folders[other.seed] = other.folder
-        changed = differences(settings, read_settings(other.folder), MAY_DIFFER)
+        changed = differences(settings, read_settings(run.folder), MAY_DIFFER)
         if changed:
             raise UserError(
-                f"{first.folder} and {other.folder} are both {other.group}, "
-                f"but differ in more than the seed: {'; '.join(changed)}. If "
-                "they are two models, call the folders above them differently"
+                f"{group[0].folder} and {run.folder} are both {run.group}, but "
+                f"differ in more than the seed: {'; '.join(changed)}. If they "
+                "are two models, call the folders above them differently"
             )
 
 
@@ -603,8 +574,7 @@ def _check_comparable(first, other):
         | {"metrics": sorted(e.info["metrics"])}
         for e in (first, other)
     )
-    changed = differences(ours, theirs)
-    if changed:
+    if changed := differences(ours, theirs):
         raise UserError(
             f"{runs} were evaluated differently: {'; '.join(changed)}"
         )

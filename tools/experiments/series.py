@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import queue
 import re
 import signal
 import subprocess
@@ -21,8 +20,8 @@ from polsess.run_folder import differences
 
 from experiments.runs import (
     DIVERGED,
-    DONE,
     EARLY_STOPPED,
+    FINISHED,
     NOT_STARTED,
     UNREADABLE,
     Run,
@@ -31,9 +30,8 @@ from experiments.runs import (
     runs_table,
 )
 
-TRAIN = (
-    Path(__file__).resolve().parents[2] / "recipes/PolSESS/separation/train.py"
-)
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ROOT / "recipes/PolSESS/separation/train.py"
 # Options of train.py that are given here by another way.
 GIVEN_BY = {
     "seed": "--seeds",
@@ -76,14 +74,13 @@ class Job:
         >>> job.command("cpu")[-4:]
         ['--device', 'cpu', '--lr', '0.1']
         """
-        arguments = [sys.executable, str(TRAIN), str(self.hparams)]
-        arguments += ["--seed", str(self.seed)]
-        arguments += ["--output_folder", str(self.folder), "--noprogressbar"]
+        words = [sys.executable, TRAIN, self.hparams, "--seed", self.seed]
+        words += ["--output_folder", self.folder, "--noprogressbar"]
         if device is not None:
-            arguments += ["--device", device]
+            words += ["--device", device]
         for name, text in self.options.items():
-            arguments += [f"--{name}"] if text is None else [f"--{name}", text]
-        return arguments
+            words += [f"--{name}"] if text is None else [f"--{name}", text]
+        return list(map(str, words))
 
     def read(self) -> Run:
         """Read what the run has come to."""
@@ -116,21 +113,17 @@ def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        keys = [key.value for key, _ in pairs]
         # A model's YAML has values that only HyperPyYAML can make.
-        if "seed" in keys and "runs" not in keys:
+        keys = re.findall("^(seed|runs):", text, re.MULTILINE)
+        if keys == ["seed"]:
             return None, [(path.stem, path, {})]
         series = yaml.safe_load(text)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); give the file of the "
-            "series before the options"
-        ) from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (OSError, yaml.YAMLError, ValueError) as error:
         problem = " ".join(str(error).split())
-        raise UserError(f"{path}: is not a series ({problem})") from error
+        raise UserError(
+            f"{path}: is not a series ({problem}); give the series, or a "
+            "model's YAML file, before the options"
+        ) from error
     _check_keys(series, ("seeds", "runs"), path)
     if not isinstance(series.get("runs"), list) or not series["runs"]:
         raise UserError(f"{path}: no runs; give a list of them")
@@ -148,9 +141,8 @@ def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
 def _read_entry(entry, path, where):
     """Read one run of a series: name, YAML file and options."""
     _check_keys(entry, ("name", "hparams", "options"), where)
-    name, options = str(entry.get("name")), entry.get("options") or {}
-    # It names a folder.
-    if "name" not in entry or not re.fullmatch(r"\w[\w.-]*", name):
+    name, options = str(entry.get("name", "")), entry.get("options") or {}
+    if not re.fullmatch(r"\w[\w.-]*", name):  # it names a folder
         raise UserError(
             f"{where}: name {name!r}; give letters, digits, '.', '_' and '-'"
         )
@@ -161,10 +153,8 @@ def _read_entry(entry, path, where):
         raise UserError(f"{where}: options {options!r}; give names and values")
     _check_options(options, f"{where}: options: ")
     texts = {
-        option: value
-        if isinstance(value, str)
-        else json.dumps(value, default=str)
-        for option, value in options.items()
+        option: v if isinstance(v, str) else json.dumps(v, default=str)
+        for option, v in options.items()
     }
     return name, hparams, texts
 
@@ -285,15 +275,13 @@ def is_done(run: Run, options: dict) -> bool:
     >>> is_done(run, {"number_of_epochs": "8"})
     False
     """
-    if run.ended not in DONE or run.ended == DIVERGED:
+    if run.ended not in (FINISHED, EARLY_STOPPED):
         return run.ended == DIVERGED
-    names = ["number_of_epochs"]
-    if run.ended == EARLY_STOPPED:
-        names.append("early_stopping_patience")
+    names = ["number_of_epochs", "early_stopping_patience"]
     return not any(
         re.fullmatch("[0-9]+", options.get(name) or "")
         and int(options[name]) > run.settings.get(name, float("inf"))
-        for name in names
+        for name in names[: 1 + (run.ended == EARLY_STOPPED)]
     )
 
 
@@ -394,9 +382,7 @@ class Runner:
     """
 
     def __init__(self, devices: list) -> None:
-        self.free: queue.SimpleQueue = queue.SimpleQueue()
-        for device in devices:
-            self.free.put(device)
+        self.devices = devices
         self.lock = threading.Lock()
         self.processes: list = []
         self.stopping = False
@@ -411,13 +397,16 @@ class Runner:
             After Ctrl-C, SIGTERM or SIGHUP, when the processes have been
             ended.
         """
+        left = iter(jobs)
         # Interrupted, Thread.join would take its thread for ended.
         with (
             interrupted_by_signals(),
-            ThreadPoolExecutor(self.free.qsize()) as pool,
+            ThreadPoolExecutor(len(self.devices)) as pool,
         ):
             try:
-                for done in [pool.submit(self._run, job) for job in jobs]:
+                for done in [
+                    pool.submit(self._work, left, d) for d in self.devices
+                ]:
                     done.result()
             except KeyboardInterrupt:
                 with self.lock:
@@ -426,32 +415,30 @@ class Runner:
                         process.terminate()
                 raise
 
-    def _run(self, job):
-        """Train a job on the next free device; the others go on if it fails."""
-        device = self.free.get()
-        try:
-            if not self.stopping:
-                self._train(job, device)
-        except (UserError, OSError) as error:
-            self.failed = True
-            job.tell(f"failed; Error: {str(error).removeprefix('Error: ')}")
-        finally:
-            self.free.put(device)
+    def _work(self, jobs, device):
+        """Train what is left on a device; the others go on if a job fails."""
+        for job in jobs:
+            if self.stopping:
+                return
+            try:
+                job.tell(self._train(job, device))
+            except (UserError, OSError) as error:
+                self.failed = True
+                job.tell(f"failed; Error: {str(error).removeprefix('Error: ')}")
 
     def _train(self, job, device):
-        """Train a job, unless it is done."""
+        """Train a job, unless it is done; return what came of it."""
         run = job.read()
         if is_done(run, job.options):
             note = "; ".join(changes(run, job.options))
-            job.tell(f"skipped, {run.ended}{f' ({note})' if note else ''}")
-            return
-        job.folder.mkdir(parents=True, exist_ok=True)
+            return f"skipped, {run.ended}{f' ({note})' if note else ''}"
         log = job.folder / "terminal.log"
-        with log.open("ab") as file:
-            start = file.tell()
-            with self.lock:
-                if self.stopping:
-                    return
+        with self.lock:
+            if self.stopping:
+                return "not started"
+            job.folder.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as file:
+                start = file.tell()
                 process = subprocess.Popen(
                     job.command(device),
                     stdin=subprocess.DEVNULL,
@@ -460,24 +447,23 @@ class Runner:
                     # Ctrl-C reaches the series alone, which ends them all.
                     start_new_session=True,
                 )
-                self.processes.append(process)
+            self.processes.append(process)
         verb = "started" if run.ended == NOT_STARTED else "resumed"
         job.tell(f"{verb}{f' on {device}' if device else ''}, see {log}")
         status = process.wait()
-        run = job.read()
         if status and self.stopping:
-            job.tell("stopped; the same command goes on")
-        elif status and run.ended != DIVERGED:
+            return "stopped; the same command goes on"
+        run = job.read()
+        if status and run.ended == DIVERGED:
+            return f"{run.ended}; {last_words(log, start, status)}"
+        if status:
             raise UserError(last_words(log, start, status))
-        elif status:
-            job.tell(f"{run.ended}; {last_words(log, start, status)}")
-        elif run.best is None:
-            job.tell(run.ended)
-        else:
-            job.tell(
-                f"{run.ended}, {run.best:.2f} dB in epoch {run.best_epoch} of "
-                f"{run.epochs_run}, {run.hours:.1f} hours"
-            )
+        if run.best is None:
+            return run.ended
+        return (
+            f"{run.ended}, {run.best:.2f} dB in epoch {run.best_epoch} of "
+            f"{run.epochs_run}, {run.seconds / 3600:.1f} hours"
+        )
 
 
 def train_series(arguments: list[str], description: str | None = None) -> int:
@@ -503,15 +489,13 @@ def train_series(arguments: list[str], description: str | None = None) -> int:
     options, texts = _parse(arguments, description)
     for_all = read_train_options(texts)
     seeds, entries = read_series(options.series)
+    entries = [(name, path, own | for_all) for name, path, own in entries]
     if options.seeds:
         seeds = check_seeds(options.seeds, "--seeds")
     if not seeds:
         raise UserError(f"{options.series}: no seeds; give e.g. --seeds 42")
     jobs = [
-        Job(
-            *(name, seed, hparams, options.output / name / str(seed)),
-            own | for_all,
-        )
+        Job(name, seed, hparams, options.output / name / str(seed), own)
         for name, hparams, own in entries
         for seed in seeds
     ]
@@ -547,16 +531,15 @@ def _parse(arguments, description):
         description,
         usage="%(prog)s SERIES [options] [--name value ... for train.py]",
     )
-    parser.add_argument(
-        "series", type=Path, metavar="SERIES", help="YAML file, before options"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("series", type=Path, metavar="SERIES", help="YAML file, before options")
+    add(
         "--seeds",
         nargs="+",
         metavar="SEED",
         help="of each run (default: those of the series)",
     )
-    parser.add_argument(
+    add(
         "--devices",
         nargs="+",
         default=[None],
@@ -564,16 +547,12 @@ def _parse(arguments, description):
         help="a run at a time on each, e.g. cuda:0 cuda:1 (default: one after "
         "the other on the device that train.py chooses)",
     )
-    parser.add_argument(
+    add(
         "--output",
         type=Path,
         default=Path("results"),
         metavar="FOLDER",
         help="where the results go (default: %(default)s)",
     )
-    parser.add_argument(
-        "--table",
-        action="store_true",
-        help="only print the tables of what is there",
-    )
+    add("--table", action="store_true", help="only print the tables")
     return parser.parse_known_args(arguments)

@@ -11,13 +11,7 @@ from polsess.errors import UserError
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from experiments.runs import (
-    Evaluation,
-    Measure,
-    by_group,
-    read_numbers,
-    read_table,
-)
+from experiments.runs import Evaluation, Measure, read_numbers, read_table
 
 LEVEL = 0.95
 BATCH = 500  # resamples at a time, to bound the memory
@@ -143,23 +137,24 @@ def take_sample(
     chosen = (table["metric"] == metric) & table["variant"].isin(variants)
     if utterances is not None:
         chosen &= table["ID"].isin(utterances)
-    scores, mixtures = {}, []
-    groups = by_group(evaluations)
-    for name, runs in groups.items():
-        means = [
+    means = np.array(
+        [
             run.scores[chosen]
             .groupby("ID", sort=False)[["score", "mixture"]]
             .mean(skipna=False)
-            for run in runs
+            for run in evaluations
         ]
-        scores[name] = np.array([mean["score"] for mean in means])
-        mixtures += [mean["mixture"].to_numpy() for mean in means]
-    undefined = np.isnan([*mixtures, *np.concatenate(list(scores.values()))])
-    defined = ~undefined.any(axis=0)
+    )  # [runs, utterances, score and mixture]
+    defined = ~np.isnan(means).any(axis=(0, 2))
+    values: dict = {}
+    seeds: dict = {}
+    for run, scores in zip(evaluations, means[:, defined, 0], strict=True):
+        values.setdefault(run.group, []).append(scores)
+        seeds.setdefault(run.group, []).append(run.seed)
     return Sample(
-        {name: array[:, defined] for name, array in scores.items()},
-        {name: [run.seed for run in runs] for name, runs in groups.items()},
-        mixtures[0][defined],
+        {model: np.array(scores) for model, scores in values.items()},
+        seeds,
+        means[0, defined, 1],
         int((~defined).sum()),
     )
 
@@ -167,7 +162,7 @@ def take_sample(
 # Columns with values: of a table of one's own, of any unit; of run_series.py.
 VALUES = {
     "value": Measure("a value a seed"),
-    "best_valid_si_sdr": Measure("best SI-SDR of the validation (dB)", "dB"),
+    "best_valid_si_sdr": Measure("best SI-SDR of the validation (dB)", " (dB)"),
 }
 
 
@@ -426,21 +421,29 @@ def paired_tests(
         wilcoxon = permutation = 1.0
     else:
         wilcoxon = stats.wilcoxon(differences).pvalue
-        permutation = stats.permutation_test(
-            (differences,),
-            np.mean,
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=resamples,
-            batch=BATCH,
-            rng=generator,
-        ).pvalue
+        permutation = _permutation_p(
+            "samples", np.mean, resamples, generator, differences
+        )
     return {
         "wilcoxon_p": float(wilcoxon),
-        "permutation_p": float(permutation),
+        "permutation_p": permutation,
         "cohen_dz": cohen_dz(differences),
         "rank_biserial": rank_biserial(differences),
     }
+
+
+def _permutation_p(kind, statistic, resamples, generator, *samples):
+    """Compute the two-sided p-value of a permutation test."""
+    test = stats.permutation_test(
+        samples,
+        statistic,
+        permutation_type=kind,
+        vectorized=True,
+        n_resamples=resamples,
+        batch=BATCH,
+        rng=generator,
+    )
+    return float(test.pvalue)
 
 
 def cohen_dz(differences: np.ndarray) -> float:
@@ -516,23 +519,20 @@ def seed_tests(
         return tests
     if deviation(first) > 0 or deviation(second) > 0:
         welch = stats.ttest_ind(first, second, equal_var=False)
-        tests["welch_t"] = float(welch.statistic)
-        tests["welch_df"] = float(welch.df)
-        tests["welch_p"] = float(welch.pvalue)
+        figures = welch.statistic, welch.df, welch.pvalue
+        tests.update(zip(names, map(float, figures), strict=False))
     divisions = math.comb(len(first) + len(second), len(first))
     enumerated = divisions <= MAXIMUM
     drawn = divisions if enumerated else resamples + 1
     tests["seeds_smallest_p"] = min(1.0, 2 / drawn)
-    permutation = stats.permutation_test(
-        (first, second),
+    tests["seeds_p"] = _permutation_p(
+        "independent",
         lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
-        permutation_type="independent",
-        vectorized=True,
-        n_resamples=math.inf if enumerated else resamples,
-        batch=BATCH,
-        rng=generator,
+        math.inf if enumerated else resamples,
+        generator,
+        first,
+        second,
     )
-    tests["seeds_p"] = float(permutation.pvalue)
     return tests
 
 

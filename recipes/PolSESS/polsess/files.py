@@ -127,8 +127,7 @@ def read_json(path: Path) -> dict:
         return content
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path}: is damaged ({error}); delete it, or give "
-            "--output_folder for a new run"
+            f"{path}: is damaged ({error}); delete it or restore it"
         ) from error
 
 
