@@ -71,7 +71,6 @@ def t_width(values):
 
 def test_intervals_of_levels_are_those_of_the_tables(tmp_path):
     figure, samples = levels_figure(tmp_path, 60)
-    assert "95 % intervals by Student's t, as in the tables" in figure.caption
     drawn = np.array(heights(figure.svg))
     expected = [
         [t_width(sample.values[model]) for sample in samples.values()]

@@ -113,7 +113,7 @@ def test_finalists_are_the_published_ones():
             "two runs have the same name",
         ),
         ("runs: [{name: a, hparams: H}]", "no seeds"),
-        ("{runs: [{name: a, hparams: H}], seeds: 4}", "seeds: 4;"),
+        ("{runs: [{name: a, hparams: H}], seeds: 4}", "seeds: 4; give"),
     ],
 )
 def test_mistakes_in_the_file_are_named(tmp_path, text, problem):
@@ -124,18 +124,18 @@ def test_mistakes_in_the_file_are_named(tmp_path, text, problem):
         main([str(path)])
 
 
-@pytest.mark.parametrize("seed", ["x", "-1", "1.5", 1.5, True, None, "", [1]])
+@pytest.mark.parametrize(
+    "seed", ["x", "-1", "1.5", 1.5, True, None, "", [1], "42"]
+)
 def test_bad_seeds_are_named(seed):
-    with pytest.raises(UserError, match="seeds: .* no whole number"):
+    with pytest.raises(UserError, match="seeds: .* whole numbers"):
         check_seeds([42, seed], "seeds")
-    with pytest.raises(UserError, match="42 stands there twice"):
-        check_seeds([42, "42"], "seeds")
 
 
 @pytest.mark.parametrize(
     "options, problem",
     [
-        (["--seeds", "4x"], "--seeds: '4x'"),
+        (["--seeds", "4x"], "--seeds: .*'4x'"),
         (["--seed", "4"], "--seed: give --seeds instead"),
         (["--device", "cpu"], "--device: give --devices instead"),
         (["--lr", "1", "--lr", "2"], "--lr: give it once"),

@@ -35,21 +35,6 @@ from experiments.tables import Table, cell
 
 TEMPLATES = Path(__file__).parent / "templates"
 IMPROVEMENT = "SI-SDR improvement (dB)"
-MARKS = (
-    "Higher is better. Large marks are means over the seeds, short vertical "
-    "lines single seeds."
-)
-INTERVALS = (
-    "Means in ranges of the level. Vertical lines are 95 % intervals by "
-    "Student's t, as in the tables; ranges of fewer than "
-    f"{plots.FEWEST} utterances have none."
-)
-HOW_TO_LISTEN = (
-    "By SI-SDR improvement. The signals of a mixture are played with one gain, "
-    "so that their levels can be compared; the levels are those of the files, "
-    "as RMS in dB below full scale. The spectrograms of a mixture share one "
-    f"scale of {plots.DYNAMIC_RANGE:.0f} dB; dark is loud."
-)
 # Columns of scores.csv, titles of their figures, labels of levels' axes.
 PARTS = (
     ("scene_class", "Scene classes", ""),
@@ -174,8 +159,7 @@ def _draw(draw, evaluations, variants, samples, title, label, **others):
     svg = draw(samples, styles, label, name, spoken, **others)
     info, every = evaluations[0].info, samples.values()
     caption = (
-        f"{MARKS if draw == plots.draw_dots else INTERVALS} {info['corpus']}, "
-        f"{info['split']}; {', '.join(variants)}; at least "
+        f"{info['corpus']}, {info['split']}; {', '.join(variants)}; at least "
         f"{min(s.utterances for s in every)} utterances each, left out without "
         f"a value: {sum(s.undefined for s in every)}; {seeds_of(evaluations)}."
     )
@@ -238,8 +222,7 @@ def curves_section(evaluations: list[Evaluation]) -> Section:
         settings = read_settings(runs[0].folder)
         corpus = Path(settings.get("data_folder", "")).name
         variants = ", ".join(settings.get("valid_variants", []))
-        told = (corpus, "validation split", variants)
-        where[model] = ", ".join(filter(None, told))
+        where[model] = f"{corpus}, validation split, {variants}"
         for run in runs:
             curve = read_curve(run.folder, ["lr"])
             if curve is None or curve.empty:
@@ -342,7 +325,7 @@ def examples_section(
             command = evaluate_command(run.folder, name)
             command += f" --save_audio {count}"
             parts.append(Section("", model, [words], command=command))
-    return Section("examples", title, [HOW_TO_LISTEN], parts=parts)
+    return Section("examples", title, parts=parts)
 
 
 def read_examples(path: Path, scores: pd.DataFrame, count: int) -> list[dict]:
@@ -522,33 +505,16 @@ def render(title: str, summary: str, sections: list[Section]) -> str:
     str
         HTML. Every text is escaped, but the figures' SVG.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters |= {"decibels": _in_decibels, "described": _described}
-    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    loader = FileSystemLoader(TEMPLATES)
+    environment = Environment(autoescape=True, loader=loader, trim_blocks=True)
+    environment.undefined = StrictUndefined
+    environment.filters["decibels"] = _in_decibels
     content = {"title": title, "summary": summary, "sections": sections}
-    return environment.get_template("report.html").render(content, style=style)
+    content["style"] = Markup((TEMPLATES / "report.css").read_text("utf-8"))
+    content |= {"fewest": plots.FEWEST, "range": plots.DYNAMIC_RANGE}
+    return environment.get_template("report.html").render(content)
 
 
 def _in_decibels(value):
     """Format a level or a ratio."""
     return "undefined" if value != value else f"{value:.1f} dB"
-
-
-def _described(example):
-    """Tell what is known about a mixture."""
-    row = example["row"]
-    parts = [f"Mixture {row['ID']}"]
-    for column, word in (("scene_class", "scene"), ("event_class", "event")):
-        if row[column]:
-            parts.append(f"{word} {row[column]}")
-    for column, _, label in PARTS[1:]:
-        if row[column] == row[column]:
-            words = label.removesuffix(" (dB)")
-            parts.append(f"{words} {_in_decibels(row[column])}")
-    gain = _in_decibels(example["gain"])
-    return f"{'; '.join(parts)}. Played with a gain of {gain}."

@@ -199,15 +199,12 @@ def check_seeds(values: object, where: str) -> list[int]:
     >>> check_seeds(["42", "123"], "--seeds")
     [42, 123]
     """
-    if not isinstance(values, list) or not values:
-        raise UserError(f"{where}: {values!r}; give e.g. [42, 123, 456]")
-    seeds = []
-    for value in values:
-        if isinstance(value, bool) or not re.fullmatch("[0-9]+", str(value)):
-            raise UserError(f"{where}: {value!r} is no whole number from 0")
-        if int(value) in seeds:
-            raise UserError(f"{where}: {value} stands there twice")
-        seeds.append(int(value))
+    texts = [str(v) for v in values] if isinstance(values, list) else []
+    seeds = [int(text) for text in texts if re.fullmatch("[0-9]+", text)]
+    if not texts or len(set(seeds)) < len(texts):
+        raise UserError(
+            f"{where}: {values!r}; give whole numbers from 0, each once"
+        )
     return seeds
 
 
