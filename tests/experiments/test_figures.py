@@ -4,11 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from experiments.page import (
-    LEVEL_BINS,
-    breakdown_section,
-    improvements_by,
-)
+from experiments.page import LEVEL_BINS, breakdown_section, improvements_by
 from experiments.runs import read_evaluations
 from scipy import stats
 from small_evaluations import mixtures, scores_of, write_run, write_series

@@ -170,7 +170,7 @@ def draw_dots(
     rows = max(LABEL, ROW * most + 0.14) * len(samples)
     figure, axis = plt.subplots()
     figure.set_figheight(rows + 0.8 + 0.11 * (len(styles) + 2))
-    ticks = {"linewidth": 1.2, "markersize": 9, "markeredgewidth": 1.2}
+    ticks: dict = {"linewidth": 1.2, "markersize": 9, "markeredgewidth": 1.2}
     dashed: dict = {"color": "#555555", "ls": "--", "linewidth": 1.6}
     names = []
     for row, (title, sample) in enumerate(samples.items()):

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -169,7 +169,7 @@ def _draw(draw, evaluations, variants, samples, title, label, **others):
 def improvements(
     evaluations: list[Evaluation],
     variants: Sequence[str],
-    utterances: pd.Index | None = None,
+    utterances: Iterable[str] | None = None,
 ) -> Sample:
     """Take the SI-SDR improvements of all models; see ``take_sample``."""
     sample = take_sample(evaluations, "si_sdr", variants, utterances)
@@ -509,7 +509,7 @@ def render(title: str, summary: str, sections: list[Section]) -> str:
     environment = Environment(autoescape=True, loader=loader, trim_blocks=True)
     environment.undefined = StrictUndefined
     environment.filters["decibels"] = _in_decibels
-    content = {"title": title, "summary": summary, "sections": sections}
+    content: dict = {"title": title, "summary": summary, "sections": sections}
     content["style"] = Markup((TEMPLATES / "report.css").read_text("utf-8"))
     content |= {"fewest": plots.FEWEST, "range": plots.DYNAMIC_RANGE}
     return environment.get_template("report.html").render(content)

@@ -377,7 +377,7 @@ KEYS = ["ID", "variant", "metric"]
 TEXTS = [*KEYS, "environment", "scene_class", "event_class", "reason"]
 NUMBERS = ["score", "mixture", "improvement", "ssr", "scene_offset"]
 # What evaluation.json has to tell.
-INFO = {
+INFO: dict = {
     **dict.fromkeys(("model", "task", "corpus", "split", "rows"), str),
     **{"seed": int, "sample_rate": int, "variants": list, "metrics": list},
     "parameters": (int, type(None)),
@@ -473,10 +473,10 @@ def _read_evaluation(run, name):
     info = read_json(path)
     for key, kind in INFO.items():
         value = info.get(key)
-        texts = value if kind is list else ()
-        if not isinstance(value, kind) or not all(
-            isinstance(text, str) for text in texts
-        ):
+        right = isinstance(value, kind)
+        if right and kind is list:
+            right = all(isinstance(text, str) for text in value)
+        if not right:
             raise UserError(
                 f"{path}: is damaged ({key} is {value!r}); delete "
                 f"{path.parent} and evaluate again"

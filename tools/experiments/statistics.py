@@ -1,12 +1,11 @@
 """Paired samples of models' scores: intervals, tests and effect sizes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from polsess.errors import UserError
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -100,7 +99,7 @@ def take_sample(
     evaluations: list[Evaluation],
     metric: str,
     variants: Sequence[str],
-    utterances: pd.Series | None = None,
+    utterances: Iterable[str] | None = None,
 ) -> Sample:
     """Take the values of all models and seeds on all utterances.
 
@@ -112,7 +111,7 @@ def take_sample(
         Whose scores are taken, e.g. ``si_sdr``.
     variants : sequence of str
         An utterance's value is the mean over those of them that it has.
-    utterances : pandas.Series, None
+    utterances : iterable of str, None
         IDs of those that are taken; None for all.
 
     Returns
@@ -220,13 +219,10 @@ def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
     ]
     if not defined.any():
         raise UserError(f"{path}: has no values")
-    values: dict = {}
-    seeds: dict = {}
-    for model, rows in table[defined].groupby("model", sort=False):
-        values[model] = rows[[column]].to_numpy()
-        seeds[model] = rows["seed"].astype(int).tolist()
-    sample = Sample(values, seeds)
-    return sample, VALUES[column], missing
+    models = dict(list(table[defined].groupby("model", sort=False)))
+    values = {m: rows[[column]].to_numpy() for m, rows in models.items()}
+    seeds = {m: rows["seed"].map(int).tolist() for m, rows in models.items()}
+    return Sample(values, seeds), VALUES[column], missing
 
 
 def bootstrap_means(
