@@ -73,11 +73,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> None:
     """Compare what the command line names."""
     options = _parse(arguments)
-    resampling = {
-        "baseline": options.baseline,
-        "seed": options.seed,
-        "resamples": options.resamples,
-    }
+    names = ("baseline", "seed", "resamples")
+    resampling = {name: getattr(options, name) for name in names}
     if options.values is not None:
         comparison = compare_values(*read_values(options.values), **resampling)
     else:

@@ -11,7 +11,7 @@ becomes a row of the picture.
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from experiments.figures import STYLE, draw_spectrogram, read_audio, spectrogram
+from experiments.figures import STYLE, read_audio, spectrograms
 from polsess.commands import make_parser, run
 from polsess.errors import UserError
 
@@ -32,10 +32,10 @@ def draw(mixtures: dict, output: Path) -> None:
         *shape, sharex=True, sharey=True, squeeze=False, figsize=size
     )
     for row, (name, signals) in zip(axes, mixtures.items(), strict=True):
-        images = {n: spectrogram(*signal) for n, signal in signals.items()}
-        loudest = max(power.max() for power, _ in images.values())
+        images = spectrograms(signals)
         for axis, (title, image) in zip(row, images.items(), strict=False):
-            draw_spectrogram(axis, *image, loudest, "magma")
+            axis.imshow(**image, cmap="magma")
+            axis.grid(False)
             axis.set_title(f"{name}: {title}", fontsize=9)
         row[0].set_ylabel("frequency (kHz)")
     for axis in axes[-1]:

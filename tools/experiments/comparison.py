@@ -136,13 +136,10 @@ def compare_evaluations(
             "out of all."
         )
     if left_out:
-        conditions += (
-            " Not in here are runs that were not evaluated; do it with: "
-            + "; ".join(left_out)
-        )
-    return Comparison(
-        f"{_count(sample)} on {info['corpus']}", conditions, tables
-    )
+        conditions += " Not in here are runs that were not evaluated; do it "
+        conditions += f"with: {'; '.join(left_out)}"
+    title = f"{_count(sample)} on {info['corpus']}"
+    return Comparison(title, conditions, tables)
 
 
 def compare_values(
@@ -322,28 +319,24 @@ def intervals_of_pair(
         ``bootstrap_high``. A model with one seed is taken as it is: it brings
         no variance of seeds.
     """
+    seeds = [sample.seed_means[model] for model in models]
     first, second = models
-    parts = stats.mean_part(_paired(sample, models)) + _seed_parts(
-        sample, models
-    )
-    low, high = stats.percentile_interval(drawn[first] - drawn[second])
+    ends = stats.percentile_interval(drawn[first] - drawn[second])
     return {
-        **_difference(sample, models, parts),
-        "bootstrap_low": low,
-        "bootstrap_high": high,
+        **_difference(models, seeds, [_paired(sample, models), *seeds]),
+        **dict(zip(("bootstrap_low", "bootstrap_high"), ends, strict=True)),
     }
 
 
 def _over_seeds(sample, models, resamples, generator):
     """Describe the difference of two models over their seeds."""
-    first, second = (sample.seed_means[model] for model in models)
+    seeds = [sample.seed_means[model] for model in models]
     # As Welch's test, the interval needs several seeds of both.
-    several = min(len(first), len(second)) > 1
-    parts = _seed_parts(sample, models) if several else []
+    several = min(map(len, seeds)) > 1
     return {
-        **_difference(sample, models, parts),
-        "seeds": f"{len(first)} and {len(second)}",
-        **stats.seed_tests(first, second, resamples, generator),
+        **_difference(models, seeds, seeds if several else []),
+        "seeds": " and ".join(str(len(means)) for means in seeds),
+        **stats.seed_tests(seeds[0], seeds[1], resamples, generator),
     }
 
 
@@ -352,21 +345,16 @@ def _paired(sample, models):
     return stats.subtract(*(sample.utterance_means[model] for model in models))
 
 
-def _seed_parts(sample, models):
-    """List the parts of the variance that models with several seeds bring."""
-    return [p for m in models for p in stats.mean_part(sample.seed_means[m])]
+def _difference(models, seeds, sources):
+    """Describe the difference of two means, from its sources of variance.
 
-
-def _difference(sample, models, parts):
-    """Describe the difference of two means, from parts of its variance."""
-    first, second = (sample.seed_means[model].mean() for model in models)
-    low, high = stats.t_interval(first - second, parts)
-    return {
-        "pair": " – ".join(models),
-        "difference": first - second,
-        "t_low": low,
-        "t_high": high,
-    }
+    A model with one seed is taken as it is: it brings no variance of seeds.
+    """
+    difference = seeds[0].mean() - seeds[1].mean()
+    parts = [part for values in sources for part in stats.mean_part(values)]
+    low, high = stats.t_interval(difference, parts)
+    row = {"pair": " – ".join(models), "difference": difference}
+    return {**row, "t_low": low, "t_high": high}
 
 
 def _breakdown(evaluations, metric, chosen, ranking, by):

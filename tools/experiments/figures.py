@@ -15,7 +15,6 @@ import pandas as pd
 import soundfile
 from cycler import cycler
 from markupsafe import Markup, escape
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MplFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -368,32 +367,39 @@ def _draw_model(model, seeds, style, limits, name):
     return to_svg(figure, name, spoken)
 
 
-def spectrogram(
-    signal: np.ndarray, sample_rate: int
-) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """Compute the power of a signal [time] over time and frequency.
+def spectrograms(audio: dict) -> dict:
+    """Compute spectrograms that share one scale, with the loudest at its top.
+
+    Arguments
+    ---------
+    audio : dict
+        Name -> (signal of shape [time], rate in Hz).
 
     Returns
     -------
-    power : numpy.ndarray
-        In dB, of shape [frequencies, frames].
-    extent : tuple of float
-        First and last time in s, lowest and highest frequency in kHz.
+    dict
+        Name -> options of ``Axes.imshow``: power in dB over time in s and
+        frequency in kHz, and the ends of the scale.
 
     Example
     -------
-    >>> time = np.arange(8000) / 8000
-    >>> power, extent = spectrogram(np.sin(2 * np.pi * 1000 * time), 8000)
-    >>> loudest = power.mean(axis=1).argmax() / (len(power) - 1) * extent[3]
+    >>> tone = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
+    >>> image = spectrograms({"tone": (tone, 8000)})["tone"]
+    >>> power, highest = image["X"], image["extent"][3]
+    >>> loudest = power.mean(axis=1).argmax() / (len(power) - 1) * highest
     >>> bool(abs(loudest - 1.0) < 0.05)
     True
     """
-    window = hann(round(WINDOW_SECONDS * sample_rate), sym=False)
-    transform = ShortTimeFFT(window, len(window) // 4, sample_rate)
-    power = transform.spectrogram(signal)
-    decibels = 10 * np.log10(np.maximum(power, 1e-20))
-    duration = len(signal) / sample_rate
-    return decibels, (0.0, duration, 0.0, sample_rate / 2000)
+    images: dict = {}
+    for name, (signal, rate) in audio.items():
+        window = hann(round(WINDOW_SECONDS * rate), sym=False)
+        transform = ShortTimeFFT(window, len(window) // 4, rate)
+        power = np.maximum(transform.spectrogram(signal), 1e-20)
+        extent = (0, len(signal) / rate, 0, rate / 2000)
+        images[name] = {"X": 10 * np.log10(power), "extent": extent}
+    loudest = max(image["X"].max() for image in images.values())
+    scale = {"vmin": loudest - DYNAMIC_RANGE, "vmax": loudest}
+    return {name: image | scale for name, image in images.items()}
 
 
 def read_audio(folder: Path) -> dict:
@@ -431,12 +437,3 @@ def read_audio(folder: Path) -> dict:
                 "--save_audio"
             ) from error
     return audio
-
-
-def draw_spectrogram(
-    axis: Axes, power: np.ndarray, extent: tuple, loudest: float, cmap: str
-) -> None:
-    """Draw what ``spectrogram`` returned; the loudest point is at the top."""
-    axis.grid(False)
-    lowest = loudest - DYNAMIC_RANGE
-    axis.imshow(power, cmap, extent=extent, vmin=lowest, vmax=loudest)

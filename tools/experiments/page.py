@@ -377,14 +377,12 @@ def _read_example(folder, row):
     stored = plots.read_audio(folder)
     peak = max(np.abs(signal).max() for signal, _ in stored.values())
     gain = PEAK / peak if peak > 0 else 1.0
-    powers = {
-        name: plots.spectrogram(*signal) for name, signal in stored.items()
-    }
-    loudest = max(power.max() for power, _ in powers.values())
+    images = plots.spectrograms(stored)
     signals = []
     for name, (signal, rate) in stored.items():
         figure, axis = plt.subplots(figsize=PICTURE_SIZE)
-        plots.draw_spectrogram(axis, *powers[name], loudest, "Greys")
+        axis.imshow(**images[name], cmap="Greys")
+        axis.grid(False)
         axis.set(xlabel="time (s)", ylabel="kHz")
         picture, audio = io.BytesIO(), io.BytesIO()
         figure.savefig(picture, format="webp", dpi=PICTURE_DPI)

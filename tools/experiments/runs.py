@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,7 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
                 "same command tests the run again"
             ) from error
     elif curve is not None and len(curve):
-        row = curve.loc[curve["valid_si_sdr"].idxmax()]
+        row = curve.iloc[curve["valid_si_sdr"].argmax()]
         figures = (float(row["valid_si_sdr"]), int(row["epoch"]))
         figures += (len(curve), float(curve["seconds"].sum()))
     if finished:
@@ -145,7 +146,7 @@ def runs_table(runs: list[Run]) -> Table:
     | dprnn | 123 | 2.87 | 62 | 72 | 3.8 | early-stopped |
     """
     figures = pd.DataFrame([vars(run) for run in runs]).drop(columns="settings")
-    kinds = {"best": float, "best_epoch": "Int64", "epochs_run": "Int64"}
+    kinds: dict = {"best": float, "best_epoch": "Int64", "epochs_run": "Int64"}
     figures = figures.astype(kinds | {"seconds": float})
     figures = figures.rename(columns={"best": BEST})
     figures["hours"] = figures["seconds"] / 3600
@@ -244,26 +245,21 @@ def find_runs(
     runs: dict[Path, Path] = {}  # each once, whatever it was called
     left_out: dict[Path, Path] = {}
     for folder in folders:
-        below = _runs_below(folder)
-        if not below:
+        found = []
+        for path, below, files in os.walk(folder):
+            if "settings.json" in files:
+                found.append(Path(path))
+                below.clear()  # nothing below a run is one
+        if not found:
             raise UserError(
                 f"{folder}: is no run and has none below it (a run has a "
                 "settings.json); give results/<experiment_name>/<seed>"
             )
-        for run in below:
+        found.sort(key=lambda p: (str(p.parent), len(p.name), p.name))
+        for run in found:
             ready = run == folder or _description(run, name).exists()
             (runs if ready else left_out).setdefault(run.resolve(), run)
     return list(runs.values()), list(left_out.values())
-
-
-def _runs_below(folder):
-    """List a run, or the runs below a folder, seeds by number."""
-    found = []
-    for path, folders, files in os.walk(folder):
-        if "settings.json" in files:
-            found.append(Path(path))
-            folders.clear()  # nothing below a run is one
-    return sorted(found, key=lambda p: (str(p.parent), len(p.name), p.name))
 
 
 def _description(run, name):
@@ -305,10 +301,6 @@ def group_of(run: Path, seed: int, model: str) -> str:
     return path.parent.name if path.name == str(seed) else model
 
 
-SPLITS = ("train", "val", "test")  # of the corpora that runs are trained on
-AVERAGED = "-averaged"
-
-
 def evaluate_command(run: Path, name: str = "test") -> str:
     """Compose the command that makes an evaluation of a run.
 
@@ -321,12 +313,12 @@ def evaluate_command(run: Path, name: str = "test") -> str:
     'python recipes/PolSESS/separation/evaluate.py results/dprnn/42 --split val'
     """
     words = ["python", "recipes/PolSESS/separation/evaluate.py", str(run)]
-    split = name.removesuffix(AVERAGED)
-    if split not in SPLITS:
+    split = name.removesuffix("-averaged")
+    if split not in ("train", "val", "test"):
         words += ["--data_folder", "PATH/TO/CORPUS", "--split", "SPLIT"]
     elif split != "test":
         words += ["--split", split]
-    if name.endswith(AVERAGED):
+    if name.endswith("-averaged"):
         words.append("--averaged")
     return shlex.join(words)
 
@@ -472,11 +464,10 @@ def _read_evaluation(run, name):
         )
     info = read_json(path)
     for key, kind in INFO.items():
-        value = info.get(key)
-        right = isinstance(value, kind)
-        if right and kind is list:
-            right = all(isinstance(text, str) for text in value)
-        if not right:
+        value: Any = info.get(key)
+        if not isinstance(value, kind) or (
+            kind is list and not all(isinstance(text, str) for text in value)
+        ):
             raise UserError(
                 f"{path}: is damaged ({key} is {value!r}); delete "
                 f"{path.parent} and evaluate again"
