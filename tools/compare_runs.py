@@ -32,19 +32,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add_run_options(parser, "*")
     add = parser.add_argument
-    add("--values", type=Path, metavar="FILE.csv", help="instead of runs")
-    add(
-        "--metric",
-        default="si_sdr",
-        metavar="METRIC",
-        help="that is compared (default: %(default)s)",
-    )
-    add(
-        "--variants",
-        nargs="+",
-        metavar="VARIANT",
-        help="that are compared (default: SER and SE)",
-    )
+    add("--values", type=Path, help="CSV file, not runs (default: none)")
+    add("--metric", default="si_sdr", help="that is compared (default: si_sdr)")
+    add("--variants", nargs="+", help="that are compared (default: SER and SE)")
     add(
         "--output",
         type=Path,
@@ -52,7 +42,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="FOLDER",
         help="where the tables go (default: %(default)s)",
     )
-    add("--seed", type=at_least(0), default=0, help="of resampling")
+    add("--seed", type=at_least(0), default=0, help="of resamples (default: 0)")
     add(
         "--resamples",
         type=at_least(100),

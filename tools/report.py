@@ -35,13 +35,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add_run_options(parser, "+")
     add = parser.add_argument
-    add(
-        "--output",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="the page to write, e.g. report.html (required)",
-    )
+    add("--output", type=Path, required=True, help="page to write (required)")
     add(
         "--examples",
         type=at_least(0),
@@ -50,12 +44,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="worst and best mixtures of each model to listen to "
         "(default: %(default)s)",
     )
-    add(
-        "--figures",
-        type=Path,
-        metavar="FOLDER",
-        help="also write the figures there, as SVG files (default: nowhere)",
-    )
+    add("--figures", type=Path, help="folder for them as SVG (default: none)")
     return parser.parse_args(arguments)
 
 

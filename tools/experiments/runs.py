@@ -271,17 +271,8 @@ def add_run_options(parser: argparse.ArgumentParser, nargs: str) -> None:
     """Add what names evaluated runs to a command's parser."""
     add = parser.add_argument
     add("runs", type=Path, nargs=nargs, metavar="RUN", help="a folder")
-    add(
-        "--evaluation",
-        default="test",
-        metavar="NAME",
-        help="folder below RUN/evaluation (default: %(default)s)",
-    )
-    add(
-        "--baseline",
-        metavar="MODEL",
-        help="over whose mean improvement is given (default: none)",
-    )
+    add("--evaluation", default="test", help="of the runs (default: test)")
+    add("--baseline", help="model that gains are over (default: none)")
 
 
 def group_of(run: Path, seed: int, model: str) -> str:
@@ -541,20 +532,19 @@ def _check_group(group):
     settings = read_settings(group[0].folder)
     seeds: dict = {}
     for run in group:
-        twin = seeds.setdefault(run.seed, run)
-        if twin is not run:
-            raise UserError(
-                f"{twin.folder} and {run.folder} are both {run.group} with "
-                f"seed {run.seed}; give one of them, or call the folders above "
-                "them differently"
-            )
+        other = seeds.setdefault(run.seed, run)
         changed = differences(settings, read_settings(run.folder), MAY_DIFFER)
-        if changed:
-            raise UserError(
-                f"{group[0].folder} and {run.folder} are both {run.group}, but "
-                f"differ in more than the seed: {'; '.join(changed)}. If they "
-                "are two models, call the folders above them differently"
-            )
+        if other is not run:
+            problem = f"with seed {run.seed}"
+        elif changed:
+            other = group[0]
+            problem = f"but differ in more than the seed: {'; '.join(changed)}"
+        else:
+            continue
+        raise UserError(
+            f"{other.folder} and {run.folder} are both {run.group}, {problem}. "
+            "Give one of them, or call the folders above them differently"
+        )
 
 
 def _check_comparable(first, other):

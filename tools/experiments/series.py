@@ -530,12 +530,7 @@ def _parse(arguments, description):
     )
     add = parser.add_argument
     add("series", type=Path, metavar="SERIES", help="YAML file, before options")
-    add(
-        "--seeds",
-        nargs="+",
-        metavar="SEED",
-        help="of each run (default: those of the series)",
-    )
+    add("--seeds", nargs="+", help="of each run (default: those of the series)")
     add(
         "--devices",
         nargs="+",
@@ -547,9 +542,8 @@ def _parse(arguments, description):
     add(
         "--output",
         type=Path,
-        default=Path("results"),
-        metavar="FOLDER",
-        help="where the results go (default: %(default)s)",
+        default="results",
+        help="folder (default: results)",
     )
     add("--table", action="store_true", help="only print the tables")
     return parser.parse_known_args(arguments)
