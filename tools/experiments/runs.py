@@ -28,7 +28,6 @@ EARLY_STOPPED = "early-stopped"
 DIVERGED = "diverged"
 INTERRUPTED = "interrupted"
 NOT_STARTED = "not started"
-UNREADABLE = "unreadable"
 DONE = (FINISHED, EARLY_STOPPED, DIVERGED)
 BEST = "best_valid_si_sdr"  # in tables and result.json
 

@@ -23,7 +23,6 @@ from experiments.runs import (
     EARLY_STOPPED,
     FINISHED,
     NOT_STARTED,
-    UNREADABLE,
     Run,
     published_table,
     read_run,
@@ -510,7 +509,7 @@ def train_series(arguments: list[str], description: str | None = None) -> int:
             runs.append(job.read())
         except UserError as error:
             print(f"Error: {error}", file=sys.stderr)
-            runs.append(Run(job.name, job.seed, UNREADABLE))
+            runs.append(Run(job.name, job.seed, "unreadable"))
             status = status or 1
     table = runs_table(runs)
     tables = f"{table.markdown()}\n\n{published_table(runs)}\n"
@@ -543,7 +542,7 @@ def _parse(arguments, description):
         "--output",
         type=Path,
         default="results",
-        help="folder (default: results)",
+        help="where the results go (default: %(default)s)",
     )
     add("--table", action="store_true", help="only print the tables")
     return parser.parse_known_args(arguments)
