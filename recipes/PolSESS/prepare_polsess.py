@@ -34,15 +34,11 @@ def main(arguments: list[str]) -> None:
         __doc__,
         epilog="A second call with the same corpus and options does nothing.",
     )
-    parser.add_argument(
-        "data_folder",
-        metavar="DATA_FOLDER",
-        help="the corpus: the folder with train, val and test",
-    )
-    parser.add_argument(
-        "save_folder", metavar="SAVE_FOLDER", help="where the manifests go"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    text = "the corpus: the folder with train, val and test"
+    add("data_folder", metavar="DATA_FOLDER", help=text)
+    add("save_folder", metavar="SAVE_FOLDER", help="where the manifests go")
+    add(
         "--subset_sizes",
         type=int,
         nargs="*",
@@ -50,7 +46,7 @@ def main(arguments: list[str]) -> None:
         help="rows of the training subsets (default: those of "
         f"{SUBSET_SIZES} that the corpus has enough rows for)",
     )
-    parser.add_argument(
+    add(
         "--check",
         choices=CHECKS,
         default="headers",
@@ -58,25 +54,17 @@ def main(arguments: list[str]) -> None:
         "and contents, reads everything; none: the metadata only (default: "
         "%(default)s)",
     )
-    parser.add_argument(
+    add(
         "--on_error",
         choices=ON_ERROR,
         default="stop",
         help="stop: report and write nothing; drop: leave rows with findings "
         "out and list them in rejected.csv (default: %(default)s)",
     )
-    parser.add_argument(
-        "--sample_rate",
-        type=int,
-        metavar="HZ",
-        help="stop if the corpus has another (default: any)",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="processes that read audio (default: one a CPU)",
-    )
+    text = "stop if the corpus has another (default: any)"
+    add("--sample_rate", type=int, metavar="HZ", help=text)
+    text = "processes that read audio (default: one a CPU)"
+    add("--jobs", type=int, metavar="N", help=text)
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stdout
     )

@@ -125,7 +125,7 @@ FILE_DAMAGE = [
     ),
     (
         lambda path: path.write_bytes(path.read_bytes() + "ł".encode("cp1250")),
-        "is not UTF-8 text",
+        "is no CSV file in UTF-8",
     ),
 ]
 

@@ -181,6 +181,7 @@ def describe(
     device : str
         Where it was separated.
     """
+    settings = trained.settings
     metrics = list(dict.fromkeys(table["metric"]))
     formats = [test_set.formats[example.row] for example in test_set.examples]
     audio = sum(samples / rate for rate, samples in formats)
@@ -191,26 +192,24 @@ def describe(
     versions = software_versions()
     for metric in metrics:
         versions |= metric_versions(metric)
+    valid = trained.valid_si_sdr
+    checkpoint = {"epoch": trained.epoch, "valid_si_sdr": valid}
     undefined = table["improvement"].isna().groupby(table["metric"], sort=False)
     return {
-        "model": trained.settings["experiment_name"]
-        + " (averaged)" * trained.averaged,
-        "seed": trained.settings["seed"],
+        "model": settings["experiment_name"] + " (averaged)" * trained.averaged,
+        "seed": settings["seed"],
         "averaged": trained.averaged,
-        "task": trained.settings["task"],
+        "task": settings["task"],
         "parameters": trained.parameters,
         "corpus": test_set.corpus,
         "split": test_set.split,
         "data_folder": test_set.data_folder,
         "rows": test_set.rows_hash,
         "audio": hash_rows([test_set.audio]),
-        "sample_rate": trained.settings["sample_rate"],
+        "sample_rate": settings["sample_rate"],
         "variants": list(dict.fromkeys(table["variant"])),
         "metrics": metrics,
-        "checkpoint": {
-            "epoch": trained.epoch,
-            "valid_si_sdr": trained.valid_si_sdr,
-        },
+        "checkpoint": checkpoint,
         "device": device,
         "seconds": seconds,
         "versions": versions,

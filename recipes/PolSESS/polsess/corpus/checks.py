@@ -49,25 +49,6 @@ class AudioFormat(NamedTuple):
         return f"{self.samples} samples at {self.sample_rate} Hz"
 
 
-class RowAudio(NamedTuple):
-    """What the files of one row turned out to hold.
-
-    Arguments
-    ---------
-    formats : dict
-        Manifest column -> AudioFormat, of files that can be read.
-    problems : list
-        Pairs of a manifest column and what is wrong with its file.
-    samples : dict
-        If samples were read: digests of the mixture and of clean speech, and
-        whether the generator's limiter touched the speech.
-    """
-
-    formats: dict
-    problems: list
-    samples: dict
-
-
 def check_corpus(
     data_folder: Path, table: pd.DataFrame, check: str, jobs: int | None = None
 ) -> tuple[pd.DataFrame, list[Finding], AudioFormat | None]:
@@ -118,9 +99,7 @@ def check_corpus(
         found = find(good)
         findings += found
         good = _without(good, found)
-    findings.sort(
-        key=lambda finding: (SPLITS.index(finding.split), finding.row)
-    )
+    findings.sort(key=lambda found: (SPLITS.index(found.split), found.row))
     return good, findings, audio
 
 
@@ -195,36 +174,40 @@ def check_audio(
         for row in table[list(AUDIO_COLUMNS)].to_dict("records")
     ]
     jobs = jobs or min(cpu_count(), 1 + len(paths) // ROWS_A_PROCESS)
-    results = list(
-        tqdm(
-            Parallel(jobs, return_as="generator")(
-                delayed(_read_row)(files, read_samples) for files in paths
-            ),
-            total=len(paths),
-            unit="row",
-            disable=None,
-        )
+    results = Parallel(jobs, return_as="generator")(
+        delayed(_read_row)(files, read_samples) for files in paths
     )
-    formats = Counter(f for row in results for f in row.formats.values())
-    usual = formats.most_common(1)[0][0] if formats else None
+    bar = tqdm(results, total=len(paths), unit="row", disable=None)
+    formats, problems, samples = zip(*bar, strict=True)
+    counts = Counter(f for found in formats for f in found.values())
+    usual = counts.most_common(1)[0][0] if counts else None
     rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
-    findings = [
-        Finding(row.split, row.row, getattr(row, column), reason)
-        for row, result in zip(rows, results, strict=True)
-        for column, reason in result.problems
-        + [
-            (column, f"has {found}, the corpus {usual}")
-            for column, found in result.formats.items()
-            if found != usual
+    findings = []
+    for row, found, wrong in zip(rows, formats, problems, strict=True):
+        for column, audio in found.items():
+            if audio != usual:
+                wrong.append((column, f"has {audio}, the corpus {usual}"))
+        findings += [
+            Finding(row.split, row.row, getattr(row, column), reason)
+            for column, reason in wrong
         ]
-    ]
-    samples = pd.DataFrame([row.samples for row in results], index=table.index)
-    table = table.join(samples).astype(object)
-    return findings, table, usual
+    table = table.join(pd.DataFrame(samples, index=table.index))
+    return findings, table.astype(object), usual
 
 
 def _read_row(paths, read_samples):
-    """Read one row's headers and, if they are in order, its samples."""
+    """Read one row's headers and, if they are in order, its samples.
+
+    Returns
+    -------
+    formats : dict
+        Manifest column -> AudioFormat, of files that can be read.
+    problems : list
+        Pairs of a manifest column and what is wrong with its file.
+    samples : dict
+        If samples were read: digests of the mixture and of clean speech, and
+        whether the generator's limiter touched the speech.
+    """
     formats, problems = {}, []
     for column, path in paths.items():
         try:
@@ -237,17 +220,14 @@ def _read_row(paths, read_samples):
         except ValueError as error:
             problems.append((column, str(error)))
     if problems or not read_samples or len(set(formats.values())) > 1:
-        return RowAudio(formats, problems, {})
-    audio = {
-        column: soundfile.read(path, dtype="int16")[0]
-        for column, path in paths.items()
-    }
+        return formats, problems, {}
+    audio = {c: soundfile.read(p, dtype="int16")[0] for c, p in paths.items()}
     problems, limited = _check_samples(audio)
-    samples: dict[str, Any] = {"limited": limited}
+    samples = {"limited": limited}
     for name in ("mix", "s1", "s2"):
         digest = blake2b(audio[f"{name}_wav"], digest_size=16)
         samples[f"{name}_digest"] = digest.hexdigest()
-    return RowAudio(formats, problems, samples)
+    return formats, problems, samples
 
 
 def _check_samples(audio):
@@ -323,13 +303,9 @@ def find_leaks(table: pd.DataFrame) -> list[Finding]:
         rows: Iterable[Any] = table[table["split"] == split].itertuples()
         for row in rows:
             # The same corpus may have been made on Windows and elsewhere.
-            speech = {
-                f"its source {path}": path
-                for path in (
-                    row.speech1OryginalPath.replace("\\", "/"),
-                    row.speech2OryginalPath.replace("\\", "/"),
-                )
-            }
+            sources = row.speech1OryginalPath, row.speech2OryginalPath
+            paths = [path.replace("\\", "/") for path in sources]
+            speech = {f"its source {path}": path for path in paths}
             if hasattr(row, "mix_digest"):
                 speech[f"the audio of {row.s1_wav}"] = row.s1_digest
                 speech[f"the audio of {row.s2_wav}"] = row.s2_digest

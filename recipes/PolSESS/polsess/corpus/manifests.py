@@ -12,9 +12,9 @@ import pandas as pd
 
 from polsess.corpus.checks import CHECKS, check_corpus, report_findings
 from polsess.corpus.metadata import (
-    ALL_VARIANTS,
     AUDIO_COLUMNS,
     AUDIO_FOLDERS,
+    ENVIRONMENTS,
     SPLITS,
     VARIANTS,
     Finding,
@@ -201,14 +201,12 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
             f"the mixture may differ from the sum there: {len(limited)}, the "
             f"first in {limited['split'].iloc[0]} row {limited['row'].iloc[0]}"
         )
+    rejected = sorted({finding.file for finding in findings})
     outcome = {
-        "sample_rate": audio.sample_rate,
-        "samples": audio.samples,
+        **audio._asdict(),
         "counts": counts,
         "notes": notes,
-        "rejected_files": _file_states(
-            data_folder, sorted({finding.file for finding in findings})
-        ),
+        "rejected_files": _file_states(data_folder, rejected),
     }
     return outcome, files
 
@@ -221,12 +219,9 @@ def _count_rows(table, good):
         count = {name: environments.count(name) for name in VARIANTS}
         rows = sum(count.values())
         dropped = int((table["split"] == split).sum()) - rows
-        counts[split] = {"rows": rows, "dropped": dropped, **count} | {
-            variant: sum(
-                count[name] for name, own in VARIANTS.items() if variant in own
-            )
-            for variant in ALL_VARIANTS
-        }
+        counts[split] = {"rows": rows, "dropped": dropped, **count}
+        for variant, own in ENVIRONMENTS.items():
+            counts[split][variant] = sum(count[name] for name in own)
     return counts
 
 
@@ -236,8 +231,7 @@ def _make_manifests(table, seconds, sizes):
     for split in SPLITS:
         manifest = _build_manifest(table[table["split"] == split], seconds)
         selections = {split: manifest}
-        for variant in ALL_VARIANTS:
-            environments = [e for e, own in VARIANTS.items() if variant in own]
+        for variant, environments in ENVIRONMENTS.items():
             compatible = manifest["environment"].isin(environments)
             selections[f"{split}_{variant}"] = manifest[compatible]
         for name, selection in selections.items():
@@ -251,22 +245,16 @@ def _make_manifests(table, seconds, sizes):
 
 def _build_manifest(table, seconds):
     """Make a manifest of strings; what the corpus does not tell is empty."""
-    return pd.DataFrame(
-        {
-            "ID": table["mixFile"].str.removesuffix(".wav"),
-            "duration": str(seconds),
-            **{
-                column: ("$data_root/" + table[column]).where(
-                    table[column] != "", ""
-                )
-                for column in AUDIO_COLUMNS
-            },
-            "environment": table["environment"],
-            "scene_class": table["sceneClass"],
-            "event_class": table["eventClass"],
-            "ssr": table["SSR"].astype(float).astype(int).astype(str),
-            "scene_offset": table["sceneOffsetDB"],
-        }
+    paths = table[list(AUDIO_COLUMNS)]
+    manifest = ("$data_root/" + paths).where(paths != "", "")
+    manifest.insert(0, "ID", table["mixFile"].str.removesuffix(".wav"))
+    manifest.insert(1, "duration", str(seconds))
+    return manifest.assign(
+        environment=table["environment"],
+        scene_class=table["sceneClass"],
+        event_class=table["eventClass"],
+        ssr=table["SSR"].astype(float).astype(int).astype(str),
+        scene_offset=table["sceneOffsetDB"],
     )
 
 

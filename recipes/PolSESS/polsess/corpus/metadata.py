@@ -34,6 +34,11 @@ VARIANTS = {
     "outdoor": ("SE", "S", "E", "C"),
 }
 ALL_VARIANTS = tuple(dict.fromkeys(sum(VARIANTS.values(), ())))
+# Variant -> the environments that have it.
+ENVIRONMENTS = {
+    variant: [e for e, own in VARIANTS.items() if variant in own]
+    for variant in ALL_VARIANTS
+}
 
 # In the corpus's order; older corpora lack the newer ones.
 _COLUMNS = """
@@ -126,10 +131,8 @@ def find_metadata(data_folder: Path) -> dict:
                 f"be the folder that holds {', '.join(SPLITS)}.{hint}"
             )
         pattern = f"corpus_*_{split}_final.csv"
-        found = [
-            *sorted((data_folder / split).glob(pattern)),
-            *sorted(data_folder.glob(pattern)),
-        ]
+        folders = data_folder / split, data_folder
+        found = [path for f in folders for path in sorted(f.glob(pattern))]
         if len(found) != 1:
             listed = "".join(f"\n  {path}" for path in found) or " none."
             raise UserError(
@@ -196,12 +199,10 @@ def _read_csv(path):
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             records = list(csv.reader(file, strict=True))
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
-            f"'{path}' is not UTF-8 text ({error}): save it as UTF-8."
+            f"'{path}' is no CSV file in UTF-8: {error}."
         ) from error
-    except csv.Error as error:
-        raise UserError(f"'{path}' is no CSV file: {error}.") from error
     if not records or not any(records[0]):
         raise UserError(f"'{path}' is empty: it has no header.")
     header = [name.strip() for name in records[0]]

@@ -1,13 +1,11 @@
 """Data loaders of the three stages: rows, examples, batches."""
 
-from pathlib import Path
-
 import torch
+from torch.utils.data import BatchSampler
 
 from polsess.data.curriculum import Curriculum
 from polsess.data.dataset import RenderedMixtures, read_manifest
 from polsess.data.sampling import TrainingBatches, all_examples, fixed_examples
-from polsess.errors import UserError
 from polsess.processes import process_count, process_rank
 from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
@@ -69,15 +67,9 @@ def make_loaders(
     """
     segment = None
     if training_segment is not None:
-        segment = round(training_segment * sample_rate)
-        if segment < 1:
-            raise UserError(
-                f"training_segment {training_segment}: is less than a sample"
-            )
+        segment = max(1, round(training_segment * sample_rate))
     rows = {
-        stage: read_manifest(
-            Path(manifest_folder) / f"{split}_all.csv", data_folder
-        )
+        stage: read_manifest(f"{manifest_folder}/{split}_all.csv", data_folder)
         for stage, split in SPLITS.items()
     }
     valid = fixed_examples(rows[Stage.VALID], valid_variants)
@@ -97,11 +89,10 @@ def make_loaders(
         Stage.VALID: _cut(valid, valid_batch_size),
         Stage.TEST: _cut(test, valid_batch_size),
     }
+    segments = {Stage.TRAIN: segment}
     return {
         stage: make_dataloader(
-            RenderedMixtures(
-                rows[stage], task, segment if stage == Stage.TRAIN else None
-            ),
+            RenderedMixtures(rows[stage], task, segments.get(stage)),
             batch_sampler=batches[stage],
             collate_fn=PaddedBatch,
             num_workers=num_workers,
@@ -114,8 +105,5 @@ def make_loaders(
 
 def _cut(examples, size):
     """Cut a list of examples into batches; return those of this process."""
-    batches = [
-        examples[first : first + size]
-        for first in range(0, len(examples), size)
-    ]
+    batches = list(BatchSampler(examples, size, drop_last=False))
     return batches[process_rank() :: process_count()]

@@ -64,16 +64,11 @@ def removed_components(
     >>> removed_components("outdoor", "S", "ES")
     ('event', 's2')
     """
-    if task not in TASKS:
-        raise UserError(f"task {task!r}: choose from {', '.join(TASKS)}")
-    if environment not in VARIANTS:
+    if task not in TASKS or variant not in VARIANTS.get(environment, ()):
         raise UserError(
-            f"environment {environment!r}: choose from {', '.join(VARIANTS)}"
-        )
-    if variant not in VARIANTS[environment]:
-        raise UserError(
-            f"variant {variant!r} does not exist {environment}s: choose from "
-            f"{', '.join(VARIANTS[environment])}"
+            f"there is no task {task!r}, or no variant {variant!r} of the "
+            f"environment {environment!r}: choose from {', '.join(TASKS)}; "
+            f"{VARIANTS}"
         )
     kept = "" if variant == "C" else variant
     removed = [

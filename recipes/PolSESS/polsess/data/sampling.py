@@ -107,26 +107,16 @@ class TrainingBatches(torch.utils.data.Sampler):
         self.processes = processes
         self.rank = rank
         self.batch_size = processes * batch_size  # of all processes
-        self.n_samples = segment or round(
-            float(rows[0]["duration"]) * sample_rate
-        )
+        lengths = [round(float(row["duration"]) * sample_rate) for row in rows]
+        self.n_samples = segment or lengths[0]
+        self.latest_starts = [max(0, n - (segment or n)) for n in lengths]
         self.curriculum = curriculum
-        self.latest_starts = [
-            0
-            if segment is None
-            else max(0, round(float(row["duration"]) * sample_rate) - segment)
-            for row in rows
-        ]
         # All stages at once: a stage without rows is told before training.
-        self.chosen = {
-            stage["epoch"]: select_rows(
-                rows,
-                stage["variants"],
-                size,
-                f"curriculum from epoch {stage['epoch']}",
-            )
-            for stage in curriculum.stages
-        }
+        self.chosen = {}
+        for stage in curriculum.stages:
+            epoch, variants = stage["epoch"], stage["variants"]
+            setting = f"curriculum from epoch {epoch}"
+            self.chosen[epoch] = select_rows(rows, variants, size, setting)
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int) -> None:
@@ -180,19 +170,19 @@ class TrainingBatches(torch.utils.data.Sampler):
         """
         chosen = self.chosen[self.stage["epoch"]]
         generator = random.Random(f"{self.seed} {self.epoch} order")
-        order = generator.sample(range(len(chosen)), len(chosen))
+        order = generator.sample(chosen, len(chosen))
         for first in range(0, len(order), self.batch_size):
             batch = order[first : first + self.batch_size]
             yield [
                 draw_example(
                     self.seed,
                     self.epoch,
-                    chosen[place][0],
-                    self.rows[chosen[place][0]],
-                    chosen[place][1],
-                    self.latest_starts[chosen[place][0]],
+                    row,
+                    self.rows[row],
+                    variants,
+                    self.latest_starts[row],
                 )
-                for place in batch[self._share(len(batch))] or batch[:1]
+                for row, variants in batch[self._share(len(batch))] or batch[:1]
             ]
 
 

@@ -42,8 +42,6 @@ def check_folder(folder: Path) -> None:
         names = {path.name for path in folder.iterdir()}
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error})") from error
     others = names - {MANIFESTS}
     if others and COMPUTED not in names:
         raise UserError(
@@ -91,8 +89,6 @@ class EvaluationFolder:
         self.folder = folder
         self.identity = {"format_version": FORMAT_VERSION, **identity}
         self.audio_hashes = audio
-        self.scores = folder / "scores.csv"
-        self.description = folder / "evaluation.json"
         self.audio = folder / "audio"
         self.work = folder / ".work"
         self.new_audio = self.work / "audio"
@@ -112,8 +108,6 @@ class EvaluationFolder:
             raise UserError(
                 f"{self.folder}: another process evaluates into it"
             ) from error
-        except OSError as error:
-            raise self._unwritable(error) from error
         self._read()
         return self
 
@@ -217,13 +211,14 @@ class EvaluationFolder:
         Audio in ``new_audio`` gets its place; without any, audio of mixtures
         that are not in the table, or had other scores, goes.
         """
+        description_file = self.folder / "evaluation.json"
         try:
-            self.description.unlink(missing_ok=True)
+            description_file.unlink(missing_ok=True)
             self._replace_audio(table)
         except (OSError, ValueError) as error:
             raise self._unwritable(error) from error
-        write_atomically(self.scores, table.to_csv(index=False))
-        write_atomically(self.description, to_json(description))
+        write_atomically(self.folder / "scores.csv", table.to_csv(index=False))
+        write_atomically(description_file, to_json(description))
 
     def _replace_audio(self, table):
         """Put new audio in the place of the old, or remove what is stale."""
