@@ -87,9 +87,9 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     )
     text = "a corpus: folder or CSV file (default: the run's own)"
     add("--data_folder", type=Path, help=text)
-    text = "write this many of the worst and of the best mixtures to audio/"
+    text = "how many of the worst and best mixtures go to audio/ (default: 0)"
     add("--save_audio", type=at_least(0), default=0, help=text)
-    text = "of this evaluation alone (default: RUN_FOLDER/evaluation/NAME)"
+    text = "folder of the evaluation (default: RUN_FOLDER/evaluation/NAME)"
     add("--output", type=Path, help=text)
     text = "evaluate the averaged weights of a run with ema_decay"
     add("--averaged", action="store_true", help=text)
