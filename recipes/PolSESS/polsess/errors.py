@@ -1,5 +1,16 @@
-"""The error for a user's mistake."""
+"""The error for a user's mistake, and its message."""
 
 
 class UserError(ValueError):
     """A mistake that the user can correct; the message says how."""
+
+
+def one_line(error: object) -> str:
+    r"""Bring the message of a library's error into one line of 300 characters.
+
+    Example
+    -------
+    >>> one_line(ValueError("sizes differ:\n  2, 3"))
+    'sizes differ: 2, 3'
+    """
+    return " ".join(str(error).split())[:300]

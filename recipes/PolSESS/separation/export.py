@@ -35,13 +35,8 @@ from polsess.run_folder import RunFiles, software_versions
 from safetensors.torch import save
 
 # They say where things were on the machine of the training.
-PLACES = (
-    "data_folder",
-    "output_folder",
-    "save_folder",
-    "manifest_folder",
-    "pretrained",
-)
+FOLDERS = ("data_folder", "output_folder", "save_folder", "manifest_folder")
+PLACES = (*FOLDERS, "pretrained")
 # What hubs take as the name of one.
 LICENCE = r"[a-z0-9][a-z0-9.-]*"
 
@@ -52,16 +47,10 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("run_folder", type=Path, metavar="RUN_FOLDER", help="of a trained run")
     add("output", type=Path, metavar="FOLDER", help="to make")
-    add(
-        "--licence",
-        metavar="NAME",
-        help="of the weights, as hubs call it, such as cc-by-4.0; or other "
-        "(default: none is named)",
-    )
+    add("--licence", help="of the weights, as hubs call it: cc-by-4.0, other")
     flags = {
         "averaged": "the averaged weights of a run with ema_decay",
-        "onnx": "separator.onnx as well, compared with onnxruntime; not "
-        "SPMamba",
+        "onnx": "separator.onnx as well; not of SPMamba",
         "force": "replace FOLDER if it is an exported model",
     }
     for name, text in flags.items():
@@ -70,7 +59,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     if options.licence and not re.fullmatch(LICENCE, options.licence):
         raise UserError(
             f"--licence {options.licence}: give it as hubs call it, such as "
-            "cc-by-4.0, cc-by-nc-4.0 or apache-2.0; or other"
+            "cc-by-4.0, or other"
         )
     return options
 
@@ -79,9 +68,7 @@ def check_output(output: Path, run_folder: Path, force: bool) -> None:
     """Check that nothing but an exported model is replaced, by ``force``."""
     run_folder = run_folder.expanduser().resolve()
     if ExportedFiles(run_folder).description.exists():
-        raise UserError(
-            f"{run_folder}: is exported already; copy it, or give the run"
-        )
+        raise UserError(f"{run_folder}: is exported already; give the run")
     if output.is_relative_to(run_folder) or run_folder.is_relative_to(output):
         raise UserError(f"{output}: choose a folder outside of the run's")
     if not output.exists():
@@ -90,26 +77,23 @@ def check_output(output: Path, run_folder: Path, force: bool) -> None:
     if not files.description.exists():
         raise UserError(f"{output}: exists and is no exported model")
     if not force:
-        raise UserError(
-            f"{output}: exists; --force replaces it, or name another folder"
-        )
+        raise UserError(f"{output}: exists; --force replaces it")
     # The last is written when an earlier export is converted.
     written = {*read_json(files.description)["files"], files.separator.name}
-    for name in list_files(output):
-        if name not in written:
-            raise UserError(
-                f"{output}: holds {name}, which export.py has not written; "
-                "move it away, or name another folder"
-            )
+    others = [name for name in list_files(output) if name not in written]
+    if others:
+        raise UserError(
+            f"{output}: holds {others[0]}, which export.py has not written; "
+            "move it away"
+        )
 
 
 def list_files(folder: Path) -> list[str]:
     """List the files of a folder, but for what Python keeps of its modules."""
-    paths = [path.relative_to(folder) for path in folder.rglob("*")]
     return sorted(
-        path.as_posix()
-        for path in paths
-        if "__pycache__" not in path.parts and not (folder / path).is_dir()
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if "__pycache__" not in path.parts and not path.is_dir()
     )
 
 

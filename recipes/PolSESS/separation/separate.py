@@ -47,62 +47,38 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     """
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add(
-        "model",
-        type=Path,
-        metavar="MODEL",
-        help="folder of a run, one that export.py made, or, with --trust, one "
-        "that SpeechBrain's SepformerSeparation loads",
-    )
+    add("model", type=Path, help="folder of a run or of an exported model")
     add(
         "recordings",
         type=Path,
         nargs="+",
-        metavar="RECORDING",
-        help="file of any format, rate and length that libsndfile reads, or "
-        "folder of such files",
+        metavar="recording",
+        help="file that libsndfile reads, or folder of such files",
     )
-    add(
-        "--output",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="where estimates go (required)",
-    )
-    add(
-        "--chunk",
-        type=float,
-        default=CHUNK,
-        metavar="SECONDS",
-        help="separated at once; more takes more memory, and gives the model "
-        f"more to tell speakers by (default: {CHUNK:g} s)",
-    )
-    add(
-        "--overlap",
-        type=float,
-        default=OVERLAP,
-        metavar="SECONDS",
-        help="shared by neighbouring chunks, by which speakers are followed "
-        f"(default: {OVERLAP:g} s)",
-    )
+    add("--output", type=Path, required=True, help="folder for the estimates")
+    lengths = {
+        "chunk": (CHUNK, "seconds that are separated at once"),
+        "overlap": (OVERLAP, "seconds that neighbouring chunks share"),
+    }
+    for name, (seconds, text) in lengths.items():
+        text += f" (default: {seconds:g})"
+        add(f"--{name}", type=float, default=seconds, help=text)
     add(
         "--channels",
         choices=("downmix", "each"),
         default="downmix",
-        help="of a recording: separate their mean, or each by itself, into "
-        "files of its own (default: %(default)s)",
+        help="separate their mean, or each by itself (default: %(default)s)",
     )
     add(
         "--subtype",
         choices=tuple(SUBTYPES),
         default="float",
-        help="of the samples: 32-bit float or 16-bit (default: %(default)s)",
+        help="of the samples (default: %(default)s)",
     )
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is)")
     flags = {
         "averaged": "use the averaged weights of a run with ema_decay",
-        "trust": "let SpeechBrain load its public models, and run what their "
-        "files say",
+        "trust": "let SpeechBrain load its public models, and run their files",
         "force": "replace estimates that another model has left in the folder",
         "noprogressbar": "show no progress",
     }
@@ -139,7 +115,7 @@ def separate(
         What was done.
     """
     start = time.perf_counter()
-    identity = identify(recording, model.run, options)
+    identity = identify(recording, model, options)
     n_sources = model.hparams.n_sources
     files = SeparatedFiles(base, n_sources, identity, options.force)
     if files.are_complete():
@@ -153,17 +129,13 @@ def separate(
             progress.update(len(block) / recording.sample_rate)
         estimates.finish(separation.levels.level())
         seconds = time.perf_counter() - start
-        description = {
-            **describe(recording, model.run, options, separation, estimates),
-            "device": model.device,
-            "seconds": seconds,
-            "real_time_factor": seconds / recording.seconds,
-        }
+        description = describe(
+            recording, model, options, separation, estimates, seconds
+        )
         rate, subtype = recording.sample_rate, options.subtype
         files.write(estimates, rate, subtype, description)
-    again = ""
-    if files.changed:
-        again = f", anew: {', '.join(files.changed)} changed"
+    changed = ", ".join(files.changed)
+    again = f", anew: {changed} changed" if changed else ""
     return f"{base}: {tell(description)}{again}"
 
 
@@ -189,9 +161,8 @@ def main(arguments: list[str]) -> None:
     ) as progress:
         for recording, base in work:
             try:
-                progress.write(
-                    separate(model, recording, base, options, progress)
-                )
+                done = separate(model, recording, base, options, progress)
+                progress.write(done)
             except RecordingError as error:
                 problems.append(error)
     if problems:

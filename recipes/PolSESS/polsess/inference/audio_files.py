@@ -71,8 +71,7 @@ class Recording:
         if missing:
             raise RecordingError(
                 f"{self.path}: is cut off: {missing:.0%} of what its header "
-                "says is missing; copy it to a new file with an audio editor "
-                "to separate the rest"
+                "says is missing; save what is there with an audio editor"
             )
 
     @property
@@ -86,13 +85,9 @@ class Recording:
             # libsndfile would say 'System error' of what is not there.
             open(self.path, "rb").close()
             return soundfile.SoundFile(self.path)
-        except OSError as error:
+        except (OSError, soundfile.LibsndfileError, TypeError) as error:
             raise RecordingError(
-                f"{self.path}: cannot be read ({error.strerror})"
-            ) from error
-        except (soundfile.LibsndfileError, TypeError) as error:
-            raise RecordingError(
-                f"{self.path}: cannot be read as audio ({_tell(error)})"
+                f"{self.path}: cannot be read as audio ({error})"
             ) from error
 
     def offset(self) -> np.float32:
@@ -115,35 +110,25 @@ class Recording:
         """
         read = 0
         with self._open() as file:
-            while read < self.length:
-                try:
+            try:
+                while read < self.length:
                     block = file.read(BLOCK, dtype="float32", always_2d=True)
-                except soundfile.LibsndfileError as error:
-                    problem = f"cannot be read ({_tell(error)})"
-                    raise self._error_at(read, problem) from error
-                if not len(block):
-                    raise self._error_at(
-                        read,
-                        "ends, though its header says that it has "
-                        f"{self.seconds:.3f} s: the file is damaged",
-                    )
-                bad = ~np.isfinite(block).all(axis=1)
-                if bad.any():
-                    raise self._error_at(
-                        read + bad.argmax(),
-                        "has a sample that is not a finite number",
-                    )
-                read += len(block)
-                if self.channel is None:
-                    yield block.mean(axis=1)
-                else:
-                    yield block[:, self.channel - 1]
-
-    def _error_at(self, sample, problem):
-        """Make an error that names a time."""
-        return RecordingError(
-            f"{self.path}: at {sample / self.sample_rate:.3f} s it {problem}"
-        )
+                    if not len(block):
+                        raise ValueError("it ends before what its header says")
+                    bad = ~np.isfinite(block).all(axis=1)
+                    if bad.any():
+                        read += bad.argmax()
+                        raise ValueError("a sample is not a finite number")
+                    read += len(block)
+                    if self.channel is None:
+                        yield block.mean(axis=1)
+                    else:
+                        yield block[:, self.channel - 1]
+            except (soundfile.LibsndfileError, ValueError) as error:
+                raise RecordingError(
+                    f"{self.path}: is damaged at {read / self.sample_rate:.3f} "
+                    f"s ({error})"
+                ) from error
 
 
 def _missing_part(notes):
@@ -158,12 +143,6 @@ def _missing_part(notes):
         if promised - there > SLOPPY and not unknown:
             return 1 - there / promised
     return 0
-
-
-def _tell(error):
-    """Return what libsndfile, or soundfile, says of a file."""
-    text = getattr(error, "error_string", str(error)).rstrip(". ")
-    return text or "the file is damaged"
 
 
 class StreamResampler:
@@ -261,19 +240,17 @@ class ResampledReader:
     def read(self, count: int) -> np.ndarray:
         """Read the next samples, [time]; fewer only at the signal's end."""
         parts = [self.waiting]
+        resampler = self.resampler
         while not self.ended and sum(map(len, parts)) < count:
             block = next(self.blocks, None)
             if block is None:
                 self.ended = True
-                to_rate, from_rate = (
-                    self.resampler.to_rate,
-                    self.resampler.from_rate,
-                )
                 # Rounded up, so that the way back reaches the last sample.
-                length = -(-self.resampler.taken * to_rate // from_rate)
-                parts.append(self.resampler.finish(length)[:, 0])
+                needed = resampler.taken * resampler.to_rate
+                length = -(-needed // resampler.from_rate)
+                parts.append(resampler.finish(length)[:, 0])
             else:
-                parts.append(self.resampler.push(block[:, np.newaxis])[:, 0])
+                parts.append(resampler.push(block[:, np.newaxis])[:, 0])
         samples = np.concatenate(parts)
         self.waiting = samples[count:]
         return samples[:count]

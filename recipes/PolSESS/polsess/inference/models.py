@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import yaml
 
-from polsess.errors import UserError
+from polsess.errors import UserError, one_line
 from polsess.files import find_damage, hash_file, read_json
 from polsess.models.description import build, hash_description
 from polsess.models.separator import MaskingSeparator
@@ -26,12 +26,11 @@ from speechbrain.inference.separation import SepformerSeparation
 from speechbrain.utils.checkpoints import METAFNAME
 
 NUMBER = (int, float)
-NEEDED_OF_EXPORT = {
-    **{"experiment_name": str, "seed": int, "task": str},
-    **{"n_sources": int, "sample_rate": int},
-}
+TEXT = ("experiment_name", "task")
+NUMBERS = ("seed", "n_sources", "sample_rate")
+NEEDED_OF_EXPORT = dict.fromkeys(TEXT, str) | dict.fromkeys(NUMBERS, int)
 NEEDED_OF_RUN = NEEDED_OF_EXPORT | {
-    **{"data_folder": str, "check": str, "on_error": str},
+    **dict.fromkeys(("data_folder", "check", "on_error"), str),
     **{"test_variants": list, "valid_batch_size": int},
 }
 NEEDED_OF_CHECKPOINT = {"epoch": int, "valid_si_sdr": NUMBER, "averaged": bool}
@@ -157,15 +156,11 @@ def load_trained_run(
         If the folder holds no such run, or its files are damaged.
     """
     files = RunFiles(Path(folder).expanduser())
-    if not files.folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder of a run")
     if not files.settings.exists():
-        raise UserError(
-            f"{folder}: has no {files.settings.name}; give the folder of a "
-            "run, such as results/convtasnet/42"
-        )
+        raise UserError(f"{folder}: is no run, it has no {files.settings.name}")
     settings = _read(files.settings, NEEDED_OF_RUN)
-    checkpoint, meta = _find_best(files.folder, settings, averaged)
+    score = "averaged_si_sdr" if averaged else "si_sdr"
+    checkpoint, meta = _find_best(files.folder, settings, score)
     name = "averaged.ckpt" if averaged else "separator.ckpt"
     weights = _read_checkpoint(checkpoint / name, averaged)
     return TrainedModel(
@@ -173,7 +168,7 @@ def load_trained_run(
         settings,
         weights_checksum=read_json(checkpoint / "checksums.json")[name],
         epoch=meta["epoch"],
-        valid_si_sdr=meta[_score_name(averaged)],
+        valid_si_sdr=meta[score],
         averaged=averaged,
         **_build(files.separator, weights, checkpoint / name),
     )
@@ -185,36 +180,33 @@ def _load_exported(files, averaged):
     checkpoint = description["checkpoint"]
     _check_types(files.description, checkpoint, NEEDED_OF_CHECKPOINT)
     if averaged and not checkpoint["averaged"]:
-        raise UserError(
-            f"{files.folder}: was exported without --averaged; export the "
-            "run's averaged weights to another folder"
-        )
+        raise UserError(f"{files.folder}: was exported without --averaged")
     settings = _read(files.settings, NEEDED_OF_EXPORT)
-    if not files.weights.exists():
-        raise _damaged(files.weights, "is missing")
-    if hash_file(files.weights, "blake2b") != description["weights"]:
-        raise _damaged(files.weights, "is not the one that was exported")
+    # Here, since a run's own folder needs no safetensors.
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if hash_file(files.weights, "blake2b") != description["weights"]:
+            raise ValueError("it is not the one that was exported")
+        weights = load_file(files.weights)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _damaged(files.weights, f"cannot be read ({error})") from error
     return TrainedModel(
         files.folder,
         settings,
         weights_checksum=description["weights"],
         **{name: checkpoint[name] for name in NEEDED_OF_CHECKPOINT},
-        **_build(
-            files.separator, _read_safetensors(files.weights), files.weights
-        ),
+        **_build(files.separator, weights, files.weights),
     )
 
 
 def _build(path, weights, weights_path):
     """Build a separator of what a file describes, and give it its weights."""
-    if not path.exists() and any(
-        path.with_name(name).exists()
-        for name in ("hyperparams.yaml", "separator.yaml")
-    ):
+    if not path.exists():
         raise UserError(
-            f"{path.parent}: was made by an earlier version, without "
-            f"{path.name}; write it with: python -m polsess.inference.convert "
-            f"{path.parent}"
+            f"{path}: is missing; if an earlier version made the folder, write "
+            f"it with: python -m polsess.inference.convert {path.parent}"
         )
     description = _read(path, {"class": str, "arguments": dict})
     separator = build(description, path)
@@ -223,7 +215,7 @@ def _build(path, weights, weights_path):
     except RuntimeError as error:
         raise UserError(
             f"{weights_path}: are weights of another network than {path} "
-            f"describes ({_shorten(error)})"
+            f"describes ({one_line(error)})"
         ) from error
     return {
         "separator": separator.eval(),
@@ -264,7 +256,7 @@ def _load_public(folder, averaged, trust):
     except Exception as error:  # whatever its files raise
         raise UserError(
             f"{folder}: SpeechBrain's SepformerSeparation cannot load it "
-            f"({type(error).__name__}: {_shorten(error)})"
+            f"({type(error).__name__}: {one_line(error)})"
         ) from error
     checksum = hashlib.blake2b()
     for tensor in separator.state_dict().values():
@@ -281,8 +273,7 @@ def _read(path, needed):
     try:
         content = read_json(path)
     except (UserError, RecursionError) as error:
-        problem = "cannot be read" if path.exists() else "is missing"
-        raise _damaged(path, problem) from error
+        raise _damaged(path, "is missing or cannot be read") from error
     _check_types(path, content, needed)
     return content
 
@@ -290,10 +281,9 @@ def _read(path, needed):
 def _check_types(path, content, needed):
     """Check what a file says."""
     for name, kind in needed.items():
-        if name not in content:
-            raise _damaged(path, f"has no {name}")
-        if not isinstance(content[name], kind):
-            raise _damaged(path, f"{name} is {content[name]!r:.50}")
+        value = content.get(name)
+        if not isinstance(value, kind):
+            raise _damaged(path, f"its {name} is {value!r:.50}")
 
 
 def _damaged(path, problem):
@@ -301,37 +291,23 @@ def _damaged(path, problem):
     return UserError(f"{path}: {problem}; put back a copy of it")
 
 
-def _score_name(averaged):
-    """Name the validation SI-SDR in a checkpoint's meta."""
-    return "averaged_si_sdr" if averaged else "si_sdr"
-
-
-def _find_best(folder, settings, averaged):
-    """Find the best checkpoint: its folder and its meta."""
+def _find_best(folder, settings, score):
+    """Find the checkpoint with the best score: its folder and its meta."""
     # In the run's folder, wherever that is now, unless it was put elsewhere.
     usual = Path(settings.get("output_folder", folder), "save")
     save_folder = Path(settings.get("save_folder", usual))
     if save_folder == usual:
         save_folder = folder / "save"
-    score = _score_name(averaged)
-    metas = {
-        path.parent: _read_meta(path)
-        for path in sorted(save_folder.glob(f"CKPT+*/{METAFNAME}"))
-    }
-    # Those within an epoch have no score.
-    found = {path: meta for path, meta in metas.items() if score in meta}
-    if not found:
-        problem = (
-            "has no averaged weights; the run was trained without --ema_decay"
-            if averaged
-            else "has no checkpoint of a finished epoch; train first"
-        )
-        raise UserError(f"{save_folder}: {problem}")
-    found = {p: meta for p, meta in found.items() if math.isfinite(meta[score])}
+    found = {}
+    for path in sorted(save_folder.glob(f"CKPT+*/{METAFNAME}")):
+        meta = _read_meta(path, score)
+        if math.isfinite(meta.get(score, math.nan)):
+            found[path.parent] = meta
     if not found:
         raise UserError(
-            f"{save_folder}: no checkpoint has a validation SI-SDR that is a "
-            "number; the training diverged"
+            f"{save_folder}: no checkpoint has a finite {score}: no epoch was "
+            "finished, the training diverged, or, of averaged weights, it was "
+            "without --ema_decay"
         )
     path = max(found, key=lambda p: (found[p][score], found[p]["unixtime"]))
     damage = find_damage(path)
@@ -340,19 +316,20 @@ def _find_best(folder, settings, averaged):
     return path, found[path]
 
 
-def _read_meta(path):
-    """Read what a checkpoint says of itself."""
+def _read_meta(path, score):
+    """Read what a checkpoint says of itself; one within an epoch no score."""
     try:
-        meta = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        meta = None
-    if not isinstance(meta, dict):
-        raise _corrupt(path.parent, f"{METAFNAME} is damaged")
-    scores = {_score_name(averaged) for averaged in (False, True)} & {*meta}
-    for name in ("unixtime", *scores, *(["epoch"] if scores else [])):
-        if not isinstance(meta.get(name), NUMBER):
-            raise _corrupt(path.parent, f"{METAFNAME} has no number as {name}")
-    return meta
+        meta = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        for name in (score, "epoch", "unixtime") if score in meta else ():
+            if not isinstance(meta.get(name), NUMBER):
+                raise ValueError(f"{name} is no number")
+        return meta
+    except (
+        *(OSError, ValueError, TypeError, RecursionError),
+        yaml.YAMLError,
+    ) as error:
+        problem = f"{METAFNAME} is damaged ({one_line(error)})"
+        raise _corrupt(path.parent, problem) from error
 
 
 def _corrupt(path, problem):
@@ -378,23 +355,6 @@ def _read_checkpoint(path, averaged):
                 raise ValueError(f"{name!r} is no name of a tensor")
     except Exception as error:  # whatever a damaged file raises
         raise UserError(
-            f"{path}: is not a file of weights ({_shorten(error)})"
+            f"{path}: is not a file of weights ({one_line(error)})"
         ) from error
     return weights
-
-
-def _shorten(error):
-    """Bring an error into one line."""
-    return " ".join(str(error).split())[:300]
-
-
-def _read_safetensors(path):
-    """Read a state dict of an exported model."""
-    # Here, since a run's own folder needs no safetensors.
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, f"holds no tensors ({error})") from error

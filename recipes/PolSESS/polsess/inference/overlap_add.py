@@ -123,7 +123,12 @@ class LevelFit:
     def level(self) -> Level:
         """Fit levels to all that was added; 0 where everything is silent."""
         products = np.array(self.products)
-        gains = _solve(products.sum(axis=0))
+        total = products.sum(axis=0)
+        energies, shared = total[:-1, :-1], total[:-1, -1]
+        differences = np.eye(len(energies)) - 1 / len(energies)
+        penalty = EQUAL_GAINS * np.trace(energies) / len(energies) * differences
+        # The pseudo-inverse of zero is zero: silence stays silent.
+        gains = np.linalg.pinv(energies + penalty, hermitian=True) @ shared
         totals = gains @ products[:, :-1, :-1] @ gains
         mixtures = products[:, -1, -1]
         louder = totals > mixtures
@@ -136,15 +141,6 @@ def _centred(signals):
     """Take the mean away, which SI-SDR leaves open too; in FP64."""
     signals = signals.double()
     return signals - signals.mean(dim=0)
-
-
-def _solve(products):
-    """Fit gains to products of estimates and mixture, [n + 1, n + 1]."""
-    energies, shared = products[:-1, :-1], products[:-1, -1]
-    differences = np.eye(len(energies)) - 1 / len(energies)
-    penalty = EQUAL_GAINS * np.trace(energies) / len(energies) * differences
-    # The pseudo-inverse of zero is zero: silence stays silent.
-    return np.linalg.pinv(energies + penalty, hermitian=True) @ shared
 
 
 class Chunk(NamedTuple):
@@ -335,20 +331,3 @@ def find_order(
     best, second = ranked[:2]
     difference = correlations[best] - correlations[second]
     return best, difference / scale if scale > 0 else 0.0
-
-
-def summarise_order(chunks: list[Chunk]) -> dict:
-    """Sum up how sure the order of a recording's estimates is.
-
-    Example
-    -------
-    >>> chunks = [Chunk(0, (0, 1), None), Chunk(9, (1, 0), 0.8)]
-    >>> summarise_order(chunks)
-    {'boundaries': 1, 'minimum_margin': 0.8, 'uncertain': 0}
-    """
-    margins = [chunk.margin for chunk in chunks if chunk.margin is not None]
-    return {
-        "boundaries": len(margins),
-        "minimum_margin": min(margins, default=None),
-        "uncertain": sum(chunk.uncertain for chunk in chunks),
-    }

@@ -6,7 +6,6 @@ time writes to a folder, so that files of two never mix.
 """
 
 import argparse
-import json
 import math
 import os
 import re
@@ -18,15 +17,10 @@ import numpy as np
 import soundfile
 
 from polsess.errors import UserError
-from polsess.files import locked, to_json, write_atomically
+from polsess.files import locked, read_json, to_json, write_atomically
 from polsess.inference.audio_files import Recording, RecordingError
-from polsess.inference.models import TrainedModel
-from polsess.inference.overlap_add import (
-    UNCERTAIN,
-    Level,
-    OverlapAdd,
-    summarise_order,
-)
+from polsess.inference.overlap_add import UNCERTAIN, Level, OverlapAdd
+from polsess.inference.separation import SpeechSeparation
 
 # What soundfile can read, and what else such files are called.
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()}
@@ -80,7 +74,15 @@ def find_recordings(given: list[Path], output: Path) -> dict:
             found.setdefault(absolute, 1)
         else:
             raise UserError(f"{path}: there is no such file or folder")
-    return dict(zip(_unique_names(found), found, strict=True))
+    while True:
+        names = {p: "/".join(p.parts[-depth:]) for p, depth in found.items()}
+        again = Counter(names.values())
+        if len(again) == len(names):
+            break
+        found = {p: d + (again[names[p]] > 1) for p, d in found.items()}
+    short = {p: str(PurePath(n).with_suffix("")) for p, n in names.items()}
+    again = Counter([*short.values(), *names.values()])
+    return {names[p] if again[s] > 1 else s: p for p, s in short.items()}
 
 
 def _search(folder, output):
@@ -100,10 +102,7 @@ def _search(folder, output):
         and not _is_estimate(path)
     ]
     if not files:
-        raise UserError(
-            f"{folder}: has no file with a name like *.wav, *.flac or *.mp3 "
-            "that is not an estimate of an earlier separation"
-        )
+        raise UserError(f"{folder}: has no recordings, such as *.wav or *.mp3")
     return files
 
 
@@ -113,33 +112,10 @@ def _is_estimate(path):
     if not match:
         return False
     try:
-        text = path.with_name(f"{match[1]}.json").read_text(encoding="utf-8")
-        return path.name in json.loads(text)["estimates"]
-    except (OSError, ValueError, KeyError, TypeError):
+        made = read_json(path.with_name(f"{match[1]}.json"))
+        return path.name in made["estimates"]
+    except (UserError, KeyError, TypeError):
         return False  # no JSON file, or another program's
-
-
-def _unique_names(found):
-    """Name files: with as many folders, and the suffix, as are needed."""
-    depths = list(found.values())
-    while True:
-        names = [
-            "/".join(path.parts[-depth:])
-            for path, depth in zip(found, depths, strict=True)
-        ]
-        again = Counter(names)
-        if len(again) == len(names):
-            break
-        depths = [
-            depth + (again[name] > 1)
-            for name, depth in zip(names, depths, strict=True)
-        ]
-    short = [str(PurePath(name).with_suffix("")) for name in names]
-    again = Counter(short) + Counter(names)
-    return [
-        name if again[without] > 1 else without
-        for name, without in zip(names, short, strict=True)
-    ]
 
 
 def plan(
@@ -180,10 +156,10 @@ def plan(
             continue
         if not each_channel:
             work.append((mean, base))
-            continue
-        for channel in range(1, mean.channels + 1):
-            own = base.with_name(f"{base.name}_channel{channel}")
-            work.append((Recording(path, channel), own))
+        else:
+            for number in range(1, mean.channels + 1):
+                own = base.with_name(f"{base.name}_channel{number}")
+                work.append((Recording(path, number), own))
     recordings = {recording.path.resolve() for recording, _ in work}
     for _, base in work:
         for path in estimate_paths(base, n_sources):
@@ -298,14 +274,10 @@ class Estimates:
             Which, from 0.
         """
         size = self.length * (2 if subtype == "16-bit" else 4)
+        kind = "WAV" if size < LARGEST_WAV else "RF64"
         try:
             with soundfile.SoundFile(
-                path,
-                "w",
-                sample_rate,
-                1,
-                SUBTYPES[subtype],
-                format="WAV" if size < LARGEST_WAV else "RF64",
+                path, "w", sample_rate, 1, SUBTYPES[subtype], format=kind
             ) as file:
                 for block in self._blocks():
                     samples = block[:, source] * self.gain
@@ -320,8 +292,7 @@ class Estimates:
 
 def _unwritable(path, error):
     """Make the error for what cannot be written."""
-    problem = getattr(error, "strerror", None) or str(error)
-    return UserError(f"{path}: cannot be written ({problem})")
+    return UserError(f"{path}: cannot be written ({error})")
 
 
 class SeparatedFiles:
@@ -363,43 +334,29 @@ class SeparatedFiles:
         self.description = base.with_name(f"{base.name}.json")
         self.changed = []  # what was otherwise when it was separated before
         self.outdated = []  # estimates of a model that had more of them
-        if self.description.exists():
-            before, estimates = self._read_description()
-            # A folder's model may be trained on, or anew, and stays that model.
-            same = [before.get(n) == identity[n] for n in ("model", "weights")]
-            if not force and not any(same):
-                raise RecordingError(
-                    f"{self.description}: belongs to the model "
-                    f"{before.get('model')}; give another --output, or --force "
-                    "to replace its estimates"
-                )
-            earlier = [base.with_name(name) for name in estimates]
-            self.outdated = [p for p in earlier if p not in self.audio]
-            self.changed = [
-                name
-                for name, value in identity.items()
-                # The same weights may lie in another folder by now.
-                if name != "model" and before.get(name) != value
-            ]
-
-    def _read_description(self):
-        """Read what the files that are there depend on, and their names."""
+        if not self.description.exists():
+            return
         try:
-            text = self.description.read_text(encoding="utf-8")
-            before = json.loads(text)
-            identity, estimates = before["identity"], before["estimates"]
-            recording = identity["recording"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            made = read_json(self.description)
+            before, names = made["identity"], made["estimates"]
+            changed = [n for n in identity if before.get(n) != identity[n]]
+            earlier = [base.with_name(name) for name in names]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RecordingError(
-                f"{self.description}: was not written by this program, and "
-                "would be overwritten; give another --output"
+                f"{self.description}: was not written by this program; give "
+                "another --output"
             ) from error
-        if recording != self.identity["recording"]:
+        # A folder's model may be trained on, or anew, and stays that model;
+        # and the same weights may lie in another folder by now.
+        other_model = {"model", "weights"} <= {*changed} and not force
+        if "recording" in changed or other_model:
+            name = "recording" if "recording" in changed else "model"
             raise RecordingError(
-                f"{self.description}: belongs to the recording {recording}; "
-                "give another --output, or remove it"
+                f"{self.description}: belongs to the {name} {before.get(name)};"
+                " give another --output, or, for another model, --force"
             )
-        return identity, estimates
+        self.outdated = [p for p in earlier if p not in self.audio]
+        self.changed = [name for name in changed if name != "model"]
 
     def are_complete(self) -> bool:
         """Whether everything is there as it would be written."""
@@ -454,7 +411,7 @@ class SeparatedFiles:
 
 
 def identify(
-    recording: Recording, run: TrainedModel, options: argparse.Namespace
+    recording: Recording, model: SpeechSeparation, options: argparse.Namespace
 ) -> dict:
     """Collect all that the estimates of a recording depend on."""
     status = recording.path.stat()
@@ -463,8 +420,8 @@ def identify(
         "size": status.st_size,
         "modified": status.st_mtime_ns,
         "channel": recording.channel or "mean",
-        "model": os.path.abspath(run.folder),
-        "weights": run.weights_checksum,
+        "model": os.path.abspath(model.run.folder),
+        "weights": model.run.weights_checksum,
         "chunk": options.chunk,
         "overlap": options.overlap,
         "subtype": options.subtype,
@@ -473,10 +430,11 @@ def identify(
 
 def describe(
     recording: Recording,
-    run: TrainedModel,
+    model: SpeechSeparation,
     options: argparse.Namespace,
     separation: OverlapAdd,
     estimates: Estimates,
+    seconds: float,
 ) -> dict:
     """Describe a separated recording, for its JSON file.
 
@@ -484,7 +442,7 @@ def describe(
     ---------
     recording : Recording
         What was separated.
-    run : TrainedModel
+    model : SpeechSeparation
         With what.
     options : argparse.Namespace
         The command line.
@@ -492,8 +450,12 @@ def describe(
         How.
     estimates : Estimates
         What came out.
+    seconds : float
+        How long it took.
     """
+    run = model.run
     sample_rate = run.settings["sample_rate"]
+    margins = [c.margin for c in separation.chunks if c.margin is not None]
     return {
         "recording": str(recording.path),
         "format": recording.format,
@@ -518,7 +480,11 @@ def describe(
         "gains": estimates.level.gains.tolist(),
         "peak": estimates.peak,
         "gain": estimates.gain,
-        "order": summarise_order(separation.chunks),
+        "order": {
+            "boundaries": len(margins),
+            "minimum_margin": min(margins, default=None),
+            "uncertain": sum(chunk.uncertain for chunk in separation.chunks),
+        },
         "uncertain_margin": UNCERTAIN,
         "chunks": [
             {
@@ -529,6 +495,9 @@ def describe(
             }
             for chunk in separation.chunks
         ],
+        "device": model.device,
+        "seconds": seconds,
+        "real_time_factor": seconds / recording.seconds,
     }
 
 
@@ -556,16 +525,12 @@ def tell(description: dict) -> str:
     if description["gain"] < 1:
         quieter = -20 * math.log10(description["gain"])
         text += f", made {quieter:.1f} dB quieter so that nothing clips"
-    order = description["order"]
-    if order["uncertain"]:
-        times = [
-            f"{chunk['seconds']:.1f}"
-            for chunk in description["chunks"]
-            if chunk["uncertain"]
-        ]
-        more = ", ..." if len(times) > 5 else ""
+    chunks = description["chunks"]
+    times = [f"{c['seconds']:.1f}" for c in chunks if c["uncertain"]]
+    if times:
+        shown = ", ".join(times[:5]) + (", ..." if len(times) > 5 else "")
         text += (
-            f", order of speakers uncertain at {order['uncertain']} of "
-            f"{order['boundaries']} boundaries ({', '.join(times[:5])}{more} s)"
+            f", order of speakers uncertain at {len(times)} of "
+            f"{description['order']['boundaries']} boundaries ({shown} s)"
         )
     return text

@@ -87,9 +87,8 @@ class SpeechSeparation(Pretrained):
         run = load_model(source, averaged, trust)
         run_opts = dict(run_opts or {})
         run_opts["device"] = device = check_device(run_opts)
-        check = getattr(run.separator, "check_device", None)
-        if check is not None:  # SPMamba's
-            check(device)
+        if hasattr(run.separator, "check_device"):  # SPMamba's
+            run.separator.check_device(device)
         # Not all settings: Pretrained would follow those of the training.
         hparams = {name: run.settings[name] for name in cls.HPARAMS_NEEDED}
         model = cls(
@@ -180,14 +179,12 @@ class SpeechSeparation(Pretrained):
             Seconds that two neighbouring chunks share, less than the chunk.
         """
         rate = self.hparams.sample_rate
-        possible = 0 < overlap < chunk < float("inf")
-        samples = round(chunk * rate) if possible else 0
-        shared = round(overlap * rate) if possible else 0
-        if not 0 < shared < samples:
+        if not 1 < overlap * rate < chunk * rate - 1 < float("inf"):
             raise UserError(
                 f"overlap {overlap:g} s: give more than 0, and less than the "
                 f"chunk's {chunk:g} s"
             )
+        samples, shared = round(chunk * rate), round(overlap * rate)
         return OverlapAdd(self.separate_batch, samples, shared)
 
     def separate_recording(

@@ -19,7 +19,7 @@ import torch
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.nodes import MappingNode, SequenceNode
 
-from polsess.errors import UserError
+from polsess.errors import UserError, one_line
 
 # Their torch modules may be part of a network, beside those of our models.
 OURS = "polsess.models."
@@ -32,6 +32,7 @@ PLAIN = tuple(
     f"tag:yaml.org,2002:{kind}"
     for kind in ("str", "int", "float", "bool", "null", "seq", "map")
 )
+NO_MAPPING = (AttributeError, TypeError)  # raised by a file that holds none
 LARGEST = 10_000  # values; aliases within aliases would be endless
 
 
@@ -69,17 +70,11 @@ def describe(text: str, source: object, key: str = "separator") -> dict:
         if key not in keys:
             raise ValueError(f"it has no key {key}")
         description = _describe(keys[key], [])
-    except (
-        YAMLError,
-        ValueError,
-        AttributeError,
-        TypeError,
-        RecursionError,
-    ) as error:
-        raise UserError(f"{source}: {_shorten(error)}") from error
-    if not isinstance(description, dict) or "class" not in description:
-        raise UserError(f"{source}: its {key} is not a class as !new:...")
-    return description
+        if not isinstance(description, dict) or "class" not in description:
+            raise ValueError(f"its {key} is not a class as !new:...")
+        return description
+    except (YAMLError, ValueError, RecursionError, *NO_MAPPING) as error:
+        raise UserError(f"{source}: {one_line(error)}") from error
 
 
 def _describe(node, seen):
@@ -89,9 +84,7 @@ def _describe(node, seen):
         raise ValueError(f"it holds more than {LARGEST} values")
     value: Any
     if isinstance(node, MappingNode):
-        value = {
-            str(name.value): _describe(part, seen) for name, part in node.value
-        }
+        value = {str(n.value): _describe(part, seen) for n, part in node.value}
     elif isinstance(node, SequenceNode):
         value = [_describe(part, seen) for part in node.value]
     elif node.tag.startswith("!new:") and not node.value:
@@ -138,10 +131,7 @@ def find_class(name: str) -> type[torch.nn.Module]:
         or not issubclass(found, torch.nn.Module)
         or found.__module__ != module  # not what the module itself imports
     ):
-        raise ValueError(
-            f"{name} is no torch module of {OURS}* or of "
-            f"{', '.join(SPEECHBRAIN)}"
-        )
+        raise ValueError(f"{name} is no torch module of known networks")
     return found
 
 
@@ -175,10 +165,9 @@ def build(description: dict, source: object) -> torch.nn.Module:
     try:
         return _build(description, "the network")
     except Exception as error:  # whatever a class raises at such values
-        name = type(error).__name__
-        problem = str(error) if name == "ValueError" else f"{name}: {error}"
+        problem = one_line(f"{type(error).__name__}: {error}")
         raise UserError(
-            f"{source}: the network cannot be built ({_shorten(problem)})"
+            f"{source}: the network cannot be built ({problem})"
         ) from error
 
 
@@ -203,8 +192,3 @@ def hash_description(description: dict) -> str:
     """Hash a description, to tell it from others."""
     text = json.dumps(description, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _shorten(problem):
-    """Bring an error into one line."""
-    return " ".join(str(problem).split())[:300]

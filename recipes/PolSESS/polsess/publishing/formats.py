@@ -12,7 +12,6 @@ import shutil
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeGuard
 
 import torch
 
@@ -43,11 +42,6 @@ OPERATORS = 18  # of ONNX: their version
 COMPARED = ((1, 8000), (2, 6001), (1, 32_000))
 # Largest difference, relative to the largest sample of the estimates.
 TOLERANCE = 2e-4
-
-
-def is_masking(separator: torch.nn.Module) -> TypeGuard[MaskingSeparator]:
-    """Whether ``SepformerSeparation`` itself can hold a separator."""
-    return isinstance(separator, MaskingSeparator)
 
 
 def shortest_mixture(separator: MaskingSeparator) -> int:
@@ -81,18 +75,18 @@ def write_speechbrain(
     settings : dict
         With ``sample_rate`` in Hz and ``n_sources``.
     """
-    if is_masking(separator):
+    if isinstance(separator, MaskingSeparator):
         arguments = description["arguments"]
-        networks = {name: arguments[part] for name, part in PARTS.items()}
-        weights = {
-            name: getattr(separator, part).state_dict()
-            for name, part in PARTS.items()
-        }
+        networks, weights = {}, {}
+        for name, part in PARTS.items():
+            networks[name] = arguments[part]
+            weights[name] = getattr(separator, part).state_dict()
         # The encoder is the second of two layers: behind zeros for the frame
         # that the last samples do not fill. It drops those it does not need.
-        weights["encoder"] = {
-            f"1.{name}": tensor for name, tensor in weights["encoder"].items()
-        }
+        encoder_weights = weights.pop("encoder").items()
+        weights = {
+            "encoder": {f"1.{n}": t for n, t in encoder_weights}
+        } | weights
         encoder = (
             "encoder: !new:torch.nn.Sequential\n"
             "  - !new:torch.nn.ConstantPad1d\n"
@@ -165,16 +159,12 @@ def _copy_code(folder):
 
 def check_onnx(separator: torch.nn.Module) -> None:
     """Check, before anything is written, that ONNX can be made."""
-    if not is_masking(separator):
+    if not isinstance(separator, MaskingSeparator):
         raise UserError(
-            "--onnx: SPMamba cannot be exported, since its Mamba layers are "
-            "loops that numba compiles; leave --onnx out"
+            "--onnx: SPMamba, of compiled loops, cannot be exported"
         )
-    for package in ("onnx", "onnxruntime"):
-        if find_spec(package) is None:
-            raise UserError(
-                f"--onnx: needs the package {package}; pip install {package}"
-            )
+    if not (find_spec("onnx") and find_spec("onnxruntime")):
+        raise UserError("--onnx: pip install onnx onnxruntime")
 
 
 def write_onnx(separator: MaskingSeparator, path: Path) -> float:
