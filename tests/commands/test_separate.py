@@ -180,7 +180,7 @@ def test_a_damaged_recording_does_not_stop_the_others(model):
     lines = str(error.value).splitlines()
     assert len(lines) == 2
     assert "in/c.wav: cannot be read as audio" in lines[0]
-    assert "in/b.wav: at 0.500 s it has a sample that is not" in lines[1]
+    assert "in/b.wav: is damaged at 0.500 s (a sample" in lines[1]
     assert {path.name[0] for path in Path("out/in").iterdir()} == {"a", "d"}
 
 

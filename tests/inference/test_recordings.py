@@ -298,7 +298,7 @@ def test_estimates_of_an_earlier_separation_are_no_recordings():
     ("given", "output", "message"),
     [
         (["nothing.wav"], "out", "nothing.wav: there is no such file"),
-        (["empty"], "out", "empty: has no file with a name like"),
+        (["empty"], "out", "empty: has no recordings"),
         (["full"], "full", "is or contains .*full"),
         (["full"], ".", "is or contains .*full"),
     ],

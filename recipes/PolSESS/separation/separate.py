@@ -63,18 +63,13 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     for name, (seconds, text) in lengths.items():
         text += f" (default: {seconds:g})"
         add(f"--{name}", type=float, default=seconds, help=text)
-    add(
-        "--channels",
-        choices=("downmix", "each"),
-        default="downmix",
-        help="separate their mean, or each by itself (default: %(default)s)",
-    )
-    add(
-        "--subtype",
-        choices=tuple(SUBTYPES),
-        default="float",
-        help="of the samples (default: %(default)s)",
-    )
+    choices = {
+        "channels": (("downmix", "each"), "separate their mean, or each"),
+        "subtype": (tuple(SUBTYPES), "of the samples"),
+    }
+    for name, (values, text) in choices.items():
+        text += f" (default: {values[0]})"
+        add(f"--{name}", choices=values, default=values[0], help=text)
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is)")
     flags = {
         "averaged": "use the averaged weights of a run with ema_decay",

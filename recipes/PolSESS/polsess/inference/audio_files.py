@@ -61,18 +61,15 @@ class Recording:
             self.length = file.frames
             self.format = f"{file.format} {file.subtype}"
             missing = _missing_part(file.extra_info)
+        problem = ""
         if self.length < 1:
-            raise RecordingError(f"{self.path}: holds no audio")
-        if self.sample_rate < LOWEST_RATE:
-            raise RecordingError(
-                f"{self.path}: is sampled at {self.sample_rate} Hz by its "
-                f"header; speech needs {LOWEST_RATE} at least"
-            )
-        if missing:
-            raise RecordingError(
-                f"{self.path}: is cut off: {missing:.0%} of what its header "
-                "says is missing; save what is there with an audio editor"
-            )
+            problem = "holds no audio"
+        elif self.sample_rate < LOWEST_RATE:
+            problem = f"says {self.sample_rate} Hz, less than {LOWEST_RATE}"
+        elif missing:
+            problem = f"is cut off by {missing:.0%}; save it with an editor"
+        if problem:
+            raise RecordingError(f"{self.path}: {problem}")
 
     @property
     def seconds(self) -> float:

@@ -252,7 +252,7 @@ def _load_public(folder, averaged, trust):
         ).eval()
         with torch.no_grad():
             n_sources = separator(torch.zeros(1, 8000)).shape[2]
-        sample_rate = int(model.hparams.sample_rate)
+        rate = int(model.hparams.sample_rate)
     except Exception as error:  # whatever its files raise
         raise UserError(
             f"{folder}: SpeechBrain's SepformerSeparation cannot load it "
@@ -261,10 +261,8 @@ def _load_public(folder, averaged, trust):
     checksum = hashlib.blake2b()
     for tensor in separator.state_dict().values():
         checksum.update(tensor.numpy().tobytes())
-    settings = {
-        **{"experiment_name": folder.resolve().name, "seed": None},
-        **{"task": None, "n_sources": n_sources, "sample_rate": sample_rate},
-    }
+    settings = {"experiment_name": folder.resolve().name, "seed": None}
+    settings |= {"n_sources": n_sources, "sample_rate": rate, "task": None}
     return TrainedModel(folder, settings, separator, checksum.hexdigest())
 
 

@@ -36,8 +36,8 @@ NO_MAPPING = (AttributeError, TypeError)  # raised by a file that holds none
 LARGEST = 10_000  # values; aliases within aliases would be endless
 
 
-def describe(text: str, source: object, key: str = "separator") -> dict:
-    """Describe the network under a key of a YAML file, without building it.
+def describe(text: str, source: object) -> dict:
+    """Describe the separator of a YAML file, without building it.
 
     Arguments
     ---------
@@ -45,8 +45,6 @@ def describe(text: str, source: object, key: str = "separator") -> dict:
         The YAML file's content, without references: as train.py writes it.
     source : object
         Where it stands, for the error.
-    key : str
-        The network's.
 
     Returns
     -------
@@ -67,11 +65,11 @@ def describe(text: str, source: object, key: str = "separator") -> dict:
     """
     try:
         keys = {name.value: node for name, node in YAML().compose(text).value}
-        if key not in keys:
-            raise ValueError(f"it has no key {key}")
-        description = _describe(keys[key], [])
+        if "separator" not in keys:
+            raise ValueError("it has no key separator")
+        description = _describe(keys["separator"], [])
         if not isinstance(description, dict) or "class" not in description:
-            raise ValueError(f"its {key} is not a class as !new:...")
+            raise ValueError("its separator is not a class as !new:...")
         return description
     except (YAMLError, ValueError, RecursionError, *NO_MAPPING) as error:
         raise UserError(f"{source}: {one_line(error)}") from error
