@@ -430,7 +430,7 @@ def test_errors_take_one_line_and_dnsmos_is_imported_on_request(tmp_path):
     process = start(tmp_path / "nowhere", tmp_path / "evaluation", importtime=1)
     _, errors = process.communicate()
     assert process.returncode == 1
-    last = f"Error: {tmp_path}/nowhere: there is no such folder of a run"
+    last = f"Error: {tmp_path}/nowhere: is no run, it has no settings.json"
     assert errors.splitlines()[-1] == last
     assert "Traceback" not in errors
     assert "torchaudio" in errors  # every module that was imported is named

@@ -229,10 +229,9 @@ def _load_public(folder, averaged, trust):
         raise UserError(f"{folder}: has one kind of weights: no --averaged")
     if not trust:
         raise UserError(
-            f"{folder}: is a model for SpeechBrain's own loader, which runs "
-            "whatever the folder's files say; if you trust where it comes "
-            "from, add --trust (from Python: trust=True; to train.py: "
-            "--trust_pretrained True)"
+            f"{folder}: is for SpeechBrain's own loader, which runs whatever "
+            "the files say; if you trust where they come from, add --trust "
+            "(in Python trust=True, of train.py --trust_pretrained True)"
         )
     try:
         # It fills the folder that it loads from with links.
