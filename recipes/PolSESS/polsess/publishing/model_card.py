@@ -61,7 +61,9 @@ def write_card(
     path = corpus / "make_corpus.json"
     made = read_json(path) if path.exists() else {}
     network = run.separator
-    masking = isinstance(network, MaskingSeparator)
+    shortest = None  # that SpeechBrain computes as we do
+    if isinstance(network, MaskingSeparator):
+        shortest = shortest_mixture(network)
     purpose, tag = TASKS[settings["task"]]
     text = Template(
         CARD.read_text(encoding="utf-8"),
@@ -84,7 +86,7 @@ def write_card(
         corpus=corpus.name,
         sizes=_mixture_counts(run),
         note=str(made.get("note", "")),
-        shortest=shortest_mixture(network) if masking else None,
+        shortest=shortest,
         difference=difference,
         **_tabulate_scores(run),
     )
@@ -122,12 +124,13 @@ def _tabulate_scores(run):
     else:
         return {"scores": None}
     summary = summarise_metrics(scores)
-    summary["cell"] = [_cell(n, row) for (n, _), row in summary.iterrows()]
-    table = summary["cell"].unstack("metric", fill_value="–")
-    table = table[summary.index.unique("metric")]
+    names = summary.index.get_level_values("metric")
+    summary["cell"] = list(map(_cell, names, summary.to_dict("records")))
+    metrics = list(names.unique())
+    table = summary["cell"].unstack("metric", fill_value="–")[metrics]
     counts = summary["count"].groupby("variant").max()
     return {
-        "titles": [METRICS[name].title for name in table],
+        "titles": [METRICS[name].title for name in metrics],
         "scores": [
             [variant, int(counts[variant]), *table.loc[variant]]
             for variant in ALL_VARIANTS
