@@ -11,7 +11,7 @@ def test_scenes_are_steady_and_where_speech_is(name):
     rng = np.random.default_rng(0)
     people = [rng.standard_normal(8000) for _ in range(3)]
     first, second = (
-        SOUNDS["scenes"][name](Synthesiser(rng, 8000, 80000, people))
+        SOUNDS["scenes"][name](Synthesiser(rng, 8000, 80000, people), rng)
         for _ in range(2)
     )
     assert np.isfinite(first).all()

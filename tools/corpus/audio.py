@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.fft import irfft, rfft, rfftfreq
@@ -66,8 +67,7 @@ def _low_pass(factor):
 
 def normalise(waveform: np.ndarray) -> np.ndarray:
     """Scale to RMS 1; silence stays silence."""
-    level = np.sqrt(np.mean(waveform**2))
-    return waveform / level if level > 0 else waveform
+    return waveform / (rms(waveform) or 1.0)
 
 
 def to_peak(waveform: np.ndarray, peak: float = 1.0) -> np.ndarray:
@@ -78,14 +78,14 @@ def to_peak(waveform: np.ndarray, peak: float = 1.0) -> np.ndarray:
     >>> to_peak(np.array([0.1, -0.2]), 0.5)
     array([ 0.25, -0.5 ])
     """
-    largest = np.max(np.abs(waveform), initial=0.0)
-    return waveform * (peak / largest) if largest > 0 else waveform
+    return waveform * (peak / (np.max(np.abs(waveform)) or 1.0))
 
 
 # Steps of one period of a hum: fine enough for harmonics of low notes.
 PERIOD = 8192
 
 
+@dataclass
 class Synthesiser:
     """Building blocks of scenes and events: noise, hum, hits, babble.
 
@@ -93,39 +93,30 @@ class Synthesiser:
     ---------
     rng : numpy.random.Generator
         Where everything random comes from.
-    sample_rate : int
-        Hz.
+    rate : int
+        Sample rate, Hz.
     n_samples : int
         Length of what lasts throughout; an event has none.
     talkers : list of numpy.ndarray
         Speech to make babble of, one waveform a voice, of any length.
     """
 
-    def __init__(
-        self,
-        rng: np.random.Generator,
-        sample_rate: int,
-        n_samples: int = 0,
-        talkers: list[np.ndarray] | None = None,
-    ) -> None:
-        self.rng = rng
-        self.sample_rate = sample_rate
-        self.n_samples = n_samples
-        self.talkers = talkers or []
+    rng: np.random.Generator
+    rate: int
+    n_samples: int = 0
+    talkers: list = field(default_factory=list)
 
     def time(self, seconds: float | None = None) -> np.ndarray:
         """Return the samples' times in seconds, throughout by default."""
-        n_samples = self.n_samples
-        if seconds is not None:
-            n_samples = int(seconds * self.sample_rate)
-        return np.arange(n_samples) / self.sample_rate
+        n = self.n_samples if seconds is None else int(seconds * self.rate)
+        return np.arange(n) / self.rate
 
     def noise(
         self,
         slope: float = 0.0,
         low: float = 20.0,
-        high: float | None = None,
-        n_samples: int | None = None,
+        high: float = np.inf,
+        n_samples: int = 0,
     ) -> np.ndarray:
         """Make noise of RMS 1 whose spectrum falls or rises.
 
@@ -135,8 +126,8 @@ class Synthesiser:
             dB per octave; -3 is pink, -6 brown.
         low, high : float
             Nothing below and above these frequencies, Hz.
-        n_samples : int, None
-            Length; None lasts throughout.
+        n_samples : int
+            Length; 0 lasts throughout.
 
         Example
         -------
@@ -146,11 +137,9 @@ class Synthesiser:
         """
         n_samples = n_samples or self.n_samples
         spectrum = rfft(self.rng.standard_normal(n_samples))
-        frequencies = rfftfreq(n_samples, 1 / self.sample_rate)
+        frequencies = rfftfreq(n_samples, 1 / self.rate)
         gain = np.maximum(frequencies, low) ** (slope / 20 / np.log10(2))
-        gain[frequencies < low] = 0.0
-        if high is not None:
-            gain[frequencies > high] = 0.0
+        gain[(frequencies < low) | (frequencies > high)] = 0.0
         return normalise(irfft(spectrum * gain, n_samples))
 
     def drift(self, period: float, depth: float) -> np.ndarray:
@@ -163,54 +152,48 @@ class Synthesiser:
         depth : float
             Standard deviation in dB.
         """
-        n_points = int(self.n_samples / self.sample_rate / period) + 2
+        n_points = int(self.n_samples / self.rate / period) + 2
         levels = depth * self.rng.standard_normal(n_points)
         points = np.arange(n_points) * period
-        return 10 ** (np.interp(self.time(), points, levels) / 20)
+        return from_db(np.interp(self.time(), points, levels))
 
     def hum(
-        self,
-        fundamental: float | np.ndarray,
-        n_harmonics: int,
-        fall: float = 6.0,
-        n_samples: int | None = None,
+        self, pitch: float | np.ndarray, n_harmonics: int, fall: float = 6.0
     ) -> np.ndarray:
         """Make harmonics of one frequency: mains, an engine, a fan.
 
         Arguments
         ---------
-        fundamental : float, numpy.ndarray
-            Hz; an array of shape [n_samples] glides.
+        pitch : float, numpy.ndarray
+            Hz; a number lasts throughout, an array of shape [time] glides.
         n_harmonics : int
             How many; those above the Nyquist frequency are left out.
         fall : float
             dB by which an octave is weaker than the one below.
-        n_samples : int, None
-            Length; None lasts throughout.
 
         Returns
         -------
         numpy.ndarray
-            RMS 1, shape [n_samples].
+            RMS 1, shape [time].
         """
-        pitch = np.broadcast_to(fundamental, n_samples or self.n_samples)
+        pitch = np.broadcast_to(pitch, np.shape(pitch) or self.n_samples)
         # One period, looked up by phase: quicker than a sine per harmonic.
         angle = 2 * np.pi * np.arange(PERIOD) / PERIOD
         period = np.zeros(PERIOD)
         for harmonic in range(1, n_harmonics + 1):
             level = self.rng.normal(0, 3) - fall * np.log2(harmonic)
             offset = self.rng.uniform(0, 2 * np.pi)
-            if harmonic * pitch.max() < self.sample_rate / 2:
-                partial = np.sin(harmonic * angle + offset)
-                period += 10 ** (level / 20) * partial
-        phase = np.cumsum(pitch) / self.sample_rate
+            if harmonic * pitch.max() < self.rate / 2:
+                period += from_db(level) * np.sin(harmonic * angle + offset)
+        phase = np.cumsum(pitch) / self.rate
         return normalise(period[(phase % 1.0 * PERIOD).astype(int)])
 
+    def phase(self, pitch: np.ndarray) -> np.ndarray:
+        """Return the phase in radians of a tone whose pitch (Hz) glides."""
+        return 2 * np.pi * np.cumsum(pitch) / self.rate
+
     def ringing(
-        self,
-        seconds: float,
-        frequencies: Iterable[float],
-        decays: Iterable[float],
+        self, seconds: float, frequencies: Iterable, decays: Iterable
     ) -> np.ndarray:
         """Strike an object: partials that die away, of peak 1.
 
@@ -228,21 +211,13 @@ class Synthesiser:
         for frequency, decay in zip(frequencies, decays, strict=True):
             strength = self.rng.uniform(0.3, 1.0)
             phase = self.rng.uniform(0, 2 * np.pi)
-            if frequency < 0.48 * self.sample_rate:
-                result += (
-                    strength
-                    * np.exp(-time / decay)
-                    * np.sin(2 * np.pi * frequency * time + phase)
-                )
+            if frequency < 0.48 * self.rate:
+                wave = np.sin(2 * np.pi * frequency * time + phase)
+                result += strength * np.exp(-time / decay) * wave
         return to_peak(result)
 
     def burst(
-        self,
-        seconds: float,
-        attack: float,
-        decay: float,
-        low: float,
-        high: float,
+        self, seconds: float, rise: float, decay: float, low: float, high: float
     ) -> np.ndarray:
         """Make a short noise of peak 1: a thud, a click, a hiss.
 
@@ -250,7 +225,7 @@ class Synthesiser:
         ---------
         seconds : float
             Length.
-        attack : float
+        rise : float
             Seconds until it is loudest.
         decay : float
             Time constant of the fall after that, in seconds.
@@ -258,17 +233,17 @@ class Synthesiser:
             Nothing below and above these frequencies, Hz.
         """
         time = self.time(seconds)
-        rise = np.minimum(time / attack, 1.0)
-        fall = np.exp(-np.maximum(time - attack, 0.0) / decay)
+        attack = np.minimum(time / rise, 1.0)
+        fall = np.exp(-np.maximum(time - rise, 0.0) / decay)
         noise = self.noise(low=low, high=high, n_samples=len(time))
-        return to_peak(noise * rise * fall)
+        return to_peak(noise * attack * fall)
 
     def band_pass(
         self, waveform: np.ndarray, low: float, high: float
     ) -> np.ndarray:
         """Keep what lies between two frequencies in Hz (second order)."""
-        edges = [low, min(high, 0.49 * self.sample_rate)]
-        sos = butter(2, edges, "bandpass", fs=self.sample_rate, output="sos")
+        edges = [low, min(high, 0.49 * self.rate)]
+        sos = butter(2, edges, "bandpass", fs=self.rate, output="sos")
         return sosfilt(sos, waveform)
 
     def sprinkle(self, per_second: float, make_sound: Callable) -> np.ndarray:
@@ -282,24 +257,21 @@ class Synthesiser:
             Returns one sound of any length; levels spread over about 20 dB.
         """
         result = np.zeros(self.n_samples)
-        expected = per_second * self.n_samples / self.sample_rate
+        expected = per_second * self.n_samples / self.rate
         for _ in range(self.rng.poisson(expected)):
-            sound = make_sound() * 10 ** (self.rng.normal(-6, 5) / 20)
-            start = int(self.rng.integers(self.n_samples))
-            end = min(start + len(sound), self.n_samples)
-            result[start:end] += sound[: end - start]
+            sound = make_sound() * from_db(self.rng.normal(-6, 5))
+            rest = result[int(self.rng.integers(self.n_samples)) :]
+            rest[: len(sound)] += sound[: len(rest)]
         return result
 
     def repeat(self, make_sound: Callable, times: np.ndarray) -> np.ndarray:
         """Put one sound, a little different in level, at each time (s)."""
         sounds = [make_sound() * self.rng.uniform(0.6, 1.0) for _ in times]
-        starts = [int(time * self.sample_rate) for time in times]
-        result = np.zeros(
-            max(s + len(x) for s, x in zip(starts, sounds, strict=True))
-        )
-        for start, sound in zip(starts, sounds, strict=True):
-            result[start : start + len(sound)] += sound
-        return to_peak(result)
+        padded = [
+            np.pad(sound, (int(time * self.rate), 0))
+            for time, sound in zip(times, sounds, strict=True)
+        ]
+        return to_peak(add_up(padded))
 
     def babble(self, n_voices: int) -> np.ndarray:
         """Let several people talk at once; RMS 1.
@@ -313,5 +285,19 @@ class Synthesiser:
             recording = self.talkers[order[i % len(self.talkers)]]
             repeated = np.resize(recording, self.n_samples)
             shifted = np.roll(repeated, self.rng.integers(self.n_samples))
-            result += shifted * 10 ** (self.rng.normal(0, 3) / 20)
+            result += shifted * from_db(self.rng.normal(0, 3))
         return normalise(result)
+
+
+def add_up(sounds: list[np.ndarray]) -> np.ndarray:
+    """Add up waveforms of different lengths.
+
+    Example
+    -------
+    >>> add_up([np.ones(3), np.ones(2)]).tolist()
+    [2.0, 2.0, 1.0]
+    """
+    result = np.zeros(max(map(len, sounds)))
+    for sound in sounds:
+        result[: len(sound)] += sound
+    return result
