@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from contextlib import ExitStack
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -32,92 +36,20 @@ AUDIO = {
 }
 
 
+@dataclass
 class Hypotheses:
-    """The hypotheses of an evaluation, in a folder.
-
-    Used as a context, by one process at a time. ``hypotheses.csv`` grows by a
-    row as soon as something is recognised; ``asr_eval.json`` says by which
-    recogniser and of which model and mixtures. What was not recognised is
-    forgotten when the file is opened again.
+    """Hypotheses of an evaluation; ``hypotheses.csv`` grows with them.
 
     Arguments
     ---------
-    folder : Path
-        Made if missing.
-    identity : dict
-        All that hypotheses depend on.
-
-    Raises
-    ------
-    UserError
-        On entering, if the folder has hypotheses with another identity, is
-        unreadable, or another process writes to it.
+    file : file
+        Gets a row as soon as something is recognised.
+    known : dict
+        Name, variant and stream -> row.
     """
 
-    def __init__(self, folder: Path, identity: dict) -> None:
-        self.folder = folder
-        self.path = folder / "hypotheses.csv"
-        self.identity = identity
-        self.known: dict = {}
-
-    def __enter__(self) -> Hypotheses:
-        """Lock the folder, read what is known, open the file to add rows."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(self.folder, wait=False))
-            except BlockingIOError as error:
-                raise UserError(
-                    f"{self.folder}: another process evaluates into it; wait "
-                    "for its end, or name another --output"
-                ) from error
-            self._check_identity()
-            if self.path.exists():
-                self._read()
-            # Without a last row that was torn, and without failures.
-            table = pd.DataFrame(self.known.values(), columns=COLUMNS)
-            write_atomically(self.path, table.to_csv(index=False))
-            self.file = stack.enter_context(
-                open(self.path, "a", encoding="utf-8", newline="")
-            )
-            self.opened = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the file and release the lock."""
-        self.opened.close()
-
-    def _check_identity(self):
-        """Check that the folder's hypotheses are of the same."""
-        path = self.folder / "asr_eval.json"
-        if not path.exists():
-            write_atomically(path, to_json(self.identity))
-            return
-        differing = differences(read_json(path), self.identity)
-        if differing:
-            raise UserError(
-                f"{self.folder}: holds hypotheses of something else "
-                f"({'; '.join(differing)}); name another --output"
-            )
-
-    def _read(self):
-        """Read what is known, without a last row that was torn."""
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        try:
-            table = pd.read_csv(
-                io.BytesIO(whole), dtype=str, keep_default_na=False
-            )
-            for row in table[COLUMNS].to_dict("records"):
-                if not row["reason"]:
-                    self._note(row)
-        except pd.errors.EmptyDataError:
-            return
-        except (ValueError, KeyError) as error:
-            raise UserError(
-                f"{self.path}: is damaged ({error}); delete it, or name "
-                "another --output"
-            ) from error
+    file: TextIO
+    known: dict
 
     def add(self, **row: str) -> None:
         """Keep a hypothesis: all of ``COLUMNS``, the reason if it failed."""
@@ -125,14 +57,72 @@ class Hypotheses:
         row = {name: " ".join(value.split()) for name, value in row.items()}
         csv.DictWriter(self.file, COLUMNS, lineterminator="\n").writerow(row)
         self.file.flush()
-        self._note(row)
-
-    def _note(self, row):
         self.known[row["ID"], row["variant"], row["audio"]] = row
 
     def failures(self) -> list:
         """List the rows of what was not recognised."""
         return [row for row in self.known.values() if row["reason"]]
+
+
+@contextmanager
+def open_hypotheses(folder: Path, identity: dict) -> Iterator[Hypotheses]:
+    """Open the hypotheses in a folder, for one process at a time.
+
+    What was not recognised is forgotten, to be tried again.
+
+    Arguments
+    ---------
+    folder : Path
+        Made if missing.
+    identity : dict
+        All that hypotheses depend on; kept in ``asr_eval.json``.
+
+    Raises
+    ------
+    UserError
+        If the folder has hypotheses with another identity, is unreadable, or
+        another process writes to it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder, wait=False))
+        except BlockingIOError as error:
+            raise UserError(
+                f"{folder}: another process evaluates into it; wait for its "
+                "end, or name another --output"
+            ) from error
+        record, path = folder / "asr_eval.json", folder / "hypotheses.csv"
+        if not record.exists():
+            write_atomically(record, to_json(identity))
+        changed = differences(read_json(record), identity)
+        if changed:
+            raise UserError(
+                f"{folder}: holds hypotheses of something else "
+                f"({'; '.join(changed)}); name another --output"
+            )
+        table = _read(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+        write_atomically(path, table.to_csv(index=False))
+        file = open(path, "a", encoding="utf-8", newline="")
+        hypotheses = Hypotheses(stack.enter_context(file), {})
+        for row in table.to_dict("records"):
+            hypotheses.known[row["ID"], row["variant"], row["audio"]] = row
+        yield hypotheses
+
+
+def _read(path):
+    """Read what was recognised, without a last row that was torn."""
+    content = path.read_bytes()
+    whole = io.BytesIO(content[: content.rfind(b"\n") + 1])
+    try:
+        table = pd.read_csv(whole, dtype=str, keep_default_na=False)[COLUMNS]
+    except (ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: is damaged ({error}); delete it, or name another --output"
+        ) from error
+    return table[table["reason"] == ""].drop_duplicates(
+        COLUMNS[:3], keep="last"
+    )
 
 
 def keys_of(name: str, variant: str, audio: str) -> list[tuple[str, ...]]:
@@ -170,25 +160,21 @@ def listen(
         Whether to show no progress.
     """
     separator, rate = run.separator.to(device), run.settings["sample_rate"]
-    missing: dict = {}
+    known, plan = set(hypotheses.known), []
     for example in test_set.examples:
         name = test_set.rows[example.row]["ID"]
         for audio in AUDIO:
-            for key in keys_of(name, example.variant, audio):
-                if key not in hypotheses.known:
-                    missing.setdefault(key, example)
-    by_example: dict = {}
-    for key, example in missing.items():
-        by_example.setdefault(example, []).append(key)
-    bar = tqdm(total=len(missing), unit="recording", disable=quiet or None)
-    with bar:
-        for example, keys in by_example.items():
-            streams = _streams(separator, test_set.dataset[example], device)
-            for key in keys:
-                text, reason = _recognise(recogniser, streams[key[2]], rate)
-                values = (*key, text, reason)
-                hypotheses.add(**dict(zip(COLUMNS, values, strict=True)))
-                bar.update()
+            keys = set(keys_of(name, example.variant, audio)) - known
+            plan += [(example, key) for key in sorted(keys)]
+            known |= keys
+    for example, pairs in itertools.groupby(
+        tqdm(plan, unit="recording", disable=quiet or None), itemgetter(0)
+    ):
+        streams = _streams(separator, test_set.dataset[example], device)
+        for _, key in pairs:
+            text, reason = _recognise(recogniser, streams[key[2]], rate)
+            values = (*key, text, reason)
+            hypotheses.add(**dict(zip(COLUMNS, values, strict=True)))
 
 
 @torch.inference_mode()

@@ -1,4 +1,9 @@
-"""Recognisers: a command of one's own, SpeechBrain's models, Whisper."""
+"""Recognisers: a command of one's own, SpeechBrain's models, Whisper.
+
+Each has a ``description``, its kind and name; a ``checksum`` of its files, which
+may be trained anew in place; and ``recognise``, which takes samples [time] and
+their rate in Hz, and returns the text or raises a ``UserError``.
+"""
 
 import argparse
 import hashlib
@@ -9,7 +14,6 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import soundfile
@@ -23,47 +27,6 @@ WHISPER_LONGEST = 30  # s
 # Where Whisper finds no words, it may repeat itself until it is stopped.
 TOKENS_A_SECOND = 15  # about twice as many as speech has
 PROMPT_TOKENS = 4  # start, language, task, no times
-
-
-class Recogniser(Protocol):
-    """What an evaluation needs of a recogniser.
-
-    Arguments
-    ---------
-    description : str
-        Its kind and name.
-    checksum : str
-        Of its files, which may be trained anew in place.
-    """
-
-    description: str
-    checksum: str
-
-    def recognise(self, samples: np.ndarray, rate: int) -> str:
-        """Return the text of a recording.
-
-        Arguments
-        ---------
-        samples : numpy.ndarray
-            Shape [time].
-        rate : int
-            Hz.
-
-        Raises
-        ------
-        UserError
-            If it is not recognised.
-        """
-
-
-def open_recogniser(options: argparse.Namespace, device: str) -> Recogniser:
-    """Open the recogniser that asr_eval.py's command line names."""
-    if options.command is not None:
-        return CommandRecogniser(options.command, options.timeout or 60.0)
-    if options.whisper is not None:
-        language = options.language or "polish"
-        return WhisperRecogniser(options.whisper, language, device)
-    return SpeechBrainRecogniser(options.speechbrain, device)
 
 
 def checksum_of_files(folder: Path) -> str:
@@ -139,18 +102,15 @@ class CommandRecogniser:
             self.words = shlex.split(command)
         except ValueError as error:
             raise UserError(f"--command {command}: {error}") from error
-        if not any("{file}" in word for word in self.words):
-            raise UserError(
-                f"--command {command}: write {{file}} where the file's name "
-                "comes"
-            )
+        if "{file}" not in command:
+            raise UserError(f"--command {command}: write {{file}} in it")
         if shutil.which(self.words[0]) is None:
             raise UserError(f"--command: there is no program {self.words[0]}")
         self.timeout = timeout
         self.description, self.checksum = f"command {command}", ""
 
     def recognise(self, samples: np.ndarray, rate: int) -> str:
-        """Recognise a recording; see ``Recogniser``."""
+        """Recognise samples [time]."""
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "recording.wav")
             soundfile.write(path, samples, rate, subtype="PCM_16")
@@ -161,18 +121,13 @@ class CommandRecogniser:
                     capture_output=True,
                     timeout=self.timeout,
                 )
-            except subprocess.TimeoutExpired as error:
-                raise UserError(f"took more than {self.timeout:g} s") from error
-            except OSError as error:
-                raise UserError(f"cannot be started ({error})") from error
+                text = result.stdout.decode().strip()
+            except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+                raise UserError(str(error)) from error
         if result.returncode != 0:
-            lines = result.stderr.decode(errors="replace").strip().splitlines()
-            reason = f": {lines[-1][:200]}" if lines else ""
-            raise UserError(f"exit code {result.returncode}{reason}")
-        try:
-            return result.stdout.decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise UserError("printed what is no UTF-8") from error
+            reason = result.stderr.decode(errors="replace").strip()[-200:]
+            raise UserError(f"exit code {result.returncode}: {reason}")
+        return text
 
 
 class SpeechBrainRecogniser:
@@ -200,27 +155,21 @@ class SpeechBrainRecogniser:
         try:
             text = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
             self.checksum = checksum_of_files(folder)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"--speechbrain {folder}: cannot be read ({error})"
-            ) from error
-        interface = EncoderDecoderASR
-        if "\ndecoding_function:" in f"\n{text}":
-            interface = EncoderASR
-        try:
+            is_ctc = "\ndecoding_function:" in f"\n{text}"
+            interface = EncoderASR if is_ctc else EncoderDecoderASR
             self.model = interface.from_hparams(
                 source=str(folder), run_opts={"device": device}
             )
         except Exception as error:  # whatever the YAML runs
             raise UserError(
-                f"--speechbrain {folder}: SpeechBrain's {interface.__name__} "
-                f"cannot load it ({type(error).__name__}: {error})"
+                f"--speechbrain {folder}: cannot be loaded "
+                f"({type(error).__name__}: {error})"
             ) from error
         self.rate = self.model.audio_normalizer.sample_rate
         self.description = f"SpeechBrain {interface.__name__} {folder}"
 
     def recognise(self, samples: np.ndarray, rate: int) -> str:
-        """Recognise a recording; see ``Recogniser``."""
+        """Recognise samples [time]."""
         waveform = torch.from_numpy(samples).float().unsqueeze(0)
         waveform = resample(waveform, rate, self.rate)
         try:
@@ -254,36 +203,31 @@ class WhisperRecogniser:
 
     def __init__(self, name: str, language: str, device: str) -> None:
         try:
-            from transformers import (
-                WhisperForConditionalGeneration,
-                WhisperProcessor,
-            )
+            import transformers
         except ImportError as error:
             raise UserError(
-                f"--whisper needs the package transformers ({error}): pip "
-                "install transformers"
+                f"--whisper: pip install transformers ({error})"
             ) from error
         folder = Path(name).expanduser()
         name = str(folder.resolve()) if folder.is_dir() else name
+        whisper = transformers.WhisperForConditionalGeneration
         try:
-            self.processor = WhisperProcessor.from_pretrained(name)
-            model = WhisperForConditionalGeneration.from_pretrained(name)
-            # Of a hub's model transformers notes the commit.
-            self.checksum = (
-                checksum_of_files(folder)
-                if folder.is_dir()
-                else str(getattr(model.config, "_commit_hash", None) or "")
-            )
+            self.processor = transformers.WhisperProcessor.from_pretrained(name)
+            model = whisper.from_pretrained(name)
         except (OSError, ValueError) as error:
             problem = (str(error).strip() or "cannot be loaded").splitlines()
             raise UserError(f"--whisper {name}: {problem[0]}") from error
+        # Of a hub's model transformers notes the commit.
+        self.checksum = getattr(model.config, "_commit_hash", None) or ""
+        if folder.is_dir():
+            self.checksum = checksum_of_files(folder)
         self.model = model.to(device).eval()
         self.name, self.language = name, language
         self.description = f"Whisper {name}, {language}"
 
     @torch.inference_mode()
     def recognise(self, samples: np.ndarray, rate: int) -> str:
-        """Recognise a recording; see ``Recogniser``."""
+        """Recognise samples [time]."""
         seconds = len(samples) / rate
         if seconds > WHISPER_LONGEST:
             raise UserError(
@@ -296,18 +240,30 @@ class WhisperRecogniser:
             waveform.numpy(), sampling_rate=WHISPER_RATE, return_tensors="pt"
         ).input_features
         most = PROMPT_TOKENS + math.ceil(TOKENS_A_SECOND * seconds)
+        # At most half of what it could, as Whisper's own program has it.
+        most = min(most, self.model.config.max_target_positions // 2)
         try:
             tokens = self.model.generate(
                 features.to(self.model.device),
                 language=self.language,
                 task="transcribe",
-                # At most half, as Whisper's own program has it.
-                max_length=min(
-                    most, self.model.config.max_target_positions // 2
-                ),
+                max_length=most,
             )
         except (ValueError, RuntimeError) as error:
             # Such as an unknown language, or too little memory.
             raise UserError(f"Whisper: {str(error)[:200]}") from error
         (text,) = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return text
+
+
+Recogniser = CommandRecogniser | SpeechBrainRecogniser | WhisperRecogniser
+
+
+def open_recogniser(options: argparse.Namespace, device: str) -> Recogniser:
+    """Open the recogniser that asr_eval.py's command line names."""
+    if options.command is not None:
+        return CommandRecogniser(options.command, options.timeout or 60.0)
+    if options.whisper is not None:
+        language = options.language or "polish"
+        return WhisperRecogniser(options.whisper, language, device)
+    return SpeechBrainRecogniser(options.speechbrain, device)

@@ -15,13 +15,13 @@ from typing import NamedTuple
 import pandas as pd
 from meeteval.wer.wer.cp import cp_word_error_rate
 from meeteval.wer.wer.orc import orc_word_error_rate
-from meeteval.wer.wer.siso import siso_word_error_rate
 from polsess.errors import UserError
 
 APOSTROPHES = re.compile("['’‘ʼ`´]")
 # Marks belong to letters that Unicode has no composed form of.
 NO_LETTERS = re.compile(r"[^\w\s\u0300-\u036f]|_")
 
+PARTS = ("CutAtStart", "Text", "CutAtEnd")
 NEEDED = ("mixFile", "speaker1Text", "speaker2Text")
 
 # There are no times to sort by: a speaker has one utterance.
@@ -95,22 +95,20 @@ def read_transcripts(corpus: Path, split: str) -> dict:
         )
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table[list(NEEDED)]  # names those that are missing
         if not isinstance(table.index, pd.RangeIndex):
             raise ValueError("its rows are longer than its header")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    missing = [name for name in NEEDED if name not in table]
-    if missing:
-        raise UserError(f"{path}: has no column {missing[0]}")
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: cannot be used ({error})") from error
+
+    def said(row, speaker):
+        parts = (f"{speaker}{part}" for part in PARTS)
+        return Reference(*(normalise(row.get(part, "")) for part in parts))
+
     return {
-        row["mixFile"].removesuffix(".wav"): tuple(
-            Reference(
-                *(
-                    normalise(row.get(f"speaker{number}{part}", ""))
-                    for part in ("CutAtStart", "Text", "CutAtEnd")
-                )
-            )
-            for number in (1, 2)
+        row["mixFile"].removesuffix(".wav"): (
+            said(row, "speaker1"),
+            said(row, "speaker2"),
         )
         for row in table.to_dict("records")
     }
@@ -158,23 +156,21 @@ def count_errors(
         streams = hypotheses * len(references)
     pairs = list(zip(references, streams, strict=True))
     return {
-        "wer": _add(_fewest([r], [h], _siso_wer) for r, h in pairs),
-        "cer": _add(_fewest([r], [h], _siso_cer) for r, h in pairs),
+        "wer": _add(_fewest([r], [h], _cp) for r, h in pairs),
+        "cer": _add(_fewest([r], [h], _cp_characters) for r, h in pairs),
         "cpwer": _fewest(references, hypotheses, _cp),
         "orcwer": _fewest(references, hypotheses, _orc),
     }
 
 
-def _siso_wer(references, hypotheses):
-    """Compare one text with another by words."""
-    return siso_word_error_rate(*references, *hypotheses)
-
-
-def _siso_cer(references, hypotheses):
-    """Compare one text with another by characters, spaces among them."""
+def _cp_characters(references, hypotheses):
+    """Compare by characters, spaces among them."""
     # meeteval's own character error rate fails where nothing is said.
-    texts = (*references, *hypotheses)
-    return siso_word_error_rate(*(" ".join(t.replace(" ", "_")) for t in texts))
+    spelt = (
+        [" ".join(text.replace(" ", "_")) for text in texts]
+        for texts in (references, hypotheses)
+    )
+    return _cp(*spelt)
 
 
 def _cp(references, hypotheses):

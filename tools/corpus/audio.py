@@ -155,7 +155,7 @@ class Synthesiser:
         n_points = int(self.n_samples / self.rate / period) + 2
         levels = depth * self.rng.standard_normal(n_points)
         points = np.arange(n_points) * period
-        return from_db(np.interp(self.time(), points, levels))
+        return 10 ** (np.interp(self.time(), points, levels) / 20)
 
     def hum(
         self, pitch: float | np.ndarray, n_harmonics: int, fall: float = 6.0

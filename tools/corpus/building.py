@@ -2,20 +2,23 @@
 
 import argparse
 import functools
-import hashlib
+import itertools
 import json
 import pickle
-import time
-from collections.abc import Callable
-from pathlib import Path
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from operator import itemgetter
 
 from polsess.corpus.metadata import AUDIO_SOURCES, METADATA_COLUMNS, SPLITS
 from polsess.errors import UserError
+from polsess.files import hash_file
 from polsess.worker_pool import WorkerPool
+from tqdm import tqdm
 
 from corpus import files, rooms
 from corpus.mixtures import Sources, draw_mixture
-from corpus.parallel import open_pool, run_tasks
 from corpus.recordings import (
     by_group,
     deal_recordings,
@@ -35,6 +38,14 @@ from corpus.tables import Tables
 from corpus.voices import differ_clearly
 
 KINDS = ("speech", "scenes", "events")
+
+SLOW_IMPORTS = [
+    "pandas",
+    "pyroomacoustics",
+    "scipy.signal",
+    "soundfile",
+    "tqdm",
+]
 
 # Mixtures that one task makes, and the most that a kill makes do again.
 CHUNK = 20
@@ -62,7 +73,9 @@ def make_corpus(options: argparse.Namespace, say: Callable = print) -> None:
     if files.is_complete(root, content):
         say(f"{root} is complete; nothing to do.")
     else:
-        with open_pool(options.jobs) as pool:
+        jobs = options.jobs
+        pools = WorkerPool(jobs, SLOW_IMPORTS) if jobs > 1 else nullcontext()
+        with pools as pool:
             builder = Builder(options, tables, pool, say)
             builder.load_recordings()
             files.begin(root, content)
@@ -71,31 +84,32 @@ def make_corpus(options: argparse.Namespace, say: Callable = print) -> None:
             for split in SPLITS:
                 builder.make_split(split)
         say(f"{root} is complete.")
-    files.remove_work_folder(root)
+    # Only a restarted run would need it.
+    shutil.rmtree(root / files.WORK_FOLDER, ignore_errors=True)
 
 
 def describe(options: argparse.Namespace) -> dict:
     """Return what make_corpus.json says: a note, options, the user's files."""
     folders = {kind: getattr(options, kind) for kind in KINDS}
-    embedded = [kind for kind, folder in folders.items() if folder is None]
+    given = {kind: path for kind, path in folders.items() if path is not None}
+    embedded = [kind for kind in KINDS if kind not in given]
     note = "Made by tools/make_corpus.py in the layout of PolSESS. "
     note += "It is not PolSESS"
     if embedded:
         note += f"; a stand-in with synthetic {', '.join(embedded)}"
     names = ("train", "valid", "test", "seed", "sample_rate", "duration")
-    tables = hashlib.sha256(Path(options.tables).read_bytes()).hexdigest()
-    given = {kind: path for kind, path in folders.items() if path is not None}
     return {
         "note": note + ".",
         "options": {
             **{name: getattr(options, name) for name in names},
             **{k: p and str(p.resolve()) for k, p in folders.items()},
-            "tables": tables[:16],
+            "tables": hash_file(options.tables)[:16],
         },
         "files": {kind: digest_files(path) for kind, path in given.items()},
     }
 
 
+@dataclass
 class Builder:
     """The stages of making a corpus; each leaves out what is there already.
 
@@ -109,34 +123,58 @@ class Builder:
         What works; None means this process.
     say : callable
         Gets the messages for the user.
+    recordings : dict
+        Kind -> split -> list of Recording.
     """
 
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        tables: Tables,
-        pool: WorkerPool | None,
-        say: Callable,
-    ) -> None:
-        self.options, self.tables = options, tables
-        self.pool, self.say = pool, say
-        self.recordings: dict = {}  # kind -> split -> list of Recording
+    options: argparse.Namespace
+    tables: Tables
+    pool: WorkerPool | None
+    say: Callable
+    recordings: dict = field(default_factory=dict)
+
+    def run(
+        self, function: Callable, tasks: list[tuple], title: str, unit: str
+    ) -> list:
+        """Call a function with the options and each task, on all processes.
+
+        Arguments
+        ---------
+        function : callable
+            Can be pickled.
+        tasks : list of tuple
+            Its further arguments.
+        title, unit : str
+            What the progress bar says and counts.
+
+        Returns
+        -------
+        list
+            What the function returned, in the order of the tasks.
+        """
+        if not tasks:
+            return []
+        call, pool = functools.partial(function, self.options), self.pool
+        if pool is None or len(tasks) == 1:
+            found: Iterable = enumerate(itertools.starmap(call, tasks))
+        else:
+            numbers = {pool.submit(call, *t): i for i, t in enumerate(tasks)}
+            found = ((numbers[f], f.result()) for f in pool.finished())
+        with tqdm(found, title, len(tasks), unit=unit, disable=None) as bar:
+            return [result for _, result in sorted(bar, key=itemgetter(0))]
 
     def load_recordings(self) -> None:
         """Check the user's folders and deal their files to the splits."""
-        loaded = {}
+        options, loaded = self.options, {}
         for kind in KINDS:
-            if getattr(self.options, kind) is None:
-                continue
-            loaded[kind] = load_recordings(
-                self.options, kind, self.pool, self.say
-            )
-            if kind != "speech":
-                self.tables.check_classes(kind, by_group(loaded[kind]))
+            if getattr(options, kind) is not None:
+                found = load_recordings(options, kind, self.run, self.say)
+                if kind != "speech":
+                    self.tables.check_classes(kind, by_group(found))
+                loaded[kind] = found
         for kind, found in loaded.items():
-            self.recordings[kind] = deal_recordings(
-                self.options, kind, found, self.say
-            )
+            dealt = deal_recordings(options, kind, found, self.say)
+            self.recordings[kind] = dealt
         for split in SPLITS:
             scenes, events = (
                 list(by_group(self.recordings[kind][split]))
@@ -148,41 +186,35 @@ class Builder:
                 raise UserError(
                     f"{split}: none of the events ({', '.join(events)}) fits "
                     f"any of the scenes ({', '.join(scenes)}); see 'fits' in "
-                    f"{self.options.tables}"
+                    f"{options.tables}"
                 )
 
     def make_material(self) -> None:
         """Synthesise what the user does not give."""
+        options = self.options
         missing = [kind for kind in KINDS if kind not in self.recordings]
-        if not missing:
-            return
-        self.say(f"Not given, so synthetic: {', '.join(missing)}.")
-        started = time.perf_counter()
-        speech, sounds = [], []
-        if "speech" in missing:
-            speech += speech_tasks(self.options)
-        if "scenes" in missing:
-            speech += babble_tasks(self.options)
-            sounds += sound_tasks(self.options, "scenes")
-        if "events" in missing:
-            sounds += sound_tasks(self.options, "events")
-        self._run(make_speech, speech, "voices", "voice")
-        self._run(make_sound, sounds, "scenes and events", "file")
+        if missing:
+            self.say(f"Not given, so synthetic: {', '.join(missing)}.")
+        speech = speech_tasks(options) if "speech" in missing else []
+        speech += babble_tasks(options) if "scenes" in missing else []
+        sounds = [
+            task
+            for kind in SOUNDS
+            if kind in missing
+            for task in sound_tasks(options, kind)
+        ]
+        self.run(make_speech, speech, "voices", "voice")
+        self.run(make_sound, sounds, "scenes and events", "file")
         for kind in missing:
             self.recordings[kind] = {
-                split: list_embedded(self.options.root, kind, split)
+                split: list_embedded(options.root, kind, split)
                 for split in SPLITS
             }
-        seconds = time.perf_counter() - started
-        self.say(f"Embedded material: {seconds:.1f} s.")
 
     def make_rooms(self) -> None:
         """Simulate the banks of rooms."""
-        started = time.perf_counter()
         tasks = rooms.room_tasks(self.options, self.tables, self.recordings)
-        self._run(rooms.make_room, tasks, "rooms", "room")
-        seconds = time.perf_counter() - started
-        self.say(f"Bank of {len(tasks)} rooms: {seconds:.1f} s.")
+        self.run(rooms.make_room, tasks, "rooms", "room")
 
     def make_split(self, split: str) -> None:
         """Make a split's mixtures that are missing, then its metadata."""
@@ -197,10 +229,8 @@ class Builder:
             for first in range(0, size, CHUNK)
         ]
         missing = [c for c in chunks if not _rows_path(root, *c).exists()]
-        sizes = [end - first for _, first, end in missing]
-        started = time.perf_counter()
-        failed = self._run(make_chunk, missing, split, "mixture", sizes)
-        seconds = time.perf_counter() - started
+        unit = f"{CHUNK} mixtures"
+        n_failed = sum(self.run(make_chunk, missing, split, unit))
         rows = [
             row
             for chunk in chunks
@@ -210,49 +240,38 @@ class Builder:
             write_transcripts(root, split, rows)
         name = f"corpus_{root.resolve().name}_{split}_final.csv"
         files.write_table(root, root / split / name, rows, METADATA_COLUMNS)
-        self.say(
-            f"{split}: {sum(sizes)} mixtures in {seconds:.1f} s, "
-            f"{sum(failed)} draws thrown away."
-        )
-        if sum(failed) > sum(sizes):
+        self.say(f"{split}: {size} mixtures, {n_failed} draws thrown away.")
+        if n_failed > size:
             self.say(
                 "Most draws clip: the recordings are too loud to be added up, "
                 "and the corpus prefers quiet ones. Lower their level, say to "
                 "-26 dBFS."
             )
 
-    def _run(self, function, *arguments):
-        """Call a function with the options and each task."""
-        call = functools.partial(function, self.options)
-        return run_tasks(self.pool, call, *arguments)
-
     def _gather_sources(self, split):
         """Gather everything that a split's mixtures are made of."""
         speech, scenes, events = (
             by_group(self.recordings[kind][split]) for kind in KINDS
         )
+        found = self.tables.fitting_events(scenes, events)
         fitting = {
             scene: {event: events[event] for event in fits}
-            for scene, fits in self.tables.fitting_events(
-                scenes, events
-            ).items()
+            for scene, fits in found.items()
             if fits
         }
         left_out = sorted(set(scenes) - set(fitting))
         if left_out:
             self.say(f"{split}: no event fits {', '.join(left_out)}; left out.")
-        names = {scene: self.tables.room_of(scene) for scene in fitting}
         bank = {
             name: rooms.load_rooms(self.options, split, name)
-            for name in set(names.values())
-            if name
+            for name in set(map(self.tables.room_of, fitting))
         }
         return Sources(
             speech=speech,
             partners=self._partners(split, speech),
             scenes=[s for scene in fitting for s in scenes[scene]],
             events=fitting,
-            rooms={scene: bank[name] for scene, name in names.items() if name},
+            rooms={s: bank[self.tables.room_of(s)] for s in fitting},
         )
 
     def _partners(self, split, speech):

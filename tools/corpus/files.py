@@ -23,6 +23,7 @@ from polsess.corpus.metadata import (
 )
 from polsess.errors import UserError
 from polsess.files import read_json, write_atomically
+from polsess.run_folder import differences
 
 WORK_FOLDER = ".make_corpus"
 UNFINISHED = f"{WORK_FOLDER}/tmp"
@@ -87,18 +88,16 @@ def draw_names(rng: np.random.Generator, indoor: bool) -> dict:
     >>> names["mixFile"].split("-")[2] + ".wav" == names["sceneFile"]
     True
     """
-
-    def draw():
-        characters = rng.integers(len(NAME_CHARACTERS), size=NAME_LENGTH)
-        return "".join(NAME_CHARACTERS[i] for i in characters)
-
-    stems = {column: draw() for column in NAME_COLUMNS}
-    names = {column: f"{stem}.wav" for column, stem in stems.items()}
+    shape = (len(NAME_COLUMNS) + indoor, NAME_LENGTH)
+    drawn = rng.integers(len(NAME_CHARACTERS), size=shape)
+    stems = ["".join(NAME_CHARACTERS[i] for i in row) for row in drawn]
+    names = {
+        c: f"{stem}.wav" for c, stem in zip(NAME_COLUMNS, stems, strict=False)
+    }
     if indoor:
-        stems["reverb"] = draw()
         for column, role in zip(REVERB_COLUMNS, ROLES, strict=True):
-            names[column] = f"{role}_{stems['reverb']}.wav"
-    return names | {"mixFile": "-".join(stems.values()) + ".wav"}
+            names[column] = f"{role}_{stems[-1]}.wav"
+    return names | {"mixFile": "-".join(stems) + ".wav"}
 
 
 def has_metadata(root: Path, split: str) -> bool:
@@ -136,42 +135,23 @@ def is_complete(root: Path, content: dict) -> bool:
             f"{OPTIONS_FILE}); name a new folder"
         )
     begun = read_json(root / OPTIONS_FILE)
-    before, now = begun.get("options", {}), content["options"]
-    differences = [
-        f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
-        for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
-    ]
-    if differences:
-        raise UserError(
-            f"{root} was made with other options: {'; '.join(differences)}. "
-            f"Nothing was changed. Name a new folder, or repeat the old options"
-        )
-    if all(has_metadata(root, split) for split in SPLITS):
-        return True
-    for kind, digest in content["files"].items():
-        if begun.get("files", {}).get(kind) != digest:
+    complete = all(has_metadata(root, split) for split in SPLITS)
+    for part in ("options",) if complete else ("options", "files"):
+        changed = differences(begun.get(part, {}), content[part])
+        if changed:
             raise UserError(
-                f"{root} was begun with other files in the --{kind} folder; "
-                f"restore them, or name a new folder"
+                f"{root} was begun with other {part} ({'; '.join(changed)}); "
+                f"nothing was changed. Restore them, or name a new folder"
             )
-    return False
+    return complete
 
 
 def begin(root: Path, content: dict) -> None:
     """Make a corpus's folders and make_corpus.json; clear unfinished files."""
     shutil.rmtree(root / UNFINISHED, ignore_errors=True)
-    try:
-        (root / UNFINISHED).mkdir(parents=True)
-        for split in SPLITS:
-            for folder in AUDIO_FOLDERS:
-                (root / split / folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {root}: {error}") from error
+    (root / UNFINISHED).mkdir(parents=True)
+    for split in SPLITS:
+        for folder in AUDIO_FOLDERS:
+            (root / split / folder).mkdir(parents=True, exist_ok=True)
     if not (root / OPTIONS_FILE).exists():
         write_json(root, root / OPTIONS_FILE, content)
-
-
-def remove_work_folder(root: Path) -> None:
-    """Remove what only a restarted run would need."""
-    shutil.rmtree(root / WORK_FOLDER, ignore_errors=True)

@@ -8,6 +8,7 @@ that clips is drawn again.
 import argparse
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy.signal import oaconvolve
 from corpus import random_generator
 from corpus.audio import from_db, rms
 from corpus.files import STEP, draw_names
-from corpus.recordings import Recording, read_part
+from corpus.recordings import read_part
 
 LIMIT = 0.999
 CLIPPING = 0.9999
@@ -60,10 +61,7 @@ def limit(waveform: np.ndarray) -> np.ndarray:
 
 
 def mix(
-    speech1: np.ndarray,
-    speech2: np.ndarray,
-    scene: np.ndarray,
-    event: np.ndarray,
+    dry: Sequence[np.ndarray],
     ssr: int,
     scene_random: float,
     responses: list[np.ndarray] | None = None,
@@ -72,7 +70,7 @@ def mix(
 
     Arguments
     ---------
-    speech1, speech2, scene, event : numpy.ndarray
+    dry : sequence of numpy.ndarray
         The two speakers, the acoustic scene and the sound event, as recorded,
         shape [time]; all but the event not silent.
     ssr : int
@@ -96,15 +94,14 @@ def mix(
     Example
     -------
     >>> signals = 0.01 * np.random.default_rng(0).standard_normal((4, 100))
-    >>> parts, gain = mix(*signals, ssr=3, scene_random=7.0)
+    >>> parts, gain = mix(signals, ssr=3, scene_random=7.0)
     >>> list(parts)
     ['speaker1File', 'speaker2File', 'sceneFile', 'eventFile', 'mixFile']
     >>> total = sum(parts[name] for name in list(parts)[:-1])
     >>> bool(np.all(total == parts["mixFile"]))
     True
     """
-    speech1, event = limit(speech1), limit(event)
-    speech2, scene = limit(speech2), limit(scene)
+    speech1, speech2, scene, event = map(limit, dry)
     wanted = np.sqrt(np.sum(speech1**2)) / from_db(ssr)
     unlimited2 = quantise(speech2 * (wanted / np.sqrt(np.sum(speech2**2))))
     speech2 = limit(unlimited2)
@@ -116,17 +113,9 @@ def mix(
     components = dict(zip(NAME_COLUMNS, dry, strict=True))
     total = speech_mix + scene + event
     if responses is not None:
-        reverbs = {
-            name: reverberate(waveform, response)
-            for name, waveform, response in zip(
-                REVERB_COLUMNS,
-                (speech1, speech2, event),
-                responses,
-                strict=True,
-            )
-        }
-        components |= reverbs
-        total = sum(reverbs.values(), total)
+        wet = list(map(reverberate, (speech1, speech2, event), responses))
+        components |= dict(zip(REVERB_COLUMNS, wet, strict=True))
+        total = sum(wet, total)
     return components | {"mixFile": total}, gain
 
 
@@ -155,7 +144,7 @@ class Sources(NamedTuple):
     events : dict
         Scene class -> event class that fits -> list of Recording.
     rooms : dict
-        Indoor scene class -> list of Room.
+        Scene class -> list of Room; none outdoors.
     """
 
     speech: dict
@@ -196,11 +185,10 @@ def draw_mixture(
             return *_draw_once(sources, options, split, rng), attempt
         except DrawnAgainError as reason:
             reasons[str(reason)] += 1
-    counts = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
     raise UserError(
-        f"{split} mixture {index}: {MOST_ATTEMPTS} draws failed ({counts}). "
-        f"Clipping means that the recordings are too loud to be added up: "
-        f"lower their level, say to -26 dBFS, and begin in a new folder"
+        f"{split} mixture {index}: {MOST_ATTEMPTS} draws failed "
+        f"({dict(reasons)}). If they clip, the recordings are too loud: lower "
+        f"their level, say to -26 dBFS, and begin in a new folder"
     )
 
 
@@ -210,13 +198,11 @@ def _draw_once(sources, options, split, rng):
     scene_class = fragments["scene"].group
     ssr = int(rng.integers(SSR_RANGE_DB[0], SSR_RANGE_DB[1] + 1))
     scene_random = float(rng.uniform(*SCENE_RANDOM_DB))
-    rooms = sources.rooms.get(scene_class)
+    rooms = sources.rooms[scene_class]
     room = _choose(rooms, rng) if rooms else None
-    speech1, speech2, scene, event = (f.waveform for f in fragments.values())
+    dry = [fragment.waveform for fragment in fragments.values()]
     responses = room.responses if room else None
-    components, gain = mix(
-        speech1, speech2, scene, event, ssr, scene_random, responses
-    )
+    components, gain = mix(dry, ssr, scene_random, responses)
     if any(np.max(np.abs(x)) >= CLIPPING for x in components.values()):
         raise DrawnAgainError("clipping")
     row = {
@@ -270,18 +256,13 @@ def _draw_fragments(sources, options, rng):
         "speech2": _draw_speech(sources.speech[speaker2], options, rng),
         "scene": _draw_scene(sources.scenes, options, rng),
     }
-    fitting = sources.events[fragments["scene"].group]
-    fragments["event"] = _draw_event(fitting, options, rng)
-    for name, fragment in fragments.items():
-        # An event's level is left alone, so any sound in it will do.
-        silent = (
-            not np.any(limit(fragment.waveform))
-            if name == "event"
-            else rms(fragment.waveform) < SILENCE
-        )
-        if silent:
-            raise DrawnAgainError(f"silent {name.rstrip('12')}")
-    return fragments
+    if any(rms(f.waveform) < SILENCE for f in fragments.values()):
+        raise DrawnAgainError("silence")
+    event = _draw_event(sources.events[fragments["scene"].group], options, rng)
+    # Its level is left alone, so any sound in it will do.
+    if not np.any(limit(event.waveform)):
+        raise DrawnAgainError("silence")
+    return fragments | {"event": event}
 
 
 def _choose(items, rng):
@@ -295,26 +276,20 @@ def _draw_speech(recordings, options, rng):
     else so many as are needed.
     """
     shuffled = [recordings[i] for i in rng.permutation(len(recordings))]
-    if shuffled[0].n_samples >= _needed(shuffled[0], options):
-        return _cut(shuffled[0], options, rng)
-    return _join(shuffled, options)
+    return _cut(shuffled[0], options, rng) or _join(shuffled, options)
 
 
 def _draw_scene(scenes, options, rng):
     """Draw a scene, which is repeated if it is too short."""
     scene = _choose(scenes, rng)
-    needed = _needed(scene, options)
-    if scene.n_samples >= needed:
-        return _cut(scene, options, rng)
-    return _join([scene] * (2 + needed // scene.n_samples), options)
+    repeats = 2 + _needed(scene, options) // scene.n_samples
+    return _cut(scene, options, rng) or _join([scene] * repeats, options)
 
 
 def _draw_event(fitting, options, rng):
     """Draw an event that fits the scene, surrounded by silence if short."""
     event = _choose(fitting[_choose(list(fitting), rng)], rng)
-    if event.n_samples >= _needed(event, options):
-        return _cut(event, options, rng)
-    return _place(event, options, rng)
+    return _cut(event, options, rng) or _place(event, options, rng)
 
 
 def _needed(recording, options):
@@ -328,14 +303,16 @@ def _total(options):
 
 
 def _cut(recording, options, rng):
-    """Cut a fragment at a random place of a recording that is long enough."""
+    """Cut a fragment at a random place; None of a recording too short."""
     n_read = _needed(recording, options)
+    if recording.n_samples < n_read:
+        return None
     start = int(rng.integers(recording.n_samples - n_read + 1))
     waveform = read_part(recording, start, n_read, options.sample_rate)
     return _fragment(waveform, options, [recording], start, start + n_read)
 
 
-def _join(recordings: list[Recording], options: argparse.Namespace) -> Fragment:
+def _join(recordings, options):
     """Join recordings from their beginnings until a fragment is full.
 
     What all of them together lack is silence.

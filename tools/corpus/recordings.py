@@ -16,12 +16,10 @@ import numpy as np
 import soundfile
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
-from polsess.worker_pool import WorkerPool
 
 from corpus import random_generator
 from corpus.audio import resample
 from corpus.files import STEP, embedded_folder
-from corpus.parallel import run_tasks
 
 BLOCK = 1 << 20
 MOST_REPORTED = 20
@@ -75,8 +73,8 @@ def list_embedded(root: Path, kind: str, split: str) -> list[Recording]:
     recordings = []
     for path in sorted(folder.rglob("*.wav")):
         info = soundfile.info(path)
-        group = path.relative_to(folder).parts[0]
-        name = Path(LABEL[kind], path.relative_to(folder.parent)).as_posix()
+        name = f"{LABEL[kind]}/{path.relative_to(folder.parent).as_posix()}"
+        group = path.parent.name
         recordings.append(
             Recording(str(path), name, group, info.frames, info.samplerate)
         )
@@ -84,12 +82,20 @@ def list_embedded(root: Path, kind: str, split: str) -> list[Recording]:
 
 
 def load_recordings(
-    options: argparse.Namespace,
-    kind: str,
-    pool: WorkerPool | None,
-    say: Callable,
+    options: argparse.Namespace, kind: str, run: Callable, say: Callable
 ) -> list[Recording]:
     """Find and check the recordings of one of the user's folders.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        The command line.
+    kind : str
+        Speech, scenes or events.
+    run : callable
+        Calls a function for tasks, see ``Builder.run``.
+    say : callable
+        Gets the messages for the user.
 
     Returns
     -------
@@ -102,12 +108,8 @@ def load_recordings(
         If there is none, or if some cannot be read; names up to twenty.
     """
     folder, option = getattr(options, kind), f"--{kind}"
-    paths = _list_audio(folder, option)
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    tasks = list(zip(paths, names, strict=True))
-    checked = run_tasks(
-        pool, check_recording, tasks, f"checking {option}", "file"
-    )
+    tasks = [(kind, name) for name in _list_audio(folder, option)]
+    checked = run(check_recording, tasks, f"checking {option}", "file")
     errors = [result for result in checked if isinstance(result, str)]
     if errors:
         shown = "\n  ".join(errors[:MOST_REPORTED])
@@ -115,8 +117,10 @@ def load_recordings(
             f"{option} {folder}: {len(errors)} of {len(tasks)} files cannot be "
             f"used; mend or remove them:\n  {shown}"
         )
-    silent = [n for n, result in zip(names, checked, strict=True) if not result]
-    if len(silent) == len(names):
+    silent = [
+        task[1] for task, found in zip(tasks, checked, strict=True) if not found
+    ]
+    if len(silent) == len(tasks):
         raise UserError(f"{option} {folder}: all files are silent")
     if silent:
         shown = ", ".join(silent[:MOST_REPORTED])
@@ -125,42 +129,43 @@ def load_recordings(
 
 
 def _list_audio(folder, option):
-    """List the audio files below a user's folder, sorted by path."""
+    """List the names of the audio files below a folder, sorted by path."""
     if not folder.is_dir():
         raise UserError(f"{option} {folder}: there is no such folder")
     suffixes = {f".{name.lower()}" for name in soundfile.available_formats()}
     suffixes |= {".aif", ".oga", ".opus", ".snd"}
     paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes
-        and path.is_file()
-        and not path.name.startswith(".")
+        path.relative_to(folder)
+        for path in folder.rglob("[!.]*")
+        if path.suffix.lower() in suffixes and path.is_file()
     )
     if not paths:
         raise UserError(
             f"{option} {folder}: no audio file in it that libsndfile reads "
             f"(wav, flac, ogg, opus, mp3, ...)"
         )
-    for path in paths:
-        if path.parent == folder:
-            what = "speaker" if option == "--speech" else "class"
-            raise UserError(
-                f"{option} {folder}: {path.name} lies directly in it; put "
-                f"every file into a sub-folder that names its {what}"
-            )
-    return paths
+    stray = [path.name for path in paths if len(path.parts) == 1]
+    if stray:
+        raise UserError(
+            f"{option} {folder}: {stray[0]} lies directly in it; put every "
+            f"file into a sub-folder that names its speaker or class"
+        )
+    return [path.as_posix() for path in paths]
 
 
-def check_recording(path: Path, name: str) -> Recording | str | None:
+def check_recording(
+    options: argparse.Namespace, kind: str, name: str
+) -> Recording | str | None:
     """Decode a file to the end and describe it.
 
     Arguments
     ---------
-    path : Path
-        An audio file.
+    options : argparse.Namespace
+        The command line.
+    kind : str
+        Speech, scenes or events.
     name : str
-        What the metadata will call it: its speaker or class comes first.
+        The file, from the folder on: its speaker or class comes first.
 
     Returns
     -------
@@ -169,7 +174,7 @@ def check_recording(path: Path, name: str) -> Recording | str | None:
         header says, empty, or holds values that are no numbers. None when it
         is silent from beginning to end.
     """
-    n_samples, silent = 0, True
+    path, n_samples, silent = getattr(options, kind) / name, 0, True
     try:
         with soundfile.SoundFile(path) as file:
             expected, rate = file.frames, file.samplerate
@@ -185,10 +190,7 @@ def check_recording(path: Path, name: str) -> Recording | str | None:
     if n_samples == 0:
         return f"{path} holds no samples"
     if n_samples < expected or truncated:
-        return (
-            f"{path} is truncated: its header promises more than the "
-            f"{n_samples} samples that are there"
-        )
+        return f"{path} is truncated: it has {n_samples} samples"
     if silent:
         return None
     return Recording(str(path), name, name.split("/")[0], n_samples, rate)
@@ -292,17 +294,7 @@ def deal_recordings(
     UserError
         If a split would get too little.
     """
-    option = f"--{kind} {getattr(options, kind)}"
-    groups = by_group(recordings)
-    needed, what, group_name = 1, "three files", "classes"
-    if kind == "speech":
-        needed, what = 2, "two speakers with three files"
-        group_name = "speakers"
-        if len(groups) < needed:
-            raise UserError(
-                f"{option}: only one speaker ({recordings[0].group}); two are "
-                f"needed, each in a sub-folder of their own"
-            )
+    groups, needed = by_group(recordings), 2 if kind == "speech" else 1
     rng = random_generator(options.seed, "splits", kind)
     dealt: dict = {split: [] for split in SPLITS}
     if kind == "speech" and len(groups) >= ENOUGH_SPEAKERS:
@@ -321,12 +313,13 @@ def deal_recordings(
     for split, part in dealt.items():
         n_groups = len(by_group(part))
         if n_groups < needed:
+            what = "two speakers" if kind == "speech" else "one class"
             raise UserError(
-                f"{option}: nothing is left for the {split} split; every "
-                f"recording is used in one split only, so at least {what} are "
-                f"needed"
+                f"--{kind} {getattr(options, kind)}: too little is left for "
+                f"the {split} split. Every recording is used in one split "
+                f"only: at least {what} with three files are needed"
             )
-        say(f"--{kind}, {split}: {len(part)} files of {n_groups} {group_name}")
+        say(f"--{kind}, {split}: {len(part)} files in {n_groups} folders")
     return dealt
 
 

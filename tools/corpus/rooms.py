@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pyroomacoustics as pra
-from polsess.corpus.metadata import SPLITS
 from scipy.signal import butter, sosfilt
 
 from corpus import random_generator
 from corpus.files import WORK_FOLDER, write_file
-from corpus.tables import Tables
+from corpus.tables import OUTDOOR, Tables
 
 SPEED_OF_SOUND = 343.0
 LOWEST_BAND = 125.0
@@ -166,19 +165,15 @@ def _place(size, drawn, microphone, sources, sample_rate):
     surface = 2 * (size[0] * size[1] + size[0] * size[2] + size[1] * size[2])
     # Eyring's formula, which unlike Sabine's never asks for more than 1.
     absorption = 1 - np.exp(-0.161 * volume / (surface * rt60))
+    bands = list(LOWEST_BAND * 2.0 ** np.arange(n_bands))
+    material = {"coeffs": list(absorption), "center_freqs": bands}
+    # The mean free path between reflections is about V ** (1/3).
+    order = np.ceil(SPEED_OF_SOUND * drawn["rt60"] / volume ** (1 / 3))
     room = pra.ShoeBox(
         size,
         fs=sample_rate,
-        materials=pra.Material(
-            {
-                "coeffs": list(absorption),
-                "center_freqs": list(LOWEST_BAND * 2.0 ** np.arange(n_bands)),
-            }
-        ),
-        # The mean free path between reflections is about V ** (1/3).
-        max_order=int(
-            np.ceil(SPEED_OF_SOUND * drawn["rt60"] / volume ** (1 / 3))
-        ),
+        materials=pra.Material(material),
+        max_order=int(order),
     )
     room.set_sound_speed(SPEED_OF_SOUND)
     room.add_microphone(microphone)
@@ -213,18 +208,15 @@ def room_tasks(
     recordings : dict
         Kind -> split -> list of Recording.
     """
-    return [
-        (split, name, tables.rooms[name], i)
-        for split in SPLITS
-        for name in room_names(tables, recordings["scenes"][split])
-        for i in range(min(MOST_ROOMS, 1 + options.sizes[split] // 25))
-    ]
-
-
-def room_names(tables: Tables, scenes: list) -> list[str]:
-    """List the rooms that scenes are in."""
-    names = {tables.room_of(scene.group) for scene in scenes}
-    return sorted(name for name in names if name)
+    tasks = []
+    for split, size in options.sizes.items():
+        names = {tables.room_of(r.group) for r in recordings["scenes"][split]}
+        tasks += [
+            (split, name, tables.rooms[name], i)
+            for name in sorted(names - {OUTDOOR})
+            for i in range(min(MOST_ROOMS, 1 + size // 25))
+        ]
+    return tasks
 
 
 def make_room(
@@ -240,7 +232,7 @@ def make_room(
 
 
 def load_rooms(options: argparse.Namespace, split: str, name: str) -> list:
-    """Load the rooms of a kind in a split's bank."""
+    """Load the rooms of a kind in a split's bank; none outdoors."""
     folder = options.root / WORK_FOLDER / "rooms" / split / name
     paths = sorted(folder.glob("*.pickle"))
     return [pickle.loads(path.read_bytes()) for path in paths]

@@ -10,16 +10,12 @@ from polsess.errors import UserError
 
 DEFAULT_TABLES = Path(__file__).parent / "tables.yaml"
 
-# Parameters of a room -> the largest value of those that are shares. Highs
-# that decay in no time at all would need walls that absorb more than all.
-ROOM_PARAMETERS = {
-    "size": None,
-    "rt60": None,
-    "distance": None,
-    "high_cut": None,
-    "diffusion": 1.0,
-    "freq_damp": 0.9,
-}
+# Parameters of a room above 0, and those from 0 to a largest value: highs that
+# decay in no time at all would need walls that absorb more than all.
+POSITIVE = ("size", "rt60", "distance", "high_cut")
+SHARES = {"diffusion": 1.0, "freq_damp": 0.9}
+
+OUTDOOR = "outdoor"
 
 
 class Tables:
@@ -39,7 +35,7 @@ class Tables:
     -------
     >>> tables = Tables()
     >>> tables.room_of("Kitchen"), tables.room_of("park")
-    ('small_room', None)
+    ('small_room', 'outdoor')
     >>> tables.fitting_events(["park", "office"], ["dog", "printer"])
     {'park': ['dog'], 'office': ['printer']}
     """
@@ -48,57 +44,53 @@ class Tables:
         self.path = path
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(
-                f"--tables {path} cannot be read: {error}"
-            ) from error
-        try:
             _check(content)
-        except (KeyError, TypeError, ValueError) as error:
+        except (
+            OSError,
+            yaml.YAMLError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise UserError(
-                f"--tables {path}: {error!r}; compare with {DEFAULT_TABLES}"
+                f"--tables {path} cannot be used: {error!r}; compare with "
+                f"{DEFAULT_TABLES}"
             ) from error
         self.rooms = content["rooms"]
-        self.scenes = {
-            normalise_class(name): scene
-            for name, scene in content["scenes"].items()
-        }
+        scenes = content["scenes"].items()
+        self.scenes = {normalise_class(name): scene for name, scene in scenes}
         self.events = {
             normalise_class(name): set(group["fits"])
             for group in content["events"]
             for name in group["classes"]
         }
 
-    def room_of(self, scene_class: str) -> str | None:
-        """Return the name of a scene class's room, None outdoors."""
-        room = self.scenes[normalise_class(scene_class)]["room"]
-        return None if room == "outdoor" else room
+    def room_of(self, scene_class: str) -> str:
+        """Return the name of a scene class's room, or ``OUTDOOR``."""
+        return self.scenes[normalise_class(scene_class)]["room"]
 
     def fitting_events(
         self, scene_classes: Iterable[str], event_classes: Iterable[str]
     ) -> dict:
         """Return scene class -> list of the event classes that fit it."""
-        return {
-            scene: [
+        fitting = {}
+        for scene in scene_classes:
+            place = self.scenes[normalise_class(scene)]["place"]
+            fitting[scene] = [
                 event
                 for event in event_classes
-                if self.scenes[normalise_class(scene)]["place"]
-                in self.events[normalise_class(event)]
+                if place in self.events[normalise_class(event)]
             ]
-            for scene in scene_classes
-        }
+        return fitting
 
     def check_classes(self, kind: str, classes: Iterable[str]) -> None:
         """Raise a UserError for classes of scenes or events not known."""
         known = getattr(self, kind)
-        unknown = [
-            name for name in classes if normalise_class(name) not in known
-        ]
+        unknown = [c for c in classes if normalise_class(c) not in known]
         if unknown:
             raise UserError(
-                f"--{kind}: the tables do not know {', '.join(unknown)}; add "
-                f"them under '{kind}' in {self.path}, or in a copy of it given "
-                f"as --tables"
+                f"--{kind}: not known: {', '.join(unknown)}; add them under "
+                f"'{kind}' in a copy of {self.path}, and give it as --tables"
             )
 
 
@@ -117,7 +109,7 @@ def _check(content):
     for name, room in content["rooms"].items():
         _check_room(name, room)
     for name, scene in content["scenes"].items():
-        if scene["room"] not in {"outdoor", *content["rooms"]}:
+        if scene["room"] not in {OUTDOOR, *content["rooms"]}:
             raise ValueError(f"scene {name}: no room {scene['room']}")
     places = {scene["place"] for scene in content["scenes"].values()}
     for group in content["events"]:
@@ -127,13 +119,16 @@ def _check(content):
 
 
 def _check_room(name, room):
-    for parameter, largest in ROOM_PARAMETERS.items():
+    for parameter in (*POSITIVE, *SHARES):
         ranges = np.asarray(room[parameter], dtype=float).reshape(-1, 2)
-        low, high = ranges.T
-        if len(ranges) != (3 if parameter == "size" else 1) or any(low > high):
-            raise ValueError(f"room {name}: {parameter} is no [low, high]")
-        if any(low <= 0) if largest is None else any(high > largest):
-            raise ValueError(f"room {name}: {parameter} is out of range")
+        largest = SHARES.get(parameter, np.inf)
+        n_ranges = 3 if parameter == "size" else 1
+        valid = np.all(np.diff(ranges) >= 0) and np.all(ranges <= largest)
+        valid &= np.all(ranges > 0) or parameter in SHARES
+        if not valid or len(ranges) != n_ranges:
+            raise ValueError(
+                f"room {name}: {parameter} is no valid [low, high]"
+            )
     # From wherever the microphone is, the farther wall is half the room away.
     longest = max(side[0] for side in room["size"][:2])
     if room["distance"][1] > longest / 2 - 0.1:
