@@ -27,7 +27,9 @@ from corpus.voices import Spoken, draw_voices, speak
 from hyperpyyaml import load_hyperpyyaml
 from polsess.commands import at_least, make_parser, run
 from polsess.errors import UserError
-from polsess.files import read_json, to_json
+from polsess.files import read_json, to_json, write_atomically
+from polsess.run_folder import differences
+from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
 from speechbrain.inference.ASR import EncoderASR
@@ -39,20 +41,19 @@ LETTERS = "aąbcćdeęfghijklłmnńoópqrsśtuvwxyzźż"
 TRAINING = ("sentences", "steps", "seed")
 RECORD = "training.json"
 
+RATE = 8000  # Hz, as in the YAML file
 VOICES = {"train": 120, "test": 8}
-LONGEST = 3.0  # s, of what is heard in training
+LONGEST = 3 * RATE  # samples of what is heard in training
 SNR_DB = (0.0, 25.0)  # of what has noise
 BATCH = 16
-LEARNING_RATE = 5e-3  # the highest
+SCHEDULE: dict = {"max_lr": 5e-3, "pct_start": 0.1, "anneal_strategy": "linear"}
 WEIGHT_DECAY = 1e-3
 MAX_GRAD_NORM = 5.0
 NOISY_SHARE = 0.6  # of a batch, once all of it is reached
 NOISY_FROM, NOISY_TO = 0.2, 0.6  # of the steps: none before, all after
 
 
-def make_sentences(
-    split: str, n_sentences: int, sample_rate: int, seed: int
-) -> list[Spoken]:
+def make_sentences(split: str, n_sentences: int, seed: int) -> list[Spoken]:
     """Let the voices of a split share its sentences and say them.
 
     Returns
@@ -66,7 +67,7 @@ def make_sentences(
     for number, voice in enumerate(voices):
         count = len(range(number, n_sentences, len(voices)))
         texts = [draw_sentence(rng, split) for _ in range(count)]
-        for spoken in speak(voice, texts, rng, sample_rate) if texts else []:
+        for spoken in speak(voice, texts, rng, RATE) if texts else []:
             words = [w._replace(text=normalise(w.text)) for w in spoken.words]
             sentences.append(Spoken(spoken.waveform.astype(np.float32), words))
     return sentences
@@ -108,7 +109,6 @@ def draw_part(
 def draw_batch(
     sentences: list[Spoken],
     tokenizer: sentencepiece.SentencePieceProcessor,
-    longest: int,
     noisy_share: float,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, ...]:
@@ -122,11 +122,11 @@ def draw_batch(
     """
     waveforms, tokens = [], []
     for index in rng.integers(len(sentences), size=BATCH):
-        waveform, text = draw_part(sentences[index], longest, rng)
+        waveform, text = draw_part(sentences[index], LONGEST, rng)
         if rng.random() < noisy_share:
             other = sentences[rng.integers(len(sentences))].waveform
-            shift = rng.integers(len(other))
-            noise = np.resize(np.roll(other, shift), len(waveform))
+            other = np.roll(other, rng.integers(len(other)))
+            noise = np.resize(other, len(waveform))
             noise = noise + rng.uniform(0, 1) * rng.standard_normal(len(noise))
             level = np.linalg.norm(waveform) / np.linalg.norm(noise)
             noise *= level * 10 ** (-rng.uniform(*SNR_DB) / 20)
@@ -162,17 +162,8 @@ def train_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
     return sentencepiece.SentencePieceProcessor(model_file=str(path))
 
 
-def load_hparams() -> dict:
-    """Load the recogniser's YAML file; new weights."""
-    return load_hyperpyyaml(HPARAMS.read_text(encoding="utf-8"))
-
-
 def train(
-    folder: Path,
-    sentences: list[Spoken],
-    steps: int,
-    seed: int,
-    quiet: bool = False,
+    folder: Path, sentences: list[Spoken], steps: int, seed: int, quiet: bool
 ) -> None:
     """Train the recogniser.
 
@@ -190,33 +181,25 @@ def train(
         Whether to show no progress.
     """
     torch.manual_seed(seed)
-    hparams = load_hparams()
+    hparams = load_hyperpyyaml(HPARAMS.read_text(encoding="utf-8"))
     encoder, blank = hparams["encoder"], hparams["blank"]
-    longest = round(LONGEST * hparams["sample_rate"])
     tokenizer = train_tokenizer(folder / "tokenizer.ckpt")
-    optimiser = torch.optim.AdamW(
-        encoder.parameters(), weight_decay=WEIGHT_DECAY
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        LEARNING_RATE,
-        total_steps=steps,
-        pct_start=0.1,
-        anneal_strategy="linear",
-    )
+    parameters = list(encoder.parameters())
+    optimiser = torch.optim.AdamW(parameters, weight_decay=WEIGHT_DECAY)
+    schedule = OneCycleLR(optimiser, total_steps=steps, **SCHEDULE)
     rng = random_generator(seed, "asr demo", "batches")
     bar = tqdm(range(steps), unit="batch", disable=quiet or None)
     for step in bar:
         reached = (step / steps - NOISY_FROM) / (NOISY_TO - NOISY_FROM)
         noisy_share = NOISY_SHARE * min(max(reached, 0), 1)
         waveforms, lengths, tokens, token_lengths = draw_batch(
-            sentences, tokenizer, longest, noisy_share, rng
+            sentences, tokenizer, noisy_share, rng
         )
         log_probs = encoder(waveforms, lengths)
         loss = ctc_loss(log_probs, tokens, lengths, token_lengths, blank)
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), MAX_GRAD_NORM)
+        torch.nn.utils.clip_grad_norm_(parameters, MAX_GRAD_NORM)
         optimiser.step()
         schedule.step()
         bar.set_postfix(loss=f"{loss.item():.2f}")
@@ -226,21 +209,19 @@ def train(
 
 def measure(folder: Path, n_sentences: int, seed: int) -> dict:
     """Measure the error rates, wer and cer, on unseen voices and sentences."""
-    model = EncoderASR.from_hparams(
-        source=str(folder), run_opts={"device": "cpu"}
-    )
-    rate = model.hparams.sample_rate
+    on = {"device": "cpu"}
+    model = EncoderASR.from_hparams(source=str(folder), run_opts=on)
     counts = []
-    for waveform, words in make_sentences("test", n_sentences, rate, seed):
-        text = " ".join(word.text for word in words)
+    for waveform, words in make_sentences("test", n_sentences, seed):
+        reference = Reference("", " ".join(word.text for word in words), "")
         batch = torch.from_numpy(waveform).unsqueeze(0)
         (heard,), _ = model.transcribe_batch(batch, torch.ones(1))
-        counts.append(count_errors([Reference("", text, "")], [heard]))
-    return {
-        name: sum(c[name].errors for c in counts)
-        / sum(c[name].length for c in counts)
-        for name in ("wer", "cer")
-    }
+        counts.append(count_errors([reference], [heard]))
+    rates = {}
+    for name in ("wer", "cer"):
+        errors, lengths = zip(*(count[name] for count in counts), strict=True)
+        rates[name] = sum(errors) / sum(lengths)
+    return rates
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
@@ -254,39 +235,32 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
         ("test_sentences", 1, 80, "to test on"),
         ("seed", 0, 0, "everything random follows from it"),
     ):
-        text += " (default: %(default)s)"
-        number = at_least(least)
-        add(f"--{name}", type=number, default=default, metavar="N", help=text)
+        text += f" (default: {default})"
+        add(f"--{name}", type=at_least(least), default=default, help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
     options = parser.parse_args(arguments)
     options.folder = options.folder.expanduser().resolve()
     return options
 
 
-def is_trained(options: argparse.Namespace) -> bool:
-    """Tell whether the folder holds the recogniser that is asked for.
+def is_trained(folder: Path, wanted: dict) -> bool:
+    """Tell whether a folder holds the recogniser with the wanted options.
 
     Raises
     ------
     UserError
         If it holds another one, or something else.
     """
-    folder = options.folder
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or not any(folder.iterdir()):
         return False
     if not (folder / RECORD).is_file():
         raise UserError(
             f"{folder}: is there already and holds no recogniser of this "
             "program; name another folder"
         )
-    known = read_json(folder / RECORD)
-    for name in TRAINING:
-        value = getattr(options, name)
-        if known.get(name) != value:
-            raise UserError(
-                f"{folder}: was trained with --{name} {known.get(name)}, not "
-                f"{value}; name another folder"
-            )
+    changed = differences(read_json(folder / RECORD), wanted)
+    if changed:
+        raise UserError(f"{folder}: {'; '.join(changed)}; name another folder")
     return True
 
 
@@ -294,20 +268,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Train and test as the command line says."""
     options = read_options(arguments)
     folder, seed = options.folder, options.seed
-    if is_trained(options):
+    wanted = {name: getattr(options, name) for name in TRAINING}
+    if is_trained(folder, wanted):
         print(f"{folder} is trained; testing it")
     else:
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-        rate = load_hparams()["sample_rate"]
         try:
             temporary.mkdir(parents=True)
-            sentences = make_sentences("train", options.sentences, rate, seed)
+            sentences = make_sentences("train", options.sentences, seed)
             quiet = options.noprogressbar
             train(temporary, sentences, options.steps, seed, quiet)
-            record = to_json(
-                {name: getattr(options, name) for name in TRAINING}
-            )
-            (temporary / RECORD).write_text(record, encoding="utf-8")
+            write_atomically(temporary / RECORD, to_json(wanted))
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from asr.listening import Hypotheses, listen
+from asr.listening import listen, open_hypotheses
 from asr.rates import count_all, format_summary, summarise
 from asr.recognisers import open_recogniser
 from asr.transcripts import read_transcripts
@@ -32,31 +32,31 @@ from polsess.scoring.test_sets import EvaluationSet, read_test_set
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser(__doc__)
+    one = parser.add_mutually_exclusive_group(required=True)
+    text = "folder for EncoderDecoderASR or EncoderASR; its YAML is run, so "
+    text += "it must come from somebody you trust"
+    one.add_argument("--speechbrain", metavar="FOLDER", help=text)
+    text = "folder or model's name, for transformers"
+    one.add_argument("--whisper", metavar="NAME", help=text)
+    text = "a program that prints the text of {file}"
+    one.add_argument("--command", metavar="WORDS", help=text)
     add = parser.add_argument
+    add("--language", help="for --whisper (default: polish)")
+    text = "that --command may take for a recording (default: 60)"
+    add("--timeout", type=float, metavar="SECONDS", help=text)
     add("model", type=Path, metavar="MODEL", help="run folder or export")
     text = "the averaged weights of a run with ema_decay"
     add("--averaged", action="store_true", help=text)
-    add(
-        "--data_folder",
-        type=Path,
-        required=True,
-        metavar="CORPUS",
-        help="with transcripts (required)",
-    )
+    path: dict = {"type": Path, "metavar": "FOLDER"}
+    add("--data_folder", **path, required=True, help="a corpus (required)")
     text = "train, val or test (default: %(default)s)"
     add("--split", default="test", choices=SPLITS, help=text)
     text = "SER SR ER R C SE S E (default: those of the model's test)"
     add("--variants", nargs="+", metavar="VARIANT", help=text)
     text = "the first mixtures (default: all)"
     add("--limit", type=at_least(1), metavar="N", help=text)
-    _add_recognisers(parser)
-    add(
-        "--output",
-        type=Path,
-        default=Path("asr_eval"),
-        metavar="FOLDER",
-        help="where the tables go (default: %(default)s)",
-    )
+    text = "where the tables go (default: %(default)s)"
+    add("--output", **path, default=Path("asr_eval"), help=text)
     text = "cpu, cuda, cuda:1 ... (default: a GPU if there is one)"
     add("--device", help=text)
     text = "of the intervals (default: %(default)s)"
@@ -64,42 +64,11 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--resamples", type=at_least(100), default=2000, metavar="N", help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
     options = parser.parse_args(arguments)
-    if options.timeout is not None and not options.timeout > 0:
-        raise UserError(f"--timeout {options.timeout}: give seconds above 0")
     for name, owner in (("language", "whisper"), ("timeout", "command")):
         given = getattr(options, name) is not None
         if given and getattr(options, owner) is None:
             raise UserError(f"--{name} is for --{owner} only; leave it out")
     return options
-
-
-def _add_recognisers(parser):
-    """Add what says which recogniser hears it."""
-    recognisers = parser.add_mutually_exclusive_group(required=True)
-    recognisers.add_argument(
-        "--speechbrain",
-        metavar="FOLDER",
-        help="for SpeechBrain's EncoderDecoderASR or EncoderASR; its YAML is "
-        "run, so it must come from somebody you trust (this, --whisper or "
-        "--command is required)",
-    )
-    recognisers.add_argument(
-        "--whisper",
-        metavar="NAME",
-        help="folder or name, by transformers (as above: required)",
-    )
-    recognisers.add_argument(
-        "--command",
-        metavar="WORDS",
-        help="a program that prints the text of {file} (as above: required)",
-    )
-    parser.add_argument("--language", help="for --whisper (default: polish)")
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        help="that the --command may take for a recording (default: 60)",
-    )
 
 
 def open_mixtures(
@@ -115,28 +84,17 @@ def open_mixtures(
         Name of a mixture -> a Reference for each speaker.
     """
     corpus = options.data_folder.expanduser()
-    if not corpus.is_dir():
-        raise UserError(f"--data_folder {corpus}: there is no such folder")
     transcripts = read_transcripts(corpus, options.split)
-    test_set = read_test_set(
-        settings,
-        manifests,
-        corpus,
-        options.split,
-        options.variants,
-        options.output / ".manifests",
-    )
+    manifests_made = options.output / ".manifests"
+    place = (corpus, options.split, options.variants, manifests_made)
+    test_set = read_test_set(settings, manifests, *place)
     if options.limit:
-        test_set.examples = [
-            e for e in test_set.examples if e.row < options.limit
-        ]
-    for example in test_set.examples:
-        name = test_set.rows[example.row]["ID"]
-        if name not in transcripts:
-            raise UserError(
-                f"{corpus}: transcripts.csv does not tell what is said in "
-                f"{name}.wav"
-            )
+        kept = [e for e in test_set.examples if e.row < options.limit]
+        test_set.examples = kept
+    names = {test_set.rows[example.row]["ID"] for example in test_set.examples}
+    untold = sorted(names - set(transcripts))
+    if untold:
+        raise UserError(f"{corpus}: no transcript of {untold[0]}.wav")
     return test_set, transcripts
 
 
@@ -147,8 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
     model = load_model(options.model, options.averaged)
     if model.settings["task"] != "SB":
         raise UserError(
-            f"{options.model}: has task {model.settings['task']}; two speakers "
-            "come of a model with task SB"
+            f"{options.model}: give a model of task SB, which separates two "
+            "speakers"
         )
     test_set, transcripts = open_mixtures(
         options, model.settings, model.folder / "manifests"
@@ -164,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
         "rows": test_set.rows_hash,
     }
     quiet = options.noprogressbar
-    with Hypotheses(options.output, identity) as hypotheses:
+    with open_hypotheses(options.output, identity) as hypotheses:
         listen(model, test_set, recogniser, hypotheses, device, quiet)
         failures = hypotheses.failures()
         if failures and len(failures) == len(hypotheses.known):

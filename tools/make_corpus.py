@@ -27,8 +27,6 @@ from polsess.commands import at_least, make_parser, run
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 
-DURATIONS = (0.5, 60.0)  # s
-
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read and check the command line.
@@ -70,18 +68,14 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--sample_rate", type=int, default=8000, choices=rates, help=text)
     text = "of a mixture (default: %(default)s)"
     add("--duration", type=float, default=4.0, metavar="SECONDS", help=text)
-    text = "which scenes are indoors, which events fit (default: "
-    text += "corpus/tables.yaml)"
-    default = DEFAULT_TABLES
-    add("--tables", type=Path, default=default, metavar="FILE", help=text)
+    file: dict = {"type": Path, "metavar": "FILE", "default": DEFAULT_TABLES}
+    text = "rooms of scenes, events that fit (default: corpus/tables.yaml)"
+    add("--tables", **file, help=text)
     text = "processes (default: one a CPU)"
     add("--jobs", type=count, default=cpu_count(), metavar="N", help=text)
     options = parser.parse_args(arguments)
-    low, high = DURATIONS
-    if not low <= options.duration <= high:
-        raise UserError(
-            f"--duration {options.duration:g}: give {low:g} to {high:g} s"
-        )
+    if not 0.5 <= options.duration <= 60:
+        raise UserError(f"--duration {options.duration:g}: give 0.5 to 60 s")
     sizes = (options.train, options.valid, options.test)
     options.sizes = dict(zip(SPLITS, sizes, strict=True))
     return options

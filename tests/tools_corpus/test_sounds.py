@@ -25,9 +25,8 @@ def test_scenes_are_steady_and_where_speech_is(name):
 
 def test_events_are_short_and_differ_each_time():
     for name, event in SOUNDS["events"].items():
-        first, second = (
-            event(Synthesiser(np.random.default_rng(i), 8000)) for i in (1, 2)
-        )
+        rngs = map(np.random.default_rng, (1, 2))
+        first, second = (event(Synthesiser(rng, 8000), rng) for rng in rngs)
         for waveform in (first, second):
             assert np.abs(waveform).max() == pytest.approx(1.0), name
             assert 0.05 < len(waveform) / 8000 < 4.0, name

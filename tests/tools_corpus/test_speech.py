@@ -10,13 +10,12 @@ from corpus.audio import active_rms
 from corpus.speech import (
     BABBLE_VOICES,
     draw_sentence,
-    load_words,
     split_of,
     transcribe,
     words_path,
     write_transcripts,
 )
-from corpus.voices import differ_clearly, draw_voices, load_variants, speak
+from corpus.voices import draw_voices, load_variants, speak
 
 SPLITS = ("train", "val", "test")
 
@@ -104,16 +103,6 @@ def test_sentences_are_many_and_never_shared():
             assert "  " not in sentence
 
 
-def test_words_have_all_their_forms():
-    words = load_words()
-    for verb in words["verbs"]:
-        masculine, feminine, virile, infinitive = verb["forms"]
-        assert feminine.endswith("ła") and virile.endswith("li")
-        assert masculine.endswith("ł") and infinitive.endswith(("ć", "c"))
-    for verb in words["accidents"]:
-        assert len(verb["forms"]) == 3
-
-
 def median_f0(waveform, sample_rate):
     """The median of the autocorrelation's best lag over voiced frames."""
     frame = sample_rate // 12
@@ -159,11 +148,3 @@ def test_voices_of_different_splits_have_different_variants():
     assert len(set.union(*variants.values())) == len(load_variants())
     assert sum(map(len, variants.values())) == len(load_variants())
     assert all(len(names) > BABBLE_VOICES for names in variants.values())
-
-
-def test_voices_that_differ_clearly_do():
-    voices = draw_voices("train", 60, np.random.default_rng(0))
-    for one in voices:
-        others = [other for other in voices if differ_clearly(one, other)]
-        assert len(others) > 20
-        assert one not in others

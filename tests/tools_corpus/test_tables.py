@@ -12,14 +12,16 @@ def test_every_embedded_scene_and_event_is_in_the_tables():
     assert all(len(events) >= 3 for events in fitting.values())
     used = {event for events in fitting.values() for event in events}
     assert used == set(SOUNDS["events"])
-    indoor = [name for name in SOUNDS["scenes"] if tables.room_of(name)]
+    indoor = [
+        name for name in SOUNDS["scenes"] if tables.room_of(name) != "outdoor"
+    ]
     assert len(indoor) == len(SOUNDS["scenes"]) / 2
 
 
 @pytest.mark.parametrize(
     ("content", "tells"),
     [
-        ("scenes: [", "cannot be read"),
+        ("scenes: [", "while parsing"),
         ("scenes: {}", "rooms"),
         (
             "rooms: {}\nevents: []\nscenes: {a: {room: b, place: c}}",
@@ -28,7 +30,7 @@ def test_every_embedded_scene_and_event_is_in_the_tables():
         (("distance: [0.35, 0.6]", "distance: [0.3, 3]"), "car: distance does"),
         (
             ("rt60: [0.05, 0.10]", "rt60: [0, 0.10]"),
-            "car: rt60 is out of range",
+            "car: rt60 is no",
         ),
         (("rt60: [0.05, 0.10]", "rt60: 1"), "car: rt60 is no|reshape"),
         (("rt60: [0.05, 0.10]", "rt60: [1, 0]"), "car: rt60 is no"),

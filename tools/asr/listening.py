@@ -1,7 +1,5 @@
 """Recognition of mixtures, of what was separated, and of clean speech."""
 
-from __future__ import annotations
-
 import csv
 import io
 import itertools
@@ -10,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -19,12 +17,10 @@ from polsess.errors import UserError
 from polsess.files import locked, read_json, to_json, write_atomically
 from polsess.run_folder import differences
 from polsess.scoring.objective import pit_si_sdr
+from polsess.scoring.test_sets import EvaluationSet
 from tqdm import tqdm
 
 from asr.recognisers import Recogniser, at_speech_level
-
-if TYPE_CHECKING:
-    from polsess.scoring.test_sets import EvaluationSet
 
 COLUMNS = ["ID", "variant", "audio", "text", "reason"]
 
@@ -51,13 +47,13 @@ class Hypotheses:
     file: TextIO
     known: dict
 
-    def add(self, **row: str) -> None:
-        """Keep a hypothesis: all of ``COLUMNS``, the reason if it failed."""
+    def add(self, key: tuple, text: str, reason: str) -> None:
+        """Keep a text, or the reason if it was not recognised."""
         # A line of the file must be a row, or a torn one would not be seen.
-        row = {name: " ".join(value.split()) for name, value in row.items()}
-        csv.DictWriter(self.file, COLUMNS, lineterminator="\n").writerow(row)
+        values = [" ".join(value.split()) for value in (*key, text, reason)]
+        csv.writer(self.file, lineterminator="\n").writerow(values)
         self.file.flush()
-        self.known[row["ID"], row["variant"], row["audio"]] = row
+        self.known[key] = dict(zip(COLUMNS, values, strict=True))
 
     def failures(self) -> list:
         """List the rows of what was not recognised."""
@@ -103,11 +99,12 @@ def open_hypotheses(folder: Path, identity: dict) -> Iterator[Hypotheses]:
             )
         table = _read(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
         write_atomically(path, table.to_csv(index=False))
-        file = open(path, "a", encoding="utf-8", newline="")
-        hypotheses = Hypotheses(stack.enter_context(file), {})
-        for row in table.to_dict("records"):
-            hypotheses.known[row["ID"], row["variant"], row["audio"]] = row
-        yield hypotheses
+        known = {
+            (r["ID"], r["variant"], r["audio"]): r
+            for r in table.to_dict("records")
+        }
+        with open(path, "a", encoding="utf-8", newline="") as file:
+            yield Hypotheses(file, known)
 
 
 def _read(path):
@@ -120,9 +117,7 @@ def _read(path):
         raise UserError(
             f"{path}: is damaged ({error}); delete it, or name another --output"
         ) from error
-    return table[table["reason"] == ""].drop_duplicates(
-        COLUMNS[:3], keep="last"
-    )
+    return table[table["reason"] == ""]
 
 
 def keys_of(name: str, variant: str, audio: str) -> list[tuple[str, ...]]:
@@ -167,14 +162,12 @@ def listen(
             keys = set(keys_of(name, example.variant, audio)) - known
             plan += [(example, key) for key in sorted(keys)]
             known |= keys
-    for example, pairs in itertools.groupby(
-        tqdm(plan, unit="recording", disable=quiet or None), itemgetter(0)
-    ):
-        streams = _streams(separator, test_set.dataset[example], device)
-        for _, key in pairs:
-            text, reason = _recognise(recogniser, streams[key[2]], rate)
-            values = (*key, text, reason)
-            hypotheses.add(**dict(zip(COLUMNS, values, strict=True)))
+    with tqdm(plan, unit="recording", disable=quiet or None) as bar:
+        for example, pairs in itertools.groupby(bar, itemgetter(0)):
+            streams = _streams(separator, test_set.dataset[example], device)
+            for _, key in pairs:
+                heard = _recognise(recogniser, streams[key[2]], rate)
+                hypotheses.add(key, *heard)
 
 
 @torch.inference_mode()
@@ -197,5 +190,5 @@ def _recognise(recogniser, samples, rate):
         return "", "the estimate is not finite"
     try:
         return recogniser.recognise(at_speech_level(samples), rate), ""
-    except UserError as error:
-        return "", str(error) or "not recognised"
+    except Exception as error:  # whatever a model or a program raises
+        return "", str(error)[:200] or type(error).__name__

@@ -1,18 +1,12 @@
 """Error rates by variant and kind of audio, with intervals."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from experiments.tables import markdown_table
+from polsess.scoring.test_sets import EvaluationSet
 
 from asr.listening import AUDIO, Hypotheses, keys_of
 from asr.transcripts import count_errors, normalise
-
-if TYPE_CHECKING:
-    from polsess.scoring.test_sets import EvaluationSet
 
 RATES = {"wer": "WER", "cer": "CER", "cpwer": "cpWER", "orcwer": "ORC-WER"}
 INTERVAL = (0.025, 0.975)
@@ -34,13 +28,10 @@ def count_all(
     for example in test_set.examples:
         name = test_set.rows[example.row]["ID"]
         for audio in AUDIO:
-            heard = [
-                hypotheses.known[key]
-                for key in keys_of(name, example.variant, audio)
-            ]
-            counted = count_errors(
-                transcripts[name], [normalise(row["text"]) for row in heard]
-            )
+            keys = keys_of(name, example.variant, audio)
+            heard = [hypotheses.known[key] for key in keys]
+            texts = [normalise(row["text"]) for row in heard]
+            counted = count_errors(transcripts[name], texts)
             row = {"ID": name, "variant": example.variant, "audio": audio}
             for rate, (errors, length) in counted.items():
                 row |= {f"{rate}_errors": errors, f"{rate}_length": length}
@@ -77,17 +68,14 @@ def summarise(counts: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
         # The sample itself comes before what is drawn from it.
         times = np.vstack([np.ones(count, int), drawn])
         parts = dict(list(group.groupby("audio", sort=False)))
-        rates = {
-            audio: {rate: _rates(part, rate, times) for rate in RATES}
-            for audio, part in parts.items()
-        }
-        rates[CHANGE] = {
-            rate: rates["separated"][rate] - rates["mixture"][rate]
-            for rate in RATES
-        }
-        for audio, found in rates.items():
+        for audio in [*parts, CHANGE]:
             row = {"variant": variant, "audio": audio, "mixtures": count}
-            for rate, values in found.items():
+            for rate in RATES:
+                if audio == CHANGE:
+                    values = _rates(parts["separated"], rate, times)
+                    values = values - _rates(parts["mixture"], rate, times)
+                else:
+                    values = _rates(parts[audio], rate, times)
                 row[rate], low, high = values[0], np.nan, np.nan
                 if not np.isnan(values[0]):
                     low, high = np.nanquantile(values[1:], INTERVAL)

@@ -1,8 +1,8 @@
 """Recognisers: a command of one's own, SpeechBrain's models, Whisper.
 
-Each has a ``description``, its kind and name; a ``checksum`` of its files, which
-may be trained anew in place; and ``recognise``, which takes samples [time] and
-their rate in Hz, and returns the text or raises a ``UserError``.
+Each has a ``description``, its kind and name; a ``checksum`` of its files, as
+they may be trained anew in place; and ``recognise``, which takes samples [time]
+and their rate in Hz, and returns the text, or raises any error if it cannot.
 """
 
 import argparse
@@ -114,20 +114,16 @@ class CommandRecogniser:
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "recording.wav")
             soundfile.write(path, samples, rate, subtype="PCM_16")
-            try:
-                result = subprocess.run(
-                    [word.replace("{file}", path) for word in self.words],
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    timeout=self.timeout,
-                )
-                text = result.stdout.decode().strip()
-            except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-                raise UserError(str(error)) from error
+            result = subprocess.run(
+                [word.replace("{file}", path) for word in self.words],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self.timeout,
+            )
         if result.returncode != 0:
             reason = result.stderr.decode(errors="replace").strip()[-200:]
             raise UserError(f"exit code {result.returncode}: {reason}")
-        return text
+        return result.stdout.decode("utf-8").strip()
 
 
 class SpeechBrainRecogniser:
@@ -157,9 +153,8 @@ class SpeechBrainRecogniser:
             self.checksum = checksum_of_files(folder)
             is_ctc = "\ndecoding_function:" in f"\n{text}"
             interface = EncoderASR if is_ctc else EncoderDecoderASR
-            self.model = interface.from_hparams(
-                source=str(folder), run_opts={"device": device}
-            )
+            on = {"device": device}
+            self.model = interface.from_hparams(str(folder), run_opts=on)
         except Exception as error:  # whatever the YAML runs
             raise UserError(
                 f"--speechbrain {folder}: cannot be loaded "
@@ -172,12 +167,7 @@ class SpeechBrainRecogniser:
         """Recognise samples [time]."""
         waveform = torch.from_numpy(samples).float().unsqueeze(0)
         waveform = resample(waveform, rate, self.rate)
-        try:
-            texts, _ = self.model.transcribe_batch(waveform, torch.ones(1))
-        except Exception as error:  # whatever the YAML's modules raise
-            raise UserError(
-                f"{type(error).__name__}: {str(error)[:200]}"
-            ) from error
+        texts, _ = self.model.transcribe_batch(waveform, torch.ones(1))
         return str(texts[0])
 
 
@@ -215,8 +205,8 @@ class WhisperRecogniser:
             self.processor = transformers.WhisperProcessor.from_pretrained(name)
             model = whisper.from_pretrained(name)
         except (OSError, ValueError) as error:
-            problem = (str(error).strip() or "cannot be loaded").splitlines()
-            raise UserError(f"--whisper {name}: {problem[0]}") from error
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"--whisper {name}: {reason}") from error
         # Of a hub's model transformers notes the commit.
         self.checksum = getattr(model.config, "_commit_hash", None) or ""
         if folder.is_dir():
@@ -231,8 +221,7 @@ class WhisperRecogniser:
         seconds = len(samples) / rate
         if seconds > WHISPER_LONGEST:
             raise UserError(
-                f"lasts {seconds:.1f} s, of which Whisper would hear the first "
-                f"{WHISPER_LONGEST} s only"
+                f"lasts {seconds:.1f} s; Whisper hears {WHISPER_LONGEST} s only"
             )
         waveform = torch.from_numpy(samples).float()
         waveform = resample(waveform, rate, WHISPER_RATE)
@@ -242,16 +231,12 @@ class WhisperRecogniser:
         most = PROMPT_TOKENS + math.ceil(TOKENS_A_SECOND * seconds)
         # At most half of what it could, as Whisper's own program has it.
         most = min(most, self.model.config.max_target_positions // 2)
-        try:
-            tokens = self.model.generate(
-                features.to(self.model.device),
-                language=self.language,
-                task="transcribe",
-                max_length=most,
-            )
-        except (ValueError, RuntimeError) as error:
-            # Such as an unknown language, or too little memory.
-            raise UserError(f"Whisper: {str(error)[:200]}") from error
+        tokens = self.model.generate(
+            features.to(self.model.device),
+            language=self.language,
+            task="transcribe",
+            max_length=most,
+        )
         (text,) = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return text
 

@@ -88,11 +88,6 @@ def read_transcripts(corpus: Path, split: str) -> dict:
         If the file is missing, or a column.
     """
     path = corpus / split / "transcripts.csv"
-    if not path.exists():
-        raise UserError(
-            f"{path}: is missing, so that nobody knows what is said; "
-            "tools/make_corpus.py writes it with the embedded speech"
-        )
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         table[list(NEEDED)]  # names those that are missing

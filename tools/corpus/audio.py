@@ -112,11 +112,7 @@ class Synthesiser:
         return np.arange(n) / self.rate
 
     def noise(
-        self,
-        slope: float = 0.0,
-        low: float = 20.0,
-        high: float = np.inf,
-        n_samples: int = 0,
+        self, slope: float = 0.0, low: float = 20.0, high: float = np.inf
     ) -> np.ndarray:
         """Make noise of RMS 1 whose spectrum falls or rises.
 
@@ -126,8 +122,6 @@ class Synthesiser:
             dB per octave; -3 is pink, -6 brown.
         low, high : float
             Nothing below and above these frequencies, Hz.
-        n_samples : int
-            Length; 0 lasts throughout.
 
         Example
         -------
@@ -135,12 +129,11 @@ class Synthesiser:
         >>> float(np.std(synth.noise(slope=-3)).round(3))
         1.0
         """
-        n_samples = n_samples or self.n_samples
-        spectrum = rfft(self.rng.standard_normal(n_samples))
-        frequencies = rfftfreq(n_samples, 1 / self.rate)
+        spectrum = rfft(self.rng.standard_normal(self.n_samples))
+        frequencies = rfftfreq(self.n_samples, 1 / self.rate)
         gain = np.maximum(frequencies, low) ** (slope / 20 / np.log10(2))
         gain[(frequencies < low) | (frequencies > high)] = 0.0
-        return normalise(irfft(spectrum * gain, n_samples))
+        return normalise(irfft(spectrum * gain, self.n_samples))
 
     def drift(self, period: float, depth: float) -> np.ndarray:
         """Make a slow random rise and fall of loudness, as a linear gain.
@@ -235,7 +228,7 @@ class Synthesiser:
         time = self.time(seconds)
         attack = np.minimum(time / rise, 1.0)
         fall = np.exp(-np.maximum(time - rise, 0.0) / decay)
-        noise = self.noise(low=low, high=high, n_samples=len(time))
+        noise = Synthesiser(self.rng, self.rate, len(time)).noise(0, low, high)
         return to_peak(noise * attack * fall)
 
     def band_pass(

@@ -17,35 +17,15 @@ from polsess.files import hash_file
 from polsess.worker_pool import WorkerPool
 from tqdm import tqdm
 
-from corpus import files, rooms
+from corpus import files, recordings, rooms, speech
 from corpus.mixtures import Sources, draw_mixture
-from corpus.recordings import (
-    by_group,
-    deal_recordings,
-    digest_files,
-    list_embedded,
-    load_recordings,
-)
 from corpus.sounds import SOUNDS, make_sound, sound_tasks
-from corpus.speech import (
-    babble_tasks,
-    make_speech,
-    speech_tasks,
-    split_voices,
-    write_transcripts,
-)
 from corpus.tables import Tables
 from corpus.voices import differ_clearly
 
 KINDS = ("speech", "scenes", "events")
 
-SLOW_IMPORTS = [
-    "pandas",
-    "pyroomacoustics",
-    "scipy.signal",
-    "soundfile",
-    "tqdm",
-]
+IMPORTS = ["pandas", "pyroomacoustics", "scipy.signal", "soundfile", "tqdm"]
 
 # Mixtures that one task makes, and the most that a kill makes do again.
 CHUNK = 20
@@ -67,20 +47,19 @@ def make_corpus(options: argparse.Namespace, say: Callable = print) -> None:
         If the options or the user's material cannot be used; then nothing
         was written.
     """
-    root = options.root
-    tables = Tables(options.tables)
-    content = describe(options)
+    root, jobs = options.root, options.jobs
+    tables, content = Tables(options.tables), describe(options)
     if files.is_complete(root, content):
         say(f"{root} is complete; nothing to do.")
     else:
-        jobs = options.jobs
-        pools = WorkerPool(jobs, SLOW_IMPORTS) if jobs > 1 else nullcontext()
+        pools = WorkerPool(jobs, IMPORTS) if jobs > 1 else nullcontext()
         with pools as pool:
             builder = Builder(options, tables, pool, say)
             builder.load_recordings()
             files.begin(root, content)
             builder.make_material()
-            builder.make_rooms()
+            tasks = rooms.room_tasks(options, tables, builder.recordings)
+            builder.run(rooms.make_room, tasks, "rooms", "room")
             for split in SPLITS:
                 builder.make_split(split)
         say(f"{root} is complete.")
@@ -93,19 +72,20 @@ def describe(options: argparse.Namespace) -> dict:
     folders = {kind: getattr(options, kind) for kind in KINDS}
     given = {kind: path for kind, path in folders.items() if path is not None}
     embedded = [kind for kind in KINDS if kind not in given]
-    note = "Made by tools/make_corpus.py in the layout of PolSESS. "
-    note += "It is not PolSESS"
-    if embedded:
-        note += f"; a stand-in with synthetic {', '.join(embedded)}"
+    stand_in = f"; a stand-in with synthetic {', '.join(embedded)}"
+    note = "Made by tools/make_corpus.py in the layout of PolSESS. It is not "
+    note += f"PolSESS{stand_in if embedded else ''}."
     names = ("train", "valid", "test", "seed", "sample_rate", "duration")
     return {
-        "note": note + ".",
+        "note": note,
         "options": {
             **{name: getattr(options, name) for name in names},
             **{k: p and str(p.resolve()) for k, p in folders.items()},
             "tables": hash_file(options.tables)[:16],
         },
-        "files": {kind: digest_files(path) for kind, path in given.items()},
+        "files": {
+            kind: recordings.digest_files(path) for kind, path in given.items()
+        },
     }
 
 
@@ -165,23 +145,23 @@ class Builder:
 
     def load_recordings(self) -> None:
         """Check the user's folders and deal their files to the splits."""
-        options, loaded = self.options, {}
+        options = self.options
         for kind in KINDS:
             if getattr(options, kind) is not None:
-                found = load_recordings(options, kind, self.run, self.say)
+                found = recordings.load_recordings(
+                    options, kind, self.run, self.say
+                )
                 if kind != "speech":
-                    self.tables.check_classes(kind, by_group(found))
-                loaded[kind] = found
-        for kind, found in loaded.items():
-            dealt = deal_recordings(options, kind, found, self.say)
-            self.recordings[kind] = dealt
+                    self.tables.check_classes(kind, recordings.by_group(found))
+                dealt = recordings.deal_recordings(
+                    options, kind, found, self.say
+                )
+                self.recordings[kind] = dealt
         for split in SPLITS:
-            scenes, events = (
-                list(by_group(self.recordings[kind][split]))
-                if kind in self.recordings
-                else list(SOUNDS[kind])
-                for kind in ("scenes", "events")
-            )
+            classes: dict = dict(SOUNDS)
+            for kind, dealt in self.recordings.items():
+                classes[kind] = recordings.by_group(dealt[split])
+            scenes, events = classes["scenes"], classes["events"]
             if not any(self.tables.fitting_events(scenes, events).values()):
                 raise UserError(
                     f"{split}: none of the events ({', '.join(events)}) fits "
@@ -195,26 +175,21 @@ class Builder:
         missing = [kind for kind in KINDS if kind not in self.recordings]
         if missing:
             self.say(f"Not given, so synthetic: {', '.join(missing)}.")
-        speech = speech_tasks(options) if "speech" in missing else []
-        speech += babble_tasks(options) if "scenes" in missing else []
+        voices = speech.speech_tasks(options) if "speech" in missing else []
+        voices += speech.babble_tasks(options) if "scenes" in missing else []
         sounds = [
             task
             for kind in SOUNDS
             if kind in missing
             for task in sound_tasks(options, kind)
         ]
-        self.run(make_speech, speech, "voices", "voice")
+        self.run(speech.make_speech, voices, "voices", "voice")
         self.run(make_sound, sounds, "scenes and events", "file")
         for kind in missing:
             self.recordings[kind] = {
-                split: list_embedded(options.root, kind, split)
+                split: recordings.list_embedded(options.root, kind, split)
                 for split in SPLITS
             }
-
-    def make_rooms(self) -> None:
-        """Simulate the banks of rooms."""
-        tasks = rooms.room_tasks(self.options, self.tables, self.recordings)
-        self.run(rooms.make_room, tasks, "rooms", "room")
 
     def make_split(self, split: str) -> None:
         """Make a split's mixtures that are missing, then its metadata."""
@@ -237,21 +212,20 @@ class Builder:
             for row in json.loads(_rows_path(root, *chunk).read_text("utf-8"))
         ]
         if self.options.speech is None:
-            write_transcripts(root, split, rows)
+            speech.write_transcripts(root, split, rows)
         name = f"corpus_{root.resolve().name}_{split}_final.csv"
         files.write_table(root, root / split / name, rows, METADATA_COLUMNS)
         self.say(f"{split}: {size} mixtures, {n_failed} draws thrown away.")
         if n_failed > size:
             self.say(
-                "Most draws clip: the recordings are too loud to be added up, "
-                "and the corpus prefers quiet ones. Lower their level, say to "
-                "-26 dBFS."
+                "Most draws clip, so that the corpus prefers quiet recordings: "
+                "lower their level, say to -26 dBFS."
             )
 
     def _gather_sources(self, split):
         """Gather everything that a split's mixtures are made of."""
-        speech, scenes, events = (
-            by_group(self.recordings[kind][split]) for kind in KINDS
+        speakers, scenes, events = (
+            recordings.by_group(self.recordings[kind][split]) for kind in KINDS
         )
         found = self.tables.fitting_events(scenes, events)
         fitting = {
@@ -267,18 +241,18 @@ class Builder:
             for name in set(map(self.tables.room_of, fitting))
         }
         return Sources(
-            speech=speech,
-            partners=self._partners(split, speech),
+            speech=speakers,
+            partners=self._partners(split, speakers),
             scenes=[s for scene in fitting for s in scenes[scene]],
             events=fitting,
             rooms={s: bank[self.tables.room_of(s)] for s in fitting},
         )
 
-    def _partners(self, split, speech):
+    def _partners(self, split, speakers):
         """Speaker -> those who may talk beside them: not to be mistaken."""
         if self.options.speech:
-            return {one: [s for s in speech if s != one] for one in speech}
-        voices = split_voices(self.options, split)
+            return {one: [s for s in speakers if s != one] for one in speakers}
+        voices = speech.split_voices(self.options, split)
         partners = {
             one.name: [o.name for o in voices if differ_clearly(one, o)]
             for one in voices

@@ -8,19 +8,13 @@ the end.
 import argparse
 import io
 import json
-import os
 import shutil
 import wave
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from polsess.corpus.metadata import (
-    AUDIO_FOLDERS,
-    NAME_COLUMNS,
-    REVERB_COLUMNS,
-    SPLITS,
-)
+from polsess.corpus import metadata
 from polsess.errors import UserError
 from polsess.files import read_json, write_atomically
 from polsess.run_folder import differences
@@ -88,14 +82,15 @@ def draw_names(rng: np.random.Generator, indoor: bool) -> dict:
     >>> names["mixFile"].split("-")[2] + ".wav" == names["sceneFile"]
     True
     """
-    shape = (len(NAME_COLUMNS) + indoor, NAME_LENGTH)
+    shape = (len(metadata.NAME_COLUMNS) + indoor, NAME_LENGTH)
     drawn = rng.integers(len(NAME_CHARACTERS), size=shape)
     stems = ["".join(NAME_CHARACTERS[i] for i in row) for row in drawn]
     names = {
-        c: f"{stem}.wav" for c, stem in zip(NAME_COLUMNS, stems, strict=False)
+        c: f"{stem}.wav"
+        for c, stem in zip(metadata.NAME_COLUMNS, stems, strict=False)
     }
     if indoor:
-        for column, role in zip(REVERB_COLUMNS, ROLES, strict=True):
+        for column, role in zip(metadata.REVERB_COLUMNS, ROLES, strict=True):
             names[column] = f"{role}_{stems[-1]}.wav"
     return names | {"mixFile": "-".join(stems) + ".wav"}
 
@@ -121,13 +116,7 @@ def is_complete(root: Path, content: dict) -> bool:
         If there is something else, or a corpus with other options, or one
         that was begun with other files.
     """
-    existing = next(p for p in (root, *root.resolve().parents) if p.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(
-            f"{root} cannot be made: {existing} is no folder that you may "
-            f"write to"
-        )
-    if not root.exists() or set(os.listdir(root)) <= {WORK_FOLDER}:
+    if not root.exists() or {p.name for p in root.iterdir()} <= {WORK_FOLDER}:
         return False
     if not (root / OPTIONS_FILE).exists():
         raise UserError(
@@ -135,7 +124,7 @@ def is_complete(root: Path, content: dict) -> bool:
             f"{OPTIONS_FILE}); name a new folder"
         )
     begun = read_json(root / OPTIONS_FILE)
-    complete = all(has_metadata(root, split) for split in SPLITS)
+    complete = all(has_metadata(root, split) for split in metadata.SPLITS)
     for part in ("options",) if complete else ("options", "files"):
         changed = differences(begun.get(part, {}), content[part])
         if changed:
@@ -150,8 +139,8 @@ def begin(root: Path, content: dict) -> None:
     """Make a corpus's folders and make_corpus.json; clear unfinished files."""
     shutil.rmtree(root / UNFINISHED, ignore_errors=True)
     (root / UNFINISHED).mkdir(parents=True)
-    for split in SPLITS:
-        for folder in AUDIO_FOLDERS:
+    for split in metadata.SPLITS:
+        for folder in metadata.AUDIO_FOLDERS:
             (root / split / folder).mkdir(parents=True, exist_ok=True)
     if not (root / OPTIONS_FILE).exists():
         write_json(root, root / OPTIONS_FILE, content)

@@ -282,7 +282,7 @@ def _draw_speech(recordings, options, rng):
 def _draw_scene(scenes, options, rng):
     """Draw a scene, which is repeated if it is too short."""
     scene = _choose(scenes, rng)
-    repeats = 2 + _needed(scene, options) // scene.n_samples
+    repeats = 2 + _length(options, scene.rate) // scene.n_samples
     return _cut(scene, options, rng) or _join([scene] * repeats, options)
 
 
@@ -292,19 +292,14 @@ def _draw_event(fitting, options, rng):
     return _cut(event, options, rng) or _place(event, options, rng)
 
 
-def _needed(recording, options):
-    """How many samples of a recording last as long as a mixture."""
-    return round(options.duration * recording.rate)
-
-
-def _total(options):
-    """How many samples a mixture has."""
-    return round(options.duration * options.sample_rate)
+def _length(options, rate):
+    """Return how many samples a mixture has at some rate."""
+    return round(options.duration * rate)
 
 
 def _cut(recording, options, rng):
     """Cut a fragment at a random place; None of a recording too short."""
-    n_read = _needed(recording, options)
+    n_read = _length(options, recording.rate)
     if recording.n_samples < n_read:
         return None
     start = int(rng.integers(recording.n_samples - n_read + 1))
@@ -317,7 +312,8 @@ def _join(recordings, options):
 
     What all of them together lack is silence.
     """
-    missing, rate = _total(options), options.sample_rate
+    rate = options.sample_rate
+    missing = _length(options, rate)
     pieces, used = [], []
     for recording in recordings:
         needed = math.ceil(missing * recording.rate / rate)
@@ -333,8 +329,9 @@ def _join(recordings, options):
 
 def _place(recording, options, rng):
     """Put a whole short recording at a random time into silence."""
-    total, end = _total(options), recording.n_samples
-    waveform = read_part(recording, 0, end, options.sample_rate)[:total]
+    rate, end = options.sample_rate, recording.n_samples
+    total = _length(options, rate)
+    waveform = read_part(recording, 0, end, rate)[:total]
     offset = int(rng.integers(total - len(waveform) + 1))
     placed = np.pad(waveform, (offset, 0))
     return _fragment(placed, options, [recording], 0, end)
@@ -342,8 +339,8 @@ def _place(recording, options, rng):
 
 def _fragment(waveform, options, recordings, start, end):
     """Make a fragment of a waveform, cut or padded with zeros at its end."""
-    waveform = waveform[: _total(options)]
-    waveform = np.pad(waveform, (0, _total(options) - len(waveform)))
+    total = _length(options, options.sample_rate)
+    waveform = np.pad(waveform[:total], (0, max(0, total - len(waveform))))
     path = ";".join(recording.name for recording in recordings)
     return Fragment(waveform, recordings[0].group, path, start + 1, end)
 

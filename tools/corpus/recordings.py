@@ -117,15 +117,14 @@ def load_recordings(
             f"{option} {folder}: {len(errors)} of {len(tasks)} files cannot be "
             f"used; mend or remove them:\n  {shown}"
         )
-    silent = [
-        task[1] for task, found in zip(tasks, checked, strict=True) if not found
-    ]
-    if len(silent) == len(tasks):
+    kept = [result for result in checked if result]
+    if not kept:
         raise UserError(f"{option} {folder}: all files are silent")
+    silent = sorted({name for _, name in tasks} - {r.name for r in kept})
     if silent:
         shown = ", ".join(silent[:MOST_REPORTED])
         say(f"{option}: left out as silent, {len(silent)}: {shown}")
-    return [result for result in checked if result]
+    return kept
 
 
 def _list_audio(folder, option):
@@ -220,7 +219,7 @@ def read_part(
     path = recording.path
     try:
         samples, _ = soundfile.read(path, n_samples, start, always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
+    except soundfile.SoundFileError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if len(samples) != n_samples:
         raise UserError(f"{path} has become shorter meanwhile")
@@ -276,10 +275,7 @@ def deal(
 
 
 def deal_recordings(
-    options: argparse.Namespace,
-    kind: str,
-    recordings: list[Recording],
-    say: Callable,
+    options: argparse.Namespace, kind: str, recordings: list, say: Callable
 ) -> dict:
     """Deal the user's recordings to the splits: by speaker, or one by one.
 
@@ -313,11 +309,10 @@ def deal_recordings(
     for split, part in dealt.items():
         n_groups = len(by_group(part))
         if n_groups < needed:
-            what = "two speakers" if kind == "speech" else "one class"
             raise UserError(
                 f"--{kind} {getattr(options, kind)}: too little is left for "
-                f"the {split} split. Every recording is used in one split "
-                f"only: at least {what} with three files are needed"
+                f"the {split} split. A recording is used in one split only: "
+                f"give three files in each of {needed} folders or more"
             )
         say(f"--{kind}, {split}: {len(part)} files in {n_groups} folders")
     return dealt

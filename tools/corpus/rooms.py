@@ -166,15 +166,11 @@ def _place(size, drawn, microphone, sources, sample_rate):
     # Eyring's formula, which unlike Sabine's never asks for more than 1.
     absorption = 1 - np.exp(-0.161 * volume / (surface * rt60))
     bands = list(LOWEST_BAND * 2.0 ** np.arange(n_bands))
-    material = {"coeffs": list(absorption), "center_freqs": bands}
+    coefficients = {"coeffs": list(absorption), "center_freqs": bands}
+    walls = pra.Material(coefficients)
     # The mean free path between reflections is about V ** (1/3).
-    order = np.ceil(SPEED_OF_SOUND * drawn["rt60"] / volume ** (1 / 3))
-    room = pra.ShoeBox(
-        size,
-        fs=sample_rate,
-        materials=pra.Material(material),
-        max_order=int(order),
-    )
+    order = int(np.ceil(SPEED_OF_SOUND * drawn["rt60"] / volume ** (1 / 3)))
+    room = pra.ShoeBox(size, fs=sample_rate, materials=walls, max_order=order)
     room.set_sound_speed(SPEED_OF_SOUND)
     room.add_microphone(microphone)
     for source in sources:

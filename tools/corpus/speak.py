@@ -44,24 +44,17 @@ class Event(ctypes.Structure):
     ]
 
 
-SynthCallback = ctypes.CFUNCTYPE(
-    ctypes.c_int,
-    ctypes.POINTER(ctypes.c_short),
-    ctypes.c_int,
-    ctypes.POINTER(Event),
-)
+SAMPLES, EVENTS = ctypes.POINTER(ctypes.c_short), ctypes.POINTER(Event)
+SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, SAMPLES, ctypes.c_int, EVENTS)
 
 
 def main() -> None:
     """Read the request, speak, write the samples and words."""
     request = json.load(sys.stdin)
     espeak = ctypes.CDLL(request["library"])
-    rate = espeak.espeak_Initialize(
-        AUDIO_OUTPUT_SYNCHRONOUS,
-        0,
-        request["data"].encode(),
-        INITIALIZE_DONT_EXIT,
-    )
+    data = request["data"].encode()
+    mode, flags = AUDIO_OUTPUT_SYNCHRONOUS, INITIALIZE_DONT_EXIT
+    rate = espeak.espeak_Initialize(mode, 0, data, flags)
     if rate != 22050:
         sys.exit(f"eSpeak NG did not start (espeak_Initialize gave {rate}).")
     if espeak.espeak_SetVoiceByName(request["voice"].encode()):
@@ -70,12 +63,18 @@ def main() -> None:
     samples = bytearray()
     words: list = []
 
+    # A word lasts until the next one begins, or its clause ends.
     @SynthCallback
     def collect(wave, n_samples, events):
         for event in events:
             if event.type == LAST_EVENT:
                 break
-            note(words, event)
+            ends = event.type in (WORD, END_OF_CLAUSE)
+            if ends and words and len(words[-1]) == 3:
+                words[-1].append(event.sample)
+            if event.type == WORD:
+                place = event.text_position - 1
+                words.append([place, event.length, event.sample])
         if wave and n_samples > 0:
             samples.extend(ctypes.string_at(wave, 2 * n_samples))
         return 0
@@ -89,26 +88,9 @@ def main() -> None:
         samples.clear()
         words.clear()
         text = utterance["text"].encode()
-        espeak.espeak_Synth(
-            text, len(text) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
-        )
+        options = (0, POS_CHARACTER, 0, CHARS_UTF8, None, None)
+        espeak.espeak_Synth(text, len(text) + 1, *options)
         print(json.dumps([base64.b64encode(samples).decode(), words]))
-
-
-def note(words: list[list[int]], event: Event) -> None:
-    """Note where words begin; one lasts until the next, or the clause's end.
-
-    Arguments
-    ---------
-    words : list of list of int
-        [position, length, start, end]; changed.
-    event : Event
-        Of any kind.
-    """
-    if event.type in (WORD, END_OF_CLAUSE) and words and len(words[-1]) == 3:
-        words[-1].append(event.sample)
-    if event.type == WORD:
-        words.append([event.text_position - 1, event.length, event.sample])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import hashlib
+import itertools
 import json
 import math
 from pathlib import Path
@@ -10,17 +11,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import yaml
-from polsess.corpus.metadata import SPLITS
 
 from corpus import random_generator
 from corpus.audio import from_db
-from corpus.files import (
-    WORK_FOLDER,
-    embedded_folder,
-    write_json,
-    write_table,
-    write_wav,
-)
+from corpus.files import embedded_folder, write_json, write_table, write_wav
 from corpus.recordings import LABEL
 from corpus.voices import Voice, draw_voices, speak
 
@@ -112,21 +106,19 @@ def _compose(rng, words):
 
     # Choosing among all subjects, not first among the genders, keeps the
     # short list of neuter subjects from being heard every fifth sentence.
-    agreement, subject = choose(
-        [
-            (agreement, subject)
-            for agreement, subjects in words["subjects"].items()
-            for subject in subjects
-        ]
-    )
+    subjects = [
+        (agreement, subject)
+        for agreement, subjects in words["subjects"].items()
+        for subject in subjects
+    ]
+    agreement, subject = choose(subjects)
     plural = agreement in ("virile", "nonvirile")
     wants, comes = ("chcą", "przyjdą") if plural else ("chce", "przyjdzie")
     act = choose(words["verbs"])
     plan = f"{act['forms'][3]} {choose(act['complements'])}"
     past = choose(words["verbs"] + words["accidents"])
-    deed = (
-        f"{past_tense(past['forms'], agreement)} {choose(past['complements'])}"
-    )
+    form = past_tense(past["forms"], agreement)
+    deed = f"{form} {choose(past['complements'])}"
     place, time = choose(words["places"]), choose(words["past_times"])
     future = choose(words["future_times"])
     reason, then = choose(words["reasons"]), choose(words["consequences"])
@@ -164,23 +156,20 @@ def speech_tasks(options: argparse.Namespace) -> list[tuple]:
     """List what the embedded speakers have to say, for `make_speech`."""
     n_sentences = math.ceil(2.5 * options.duration / SECONDS_A_SENTENCE)
     tasks = []
-    for split in SPLITS:
+    for split, size in options.sizes.items():
         voices = split_voices(options, split)
         folder = embedded_folder(options.root, "speech", split)
         # So that each utterance serves for about two fragments.
-        n_utterances = math.ceil(options.sizes[split] / len(voices))
-        n_utterances = min(max(2, n_utterances), MOST_UTTERANCES)
-        tasks += [
-            (folder / voice.name, split, voice, n_utterances, n_sentences)
-            for voice in voices
-        ]
+        n_utterances = max(2, math.ceil(size / len(voices)))
+        counts = (min(n_utterances, MOST_UTTERANCES), n_sentences)
+        tasks += [(folder / v.name, split, v, *counts) for v in voices]
     return tasks
 
 
 def babble_tasks(options: argparse.Namespace) -> list[tuple]:
     """List what further voices in the background say, for `make_speech`."""
     tasks = []
-    for split in SPLITS:
+    for split in options.sizes:
         rng = random_generator(options.seed, "babble voices", split)
         folder = embedded_folder(options.root, "babble", split)
         tasks += [
@@ -220,21 +209,19 @@ def make_speech(
     if all(p.exists() and words_path(p).exists() for p in paths):
         return
     rng = random_generator(options.seed, "speech", split, folder.name)
-    texts = [
-        draw_sentence(rng, split) for _ in range(n_utterances * n_sentences)
-    ]
-    spoken = speak(voice, texts, rng, rate)
-    for number, path in enumerate(paths):
-        first = number * n_sentences
+    n_texts = n_utterances * n_sentences
+    texts = [draw_sentence(rng, split) for _ in range(n_texts)]
+    spoken = iter(speak(voice, texts, rng, rate))
+    for path in paths:
         pieces, words, position = [], [], 0
-        for sentence in spoken[first : first + n_sentences]:
-            pause = int(rng.uniform(*PAUSE) * rate)
+        for sentence in itertools.islice(spoken, n_sentences):
             words += [
-                (word.text, word.start + position, word.end + position)
-                for word in sentence.words
+                (text, start + position, end + position)
+                for text, start, end in sentence.words
             ]
-            pieces += [sentence.waveform, np.zeros(pause)]
-            position += len(sentence.waveform) + pause
+            pause = np.zeros(int(rng.uniform(*PAUSE) * rate))
+            pieces += [sentence.waveform, pause]
+            position += len(sentence.waveform) + len(pause)
         level = rng.normal(LEVEL_DB, LEVEL_SPREAD_DB)
         waveform = np.concatenate(pieces[:-1]) * from_db(level)
         write_wav(options, path, np.clip(waveform, -0.99, 0.99))
@@ -286,30 +273,28 @@ def transcribe(
 
 def write_transcripts(root: Path, split: str, rows: list[dict]) -> None:
     """Write what the embedded speakers say in the mixtures of a split."""
-    said = [
-        {"mixFile": row["mixFile"]}
-        | _said_by(root, row, 1)
-        | _said_by(root, row, 2)
-        for row in rows
-    ]
+    said = []
+    for row in rows:
+        columns = {"mixFile": row["mixFile"]}
+        for n in (1, 2):
+            columns[f"speaker{n}File"] = row[f"speaker{n}File"]
+            for name, text in _said_by(root, row, f"speech{n}").items():
+                columns[f"speaker{n}{name}"] = text
+        said.append(columns)
     path = root / split / "transcripts.csv"
     write_table(root, path, said, list(said[0]))
 
 
-def _said_by(root, row, number):
-    """Return one speaker's columns."""
+def _said_by(root, row, speech):
+    """Return the words of one speaker of a mixture."""
     words, length = [], 0
     # Several recordings where one was too short.
-    for path in row[f"speech{number}OryginalPath"].split(";"):
-        inside = Path(path).relative_to(LABEL["speech"])
-        recording = root / WORK_FOLDER / "speech" / inside
-        end = length + row[f"speech{number}End"]
+    for path in row[f"{speech}OryginalPath"].split(";"):
+        split, *parts = Path(path).relative_to(LABEL["speech"]).parts
+        recording = embedded_folder(root, "speech", split).joinpath(*parts)
+        end = length + row[f"{speech}End"]
         found = json.loads(words_path(recording).read_text(encoding="utf-8"))
         words += [(text, a + length, b + length) for text, a, b in found]
         length += soundfile.info(recording).frames
     # Start counts from 1 in the first one, End is the last one's last sample.
-    said = transcribe(words, row[f"speech{number}Start"] - 1, end)
-    speaker = f"speaker{number}"
-    return {f"{speaker}File": row[f"{speaker}File"]} | {
-        speaker + name: text for name, text in said.items()
-    }
+    return transcribe(words, row[f"{speech}Start"] - 1, end)

@@ -118,28 +118,21 @@ def make_voice(
     # Small people have both high voices and short vocal tracts.
     formants = (f0 / natural_f0) ** 0.3 * rng.uniform(0.93, 1.07)
     steps = PITCH_STEPS_PER_OCTAVE * math.log2(f0 / natural_f0 / formants)
-    return Voice(
-        name=f"{variant}-{number}",
-        variant=variant,
-        f0=f0,
-        formants=formants,
-        words_per_minute=int(rng.integers(140, 200)),
-        pitch=min(max(round(NATURAL_PITCH + steps), 0), 99),
-    )
+    pitch = min(max(round(NATURAL_PITCH + steps), 0), 99)
+    pace = int(rng.integers(140, 200))
+    return Voice(f"{variant}-{number}", variant, f0, formants, pace, pitch)
 
 
 def draw_voices(
     split: str, n_voices: int, rng: np.random.Generator
 ) -> list[Voice]:
     """Draw different speakers of a split, at most as many as there are."""
-    table = load_variants()
-    table = table[table["split"] == split]
+    table = load_variants().query("split == @split")
+    variants = table[["variant", "natural_f0"]].values.tolist()
     voices = [
         make_voice(variant, natural_f0, number, rng)
         for number in range(len(F0_RATIOS))
-        for variant, natural_f0 in zip(
-            table["variant"], table["natural_f0"], strict=True
-        )
+        for variant, natural_f0 in variants
     ]
     return [voices[i] for i in rng.permutation(len(voices))[:n_voices]]
 
@@ -193,16 +186,17 @@ def speak(
 
 def _run_espeak(voice, texts, rng):
     """Have eSpeak NG speak in a process of its own; return its output."""
-    utterances = []
-    for text in texts:
-        # Playing back faster must not make the pace faster too.
-        pace = voice.words_per_minute / voice.formants
-        rate = round(pace * rng.uniform(0.92, 1.08))
-        pitch = min(max(voice.pitch + int(rng.integers(-3, 4)), 0), 99)
-        expression = int(rng.integers(40, 75))
-        utterances.append(
-            {"text": text, "rate": rate, "pitch": pitch, "range": expression}
-        )
+    # Playing back faster must not make the pace faster too.
+    pace = voice.words_per_minute / voice.formants
+    utterances = [
+        {
+            "text": text,
+            "rate": round(pace * rng.uniform(0.92, 1.08)),
+            "pitch": min(max(voice.pitch + int(rng.integers(-3, 4)), 0), 99),
+            "range": int(rng.integers(40, 75)),
+        }
+        for text in texts
+    ]
     request = {
         "library": espeakng_loader.get_library_path(),
         "data": espeakng_loader.get_data_path(),
@@ -219,7 +213,7 @@ def _run_espeak(voice, texts, rng):
     if result.returncode != 0:
         raise UserError(
             f"eSpeak NG (espeakng-loader) failed with voice {voice.variant}: "
-            f"{result.stderr.strip() or f'exit code {result.returncode}'}"
+            f"exit code {result.returncode}, {result.stderr.strip()}"
         )
     return result.stdout
 
