@@ -247,7 +247,8 @@ Recogniser = CommandRecogniser | SpeechBrainRecogniser | WhisperRecogniser
 def open_recogniser(options: argparse.Namespace, device: str) -> Recogniser:
     """Open the recogniser that asr_eval.py's command line names."""
     if options.command is not None:
-        return CommandRecogniser(options.command, options.timeout or 60.0)
+        timeout = 60.0 if options.timeout is None else options.timeout
+        return CommandRecogniser(options.command, timeout)
     if options.whisper is not None:
         language = options.language or "polish"
         return WhisperRecogniser(options.whisper, language, device)
