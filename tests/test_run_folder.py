@@ -14,6 +14,7 @@ from polsess.run_folder import (
     read_result,
     read_settings,
     software_versions,
+    write_on_main,
 )
 
 
@@ -31,7 +32,7 @@ def test_a_repeated_epoch_replaces_what_came_after(tmp_path):
 
 def test_nan_is_null_in_the_result(tmp_path):
     files = RunFiles(tmp_path)
-    files.write_result({"test": [{"si_sdr": math.nan, "count": 3}]})
+    write_on_main(files.result, {"test": [{"si_sdr": math.nan, "count": 3}]})
     text = files.result.read_text()
     assert json.loads(text) == {"test": [{"si_sdr": None, "count": 3}]}
 
@@ -55,7 +56,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("epoch,lr\n1,0.1\n", "it has no column valid_si_sdr"),
+        ("epoch,lr\n1,0.1\n", "valid_si_sdr"),
         ("epoch,valid_si_sdr\n1,high\n", "could not convert"),
         ("epoch,valid_si_sdr\n2,1.5\n1,2.5\n", "its epochs do not rise"),
         ("epoch,valid_si_sdr\n1,1.5,x\n", "longer than its header"),

@@ -16,8 +16,6 @@ from polsess.data.sampling import all_examples
 from polsess.errors import UserError
 from small_corpus import write_small_corpus
 
-from speechbrain import Stage
-
 STAGES = [{"epoch": 1, "variants": list(ALL_VARIANTS), "lr_scheduler": True}]
 # Errors that name a file of audio instead, wherever the manifest says it is.
 OF_AUDIO = (": cannot be read", ": its components have other lengths")
@@ -71,21 +69,23 @@ def test_loaders_of_manifests(prepared, data):
         (folder / "train_all.csv").write_bytes(content)
 
         def read():
-            loader = make_loaders(
-                prepared / "PolSESS_F",
-                folder,
-                task="SB",
-                sample_rate=8000,
-                seed=1,
-                curriculum=STAGES,
-                train_size=None,
-                training_segment=segment,
-                valid_variants=["SER", "SE"],
-                test_variants=["C"],
-                batch_size=2,
-                valid_batch_size=2,
-                num_workers=0,
-            )[Stage.TRAIN]
+            loader, *_ = make_loaders(
+                {
+                    "data_folder": prepared / "PolSESS_F",
+                    "manifest_folder": folder,
+                    "task": "SB",
+                    "sample_rate": 8000,
+                    "seed": 1,
+                    "curriculum": STAGES,
+                    "train_size": None,
+                    "training_segment": segment,
+                    "valid_variants": ["SER", "SE"],
+                    "test_variants": ["C"],
+                    "batch_size": 2,
+                    "valid_batch_size": 2,
+                    "num_workers": 0,
+                }
+            )
             return len(loader), list(loader)
 
         result, _ = attempt(read, UserError, folder, "curriculum", *OF_AUDIO)

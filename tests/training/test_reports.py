@@ -78,7 +78,7 @@ def test_wandb_has_each_epoch(small_corpus, tmp_path, fake_wandb):
 
 def test_what_is_missing_is_named(small_corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UserError, match="log_to wandb: is not installed.*pip"):
+    with pytest.raises(UserError, match="log_to wandb: .*pip install wandb"):
         run("convtasnet", small_corpus, tmp_path, log_to="wandb")
     with pytest.raises(UserError, match="log_to 'tensorbord': give one of"):
         run("convtasnet", small_corpus, tmp_path, log_to="tensorbord")

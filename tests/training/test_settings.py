@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 from polsess.errors import UserError
 from polsess.processes import check_device
-from polsess.run_folder import RunFiles, read_settings
+from polsess.run_folder import RunFiles, read_settings, write_on_main
 from polsess.training.settings import (
     IN_EACH_YAML,
     MAY_CHANGE,
@@ -221,7 +221,7 @@ def test_manifests_of_earlier_runs_are_known_without_their_last_column(
     files = RunFiles(tmp_path)
     old, new = "ID,ssr,proven_sum\na,3,yes\nb,-1,\n", "ID,ssr\na,3\nb,-1\n"
     noted = {"lr": 0.1, "manifest_train": sha256(old.encode()).hexdigest()}
-    files.write_settings(noted)
+    write_on_main(files.settings, noted)
     (tmp_path / "train_all.csv").write_text(old)
     update_noted_hashes(files, tmp_path)
     noted["manifest_train"] = sha256(new.encode()).hexdigest()

@@ -33,9 +33,7 @@ RESULT_TYPES: dict = {
 
 
 class RunFiles:
-    """Names of a run's files, and their writers.
-
-    With several processes only the main one writes.
+    """Names of a run's files.
 
     Arguments
     ---------
@@ -54,43 +52,15 @@ class RunFiles:
         self.divergence = self.folder / "divergence.json"
         self.audio = self.folder / "audio"
 
-    def write_settings(self, settings: dict) -> None:
-        """Write the settings that the run goes on with."""
-        write_on_main(self.settings, to_json(settings))
 
-    def write_separator(self, description: dict) -> None:
-        """Write which network the run's weights belong to."""
-        write_on_main(self.separator, to_json(description))
-
-    def write_divergence(self, record: dict) -> None:
-        """Write what was done when the training diverged; {} for nothing."""
-        if record:
-            write_on_main(self.divergence, to_json(record))
-        else:
-            from polsess.processes import on_main
-
-            on_main(self.divergence.unlink, True)
-
-    def write_scores(
-        self, scores: list[dict], averaged: Sequence[dict] = ()
-    ) -> None:
-        """Write the test's rows, a dict each; of averaged weights too."""
-        for path, rows in (
-            (self.scores, scores),
-            (self.averaged_scores, averaged),
-        ):
-            if rows:
-                write_on_main(path, pd.DataFrame(rows).to_csv(index=False))
-
-    def write_result(self, result: dict) -> None:
-        """Write the result; NaN becomes null, which every reader takes."""
-        write_on_main(self.result, to_json(result))
-
-
-def write_on_main(path: Path, text: str) -> None:
-    """Write a file atomically; of several processes the main one does."""
+def write_on_main(path: Path, content: dict | list[dict]) -> None:
+    """Write JSON, or the rows of a CSV; of several processes the main one."""
     from polsess.processes import on_main  # torch, which readers do not need
 
+    if isinstance(content, dict):
+        text = to_json(content)
+    else:
+        text = pd.DataFrame(content).to_csv(index=False)
     on_main(write_atomically, path, text)
 
 
@@ -125,7 +95,7 @@ class Curve:
         """
         self.rows = [old for old in self.rows if old["epoch"] < row["epoch"]]
         self.rows.append(row)
-        write_on_main(self.path, pd.DataFrame(self.rows).to_csv(index=False))
+        write_on_main(self.path, self.rows)
 
 
 def read_curve(
@@ -160,24 +130,22 @@ def read_curve(
     [2.5, 3.5]
     """
     path = RunFiles(folder).curve
+    names = ["epoch", "valid_si_sdr", *needed]
     try:
         table = pd.read_csv(path, dtype={"variants": str})
         if not isinstance(table.index, pd.RangeIndex):
             raise ValueError("its rows are longer than its header")
-        for name in ("epoch", "valid_si_sdr", *needed):
-            if name not in table:
-                raise ValueError(f"it has no column {name}")
-            # Of a file without rows the columns have no type.
-            table[name] = table[name].astype(float)
-            if not np.isfinite(table[name]).all():
-                raise ValueError(f"{name} is not a number everywhere")
+        # Of a file without rows the columns have no type.
+        table = table.astype(dict.fromkeys(names, float))
+        if not np.isfinite(table[names].to_numpy()).all():
+            raise ValueError(f"{', '.join(names)}: not a number everywhere")
         epochs = table["epoch"].tolist()
         if epochs != sorted({int(epoch) for epoch in epochs}):
             raise ValueError("its epochs do not rise")
         return table.astype({"epoch": int})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, OverflowError) as error:
+    except (OSError, ValueError, KeyError, OverflowError) as error:
         raise UserError(
             f"{path}: is damaged ({error}); delete it, and the run goes on "
             "with a new one"
@@ -265,13 +233,11 @@ def software_versions() -> dict:
         Python, platform, main packages, and this code's git commit: None
         outside a git clone, with ``-dirty`` when files differ from it.
     """
+    command = "git describe --always --dirty --abbrev=40 --exclude=*"
+    here = Path(__file__).resolve().parent
     try:
         process = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"]
-            + ["--exclude=*"],
-            cwd=Path(__file__).resolve().parent,
-            capture_output=True,
-            text=True,
+            command.split(), cwd=here, capture_output=True, text=True
         )
         commit = process.stdout.strip() or None
     except OSError:  # no git on this machine

@@ -36,7 +36,7 @@ import torch
 from polsess.commands import called_by_orion, run
 from polsess.corpus.manifests import prepare_polsess
 from polsess.data.loaders import make_loaders
-from polsess.data.sampling import TrainingBatches, fixed_examples
+from polsess.data.sampling import fixed_examples
 from polsess.files import hash_file
 from polsess.models.description import describe
 from polsess.processes import (
@@ -47,15 +47,10 @@ from polsess.processes import (
     on_main,
     use_deterministic_algorithms,
 )
-from polsess.run_folder import RunFiles
+from polsess.run_folder import RunFiles, write_on_main
 from polsess.scoring.objective import negative_si_sdr, pit_si_sdr
 from polsess.scoring.scores import score_batch, write_examples
-from polsess.training.brain import (
-    DivergenceError,
-    ReliableBrain,
-    forget_stop,
-    go_back,
-)
+from polsess.training.brain import DivergenceError, ReliableBrain
 from polsess.training.reports import (
     average_validation,
     log_epoch,
@@ -71,10 +66,10 @@ from polsess.training.settings import (
     plain_settings,
     update_noted_hashes,
 )
+from torch.utils.data import DataLoader
 
 import speechbrain as sb
 from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.utils.run_opts import RunOptions
 
 
@@ -83,14 +78,9 @@ class Separation(ReliableBrain):
 
     best_keys: tuple[str, ...] = ("si_sdr",)
 
-    def set_data(
-        self,
-        test_rows: list[dict],
-        batches: TrainingBatches,
-        train_loader: SaveableDataLoader,
-    ) -> None:
-        """Take the training's batches and the test's rows, before ``fit``."""
-        self.set_training_data(batches, train_loader)
+    def set_data(self, train: DataLoader, test: DataLoader) -> None:
+        """Take the loaders of training and test, before ``fit``."""
+        self.set_training_data(train)
         if self.hparams.ema_decay:  # self.averaged is validated too
             self.best_keys = ("si_sdr", "averaged_si_sdr")
         self.logger = make_logger(
@@ -98,7 +88,7 @@ class Separation(ReliableBrain):
             self.hparams.output_folder,
             f"{self.hparams.experiment_name}-{self.hparams.seed}",
         )
-        examples = fixed_examples(test_rows, self.hparams.test_variants)
+        examples = fixed_examples(test.dataset.rows, self.hparams.test_variants)
         self.examples_to_write = examples[: self.hparams.save_audio]
 
     def init_optimizers(self) -> None:
@@ -156,9 +146,8 @@ class Separation(ReliableBrain):
             si_sdr, permutation = pit_si_sdr(estimates, targets)
             loss = negative_si_sdr(si_sdr, targets)
         if stage != sb.Stage.TRAIN:
-            self.scores.append(
-                score_batch(batch, estimates, si_sdr, permutation)
-            )
+            rows = score_batch(batch, estimates, si_sdr, permutation)
+            self.scores.append(rows)
         if stage == sb.Stage.TEST and self.examples_to_write:
             write_examples(
                 self.files.audio,
@@ -178,10 +167,9 @@ class Separation(ReliableBrain):
         if self.averaged is not None:
             with self.evaluation_ctx:
                 estimates = self.averaged(batch.mixture.data.to(self.device))
-            targets = batch.targets.data.to(self.device)
-            self.averaged_scores.append(
-                score_batch(batch, estimates, *pit_si_sdr(estimates, targets))
-            )
+            scores = pit_si_sdr(estimates, batch.targets.data.to(self.device))
+            rows = score_batch(batch, estimates, *scores)
+            self.averaged_scores.append(rows)
         return loss
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
@@ -201,8 +189,10 @@ class Separation(ReliableBrain):
         self.averaged_scores = gather_batches(self.averaged_scores)
         if epoch is not None:  # the validation's; the test has none
             self.finish_epoch(epoch, pd.DataFrame(self.scores))
-        else:
-            self.files.write_scores(self.scores, self.averaged_scores)
+            return
+        write_on_main(self.files.scores, self.scores)
+        if self.averaged_scores:
+            write_on_main(self.files.averaged_scores, self.averaged_scores)
 
     def finish_epoch(self, epoch: int, scores: pd.DataFrame) -> None:
         """Adapt the learning rate, log, and save a checkpoint."""
@@ -231,41 +221,10 @@ class Separation(ReliableBrain):
                 "cpu_seconds": round(self.training_state.cpu_seconds(), 2),
             }
         )
-        self.save({"epoch": epoch, **valid}, True, self.best_keys)
-
-
-def make_brain(hparams: dict, run_opts: RunOptions) -> tuple[Separation, dict]:
-    """Make a brain, before it is resumed, and its loaders by stage."""
-    loaders = make_loaders(
-        hparams["data_folder"],
-        hparams["manifest_folder"],
-        task=hparams["task"],
-        sample_rate=hparams["sample_rate"],
-        seed=hparams["seed"],
-        curriculum=hparams["curriculum"],
-        train_size=hparams["train_size"],
-        training_segment=hparams["training_segment"],
-        valid_variants=hparams["valid_variants"],
-        test_variants=hparams["test_variants"],
-        batch_size=hparams["batch_size"],
-        valid_batch_size=hparams["valid_batch_size"],
-        num_workers=hparams["num_workers"],
-    )
-    brain = Separation(
-        modules=hparams["modules"],
-        opt_class=hparams["opt_class"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=hparams["checkpointer"],
-    )
-    train = loaders[sb.Stage.TRAIN]
-    test_rows = loaders[sb.Stage.TEST].dataset.rows
-    brain.set_data(test_rows, train.batch_sampler, train)
-    return brain, loaders
+        self.save({"epoch": epoch, **valid}, end_of_epoch=True)
 
 
 def prepare_run(
-    files: RunFiles,
     settings: dict,
     hparams: dict,
     hparams_file: str,
@@ -284,6 +243,7 @@ def prepare_run(
     UserError
         If the folder holds another run, or something is wrong with the corpus.
     """
+    files = RunFiles(hparams["output_folder"])
     resumed = bool(hparams["checkpointer"].list_checkpoints())
     if resumed:
         check_same_run(files, settings)
@@ -296,7 +256,7 @@ def prepare_run(
     )
     resolved = files.folder / "hyperparams.yaml"
     text = resolved.read_text(encoding="utf-8")
-    files.write_separator(describe(text, resolved))
+    write_on_main(files.separator, describe(text, resolved))
     if not resumed:  # of a run whose checkpoints were deleted
         files.divergence.unlink(missing_ok=True)
     prepare_polsess(
@@ -312,7 +272,7 @@ def prepare_run(
         settings[f"manifest_{split}"] = hash_file(path)
     if resumed:
         check_same_run(files, settings)
-    files.write_settings(settings)
+    write_on_main(files.settings, settings)
     return settings
 
 
@@ -340,49 +300,36 @@ def main(arguments: list[str]) -> None:
         if hasattr(module, "check_device"):
             module.check_device(device)
     settings = plain_settings(hparams, run_opts)
-    files = RunFiles(hparams["output_folder"])
 
     with report:  # to Orion, if it is the caller
         if hparams["pretrained"]:
-            from polsess.training.fine_tuning import start_from
+            from polsess.training.fine_tuning import start_from_pretrained
 
             # In every process, since each has a separator of its own.
-            settings |= start_from(
-                hparams["pretrained"],
-                hparams["trust_pretrained"],
-                hparams,
-                files,
-            )
-        settings = on_main(
-            prepare_run,
-            files,
-            settings,
-            hparams,
-            hparams_file,
-            run_opts,
-            overrides,
-        )
+            settings["pretrained_weights"] = start_from_pretrained(hparams)
+        run_settings = (settings, hparams, hparams_file, run_opts, overrides)
+        settings = on_main(prepare_run, *run_settings)
         while True:
-            brain, loaders = make_brain(hparams, run_opts)
+            train, valid, test = make_loaders(hparams)
+            brain = Separation(
+                modules=hparams["modules"],
+                opt_class=hparams["opt_class"],
+                hparams=hparams,
+                run_opts=run_opts,
+                checkpointer=hparams["checkpointer"],
+            )
+            brain.set_data(train, test)
             epochs = hparams["epoch_counter"]
             if trial is not None:  # which may end earlier
                 epochs = trial.until_stopped(epochs, brain.curve)
             try:
-                brain.fit(
-                    epochs, loaders[sb.Stage.TRAIN], loaders[sb.Stage.VALID]
-                )
-                forget_stop(files)
+                brain.fit(epochs, train, valid)
+                brain.forget_stop()
                 break
             except DivergenceError as error:  # once more, from a checkpoint
-                go_back(
-                    error,
-                    brain.checkpointer,
-                    files,
-                    hparams["nonfinite_lr_factor"],
-                )
+                brain.go_back(error)
     if trial is None:  # of a trial only the validation counts
-        test_loader = loaders[sb.Stage.TEST]
-        test_best(brain, test_loader, settings, run_opts.test_only)
+        test_best(brain, test, settings, run_opts.test_only)
     leave_processes()
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 
 import speechbrain as sb
-from polsess.data.sampling import TrainingBatches
 from polsess.errors import UserError
 from polsess.processes import (
     all_true,
@@ -29,10 +29,9 @@ from polsess.processes import (
     process_count,
     process_rank,
 )
-from polsess.run_folder import Curve, RunFiles, read_divergence
-from polsess.training.checkpoints import AtomicCheckpointer, is_of_an_epochs_end
+from polsess.run_folder import Curve, RunFiles, read_divergence, write_on_main
+from polsess.training.checkpoints import is_of_an_epochs_end
 from speechbrain.dataio.batch import PaddedBatch
-from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.utils.checkpoints import (
     Checkpoint,
     mark_as_loader,
@@ -115,14 +114,12 @@ class SkippedBatches:
     @mark_as_saver
     def save(self, path: Path) -> None:
         """Save the counts."""
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump([self.in_epoch, self.in_a_row], file)
+        path.write_text(json.dumps([self.in_epoch, self.in_a_row]))
 
     @mark_as_loader
     def load(self, path: Path, end_of_epoch: bool) -> None:
         """Load the counts."""
-        with open(path, encoding="utf-8") as file:
-            self.in_epoch, self.in_a_row = json.load(file)
+        self.in_epoch, self.in_a_row = json.loads(path.read_text())
 
 
 @register_checkpoint_hooks
@@ -161,10 +158,9 @@ class TrainingState:
 
     def mean_loss(self) -> float:
         """Average the epoch's loss over the examples of all processes."""
-        sums, counts = zip(
-            *gather((self.loss_sum, self.loss_count)), strict=True
-        )
-        return sum(sums) / sum(counts) if sum(counts) else math.nan
+        gathered = gather((self.loss_sum, self.loss_count))
+        total, count = (sum(part) for part in zip(*gathered, strict=True))
+        return total / count if count else math.nan
 
     def seconds(self) -> float:
         """Return the seconds of the epoch so far, without interruptions."""
@@ -244,38 +240,28 @@ class ReliableBrain(sb.Brain):
 
     best_keys: tuple[str, ...] = ()  # of checkpoints' meta: the highest is kept
 
-    def set_training_data(
-        self, batches: TrainingBatches, train_loader: SaveableDataLoader
-    ) -> None:
-        """Take what a resumed training goes on with, before ``fit``.
+    def set_training_data(self, train_loader: DataLoader) -> None:
+        """Take the training's loader, of TrainingBatches, before ``fit``.
 
-        Arguments
-        ---------
-        batches : TrainingBatches
-            The training loader's batch sampler.
-        train_loader : SaveableDataLoader
-            Its place in the epoch goes into checkpoints within an epoch.
+        Its place in the epoch goes into checkpoints within an epoch.
         """
         self.files = RunFiles(self.hparams.output_folder)
         self.curve = Curve(self.files.curve)
-        self.batches = batches
-        self.train_sampler = batches  # so that fit tells it the epoch
+        self.batches = train_loader.batch_sampler
+        self.train_sampler = self.batches  # so that fit tells it the epoch
         self.skipped = SkippedBatches(self.nonfinite_patience)
         self.training_state = TrainingState()
-        self.checkpointer.add_recoverables(
-            {
-                "train_loader": train_loader,
-                "skipped": self.skipped,
-                "training_state": self.training_state,
-            }
-        )
+        add = self.checkpointer.add_recoverable
+        add("train_loader", train_loader)
+        add("skipped", self.skipped)
+        add("training_state", self.training_state)
         self.averaged = None
         if self.hparams.ema_decay:
             self.averaged = AveragedModel(
                 self.modules.separator,
                 multi_avg_fn=get_ema_multi_avg_fn(self.hparams.ema_decay),
             ).eval()
-            self.checkpointer.add_recoverable("averaged", self.averaged)
+            add("averaged", self.averaged)
 
     def on_fit_start(self) -> None:
         """Resume from the newest checkpoint from which that is possible.
@@ -292,12 +278,10 @@ class ReliableBrain(sb.Brain):
         checkpoint = self.checkpointer.recover_if_possible(
             ckpt_predicate=self.can_resume
         )
-        went_back = on_main(read_divergence, self.files.folder)
-        if checkpoint is not None and (
-            checkpoint.meta["unixtime"] == went_back.get("unixtime")
-        ):
+        record = self.read_divergence()
+        if checkpoint and checkpoint.meta["unixtime"] == record.get("unixtime"):
             for group in self.optimizer.param_groups:
-                group["lr"] *= went_back["lr_factor"]
+                group["lr"] *= record["lr_factor"]
             self.skipped.in_a_row = 0
         counter = self.hparams.epoch_counter
         counter.should_stop = (
@@ -316,12 +300,10 @@ class ReliableBrain(sb.Brain):
             if dict(self.modules.items()) != plain:
                 self._try_compiled()
         except Exception as error:  # whatever a compiler raises
-            for name, module in plain.items():
-                self.modules[name] = module
-            reason = str(error).strip().splitlines() or [type(error).__name__]
+            self.modules.update(plain)
             logger.warning(
                 "--compile does not work here, the training goes on without: "
-                f"{reason[0][:200]}"
+                f"{error!r:.200}"
             )
 
     def _try_compiled(self):
@@ -349,27 +331,15 @@ class ReliableBrain(sb.Brain):
             or checkpoint.meta["processes"] == process_count()
         )
 
-    def save(
-        self, meta: dict, end_of_epoch: bool, max_keys: Iterable[str] = ()
-    ) -> None:
-        """Save a checkpoint, and delete what is neither new nor best.
-
-        Arguments
-        ---------
-        meta : dict
-            What to choose a checkpoint by.
-        end_of_epoch : bool
-            Whether the epoch is finished.
-        max_keys : iterable of str
-            The best by each of these keys of ``meta`` is kept.
-        """
+    def save(self, meta: dict, end_of_epoch: bool) -> None:
+        """Save a checkpoint; delete those neither new nor best by best_keys."""
         self.training_state.collect()
         meta = {**meta, "processes": process_count()}
         self.checkpointer.save_checkpoint(meta, end_of_epoch)
-        self.checkpointer.keep_newest_and_best(max_keys)
+        self.checkpointer.keep_newest_and_best(self.best_keys)
 
     def _save_intra_epoch_ckpt(self):
-        self.save({}, end_of_epoch=False, max_keys=self.best_keys)
+        self.save({}, end_of_epoch=False)
 
     def _should_save_intra_epoch_ckpt(self, *arguments):
         """Decide whether to save after this batch.
@@ -412,14 +382,13 @@ class ReliableBrain(sb.Brain):
                     loss.item(), self.batches.examples_here(self.step)
                 )
         lost = 1
-        if should_step and not finite and process_count() > 1:
-            # This batch's backward pass would have averaged the gradients of
-            # the group over the processes.
-            self.zero_grad(set_to_none=True)
-            lost += self.group_batches
-            self.group_batches = 0
         if should_step:
-            if self.group_batches and not self.step_if_finite():
+            if not finite and process_count() > 1:
+                # This batch's backward pass would have averaged the gradients
+                # of the group over the processes.
+                self.zero_grad(set_to_none=True)
+                lost += self.group_batches
+            elif self.group_batches and not self.step_if_finite():
                 problem, lost = "gradients are", self.group_batches
             self.group_batches = 0
         if problem or should_step:
@@ -449,67 +418,64 @@ class ReliableBrain(sb.Brain):
             self.averaged.update_parameters(self.hparams.separator)
         return hope
 
+    def go_back(self, error: DivergenceError) -> None:
+        """Arrange that the training goes on from its newest validated one.
 
-def go_back(
-    error: DivergenceError,
-    checkpointer: AtomicCheckpointer,
-    files: RunFiles,
-    lr_factor: float,
-) -> None:
-    """Arrange that the training goes on from its newest validated checkpoint.
+        Checkpoints since then go.
 
-    Arguments
-    ---------
-    error : DivergenceError
-        Why.
-    checkpointer : AtomicCheckpointer
-        Loses the checkpoints since then.
-    files : RunFiles
-        The run's, of which ``divergence.json`` is written.
-    lr_factor : float
-        The learning rate is multiplied by this.
-
-    Raises
-    ------
-    TrainingStoppedError
-        If the training has gone back before, or has no such checkpoint.
-    """
-    record = on_main(read_divergence, files.folder)
-    checkpoint = checkpointer.find_checkpoint(
-        ckpt_predicate=is_of_an_epochs_end
-    )
-    if checkpoint is None or "unixtime" in record:
-        files.write_divergence({**record, "stopped": str(error)})
-        problem = "before the first epoch's end"
-        if checkpoint is not None:
-            problem = (
-                "although it had gone back before with a lower learning rate. "
-                f"The best checkpoint is safe in {checkpointer.checkpoints_dir}"
-                " and --test_only tests it"
-            )
-        raise TrainingStoppedError(
-            f"training stops: {error}, {problem}; with a new "
-            "--experiment_name try a lower --lr or --precision fp32"
+        Raises
+        ------
+        TrainingStoppedError
+            If the training has gone back before, or has no such checkpoint.
+        """
+        record = self.read_divergence()
+        checkpoint = self.checkpointer.find_checkpoint(
+            ckpt_predicate=is_of_an_epochs_end
         )
-    logger.warning(
-        f"{error}: going back to {checkpoint.path.name}, with the learning "
-        f"rate times {lr_factor}"
-    )
-    # In this order: killed between the two, it would diverge and go back
-    # again.
-    checkpointer.delete_newer_than(checkpoint)
-    record |= {
-        "reason": str(error),
-        "checkpoint": checkpoint.path.name,
-        # Names are of a second's resolution, and used again.
-        "unixtime": checkpoint.meta["unixtime"],
-        "lr_factor": lr_factor,
-    }
-    files.write_divergence(record)
+        if checkpoint is None or "unixtime" in record:
+            self.write_divergence({**record, "stopped": str(error)})
+            problem = "before the first epoch's end"
+            if checkpoint is not None:
+                problem = (
+                    "although it had gone back before. The best checkpoint is "
+                    f"safe in {self.checkpointer.checkpoints_dir} and "
+                    "--test_only tests it"
+                )
+            raise TrainingStoppedError(
+                f"training stops: {error}, {problem}; with a new "
+                "--experiment_name try a lower --lr or --precision fp32"
+            )
+        factor = self.hparams.nonfinite_lr_factor
+        logger.warning(
+            f"{error}: going back to {checkpoint.path.name}, with the learning "
+            f"rate times {factor}"
+        )
+        # In this order: killed between the two, it would diverge and go back
+        # again.
+        self.checkpointer.delete_newer_than(checkpoint)
+        record |= {
+            "reason": str(error),
+            "checkpoint": checkpoint.path.name,
+            # Names are of a second's resolution, and used again.
+            "unixtime": checkpoint.meta["unixtime"],
+            "lr_factor": factor,
+        }
+        self.write_divergence(record)
 
+    def forget_stop(self) -> None:
+        """Forget that a training had stopped, if it has finished after all."""
+        record = self.read_divergence()
+        if record.pop("stopped", None) is None:
+            return
+        if record:
+            self.write_divergence(record)
+        else:
+            on_main(self.files.divergence.unlink)
 
-def forget_stop(files: RunFiles) -> None:
-    """Forget that a training had stopped, when it has finished after all."""
-    record = on_main(read_divergence, files.folder)
-    if record.pop("stopped", None) is not None:
-        files.write_divergence(record)
+    def read_divergence(self) -> dict:
+        """Read what was done when the training diverged; the same in all."""
+        return on_main(read_divergence, self.files.folder)
+
+    def write_divergence(self, record: dict) -> None:
+        """Write what was done when the training diverged."""
+        write_on_main(self.files.divergence, record)

@@ -81,14 +81,10 @@ class AtomicCheckpointer(Checkpointer):
         return on_main(self._save, meta or {}, end_of_epoch, name, verbosity)
 
     def _save(self, meta, end_of_epoch, name, verbosity):
-        # What an interrupted save left.
-        self._remove_partial()
+        self._remove_partial()  # what an interrupted save left
         # The newest even if the clock went back.
-        times = [c.meta["unixtime"] for c in self.list_checkpoints()]
-        meta = {
-            "unixtime": max([time.time(), *(t + 1e-3 for t in times)]),
-            **meta,
-        }
+        times = [c.meta["unixtime"] + 1e-3 for c in self.list_checkpoints()]
+        meta = {"unixtime": max([time.time(), *times]), **meta}
         try:
             # Its message would name the temporary folder.
             checkpoint = super().save_checkpoint(
@@ -102,17 +98,12 @@ class AtomicCheckpointer(Checkpointer):
             logger.log(verbosity, f"Saved a checkpoint in {whole}")
         except (OSError, RuntimeError) as error:
             self._remove_partial()
-            free = shutil.disk_usage(self.checkpoints_dir).free / 1e6
             raise UserError(
                 f"{self.checkpoints_dir}: a checkpoint cannot be saved "
-                f"({error}; {free:.0f} MB are free); earlier ones are intact, "
-                "and the same command resumes from the newest"
+                f"({error}); earlier ones are intact, and the same command "
+                "resumes from the newest"
             ) from error
-        files = {
-            name: whole / path.name
-            for name, path in checkpoint.paramfiles.items()
-        }
-        return Checkpoint(whole, checkpoint.meta, files)
+        return self._construct_checkpoint_objects([whole])[0]
 
     @main_process_only
     def keep_newest_and_best(self, max_keys: Iterable[str]) -> None:
@@ -129,13 +120,13 @@ class AtomicCheckpointer(Checkpointer):
         max_keys : iterable of str
             For each of these the checkpoint with the highest value is kept.
         """
-        kept = {c.path for c in self.find_checkpoints()[:NEWEST]}
-        finished = self.find_checkpoints(ckpt_predicate=is_of_an_epochs_end)
-        kept |= {c.path for c in finished[:1]}
+        kept = self.find_checkpoints()[:NEWEST]
+        kept += self.find_checkpoints(ckpt_predicate=is_of_an_epochs_end)[:1]
         for key in max_keys:
-            kept |= {c.path for c in self.find_checkpoints(max_key=key)[:1]}
+            kept += self.find_checkpoints(max_key=key)[:1]
+        paths = {checkpoint.path for checkpoint in kept}
         for checkpoint in self.list_checkpoints():
-            if checkpoint.path not in kept:
+            if checkpoint.path not in paths:
                 self._delete(checkpoint)
 
     @main_process_only

@@ -3,7 +3,7 @@
 import torch
 
 from polsess.errors import UserError
-from polsess.run_folder import RunFiles, read_settings
+from polsess.run_folder import read_settings
 from polsess.training.checkpoints import is_of_an_epochs_end
 from speechbrain.utils.logger import get_logger
 
@@ -21,9 +21,7 @@ FREE = {
 }
 
 
-def start_from(
-    source: str, trust: bool, hparams: dict, files: RunFiles
-) -> dict:
+def start_from_pretrained(hparams: dict) -> str | None:
     """Give a run's separator the weights of a model that is there.
 
     A run that has finished an epoch goes on with weights of its own. It is only
@@ -32,40 +30,34 @@ def start_from(
 
     Arguments
     ---------
-    source : str
-        The model's folder, as ``load_model`` takes it.
-    trust : bool
-        Whether SpeechBrain may run what a public model's files say.
     hparams : dict
         The loaded YAML; its separator is changed.
-    files : RunFiles
-        The run's.
 
     Returns
     -------
-    dict
-        ``pretrained_weights``: what tells these weights from others, for the
-        run's settings.
+    str
+        What tells these weights from others: the run's setting
+        ``pretrained_weights``.
 
     Raises
     ------
     UserError
         If there is no such model, or its weights do not fit.
     """
-    checkpoint = hparams["checkpointer"].find_checkpoint(
+    source, folder = hparams["pretrained"], hparams["output_folder"]
+    if hparams["checkpointer"].find_checkpoint(
         ckpt_predicate=is_of_an_epochs_end
-    )
-    if checkpoint is not None and files.settings.exists():
-        noted = read_settings(files.folder)
+    ):
+        noted = read_settings(folder)
         if noted.get("pretrained") == source:
-            return {"pretrained_weights": noted.get("pretrained_weights")}
+            return noted.get("pretrained_weights")
     # Here, since training itself needs nothing of inference.
     from polsess.inference.models import load_model
 
     # What is drawn for new weights must not change what the training draws.
     # It is loaded on the CPU; of several GPUs, torch would warn.
     with torch.random.fork_rng(devices=[]):
-        run = load_model(source, trust=trust)
+        run = load_model(source, trust=hparams["trust_pretrained"])
     separator = hparams["separator"]
     try:
         separator.load_state_dict(run.separator.state_dict())
@@ -77,17 +69,13 @@ def start_from(
         raise UserError(
             f"pretrained {source}: its network is not the one to be trained: "
             f"{problem[:300]}. Give the options with which it was trained, "
-            "such as its sizes and --n_sources with --task (they stand in its "
-            "separator.json), or another model"
+            "such as --n_sources with --task (see its separator.json)"
         ) from error
-    if run.settings["sample_rate"] != hparams["sample_rate"]:
-        logger.warning(
-            f"pretrained {source}: was trained at "
-            f"{run.settings['sample_rate']} Hz, and goes on at "
-            f"{hparams['sample_rate']} Hz"
-        )
+    rate = run.settings["sample_rate"]
+    if rate != hparams["sample_rate"]:
+        logger.warning(f"pretrained {source}: was trained at {rate} Hz")
     logger.info(f"The training starts from the weights of {source}")
-    return {"pretrained_weights": run.weights_checksum}
+    return run.weights_checksum
 
 
 def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
@@ -112,32 +100,28 @@ def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
     ['the network is ReLU, here GELU']
     """
     second = dict(wanted.named_modules())
-    others = [
-        f"{name or 'the network'} is {type(module).__name__}, here "
-        f"{type(second[name]).__name__}"
-        for name, module in given.named_modules()
-        if name in second and not _are_alike(module, second[name])
-    ]
-    first, second = _attributes(given), _attributes(wanted)
-    return others + [
-        f"{name} is {first[name]!r}, here {second[name]!r}"
-        for name in first
-        if name in second and first[name] != second[name]
-    ]
-
-
-def _are_alike(first, second):
-    """Check whether modules are of one class, or of ours and SpeechBrain's."""
-    return isinstance(first, type(second)) or isinstance(second, type(first))
-
-
-def _attributes(network):
-    """Collect what the modules of a network were told, as plain values."""
-    return {
-        f"{path}.{name}".removeprefix("."): value
-        for path, module in network.named_modules()
-        for name, value in vars(module).items()
-        if name not in FREE
-        and not name.startswith("_")
-        and isinstance(value, bool | int | float | str | tuple)
-    }
+    misfits = []
+    for path, module in given.named_modules():
+        other = second.get(path)
+        if other is None:
+            continue
+        first_type, second_type = type(module), type(other)
+        # A class of ours may be derived from SpeechBrain's.
+        if not (
+            issubclass(first_type, second_type)
+            or issubclass(second_type, first_type)
+        ):
+            misfits.append(
+                f"{path or 'the network'} is {first_type.__name__}, here "
+                f"{second_type.__name__}"
+            )
+        told = vars(other)
+        misfits += [
+            f"{path}.{name} is {value!r}, here {told[name]!r}".removeprefix(".")
+            for name, value in vars(module).items()
+            if name not in FREE
+            and not name.startswith("_")
+            and isinstance(value, bool | int | float | str | tuple)
+            and told.get(name, value) != value
+        ]
+    return misfits

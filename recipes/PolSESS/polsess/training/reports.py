@@ -16,9 +16,9 @@ from polsess.processes import on_main
 from polsess.run_folder import (
     Curve,
     RunFiles,
-    read_divergence,
     read_result,
     software_versions,
+    write_on_main,
 )
 from polsess.scoring.scores import DIVERGED, format_table, summarise
 from polsess.training.brain import DivergenceError
@@ -74,10 +74,7 @@ def average_validation(
         raise DivergenceError(f"in the validation of epoch {epoch} {DIVERGED}")
     valid = scores[["si_sdr", "si_sdr_improvement"]].mean().to_dict()
     if math.isnan(valid["si_sdr"]):
-        raise UserError(
-            "no mixture of the validation has an SI-SDR: each has a silent "
-            "source"
-        )
+        raise UserError("each mixture of the validation has a silent source")
     if len(averaged):
         valid["averaged_si_sdr"] = float(averaged["si_sdr"].mean())
     return valid
@@ -129,7 +126,7 @@ def make_logger(kind: str, output_folder: str, name: str) -> TrainLogger | None:
         )
     except ImportError as error:
         raise UserError(
-            f"log_to {kind}: is not installed ({error}); `pip install {kind}`"
+            f"log_to {kind}: `pip install {kind}` ({error})"
         ) from error
     except Exception as error:  # whatever the service's client raises
         # SpeechBrain fails to raise what it caught.
@@ -145,11 +142,9 @@ def log_epoch(
     # SpeechBrain's for TensorBoard counts from 1 in each process: a resumed
     # run would be drawn over its beginning.
     if hasattr(logger, "global_step"):
-        logger.global_step = {
-            "meta": epoch - 1,
-            "train": dict.fromkeys(train, epoch - 1),
-            "valid": dict.fromkeys(valid, epoch - 1),
-        }
+        counts = dict.fromkeys([*train, *valid], epoch - 1)
+        logger.global_step = {"meta": epoch - 1}
+        logger.global_step |= {"train": counts, "valid": {**counts}}
     logger.log_stats({"epoch": epoch}, train, valid)
 
 
@@ -185,7 +180,7 @@ def test_best(
         # Last to be written, it says that the scores are of the same test.
         on_main(files.result.unlink, True)
         brain.evaluate(test_loader, max_key="si_sdr")
-        files.write_result(describe_run(brain, best, settings))
+        write_on_main(files.result, describe_run(brain, best, settings))
     on_main(print_report, files)
 
 
@@ -222,14 +217,15 @@ def describe_run(brain: Any, best: Checkpoint, settings: dict) -> dict:
         but the ones that only read), settings and versions.
     """
     parameters = [p for p in brain.modules.parameters() if p.requires_grad]
+    rows = brain.curve.rows
     return {
         "best_valid_si_sdr": best.meta["si_sdr"],
         "best_valid_si_sdr_improvement": best.meta["si_sdr_improvement"],
         "best_epoch": best.meta["epoch"],
-        "epochs_run": len(brain.curve.rows),
-        "divergence": read_divergence(brain.files.folder) or None,
-        "seconds": sum(row["seconds"] for row in brain.curve.rows),
-        "cpu_seconds": sum(row["cpu_seconds"] for row in brain.curve.rows),
+        "epochs_run": len(rows),
+        "divergence": brain.read_divergence() or None,
+        "seconds": sum(row["seconds"] for row in rows),
+        "cpu_seconds": sum(row["cpu_seconds"] for row in rows),
         "parameters": sum(p.numel() for p in parameters),
         "device": str(brain.device),
         "test": _by_variant(brain.scores),
@@ -249,14 +245,13 @@ def _by_variant(scores):
 def print_report(files: RunFiles) -> None:
     """Print a finished run's best validation and its test table."""
     result = read_result(files.folder) or {}
-    averaged = ""
+    print("\nTest, SI-SDR in dB by variant ('mixture': unprocessed)")
+    print(format_table(summarise(pd.read_csv(files.scores))))
     if result["test_averaged"]:
-        table = format_table(summarise(pd.read_csv(files.averaged_scores)))
-        averaged = f"\n\nThe same with averaged weights\n{table}"
+        print("\nThe same with averaged weights")
+        print(format_table(summarise(pd.read_csv(files.averaged_scores))))
     print(
-        f"\nTest, SI-SDR in dB by variant ('mixture': unprocessed)\n"
-        f"{format_table(summarise(pd.read_csv(files.scores)))}{averaged}\n\n"
-        f"Best validation SI-SDR {result['best_valid_si_sdr']:.2f} dB "
+        f"\nBest validation SI-SDR {result['best_valid_si_sdr']:.2f} dB "
         f"(improvement {result['best_valid_si_sdr_improvement']:.2f} dB), "
         f"epoch {result['best_epoch']} of {result['epochs_run']}; "
         f"{result['parameters']:,} parameters\n"

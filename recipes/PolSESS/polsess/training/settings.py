@@ -30,7 +30,12 @@ from polsess.data.curriculum import check_variants
 from polsess.data.mmipc import TASKS
 from polsess.errors import UserError
 from polsess.files import hash_file, to_json
-from polsess.run_folder import RunFiles, differences, read_settings
+from polsess.run_folder import (
+    RunFiles,
+    differences,
+    read_settings,
+    write_on_main,
+)
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 RECIPE = Path(__file__).resolve().parents[2]
@@ -569,7 +574,7 @@ def update_noted_hashes(files: RunFiles, manifest_folder: str) -> None:
                 )
                 noted[name] = hashlib.sha256(text.encode()).hexdigest()
     if noted != read_settings(files.folder):
-        files.write_settings(noted)
+        write_on_main(files.settings, noted)
 
 
 # Help
