@@ -10,7 +10,6 @@ import argparse
 import difflib
 import hashlib
 import json
-import math
 import re
 import sys
 from itertools import takewhile
@@ -38,6 +37,9 @@ from polsess.run_folder import (
 )
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
+# A line of a YAML file
+SETTING = re.compile(r"(\w+): *(?:!ref )?(.*?) *(?:#\s(.*))?$")
+COMMENT = re.compile("# ")
 RECIPE = Path(__file__).resolve().parents[2]
 
 
@@ -72,8 +74,6 @@ class Setting(NamedTuple):
         Whether each trial of a sweep has a value of its own.
     refused : str
         Why a run option is refused, since it would do nothing or harm.
-    unset : str
-        What a run option's None means.
     """
 
     kind: type | None = None
@@ -87,7 +87,6 @@ class Setting(NamedTuple):
     memory: bool = True
     of_trial: bool = False
     refused: str = ""
-    unset: str = ""
 
 
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -145,18 +144,16 @@ SETTINGS = IN_EACH_YAML | {
     "chunk_frames": Setting(int, least=2),
     # Run options
     "test_only": Setting(may_change=True, of_trial=True),
-    "device": Setting(may_change=True, unset="a GPU if there is one"),
-    "distributed_backend": Setting(may_change=True),
-    "noprogressbar": Setting(may_change=True),
-    "tqdm_colored_bar": Setting(may_change=True),
-    "log_config": Setting(may_change=True, unset="SpeechBrain's own"),
-    "ckpt_interval_minutes": Setting(may_change=True),
-    "ckpt_interval_steps": Setting(may_change=True),
-    "compile": Setting(may_change=True),
-    "compile_mode": Setting(may_change=True),
-    "compile_module_keys": Setting(may_change=True, unset="all"),
-    "compile_using_fullgraph": Setting(may_change=True),
-    "compile_using_dynamic_shape_tracing": Setting(may_change=True),
+    **dict.fromkeys(
+        [
+            *("device", "distributed_backend", "log_config"),
+            *("noprogressbar", "tqdm_colored_bar"),
+            *("ckpt_interval_minutes", "ckpt_interval_steps"),
+            *("compile", "compile_mode", "compile_module_keys"),
+            *("compile_using_fullgraph", "compile_using_dynamic_shape_tracing"),
+        ],
+        Setting(may_change=True),
+    ),
     "auto_mix_prec": Setting(refused="give --precision fp16"),
     "bfloat16_mix_prec": Setting(refused="give --precision bf16"),
     "jit": Setting(refused="the models cannot be scripted"),
@@ -166,9 +163,7 @@ SETTINGS = IN_EACH_YAML | {
     "profile_training": Setting(refused="it would end the training"),
     "profile_warmup": Setting(refused="it would end the training"),
     "profile_steps": Setting(refused="it would end the training"),
-    "remove_vector_weight_decay": Setting(
-        refused="the rest would not be clipped"
-    ),
+    "remove_vector_weight_decay": Setting(refused="the rest is not clipped"),
     "data_parallel_backend": Setting(refused=USE_TORCHRUN),
     "data_parallel_count": Setting(refused=USE_TORCHRUN),
     "distributed_launch": Setting(refused=USE_TORCHRUN),
@@ -196,6 +191,7 @@ KINDS = {
     list: "a list",
 }
 BUILT = object()
+LARGEST = sys.float_info.max
 
 
 # Reading a command line
@@ -252,15 +248,11 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
             )
     hparams_file, run_opts, text = sb.parse_arguments(arguments)
     try:
-        overrides = YAML(typ="safe").load(text) or {}
-    except YAMLError as error:
-        problem = str(error).splitlines()[0]
+        overrides = dict(YAML(typ="safe").load(text) or {})
+    except (YAMLError, ValueError, TypeError) as error:
         raise UserError(
-            f"the options are not understood ({problem}): give each once, as "
-            "--name value"
+            f"{text!r:.300}: give each option once, as --name value"
         ) from error
-    if not isinstance(overrides, dict):
-        raise UserError(f"{text!r}: options are given as --name value")
     below_recipe = RECIPE / hparams_file
     if not Path(hparams_file).exists() and below_recipe.is_file():
         hparams_file = str(below_recipe)
@@ -374,13 +366,13 @@ def check_value(
         right = value in setting.choices
         wanted = f"one of {', '.join(setting.choices)}"
     elif kind in (int, float):
-        least = setting.least
-        if least is None and default == 0:
-            least = 0
-        right = _is_number(value, kind, least, setting.below_one)
-        wanted = KINDS[kind] + (
-            " above 0" if least is None else f" from {least}"
+        least = 0 if default == 0 else setting.least
+        right = type(value) in (int, kind) and (
+            (value > 0 if least is None else value >= least)
+            and (value < 1 if setting.below_one else value <= LARGEST)
         )
+        wanted = KINDS[kind]
+        wanted += " above 0" if least is None else f" from {least}"
         wanted += " below 1" if setting.below_one else ""
     else:
         right = isinstance(value, kind)
@@ -388,17 +380,6 @@ def check_value(
     if not right:
         wanted += ", or null" if setting.may_be_null else ""
         raise UserError(f"{where or name} {value!r}: give {wanted}")
-
-
-def _is_number(value, kind, least, below_one):
-    """Check whether a value is a number of a kind and within bounds."""
-    allowed = int if kind is int else (int, float)
-    if isinstance(value, bool) or not isinstance(value, allowed):
-        return False
-    if abs(value) > sys.float_info.max or math.isnan(value):
-        return False
-    above = value > 0 if least is None else value >= least
-    return above and not (below_one and value >= 1)
 
 
 def _check_together(values):
@@ -417,6 +398,10 @@ def _check_together(values):
     saving = ("ckpt_interval_minutes", "ckpt_interval_steps")
     if all(values.get(name, 0) > 0 for name in saving):
         raise UserError(f"give --{' or --'.join(saving)}, not both")
+
+
+# RecursionError: a setting that refers to itself.
+_NOT_SETTINGS = (ValueError, AttributeError, TypeError, RecursionError)
 
 
 class _PlainConstructor(SafeConstructor):
@@ -454,25 +439,16 @@ def read_defaults(hparams_file: str | Path) -> tuple[dict, list[str]]:
         defaults = yaml.load(
             resolve_references(text, dict.fromkeys(required, ""))
         )
-        for name in defaults:
-            if not isinstance(name, str):
-                raise ValueError(f"its key {name!r:.50} is no text")
+        if not all(isinstance(name, str) for name in defaults):
+            raise ValueError("a key is no text")
         return {
             name: value if _is_plain(value) else BUILT
             for name, value in defaults.items()
         }, required
-    except RecursionError as error:
+    except (OSError, YAMLError, *_NOT_SETTINGS) as error:
         raise UserError(
-            f"{hparams_file}: a setting refers to itself, or two to each other"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"{hparams_file}: cannot be read ({error.strerror}); give one of "
-            "the files in hparams/"
-        ) from error
-    except (YAMLError, ValueError, AttributeError, TypeError) as error:
-        raise UserError(
-            f"{hparams_file}: is not a file of settings ({error})"
+            f"{hparams_file}: cannot be read as settings ({error}); give one "
+            "of the files in hparams/"
         ) from error
 
 
@@ -567,14 +543,11 @@ def update_noted_hashes(files: RunFiles, manifest_folder: str) -> None:
         path = Path(manifest_folder) / f"{split}_all.csv"
         name = f"manifest_{split}"
         if path.exists() and hash_file(path) == noted.get(name):
-            header, *rows = path.read_text(encoding="utf-8").splitlines(True)
-            if header.endswith(",proven_sum\n"):
-                text = "".join(
-                    f"{row.rpartition(',')[0]}\n" for row in [header, *rows]
-                )
+            lines = path.read_text(encoding="utf-8").splitlines()
+            if lines[0].endswith(",proven_sum"):
+                text = "".join(f"{s.rpartition(',')[0]}\n" for s in lines)
                 noted[name] = hashlib.sha256(text.encode()).hexdigest()
-    if noted != read_settings(files.folder):
-        write_on_main(files.settings, noted)
+    write_on_main(files.settings, noted)
 
 
 # Help
@@ -585,15 +558,13 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sweep",
         metavar="FILE",
-        help="train with the settings of a sweep's file, of ../sweeps "
-        "(default: those of HPARAMS)",
+        help="train with a sweep's settings (default: those of HPARAMS)",
     )
     parser.add_argument(
         "--sweep_folder",
         type=Path,
         metavar="FOLDER",
-        help="where all trials of a sweep go, when Orion starts them (default: "
-        "results/sweeps/EXPERIMENT)",
+        help="of Orion's trials (default: results/sweeps/EXPERIMENT)",
     )
 
 
@@ -618,10 +589,7 @@ def make_help(
         description, usage="%(prog)s HPARAMS [--name value ...]"
     )
     parser.add_argument(
-        "hparams_file",
-        metavar="HPARAMS",
-        help="YAML file of a model, in hparams/; with one, --help lists its "
-        "values",
+        "HPARAMS", help="a model's YAML file; with one, --help lists its values"
     )
     add_sweep_options(parser)
     listed = {}
@@ -629,27 +597,23 @@ def make_help(
         hparams_file, *_ = parse_arguments(arguments[:1])
         listed = _read_help(hparams_file)
         group = parser.add_argument_group(
-            "settings of the YAML file",
-            f"All plain values of {hparams_file}. Lists and mappings are given "
-            'as YAML: --test_variants "[SER, SE]".',
+            f"plain values of {hparams_file}",
+            'Lists are given as YAML: --test_variants "[SER, SE]".',
         )
         for name, text in listed.items():
-            group.add_argument(
-                f"--{name}", metavar="VALUE", help=text.replace("%", "%%")
-            )
+            text = text.replace("%", "%%")
+            group.add_argument(f"--{name}", metavar="VALUE", help=text)
     group = parser.add_argument_group("SpeechBrain's options")
     texts = HELP_TEXTS | {"compile_module_keys": "The modules to compile."}
     for name, text in texts.items():
-        setting = SETTINGS.get(name, Setting())
-        if setting.refused or name in listed:
+        if name in listed or SETTINGS.get(name, Setting()).refused:
             continue
         text = text.rstrip(".").replace("%", "%%")
         default = RunOptions()[name]
         if default is False:
             group.add_argument(f"--{name}", action="store_true", help=text)
         else:
-            default = setting.unset if default is None else default
-            text = f"{text} (default: {default})"
+            text += "" if default is None else f" (default: {default})"
             group.add_argument(f"--{name}", metavar="VALUE", help=text)
     return parser
 
@@ -660,17 +624,14 @@ def _read_help(hparams_file):
     lines = Path(hparams_file).read_text(encoding="utf-8").splitlines()
     texts = {}
     for number, line in enumerate(lines):
-        found = re.match(r"(\w+): *(?:!ref )?(.*?) *(?:#\s(.*))?$", line)
+        found = SETTING.match(line)
         if not found or defaults[found[1]] is BUILT:
             continue
         name, value, comment = found.groups()
         if comment is None:
-            above = takewhile(
-                lambda t: t.startswith("# "), lines[:number][::-1]
-            )
-            comment = " ".join(text[2:] for text in reversed(list(above)))
-        if not value:  # of several lines
-            value = json.dumps(defaults[name])
+            above = list(takewhile(COMMENT.match, lines[:number][::-1]))
+            comment = " ".join(text[2:] for text in above[::-1])
+        value = value or json.dumps(defaults[name])  # of several lines
         known = "required" if name in required else f"default: {value}"
         texts[name] = f"{comment} ({known})".strip()
     return texts
