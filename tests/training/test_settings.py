@@ -129,10 +129,6 @@ def test_the_command_line_goes_before_the_yaml():
         (["--chunk_frames", "1"], "chunk_frames 1: give a whole number from 2"),
         (["--pretrained", "42"], "--pretrained 42: give a text, or null"),
         (["--compile_mode", "default"], "nothing without --compile"),
-        (
-            ["--ckpt_interval_steps", "1", "--ckpt_interval_minutes=1"],
-            "--ckpt_interval_minutes or --ckpt_interval_steps, not both",
-        ),
         (["--prec", "bf16"], "--prec: write it out, --precision"),
         (["--h"], "--h: write it out, --help"),
     ],

@@ -53,8 +53,7 @@ def check_device(options: dict) -> str:
     for name in ("precision", "eval_precision"):
         if options.get(name) == "fp16" and device == "cpu":
             raise UserError(
-                f"{name} fp16 needs a GPU, and this run is on the CPU: add "
-                f"--{name} fp32 or --{name} bf16"
+                f"{name} fp16 needs a GPU: add --{name} fp32 or --{name} bf16"
             )
     return device
 
@@ -133,9 +132,8 @@ def gather(item: object) -> list:
     >>> gather("alone")
     ['alone']
     """
-    items = [item]
+    items = [item] * process_count()
     if is_distributed_initialized():
-        items = [None] * process_count()
         torch.distributed.all_gather_object(items, item)
     return items
 

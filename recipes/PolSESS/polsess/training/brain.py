@@ -257,9 +257,10 @@ class ReliableBrain(sb.Brain):
         add("training_state", self.training_state)
         self.averaged = None
         if self.hparams.ema_decay:
+            average = get_ema_multi_avg_fn(self.hparams.ema_decay)
+            separator = self.modules.separator
             self.averaged = AveragedModel(
-                self.modules.separator,
-                multi_avg_fn=get_ema_multi_avg_fn(self.hparams.ema_decay),
+                separator, multi_avg_fn=average
             ).eval()
             add("averaged", self.averaged)
 
@@ -326,15 +327,13 @@ class ReliableBrain(sb.Brain):
         Within an epoch of another number of processes it has none: each has
         seen other examples.
         """
-        return (
-            is_of_an_epochs_end(checkpoint)
-            or checkpoint.meta["processes"] == process_count()
-        )
+        same = checkpoint.meta["processes"] == process_count()
+        return same or is_of_an_epochs_end(checkpoint)
 
     def save(self, meta: dict, end_of_epoch: bool) -> None:
         """Save a checkpoint; delete those neither new nor best by best_keys."""
         self.training_state.collect()
-        meta = {**meta, "processes": process_count()}
+        meta["processes"] = process_count()
         self.checkpointer.save_checkpoint(meta, end_of_epoch)
         self.checkpointer.keep_newest_and_best(self.best_keys)
 
@@ -433,13 +432,13 @@ class ReliableBrain(sb.Brain):
             ckpt_predicate=is_of_an_epochs_end
         )
         if checkpoint is None or "unixtime" in record:
-            self.write_divergence({**record, "stopped": str(error)})
+            record["stopped"] = str(error)
+            write_on_main(self.files.divergence, record)
             problem = "before the first epoch's end"
             if checkpoint is not None:
                 problem = (
                     "although it had gone back before. The best checkpoint is "
-                    f"safe in {self.checkpointer.checkpoints_dir} and "
-                    "--test_only tests it"
+                    "safe, and --test_only tests it"
                 )
             raise TrainingStoppedError(
                 f"training stops: {error}, {problem}; with a new "
@@ -460,7 +459,7 @@ class ReliableBrain(sb.Brain):
             "unixtime": checkpoint.meta["unixtime"],
             "lr_factor": factor,
         }
-        self.write_divergence(record)
+        write_on_main(self.files.divergence, record)
 
     def forget_stop(self) -> None:
         """Forget that a training had stopped, if it has finished after all."""
@@ -468,14 +467,10 @@ class ReliableBrain(sb.Brain):
         if record.pop("stopped", None) is None:
             return
         if record:
-            self.write_divergence(record)
+            write_on_main(self.files.divergence, record)
         else:
             on_main(self.files.divergence.unlink)
 
     def read_divergence(self) -> dict:
         """Read what was done when the training diverged; the same in all."""
         return on_main(read_divergence, self.files.folder)
-
-    def write_divergence(self, record: dict) -> None:
-        """Write what was done when the training diverged."""
-        write_on_main(self.files.divergence, record)

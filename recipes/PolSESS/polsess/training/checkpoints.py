@@ -193,14 +193,11 @@ class AtomicCheckpointer(Checkpointer):
         return paths
 
     def _set_aside(self, path, problem):
-        aside = path.with_name(CORRUPT + path.name)
-        while aside.exists():
-            aside = aside.with_name(f"{aside.name}-again")
         logger.warning(
-            f"The checkpoint {path} is corrupt: {problem}. It is now "
-            f"{aside.name}, and the one before it is used"
+            f"{path}: the checkpoint is corrupt ({problem}); it is set aside, "
+            "and the one before it is used"
         )
-        path.rename(aside)
+        path.rename(path.with_name(CORRUPT + path.name))
 
     def _new_checkpoint_dirpath(self):
         path = super()._new_checkpoint_dirpath()

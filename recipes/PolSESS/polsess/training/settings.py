@@ -90,6 +90,7 @@ class Setting(NamedTuple):
 
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+LOGGERS = ("files", "tensorboard", "wandb")
 USE_TORCHRUN = "start several processes with torchrun"
 
 # Every YAML file has these keys.
@@ -110,9 +111,7 @@ IN_EACH_YAML = {
     "valid_variants": Setting(list),
     "test_variants": Setting(list, may_change=True, tested=True),
     "num_workers": Setting(int, least=0, may_change=True),
-    "log_to": Setting(
-        choices=("files", "tensorboard", "wandb"), may_change=True
-    ),
+    "log_to": Setting(choices=LOGGERS, may_change=True),
     "save_audio": Setting(int, least=0, may_change=True, tested=True),
     "pretrained": Setting(str, may_be_null=True, may_change=True),
     "trust_pretrained": Setting(bool, may_change=True),
@@ -151,6 +150,7 @@ SETTINGS = IN_EACH_YAML | {
             *("ckpt_interval_minutes", "ckpt_interval_steps"),
             *("compile", "compile_mode", "compile_module_keys"),
             *("compile_using_fullgraph", "compile_using_dynamic_shape_tracing"),
+            "rendering",  # of earlier runs, which gave the same mixtures
         ],
         Setting(may_change=True),
     ),
@@ -172,8 +172,6 @@ SETTINGS = IN_EACH_YAML | {
     "manifest_train": Setting(),
     "manifest_val": Setting(),
     "manifest_test": Setting(may_change=True, tested=True),
-    # Of earlier runs, which gave the same mixtures
-    "rendering": Setting(may_change=True),
 }
 MAY_CHANGE = {name for name, s in SETTINGS.items() if s.may_change}
 MAY_DIFFER = {
@@ -293,9 +291,8 @@ def load_hparams(
         what it may be.
     """
     defaults, required = read_defaults(hparams_file)
-    for name in IN_EACH_YAML:
-        if name not in defaults:
-            raise UserError(f"{name} is missing in {hparams_file}")
+    for name in IN_EACH_YAML.keys() - defaults:
+        raise UserError(f"{name} is missing in {hparams_file}")
     for key in overrides:
         if key not in defaults:
             close = difflib.get_close_matches(str(key), defaults, n=1)
@@ -307,10 +304,7 @@ def load_hparams(
             )
     for key in required:
         if overrides.get(key) is None:
-            raise UserError(
-                f"{key} is missing: give it with --{key} VALUE (what it is "
-                f"stands beside it in {hparams_file})"
-            )
+            raise UserError(f"{key} is missing: give it with --{key} VALUE")
     given = {name: run_opts[name] for name in run_opts.overridden_args}
     given |= overrides
     for name, default in defaults.items():
@@ -386,18 +380,12 @@ def _check_together(values):
     """Check what a single setting does not tell."""
     for name in ("valid_variants", "test_variants"):
         check_variants(values[name], name)
-    count = TASKS[values["task"]]
-    if values["n_sources"] != count:
-        raise UserError(
-            f"n_sources {values['n_sources']}: task {values['task']} has "
-            f"{count}; set --n_sources {count}"
-        )
+    task, count = values["task"], values["n_sources"]
+    if count != TASKS[task]:
+        raise UserError(f"n_sources {count}: task {task} has {TASKS[task]}")
     for name in values:
         if name.startswith("compile_") and not values.get("compile"):
             raise UserError(f"--{name} does nothing without --compile")
-    saving = ("ckpt_interval_minutes", "ckpt_interval_steps")
-    if all(values.get(name, 0) > 0 for name in saving):
-        raise UserError(f"give --{' or --'.join(saving)}, not both")
 
 
 # RecursionError: a setting that refers to itself.
