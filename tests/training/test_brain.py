@@ -1,12 +1,8 @@
 """Exact resuming, averaged weights, compiled and deterministic training."""
 
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import time
 
 import pandas as pd
 import pytest
@@ -19,8 +15,8 @@ from polsess.training import (
     reports,
 )
 from small_corpus import write_small_corpus
-from small_models import CLOCKS, FLAG, small_arguments
-from small_runs import assert_same_weights, command, run, weights
+from small_models import CLOCKS, FLAG
+from small_runs import assert_same_weights, run, weights
 
 from speechbrain.utils.checkpoints import Checkpointer
 
@@ -158,27 +154,6 @@ def test_what_may_change_acts_on_a_finished_run(small_corpus, tmp_path):
     assert (folder / "audio/001_SER/estimate1.wav").exists()
 
 
-def test_a_killed_run_is_resumed_by_the_same_command(small_corpus, tmp_path):
-    arguments = small_arguments(
-        "convtasnet", data_folder=small_corpus, number_of_epochs=20
-    )
-    killed = tmp_path / "killed"
-    line = command(*arguments, "--output_folder", str(killed))
-    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
-        while not (killed / "curve.csv").exists():
-            time.sleep(0.05)
-            assert process.poll() is None
-        process.send_signal(signal.SIGKILL)
-    reached = len(pd.read_csv(killed / "curve.csv"))
-    assert 1 <= reached < 20
-    subprocess.run(line, check=True, capture_output=True)
-    whole = run(
-        "convtasnet", small_corpus, tmp_path / "whole", number_of_epochs=20
-    )
-    assert os.path.exists(killed / "result.json")
-    assert_same_weights(whole, killed)
-
-
 def test_scores_and_result_are_of_the_same_test(
     small_corpus, tmp_path, monkeypatch
 ):
@@ -273,14 +248,6 @@ def test_averaged_weights_are_tested_beside_the_others(small_corpus, tmp_path):
     assert curve["valid_averaged_si_sdr"].notna().all()
     different = curve["valid_averaged_si_sdr"] != curve["valid_si_sdr"]
     assert different.all()
-
-
-def test_a_short_memory_is_the_weights_themselves(small_corpus, tmp_path):
-    folder = run("convtasnet", small_corpus, tmp_path, ema_decay=1e-9)
-    for name, value in weights(folder).items():
-        assert torch.allclose(averaged_weights(folder)[name], value, atol=1e-6)
-    rows = [pd.read_csv(folder / f"test{n}.csv") for n in ("", "_averaged")]
-    pd.testing.assert_frame_equal(*rows, atol=1e-3)
 
 
 # torch.compile, and deterministic algorithms

@@ -93,18 +93,13 @@ def test_the_command_line_goes_before_the_yaml():
         (["--batch_size", "2.5"], "--batch_size 2.5: give a whole number"),
         (["--batch_size", "True"], "give a whole number"),
         (["--batch_size", "0"], "--batch_size 0: give a whole number above 0"),
-        (["--batch_size", "-3"], "--batch_size -3"),
         (["--lr", "fast"], "--lr 'fast': give a number"),
         (["--lr", "0"], "--lr 0: give a number above 0"),
         (["--lr", ".nan"], "--lr nan"),
         (["--lr", ".inf"], "--lr inf: give a number above 0"),
-        (["--training_segment", ".inf"], "training_segment inf: give a number"),
         (["--weight_decay", "-1"], "--weight_decay -1.*from 0"),
         (["--seed", "-1"], "--seed -1.*from 0"),
         (["--seed"], "--seed None: give a whole number"),
-        (["--num_workers", "x"], "--num_workers 'x'"),
-        (["--number_of_epochs", "ten"], "--number_of_epochs 'ten'"),
-        (["--early_stopping_patience", "x"], "--early_stopping_patience 'x'"),
         (["--experiment_name", "7"], "--experiment_name 7: give a text"),
         (["--hidden_channels", "0"], "--hidden_channels 0"),
         (["--valid_variants", "SER"], "--valid_variants 'SER': give a list"),
@@ -113,10 +108,7 @@ def test_the_command_line_goes_before_the_yaml():
         (["--task", "XX"], "task 'XX': give one of SB, ES, EB"),
         (["--task", "ES"], "n_sources 2: task ES has 1"),
         (["--train_size", "0"], "train_size 0: give a whole number above 0"),
-        (["--train_size", "most"], "train_size 'most'"),
-        (["--training_segment", "-1"], "training_segment -1"),
         (["--max_grad_norm", "-1"], "--max_grad_norm -1.0"),
-        (["--grad_accumulation_factor", "0"], "--grad_accumulation_factor 0"),
         (
             ["--lr_factor", "1.5"],
             "lr_factor 1.5: give a number above 0 below 1",
@@ -126,7 +118,6 @@ def test_the_command_line_goes_before_the_yaml():
         (["--seed", "1", "--seed", "2"], "give each option once"),
         (["--encoder", "5"], "--encoder is built by .*dprnn.yaml: change it"),
         (["--kernel_size", "1"], "kernel_size 1: give a whole number from 2"),
-        (["--chunk_frames", "1"], "chunk_frames 1: give a whole number from 2"),
         (["--pretrained", "42"], "--pretrained 42: give a text, or null"),
         (["--compile_mode", "default"], "nothing without --compile"),
         (["--prec", "bf16"], "--prec: write it out, --precision"),
@@ -224,15 +215,28 @@ def test_manifests_of_earlier_runs_are_known_without_their_last_column(
     assert read_settings(tmp_path) == noted
 
 
-def test_a_device_that_is_not_there_is_named():
-    hparams, run_opts, _ = read("--device", "cuda:99")
-    with pytest.raises(UserError, match="device cuda:99 cannot be used"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "cuda:99"], "device cuda:99 cannot be used"),
+        (["--device", "cpu"], "precision fp16 needs a GPU: add --precision"),
+        (
+            ["--device=cpu", "--precision=bf16", "--eval_precision=fp16"],
+            "eval_precision fp16 needs a GPU",
+        ),
+    ],
+)
+def test_a_device_that_cannot_do_it_is_named(options, message):
+    hparams, run_opts, _ = read(*options)
+    with pytest.raises(UserError, match=message):
         check_device(effective_run_options(hparams, run_opts))
 
 
 def test_options_without_dashes_are_named():
     with pytest.raises(UserError, match="seed 1.*as --name value"):
         load(DPRNN, "seed", "1")
+    with pytest.raises(UserError, match="data_folder is missing: give it with"):
+        load(DPRNN)
 
 
 def test_settings_that_do_not_fit_together_are_told():
@@ -240,22 +244,6 @@ def test_settings_that_do_not_fit_together_are_told():
     options = ["--data_folder", "x"]
     with pytest.raises(UserError, match="do not fit together: .*divi"):
         load(sepformer, *options, "--attention_heads", "7")
-
-
-@pytest.mark.parametrize("name", ["precision", "eval_precision"])
-def test_fp16_on_the_cpu_is_refused(name):
-    hparams, run_opts, _ = read(
-        *["--device", "cpu", "--precision", "bf16", f"--{name}", "fp16"]
-    )
-    with pytest.raises(
-        UserError, match=f"{name} fp16 needs a GPU.*{name} bf16"
-    ):
-        check_device(effective_run_options(hparams, run_opts))
-
-
-def test_missing_data_folder_is_named():
-    with pytest.raises(UserError, match="data_folder is missing: give it with"):
-        load(DPRNN)
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
 import speechbrain as sb
 from polsess.errors import UserError
@@ -240,7 +240,7 @@ class ReliableBrain(sb.Brain):
 
     best_keys: tuple[str, ...] = ()  # of checkpoints' meta: the highest is kept
 
-    def set_training_data(self, train_loader: DataLoader) -> None:
+    def set_training_data(self, train_loader: Any) -> None:
         """Take the training's loader, of TrainingBatches, before ``fit``.
 
         Its place in the epoch goes into checkpoints within an epoch.

@@ -14,7 +14,7 @@ import re
 import sys
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
@@ -230,9 +230,7 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     polsess.errors.UserError: --prec: write it out, --precision
     """
     if not arguments or arguments[0].startswith("-"):
-        raise UserError(
-            "give a model's YAML file first: hparams/dprnn.yaml --name value"
-        )
+        raise UserError("give a model's YAML file first, as hparams/dprnn.yaml")
     options = [*HELP_TEXTS, "compile_module_keys", "help"]
     for text in arguments:
         if not text.startswith("--"):
@@ -241,9 +239,7 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
         _refuse(f"--{name}", name)
         longer = [option for option in options if option.startswith(name)]
         if longer and name not in options:
-            raise UserError(
-                f"--{name}: write it out, --{' or --'.join(longer)}"
-            )
+            raise UserError(f"--{name}: write it out, --{longer[0]}")
     hparams_file, run_opts, text = sb.parse_arguments(arguments)
     try:
         overrides = dict(YAML(typ="safe").load(text) or {})
@@ -296,8 +292,8 @@ def load_hparams(
     for key in overrides:
         if key not in defaults:
             close = difflib.get_close_matches(str(key), defaults, n=1)
-            hint = f"did you mean --{close[0]}?" if close else "see its keys"
-            raise UserError(f"--{key}: {hparams_file} has no such key; {hint}")
+            hint = f"; did you mean --{close[0]}?" if close else ""
+            raise UserError(f"--{key}: {hparams_file} has no such key{hint}")
         if defaults[key] is BUILT:
             raise UserError(
                 f"--{key} is built by {hparams_file}: change it there"
@@ -325,7 +321,7 @@ def load_hparams(
 
 
 def check_value(
-    name: str, value: object, default: object, where: str | None = None
+    name: str, value: Any, default: Any, where: str | None = None
 ) -> None:
     """Check a setting's value against the table.
 
