@@ -1,12 +1,10 @@
 """Reports of a training: validation averages, learning curves, the test."""
 
-from __future__ import annotations
-
 import logging
 import math
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -24,9 +22,6 @@ from polsess.scoring.scores import DIVERGED, format_table, summarise
 from polsess.training.brain import DivergenceError
 from polsess.training.settings import TEST_SETTINGS
 from speechbrain.utils.checkpoints import Checkpoint
-
-if TYPE_CHECKING:
-    from speechbrain.utils.train_logger import TrainLogger
 
 # Its import in SpeechBrain would tell of torchvision, which draws figures that
 # nobody asks for here.
@@ -80,7 +75,7 @@ def average_validation(
     return valid
 
 
-def make_logger(kind: str, output_folder: str, name: str) -> TrainLogger | None:
+def make_logger(kind: str, output_folder: str, name: str) -> Any:
     """Make the logger that ``log_to`` names.
 
     Arguments
@@ -112,7 +107,6 @@ def make_logger(kind: str, output_folder: str, name: str) -> TrainLogger | None:
             return TensorboardLogger(str(folder))
         import wandb
 
-        folder.mkdir(parents=True, exist_ok=True)
         # By its id a resumed run goes on with the same curve.
         known = folder / "run_id.txt"
         if not on_main(known.exists):
@@ -135,7 +129,7 @@ def make_logger(kind: str, output_folder: str, name: str) -> TrainLogger | None:
 
 
 def log_epoch(
-    logger: TrainLogger, epoch: int, lr: float, loss: float, valid: dict
+    logger: Any, epoch: int, lr: float, loss: float, valid: dict
 ) -> None:
     """Add an epoch to the learning curves of ``make_logger``'s logger."""
     train = {"loss": loss, "lr": lr}
