@@ -30,6 +30,7 @@ import polsess.commands  # noqa: F401  first: for SIGTERM, while others load
 # isort: split
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -66,7 +67,6 @@ from polsess.training.settings import (
     plain_settings,
     update_noted_hashes,
 )
-from torch.utils.data import DataLoader
 
 import speechbrain as sb
 from speechbrain.dataio.batch import PaddedBatch
@@ -78,16 +78,12 @@ class Separation(ReliableBrain):
 
     best_keys: tuple[str, ...] = ("si_sdr",)
 
-    def set_data(self, train: DataLoader, test: DataLoader) -> None:
+    def set_data(self, train: Any, test: Any) -> None:
         """Take the loaders of training and test, before ``fit``."""
         self.set_training_data(train)
         if self.hparams.ema_decay:  # self.averaged is validated too
             self.best_keys = ("si_sdr", "averaged_si_sdr")
-        self.logger = make_logger(
-            self.hparams.log_to,
-            self.hparams.output_folder,
-            f"{self.hparams.experiment_name}-{self.hparams.seed}",
-        )
+        self.logger = make_logger(self.hparams)
         examples = fixed_examples(test.dataset.rows, self.hparams.test_variants)
         self.examples_to_write = examples[: self.hparams.save_audio]
 

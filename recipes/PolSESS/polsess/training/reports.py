@@ -4,6 +4,7 @@ import logging
 import math
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -75,17 +76,13 @@ def average_validation(
     return valid
 
 
-def make_logger(kind: str, output_folder: str, name: str) -> Any:
+def make_logger(hparams: SimpleNamespace) -> Any:
     """Make the logger that ``log_to`` names.
 
     Arguments
     ---------
-    kind : str
-        ``files``, ``tensorboard`` or ``wandb``.
-    output_folder : str
-        The run's; the logger's files go into a folder in it.
-    name : str
-        What the run is called in Weights & Biases.
+    hparams : SimpleNamespace
+        The brain's.
 
     Returns
     -------
@@ -97,7 +94,8 @@ def make_logger(kind: str, output_folder: str, name: str) -> Any:
     UserError
         If its package is not installed, or it cannot start.
     """
-    folder = Path(output_folder) / kind
+    kind = hparams.log_to
+    folder = Path(hparams.output_folder) / kind
     if kind == "files":
         return None
     from speechbrain.utils.train_logger import TensorboardLogger, WandBLogger
@@ -114,7 +112,7 @@ def make_logger(kind: str, output_folder: str, name: str) -> Any:
         return WandBLogger(
             wandb.init,
             dir=str(folder),
-            name=name,
+            name=f"{hparams.experiment_name}-{hparams.seed}",
             id=known.read_text(encoding="utf-8"),
             resume="allow",
         )
