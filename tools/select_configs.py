@@ -22,7 +22,6 @@ from pathlib import Path
 from experiments.database import add_storage_options, read_experiments
 from experiments.finalists import (
     SETTINGS,
-    Selection,
     add_options,
     make_series,
     select_finalists,
@@ -40,7 +39,7 @@ def select(
     folder: Path,
     settings: Path = SETTINGS,
     same: dict | None = None,
-) -> Selection:
+) -> None:
     """Select finalists; write and print the selection.
 
     Arguments
@@ -56,17 +55,11 @@ def select(
     same : dict, None
         Options of train.py that all trials had, and the finalists keep.
 
-    Returns
-    -------
-    Selection
-
     Raises
     ------
     UserError
         If an option is not right.
     """
-    if options.n < 1 or options.min_per_sweep < 0:
-        raise UserError("--n: give 1 or more, --min_per_sweep: 0 or more")
     if not options.min_diversity >= 0:
         raise UserError(
             f"--min_diversity {options.min_diversity}: give 0 or more"
@@ -91,7 +84,6 @@ def select(
     picture = draw_sweeps(trials, finalists)
     write_atomically(folder / "objectives.png", picture)
     print(summary)
-    return selection
 
 
 def _parse(arguments):
@@ -105,12 +97,9 @@ def _parse(arguments):
         "--experiment",
         nargs="+",
         metavar="NAME",
-        help="take the trials of Orion's experiments, a sweep each (default: "
-        "TRIALS.csv)",
+        help="Orion's experiments, a sweep each (default: TRIALS.csv)",
     )
-    add_storage_options(
-        parser, "what Orion's environment variables and configuration say"
-    )
+    add_storage_options(parser, "as Orion's environment and configuration say")
     parser.add_argument(
         "--params",
         nargs="+",
@@ -134,15 +123,11 @@ def _parse(arguments):
 def main(arguments: list[str]) -> None:
     """Select as the command line says."""
     options = _parse(arguments)
-    if options.experiment:
-        trials = read_experiments(
-            options.experiment,
-            options.params,
-            options.storage,
-            options.storage_config,
-        )
-    else:
+    if options.trials:
         trials = read_table(options.trials, options.params)
+    else:
+        storage = options.storage, options.storage_config
+        trials = read_experiments(options.experiment, options.params, *storage)
     select(trials, options, options.output)
     print(f"Wrote {options.output}")
 

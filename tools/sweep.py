@@ -15,6 +15,7 @@ validation. `sweep.py COMMAND --help` tells more.
 """
 
 import argparse
+import inspect
 import shlex
 from collections import Counter
 from pathlib import Path
@@ -70,15 +71,14 @@ def run(options: argparse.Namespace, texts: list[str]) -> int:
     """
     for_train = read_train_options(texts, GIVEN_BY)
     environments = [hunting.environment_of(d) for d in options.devices]
-    if options.workers < 1:
-        raise UserError(f"--workers {options.workers}: give 1 or more")
     if not options.data_folder.is_dir():
         raise UserError(
             f"--data_folder {options.data_folder}: there is no such folder"
         )
     path, config = _database_path(options), options.storage_config
     variables = storage_variables(path, config)
-    stage = find_stage(_find_stages(options), options.stage)
+    stages = find_stages(options.model, options.sweeps)
+    stage = find_stage(stages, options.stage)
     folder = options.output / stage.name
     hunting.check_options(stage, for_train)
     hunting.check_orion(stage)
@@ -87,9 +87,8 @@ def run(options: argparse.Namespace, texts: list[str]) -> int:
     database = Database(path, config)
     experiment = database.experiment(stage.name)
     hunting.check_begun(stage, folder, experiment, database.where)
-    hunting.check_trials(
-        folder / "trials", _statuses(database, stage), database.where
-    )
+    statuses = _statuses(database, stage)
+    hunting.check_trials(folder / "trials", statuses, database.where)
     command = hunting.hunt_command(
         stage, options.data_folder, folder, options.workers, for_train
     )
@@ -125,26 +124,24 @@ def status(options: argparse.Namespace) -> int:
     finished ones, the hours of all. Crashed trials were given up; open ones
     are running, or wait to be taken up again.
     """
-    stages = _find_stages(options)
+    stages = find_stages(options.model, options.sweeps)
     if options.storage is not None and not options.storage.is_file():
         raise UserError(
             f"--storage {options.storage}: there is no such database"
         )
     database = Database(_database_path(options), options.storage_config)
-    crashed = [
-        {
-            short_name(stage.name, name)
-            for name, word in _statuses(database, stage).items()
-            if word == "broken"
-        }
-        if database.storage
-        else None
-        for stage in stages
-    ]
-    trials = [read_trials(stage, options.output) for stage in stages]
-    baseline = _baseline(options, stages)
-    print(status_table(stages, trials, crashed, baseline))
+    crashed = [_crashed(database, stage) for stage in stages]
+    ended = [read_trials(stage, options.output) for stage in stages]
+    print(status_table(stages, ended, crashed, _baseline(options, stages)))
     return 0
+
+
+def _crashed(database, stage):
+    """Find the trials that Orion has given up; None without a database."""
+    if database.storage is None:
+        return None
+    names = _statuses(database, stage).items()
+    return {short_name(stage.name, n) for n, word in names if word == "broken"}
 
 
 def propose_next(options: argparse.Namespace) -> int:
@@ -163,7 +160,7 @@ def propose_next(options: argparse.Namespace) -> int:
         raise UserError(f"--fraction {options.fraction}: give 0 < part <= 1")
     if not 0 < options.margin < float("inf"):
         raise UserError(f"--margin {options.margin}: give more than 0")
-    stages = _find_stages(options)
+    stages = find_stages(options.model, options.sweeps)
     stage = find_stage(stages, options.stage)
     pool = pool_trials([stage], options.output).pool
     best = best_trials(pool, options.fraction)
@@ -183,15 +180,13 @@ def propose_next(options: argparse.Namespace) -> int:
         return 0
     if not following:
         raise UserError(f"--write: no stage comes after {stage.stage}")
-    for path in write_stages(
-        following, proposed, rule, options.write, options.force
-    ):
+    folder = options.write
+    for path in write_stages(following, proposed, rule, folder, options.force):
         print(f"Wrote {path}")
-    folders = dict.fromkeys((*options.sweeps, options.write))
+    folders = dict.fromkeys((*options.sweeps, folder))
     command = ["sweep.py", "run", options.model, following[0].stage]
-    command += ["--output", str(options.output)]
-    command += ["--sweeps", *map(str, folders)]
-    print(f"It is run with {shlex.join(command)} ...")
+    command += ["--output", options.output, "--sweeps", *folders]
+    print(f"It is run with {shlex.join(map(str, command))} ...")
     return 0
 
 
@@ -230,11 +225,10 @@ def validate(options: argparse.Namespace, texts: list[str]) -> int:
     options and those of train.py can be given too. The same command again
     goes on. The runs and tables go to OUTPUT/MODEL-validation.
     """
-    stages = _find_stages(options)
-    parameters = {name for stage in stages for name in stage.space}
-    for text in texts:
-        name = text.removeprefix("--").partition("=")[0]
-        if text.startswith("--") and name in parameters:
+    stages = find_stages(options.model, options.sweeps)
+    given = {text.partition("=")[0] for text in texts}
+    for name in {name for stage in stages for name in stage.space}:
+        if f"--{name}" in given:
             raise UserError(
                 f"--{name}: each finalist has its own; leave the option out, "
                 f"or change {_selection(options) / 'finalists.yaml'}"
@@ -264,14 +258,9 @@ def trials(options: argparse.Namespace) -> int:
     return 0
 
 
-def _find_stages(options):
-    """Find all stages of the model."""
-    return find_stages(options.model, options.sweeps)
-
-
 def _find_named(options, default):
     """Find the stages that --from names, or those of a default."""
-    stages = _find_stages(options)
+    stages = find_stages(options.model, options.sweeps)
     if options.from_ is None:
         return default(stages)
     return [find_stage(stages, name) for name in dict.fromkeys(options.from_)]
@@ -292,31 +281,16 @@ def _selection(options):
 def _make_parser():
     """Make the parser of all commands."""
     parser = commands.make_parser(__doc__)
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    added = {
-        name: _add_command(subparsers, name, function)
-        for name, function in (
-            ("run", run),
-            ("status", status),
-            ("next", propose_next),
-            ("select", select),
-            ("validate", validate),
-            ("trials", trials),
-        )
-    }
+    subparsers = parser.add_subparsers(
+        required=True, metavar="COMMAND", parser_class=commands.make_parser
+    )
+    functions = {"run": run, "status": status, "next": propose_next}
+    functions |= {"select": select, "validate": validate, "trials": trials}
+    added = {n: _add_command(subparsers, n, f) for n, f in functions.items()}
     for name in ("run", "next"):
         added[name].add_argument("stage", metavar="STAGE", help="e.g. stage1")
-    _add_run_options(added["run"])
     for name in ("run", "status"):
         add_storage_options(added[name], "OUTPUT/MODEL.pkl")
-    _add_next_options(added["next"])
-    add_options(added["select"])
-    added["trials"].add_argument(
-        "--csv",
-        type=Path,
-        metavar="FILE",
-        help="write it there (default: print)",
-    )
     for name, default in (("select", "the last ones"), ("trials", "all")):
         added[name].add_argument(
             "--from",
@@ -332,26 +306,25 @@ def _make_parser():
             metavar="DB",
             help="SI-SDR without a search (default: as in the stages' files)",
         )
+    add_options(added["select"])
+    _add_run_options(added["run"].add_argument)
+    _add_next_options(added["next"].add_argument)
+    added["trials"].add_argument(
+        "--csv", type=Path, help="write them there (default: print them)"
+    )
     added["validate"].add_argument(
-        "--seeds",
-        nargs="+",
-        metavar="SEED",
-        help="of each finalist (default: 42 123 456)",
+        "--seeds", nargs="+", help="of each finalist (default: 42 123 456)"
     )
     return parser
 
 
 def _add_command(subparsers, name, function):
     """Add a command, with the options that all have."""
-    text = "\n".join(
-        line.removeprefix("    ") for line in function.__doc__.splitlines()
-    )
+    text = inspect.cleandoc(function.__doc__)
     parser = subparsers.add_parser(
         name,
         help=text.partition("\n")[0],
         description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # what is unknown may be for train.py
     )
     parser.set_defaults(function=function)
     parser.add_argument(
@@ -361,74 +334,62 @@ def _add_command(subparsers, name, function):
         "--output",
         type=Path,
         default=Path("results/sweeps"),
-        metavar="FOLDER",
-        help="where everything is kept (default: %(default)s)",
+        help="folder where everything is kept (default: %(default)s)",
     )
     parser.add_argument(
         "--sweeps",
         nargs="+",
         type=Path,
         default=[],
-        metavar="FOLDER",
-        help="with stages of your own, whose files replace those of the same "
-        "name that are shipped or in an earlier folder (default: none)",
+        help="folders of your own stages, whose files replace those of the "
+        "same name that are shipped or in an earlier folder (default: none)",
     )
     return parser
 
 
-def _add_run_options(parser):
+def _add_run_options(add):
     """Add the options of ``run``."""
-    parser.add_argument(
+    add(
         "--data_folder",
         type=Path,
         required=True,
         metavar="CORPUS",
         help="folder with train, val and test (required)",
     )
-    parser.add_argument(
+    add(
         "--workers",
-        type=int,
+        type=commands.at_least(1),
         default=1,
-        metavar="N",
         help="trials at a time on each device (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--devices",
         nargs="+",
         default=[None],
-        metavar="DEVICE",
         help="cpu, or e.g. cuda:0 cuda:1 (default: what train.py chooses)",
     )
 
 
-def _add_next_options(parser):
+def _add_next_options(add):
     """Add the options of ``next``."""
-    parser.add_argument(
+    add(
         "--fraction",
         type=float,
         default=0.25,
-        help="of the finished trials, the best, but at least four (default: "
-        "%(default)s)",
+        help="of the finished trials, at least four (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--margin",
         type=float,
         default=0.1,
-        help="at either end, as a part of the parameter's range (default: "
-        "%(default)s)",
+        help="part of the range added at either end (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--write",
         type=Path,
-        metavar="FOLDER",
-        help="write the file of the next stage there, for --sweeps (default: "
-        "only print it)",
+        help="folder for the next stage's file, for --sweeps (default: print)",
     )
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="replace a file that is there",
-    )
+    add("--force", action="store_true", help="replace a file that is there")
 
 
 def main(arguments: list[str]) -> int:

@@ -32,7 +32,6 @@ TOOL = Path(__file__).parents[2] / "tools/sweep.py"
         ("status dprnn --sweeps no", "--sweeps no: there is no such folder"),
         ("run dprnn stage9 --data_folder .", "dprnn has no stage9.*stage3b"),
         ("run dprnn stage1 --data_folder no", "--data_folder no: there is no"),
-        ("run dprnn stage1 --data_folder . --workers 0", "--workers 0: give 1"),
         ("run dprnn stage1 --data_folder . --seed 3", "--seed: give it in"),
         ("run dprnn stage1 --data_folder . --device cpu", "give --devices"),
         ("run dprnn stage1 --data_folder . --lr 1 2", "'2': options are given"),
@@ -43,7 +42,7 @@ TOOL = Path(__file__).parents[2] / "tools/sweep.py"
         ("run dprnn stage1 --data_folder . --storage .", "is a folder"),
         (
             "run dprnn stage1 --data_folder . --storage file/a.pkl",
-            "file/a.pkl: ",
+            "File exists: 'file'",
         ),
         (
             "run dprnn stage1 --data_folder . --storage_config no",

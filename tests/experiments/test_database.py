@@ -177,7 +177,7 @@ def test_enough_trials_are_enough_however_a_hunt_ends(
     assert main(arguments_of_run(tmp_path, max_trials=3)) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"3 of 3 trials. A hunt failed meanwhile: {IDLE[1]}"
-    told = "^3 of 4 trials; the same command goes on. orion hunt failed: Lazy"
+    told = "^3 of 4 trials; the same command goes on. The last words: Lazy"
     with pytest.raises(UserError, match=told):
         main(arguments_of_run(tmp_path, max_trials=4))
 
@@ -303,9 +303,7 @@ def test_a_database_that_cannot_be_used_is_told(tmp_path, monkeypatch):
     command = ["run", "dprnn", "stage1", "--data_folder", ".", "--output"]
     command += ["out", "--sweeps", str(own)]
     write_trial(tmp_path / "out/dprnn-stage1", 1, PARAMETERS, 1.0)
-    with pytest.raises(
-        UserError, match=r"dprnn\.pkl: .*Was the database moved\?"
-    ):
+    with pytest.raises(UserError, match=r"dprnn\.pkl: .*Was one moved\?"):
         main(command)
     Path("out/dprnn.pkl").write_bytes(b"")
     with (

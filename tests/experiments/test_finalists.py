@@ -73,8 +73,6 @@ def test_each_sweep_gets_its_finalists():
     assert list(selection.passed_over["note"]) == [PLACE_KEPT, PLACE_KEPT]
     with pytest.raises(UserError, match="1 finalists cannot be 1 of each"):
         select_finalists(trials, n=1, min_per_sweep=1)
-    selection = select_finalists(trials, n=4, min_per_sweep=2)
-    assert "Sweep 2 has 1 finished trials" in " ".join(selection.notes)
 
 
 def test_fewer_than_asked_for():
@@ -95,6 +93,4 @@ def test_ties_and_constant_parameters():
     selection = select_finalists(trials, n=2)
     assert list(selection.finalists["name"]) == ["b", "a"]  # as they stand
     assert list(selection.finalists["diversity"])[1] == pytest.approx(1.0)
-    notes = " ".join(selection.notes)
-    assert "The same in all finished trials: clip." in notes
     assert correlate(trials)[["pearson", "spearman"]].isna().all(axis=None)

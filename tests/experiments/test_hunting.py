@@ -247,7 +247,7 @@ def test_options_against_the_file(tmp_path, no_hunts, option, problem):
             *({}, {"space": {"lr": SPACE["lr"]}}),
             "lr_patience was 'uniform.*, now 'none'",
         ),
-        ({"algorithm": {"random": {"seed": 2}}}, {}, "seed was 1, now 2"),
+        ({"algorithm": {"random": {"seed": 2}}}, {}, "its seed was 1, now 2"),
         ({"algorithm": {"tpe": {}}}, {}, "algorithm was 'random', now 'tpe'"),
     ],
 )
@@ -289,10 +289,7 @@ def test_another_output_or_database(tmp_path, no_hunts):
     statuses = ["completed", "completed", "broken"]
     trials = write_database(tmp_path / "lab.pkl", "dprnn-stage1", statuses)
     command = [*RUN, "--storage", "lab.pkl"]
-    problem = (
-        r"trials: has none of the 2 trials .* lab\.pkl\. Give the --output"
-    )
-    with pytest.raises(UserError, match=problem):
+    with pytest.raises(UserError, match="have 0 and 2 trials"):
         main(command)
     # One is enough: others may have been moved away, as damaged.
     folder = tmp_path / "out/dprnn-stage1/trials" / trials[1]
@@ -300,7 +297,7 @@ def test_another_output_or_database(tmp_path, no_hunts):
     (folder / "trial.json").write_text("{}")
     assert main(command) == 0
     write_database(tmp_path / "other.pkl", "dprnn-stage2", [])
-    with pytest.raises(UserError, match=r"other\.pkl: knows none of the tri"):
+    with pytest.raises(UserError, match="have 1 and 0 trials"):
         main([*RUN, "--storage", "other.pkl"])
 
 

@@ -204,13 +204,13 @@ def test_what_next_writes_takes_the_place_of_a_file(tmp_path):
             {"name": "dprnn-stage1"},
             {"stage": "stage4"},
             r"stage1_hpopt\.yaml, \S+dprnn_stage4_hpopt\.yaml: both have "
-            "experiment: name dprnn-stage1",
+            "name dprnn-stage1",
         ),
         (
             {"name": "mine"},
             {"stage": "stage1"},
             r"stage1_hpopt\.yaml, \S+dprnn_stage4_hpopt\.yaml: both have "
-            "sweep: stage stage1",
+            "stage stage1",
         ),
         (
             {"name": "mine"},

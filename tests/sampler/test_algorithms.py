@@ -160,11 +160,11 @@ def test_a_tiny_space_is_tried_once_and_done(name):
     ("prior", "words"),
     [
         ("fidelity(1, 9)", "fidelity"),
-        ("normal(0, 1)", "prior norm"),
+        ("normal(0, 1)", "give uniform"),
         ("uniform(0, 1, shape=2)", "shape"),
         ("choices({'a': 0.7, 'b': 0.3})", "probabilities"),
-        ("loguniform(0.5, 9, discrete=True)", "below 1"),
-        ("uniform(0.12341, 0.12349)", "precision"),
+        ("loguniform(0.5, 9, discrete=True)", "low"),
+        ("uniform(0.12341, 0.12349)", "low"),
     ],
 )
 def test_a_dimension_beyond_optuna_is_named(prior, words):

@@ -184,16 +184,15 @@ def edit(tmp_path, edit_content):
             r"would act after epoch 4",
         ),
         ("sweep", "published", {"runs": 3}, r"published: finished is missing"),
-        ("experiment", "name", "..", r"name '\.\.': give letters"),
         (
             *("experiment", "algorithm", {"optunagp": {"sed": 42}}),
             r"optunagp: sed is not one of its options, seed, n_startup",
         ),
         ("sweep", "model", "dprn", r"no .*/dprn\.yaml; did you mean dp"),
-        ("sweep", "options", {"lrr": 3}, r"options: lrr is no .*mean lr\?"),
+        ("sweep", "options", {"lrr": 3}, r"lrr is no .*mean lr\?"),
         (
             *("sweep", "space", {"lr_faktor": "uniform(0.1, 0.9)"}),
-            r"space: lr_faktor is no setting of .*did you mean lr_factor\?",
+            r"lr_faktor is no setting of .*did you mean lr_factor\?",
         ),
         (
             *("sweep", "space", {"check": "uniform(0.1, 0.9)"}),

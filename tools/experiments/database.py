@@ -49,8 +49,7 @@ def add_storage_options(parser: argparse.ArgumentParser, default: str) -> None:
         "--storage_config",
         type=Path,
         metavar="FILE.yaml",
-        help="file with another storage of Orion's, such as MongoDB "
-        "(default: none)",
+        help="another storage of Orion's, such as MongoDB (default: none)",
     )
 
 
@@ -80,29 +79,24 @@ def describe_storage(path: Path | None, config: Path | None) -> dict | None:
     >>> path = getfixture("tmp_path") / "orion.yaml"
     >>> _ = path.write_text("storage: {database: {type: mongodb, name: lab}}")
     >>> describe_storage(None, path)
-    {'database': {'type': 'mongodb', 'name': 'lab'}, 'type': 'legacy'}
+    {'type': 'legacy', 'database': {'type': 'mongodb', 'name': 'lab'}}
     """
-    if config is None:
-        if path is None:
-            return None
-        host = str(path.resolve())
-        database = {"type": "pickleddb", "host": host, "timeout": LOCK_SECONDS}
-        return {"type": "legacy", "database": database}
-    try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-        described = content["storage"]
-        return {**described, "type": described.get("type", "legacy")} | {
-            "database": dict(described["database"])
-        }
-    except (
-        *(OSError, ValueError, TypeError, KeyError, AttributeError),
-        yaml.YAMLError,
-    ) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(
-            f"{config}: no storage of Orion's ({problem}); give e.g. storage: "
-            "{database: {type: mongodb, name: NAME, host: ADDRESS}}"
-        ) from error
+    if config is not None:
+        try:
+            content = yaml.safe_load(config.read_text(encoding="utf-8"))
+            described = {"type": "legacy", **content["storage"]}
+            return described | {"database": dict(described["database"])}
+        except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as e:
+            raise UserError(
+                f"{config}: no storage of Orion's ({' '.join(str(e).split())})"
+                "; give e.g. storage: {database: {type: mongodb, name: NAME, "
+                "host: ADDRESS}}"
+            ) from e
+    if path is None:
+        return None
+    host = str(path.resolve())
+    database = {"type": "pickleddb", "host": host, "timeout": LOCK_SECONDS}
+    return {"type": "legacy", "database": database}
 
 
 def storage_variables(path: Path, config: Path | None) -> dict:
@@ -135,10 +129,8 @@ def storage_variables(path: Path, config: Path | None) -> dict:
     """
     described: Any = describe_storage(path, config)
     database = described["database"]
-    if config is None:
-        del database["timeout"]
     unknown = database.keys() - VARIABLES.keys()
-    if unknown:
+    if config is not None and unknown:
         raise UserError(
             f"{config}: database: {', '.join(sorted(unknown))}: give "
             f"{', '.join(VARIABLES)} only; what else MongoDB needs can stand "
@@ -146,35 +138,20 @@ def storage_variables(path: Path, config: Path | None) -> dict:
         )
     return {
         "ORION_STORAGE_TYPE": described["type"],
-        **{VARIABLES[name]: str(value) for name, value in database.items()},
+        **{VARIABLES[n]: str(database[n]) for n in VARIABLES if n in database},
     }
 
 
 def check_writable(path: Path) -> None:
     """Check that a PickledDB can be written; Orion tells it late.
 
-    Arguments
-    ---------
-    path : Path
-        The database, which need not exist.
-
-    Raises
-    ------
-    UserError
-        If it cannot.
+    Raises OSError or UserError if it cannot.
     """
     if path.is_dir():
         raise UserError(f"--storage {path}: is a folder; give a file in it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Orion replaces the whole file.
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); give another place "
-            "with --storage"
-        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):  # Orion replaces the file
+        pass
 
 
 class Database:
@@ -251,10 +228,8 @@ class Database:
             Of the experiment.
         """
         experiment = self.experiment(name)
-        if experiment is None:
-            return
         with self._errors_named():
-            lock = self._find_lock(experiment)
+            lock = experiment and self._find_lock(experiment)
             if not lock:
                 return
             print(
@@ -360,7 +335,6 @@ def _convert_trial(trial, sweep):
     The program that it ran reports the negative SI-SDR as the objective, and
     the statistics stopped and failed as 0 or 1.
     """
-    statistics = {result.name: result.value for result in trial.statistics}
     parameters = {n.lstrip("/"): value for n, value in trial.params.items()}
     for name in parameters.keys() & set(COLUMNS):
         raise UserError(
@@ -368,9 +342,9 @@ def _convert_trial(trial, sweep):
             "of the trials' table; make a TRIALS.csv with another name for it"
         )
     status = STATUS.get(trial.status, trial.status)
-    if status == FINISHED:
-        for other in ("failed", "stopped"):
-            status = other if statistics.get(other) else status
+    for result in trial.statistics:  # which only completed ones have
+        if result.name in ("failed", "stopped") and result.value:
+            status = result.name
     return Trial(
         name=short_name(sweep, trial.id),
         sweep=sweep,

@@ -1,6 +1,7 @@
 """Finalists of a search: selection, series of runs, final validation."""
 
 import argparse
+import json
 import os
 import re
 import statistics
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+from polsess.commands import at_least
 from polsess.errors import UserError
 
 from experiments.runs import DONE, published_table, read_run
@@ -25,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a command that selects finalists."""
     parser.add_argument(
         "--n",
-        type=int,
+        type=at_least(1),
         metavar="N",
         default=5,
         help="finalists (default: %(default)s)",
@@ -39,19 +41,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min_per_sweep",
-        type=int,
+        type=at_least(0),
         metavar="N",
         default=0,
-        help="finalists that each sweep gets at least: places are kept for "
-        "it, and if need be redundant ones are taken (default: %(default)s)",
+        help="places kept for finalists of each sweep, if need be for "
+        "redundant ones (default: %(default)s)",
     )
     parser.add_argument(
         "--settings",
         type=Path,
         metavar="FILE.yaml",
-        help="the finalists' other settings: those of the first run of a "
-        "series, or of a model's YAML file (default: hparams/dprnn.yaml, with "
-        "the epochs, patience and curriculum of the published validation)",
+        help="other settings: of a series' first run, or a model's YAML "
+        "(default: hparams/dprnn.yaml, trained as long as the published ones)",
     )
 
 
@@ -104,12 +105,10 @@ def standardise(pool: pd.DataFrame, parameters: list[str]) -> np.ndarray:
     values = pool[parameters].to_numpy(float)
     # A rounded mean can leave equal values a deviation that is not zero.
     varied = np.ptp(values, axis=0) > 0
-    scaled = np.zeros_like(values)
     some = values[:, varied]
+    scaled = np.zeros_like(values)
     if some.size:
-        scaled[:, varied] = (some - some.mean(axis=0)) / some.std(
-            axis=0, ddof=1
-        )
+        scaled[:, varied] = (some - some.mean(0)) / some.std(0, ddof=1)
     return scaled
 
 
@@ -162,19 +161,7 @@ def select_finalists(
     (['a', 'c'], 'redundant')
     """
     pool = trials.pool
-    wanted = _places(pool["sweep"], n, min_per_sweep)
-    scaled = standardise(pool, trials.parameters)
-    selected, others = _walk(pool["sweep"], scaled, n, min_diversity, wanted)
-    taken = {place for place, _, _ in selected}
-    return Selection(
-        _rows(pool, sorted(selected)),
-        _rows(pool, [other for other in others if other[0] not in taken]),
-        _notes(trials, pool, n, len(selected), min_per_sweep),
-    )
-
-
-def _places(sweeps, n, min_per_sweep):
-    """Tell how many finalists each sweep gets at least."""
+    sweeps = pool["sweep"]
     counts = sweeps.value_counts()
     wanted = {name: min(min_per_sweep, k) for name, k in counts.items()}
     if sum(wanted.values()) > n:
@@ -182,7 +169,20 @@ def _places(sweeps, n, min_per_sweep):
             f"--n, --min_per_sweep: {n} finalists cannot be {min_per_sweep} of "
             f"each of {len(wanted)} sweeps"
         )
-    return wanted
+    scaled = standardise(pool, trials.parameters)
+    selected, others = _walk(sweeps, scaled, n, min_diversity, wanted)
+    taken = {place for place, _, _ in selected}
+    notes = []
+    if len(selected) < n:
+        notes.append(
+            f"{len(selected)} finalists, not {n}: of the {len(pool)} finished "
+            "trials no other is left that is far enough from them."
+        )
+    return Selection(
+        _rows(pool, sorted(selected)),
+        _rows(pool, [other for other in others if other[0] not in taken]),
+        notes,
+    )
 
 
 def _walk(sweeps, scaled, n, min_diversity, wanted):
@@ -192,19 +192,20 @@ def _walk(sweeps, scaled, n, min_diversity, wanted):
     """
     selected: list[tuple] = []
     others: list[tuple] = []
+    owed = Counter(wanted)
     for place, sweep in enumerate(sweeps):
         left = n - len(selected)
         if not left:
             break
         distance = _diversity(place, selected, scaled)
-        owed = _owed(selected, sweeps, wanted)
         if distance < min_diversity:
             others.append((place, distance, REDUNDANT))
-        elif not owed[sweep] and left <= sum(owed.values()):
+        elif not owed[sweep] and left <= owed.total():
             others.append((place, distance, PLACE_KEPT))
         else:
             selected.append((place, distance, ""))
-    for sweep, missing in _owed(selected, sweeps, wanted).items():
+            owed[sweep] = max(owed[sweep] - 1, 0)
+    for sweep, missing in owed.items():
         mine = [place for place, _, _ in others if sweeps[place] == sweep]
         for place in mine[:missing]:
             distance = _diversity(place, selected, scaled)
@@ -220,39 +221,12 @@ def _diversity(place, selected, scaled):
     return float(np.linalg.norm(taken - scaled[place], axis=1).min())
 
 
-def _owed(selected, sweeps, wanted):
-    """Count how many finalists each sweep is still to get."""
-    have = Counter(sweeps[place] for place, _, _ in selected)
-    return {sweep: max(n - have[sweep], 0) for sweep, n in wanted.items()}
-
-
 def _rows(pool, places):
     """Take rows of the pool, with diversity and note."""
     rows = pool.loc[[place for place, _, _ in places]].copy()
     rows["diversity"] = [distance for _, distance, _ in places]
     rows["note"] = [note for _, _, note in places]
     return rows.reset_index(drop=True)
-
-
-def _notes(trials, pool, n, selected, min_per_sweep):
-    """Note what differs from what was asked for."""
-    notes = []
-    if selected < n:
-        notes.append(
-            f"{selected} finalists, not {n}: of the {len(pool)} finished "
-            "trials no other is left that is far enough from them."
-        )
-    for sweep in trials.sweeps:
-        finished = int((pool["sweep"] == sweep).sum())
-        if finished < min_per_sweep:
-            notes.append(
-                f"Sweep {sweep} has {finished} finished trials, fewer than "
-                f"the {min_per_sweep} finalists that each is to have."
-            )
-    constant = [p for p in trials.parameters if np.ptp(pool[p]) == 0]
-    if constant and len(pool) > 1:
-        notes.append(f"The same in all finished trials: {', '.join(constant)}.")
-    return notes
 
 
 SEEDS = [42, 123, 456]  # of the published final validation
@@ -296,62 +270,39 @@ def make_series(
         If ``settings`` cannot be read, or a name of a finalist can name no
         folder of its own.
     """
-    seeds, runs = read_series(settings)
-    _, hparams, texts = runs[0]
+    seeds, [(_, hparams, texts), *_] = read_series(settings)
     options = {
         name: yaml.safe_load(text)
         for name, text in texts.items()
         if name in SCHEDULE or settings.parent != SETTINGS.parent
     }
-    entries = [
-        {
-            "name": folder_name,
+    entries: dict = {}
+    for _, row in finalists.iterrows():
+        # Names folders.
+        name = re.sub(r"[^\w.-]+", "-", row["name"]).lstrip(".-")
+        if not name or name in entries:
+            raise UserError(
+                f"trial {row['name']!r}: its folder would be {name!r}, which "
+                "is empty or another's; give it another name"
+            )
+        drawn = {p: float(row[p]) for p in parameters}
+        entries[name] = {
+            "name": name,
             "hparams": os.path.relpath(hparams, folder),
-            "options": {
-                **options,
-                **same,
-                **{name: _plain(row[name]) for name in parameters},
-            },
+            "options": options
+            | same
+            # As train.py wants e.g. patience.
+            | {p: int(v) if v.is_integer() else v for p, v in drawn.items()},
         }
-        for folder_name, (_, row) in zip(
-            _folder_names(finalists["name"]), finalists.iterrows(), strict=True
-        )
-    ]
-    series = {"seeds": seeds or SEEDS, "runs": entries}
+    series = {"seeds": seeds or SEEDS, "runs": list(entries.values())}
+    # A copy of each part, which YAML writes out in full.
+    series = json.loads(json.dumps(series))
     return (
         "# Series: finalists of a search, in the order of their rank\n"
         f"# {', '.join(options) or 'Seeds'}: as in {settings.name}; the rest: "
         "as in the\n# YAML file that hparams names\n"
-        f"{yaml.dump(series, Dumper=_Dumper, sort_keys=False)}"
+        f"{yaml.safe_dump(series, sort_keys=False)}"
     )
-
-
-def _folder_names(names):
-    """Make names that folders can have, a different one of each."""
-    made: dict = {}
-    for name in names:
-        folder = re.sub(r"[^\w.-]+", "-", name).lstrip(".-")
-        if not folder or folder in made:
-            raise UserError(
-                f"trial {name!r}: its folder would be {folder!r}, as that of "
-                f"{made.get(folder, 'none')!r}; give it another name"
-            )
-        made[folder] = name
-    return list(made)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes equal parts out in full."""
-
-    def ignore_aliases(self, data):
-        """Never refer to an earlier part."""
-        return True
-
-
-def _plain(value):
-    """Convert to int where possible, as train.py wants e.g. patience."""
-    value = float(value)
-    return int(value) if value.is_integer() else value
 
 
 def train_finalists(
@@ -394,11 +345,8 @@ def train_finalists(
         raise UserError(f"{path}: is not there; `sweep.py select` makes it")
     given, entries = read_series(path)
     wanted = check_seeds(given if seeds is None else seeds, "--seeds")
-    arguments = [
-        *(str(path), "--output", str(folder)),
-        *("--seeds", *map(str, wanted), *arguments),
-    ]
-    status = train_series(arguments)
+    command = [str(path), "--output", str(folder), "--seeds"]
+    status = train_series([*command, *map(str, wanted), *arguments])
     runs = {
         name: [read_run(folder / name / str(s), name, s) for s in wanted]
         for name, _, _ in entries
@@ -433,9 +381,8 @@ def name_winner(runs: dict, baseline: float | None) -> str:
     if not means:
         return "No finalist has all its runs yet."
     best = max(means, key=means.__getitem__)
-    waiting = [name for name in runs if name not in means]
     return (
-        f"{'So far the best' if waiting else 'The winner'} is {best} with a "
-        f"mean of {means[best]:.2f} dB ({gain(means[best], baseline)} over the "
-        f"baseline){'; open are ' if waiting else ''}{', '.join(waiting)}."
+        f"{'The winner' if len(means) == len(runs) else 'So far the best'} is "
+        f"{best} with a mean of {means[best]:.2f} dB "
+        f"({gain(means[best], baseline)} over the baseline)."
     )

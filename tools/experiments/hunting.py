@@ -17,10 +17,8 @@ from polsess.errors import UserError
 from polsess.files import read_json
 from polsess.run_folder import differences
 from polsess.search.sweep import RECIPE, Sweep, read_prior
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from experiments.series import interrupted_by_signals, last_words
+from experiments.series import interrupted_by_signals, last_words, read_value
 from experiments.trials import OPEN, read_trials
 
 SEPARATION = RECIPE / "separation"  # where hunts are run
@@ -51,11 +49,7 @@ def check_options(stage: Sweep, options: dict) -> None:
                 f"--{name}: is a parameter, whose values Orion draws; leave "
                 f"the option out, or change {stage.path}"
             )
-        try:
-            value = True if text is None else YAML(typ="safe").load(text)
-        except YAMLError:
-            value = text
-        stage.check_setting(name, value)
+        stage.check_setting(name, True if text is None else read_value(text))
 
 
 def check_orion(stage: Sweep) -> None:
@@ -98,33 +92,19 @@ def check_begun(
         _compare(stage, path, begun, stage.settings)
     if experiment is None:
         return
-    priors = {n.lstrip("/"): t for n, t in experiment["space"].items()}
-    _compare(stage, where, priors | _equal_priors(stage, priors), _texts(stage))
+    begun = {n.lstrip("/"): text for n, text in experiment["space"].items()}
+    for name, prior in stage.space.items():
+        with contextlib.suppress(UserError):  # of one that Orion alone knows
+            if read_prior(name, begun.get(name), "") == prior:
+                begun[name] = prior.text  # means the same
+    now = {name: prior.text for name, prior in stage.space.items()}
     ((algorithm, options),) = experiment["algorithm"].items()
     given = stage.algorithm_options
-    _compare(
-        *(stage, where),
-        {
-            "algorithm": algorithm.lower(),
-            **{name: options.get(name) for name in given},
-        },
-        {"algorithm": stage.algorithm.lower(), **given},
-    )
-
-
-def _texts(stage):
-    """Return a stage's priors as they are written."""
-    return {name: prior.text for name, prior in stage.space.items()}
-
-
-def _equal_priors(stage, priors):
-    """Find the priors that mean the same, as the stage's file writes them."""
-    equal = {}
-    for name, prior in stage.space.items():
-        with contextlib.suppress(UserError):  # for one that Orion alone knows
-            if read_prior(name, priors.get(name), "") == prior:
-                equal[name] = prior.text
-    return equal
+    begun |= {"algorithm": algorithm.lower()}
+    begun |= {f"its {name}": options.get(name) for name in given}
+    now |= {"algorithm": stage.algorithm.lower()}
+    now |= {f"its {name}": value for name, value in given.items()}
+    _compare(stage, where, begun, now)
 
 
 def _compare(stage, where, begun, now):
@@ -158,17 +138,14 @@ def check_trials(folder: Path, statuses: dict, where: object) -> None:
     """
     ended = {path.parent.name for path in folder.glob("*/trial.json")}
     completed = {name for name, word in statuses.items() if word == "completed"}
-    if ended and not ended & statuses.keys():
+    if (ended and not ended & statuses.keys()) or (
+        completed and not ended & completed
+    ):
         raise UserError(
-            f"{where}: knows none of the trials in {folder}. Was the database "
-            "moved? Give its place with --storage; to begin anew give another "
-            "--output"
-        )
-    if completed and not ended & completed:
-        raise UserError(
-            f"{folder}: has none of the {len(completed)} trials that have "
-            f"ended by {where}. Give the --output with which they were "
-            "trained; to begin anew give another --storage"
+            f"{folder}, {where}: have {len(ended)} and {len(completed)} trials "
+            "that have ended, none of them in common. Was one moved? Give its "
+            "place with --output or --storage; to begin anew, give another "
+            "place of both"
         )
 
 
@@ -189,10 +166,10 @@ def environment_of(device: str | None) -> dict:
     """
     if device is None:
         return {}
-    kind, _, number = device.partition(":")
-    if device != "cpu" and not (kind == "cuda" and number.isdigit()):
+    match = re.fullmatch(r"cpu|cuda:(\d+)", device)
+    if not match:
         raise UserError(f"--devices {device}: give cpu, or cuda:0, cuda:1 ...")
-    return {"CUDA_VISIBLE_DEVICES": number}
+    return {"CUDA_VISIBLE_DEVICES": match[1] or ""}
 
 
 def hunt_command(
@@ -231,10 +208,8 @@ def format_command(command: list[str], variables: dict) -> str:
     >>> format_command(["orion"], {"DB": "mongodb://me:secret@lab"})
     'DB=mongodb://me:PASSWORD@lab orion'
     """
-    words = []
-    for name, value in variables.items():
-        shown = PASSWORD.sub(r"\1PASSWORD", value)
-        words.append(f"{name}={shlex.quote(shown)}")
+    shown = {n: PASSWORD.sub(r"\1PASSWORD", v) for n, v in variables.items()}
+    words = [f"{name}={shlex.quote(value)}" for name, value in shown.items()]
     return " ".join([*words, shlex.join(command)])
 
 
@@ -267,12 +242,13 @@ def hunt(
     folder = output / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     known = {t.name for t in read_trials(stage, output) if t.status != OPEN}
-    hunts = []  # process, its log, what that had before
+    hunts = []  # process, its log, how long that was before
     with interrupted_by_signals():
         try:
             for number, environment in enumerate(environments, start=1):
                 log = folder / f"hunt-{number}.log"
-                hunts.append(_start(command, environment, log))
+                start = log.stat().st_size if log.exists() else 0
+                hunts.append((_start(command, environment, log), log, start))
                 print(f"Started, see {log}", flush=True)
             while any(process.poll() is None for process, _, _ in hunts):
                 time.sleep(LOOK_SECONDS)
@@ -281,30 +257,31 @@ def hunt(
             _end([process for process, _, _ in hunts])
             raise
     _tell_new_trials(stage, output, known)
-    endings = []
-    for process, log, start in hunts:
-        said = last_words(log, start, process.returncode)
-        endings.append((process.returncode, said.removeprefix("Error: ")))
-    return endings
+    return [
+        (
+            process.returncode,
+            last_words(log, start, process.returncode).removeprefix("Error: "),
+        )
+        for process, log, start in hunts
+    ]
 
 
 def _start(command, environment, log):
-    """Start a hunt; return it, its log and how long that was before."""
+    """Start a hunt."""
     ignored = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), *WARNINGS]
-    environment = {**environment, "PYTHONWARNINGS": ",".join(ignored)}
     with log.open("ab") as file:
-        start = file.tell()
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             cwd=SEPARATION,
-            env=os.environ | environment,
+            env=os.environ
+            | environment
+            | {"PYTHONWARNINGS": ",".join(ignored)},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             # Ctrl-C reaches this command alone, which ends them all.
             start_new_session=True,
         )
-    return process, log, start
 
 
 def _end(processes):
@@ -368,6 +345,7 @@ def conclude(
     if completed >= stage.max_trials:
         # As one that waited for a trial of another, and then for nothing.
         return f"{told}. A hunt failed meanwhile: {failed}" if failed else told
+    goes_on = "the same command goes on"
     if broken >= stage.max_broken:
         # -f: without asking
         command = [str(ORION), "db", "set", "-f", stage.name]
@@ -375,14 +353,7 @@ def conclude(
         goes_on = (
             f"with max_broken {stage.max_broken} the search is given up: put "
             "right what is wrong and open the crashed trials again with "
-            f"`{format_command(command, variables)}`; then the same command "
-            "goes on"
+            f"`{format_command(command, variables)}`; then {goes_on}"
         )
-    else:
-        goes_on = "the same command goes on"
-    words = "; ".join(said for _, said in endings)
-    raise UserError(
-        f"{told}; {goes_on}. "
-        f"{'orion hunt failed' if failed else 'The last words'}: "
-        f"{failed or words}"
-    )
+    words = failed or "; ".join(said for _, said in endings)
+    raise UserError(f"{told}; {goes_on}. The last words: {words}")

@@ -291,14 +291,14 @@ def changes(run: Run, options: dict) -> list[str]:
     ['lr was 0.01, now 0.1']
     """
     now = {
-        name: _value(text)
+        name: read_value(text)
         for name, text in options.items()
         if text is not None and name in run.settings
     }
     return differences({name: run.settings[name] for name in now}, now)
 
 
-def _value(text):
+def read_value(text: str) -> object:
     """Read an option's value, also 1e-4, which PyYAML takes for a text."""
     try:
         value = yaml.safe_load(text)

@@ -7,7 +7,6 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
-from operator import attrgetter
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +21,7 @@ from polsess.search.sweep import (
     read_sweep_file,
 )
 
-from experiments.tables import cell, markdown_table
+from experiments.tables import DASH, cell, markdown_table
 from experiments.trials import FINISHED, OPEN, Trial
 
 LEAST = 4  # trials whose range is a basis for a space
@@ -55,26 +54,26 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
         if not folder.is_dir():
             raise UserError(f"--sweeps {folder}: there is no such folder")
         paths |= {path.name: path for path in folder.glob("*_*.yaml")}
-    of_model = [path for path in paths.values() if _model_of(path) == model]
+    of_model = sorted(name for name in paths if _model_of(name) == model)
     if not of_model:
-        models = sorted({_model_of(path) for path in SWEEPS.glob("*.yaml")})
+        models = {_model_of(name) for name in paths if SUFFIX in name}
         raise UserError(
-            f"{model}: there is no search for it; there are {', '.join(models)}"
+            f"{model}: there is no search for it; there are "
+            f"{', '.join(sorted(models))}"
         )
-    for path in of_model:
-        if not path.stem.endswith(SUFFIX):
-            raise UserError(f"{path}: call it {path.stem}{SUFFIX}.yaml")
-    stages = [
-        read_sweep_file(path)
-        for path in sorted(of_model, key=attrgetter("name"))
-    ]
+    for name in of_model:
+        if SUFFIX not in name:
+            stem = paths[name].stem
+            raise UserError(f"{paths[name]}: call it {stem}{SUFFIX}.yaml")
+    stages = [read_sweep_file(paths[name]) for name in of_model]
     _check_agreement(stages, model)
     return stages
 
 
-def _model_of(path):
+def _model_of(name):
     """Return the model of a file's name."""
-    return path.stem.removesuffix(SUFFIX).rpartition("_")[0]
+    stem = name.removesuffix(".yaml").removesuffix(SUFFIX)
+    return stem.rpartition("_")[0]
 
 
 def _check_agreement(stages, model):
@@ -87,21 +86,18 @@ def _check_agreement(stages, model):
                 f"{stage.path}: is a file of {model} by its name, but its "
                 f"model is {stage.model}; change one of them"
             )
-        for key in (
-            f"experiment: name {stage.name}",
-            f"sweep: stage {stage.stage}",
-        ):
+        if stage.after not in (None, *stems):
+            raise UserError(
+                f"{stage.path}: comes after {stage.after}, but there is no "
+                f"{stage.after}.yaml; there are {', '.join(stems)}"
+            )
+        for key in (f"name {stage.name}", f"stage {stage.stage}"):
             if key in seen:
                 raise UserError(
                     f"{seen[key]}, {stage.path}: both have {key}; change it in "
                     "one of them. To replace a file, give yours the same name"
                 )
             seen[key] = stage.path
-        if stage.after not in (None, *stems):
-            raise UserError(
-                f"{stage.path}: comes after {stage.after}, but there is no "
-                f"{stage.after}.yaml; there are {', '.join(stems)}"
-            )
 
 
 def find_stage(stages: list[Sweep], name: str) -> Sweep:
@@ -143,10 +139,11 @@ def shared_options(stages: list[Sweep]) -> dict:
     return first
 
 
+ENDED = (FINISHED, "stopped", "failed")
+COUNTS = (*ENDED, "crashed", "open")
 HEADER = [
-    *("stage", "total", "finished", "stopped", "failed", "crashed", "open"),
-    *("best", "mean of finished", "hours", "over the stage before"),
-    "over the baseline",
+    *("stage", "total", *COUNTS, "best", "mean of finished", "hours"),
+    *("over the stage before", "over the baseline"),
 ]
 
 
@@ -186,9 +183,17 @@ def status_table(
             name = f"{stage.stage}, published"
             names.append((name, theirs["runs"], theirs, stage.baseline))
         for number, (name, total, figures, base) in enumerate(names):
-            best[stage.path.stem, number] = figures["best"]
-            before = best.get((stage.after, number))
-            rows.append(_row(name, total, figures, before, base))
+            value = best[stage.path.stem, number] = figures["best"]
+            row = [name, total]
+            for status in COUNTS:
+                count = figures.get(status)
+                row.append(cell(count))
+                if count and status in ENDED:
+                    row[-1] += f" ({count / figures['total']:.0%})"
+            row += [cell(value, ".2f"), cell(figures["mean"], ".2f")]
+            row.append(cell(figures["hours"], ".1f"))
+            row.append(gain(value, best.get((stage.after, number))))
+            rows.append([*row, gain(value, base)])
     return markdown_table(HEADER, rows)
 
 
@@ -204,25 +209,8 @@ def _count(trials, crashed):
         "best": max(values, default=None),
         "mean": statistics.fmean(values) if values else None,
         "hours": sum(trial.seconds for trial in trials) / 3600,
-        **{name: counts[name] for name in (FINISHED, "stopped", "failed")},
+        **{name: counts[name] for name in ENDED},
     }
-
-
-def _row(name, total, figures, before, baseline):
-    """Format a stage's row."""
-    cells = [name, total]
-    for status in (FINISHED, "stopped", "failed"):
-        count = figures.get(status)
-        share = f" ({count / figures['total']:.0%})" if count else ""
-        cells.append(f"{cell(count)}{share}")
-    best = figures["best"]
-    return [
-        *cells,
-        *(cell(figures.get(status)) for status in ("crashed", "open")),
-        *(cell(best, ".2f"), cell(figures["mean"], ".2f")),
-        cell(figures["hours"], ".1f"),
-        *(gain(best, before), gain(best, baseline)),
-    ]
 
 
 def gain(value: float | None, before: float | None) -> str:
@@ -233,8 +221,8 @@ def gain(value: float | None, before: float | None) -> str:
     >>> gain(4.67, 3.03), gain(1.75, 3.03), gain(None, 3.03)
     ('+1.64', '-1.28', '–')
     """
-    known = value is not None and before is not None
-    return cell(value - before if known else None, "+.2f")  # type: ignore
+    missing = value is None or before is None
+    return cell(None if missing else value - before, "+.2f")  # type: ignore
 
 
 def narrow(prior: Prior, values: pd.Series, margin: float) -> Prior:
@@ -320,24 +308,20 @@ def proposal_table(
     str
         The table, in Markdown.
     """
-    rows = [
-        [
-            *(name, prior.text),
-            f"{best[name].min():.3g} to {best[name].max():.3g}",
-            proposed[name].text,
-            *(
-                o.space[name].text if name in o.space else "–"
-                for o in following
-            ),
+    table = pd.DataFrame({"parameter": list(stage.space)})
+    texts = {name: prior.text for name, prior in stage.space.items()}
+    table[stage.stage] = texts.values()
+    table[f"best {len(best)} trials"] = [
+        f"{best[name].min():.3g} to {best[name].max():.3g}" for name in texts
+    ]
+    table["proposed"] = [proposed[name].text for name in texts]
+    for other in following:
+        kind = "published" if other.published else "in its file"
+        table[f"{other.stage}, {kind}"] = [
+            other.space[name].text if name in other.space else DASH
+            for name in texts
         ]
-        for name, prior in stage.space.items()
-    ]
-    chosen = [
-        f"{other.stage}, {'published' if other.published else 'in its file'}"
-        for other in following
-    ]
-    header = ["parameter", stage.stage, f"best {len(best)} trials", "proposed"]
-    return markdown_table([*header, *chosen], rows)
+    return markdown_table(table, table.to_numpy())
 
 
 def write_stages(
@@ -398,11 +382,9 @@ def _format_stage(stage, proposed, rule):
             )
     bar = f"# {'#' * 76}\n"
     head = textwrap.fill(
-        f"Search: {stage.model}, {stage.stage}; its space is {rule}.",
-        79,
-        initial_indent="# ",
-        subsequent_indent="# ",
+        f"Search: {stage.model}, {stage.stage}; its space is {rule}.", 77
     )
+    head = textwrap.indent(head, "# ")
     # The head of the file tells of its own space.
     before = re.sub(rf"\A{bar}.*?{bar}", "", before, flags=re.DOTALL)
     return f"{bar}{head}\n{bar}{before}{space}{after}"

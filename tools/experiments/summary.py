@@ -6,10 +6,9 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from scipy.stats import pearsonr, spearmanr
 
 from experiments.finalists import Selection
-from experiments.tables import cell, markdown_table
+from experiments.tables import Table
 from experiments.trials import FINISHED, Trials
 
 matplotlib.use("Agg")  # no screen needed
@@ -46,11 +45,10 @@ def correlate(trials: Trials) -> pd.DataFrame:
     varied = [name for name in trials.parameters if np.ptp(pool[name])]
     if len(pool) < 3 or not np.ptp(pool["objective"]):
         varied = []
-    functions = {"pearson": pearsonr, "spearman": spearmanr}
     table = pd.DataFrame(
         {
-            kind: {n: function(pool[n], pool["objective"])[0] for n in varied}
-            for kind, function in functions.items()
+            kind: pool[varied].corrwith(pool["objective"], method=kind)
+            for kind in ("pearson", "spearman")
         },
         dtype=float,
     )
@@ -149,23 +147,10 @@ def _trials_table(rows, parameters):
 
 def _markdown(table, four_digits=()):
     """Format a table; its numbers have two decimals, or four digits."""
-    return markdown_table(
-        list(table.columns),
-        [
-            [
-                cell(value, _form(value, name in four_digits))
-                for name, value in row.items()
-            ]
-            for row in table.to_dict("records")
-        ],
-    )
-
-
-def _form(value, four_digits):
-    """Choose the format of a cell."""
-    if not isinstance(value, float):
-        return ""
-    return ".4g" if four_digits else ".2f"
+    forms = dict.fromkeys(table.select_dtypes("floating"), ".2f")
+    forms |= dict.fromkeys(four_digits, ".4g")
+    columns = [(name, name, forms.get(name, "")) for name in table]
+    return Table("", table, columns).markdown()
 
 
 def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> bytes:

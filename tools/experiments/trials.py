@@ -4,16 +4,18 @@ A trial that has ended has a ``trial.json``. One that was begun and has none is
 open: it is running, waits to be taken up again, or crashed, which Orion knows.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from polsess.errors import UserError
 from polsess.files import read_json
 from polsess.run_folder import read_curve
 from polsess.search.sweep import Sweep
 from polsess.search.trial import EARLY_STOPPED, FAILED, FINISHED, STOPPED
+
+from experiments import runs
 
 COLUMNS = ("name", "sweep", "status", "objective")
 # What a selection adds to them; no parameter can have such a name.
@@ -132,19 +134,13 @@ def read_trials(sweep: Sweep, output: Path) -> list[Trial]:
 def _read_trial(folder, sweep):
     """Read a trial from its folder."""
     name = short_name(sweep.name, folder.name)
-    record = folder / "trial.json"
+    record, settings = folder / "trial.json", folder / "settings.json"
     if not record.exists():
-        settings = folder / "settings.json"
         given = read_json(settings) if settings.exists() else {}
         parameters = {n: given[n] for n in sweep.space if n in given}
         curve = read_curve(folder)
-        if curve is None or curve.empty:
-            return Trial(name, sweep.name, OPEN, None, parameters)
-        best, seconds = curve["valid_si_sdr"].max(), curve["seconds"].sum()
-        return Trial(
-            *(name, sweep.name, OPEN, None, parameters),
-            *(float(best), float(seconds)),
-        )
+        seconds = 0.0 if curve is None else float(curve["seconds"].sum())
+        return Trial(name, sweep.name, OPEN, None, parameters, seconds=seconds)
     content = read_json(record)
     best = content["best_valid_si_sdr"]
     return Trial(
@@ -172,11 +168,9 @@ def short_name(sweep: str, trial: str) -> str:
 
 def make_table(trials: list[Trial]) -> pd.DataFrame:
     """Make a table of trials, of texts: COLUMNS and the parameters."""
-    rows = [
-        {name: getattr(trial, name) for name in COLUMNS} | trial.parameters
-        for trial in trials
-    ]
-    table = pd.DataFrame(rows, columns=None if rows else COLUMNS, dtype=object)
+    rows = [vars(trial) | trial.parameters for trial in trials]
+    names = dict.fromkeys(n for trial in trials for n in trial.parameters)
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *names], dtype=object)
     return table.map(
         lambda v: v if isinstance(v, str) else "" if pd.isna(v) else repr(v)
     )
@@ -204,7 +198,7 @@ def read_stages(stages: list[Sweep], output: Path) -> pd.DataFrame:
 
 
 def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
-    """Read trials from a CSV file.
+    """Read trials from a CSV file, and check them as ``check_trials`` does.
 
     Arguments
     ---------
@@ -212,33 +206,10 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
         With COLUMNS and a column a parameter.
     parameters : list of str, None
         Columns of the parameters; None for all further numeric ones.
-
-    Returns
-    -------
-    Trials
-        At least one of them finished.
-
-    Raises
-    ------
-    UserError
-        If a column or a value is missing or of another kind, naming it.
     """
-    try:
-        # The header as a row: pandas would rename what stands there twice.
-        table = pd.read_csv(
-            path,
-            header=None,
-            dtype=str,
-            keep_default_na=False,
-            skipinitialspace=True,
-            encoding="utf-8-sig",
-        )
-    except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or str(error).strip()
-        raise UserError(f"{path}: cannot be read ({problem})") from error
-    table = table.fillna("").map(str.strip)
-    table.columns = table.iloc[0].to_list()
-    return check_trials(table[1:].reset_index(drop=True), parameters, path)
+    table = runs.read_table(path, ()).rename(columns=str.strip).map(str.strip)
+    table = table[(table != "").any(axis="columns")]  # no blank lines
+    return check_trials(table.reset_index(drop=True), parameters, path)
 
 
 def check_trials(
@@ -275,75 +246,68 @@ def check_trials(
     >>> trials.parameters, trials.table["patience"].tolist()
     (['patience'], [3.0, nan])
     """
-    _check_columns(table, parameters, where)
     notes: list = []
-    if parameters is None:
-        parameters = _find_parameters(table, where, notes)
-    table = table[[*COLUMNS, *parameters]].copy()
-    _check_names(table, where)
-    for column in ("objective", *parameters):
-        numbers = _to_numbers(table[column])
-        bad = numbers.index[numbers.isna() & ~table[column].isin(["", "nan"])]
-        if len(bad):
-            raise UserError(
-                f"{where}: {_row(table, bad[0])}: {column} "
-                f"{table[column][bad[0]]!r} is no number"
-            )
-        table[column] = numbers
-    finished = table["status"] == FINISHED
-    undefined = finished & ~table["objective"].map(math.isfinite)
-    if undefined.any():
-        notes.append(
-            "Finished without a finite objective, hence counted as failed: "
-            f"{', '.join(table.loc[undefined, 'name'])}."
-        )
-        table.loc[undefined, "status"] = "failed"
-    _check_finished(table, parameters, where)
-    return Trials(table, parameters, notes)
-
-
-def _check_columns(table, parameters, where):
-    """Check that the columns are there, once each, with a row at least."""
-    names = list(table.columns)
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{where}: two columns have the name {name}")
     for name in parameters or ():
         if name in (*COLUMNS, *ADDED) or parameters.count(name) > 1:
             raise UserError(
                 f"--params: {name} is no parameter, or stands there twice"
             )
     for name in (*COLUMNS, *(parameters or ())):
-        if name not in names:
+        if name not in table:
             raise UserError(
-                f"{where}: no column {name}; it has {', '.join(names)}"
+                f"{where}: no column {name}; it has {', '.join(table)}"
             )
-    if table.empty:
-        raise UserError(f"{where}: no trials, only the names of columns")
+    if parameters is None:
+        parameters = _find_parameters(table, where, notes)
+    table = table[[*COLUMNS, *parameters]].copy()
+    for column in ("name", "sweep", "status"):
+        for row in table.index[table[column] == ""]:
+            raise UserError(f"{where}: {_row(table, row)}: no {column}")
+    for row in table.index[table["name"].duplicated()]:
+        raise UserError(
+            f"{where}: {_row(table, row)}: an earlier row has the same name"
+        )
+    _convert(table, "objective", False, where)
+    finished = table["status"] == FINISHED
+    undefined = finished & ~np.isfinite(table["objective"])
+    if undefined.any():
+        notes.append(
+            "Finished without a finite objective, hence counted as failed: "
+            f"{', '.join(table.loc[undefined, 'name'])}."
+        )
+        table.loc[undefined, "status"] = "failed"
+    finished &= ~undefined
+    if not finished.any():
+        counts = table["status"].value_counts()
+        there = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise UserError(
+            f"{where}: no finished trial; there are {there or 'none'}"
+        )
+    for column in parameters:
+        _convert(table, column, finished, where)
+    return Trials(table, parameters, notes)
 
 
 def _find_parameters(table, where, notes):
     """Find the numeric columns; note which further ones are left out."""
-    further = [n for n in table.columns if n not in (*COLUMNS, *ADDED)]
-    added = [name for name in table.columns if name in ADDED]
+    further = [name for name in table if name not in COLUMNS]
     parameters = [
         name
         for name in further
-        if any(table[name])
-        and not (_to_numbers(table[name]).isna() & (table[name] != "")).any()
+        if name not in ADDED
+        and any(table[name])
+        and _to_numbers(table[name])[table[name] != ""].notna().all()
     ]
-    others = [name for name in further if name not in parameters]
-    for text, names in (
-        ("Written by a selection", added),
-        ("Not numeric", others),
-    ):
-        if names:
-            notes.append(f"{text}, hence no parameters: {', '.join(names)}.")
+    others = ", ".join(name for name in further if name not in parameters)
+    if others:
+        notes.append(
+            "Not numeric, or written by a selection, hence no parameters: "
+            f"{others}."
+        )
     if not parameters:
         raise UserError(
-            f"{where}: no numeric column beside "
-            f"{', '.join((*COLUMNS, *added))}; name the parameters with "
-            "--params"
+            f"{where}: no numeric column beside {', '.join(COLUMNS)}; name "
+            "the parameters with --params"
         )
     return parameters
 
@@ -353,33 +317,17 @@ def _to_numbers(texts):
     return pd.to_numeric(texts, errors="coerce").astype(float)
 
 
-def _check_names(table, where):
-    """Check that name, sweep and status are there, and names are unique."""
-    for column in ("name", "sweep", "status"):
-        for row in table.index[table[column] == ""]:
-            raise UserError(f"{where}: {_row(table, row)}: no {column}")
-    for name in table["name"][table["name"].duplicated()]:
-        first, second, *_ = table.index[table["name"] == name] + 1
+def _convert(table, column, needed, where):
+    """Convert a column to numbers, finite where they are needed."""
+    numbers = _to_numbers(table[column])
+    wrong = numbers.isna() & ~table[column].isin(["", "nan"])
+    for row in table.index[wrong | (needed & ~np.isfinite(numbers))]:
         raise UserError(
-            f"{where}: rows {first} and {second} both have the name {name}; "
-            "rename one, or delete what stands there twice"
+            f"{where}: {_row(table, row)}: {column} is "
+            f"{table[column][row]!r}; give a number, or name the parameters "
+            "that all finished trials have with --params"
         )
-
-
-def _check_finished(table, parameters, where):
-    """Check that there are finished trials, with all parameters."""
-    finished = table[table["status"] == FINISHED]
-    if finished.empty:
-        counts = table["status"].value_counts()
-        there = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise UserError(f"{where}: no finished trial; there are {there}")
-    for column in parameters:
-        for row in finished.index[~finished[column].map(math.isfinite)]:
-            raise UserError(
-                f"{where}: {_row(table, row)}: {column} is "
-                f"{table[column][row]}; correct it, or name the parameters "
-                "that all finished trials have with --params"
-            )
+    table[column] = numbers
 
 
 def _row(table, row):

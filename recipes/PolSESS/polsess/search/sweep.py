@@ -248,11 +248,6 @@ def _whole(lowest: int) -> Kind:
     )
 
 
-def _or_null(kind: Kind) -> Kind:
-    """Make the kind that may be null too."""
-    return f"{kind[0]}, or null", lambda v: v is None or kind[1](v)
-
-
 NAME: Kind = (
     "letters, digits, dots, - and _ only, none of dots and - at the beginning",
     lambda v: isinstance(v, str) and bool(re.fullmatch(r"\w[\w.-]*", v)),
@@ -269,8 +264,6 @@ THREADS: Kind = (
     "{backend: threading}; with Orion's default Ctrl-C would not end a hunt",
     lambda value: value == {"backend": "threading"},
 )
-
-SECTIONS = dict.fromkeys(("experiment", "worker", "sweep"), MAPPING)
 EXPERIMENT = {
     "name": NAME,
     "algorithm": ANY,
@@ -290,17 +283,15 @@ STAGE_SETTINGS = (
 SWEEP = dict.fromkeys(STAGE_SETTINGS, ANY) | {
     "model": NAME,
     "stage": NAME,
-    "after": _or_null(NAME),
-    "termination": _or_null(MAPPING),
+    "after": NAME,
+    "termination": MAPPING,
     "space": MAPPING,
     "options": MAPPING,
-    "baseline": _or_null(FINITE),
-    "published": _or_null(MAPPING),
+    "baseline": FINITE,
+    "published": ANY,
 }
-PUBLISHED = {
-    **dict.fromkeys(("runs", "finished"), _whole(0)),
-    **dict.fromkeys(("best", "mean", "hours"), FINITE),
-}
+NULLABLE = ("after", "termination", "baseline")
+PUBLISHED = dict.fromkeys(("runs", "finished", "best", "mean", "hours"), FINITE)
 RULES: dict[str, Any] = {rule.name: rule for rule in (Hyperband, Median)}
 # Options of algorithms. Orion ends with a traceback at another one; of its
 # other algorithms it knows itself.
@@ -340,26 +331,22 @@ def read_sweep_file(path: str | Path) -> Sweep:
     except (OSError, ValueError, YAMLError) as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read ({problem})") from error
-    _check(content, SECTIONS, f"{path}")
+    _check(content, dict.fromkeys(("experiment", "worker", "sweep"), ANY), path)
     experiment, sweep = content["experiment"], content["sweep"]
+    where = f"{path}: sweep"
     _check(experiment, EXPERIMENT, f"{path}: experiment")
     _check(content["worker"], WORKER, f"{path}: worker")
-    _check(sweep, SWEEP, f"{path}: sweep")
+    _check(sweep, SWEEP, where)
     if sweep["published"] is not None:
-        _check(sweep["published"], PUBLISHED, f"{path}: sweep: published")
-    algorithm, options = _read_algorithm(
-        experiment["algorithm"], f"{path}: experiment: algorithm"
-    )
-    where = f"{path}: sweep"
+        _check(sweep["published"], PUBLISHED, f"{where}: published")
+    algorithm, options = _read_algorithm(experiment["algorithm"], path)
     settings, space = _read_settings(sweep, where)
+    names = ("model", "stage", "after", "baseline", "published")
     return Sweep(
         path=path,
         **experiment | {"algorithm": algorithm},
         algorithm_options=options,
-        **{
-            name: sweep[name]
-            for name in ("model", "stage", "after", "baseline", "published")
-        },
+        **{name: sweep[name] for name in names},
         settings=settings,
         space=space,
         termination=_read_rule(sweep, where),
@@ -376,22 +363,21 @@ def _check(content, kinds, where):
     for key, (text, is_right) in kinds.items():
         if key not in content:
             raise UserError(f"{where}: {key} is missing; see its README.md")
-        if not is_right(content[key]):
-            raise UserError(f"{where}: {key} {content[key]!r}: give {text}")
+        value = content[key]
+        if not is_right(value) and not (value is None and key in NULLABLE):
+            raise UserError(f"{where}: {key} {value!r}: give {text}")
 
 
-def _read_algorithm(content, where):
+def _read_algorithm(content, path):
     """Read the algorithm's name, and the options that may stand with it."""
-    if not isinstance(content, dict):
-        content = {content: {}}
-    if [isinstance(options, dict) for options in content.values()] != [True]:
+    where = f"{path}: experiment: algorithm"
+    pairs = content if isinstance(content, dict) else {str(content): {}}
+    name, options = next(iter(pairs.items()), (None, None))
+    if len(pairs) != 1 or not NAME[1](name) or not isinstance(options, dict):
         raise UserError(
             f"{where} {content!r}: give one name, with a mapping of its "
             "options, such as optunagp: {seed: 42}"
         )
-    ((name, options),) = content.items()
-    if not NAME[1](name):
-        raise UserError(f"{where} {name!r}: give {NAME[0]}")
     known = ALGORITHM_OPTIONS.get(name.lower(), options)
     for option in options:
         if option not in known:
@@ -404,7 +390,8 @@ def _read_algorithm(content, where):
 
 def _read_settings(sweep, where):
     """Read the settings that all trials share, and the priors of the others."""
-    settings = {name: sweep[name] for name in STAGE_SETTINGS} | sweep["options"]
+    options = sweep["options"]
+    settings = {name: sweep[name] for name in STAGE_SETTINGS} | options
     space = {
         name: read_prior(name, text, f"{where}: space")
         for name, text in sweep["space"].items()
@@ -419,14 +406,18 @@ def _read_settings(sweep, where):
             f"{_hint(sweep['model'], models)}"
         )
     defaults, _ = read_defaults(hparams)
-    for name in sweep["options"]:
+    for name in options:
         if name in SWEEP or (name in SETTINGS and SETTINGS[name].of_trial):
             raise UserError(
                 f"{where}: options: {name} is not one of them; it follows "
                 "from the other keys, or from Orion"
             )
+    for name in (*options, *space):
         if name not in defaults and name not in HELP_TEXTS:
-            raise _unknown(f"{where}: options: {name}", name, defaults)
+            raise UserError(
+                f"{where}: {name} is no setting of the model"
+                f"{_hint(name, defaults)}"
+            )
     for name, value in settings.items():
         if defaults.get(name, BUILT) is not BUILT:
             check_value(name, value, defaults[name], f"{where}: {name}")
@@ -435,15 +426,13 @@ def _read_settings(sweep, where):
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     for name, prior in space.items():
-        default = defaults.get(name)
-        if name not in defaults:
-            raise _unknown(f"{where}: space: {name}", name, defaults)
+        kind = type(defaults.get(name, BUILT))
         if name in settings:
             raise UserError(f"{where}: space: {name} has a fixed value too")
         # A null may stand for a number.
-        if type(default) not in (int, float, type(None)):
+        if kind not in (int, float, type(None)):
             raise UserError(f"{where}: space: {name} is no number in {hparams}")
-        if type(default) is int and not prior.discrete:
+        if kind is int and not prior.discrete:
             raise UserError(
                 f"{where}: space: {name} is a whole number in {hparams}: give "
                 "its prior discrete=True"
@@ -451,32 +440,22 @@ def _read_settings(sweep, where):
     return settings, space
 
 
-def _unknown(where, name, names):
-    """Make the error for what is no setting of a model."""
-    return UserError(f"{where} is no setting of the model{_hint(name, names)}")
-
-
 def _read_rule(sweep, where):
     """Read the rule of early termination; None for null."""
-    content, epochs = sweep["termination"], sweep["number_of_epochs"]
-    if content is None:
+    if sweep["termination"] is None:
         return None
-    name = next(iter(content), None)
-    if len(content) != 1 or name not in RULES:
+    where = f"{where}: termination"
+    name, options = next(iter(sweep["termination"].items()), (None, None))
+    if len(sweep["termination"]) != 1 or name not in RULES:
+        raise UserError(f"{where}: {name} is not one of {', '.join(RULES)}")
+    keys = [key.name for key in fields(RULES[name])]
+    kinds = {key: _whole(2 if key == "eta" else 1) for key in keys}
+    _check(options, kinds, f"{where}: {name}")
+    rule = RULES[name](**options)
+    if rule.last_epoch() >= sweep["number_of_epochs"]:
         raise UserError(
-            f"{where}: termination: {name} is not one of {', '.join(RULES)}"
-        )
-    kinds = {
-        key.name: _whole(2 if key.name == "eta" else 1)
-        for key in fields(RULES[name])
-    }
-    _check(content[name], kinds, f"{where}: termination: {name}")
-    rule = RULES[name](**content[name])
-    if rule.last_epoch() >= epochs:
-        raise UserError(
-            f"{where}: termination: {name} would act after epoch "
-            f"{rule.last_epoch()}, when the {epochs} epochs of "
-            "number_of_epochs are over"
+            f"{where}: {name} would act after epoch {rule.last_epoch()}, when "
+            "the epochs of number_of_epochs are over"
         )
     return rule
 

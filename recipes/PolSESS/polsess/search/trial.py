@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from polsess.errors import UserError
@@ -27,7 +27,6 @@ logger = get_logger(__name__)
 # What Orion is told of a trial that failed, in dB below 0: finite, and worse
 # than any SI-SDR that a trained model has.
 WORST = 100.0
-HIGHEST = 1e6  # dB, more than FP32 can tell; means of such values are finite
 
 FINISHED = "finished"
 EARLY_STOPPED = "early-stopped"  # by its own patience
@@ -106,28 +105,16 @@ class OtherCurves:
             if path.parent.name == self.folder.name:
                 continue
             try:
-                curves.append(self._read_values(path.parent))
+                table = read_curve(path.parent)
+                if table is not None and len(table):
+                    if table["epoch"].iloc[-1] != len(table):
+                        raise UserError(f"{path}: epochs are missing")
+                    curves.append(table["valid_si_sdr"].tolist())
             except UserError as error:
                 if path not in self.unreadable:
                     self.unreadable.add(path)
                     logger.warning(f"Left out of the comparison: {error}")
-        return [curve for curve in curves if curve]
-
-    def _read_values(self, folder):
-        """Read the values of a curve that has no gap."""
-        table = read_curve(folder)
-        if table is None:
-            return []
-        values = table["valid_si_sdr"]
-        if (
-            list(table["epoch"]) != list(range(1, len(table) + 1))
-            or not (values.abs() < HIGHEST).all()
-        ):
-            raise UserError(
-                f"{folder / 'curve.csv'}: epochs are missing, or values are "
-                f"not below {HIGHEST:g} dB"
-            )
-        return values.tolist()
+        return curves
 
 
 class Trial:
@@ -151,7 +138,7 @@ class Trial:
         self.sweep = sweep
         self.name = name
         self.parameters = parameters
-        self.sweep_settings = sweep_folder / "sweep.json"
+        self.sweep_folder = sweep_folder
         self.manifests = sweep_folder / "manifests"
         self.folder = sweep_folder / "trials" / name
         self.files = RunFiles(self.folder)
@@ -162,36 +149,23 @@ class Trial:
         self.lock = ExitStack()
 
     def claim(self) -> None:
-        """Make the trial's folder, and lock it until ``close``.
+        """Make the trial's folder, and lock it with ``lock``.
 
         When a worker is killed its training lives on until its epoch ends,
         and the trial may be taken up again meanwhile.
-
-        Raises
-        ------
-        UserError
-            If the folder cannot be made or locked.
         """
         path = self.folder / ".lock"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self.lock.enter_context(locked(path, wait=False))
-            except BlockingIOError:
-                logger.warning(
-                    f"{self.folder}: another process still trains this trial; "
-                    "waiting for it to end"
-                )
-                self.lock.enter_context(locked(path))
+            self.lock.enter_context(locked(path, wait=False))
+        except BlockingIOError:
+            logger.warning(
+                f"{self.folder}: another process still trains this trial; "
+                "waiting for it to end"
+            )
+            self.lock.enter_context(locked(path))
         except OSError as error:
-            raise UserError(
-                f"{self.folder}: cannot be made or locked ({error}); give "
-                "--sweep_folder"
-            ) from error
-
-    def close(self) -> None:
-        """Unlock the trial's folder."""
-        self.lock.close()
+            raise UserError(f"{path}: cannot be locked ({error})") from error
 
     def until_stopped(
         self, counter: EpochCounterWithStopper, curve: Curve
@@ -205,12 +179,8 @@ class Trial:
         curve : Curve
             The training's.
         """
-        on_main(
-            check_same_sweep,
-            self.sweep_settings,
-            self.sweep,
-            self.files.settings,
-        )
+        path = self.sweep_folder / "sweep.json"
+        on_main(check_same_sweep, path, self.sweep, self.files.settings)
         while counter.current < counter.limit and not counter.should_stop:
             values = [
                 row["valid_si_sdr"]
@@ -235,9 +205,9 @@ class Trial:
         if decision.get("reason"):
             return True
         rule, epoch = self.sweep.termination, len(values)
-        if rule is None or not rule.acts_at(epoch):
+        if rule is None or decision.get("epoch") == epoch:
             return False
-        if decision.get("epoch") == epoch:
+        if not rule.acts_at(epoch):
             return False
         reason = rule.reason_to_stop(values, self.others.read())
         decision = {"epoch": epoch, "reason": reason}
@@ -279,17 +249,16 @@ class Trial:
     def _describe(self, failed, reason):
         """Describe the trial's outcome."""
         rows = Curve(self.files.curve).rows
-        best = max(rows, key=lambda row: row["valid_si_sdr"], default=None)
-        decision = self._read_decision()
-        ended = FINISHED
+        best: dict = max(rows, key=lambda row: row["valid_si_sdr"], default={})
+        stopped = self._read_decision().get("reason")
+        ended, objective = FINISHED, WORST
         if failed:
             ended = failed
-        elif decision.get("reason"):
-            ended, reason = STOPPED, decision["reason"]
+        elif stopped:
+            ended, reason = STOPPED, stopped
         elif len(rows) < self.sweep.settings["number_of_epochs"]:
             ended = EARLY_STOPPED
-        objective = WORST
-        if best is not None and not failed:
+        if best and not failed:
             objective = min(-best["valid_si_sdr"], WORST)
         return {
             "trial": self.name,
@@ -298,8 +267,8 @@ class Trial:
             "ended": ended,
             "reason": reason,
             "objective": objective,
-            "best_valid_si_sdr": best["valid_si_sdr"] if best else None,
-            "best_epoch": best["epoch"] if best else None,
+            "best_valid_si_sdr": best.get("valid_si_sdr"),
+            "best_epoch": best.get("epoch"),
             "epochs": len(rows),
             "seconds": round(sum(row["seconds"] for row in rows), 2),
         }
@@ -330,7 +299,7 @@ def reporting(trial: Trial | None) -> Iterator[None]:
         yield
         return
     on_main(trial.claim)
-    with closing(trial):
+    with trial.lock:
         failed = reason = None
         try:
             yield
@@ -370,19 +339,14 @@ def report(outcome: dict) -> None:
     outcome : dict
         Content of ``trial.json``.
     """
-    values = {
-        "objective": outcome["objective"],
+    statistics = {
         "stopped": int(outcome["ended"] == STOPPED),
         "failed": int(outcome["ended"] in FAILED),
         "epochs": outcome["epochs"],
     }
-    results = [
-        {
-            "name": name,
-            "type": "objective" if name == "objective" else "statistic",
-            "value": value,
-        }
-        for name, value in values.items()
-    ]
+    objective = {"name": "objective", "value": outcome["objective"]}
+    results = [objective | {"type": "objective"}]
+    for name, value in statistics.items():
+        results.append({"name": name, "type": "statistic", "value": value})
     path = Path(os.environ["ORION_RESULTS_PATH"])
     path.write_text(json.dumps(results, allow_nan=False), encoding="utf-8")

@@ -75,10 +75,8 @@ class _OptunaSampler(_Base):
     @property
     def state_dict(self) -> dict:
         """State of trials and generator, on which all suggestions depend."""
-        return {
-            **super().state_dict,
-            "generator": self.generator.bit_generator.state,
-        }
+        state = self.generator.bit_generator.state
+        return super().state_dict | {"generator": state}
 
     def set_state(self, state_dict: dict) -> None:
         """Go on from a state, as `state_dict` gave it."""
@@ -100,11 +98,9 @@ class _OptunaSampler(_Base):
         """
         if self.is_done:
             return []
+        trials = list(self.registry)
         study = make_study(
-            list(self.registry),
-            self.outcomes(self.registry),
-            self.space,
-            self.distributions,
+            trials, self.outcomes(trials), self.space, self.distributions
         )
         # Samplers of their own for each suggestion, so that the generator is
         # all the random state there is to restore.
@@ -121,11 +117,8 @@ class _OptunaSampler(_Base):
 
     def _draw(self, study):
         """Draw the study's next trial, as Orion's."""
-        params = study.ask(self.distributions).params
-        values = {
-            name: to_orion(value, self.space[name])
-            for name, value in params.items()
-        }
+        drawn = study.ask(self.distributions).params
+        values = {n: to_orion(v, self.space[n]) for n, v in drawn.items()}
         return dict_to_trial(values, self.space)
 
 

@@ -55,7 +55,13 @@ def make_distributions(space: TransformedSpace) -> dict:
     SettingError
         For a dimension that Optuna cannot express; names it.
     """
-    return {name: _distribution(dim) for name, dim in space.items()}
+    distributions = {}
+    for name, dimension in space.items():
+        try:
+            distributions[name] = _distribution(dimension)
+        except ValueError as error:
+            raise SettingError(f"The dimension {name!r}: {error}") from error
+    return distributions
 
 
 def to_optuna(
@@ -109,53 +115,26 @@ def to_orion(value: int | float, dimension: TransformedDimension) -> Any:
 
 def _distribution(dim):
     """Make the distribution for one dimension."""
-    if dim.type == "fidelity":
-        raise _error(
-            dim,
-            "is a fidelity, but OptunaTPE trains every trial in full: give "
-            "a number, or search with asha or hyperband",
-        )
-    if dim.shape:
-        raise _error(
-            dim, f"has the shape {dim.shape}: name each element by itself"
-        )
+    original = dim.original_dimension
+    if dim.type == "fidelity" or dim.shape:
+        raise ValueError("give it without a fidelity and a shape")
     if dim.type == "categorical":
-        probabilities = dim.original_dimension.get_prior
+        probabilities = original.get_prior
         if max(probabilities) - min(probabilities) > 1e-9:
-            raise _error(
-                dim,
-                "has unequal probabilities, which Optuna does not know: give "
-                "a plain list of choices",
-            )
+            raise ValueError("give choices of equal probabilities")
         return CategoricalDistribution(range(len(dim.interval())))
-    log = SCALES.get(dim.prior_name.removeprefix("int_"))
-    if log is None:
-        raise _error(
-            dim,
-            f"has the prior {dim.prior_name}, which Optuna does not know: use "
-            "uniform(low, high) or loguniform(low, high)",
-        )
-    return _numeric(dim, log)
-
-
-def _numeric(dim, log):
-    """Make the distribution for an interval."""
-    low, high = dim.original_dimension.interval()
+    scale = SCALES.get(dim.prior_name.removeprefix("int_"))
+    if scale is None:
+        raise ValueError("give uniform(low, high) or loguniform(low, high)")
+    low, high = original.interval()
     if dim.type == "integer":
-        if log and low < 1:
-            raise _error(dim, "is logarithmic and must not begin below 1")
-        return IntDistribution(int(low), int(high), log=log)
-    low, high = float(low), float(high)
-    digits = dim.original_dimension.precision
+        return IntDistribution(int(low), int(high), log=scale)
+    low, high, digits = float(low), float(high), original.precision
     if digits is not None:
         # Rounding to the nearest must not leave the interval.
         low = _round(low, digits, ROUND_CEILING)
         high = _round(high, digits, ROUND_FLOOR)
-    if low > high:
-        raise _error(
-            dim, f"holds no number of {digits} digits: raise its precision"
-        )
-    return FloatDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=scale)
 
 
 def _round(number, digits, rounding):
@@ -163,11 +142,6 @@ def _round(number, digits, rounding):
     context = Context(prec=digits, rounding=rounding)
     # repr: the shortest decimal, 0.95 and not 0.9499999999999999556.
     return float(context.create_decimal(repr(number)))
-
-
-def _error(dim, reason):
-    """Make the error for a dimension."""
-    return SettingError(f"The dimension {dim.name!r} {reason}.")
 
 
 def make_study(
@@ -202,8 +176,8 @@ def make_study(
     for trial, result in zip(trials, outcomes, strict=True):
         values = flatten(trial.params)
         params = {
-            name: to_optuna(values[name], space[name], distribution)
-            for name, distribution in distributions.items()
+            name: to_optuna(values[name], space[name], axis)
+            for name, axis in distributions.items()
         }
         study.add_trial(
             create_trial(params=params, distributions=distributions, **result)
