@@ -359,6 +359,7 @@ def test_damaged_and_foreign_files_take_no_part_and_are_told_once(
     contents = {
         "torn": "epoch,lr,valid_si_sdr\n1,0.1,2.0\n2,0.1",
         "nan": "epoch,lr,valid_si_sdr\n1,0.1,nan\n",
+        "huge": "epoch,lr,valid_si_sdr\n1,0.1,1e308\n2,0.1,1e308\n",
         "gap": "epoch,lr,valid_si_sdr\n1,0.1,2.0\n3,0.1,2.0\n",
         "foreign": "a,b\n1,2\n",
         "empty": "",
@@ -374,7 +375,7 @@ def test_damaged_and_foreign_files_take_no_part_and_are_told_once(
     others = OtherCurves(tmp_path / "own")
     for _ in range(2):
         assert others.read() == [[0.125, 0.25]]
-    bad = ("torn", "nan", "gap", "foreign", "empty", "binary", "folder")
+    bad = ("torn", "nan", "huge", "gap", "foreign", "empty", "binary", "folder")
     for name in bad:
         told = [r for r in caplog.records if f"/{name}/" in r.getMessage()]
         assert len(told) == 1, name

@@ -208,6 +208,8 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
         Columns of the parameters; None for all further numeric ones.
     """
     table = runs.read_table(path, ()).rename(columns=str.strip).map(str.strip)
+    if table.columns.has_duplicates:
+        raise UserError(f"{path}: two columns have the same name")
     table = table[(table != "").any(axis="columns")]  # no blank lines
     return check_trials(table.reset_index(drop=True), parameters, path)
 

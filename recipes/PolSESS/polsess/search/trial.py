@@ -27,6 +27,7 @@ logger = get_logger(__name__)
 # What Orion is told of a trial that failed, in dB below 0: finite, and worse
 # than any SI-SDR that a trained model has.
 WORST = 100.0
+HIGHEST = 1e6  # dB, more than FP32 can tell
 
 FINISHED = "finished"
 EARLY_STOPPED = "early-stopped"  # by its own patience
@@ -107,9 +108,13 @@ class OtherCurves:
             try:
                 table = read_curve(path.parent)
                 if table is not None and len(table):
-                    if table["epoch"].iloc[-1] != len(table):
-                        raise UserError(f"{path}: epochs are missing")
-                    curves.append(table["valid_si_sdr"].tolist())
+                    values = table["valid_si_sdr"]
+                    if (
+                        table["epoch"].iloc[-1] != len(table)
+                        or values.abs().max() > HIGHEST
+                    ):
+                        raise UserError(f"{path}: is damaged")
+                    curves.append(values.tolist())
             except UserError as error:
                 if path not in self.unreadable:
                     self.unreadable.add(path)
