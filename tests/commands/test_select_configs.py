@@ -1,8 +1,6 @@
 """The command that selects: the published finalists, files, mistakes."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -142,22 +140,3 @@ def test_mistakes_on_the_command_line_are_named(tmp_path, options, problem):
     with pytest.raises(UserError, match=problem):
         main([str(path), "--output", "out", *options])
     assert not Path("out").exists()
-
-
-def test_one_line_and_exit_status_of_a_mistake(tmp_path):
-    (tmp_path / "file").write_text("")
-    path = published_pool(tmp_path / "trials.csv")
-    for arguments, error in (
-        (["file"], "Error: file: cannot be read"),
-        (
-            [path, "--output", "file"],
-            "Error: file/summary.md: cannot be",
-        ),
-    ):
-        ended = subprocess.run(
-            [sys.executable, TOOL, *arguments], capture_output=True, text=True
-        )
-        assert ended.returncode == 1
-        assert ended.stderr.startswith(error)
-        assert ended.stderr.count("\n") == 1
-        assert not ended.stdout

@@ -68,16 +68,6 @@ def test_mistakes_are_named(tmp_path, command, problem):
     assert not list(tmp_path.glob("results/**/*.pkl"))
 
 
-def test_one_line_and_exit_status_of_a_mistake():
-    ended = subprocess.run(
-        [sys.executable, TOOL, "status", "dprn"], capture_output=True, text=True
-    )
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("Error: dprn: there is no search")
-    assert ended.stderr.count("\n") == 1
-    assert not ended.stdout
-
-
 @pytest.mark.parametrize(
     "command", ["run", "status", "next", "select", "validate", "trials"]
 )

@@ -15,7 +15,7 @@ from orion.core.worker.producer import Producer
 from orion.storage.base import setup_storage
 from polsess.errors import UserError
 from select_configs import main as select_configs
-from small_trials import PARAMETERS, write_database, write_trial, written_stage
+from small_trials import write_database, written_stage
 from sweep import main
 
 RESULTS = {
@@ -272,13 +272,6 @@ def test_results_that_a_killed_hunt_did_not_tell_reach_the_algorithm(
     assert known() == {one: "completed", two: "broken", told[0]: "completed"}
 
 
-def test_a_damaged_database_is_named(tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/dprnn.pkl").write_bytes(b"no pickle")
-    with pytest.raises(UserError, match=r"dprnn\.pkl: cannot be used as Orion"):
-        main(["status", "dprnn", "--output", "out"])
-
-
 def test_the_storage_in_orion_s_environment(tmp_path):
     path = tmp_path / "lab.yaml"
     path.write_text(
@@ -295,19 +288,3 @@ def test_the_storage_in_orion_s_environment(tmp_path):
     path.write_text("storage: {database: {type: mongodb, user: me}}")
     with pytest.raises(UserError, match="database: user: give type, name"):
         storage_variables(Path("a.pkl"), path)
-
-
-def test_a_database_that_cannot_be_used_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
-    own = written_stage(tmp_path / "own")
-    command = ["run", "dprnn", "stage1", "--data_folder", ".", "--output"]
-    command += ["out", "--sweeps", str(own)]
-    write_trial(tmp_path / "out/dprnn-stage1", 1, PARAMETERS, 1.0)
-    with pytest.raises(UserError, match=r"dprnn\.pkl: .*Was one moved\?"):
-        main(command)
-    Path("out/dprnn.pkl").write_bytes(b"")
-    with (
-        FileLock("out/dprnn.pkl.lock"),
-        pytest.raises(UserError, match="not acquire lock"),
-    ):
-        main(command)
