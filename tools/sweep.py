@@ -57,7 +57,7 @@ GIVEN_BY = {
 }
 
 
-def run(options: argparse.Namespace, texts: list[str]) -> int:
+def run(options: argparse.Namespace, texts: list[str]) -> None:
     r"""Run a stage until it has its trials, or go on with it.
 
     > python tools/sweep.py run dprnn stage1 \
@@ -101,7 +101,6 @@ def run(options: argparse.Namespace, texts: list[str]) -> int:
     # The hunts may have made the database.
     counts = Counter(_statuses(Database(path, config), stage).values())
     print(hunting.conclude(stage, endings, counts, variables))
-    return 0
 
 
 def _database_path(options):
@@ -114,7 +113,7 @@ def _statuses(database, stage):
     return {trial.id: trial.status for trial in database.trials(stage.name)}
 
 
-def status(options: argparse.Namespace) -> int:
+def status(options: argparse.Namespace) -> None:
     r"""Print each stage's figures, beside the published ones.
 
     > python tools/sweep.py status dprnn
@@ -133,7 +132,6 @@ def status(options: argparse.Namespace) -> int:
     crashed = [_crashed(database, stage) for stage in stages]
     ended = [read_trials(stage, options.output) for stage in stages]
     print(status_table(stages, ended, crashed, _baseline(options, stages)))
-    return 0
 
 
 def _crashed(database, stage):
@@ -144,7 +142,7 @@ def _crashed(database, stage):
     return {short_name(stage.name, n) for n, word in names if word == "broken"}
 
 
-def propose_next(options: argparse.Namespace) -> int:
+def propose_next(options: argparse.Namespace) -> None:
     r"""Narrow the space of a stage for the next one.
 
     > python tools/sweep.py next dprnn stage1 --write my_sweeps
@@ -177,7 +175,7 @@ def propose_next(options: argparse.Namespace) -> int:
     print(proposal_table(stage, best, proposed, following))
     print(f"\nProposed: {rule}.")
     if options.write is None:
-        return 0
+        return
     if not following:
         raise UserError(f"--write: no stage comes after {stage.stage}")
     folder = options.write
@@ -187,10 +185,9 @@ def propose_next(options: argparse.Namespace) -> int:
     command = ["sweep.py", "run", options.model, following[0].stage]
     command += ["--output", options.output, "--sweeps", *folders]
     print(f"It is run with {shlex.join(map(str, command))} ...")
-    return 0
 
 
-def select(options: argparse.Namespace) -> int:
+def select(options: argparse.Namespace) -> None:
     r"""Select the finalists, as tools/select_configs.py does.
 
     > python tools/sweep.py select dprnn --from stage3a stage3b \
@@ -212,7 +209,6 @@ def select(options: argparse.Namespace) -> int:
         shared_options(stages),
     )
     print(f"Wrote {_selection(options)}")
-    return 0
 
 
 def validate(options: argparse.Namespace, texts: list[str]) -> int:
@@ -243,7 +239,7 @@ def validate(options: argparse.Namespace, texts: list[str]) -> int:
     return exit_status
 
 
-def trials(options: argparse.Namespace) -> int:
+def trials(options: argparse.Namespace) -> None:
     r"""Print the trials as a table for tools/select_configs.py.
 
     > python tools/sweep.py trials dprnn --from stage3a stage3b --csv trials.csv
@@ -255,7 +251,6 @@ def trials(options: argparse.Namespace) -> int:
     else:
         write_atomically(options.csv, text)
         print(f"Wrote {len(table)} trials to {options.csv}")
-    return 0
 
 
 def _find_named(options, default):
@@ -397,10 +392,11 @@ def main(arguments: list[str]) -> int:
     parser = _make_parser()
     options, others = parser.parse_known_args(arguments)
     if options.function in (run, validate):
-        return options.function(options, others)
+        return options.function(options, others) or 0
     if others:
         parser.error(f"unknown arguments: {' '.join(others)}")
-    return options.function(options)
+    options.function(options)
+    return 0
 
 
 if __name__ == "__main__":
