@@ -29,7 +29,6 @@ from experiments.finalists import (
 from experiments.summary import draw_sweeps, write_summary
 from experiments.trials import Trials, read_table
 from polsess.commands import make_parser, run
-from polsess.errors import UserError
 from polsess.files import write_atomically
 
 
@@ -60,10 +59,6 @@ def select(
     UserError
         If an option is not right.
     """
-    if not options.min_diversity >= 0:
-        raise UserError(
-            f"--min_diversity {options.min_diversity}: give 0 or more"
-        )
     selection = select_finalists(
         trials, options.n, options.min_diversity, options.min_per_sweep
     )

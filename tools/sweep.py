@@ -81,7 +81,7 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     stage = find_stage(stages, options.stage)
     folder = options.output / stage.name
     hunting.check_options(stage, for_train)
-    hunting.check_orion(stage)
+    hunting.check_algorithm(stage)
     if config is None:
         check_writable(path)
     database = Database(path, config)
@@ -154,8 +154,6 @@ def propose_next(options: argparse.Namespace) -> None:
     nowhere wider than before. It is printed beside what the next stage's own
     file says.
     """
-    if not 0 < options.fraction <= 1:
-        raise UserError(f"--fraction {options.fraction}: give 0 < part <= 1")
     if not 0 < options.margin < float("inf"):
         raise UserError(f"--margin {options.margin}: give more than 0")
     stages = find_stages(options.model, options.sweeps)

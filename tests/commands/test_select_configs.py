@@ -127,8 +127,6 @@ def test_a_picture_of_any_number_of_trials(tmp_path, count):
     "options, problem",
     [
         (["--min_per_sweep", "3"], "5 finalists cannot be 3 of each of 2"),
-        (["--min_diversity", "-1"], "--min_diversity -1.0: give 0 or more"),
-        (["--min_diversity", "nan"], "--min_diversity nan: give 0 or more"),
         (["--params", "lr", "clip"], "no column clip"),
         (["--params", "lr", "lr"], "lr is no parameter, or stands there twice"),
         (["--params", "sweep"], "sweep is no parameter"),

@@ -49,7 +49,6 @@ TOOL = Path(__file__).parents[2] / "tools/sweep.py"
             "no: no storage",
         ),
         ("next dprnn stage1", "no trials yet in results/sweeps/dprnn-stage1"),
-        ("next dprnn stage1 --fraction 0", "--fraction 0.0: give"),
         ("next dprnn stage1 --margin 0", "--margin 0.0: give more than 0"),
         ("select dprnn", "no trials yet in .*dprnn-stage3a, .*dprnn-stage3b"),
         ("select dprnn --from stage4", "dprnn has no stage4"),

@@ -232,11 +232,7 @@ class Database:
             lock = experiment and self._find_lock(experiment)
             if not lock:
                 return
-            print(
-                "Orion's algorithm is locked. Waiting for the hunt that does "
-                f"so, until it has done so for {STALE_SECONDS} s",
-                flush=True,
-            )
+            print("Waiting for the hunt that locks the algorithm", flush=True)
             since = time.monotonic()
             while time.monotonic() < since + STALE_SECONDS:
                 time.sleep(LOOK_SECONDS)

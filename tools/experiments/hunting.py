@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import os
 import re
 import shlex
@@ -52,10 +51,8 @@ def check_options(stage: Sweep, options: dict) -> None:
         stage.check_setting(name, True if text is None else read_value(text))
 
 
-def check_orion(stage: Sweep) -> None:
-    """Check that Orion is installed, and the algorithm that a stage names."""
-    if importlib.util.find_spec("orion") is None or not ORION.exists():
-        raise UserError("Orion is not installed; run `make setup`")
+def check_algorithm(stage: Sweep) -> None:
+    """Check that the algorithm that a stage names is installed."""
     known = importlib.metadata.entry_points(group="BaseAlgorithm").names
     if stage.algorithm.lower() not in {other.lower() for other in known}:
         raise UserError(

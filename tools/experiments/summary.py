@@ -15,7 +15,6 @@ matplotlib.use("Agg")  # no screen needed
 
 # In the order of their columns; others follow.
 STATUSES = (FINISHED, "stopped", "failed", "running")
-MARKERS = "osD^vP*X<>"  # of sweeps
 
 
 def correlate(trials: Trials) -> pd.DataFrame:
@@ -173,24 +172,18 @@ def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> bytes:
     figure, axis = plt.subplots(figsize=size, layout="constrained")
     axis.spines[["top", "right"]].set_visible(False)
     generator = np.random.default_rng(0)  # so that equal values can be seen
-    jitter = generator.uniform(-0.2, 0.2, len(pool))
-    for number, sweep in enumerate(sweeps):
-        mine = pool["sweep"] == sweep
-        x = number + jitter[mine]
-        axis.plot(
-            *(x, pool["objective"][mine], MARKERS[number % len(MARKERS)]),
-            color="black",
-            markerfacecolor="0.75",
-        )
-        if mine.any():
-            mean = pool["objective"][mine].mean()
-            axis.hlines(mean, number - 0.35, number + 0.35, color="black")
-    for place in pool.index[pool["rank"].isin(finalists["rank"])]:
-        x = sweeps.index(pool["sweep"][place]) + jitter[place]
-        point = x, pool["objective"][place]
+    x = pool["sweep"].map(sweeps.index)
+    x = x + generator.uniform(-0.2, 0.2, len(pool))
+    y = pool["objective"]
+    axis.plot(x, y, "o", color="black", markerfacecolor="0.75")
+    for sweep, mean in y.groupby(pool["sweep"]).mean().items():
+        number = sweeps.index(sweep)
+        axis.hlines(mean, number - 0.35, number + 0.35, color="black")
+    for rank in finalists["rank"]:  # the pool is sorted by it
+        point = x[rank - 1], y[rank - 1]
         axis.plot(*point, "ok", markersize=13, markerfacecolor="none")
         axis.annotate(
-            str(pool["rank"][place]),
+            str(rank),
             point,
             xytext=(13, 8),
             textcoords="offset points",
