@@ -372,7 +372,7 @@ def _read_algorithm(content, path):
     """Read the algorithm's name, and the options that may stand with it."""
     where = f"{path}: experiment: algorithm"
     pairs = content if isinstance(content, dict) else {str(content): {}}
-    name, options = next(iter(pairs.items()), (None, None))
+    name, options = next(iter(pairs.items()), ("", {}))
     if len(pairs) != 1 or not NAME[1](name) or not isinstance(options, dict):
         raise UserError(
             f"{where} {content!r}: give one name, with a mapping of its "
@@ -445,7 +445,7 @@ def _read_rule(sweep, where):
     if sweep["termination"] is None:
         return None
     where = f"{where}: termination"
-    name, options = next(iter(sweep["termination"].items()), (None, None))
+    name, options = next(iter(sweep["termination"].items()), ("", {}))
     if len(sweep["termination"]) != 1 or name not in RULES:
         raise UserError(f"{where}: {name} is not one of {', '.join(RULES)}")
     keys = [key.name for key in fields(RULES[name])]
