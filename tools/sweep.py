@@ -274,9 +274,7 @@ def _selection(options):
 def _make_parser():
     """Make the parser of all commands."""
     parser = commands.make_parser(__doc__)
-    subparsers = parser.add_subparsers(
-        required=True, metavar="COMMAND", parser_class=commands.make_parser
-    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     functions = {"run": run, "status": status, "next": propose_next}
     functions |= {"select": select, "validate": validate, "trials": trials}
     added = {n: _add_command(subparsers, n, f) for n, f in functions.items()}
@@ -318,6 +316,8 @@ def _add_command(subparsers, name, function):
         name,
         help=text.partition("\n")[0],
         description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # what is unknown may be for train.py
     )
     parser.set_defaults(function=function)
     parser.add_argument(

@@ -310,7 +310,7 @@ def proposal_table(
     """
     table = pd.DataFrame({"parameter": list(stage.space)})
     texts = {name: prior.text for name, prior in stage.space.items()}
-    table[stage.stage] = texts.values()
+    table[stage.stage] = list(texts.values())
     table[f"best {len(best)} trials"] = [
         f"{best[name].min():.3g} to {best[name].max():.3g}" for name in texts
     ]

@@ -177,7 +177,7 @@ def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> bytes:
     y = pool["objective"]
     axis.plot(x, y, "o", color="black", markerfacecolor="0.75")
     for sweep, mean in y.groupby(pool["sweep"]).mean().items():
-        number = sweeps.index(sweep)
+        number = sweeps.index(str(sweep))
         axis.hlines(mean, number - 0.35, number + 0.35, color="black")
     for rank in finalists["rank"]:  # the pool is sorted by it
         point = x[rank - 1], y[rank - 1]

@@ -249,15 +249,16 @@ def check_trials(
     (['patience'], [3.0, nan])
     """
     notes: list = []
-    for name in parameters or ():
-        if name in (*COLUMNS, *ADDED) or parameters.count(name) > 1:
+    given = parameters or []
+    for name in given:
+        if name in (*COLUMNS, *ADDED) or given.count(name) > 1:
             raise UserError(
                 f"--params: {name} is no parameter, or stands there twice"
             )
-    for name in (*COLUMNS, *(parameters or ())):
+    for name in (*COLUMNS, *given):
         if name not in table:
             raise UserError(
-                f"{where}: no column {name}; it has {', '.join(table)}"
+                f"{where}: no column {name}; it has {', '.join(map(str, table))}"
             )
     if parameters is None:
         parameters = _find_parameters(table, where, notes)
