@@ -130,7 +130,7 @@ def test_a_picture_of_any_number_of_trials(tmp_path, count):
         (["--params", "lr", "clip"], "no column clip"),
         (["--params", "lr", "lr"], "lr is no parameter, or stands there twice"),
         (["--params", "sweep"], "sweep is no parameter"),
-        (["--settings", "no.yaml"], "no.yaml: cannot be read"),
+        (["--settings", "no.yaml"], "no.yaml: is not a series"),
     ],
 )
 def test_mistakes_on_the_command_line_are_named(tmp_path, options, problem):

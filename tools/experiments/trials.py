@@ -257,9 +257,8 @@ def check_trials(
             )
     for name in (*COLUMNS, *given):
         if name not in table:
-            raise UserError(
-                f"{where}: no column {name}; it has {', '.join(map(str, table))}"
-            )
+            there = ", ".join(map(str, table))
+            raise UserError(f"{where}: no column {name}; it has {there}")
     if parameters is None:
         parameters = _find_parameters(table, where, notes)
     table = table[[*COLUMNS, *parameters]].copy()
