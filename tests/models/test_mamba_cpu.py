@@ -159,7 +159,7 @@ def test_in_a_forked_process():
 
 def test_compiled_code_is_kept_on_disk_where_that_is_possible(monkeypatch):
     mamba_on_cpu(*make_inputs(1, 2, 4))
-    assert cpu.scan.stats.cache_path
+    assert cpu._scan.stats.cache_path
     monkeypatch.setattr(CacheImpl, "_locator_classes", [])
 
     @cpu.compiled

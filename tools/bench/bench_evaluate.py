@@ -32,13 +32,8 @@ from polsess.scoring.test_sets import read_test_set
 SEPARATION = RECIPE / "separation"
 # How far apart scores may be: SpeechBrain adds constants to SI-SNR, mir_eval
 # computes in other steps, and PESQ hears the last bits of an estimate.
-TOLERANCE = {
-    "si_sdr": 0.01,
-    "sdr": 0.01,
-    "pesq": 0.01,
-    "stoi": 1e-3,
-    "estoi": 1e-3,
-}
+TOLERANCE = {"si_sdr": 0.01, "sdr": 0.01, "pesq": 0.01}
+TOLERANCE |= {"stoi": 1e-3, "estoi": 1e-3}
 # A network that is trained within seconds
 TRAINING = """--device cpu --precision fp32 --num_workers 0 --batch_size 2
 --number_of_epochs 1 --encoder_filters 64 --bottleneck_channels 32
@@ -134,12 +129,9 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame) -> bool:
 def main() -> None:
     """Make a corpus and a network, and let both ways take turns."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        "--mixtures", type=int, default=40, help="of the test (default: 40)"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=2, help="of turns (default: 2)"
-    )
+    add = parser.add_argument
+    add("--mixtures", type=int, default=40, help="of the test (default: 40)")
+    add("--rounds", type=int, default=2, help="of turns (default: 2)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -28,6 +28,7 @@ import optuna
 from measuring import print_table
 from optuna.distributions import FloatDistribution, IntDistribution
 from polsess.commands import make_parser
+from tqdm import tqdm
 
 # Orion imports pkg_resources, which says at each import that it is deprecated.
 warnings.simplefilter("ignore")
@@ -173,26 +174,20 @@ def main() -> None:
     parser.add_argument(
         "--searches", type=int, default=20, help="of each kind (default: 20)"
     )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=os.cpu_count(),
-        help="processes (default: one a CPU)",
-    )
-    options = parser.parse_args()
-    jobs = list(product(FUNCTIONS, WORKERS, SEARCHES, range(options.searches)))
+    seeds = range(parser.parse_args().searches)
+    jobs = list(product(FUNCTIONS, WORKERS, SEARCHES, seeds))
     # A process for each core: their numerical libraries need no more threads.
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, context) as processes:
+    with ProcessPoolExecutor(os.cpu_count(), context) as processes:
         found = processes.map(search, *zip(*jobs, strict=True))
+        found = tqdm(found, total=len(jobs), disable=None)
         regrets = dict(zip(jobs, found, strict=True))
     medians, ratios = [], []
     for function, workers in product(FUNCTIONS, WORKERS):
         values = {
             method: median(
-                regrets[function, workers, method, seed]
-                for seed in range(options.searches)
+                regrets[function, workers, method, seed] for seed in seeds
             )
             for method in SEARCHES
         }

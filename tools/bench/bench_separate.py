@@ -137,20 +137,11 @@ def main() -> None:
     add = parser.add_argument
     add("--models", nargs="+", default=MODELS, help="YAML files (default: all)")
     add(
-        "--durations",
-        nargs="+",
-        type=int,
-        default=[24],
-        help="of recordings, s (default: 24)",
+        "--durations", nargs="+", type=int, default=[24], help="s (default: 24)"
     )
     add("--rounds", type=int, default=1, help="of turns (default: 1)")
     add("--alone", action="store_true", help="only separate.py")
-    add(
-        "--overlap",
-        type=float,
-        default=OVERLAP,
-        help=f"s, of separate.py (default: {OVERLAP:g})",
-    )
+    add("--overlap", type=float, default=OVERLAP, help="s, of separate.py")
     options, settings = parser.parse_known_args()
     rows = []
     for model in options.models:

@@ -117,21 +117,9 @@ def main() -> None:
     """Separate all mixtures and print the counts."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add(
-        "run_folder",
-        metavar="RUN_FOLDER",
-        help="of a trained run with two sources",
-    )
-    add(
-        "--data_folder",
-        type=Path,
-        required=True,
-        metavar="CORPUS",
-        help="of long mixtures (required)",
-    )
-    add(
-        "--mixtures", type=int, default=20, help="of each variant (default: 20)"
-    )
+    add("run_folder", metavar="RUN_FOLDER", help="with two sources")
+    add("--data_folder", type=Path, required=True, metavar="CORPUS")
+    add("--mixtures", type=int, default=20, help="a variant (default: 20)")
     options = parser.parse_args()
     model = SpeechSeparation.from_hparams(options.run_folder)
     settings, manifests = model.run.settings, model.run.folder / "manifests"

@@ -3,8 +3,6 @@
 
 > python tools/bench/bench_step.py compare
 > python tools/bench/bench_step.py scaling --output scaling
-> python tools/bench/bench_step.py profile --models convtasnet sepformer
-> python tools/bench/bench_step.py lstm
 
 Networks are of the published sizes, in FP32. ``COMMAND --help`` says what each
 command measures.
@@ -13,7 +11,6 @@ command measures.
 import argparse
 import copy
 import os
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -43,18 +40,6 @@ NAMES = {
     "spmamba": "SPMamba",
 }
 SEPARATION, STEP = "separation", "training step"
-# Type, number of values, default and help of each option
-OPTIONS: dict[str, tuple] = {
-    "models": (str, "+", MODELS, "YAML files (default: all)"),
-    "batch_size": (int, None, 1, "mixtures (default: 1)"),
-    "duration": (float, None, None, "s (default: 4; compare's SPMamba: 0.25)"),
-    "rounds": (int, None, 2, "of turns (default: 2)"),
-    "durations": (float, "+", [4.0, 8.0, 16.0, 60.0], "s (default: 4 8 16 60)"),
-    "batch_sizes": (int, "+", [2, 4], "beside 1 (default: 2 4)"),
-    "threads": (int, "+", [1, os.cpu_count()], "(default: 1 and all)"),
-    "max_seconds": (float, None, 60.0, "of a measurement (default: 60)"),
-    "output": (str, None, "scaling", "NAME of files (default: scaling)"),
-}
 # SPMamba with mambapy's layers would need 60 GB for 4 s.
 SECONDS = {"convtasnet": 4.0, "dprnn": 4.0, "sepformer": 4.0, "spmamba": 0.25}
 
@@ -228,12 +213,11 @@ def scaling(options: argparse.Namespace) -> None:
     for cell in plan(options):
         time, memory = expect(cell, rows)
         if time > options.max_seconds or memory > 0.9 * free_memory():
-            needs = f"about {time:.0f} s and {memory:.0f} GB"
-            print(f"Left out, since it needs {needs}: {cell}", file=sys.stderr)
+            print(f"Left out, {time:.0f} s, {memory:.0f} GB: {cell}")
             continue
         model, task, threads, batch, seconds = cell
-        arguments = model, (task,), batch, seconds, (), threads
-        found = in_new_process(measure, "ours", *arguments)
+        arguments = "ours", model, (task,), batch, seconds, (), threads
+        found = in_new_process(measure, *arguments)
         row = dict(zip(columns, cell, strict=True)) | {"time": found.pop(task)}
         rows.append(row | found)
         # What was measured stays, if the rest takes too long for somebody.
@@ -254,114 +238,31 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     threads = table["threads"].max()
     lengths = table[(table["batch"] == 1) & (table["threads"] == threads)]
     figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True)
-    for (upper, lower), task in zip(axes.T, (SEPARATION, STEP), strict=True):
+    for column, task in zip(axes.T, (SEPARATION, STEP), strict=True):
         chosen = lengths[lengths["task"] == task]
-        for model, rows in chosen.groupby("model", sort=False):
-            upper.loglog(rows["seconds"], rows["time"], "o-")
-            lower.loglog(rows["seconds"], rows["memory"], "o-")
-            # At the end of its line, since colours alone are not enough
-            end = rows.iloc[-1]
-            upper.annotate(
-                NAMES[str(model)],
-                (end["seconds"], end["time"]),
-                (4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-            )
-        upper.set_title(f"{task}, {threads} threads")
-        lower.set_xlabel("length of the mixture, s")
+        for axis, name in zip(column, ("time", "memory"), strict=True):
+            for model, rows in chosen.groupby("model", sort=False):
+                axis.loglog(rows["seconds"], rows[name], "o-")
+                # At the end of its line, since colours alone are not enough
+                end = rows["seconds"].iloc[-1] * 1.1, rows[name].iloc[-1]
+                axis.annotate(NAMES[str(model)], end, va="center", fontsize=8)
+        column[0].set_title(f"{task}, {threads} threads")
+        column[1].set_xlabel("length of the mixture, s")
         ticks = sorted(table["seconds"].unique())
-        upper.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        upper.set_xlim(right=2 * ticks[-1])
-        upper.minorticks_off()
+        column[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        column[0].set_xlim(right=2 * ticks[-1])
+        column[0].minorticks_off()
     axes[0, 0].set_ylabel("time, s")
     axes[1, 0].set_ylabel("memory, GB")
     figure.tight_layout()
     figure.savefig(path)
 
 
-def profile(options: argparse.Namespace) -> None:
-    """What a training step spends its time on.
-
-    > python tools/bench/bench_step.py profile --models convtasnet sepformer
-
-    One mixture and one thread: the share of each of torch's operators in a step
-    (forward, backward, Adam), by torch's profiler, without what it calls
-    itself. Two steps before it pay for memory.
-    """
-    from torch import profiler
-
-    torch.set_num_threads(1)
-    for model in options.models:
-        network = build(model)
-        duration = options.duration or 4.0
-        mixtures = make_mixtures(1, duration)
-        optimiser = torch.optim.Adam(network.parameters())
-        for _ in range(2):
-            train(network, mixtures, optimiser)
-        with profiler.profile() as profiled:
-            train(network, mixtures, optimiser)
-        times = {e.key: e.self_cpu_time_total for e in profiled.key_averages()}
-        shares = pd.Series(times).sort_values(ascending=False)
-        shares = 100 * shares / shares.sum()
-        print(f"\n{NAMES[model]}, {duration:g} s")
-        print_table(
-            [
-                {"operator": operator, "%": round(share, 1)}
-                for operator, share in shares[shares >= 1].items()
-            ]
-        )
-
-
-def lstm(options: argparse.Namespace) -> None:
-    """DPRNN's LSTM beside the matrix products that it consists of.
-
-    > python tools/bench/bench_step.py lstm
-
-    At the published size, one thread, forward and backward: how many operations
-    a second oneDNN's LSTM makes, beside those of the processor's matrix
-    product. What is between them is all that another LSTM for the CPU could
-    gain. Both take turns; the fastest of many counts.
-    """
-    torch.set_num_threads(1)
-    sequences, steps, inputs, hidden = 80, 100, 64, 128  # 4 s at 8 kHz
-    layer = torch.nn.LSTM(inputs, hidden, batch_first=True, bidirectional=True)
-    x = torch.randn(sequences, steps, inputs, requires_grad=True)
-    left, right = torch.randn(2048, 512), torch.randn(512, 1024)
-    # Of an LSTM: 4 gates, 2 directions, a product and a sum, and twice as many
-    # again for the gradients of inputs and weights.
-    gates = 2 * 4 * hidden * (inputs + hidden)
-    calls = {
-        "LSTM": lambda: layer(x)[0].sum().backward(),
-        "matrix product": lambda: left @ right,
-    }
-    work = {
-        "LSTM": 3 * 2 * sequences * steps * gates,
-        "matrix product": 2 * 2048 * 512 * 1024,
-    }
-    rates = dict.fromkeys(calls, 0.0)
-    for _ in range(options.rounds):
-        for name, call in calls.items():
-            rate = work[name] / fastest(call) / 1e9
-            rates[name] = max(rates[name], rate)
-    for name, rate in rates.items():
-        print(f"{name}: {rate:.0f} billion operations a second")
-    ratio = rates["matrix product"] / rates["LSTM"]
-    print(f"At most {ratio:.2f} times as fast could an LSTM be.")
-
-
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    scaled = "models durations batch_sizes threads max_seconds output"
-    for function, names in (
-        (compare, "models batch_size duration rounds"),
-        (scaling, scaled),
-        (profile, "models duration"),
-        (lstm, "rounds"),
-    ):
+    for function in (compare, scaling):
         command = commands.add_parser(
             function.__name__,
             help=str(function.__doc__).partition("\n")[0],
@@ -370,21 +271,22 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
             allow_abbrev=False,
         )
         command.set_defaults(function=function)
-        for name in names.split():
-            kind, count, default, meaning = OPTIONS[name]
-            command.add_argument(
-                f"--{name}",
-                type=kind,
-                nargs=count,
-                default=default,
-                help=meaning,
-            )
+        add = partial(command.add_argument, type=float)
+        add("--models", nargs="+", type=str, default=MODELS, help="YAML files")
         if function is compare:
-            command.add_argument(
-                "--compile", action="store_true", help="ours, by torch.compile"
-            )
-    options, settings = parser.parse_known_args(arguments)
-    options.settings = settings
+            add("--batch_size", type=int, default=1, help="mixtures")
+            add("--duration", help="s (default: 4; of SPMamba 0.25)")
+            add("--rounds", type=int, default=2, help="of turns (default: 2)")
+            text = "ours, by torch.compile"
+            command.add_argument("--compile", action="store_true", help=text)
+        else:
+            many = partial(add, nargs="+")
+            many("--durations", default=[4.0, 8.0, 16.0, 60.0], help="s")
+            many("--batch_sizes", type=int, default=[2, 4], help="beside 1")
+            many("--threads", type=int, default=[1, os.cpu_count()])
+            add("--max_seconds", default=60.0, help="of a measurement")
+            add("--output", type=str, default="scaling", help="NAME of files")
+    options, options.settings = parser.parse_known_args(arguments)
     if options.settings and options.function is not compare:
         parser.error(f"unknown options: {' '.join(options.settings)}")
     return options

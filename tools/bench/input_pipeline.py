@@ -25,11 +25,7 @@ from speechbrain.dataio.batch import PaddedBatch
 
 LAST_STAGE = ("R", "SR", "S", "SE", "ER", "E", "SER")
 MIXTURES = 2400
-OPTIONS = {
-    "batch_size": (4, "mixtures (default: 4)"),
-    "num_workers": (0, "processes that read (default: 0, the main one)"),
-    "rounds": (5, "of turns (default: 5)"),
-}
+BATCH_SIZE, ROUNDS = 4, 5
 
 
 def draw_examples(rows: list[dict]) -> list[Example]:
@@ -66,11 +62,9 @@ def time_loader(loader: torch.utils.data.DataLoader) -> float:
 def main() -> None:
     """Measure and print the rates."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        "data_folder", type=Path, metavar="CORPUS", help="the corpus"
-    )
-    for name, (default, text) in OPTIONS.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=text)
+    add = parser.add_argument
+    add("data_folder", type=Path, metavar="CORPUS", help="the corpus")
+    add("--num_workers", type=int, default=0, help="processes (default: 0)")
     options = parser.parse_args()
     torch.set_num_threads(1)  # as in a DataLoader's workers
     with tempfile.TemporaryDirectory() as folder:
@@ -80,17 +74,14 @@ def main() -> None:
         )
     dataset = RenderedMixtures(rows, "SB")
     examples = draw_examples(rows)
-    size = options.batch_size
+    starts = range(0, len(examples), BATCH_SIZE)
     loader = torch.utils.data.DataLoader(
         dataset,
-        batch_sampler=[
-            examples[first : first + size]
-            for first in range(0, len(examples), size)
-        ],
+        batch_sampler=[examples[i : i + BATCH_SIZE] for i in starts],
         collate_fn=PaddedBatch,
         num_workers=options.num_workers,
     )
-    rounds = range(options.rounds)
+    rounds = range(ROUNDS)
     rendered = max(time_rendering(dataset, examples) for _ in rounds)
     loaded = max(time_loader(loader) for _ in rounds)
     print(f"Mixtures a second: rendered {rendered:.0f}, loaded {loaded:.0f}")

@@ -135,13 +135,8 @@ def _convolve(hidden, layer):
 
 def _normalise(hidden, norm):
     """Normalise over channels and frames; group norm with one group."""
-    return F.group_norm(
-        hidden,
-        1,
-        norm.gamma.flatten(),
-        norm.beta.flatten(),
-        conv_tasnet.EPS,
-    )
+    scale, shift = norm.gamma.flatten(), norm.beta.flatten()
+    return F.group_norm(hidden, 1, scale, shift, conv_tasnet.EPS)
 
 
 def _normalise_frames(hidden, norm):

@@ -142,14 +142,7 @@ def _sigmoid(x):
 
 
 @compiled
-def convolve(
-    first: int,
-    last: int,
-    xz: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray,
-    u: np.ndarray,
-) -> None:
+def _convolve(first, last, xz, weight, bias, u):
     """Convolve sequences and apply SiLU.
 
     Arguments
@@ -187,25 +180,15 @@ def _convolve_step(t, xz, weight, bias, out):
 
 
 @compiled
-def convolve_backward(
-    first: int,
-    last: int,
-    xz: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray,
-    du: np.ndarray,
-    dxz: np.ndarray,
-    dweight: np.ndarray,
-    dbias: np.ndarray,
-) -> None:
-    """Compute the gradients of ``convolve``.
+def _convolve_backward(first, last, xz, weight, bias, du, dxz, dweight, dbias):
+    """Compute the gradients of ``_convolve``.
 
     Arguments
     ---------
     first, last : int
         Sequences.
     xz, weight, bias : numpy.ndarray
-        As in ``convolve``.
+        As in ``_convolve``.
     du : numpy.ndarray
         Gradient of its result; overwritten.
     dxz : numpy.ndarray
@@ -243,19 +226,7 @@ def convolve_backward(
 
 
 @compiled
-def scan(
-    first: int,
-    last: int,
-    u: np.ndarray,
-    raw: np.ndarray,
-    bias: np.ndarray,
-    rates: np.ndarray,
-    projected: np.ndarray,
-    skip: np.ndarray,
-    xz: np.ndarray,
-    states: np.ndarray,
-    gated: np.ndarray,
-) -> None:
+def _scan(first, last, u, raw, bias, rates, projected, skip, xz, states, gated):
     """Scan sequences, and multiply the result with SiLU of z.
 
     Arguments
@@ -324,34 +295,34 @@ def _step_size(raw, bias, u, delta, log2_delta, delta_u):
 
 
 @compiled
-def scan_backward(
-    first: int,
-    last: int,
-    u: np.ndarray,
-    raw: np.ndarray,
-    bias: np.ndarray,
-    rates: np.ndarray,
-    projected: np.ndarray,
-    skip: np.ndarray,
-    xz: np.ndarray,
-    states: np.ndarray,
-    gated: np.ndarray,
-    dgated: np.ndarray,
-    du: np.ndarray,
-    draw: np.ndarray,
-    dprojected: np.ndarray,
-    dxz: np.ndarray,
-    drates: np.ndarray,
-    dskip: np.ndarray,
-) -> None:
-    """Compute the gradients of ``scan``, and its result once more.
+def _scan_backward(
+    first,
+    last,
+    u,
+    raw,
+    bias,
+    rates,
+    projected,
+    skip,
+    xz,
+    states,
+    gated,
+    dgated,
+    du,
+    draw,
+    dprojected,
+    dxz,
+    drates,
+    dskip,
+):
+    """Compute the gradients of ``_scan``, and its result once more.
 
     Arguments
     ---------
     first, last : int
         Sequences.
     u, raw, bias, rates, projected, skip, xz, states, gated : numpy.ndarray
-        As in ``scan``; ``gated`` is written.
+        As in ``_scan``; ``gated`` is written.
     dgated : numpy.ndarray
         Gradient of the result.
     du, draw, dprojected, dxz : numpy.ndarray
@@ -363,7 +334,7 @@ def scan_backward(
     """
     n_states, channels = rates.shape
     # A chunk's steps, computed again: states before and after each step,
-    # their decay in it, and as in `scan`.
+    # their decay in it, and as in `_scan`.
     h = np.empty((CHUNK + 1, n_states, channels), rates.dtype)
     decay = np.empty((CHUNK, n_states, channels), rates.dtype)
     delta = np.empty((CHUNK, channels), rates.dtype)
@@ -654,7 +625,7 @@ def _project(hidden, in_weight, conv_weight, conv_bias, x_weight, step_weight):
     """
     xz = F.linear(hidden, in_weight)
     u = xz.new_empty(*hidden.shape[:2], conv_weight.shape[1])
-    _run(convolve, xz, conv_weight, conv_bias, u)
+    _run(_convolve, xz, conv_weight, conv_bias, u)
     projected = F.linear(u, x_weight)
     rank = step_weight.shape[1]
     raw = F.linear(projected[..., :rank], step_weight)
@@ -666,7 +637,7 @@ def _forward(hidden, states, *weights):
     *projections, step_bias, rates, skip, out_weight = weights
     xz, u, projected, raw = _project(hidden, *projections)
     gated = torch.empty_like(u)
-    _run(scan, u, raw, step_bias, rates, projected, skip, xz, states, gated)
+    _run(_scan, u, raw, step_bias, rates, projected, skip, xz, states, gated)
     return F.linear(gated, out_weight)
 
 
@@ -686,11 +657,11 @@ def _backward(hidden, states, doutput, weights, dweights):
     dgated = doutput @ out_weight
     scanned = u, raw, step_bias, rates, projected, skip, xz, states, gated
     gradients = dgated, du, draw, dprojected, dxz, drates, dskip
-    _run(scan_backward, *scanned, *gradients)
+    _run(_scan_backward, *scanned, *gradients)
     dprojected[..., :rank] = draw @ step_weight
     du += dprojected @ x_weight
     inputs = xz, conv_weight, conv_bias, du
-    _run(convolve_backward, *inputs, dxz, dconv_weight, dconv_bias)
+    _run(_convolve_backward, *inputs, dxz, dconv_weight, dconv_bias)
     parts = (
         _weight_gradient(dxz, hidden),
         dconv_weight.sum(0),
