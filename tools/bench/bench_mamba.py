@@ -31,6 +31,7 @@ from torch.nn import functional as F
 # 129 bins of 498 steps along time.
 SHAPES = {"frequency": (501, 126, 64), "time": (129, 498, 64)}
 CHECKED_SEQUENCES = 4
+RATIOS = {"time / ours": "forward + backward s", "memory / ours": "peak GB"}
 OURS, MAMBAPY, LOOP = "ours", "mambapy", "torch loop"
 
 
@@ -151,9 +152,8 @@ def measure_network() -> str:
 def main() -> None:
     """Run all rounds and print a table for each shape."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="of turns (default: 3)"
-    )
+    text = "of turns (default: 3)"
+    parser.add_argument("--rounds", type=int, default=3, help=text)
     rounds = parser.parse_args().rounds
     for path, shape in SHAPES.items():
         batch, length, width = shape
@@ -162,18 +162,11 @@ def main() -> None:
             f"{width}, {torch.get_num_threads()} threads"
         )
         best = take_turns(rounds, measure, (OURS, MAMBAPY, LOOP), shape)
-        ratios = {
-            "time / ours": "forward + backward s",
-            "memory / ours": "peak GB",
-        }
-        print_table(
-            [
-                {"": name}
-                | row
-                | {key: row[of] / best[OURS][of] for key, of in ratios.items()}
-                for name, row in best.items()
-            ]
-        )
+        rows = [{"": name} | row for name, row in best.items()]
+        for row in rows:
+            for name, key in RATIOS.items():
+                row[name] = row[key] / best[OURS][key]
+        print_table(rows)
     print(f"\n{in_new_process(measure_network)}")
 
 

@@ -18,6 +18,7 @@ less. Further options are those of the YAML file.
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,12 +101,8 @@ def measure(
         network = with_stock_blocks(network)
     torch.set_num_threads(1)
 
-    def separate(path):
-        if who == OURS:
-            separate_ours(network, path, overlap)
-        else:
-            separate_theirs(network, path)
-
+    ours = partial(separate_ours, overlap=overlap)
+    separate = partial(ours if who == OURS else separate_theirs, network)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         # The first second pays for what is compiled or loaded late.
         separate(write_recording(Path(folder, "short.wav"), 1))

@@ -66,9 +66,8 @@ def separate(
     rows = []
     for estimates, known in zip(raw, separation.chunks, strict=True):
         end = known.start + estimates.shape[1]
-        scores = pairwise_si_sdr(
-            estimates.float(), sources[None, known.start : end]
-        )[0]
+        part = sources[None, known.start : end]
+        scores = pairwise_si_sdr(estimates.float(), part)[0]
         gap = (scores.diag().mean() - scores.flip(1).diag().mean()).item()
         rows.append(
             {
@@ -99,14 +98,13 @@ def count_changes(mixtures: list[list[dict]]) -> dict[str, int]:
             if chunk["decided"] < DECIDED:
                 counts["undecided"] += 1
                 continue
-            if before is not None:
+            if before:
                 uncertain = margin < UNCERTAIN
                 changed = before["output"] != chunk["output"]
+                turned = before["raw"] != chunk["raw"]
                 counts["steps"] += 1
                 counts["uncertain"] += uncertain
-                counts["changes of the network"] += (
-                    before["raw"] != chunk["raw"]
-                )
+                counts["changes of the network"] += turned
                 counts["changes"] += changed
                 counts["changes, uncertain"] += changed and uncertain
             before, margin = chunk, 2.0
@@ -126,17 +124,14 @@ def main() -> None:
     rows = []
     for variant in ("C", "SER", "SE"):
         with tempfile.TemporaryDirectory() as folder:
-            mixtures = read_test_set(
-                *(settings, manifests, options.data_folder, "test"),
-                *([variant], Path(folder)),
-            )
+            corpus = options.data_folder, "test", [variant], Path(folder)
+            mixtures = read_test_set(settings, manifests, *corpus)
             found = []
             for example in mixtures.examples[: options.mixtures]:
                 item = mixtures.dataset[example]
                 with torch.inference_mode():
-                    found.append(
-                        separate(model, item["mixture"], item["targets"])
-                    )
+                    chunks = separate(model, item["mixture"], item["targets"])
+                found.append(chunks)
                 print(".", end="", file=sys.stderr, flush=True)
         row: dict = {"variant": variant, "mixtures": len(found)}
         rows.append(row | count_changes(found))
