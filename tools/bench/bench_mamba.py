@@ -162,7 +162,7 @@ def main() -> None:
             f"{width}, {torch.get_num_threads()} threads"
         )
         best = take_turns(rounds, measure, (OURS, MAMBAPY, LOOP), shape)
-        rows = [{"": name} | row for name, row in best.items()]
+        rows: list[dict] = [{"": name} | best[name] for name in best]
         for row in rows:
             for name, key in RATIOS.items():
                 row[name] = row[key] / best[OURS][key]

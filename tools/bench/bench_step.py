@@ -286,7 +286,8 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
             many("--threads", type=int, default=[1, os.cpu_count()])
             add("--max_seconds", default=60.0, help="of a measurement")
             add("--output", type=str, default="scaling", help="NAME of files")
-    options, options.settings = parser.parse_known_args(arguments)
+    options, settings = parser.parse_known_args(arguments)
+    options.settings = settings
     if options.settings and options.function is not compare:
         parser.error(f"unknown options: {' '.join(options.settings)}")
     return options
