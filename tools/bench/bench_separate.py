@@ -138,7 +138,8 @@ def main() -> None:
     )
     add("--rounds", type=int, default=1, help="of turns (default: 1)")
     add("--alone", action="store_true", help="only separate.py")
-    add("--overlap", type=float, default=OVERLAP, help="s, of separate.py")
+    text = f"s, of separate.py (default: {OVERLAP:g})"
+    add("--overlap", type=float, default=OVERLAP, help=text)
     options, settings = parser.parse_known_args()
     rows = []
     for model in options.models:

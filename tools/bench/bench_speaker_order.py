@@ -116,7 +116,8 @@ def main() -> None:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("run_folder", metavar="RUN_FOLDER", help="with two sources")
-    add("--data_folder", type=Path, required=True, metavar="CORPUS")
+    text = "of long mixtures (required)"
+    add("--data_folder", type=Path, required=True, metavar="CORPUS", help=text)
     add("--mixtures", type=int, default=20, help="a variant (default: 20)")
     options = parser.parse_args()
     model = SpeechSeparation.from_hparams(options.run_folder)

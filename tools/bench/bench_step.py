@@ -272,20 +272,30 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         )
         command.set_defaults(function=function)
         add = partial(command.add_argument, type=float)
-        add("--models", nargs="+", type=str, default=MODELS, help="YAML files")
+        text = "YAML files (default: all)"
+        add("--models", nargs="+", type=str, default=MODELS, help=text)
         if function is compare:
-            add("--batch_size", type=int, default=1, help="mixtures")
+            add("--batch_size", type=int, default=1, help="(default: 1)")
             add("--duration", help="s (default: 4; of SPMamba 0.25)")
             add("--rounds", type=int, default=2, help="of turns (default: 2)")
             text = "ours, by torch.compile"
             command.add_argument("--compile", action="store_true", help=text)
         else:
             many = partial(add, nargs="+")
-            many("--durations", default=[4.0, 8.0, 16.0, 60.0], help="s")
-            many("--batch_sizes", type=int, default=[2, 4], help="beside 1")
-            many("--threads", type=int, default=[1, os.cpu_count()])
-            add("--max_seconds", default=60.0, help="of a measurement")
-            add("--output", type=str, default="scaling", help="NAME of files")
+            many(
+                "--durations",
+                default=[4.0, 8.0, 16.0, 60.0],
+                help="s (default: 4 8 16 60)",
+            )
+            text = "beside 1 (default: 2 4)"
+            many("--batch_sizes", type=int, default=[2, 4], help=text)
+            known = [1, os.cpu_count()]
+            text = "(default: 1 and all)"
+            many("--threads", type=int, default=known, help=text)
+            text = "of a measurement (default: 60)"
+            add("--max_seconds", default=60.0, help=text)
+            text = "NAME of files (default: scaling)"
+            add("--output", type=str, default="scaling", help=text)
     options, settings = parser.parse_known_args(arguments)
     options.settings = settings
     if options.settings and options.function is not compare:
