@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 import torch
-from killed_runs import assert_same, assert_same_runs
+from killed_runs import assert_same_runs
 from polsess.data.curriculum import Curriculum
 from polsess.data.sampling import TrainingBatches
 from small_models import HPARAMS, SEPARATION, small_arguments
@@ -259,9 +259,3 @@ def test_processes_share_the_batches_of_one(n_rows, processes, factor):
         assert counted == batch
     for shares in weighted.values():
         assert shares == pytest.approx([1 / len(shares)] * len(shares))
-
-
-def test_nested_values_are_compared():
-    assert_same({"a": [torch.ones(2)]}, {"a": [torch.ones(2)]}, "x")
-    with pytest.raises(AssertionError, match="x a"):
-        assert_same({"a": [torch.ones(2)]}, {"a": [torch.zeros(2)]}, "x")

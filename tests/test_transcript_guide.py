@@ -50,10 +50,3 @@ def test_turns_are_sorted_by_their_start(merge):
         "speaker 1\t10000\t12000\t9 lat temu",
         "speaker 1\t100500\t101000\tno tak",
     ]
-
-
-def test_a_speaker_of_whom_nothing_was_heard(merge):
-    write_words(1)
-    write_words(2, (0, 5, "a"))
-    subprocess.run(["sh", "-ec", merge], check=True)
-    assert Path("meeting.tsv").read_text() == "speaker 2\t0\t5\ta\n"

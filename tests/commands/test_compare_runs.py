@@ -1,15 +1,11 @@
 """compare_runs.py: files, options and mistakes."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from compare_runs import main
 from polsess.errors import UserError
 from small_evaluations import write_run, write_series
-
-TOOL = Path(__file__).parents[2] / "tools/compare_runs.py"
 
 
 def test_files_and_output(tmp_path, capsys):
@@ -55,12 +51,3 @@ def test_wrong_options_are_named(tmp_path, options, message):
     with pytest.raises(UserError, match=message):
         main([runs if o == "RUNS" else o for o in options])
     assert not Path("comparison").exists()
-
-
-def test_errors_are_one_line():
-    process = subprocess.run(
-        [sys.executable, str(TOOL), "nowhere"], capture_output=True, text=True
-    )
-    assert process.returncode == 1
-    assert process.stderr.startswith("Error: nowhere: is no run")
-    assert process.stderr.count("\n") == 1

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import time
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from evaluated_runs import command, evaluated, read, start
+from evaluated_runs import evaluated, read, start
 from polsess.errors import UserError
 from small_corpus import write_small_corpus
 from small_runs import run as train_run
@@ -253,25 +252,6 @@ def test_other_weights_are_never_mixed(trained_runs, tmp_path, capsys):
     assert not np.allclose(second["score"], first["score"])
 
 
-def test_audio_of_what_is_not_evaluated_any_more_goes(
-    trained_runs, tmp_path, capsys
-):
-    run, output = trained_runs("dprnn"), tmp_path / "evaluation"
-    only = ("--metrics", "si_sdr", "--variants")
-    evaluated(run, output, *only, "SER", "SE", "--save_audio", "1")
-    listed = (output / "audio/examples.csv").read_bytes()
-    # More variants: the audio is still of rows of the table.
-    evaluated(run, output, *only, "SER", "SE", "C")
-    assert (output / "audio/examples.csv").read_bytes() == listed
-    capsys.readouterr()
-    evaluated(run, output, *only, "C")
-    assert not (output / "audio").exists()
-    assert "audio is of other scores" in capsys.readouterr().err
-    assert {p.name for p in output.iterdir()} == {
-        *("scores.csv", "evaluation.json", ".computed.jsonl")
-    }
-
-
 def test_folders_are_named_after_what_is_evaluated(
     trained_runs, small_corpus, tmp_path
 ):
@@ -403,27 +383,6 @@ def test_what_is_wrong_is_named(options, named, trained_runs, tmp_path):
             [str(trained_runs("convtasnet")), "--device", "cpu", *options]
         )
     assert not (trained_runs("convtasnet") / "evaluation").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (["--metrics", "mos"], "invalid choice: 'mos' .*si_sdr"),
-        (["--jobs", "0"], "--jobs: give a number from 1"),
-    ],
-)
-def test_wrong_options_are_named(options, named, capsys):
-    with pytest.raises(SystemExit):
-        evaluate.main(["run", *options])
-    assert re.search(named, capsys.readouterr().err)
-
-
-def test_a_run_is_not_taken_for_an_evaluation(trained_runs, tmp_path):
-    run = shutil.copytree(trained_runs("dprnn"), tmp_path / "run")
-    before = sorted(run.rglob("*"))
-    with pytest.raises(UserError, match="is no folder of an evaluation"):
-        evaluate.main(command(run, run))
-    assert sorted(run.rglob("*")) == before
 
 
 def test_errors_take_one_line_and_dnsmos_is_imported_on_request(tmp_path):

@@ -23,18 +23,6 @@ def corpus(tmp_path):
     return root
 
 
-def test_ways_to_name_the_folders(corpus, tmp_path, monkeypatch):
-    expected = prepare_polsess(corpus, tmp_path / "save")["files"].keys()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for number, folder in enumerate(
-        ["PolSESS_T", "PolSESS_T/", "./PolSESS_T", "~/PolSESS_T"]
-    ):
-        record = prepare_polsess(folder, f"~/new folder/{number}")
-        assert record["files"].keys() == expected
-        assert (tmp_path / "new folder" / str(number)).is_dir()
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -13,18 +13,6 @@ import yaml
 from small_models import SEPARATION, SMALL
 from small_series import HPARAMS, TOOL, write_series
 
-
-def test_one_line_and_exit_status_of_a_mistake(tmp_path):
-    path = write_series(tmp_path / "series.yaml", [])
-    ended = subprocess.run(
-        [sys.executable, TOOL, path], capture_output=True, text=True
-    )
-    assert ended.returncode == 1
-    assert ended.stderr.startswith(f"Error: {path}: no runs")
-    assert ended.stderr.count("\n") == 1
-    assert not ended.stdout
-
-
 REAL_OPTIONS = {
     "precision": "fp32",
     "num_workers": 0,

@@ -1,6 +1,5 @@
 """The command that selects: the published finalists, files, mistakes."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 import yaml
 from experiments.series import read_series
 from experiments.trials import read_table
-from matplotlib.image import imread
 from polsess.errors import UserError
 from select_configs import main
 from small_pools import DEVIATIONS, PARAMETERS, PUBLISHED, published_pool
@@ -110,17 +108,6 @@ def test_what_is_redundant_is_passed_over(tmp_path, capsys):
     assert "exalted-sweep-12 | 3b | 3.74" in passed_over
     assert "| 1.53 | redundant |" in passed_over
     assert "\n| 5 | sunny-sweep-2" in passed_over
-
-
-@pytest.mark.parametrize("count", [1, 65])
-def test_a_picture_of_any_number_of_trials(tmp_path, count):
-    path = published_pool(tmp_path / "trials.csv")
-    rows = list(csv.reader(path.open()))
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([rows[0], *rows[1 + 65 - count : 66]])
-    main([str(path), "--output", str(tmp_path / "out")])
-    picture = imread(tmp_path / "out/objectives.png")
-    assert picture.std() > 0.05  # something is drawn
 
 
 @pytest.mark.parametrize(

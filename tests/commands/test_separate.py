@@ -82,17 +82,6 @@ def test_a_recording(model, capsys):
     assert "out/meeting: 3.8 s in" in capsys.readouterr().out
 
 
-def test_silence_is_said_to_be_uncertain(model, capsys):
-    write_recording("a.wav", np.zeros(30_000, np.float32))
-    run("a.wav")
-    assert np.abs(estimates("out/a")[0]).max() == 0
-    assert described("out/a")["order"]["uncertain"] == 6
-    assert (
-        "uncertain at 6 of 6 boundaries (0.5, 1.0, 1.5, 2.0, 2.5, ... s)"
-        in capsys.readouterr().out
-    )
-
-
 def test_channels(model):
     stereo = np.stack([noise(9000), noise(9000, 1)], axis=1)
     write_recording("a.wav", stereo)
@@ -104,23 +93,6 @@ def test_channels(model):
         found, _ = estimates(f"each/a_channel{n}")
         assert found == pytest.approx(halves(stereo[:, n - 1]), abs=1e-6)
         assert described(f"each/a_channel{n}")["channel"] == n
-
-
-@pytest.mark.parametrize(
-    ("name", "subtype"), [("16-bit", "PCM_16"), ("float", "FLOAT")]
-)
-def test_nothing_clips(name, subtype, model, capsys):
-    samples = 20 * noise(20_000)
-    write_recording("a.wav", samples)
-    run("a.wav", "--subtype", name)
-    assert soundfile.info("out/a_estimate1.wav").subtype == subtype
-    found, _ = estimates("out/a")
-    assert np.abs(found).max() < 1
-    gain = described("out/a")["gain"]
-    assert gain == pytest.approx(1 / np.abs(halves(samples)).max(), rel=1e-3)
-    assert found / gain == pytest.approx(halves(samples), abs=3e-4)
-    quieter = 20 * np.log10(np.abs(halves(samples)).max())
-    assert f"made {quieter:.1f} dB quieter" in capsys.readouterr().out
 
 
 def test_finished_recordings_are_skipped(model, capsys):
@@ -146,28 +118,6 @@ def test_finished_recordings_are_skipped(model, capsys):
     assert "anew: weights changed" in capsys.readouterr().out
 
 
-def test_another_model_replaces_nothing(model, capsys):
-    write_recording("a.wav", noise(5000))
-    run("a.wav")
-    before = {path: path.read_bytes() for path in Path("out").iterdir()}
-    model.run.folder, model.run.weights_checksum = "other", "0b"
-    with pytest.raises(UserError, match="belongs to the model .*/fake; give"):
-        run("a.wav")
-    assert {p: p.read_bytes() for p in Path("out").iterdir()} == before
-    run("a.wav", "--force")
-    assert "anew: weights changed" in capsys.readouterr().out
-    assert described("out/a")["checkpoint"]["weights"] == "0b"
-
-
-def test_a_second_output_folder_among_the_recordings(model):
-    write_recording("in/a.wav", noise(5000))
-    run("in", output="in/A")
-    run("in", output="in/B")
-    assert {path.name for path in Path("in/B").rglob("*.wav")} == {
-        *("a_estimate1.wav", "a_estimate2.wav")
-    }
-
-
 def test_a_damaged_recording_does_not_stop_the_others(model):
     write_recording("in/a.wav", noise(5000))
     samples = noise(5000)
@@ -184,17 +134,6 @@ def test_a_damaged_recording_does_not_stop_the_others(model):
     assert {path.name[0] for path in Path("out/in").iterdir()} == {"a", "d"}
 
 
-def test_files_of_others_do_not_stop_the_others(model):
-    for name in ("in/a.wav", "in/b.wav"):
-        write_recording(name, noise(5000))
-    Path("out/in").mkdir(parents=True)
-    Path("out/in/a.json").write_text('{"transcript": "..."}')
-    with pytest.raises(UserError, match="a.json: was not written by this"):
-        run("in")
-    assert Path("out/in/a.json").read_text() == '{"transcript": "..."}'
-    assert described("out/in/b")["samples"] == 5000
-
-
 def test_an_earlier_result_stays_until_the_new_one_is_whole(model):
     write_recording("a.wav", noise(5000))
     run("a.wav")
@@ -204,17 +143,6 @@ def test_an_earlier_result_stays_until_the_new_one_is_whole(model):
     with pytest.raises(UserError, match="not finite"):
         run("a.wav", "--subtype", "16-bit")
     assert {p: p.read_bytes() for p in Path("out").iterdir()} == before
-
-
-def test_a_network_that_fails_is_told(model):
-    model.mods["separator"] = torch_nan = Unreliable()
-    torch_nan.forward = lambda mixture: Halves()(mixture) * float("nan")
-    write_recording("a.wav", noise(5000))
-    with pytest.raises(
-        UserError, match="a.wav: at 0.000 s the model's estimates"
-    ):
-        run("a.wav")
-    assert list(Path("out").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -280,12 +208,6 @@ def test_killed_it_leaves_nothing_that_looks_finished(
     assert message in errors.decode()
     assert "Traceback" not in errors.decode()
     assert list(Path("out").iterdir()) == []
-
-
-def test_a_mistake_is_told_in_one_line(trained_runs):
-    process = start(trained_runs("convtasnet"), "a.wav", "--output", "out")
-    _, errors = process.communicate()
-    assert errors.decode() == "Error: a.wav: there is no such file or folder\n"
 
 
 MEMORY = """

@@ -1,11 +1,7 @@
-"""tools/sweep.py: help, mistakes, finalists, and a search to its winner."""
+"""tools/sweep.py: mistakes, finalists, and their validation."""
 
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 from experiments import series as jobs
-from experiments.hunting import check_begun
-from experiments.stages import find_stage, find_stages
 from polsess.errors import UserError
 from select_configs import main as select_configs
-from small_models import SEPARATION, SMALL
+from small_models import SEPARATION
 from small_series import STAND_IN
 from small_trials import rows_of, write_stage, written_stage
 from sweep import main
-
-TOOL = Path(__file__).parents[2] / "tools/sweep.py"
 
 
 @pytest.mark.parametrize(
@@ -65,18 +57,6 @@ def test_mistakes_are_named(tmp_path, command, problem):
         main(command.split())
     assert type(raised.value).__name__.endswith("Error")
     assert not list(tmp_path.glob("results/**/*.pkl"))
-
-
-@pytest.mark.parametrize(
-    "command", ["run", "status", "next", "select", "validate", "trials"]
-)
-def test_each_command_has_help_with_an_example(command, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main([command, "--help"])
-    assert ended.value.code == 0
-    printed = capsys.readouterr().out
-    assert f"> python tools/sweep.py {command} dprnn" in printed
-    assert "(default: results/sweeps)" in re.sub(r"\s+", " ", printed)
 
 
 def test_trials_go_into_select_configs(tmp_path, capsys):
@@ -184,128 +164,3 @@ def test_validation(tmp_path, monkeypatch, capsys):
         f"So far the best is {second} with a mean of 5.07 dB (+2.04 over"
         in told
     )
-
-
-OPTIONS = {
-    "precision": "fp32",
-    "num_workers": 0,
-    "batch_size": 2,
-    "valid_batch_size": 4,
-    **SMALL["dprnn"],
-}
-HYPERBAND = {"hyperband": {"min_iter": 1, "eta": 3, "s": 1}}
-CURRICULUM = [{"epoch": 1, "variants": ["C", "R", "S"], "lr_scheduler": True}]
-
-
-def write_stages(folder):
-    """Write four stages of one trial each, by the shipped algorithm."""
-    for stage, size in (
-        ("stage1", 2),
-        ("stage2", 4),
-        ("stage3a", 6),
-        ("stage3b", 6),
-    ):
-        written_stage(
-            folder,
-            f"dprnn_{stage}_hpopt.yaml",
-            experiment={
-                "max_trials": 1,
-                "algorithm": {"optunagp": {"seed": 42}},
-            },
-            train_size=size,
-            number_of_epochs=2,
-            early_stopping_patience=2,
-            curriculum=CURRICULUM,
-            termination=HYPERBAND,
-            options=OPTIONS,
-        )
-
-
-@pytest.fixture
-def run_stage(small_corpus):
-    """Give a function that starts a stage, as a user does."""
-    started = []
-
-    def start(stage, *options):
-        command = [sys.executable, str(TOOL), "run", "dprnn", stage, *options]
-        process = subprocess.Popen(
-            [*command, "--data_folder", str(small_corpus)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.terminate()  # it ends its hunts
-        process.wait()
-
-
-def ended(process):
-    """Wait for a stage that has to end well; return what it printed."""
-    printed, _ = process.communicate()
-    assert process.returncode == 0, printed
-    return printed
-
-
-def test_a_search_from_end_to_end(run_stage, small_corpus, capsys):
-    write_stages(Path("own"))
-    kept = ["--output", "out", "--sweeps", "own"]
-    write_stage(Path("out/dprnn-stage1"), [0.5, 2.5, 2.0, 1.0, 0.0])
-    assert main(["next", "dprnn", "stage1", *kept, "--write", "narrow"]) == 0
-    kept.append("narrow")
-    # Two hunts on one database.
-    hunts = [run_stage(stage, *kept) for stage in ("stage2", "stage3a")]
-    for hunt in hunts:
-        printed = ended(hunt)
-        assert "1 of 1\n" in printed
-        assert printed.endswith("\n1 of 1 trials\n")
-    write_stage(Path("out/dprnn-stage3b"), [1.5])
-    capsys.readouterr()
-    assert main(["status", "dprnn", *kept]) == 0
-    rows = rows_of(capsys.readouterr().out)
-    for stage in ("stage2", "stage3a", "stage3b"):
-        assert rows[stage][:2] == ["1 of 1", "1 (100%)"]
-    # The trial of stage 2 was drawn from the space that was proposed.
-    (path,) = Path("out/dprnn-stage2/trials").glob("*/trial.json")
-    lr = json.loads(path.read_text())["parameters"]["lr"]
-    space = yaml.safe_load(Path("narrow/dprnn_stage2_hpopt.yaml").read_text())
-    low, high = re.findall(r"[\d.e-]+", space["sweep"]["space"]["lr"])
-    assert float(low) <= lr <= float(high) < 3e-3
-    # It could go on: nothing differs from what the real trial wrote down.
-    stages = find_stages("dprnn", [Path("own"), Path("narrow")])
-    assert Path("out/dprnn-stage2/sweep.json").exists()
-    folder = Path("out/dprnn-stage2")
-    check_begun(find_stage(stages, "stage2"), folder, None, "")
-    with pytest.raises(UserError, match="train_size was 4, now 4000"):
-        check_begun(
-            find_stage(find_stages("dprnn"), "stage2"), folder, None, ""
-        )
-    options = ["--n", "2", "--min_diversity", "0"]
-    assert main(["select", "dprnn", *kept, *options]) == 0
-    finalists = pd.read_csv("out/dprnn-selection/finalists.csv")
-    assert set(finalists["sweep"]) == {"dprnn-stage3a", "dprnn-stage3b"}
-    command = ["validate", "dprnn", *kept, "--data_folder", str(small_corpus)]
-    command += ["--seeds", "1", "--devices", "cpu", "cpu"]
-    command += ["--number_of_epochs", "1", "--test_variants", "[SE]"]
-    assert main([*command, "--curriculum", json.dumps(CURRICULUM)]) == 0
-    told = Path("out/dprnn-validation/validation.md").read_text()
-    results = {
-        (path.parent.parent.name, path.parent.name): json.loads(
-            path.read_text()
-        )
-        for path in Path("out/dprnn-validation").glob("*/*/result.json")
-    }
-    assert len(results) == 2
-    best = {}
-    for _, row in finalists.iterrows():
-        result = results[row["name"], "1"]
-        assert result["settings"]["lr"] == row["lr"]
-        assert result["settings"]["hidden_channels"] == 32
-        assert result["settings"]["train_size"] is None
-        best[row["name"]] = value = result["best_valid_si_sdr"]
-        assert f"| {row['name']} | {value:.2f} | {value:.2f} |" in told
-    assert f"The winner is {max(best, key=best.get)} with" in told

@@ -4,14 +4,12 @@ import json
 import math
 
 from damage import csv_files, json_files
-from experiments.figures import stages
 from experiments.runs import published_table, read_run, runs_table
 from hypothesis import (
     given,
     strategies as st,
 )
 from outcomes import attempt, files_of, new_folder
-from polsess import run_folder
 from polsess.errors import UserError
 from polsess.run_folder import Curve
 from polsess.search.early_termination import Hyperband, Median
@@ -59,20 +57,6 @@ def test_the_curve_of_a_resumed_run(file):
         assert isinstance(highest, int | float)
         curve.add({"epoch": 3, "valid_si_sdr": 3.0})
         assert Curve(path).rows[-1]["valid_si_sdr"] == 3.0
-
-
-@given(csv_files(ROWS))
-def test_the_curve_of_a_page(file):
-    content, damaged = file
-    with new_folder() as folder:
-        path = folder / "curve.csv"
-        path.write_bytes(content)
-        curve, _ = attempt(
-            lambda: run_folder.read_curve(folder, ["lr"]), UserError, path
-        )
-        assert damaged or len(curve) == 3
-        if curve is not None:
-            assert all(isinstance(e, int) for e, _ in stages(curve))
 
 
 @given(st.data())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from damage import csv_files, damaged_bytes
+from damage import csv_files
 from hypothesis import (
     given,
     strategies as st,
@@ -75,17 +75,3 @@ def test_a_csv_file(audio, data):
         assert damaged or result
         if result:
             check(*result, task)
-
-
-@given(st.data())
-def test_its_audio(audio, data):
-    with new_folder() as folder:
-        shutil.copytree(audio, folder, dirs_exist_ok=True)
-        path = folder / "corpus.csv"
-        path.write_text("mix_wav,s1_wav,s2_wav\nmix_0.wav,s1_0.wav,s2_0.wav\n")
-        name = data.draw(st.sampled_from(["mix_0.wav", "s1_0.wav"]))
-        content = (folder / name).read_bytes()
-        (folder / name).write_bytes(data.draw(damaged_bytes(content)))
-        result, _ = attempt(lambda: read_all(path, "SB"), UserError, path, name)
-        if result:
-            check(*result, "SB")

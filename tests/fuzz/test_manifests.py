@@ -11,12 +11,10 @@ from outcomes import attempt, new_folder
 from polsess.corpus.manifests import prepare_polsess
 from polsess.corpus.metadata import ALL_VARIANTS
 from polsess.data.dataset import RenderedMixtures, read_manifest
-from polsess.data.loaders import make_loaders
 from polsess.data.sampling import all_examples
 from polsess.errors import UserError
 from small_corpus import write_small_corpus
 
-STAGES = [{"epoch": 1, "variants": list(ALL_VARIANTS), "lr_scheduler": True}]
 # Errors that name a file of audio instead, wherever the manifest says it is.
 OF_AUDIO = (": cannot be read", ": its components have other lengths")
 
@@ -52,44 +50,3 @@ def test_a_manifest(prepared, data):
             assert torch.isfinite(item["mixture"]).all()
             sources = 2 if task == "SB" else 1
             assert item["targets"].shape == (len(item["mixture"]), sources)
-
-
-@given(st.data())
-def test_loaders_of_manifests(prepared, data):
-    manifests = prepared / "manifests"
-    rows = from_csv((manifests / "train_all.csv").read_text())
-    content, damaged = data.draw(csv_files(rows))
-    segment = data.draw(
-        st.one_of(st.none(), st.sampled_from([0.01, 0.02, 1.0]))
-    )
-    with new_folder() as folder:
-        for split in ("val", "test"):
-            name = f"{split}_all.csv"
-            (folder / name).write_bytes((manifests / name).read_bytes())
-        (folder / "train_all.csv").write_bytes(content)
-
-        def read():
-            loader, *_ = make_loaders(
-                {
-                    "data_folder": prepared / "PolSESS_F",
-                    "manifest_folder": folder,
-                    "task": "SB",
-                    "sample_rate": 8000,
-                    "seed": 1,
-                    "curriculum": STAGES,
-                    "train_size": None,
-                    "training_segment": segment,
-                    "valid_variants": ["SER", "SE"],
-                    "test_variants": ["C"],
-                    "batch_size": 2,
-                    "valid_batch_size": 2,
-                    "num_workers": 0,
-                }
-            )
-            return len(loader), list(loader)
-
-        result, _ = attempt(read, UserError, folder, "curriculum", *OF_AUDIO)
-        assert damaged or result
-        if result:
-            count, batches = result
-            assert len(batches) == count

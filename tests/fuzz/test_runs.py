@@ -6,7 +6,6 @@ import json
 
 import compare_runs
 import pytest
-import report
 from damage import csv_files, from_csv, json_files
 from hypothesis import (
     given,
@@ -16,7 +15,6 @@ from hypothesis import (
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
 from small_evaluations import write_series
-from small_pages import Page
 
 # They compute for a tenth of a second, pages for one.
 FEWER = settings(max_examples=settings.default.max_examples // 3)
@@ -84,27 +82,6 @@ def test_a_comparison(runs, data):
             csv.DictReader(io.StringIO((output / "models.csv").read_text()))
         )
         assert all(float(row["mean"]) < 1e9 for row in models)
-
-
-@settings(max_examples=max(2, settings.default.max_examples // 5))
-@given(st.data())
-def test_a_page(runs, data):
-    name = data.draw(st.sampled_from(FILES))
-    path, content, damaged = damage_one(runs, f"*/{name}", data)
-    with new_folder() as folder:
-        root, output = folder / "results", folder / "report.html"
-        write_runs(runs, root)
-        (root / path).write_bytes(content)
-        output.write_text("an earlier one")
-        arguments = [str(root / "a/1"), str(root / path.parts[0])]
-        arguments += ["--output", str(output)]
-        _, message = attempt(lambda: report.main(arguments), UserError, root)
-        assert damaged or message is None
-        assert {p.name for p in folder.iterdir()} == {"results", "report.html"}
-        if message:
-            assert output.read_text() == "an earlier one"
-        else:
-            assert len(Page(output.read_text()).rows) > 5
 
 
 @FEWER

@@ -98,32 +98,6 @@ def check(hparams, run_opts, overrides):
         assert set(settings[name]) <= set(ALL_VARIANTS)
 
 
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "seed": st.integers(0, 2**31),
-            "lr": st.floats(1e-6, 1, allow_subnormal=False),
-            "batch_size": st.integers(1, 100),
-            "train_size": st.one_of(st.none(), st.integers(1, 10**6)),
-            "training_segment": st.one_of(st.none(), st.floats(0.1, 60)),
-            "valid_variants": st.lists(
-                st.sampled_from(ALL_VARIANTS), min_size=1, unique=True
-            ),
-            "curriculum": st.just(CURRICULUM),
-            "on_error": st.sampled_from(["stop", "drop"]),
-        },
-    )
-)
-def test_valid_options_hold(options):
-    texts = [
-        (name, value if isinstance(value, str) else json.dumps(value))
-        for name, value in options.items()
-    ]
-    hparams, *_ = read(arguments_of("dprnn", texts))
-    assert {name: hparams[name] for name in options} == options
-
-
 @given(st.sampled_from(["convtasnet", "dprnn"]), st.data())
 def test_a_yaml_file(model, data):
     text = (HPARAMS / f"{model}.yaml").read_text()

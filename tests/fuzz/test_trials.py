@@ -3,8 +3,6 @@
 import json
 
 import numpy as np
-import select_configs
-import yaml
 from damage import csv_files, json_files
 from experiments.finalists import select_finalists
 from experiments.trials import (
@@ -17,7 +15,6 @@ from experiments.trials import (
 )
 from hypothesis import (
     given,
-    settings,
     strategies as st,
 )
 from outcomes import attempt, files_of, new_folder
@@ -35,9 +32,6 @@ ROWS = [
     ["b-3", "stage3b", "running", "", "", ""],
 ]
 STAGE = read_sweep_file(SWEEPS / "dprnn_stage1_hpopt.yaml")
-OPTIONS = st.sampled_from(
-    [[], ["--n", "2"], ["--min_per_sweep", "1"], ["--min_diversity", "0"]]
-)
 
 
 @given(csv_files(ROWS), st.sampled_from([None, ["lr"], ["lr", "lr_patience"]]))
@@ -60,32 +54,6 @@ def test_a_table(file, parameters):
         )
         best = trials.pool["name"][0]
         assert selection is None or selection.finalists["name"][0] == best
-
-
-@settings(max_examples=max(2, settings.default.max_examples // 10))
-@given(csv_files(ROWS), OPTIONS)
-def test_the_whole_selection(file, options):
-    content, damaged = file
-    with new_folder() as folder:
-        path, output = folder / "trials.csv", folder / "selection"
-        path.write_bytes(content)
-        _, message = attempt(
-            lambda: select_configs.main(
-                [str(path), "--output", str(output), *options]
-            ),
-            UserError,
-            path,
-            "--",
-        )
-        assert damaged or message is None
-        assert output.exists() == (message is None)
-        if message:
-            return
-        names = {p.name for p in output.iterdir()}
-        assert {"summary.md", "finalists.csv", "finalists.yaml"} <= names
-        assert not [name for name in names if name.endswith(".tmp")]
-        series = yaml.safe_load((output / "finalists.yaml").read_text())
-        assert series["runs"]
 
 
 @given(st.data())
