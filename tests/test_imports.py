@@ -168,5 +168,8 @@ def test_training_loads_few_modules(model, small_corpus, tmp_path):
     )
     loaded = run_and_list(tmp_path, script, *arguments)
     rooms = {room_of(name) for name in loaded}
-    assert not rooms & {"polsess.inference", "polsess.publishing"}
+    others = {"inference", "publishing", "search"}
+    assert rooms.isdisjoint(f"polsess.{room}" for room in others)
+    scoring = {n for n in loaded if n.startswith("polsess.scoring.")}
+    assert scoring == {"polsess.scoring.objective", "polsess.scoring.scores"}
     assert len(loaded) <= MOST_MODULES_OF_TRAINING, sorted(loaded)

@@ -268,30 +268,6 @@ def test_the_debug_flags_run_in_a_copy(checkout):
         assert (output / name).is_file(), name
 
 
-def test_sweeps_and_sampler_work_in_a_copy(checkout):
-    sweeps = checkout / "recipes/PolSESS/sweeps"
-    ended = _run_in(
-        checkout,
-        "recipes/PolSESS/separation/sweep_file.py",
-        [str(path) for path in sorted(sweeps.rglob("*.yaml"))],
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("orion hunt") == 20
-    script = checkout / "draw.py"
-    script.write_text(
-        "from orion.client import build_experiment\n"
-        "from orion_optuna import OptunaTPE\n"
-        "experiment = build_experiment('e', space={'x': 'uniform(0, 1)'},\n"
-        "    algorithm={'optunatpe': {'seed': 1}}, debug=True)\n"
-        "trial = experiment.suggest()\n"
-        "experiment.release(trial)  # or its pacemaker never ends\n"
-        "assert 0 <= trial.params['x'] <= 1\n"
-    )
-    shutil.copytree(sweeps / "sampler/orion_optuna", checkout / "orion_optuna")
-    ended = _run_in(checkout, "draw.py", [])
-    assert ended.returncode == 0, ended.stderr
-
-
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path)[-30:])
 def test_links_of_a_readme_lead_somewhere(readme):
     text = readme.read_text(encoding="utf-8")

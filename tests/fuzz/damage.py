@@ -42,70 +42,41 @@ TREE = st.recursive(
 )
 
 
+ODD_BYTES = [b"\0", b'"', b"\r", b"\n", b"\xff", b",", b"\xc3"]
+
+
 @st.composite
 def damaged_bytes(draw, data):
     """Damage a file's content at one to three places, or as a whole."""
     for _ in range(draw(st.integers(1, 3))):
-        data = draw(st.sampled_from([_flip, _cut, _insert, _remove, _whole]))(
-            draw, data
-        )
+        # Most of what matters stands at the beginning.
+        end = draw(st.sampled_from([len(data), min(64, len(data))]))
+        place = draw(st.integers(0, end))
+        before, after = data[:place], data[place:]
+        what = draw(st.sampled_from(["flip", "cut", "put in", "remove", "all"]))
+        if what == "flip" and after:
+            data = before + bytes([draw(st.integers(0, 255))]) + after[1:]
+        elif what == "cut":
+            data = before
+        elif what == "put in":
+            odd = st.one_of(st.binary(max_size=8), st.sampled_from(ODD_BYTES))
+            data = before + draw(odd) + after
+        elif what == "remove":
+            data = before + after[draw(st.integers(1, 40)) :]
+        elif what == "all":
+            data = draw(st.sampled_from(_otherwise_written(data)))
     return data
 
 
-def _place(draw, data):
-    # Most of what matters stands at the beginning.
-    ends = st.sampled_from([len(data), min(64, len(data))])
-    return draw(st.integers(0, draw(ends)))
-
-
-def _flip(draw, data):
-    place = min(_place(draw, data), len(data) - 1)
-    if place < 0:
-        return data
-    value = bytes([draw(st.integers(0, 255))])
-    return data[:place] + value + data[place + 1 :]
-
-
-def _cut(draw, data):
-    return data[: _place(draw, data)]
-
-
-def _insert(draw, data):
-    place = _place(draw, data)
-    inserted = draw(
-        st.one_of(
-            st.binary(max_size=8),
-            st.sampled_from(
-                [b"\0", b'"', b"\r", b"\n", b"\xff", b",", b"\xc3"]
-            ),
-        )
-    )
-    return data[:place] + inserted + data[place:]
-
-
-def _remove(draw, data):
-    place = _place(draw, data)
-    return data[:place] + data[place + draw(st.integers(1, 40)) :]
-
-
-def _whole(draw, data):
+def _otherwise_written(data):
     """Change the encoding, the line ends, or everything."""
     text = data.decode("utf-8", "replace")
-    return draw(
-        st.sampled_from(
-            [
-                b"\xef\xbb\xbf" + data,
-                data.replace(b"\n", b"\r\n"),
-                data.replace(b"\n", b"\r"),
-                text.encode("utf-16"),
-                text.encode("latin-1", "replace"),
-                data + data,
-                data.rstrip(b"\n"),
-                bytes(len(data)),
-                b"",
-            ]
-        )
-    )
+    return [
+        *(b"\xef\xbb\xbf" + data, data + data, data.rstrip(b"\n")),
+        *(data.replace(b"\n", end) for end in (b"\r\n", b"\r")),
+        *(text.encode("utf-16"), text.encode("latin-1", "replace")),
+        *(bytes(len(data)), b""),
+    ]
 
 
 @st.composite
@@ -116,7 +87,9 @@ def damaged_rows(draw, rows):
     """
     rows = copy.deepcopy(rows)
     for _ in range(draw(st.integers(1, 3))):
-        draw(st.sampled_from(ROW_DAMAGES))(draw, rows)
+        if rows:
+            kind = draw(st.sampled_from([_damage_row, _damage_column]))
+            kind(draw, rows)
     return rows
 
 
@@ -124,76 +97,42 @@ def _index(draw, sequence):
     return draw(st.integers(0, max(0, len(sequence) - 1)))
 
 
-def _set_cell(draw, rows):
-    row = _index(draw, rows)
-    if rows and rows[row]:
-        rows[row][_index(draw, rows[row])] = draw(TEXT)
+def _damage_row(draw, rows):
+    """Damage a cell, the length of a row, or the list of rows."""
+    number = _index(draw, rows)
+    row = rows[number]
+    place = _index(draw, row)
+    what = draw(st.sampled_from(["cell"] * 3 + ["shorter", "longer", "rows"]))
+    if what == "cell" and row:
+        row[place] = draw(TEXT)
+    elif what == "shorter":
+        del row[place:]
+    elif what == "longer":
+        row.append(draw(TEXT))
+    elif what == "rows":
+        empty = draw(st.sampled_from([[], [""], ["", ""]]))
+        others = [[], [row, list(row)], [row, empty]]
+        rows[number : number + 1] = draw(st.sampled_from(others))
 
 
-def _set_column(draw, rows):
-    column, text = _index(draw, rows[:1] and rows[0]), draw(TEXT)
-    for row in rows[1:]:
-        if column < len(row):
-            row[column] = text
-
-
-def _swap_cells(draw, rows):
-    if rows and rows[0]:
-        first, second = _index(draw, rows), _index(draw, rows)
-        column = _index(draw, rows[0])
-        if column < min(len(rows[first]), len(rows[second])):
-            one, two = rows[first][column], rows[second][column]
-            rows[first][column], rows[second][column] = two, one
-
-
-def _drop_column(draw, rows):
-    column = _index(draw, rows[:1] and rows[0])
-    for row in rows:
-        del row[column : column + 1]
-
-
-def _double_column(draw, rows):
-    column = _index(draw, rows[:1] and rows[0])
-    for row in rows:
-        row += row[column : column + 1]
-
-
-def _add_column(draw, rows):
-    name, text = draw(TEXT), draw(TEXT)
-    for number, row in enumerate(rows):
-        row.append(text if number else name)
-
-
-def _drop_row(draw, rows):
-    if rows:
-        rows.pop(_index(draw, rows))
-
-
-def _double_row(draw, rows):
-    if rows:
-        rows.insert(_index(draw, rows), list(rows[_index(draw, rows)]))
-
-
-def _empty_row(draw, rows):
-    rows.insert(_index(draw, rows), draw(st.sampled_from([[], [""], ["", ""]])))
-
-
-def _lengthen_row(draw, rows):
-    if rows:
-        rows[_index(draw, rows)].append(draw(TEXT))
-
-
-def _shorten_row(draw, rows):
-    if rows:
-        row = rows[_index(draw, rows)]
-        del row[_index(draw, row) :]
-
-
-ROW_DAMAGES = [
-    *(_set_cell, _set_cell, _set_cell, _set_column, _swap_cells, _drop_column),
-    *(_double_column, _add_column, _drop_row, _double_row, _empty_row),
-    *(_lengthen_row, _shorten_row),
-]
+def _damage_column(draw, rows):
+    """Fill, mix, remove, double or add a column."""
+    column, text = _index(draw, rows[0]), draw(TEXT)
+    what = draw(st.sampled_from(["fill", "mix", "remove", "double", "add"]))
+    if what == "add":
+        for row in rows:
+            row.append(text)
+        rows[0][-1] = draw(TEXT)
+        return
+    long = [row for row in rows if column < len(row)]
+    if what == "mix":
+        cells = draw(st.permutations([row[column] for row in long]))
+        for row, cell in zip(long, cells, strict=True):
+            row[column] = cell
+        return
+    for row in long[1:] if what == "fill" else long:
+        cells = {"fill": [text], "remove": [], "double": 2 * [row[column]]}
+        row[column : column + 1] = cells[what]
 
 
 def as_csv(rows, line_end="\n"):
@@ -221,15 +160,17 @@ def csv_files(rows):
     strategy
         Of pairs: bytes, and whether they are damaged.
     """
-    tables = damaged_rows(rows)
-    return st.one_of(
-        st.sampled_from(["\n", "\r\n"]).map(
-            lambda end: (as_csv(rows, end), False)
-        ),
-        tables.map(lambda damaged: (as_csv(damaged), True)),
-        tables.map(lambda damaged: (as_csv(damaged), True)),
-        damaged_bytes(as_csv(rows)).map(lambda damaged: (damaged, True)),
-    )
+    whole = [as_csv(rows, end) for end in ("\n", "\r\n")]
+    tables = damaged_rows(rows).map(as_csv)
+    return _files(st.sampled_from(whole), tables, damaged_bytes(whole[0]))
+
+
+def _files(whole, damaged, torn):
+    """Draw whole files, those with damaged content, and damaged bytes."""
+    damaged = damaged.map(lambda content: (content, True))
+    torn = torn.map(lambda content: (content, True))
+    whole = whole.map(lambda content: (content, False))
+    return st.one_of(whole, damaged, damaged, torn)
 
 
 @st.composite
@@ -266,30 +207,19 @@ def _damage_node(draw, node, odd):
 def json_files(tree):
     """Draw JSON files as `csv_files` draws CSV files."""
     content = json.dumps(tree, indent=2).encode()
-    return st.one_of(
-        st.just((content, False)),
-        damaged_trees(tree).map(lambda damaged: (_as_json(damaged), True)),
-        damaged_trees(tree).map(lambda damaged: (_as_json(damaged), True)),
-        damaged_bytes(content).map(lambda damaged: (damaged, True)),
+    trees = damaged_trees(tree).map(
+        lambda t: json.dumps(t, default=str, skipkeys=True).encode()
     )
+    return _files(st.just(content), trees, damaged_bytes(content))
 
 
-def _as_json(tree):
-    return json.dumps(tree, default=str, skipkeys=True).encode()
-
-
-def yaml_files(text, odd=TREE):
+def yaml_files(text):
     """Draw YAML files as `csv_files` draws CSV files.
 
     `text` is a valid file, of plain values alone.
     """
-    content = yaml.safe_load(text)
-    trees = damaged_trees(content, odd).map(
-        lambda damaged: (as_yaml(damaged), True)
+    trees = damaged_trees(yaml.safe_load(text)).map(
+        lambda t: yaml.safe_dump(t, sort_keys=False, encoding="utf-8")
     )
-    damaged = damaged_bytes(text.encode()).map(lambda damaged: (damaged, True))
-    return st.one_of(st.just((text.encode(), False)), trees, trees, damaged)
-
-
-def as_yaml(tree):
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode()
+    content = text.encode()
+    return _files(st.just(content), trees, damaged_bytes(content))
