@@ -8,7 +8,6 @@ import sys
 import export
 import pytest
 import torch
-from evaluated_runs import start
 from filelock import FileLock
 from small_corpus import write_small_corpus
 from small_exports import MASKING
@@ -106,13 +105,3 @@ def exported(trained_runs, made_once):
 def copied(exported, tmp_path):
     """Copy an exported model for a test that changes it."""
     return shutil.copytree(exported("convtasnet"), tmp_path / "model")
-
-
-@pytest.fixture(scope="session")
-def whole(trained_runs, tmp_path_factory):
-    """Evaluate a run as a user does, without interruption."""
-    folder = tmp_path_factory.mktemp("whole") / "evaluation"
-    process = start(trained_runs("convtasnet"), folder, "--save_audio", "1")
-    output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    return folder, output

@@ -35,10 +35,7 @@ OPTIONS = {
     "curriculum": "[{epoch: 1, variants: [C], lr_scheduler: False},"
     " {epoch: 2, variants: [C, R, S, SER, SE], lr_scheduler: True}]",
 }
-MODEL_OPTIONS = {
-    "sepformer": {"dropout": 0.1},
-    "dprnn": {"ema_decay": 0.9},
-}
+MODEL_OPTIONS = {"sepformer": {"dropout": 0.1}, "dprnn": {"ema_decay": 0.9}}
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 

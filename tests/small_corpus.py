@@ -16,25 +16,15 @@ ROWS = {"train": 12, "val": 4, "test": 4}
 
 SCENE_LEVEL_COLUMNS = ["sceneRandomDB", "sceneOffsetDB", "sceneVolumeGain"]
 ROOM_COLUMNS = [
-    "preDelayForEvent",
-    "preDelay1",
-    "preDelay2",
-    "highCut",
-    "diffusion",
-    "decay",
-    "freqDamp",
+    *("preDelayForEvent", "preDelay1", "preDelay2"),
+    *("highCut", "diffusion", "decay", "freqDamp"),
 ]
 INDOOR_CLASSES = ["home", "office"]
 OUTDOOR_CLASSES = ["street, busy", "park"]  # A comma needs quoting in CSV.
 
 
 def write_small_corpus(
-    root,
-    rows=ROWS,
-    sample_rate=8000,
-    seconds=0.5,
-    seed=0,
-    older=False,
+    root, rows=ROWS, sample_rate=8000, seconds=0.5, seed=0, older=False
 ):
     """Write a corpus of noise in the layout of PolSESS.
 
@@ -148,13 +138,11 @@ def _draw_metadata_row(generator, split, number, seconds):
     row["sceneOffsetDB"] = f"{random_level - 14:.4f}"
     row["sceneVolumeGain"] = "1"
     row |= _draw_fragment(generator, "event", "/events/knock.wav", seconds)
-    row["speaker1File"] = f"{s1}.wav"
-    row["speaker2File"] = f"{s2}.wav"
-    row["eventFile"] = f"{event}.wav"
-    row["sceneFile"] = f"{scene}.wav"
-    row["reverbForSpeaker1"] = f"sp1_{reverb}.wav" if indoor else ""
-    row["reverbForSpeaker2"] = f"sp2_{reverb}.wav" if indoor else ""
-    row["reverbForEvent"] = f"ev_{reverb}.wav" if indoor else ""
+    names = {"speaker1": s1, "speaker2": s2, "event": event, "scene": scene}
+    row |= {f"{name}File": f"{file}.wav" for name, file in names.items()}
+    kinds = {"Speaker1": "sp1", "Speaker2": "sp2", "Event": "ev"}
+    for name, kind in kinds.items():
+        row[f"reverbFor{name}"] = f"{kind}_{reverb}.wav" if indoor else ""
     row["mixFile"] = "-".join(components) + ".wav"
     row["sceneClass"] = scene_class
     row["eventClass"] = "knock"

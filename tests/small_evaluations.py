@@ -9,6 +9,7 @@ VARIANTS = {"indoor": ("SER", "C"), "outdoor": ("SE", "C")}
 ALL_VARIANTS = ("SER", "SE", "C")
 SETTINGS = {"task": "SB", "lr": 0.001, "batch_size": 8, "number_of_epochs": 4}
 SCENES = {"indoor": ("kitchen", "office"), "outdoor": ("park", "street")}
+KNOWN = ["environment", "scene_class", "event_class", "ssr", "scene_offset"]
 SCALES = {"si_sdr": 1.0, "sdr": 1.0, "pesq": 0.1, "stoi": 0.02}
 
 
@@ -33,15 +34,10 @@ def mixtures(count, seed=0):
         for variant in VARIANTS[environment]:
             level = known["scene_offset"] / 2 if variant != "C" else 0.0
             half = known["ssr"] / 2
-            first, second = level + half, level - half
-            rows.append(
-                {
-                    **known,
-                    "variant": variant,
-                    "mixture_1": round(first, 4),
-                    "mixture_2": round(second, 4),
-                }
-            )
+            row = {**known, "variant": variant}
+            row["mixture_1"] = round(level + half, 4)
+            row["mixture_2"] = round(level - half, 4)
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -55,33 +51,19 @@ def scores_of(rows, improvements, metrics=("si_sdr",)):
     for metric in metrics:
         scale = SCALES[metric]
         gain = np.asarray(improvements) * scale
-        base = mixture * scale
-        tables.append(
-            pd.DataFrame(
-                {
-                    "ID": rows["ID"],
-                    "variant": rows["variant"],
-                    "metric": metric,
-                    "score": base + gain,
-                    "mixture": base,
-                    "improvement": gain,
-                    "score_1": rows["mixture_1"] * scale + gain,
-                    "score_2": rows["mixture_2"] * scale + gain,
-                    "mixture_1": rows["mixture_1"] * scale,
-                    "mixture_2": rows["mixture_2"] * scale,
-                    "estimate_1": 1,
-                    "estimate_2": 2,
-                    **{
-                        name: rows[name]
-                        for name in (
-                            *("environment", "scene_class", "event_class"),
-                            *("ssr", "scene_offset"),
-                        )
-                    },
-                    "reason": np.where(np.isnan(gain), "it is silent", ""),
-                }
-            )
-        )
+        table = rows[["ID", "variant"]].copy()
+        table["metric"] = metric
+        table["score"] = mixture * scale + gain
+        table["mixture"] = mixture * scale
+        table["improvement"] = gain
+        for source in (1, 2):
+            table[f"score_{source}"] = rows[f"mixture_{source}"] * scale + gain
+        for source in (1, 2):
+            table[f"mixture_{source}"] = rows[f"mixture_{source}"] * scale
+        table[["estimate_1", "estimate_2"]] = 1, 2
+        table[KNOWN] = rows[KNOWN]
+        table["reason"] = np.where(np.isnan(gain), "it is silent", "")
+        tables.append(table)
     return pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from experiments.trials import COLUMNS, check_trials, read_table
 
 PARAMETERS = [
-    *("lr", "weight_decay", "max_grad_norm", "lr_factor", "lr_patience"),
+    *("lr", "weight_decay", "max_grad_norm", "lr_factor", "lr_patience")
 ]
 # The published pool's, in the order of PARAMETERS.
 DEVIATIONS = np.array([4.985e-4, 3.340e-5, 3.993, 0.17025, 1.1446])

@@ -70,11 +70,7 @@ def as_signals(x, deviation, fft_size, hop_size, length):
     for real, imaginary in ((0, 1), (2, 3)):
         spectrum = torch.complex(x[:, real], x[:, imaginary]).transpose(1, 2)
         signal = torch.istft(
-            spectrum,
-            fft_size,
-            hop_size,
-            window=window,
-            length=length,
+            spectrum, fft_size, hop_size, window=window, length=length
         )
         sources.append(signal * deviation)
     return torch.stack(sources, dim=2)

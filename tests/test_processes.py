@@ -151,12 +151,6 @@ def test_a_mistake_is_told_once(small_corpus, tmp_path):
     lines = process.stderr.splitlines()
     assert sum(line.startswith("Error: ") for line in lines) == 1
     assert "nothing" in process.stderr
-    arguments = small_arguments(
-        "convtasnet", data_folder=small_corpus, output_folder=tmp_path, sead=1
-    )
-    process = launch(2, *arguments)
-    assert process.stderr.count("did you mean --seed?") == 1
-    assert 'train.py", line' not in process.stderr  # no traceback of ours
 
 
 # Of which batches of an epoch the second process's loss is not finite. Groups

@@ -5,11 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from small_models import small_arguments
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from small_models import small_arguments
 
 SEPARATION = ROOT / "recipes/PolSESS/separation"
 # A name that would break a page that does not escape it.

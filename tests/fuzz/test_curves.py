@@ -3,12 +3,10 @@
 import json
 import math
 
+import hypothesis.strategies as st
 from damage import csv_files, json_files
 from experiments.runs import published_table, read_run, runs_table
-from hypothesis import (
-    given,
-    strategies as st,
-)
+from hypothesis import given
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
 from polsess.run_folder import Curve

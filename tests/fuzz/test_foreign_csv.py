@@ -2,15 +2,13 @@
 
 import shutil
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import soundfile
 import torch
 from damage import csv_files
-from hypothesis import (
-    given,
-    strategies as st,
-)
+from hypothesis import given
 from outcomes import attempt, new_folder
 from polsess.errors import UserError
 from polsess.scoring.test_sets import check_files, read_csv_corpus

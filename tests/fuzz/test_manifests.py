@@ -1,12 +1,10 @@
 """Manifests as training reads them: rows, examples, audio."""
 
+import hypothesis.strategies as st
 import pytest
 import torch
 from damage import csv_files, from_csv
-from hypothesis import (
-    given,
-    strategies as st,
-)
+from hypothesis import given
 from outcomes import attempt, new_folder
 from polsess.corpus.manifests import prepare_polsess
 from polsess.corpus.metadata import ALL_VARIANTS

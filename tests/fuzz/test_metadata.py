@@ -4,13 +4,10 @@ import csv
 import json
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
 from damage import csv_files, damaged_bytes, from_csv, json_files
-from hypothesis import (
-    given,
-    settings,
-    strategies as st,
-)
+from hypothesis import given, settings
 from outcomes import attempt, files_of, new_folder
 from polsess.corpus.checks import CHECKS
 from polsess.corpus.manifests import ON_ERROR, prepare_polsess
@@ -21,6 +18,9 @@ from small_corpus import metadata_path, write_small_corpus
 
 # They read and write many files.
 HALF = settings(max_examples=settings.default.max_examples // 2)
+OPTIONS = st.fixed_dictionaries(
+    {"check": st.sampled_from(CHECKS), "on_error": st.sampled_from(ON_ERROR)}
+)
 ROWS = {"train": 4, "val": 2, "test": 2}
 
 
@@ -76,10 +76,7 @@ def test_metadata(corpus, data):
     split = data.draw(st.sampled_from(SPLITS))
     rows = from_csv(metadata_path(corpus, split).read_text())
     content, damaged = data.draw(csv_files(rows))
-    options = {
-        "check": data.draw(st.sampled_from(CHECKS)),
-        "on_error": data.draw(st.sampled_from(ON_ERROR)),
-    }
+    options = data.draw(OPTIONS)
     with new_folder() as folder:
         root, save = copy_corpus(corpus, folder), folder / "manifests"
         if data.draw(st.booleans()):  # over those of the undamaged corpus
@@ -119,10 +116,7 @@ def test_audio_of_a_corpus(corpus, data):
         content = path.read_bytes()
         path.unlink()
         path.write_bytes(data.draw(damaged_bytes(content)))
-        options = {
-            "check": data.draw(st.sampled_from(CHECKS)),
-            "on_error": data.draw(st.sampled_from(ON_ERROR)),
-        }
+        options = data.draw(OPTIONS)
         record, message = attempt(
             lambda: prepare_polsess(root, save, jobs=1, **options),
             UserError,

@@ -3,14 +3,11 @@
 import hashlib
 import json
 
+import hypothesis.strategies as st
 import pytest
 import torch
 from damage import SCALAR, damaged_bytes, damaged_trees, json_files
-from hypothesis import (
-    assume,
-    given,
-    strategies as st,
-)
+from hypothesis import assume, given
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
 from polsess.inference.models import load_model

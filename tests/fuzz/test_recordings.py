@@ -3,37 +3,23 @@
 import io
 import json
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import separate
 import soundfile
 from damage import damaged_bytes
 from fake_separators import Halves, fake_model
-from hypothesis import (
-    assume,
-    given,
-    strategies as st,
-)
+from hypothesis import assume, given
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
 from polsess.inference.audio_files import Recording
 from polsess.inference.separation import SpeechSeparation
 
 FORMATS = [
-    *[
-        ("WAV", "PCM_16"),
-        ("WAV", "FLOAT"),
-        ("WAV", "ULAW"),
-        ("WAVEX", "PCM_24"),
-    ],
-    *[
-        ("RF64", "PCM_16"),
-        ("W64", "PCM_16"),
-        ("AIFF", "PCM_16"),
-        ("AU", "FLOAT"),
-    ],
-    *[("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")],
-    *[("CAF", "PCM_16"), ("NIST", "PCM_16"), ("VOC", "PCM_16")],
+    *("WAV PCM_16", "WAV FLOAT", "WAV ULAW", "WAVEX PCM_24", "RF64 PCM_16"),
+    *("W64 PCM_16", "AIFF PCM_16", "AU FLOAT", "FLAC PCM_16", "OGG VORBIS"),
+    *("MP3 MPEG_LAYER_III", "CAF PCM_16", "NIST PCM_16", "VOC PCM_16"),
 ]
 
 
@@ -42,7 +28,7 @@ def recordings():
     """Write a recording in each format: format -> bytes."""
     signal = 0.1 * np.random.default_rng(0).standard_normal((900, 2))
     contents = []
-    for kind, subtype in FORMATS:
+    for kind, subtype in map(str.split, FORMATS):
         file = io.BytesIO()
         soundfile.write(file, signal, 8000, subtype=subtype, format=kind)
         contents.append(file.getvalue())

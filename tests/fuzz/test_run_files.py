@@ -2,11 +2,9 @@
 
 import json
 
+import hypothesis.strategies as st
 from damage import json_files
-from hypothesis import (
-    given,
-    strategies as st,
-)
+from hypothesis import given
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
 from polsess.run_folder import Curve, RunFiles

@@ -5,13 +5,10 @@ import io
 import json
 
 import compare_runs
+import hypothesis.strategies as st
 import pytest
 from damage import csv_files, from_csv, json_files
-from hypothesis import (
-    given,
-    settings,
-    strategies as st,
-)
+from hypothesis import given, settings
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
 from small_evaluations import write_series

@@ -2,11 +2,9 @@
 
 import json
 
+import hypothesis.strategies as st
 from damage import SCALAR, TEXT, TREE, damaged_bytes, damaged_trees
-from hypothesis import (
-    given,
-    strategies as st,
-)
+from hypothesis import given
 from outcomes import attempt, new_folder
 from polsess.corpus.metadata import ALL_VARIANTS
 from polsess.errors import UserError

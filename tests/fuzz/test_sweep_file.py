@@ -3,12 +3,10 @@
 import json
 from pathlib import Path
 
+import hypothesis.strategies as st
 from damage import yaml_files
 from experiments.series import Job, read_series
-from hypothesis import (
-    given,
-    strategies as st,
-)
+from hypothesis import given
 from outcomes import attempt, new_folder
 from polsess.errors import UserError
 from polsess.search.sweep import RECIPE, SWEEPS, read_sweep_file

@@ -2,6 +2,7 @@
 
 import json
 
+import hypothesis.strategies as st
 import numpy as np
 from damage import csv_files, json_files
 from experiments.finalists import select_finalists
@@ -13,10 +14,7 @@ from experiments.trials import (
     read_table,
     read_trials,
 )
-from hypothesis import (
-    given,
-    strategies as st,
-)
+from hypothesis import given
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
 from polsess.search.sweep import SWEEPS, read_sweep_file
