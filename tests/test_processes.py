@@ -15,20 +15,22 @@ from small_models import HPARAMS, SEPARATION, small_arguments
 from small_runs import command, weights
 
 STAGES = [{"epoch": 1, "variants": ["C"], "lr_scheduler": False}]
+TRAIN = SEPARATION / "train.py"
 
 
-def launch(processes, *arguments, script=SEPARATION / "train.py"):
-    """Start a script with torchrun; return the finished process."""
-    if processes == 1:
-        line = command(*arguments)
-    else:
+def launch(processes, corpus, folder, script=(TRAIN,), yaml=None, **options):
+    """Train with so many processes; return the finished torchrun."""
+    options = {"model": "convtasnet", "number_of_epochs": 1, **options}
+    options |= {"data_folder": corpus, "output_folder": folder}
+    arguments = small_arguments(options.pop("model"), **options)
+    line = command()
+    if processes > 1:
         line = [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *(f"--nproc_per_node={processes}", str(script)),
-            *arguments,
+            *(f"--nproc_per_node={processes}", *map(str, script)),
         ]
     return subprocess.run(
-        line,
+        [*line, *([yaml] if yaml else arguments[:1]), *arguments[1:]],
         capture_output=True,
         text=True,
         timeout=300,
@@ -44,15 +46,9 @@ def sgd_yaml(folder):
     return str(folder / "sgd.yaml")
 
 
-def run(processes, folder, corpus, yaml=None, model="convtasnet", **options):
+def run(processes, folder, corpus, **options):
     """Train with so many processes; return the folder."""
-    options = {"number_of_epochs": 1, **options}
-    arguments = small_arguments(
-        model, data_folder=corpus, output_folder=folder, **options
-    )
-    if yaml:
-        arguments[0] = yaml
-    process = launch(processes, *arguments)
+    process = launch(processes, corpus, folder, **options)
     assert process.returncode == 0, process.stderr[-3000:]
     return folder
 
@@ -130,23 +126,15 @@ def test_processes_that_were_killed_come_to_the_same(small_corpus, tmp_path):
     whole = run(2, tmp_path / "whole", small_corpus, **options)
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
-    model = options.pop("model")
-    arguments = small_arguments(
-        model,
-        data_folder=small_corpus,
-        output_folder=tmp_path / "killed",
-        **options,
-    )
-    assert launch(2, *arguments, script=script).returncode != 0
-    killed = run(2, tmp_path / "killed", small_corpus, model=model, **options)
+    folder = tmp_path / "killed"
+    process = launch(2, small_corpus, folder, script=[script], **options)
+    assert process.returncode != 0
+    killed = run(2, folder, small_corpus, **options)
     assert_same_runs(whole, killed)
 
 
-def test_a_mistake_is_told_once(small_corpus, tmp_path):
-    arguments = small_arguments(
-        "convtasnet", data_folder=tmp_path / "nothing", output_folder=tmp_path
-    )
-    process = launch(2, *arguments)
+def test_a_mistake_is_told_once(tmp_path):
+    process = launch(2, tmp_path / "nothing", tmp_path)
     assert process.returncode != 0
     lines = process.stderr.splitlines()
     assert sum(line.startswith("Error: ") for line in lines) == 1
@@ -189,16 +177,15 @@ train.main(sys.argv[2:])
 def test_a_loss_of_one_process_is_skipped_by_all(small_corpus, tmp_path):
     script = tmp_path / "poisoned.py"
     script.write_text(POISONED.format(lost=LOST))
-    arguments = small_arguments(
-        "convtasnet",
-        data_folder=small_corpus,
-        output_folder=tmp_path / "run",
+    run(
+        2,
+        tmp_path / "run",
+        small_corpus,
+        script=[script, tmp_path],
         number_of_epochs=len(LOST),
         batch_size=1,
         grad_accumulation_factor=2,
     )
-    process = launch(2, str(tmp_path), *arguments, script=script)
-    assert process.returncode == 0, process.stderr[-3000:]
     for epoch in range(1, len(LOST) + 1):
         first, second = (
             torch.load(tmp_path / f"{epoch}_{rank}.pt") for rank in (0, 1)

@@ -112,10 +112,8 @@ def test_si_sdr_is_that_of_the_training(whole, trained_runs):
     tested = pd.read_csv(trained_runs("convtasnet") / "test.csv")
     tested = tested.set_index(["ID", "variant"]).loc[scores.index]
     for ours, theirs in (
-        ("score", "si_sdr"),
-        ("mixture", "si_sdr_mixture"),
-        ("score_2", "si_sdr_2"),
-        ("estimate_1", "estimate_1"),
+        *(("score", "si_sdr"), ("mixture", "si_sdr_mixture")),
+        *(("score_2", "si_sdr_2"), ("estimate_1", "estimate_1")),
     ):
         assert scores[ours].to_numpy() == pytest.approx(
             tested[theirs].to_numpy(), abs=1e-3
