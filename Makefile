@@ -19,7 +19,7 @@ SWEEP_FOLDER ?= sweep-demo
 DEMONSTRATION ?= demonstration
 
 .PHONY: help setup corpus quickstart demonstration sweep-demo asr-demo test \
-	coverage test-browser fuzz lint format bench-mamba bench-evaluate \
+	coverage test-browser fuzz lint format bench-mamba \
 	bench-sampler bench-separate bench-step bench-scaling bench-input soak clean
 
 help:
@@ -35,7 +35,6 @@ help:
 	@echo "make lint           style and types only"
 	@echo "make format         put the style right"
 	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
-	@echo "make bench-evaluate evaluate.py against metrics one by one: 6 minutes"
 	@echo "make bench-sampler  the search's samplers against others: 15 minutes"
 	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
 	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: 20 minutes, 12 GB"
@@ -142,9 +141,6 @@ bench-mamba: setup
 
 bench-sampler: setup
 	$(BIN)/python tools/bench/bench_sampler.py
-
-bench-evaluate: setup
-	$(BIN)/python tools/bench/bench_evaluate.py
 
 bench-separate: setup
 	$(BIN)/python tools/bench/bench_separate.py

@@ -15,7 +15,7 @@ from orion.core.io.space_builder import SpaceBuilder
 from orion.core.utils.format_trials import dict_to_trial
 from orion.core.worker.primary_algo import create_algo
 from orion.core.worker.trial import Trial
-from orion_optuna.studies import (
+from orion_optuna.algorithms import (
     make_distributions,
     make_study,
     ranked_outcomes,
