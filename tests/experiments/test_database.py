@@ -127,18 +127,6 @@ def test_a_parameter_with_the_name_of_a_column_is_refused(tmp_path):
         read_experiments(["named"], path=path)
 
 
-def test_options_that_do_not_go_together(database):
-    for arguments in (
-        ["trials.csv", "--storage", str(database)],
-        ["trials.csv", "--experiment", "a"],
-        ["--experiment", "a", "--storage", "a", "--storage_config", "b"],
-        [],
-    ):
-        with pytest.raises(SystemExit) as ended:
-            select_configs(arguments)
-        assert ended.value.code == 2
-
-
 def arguments_of_run(tmp_path, **experiment):
     """Make the command line that runs a stage of that many trials."""
     own = written_stage(tmp_path / "own", experiment=experiment)
@@ -180,12 +168,6 @@ def test_enough_trials_are_enough_however_a_hunt_ends(
     told = "^3 of 4 trials; the same command goes on. The last words: Lazy"
     with pytest.raises(UserError, match=told):
         main(arguments_of_run(tmp_path, max_trials=4))
-
-
-def test_a_hunt_that_fails_before_there_is_a_database(tmp_path, hunts_end):
-    hunts_end((1, "there is no such file."))
-    with pytest.raises(UserError, match=r"0 of 91 trials; .*no such file\."):
-        main(arguments_of_run(tmp_path))
 
 
 def test_a_lock_that_a_killed_hunt_has_left_is_released(

@@ -23,18 +23,6 @@ def test_ranges_of_a_level_have_their_own_utterances(tmp_path):
     assert list(samples) == sorted(samples)
 
 
-def test_classes_have_their_own_utterances(tmp_path):
-    rows = mixtures(20)
-    gains = rows["scene_class"].map(len)  # each improves by its name's length
-    run = write_run(tmp_path / "a" / "1", scores_of(rows, gains), "a", 1)
-    evaluations = read_evaluations([run])
-    samples = improvements_by(evaluations, ["SER", "SE"], "scene_class")
-    assert list(samples) == ["kitchen", "office", "park", "street"]
-    for name, sample in samples.items():
-        assert sample.utterances == 5
-        assert sample.values["a"] == pytest.approx(len(name), abs=1e-9)
-
-
 def levels_figure(folder, count, seeds=(1, 2, 3)):
     """Make the figure of a level; return it and what it shows."""
     write_series(folder, {"a": 2.0, "b": 3.0}, seeds, count)

@@ -14,10 +14,8 @@ import sweep
 import yaml
 from experiments import hunting
 from experiments.database import Database
-from experiments.hunting import hunt_command
-from experiments.stages import find_stages
 from polsess.errors import UserError
-from polsess.search.sweep import RECIPE, SWEEPS
+from polsess.search.sweep import RECIPE
 from small_trials import (
     PARAMETERS,
     rows_of,
@@ -101,19 +99,6 @@ def read_all(name):
         path.parent.name: path.read_text()
         for path in Path("out/dprnn-stage1/trials").glob(f"*/{name}")
     }
-
-
-def test_the_command(tmp_path):
-    stage, *_ = find_stages("dprnn", [SWEEPS / "demo"])
-    more = {"task": "SB", "debug": None}
-    folder = tmp_path / "out"
-    command = hunt_command(stage, tmp_path, folder, 3, more)
-    assert command[-3:] == ["--task", "SB", "--debug"]
-    assert command[command.index("--n-workers") + 1] == "3"
-    assert command[command.index("--sweep_folder") + 1] == str(folder)
-    assert command[command.index("--data_folder") + 1] == str(tmp_path)
-    assert command.count("../sweeps/demo/dprnn_stage1_hpopt.yaml") == 2
-    assert "--lr~loguniform(1e-3, 1e-2)" in command
 
 
 def test_interrupted_and_gone_on_with(stand_in, tmp_path, capsys):
@@ -217,9 +202,7 @@ def no_hunts(monkeypatch):
 @pytest.mark.parametrize(
     "option, problem",
     [
-        (["--lr", "0.001"], "--lr: is a parameter, whose values Orion draws"),
         (["--number_of_epochs", "5"], "--number_of_epochs 5: .* says 50;"),
-        (["--num_workers", "1"], "--num_workers 1: .* says 0;"),
         (["--lr_patience=3"], "--lr_patience: is a parameter"),
     ],
 )
@@ -236,10 +219,6 @@ def test_options_against_the_file(tmp_path, no_hunts, option, problem):
     "experiment, changes, problem",
     [
         (
-            *({}, {"space": SPACE | {"lr": "uniform(3e-4, 3e-3)"}}),
-            "lr was 'loguniform.*, now 'uniform",
-        ),
-        (
             *({}, {"space": SPACE | {"ema_decay": "uniform(0, 0.9)"}}),
             "ema_decay was 'no setting', now 'uniform",
         ),
@@ -248,7 +227,6 @@ def test_options_against_the_file(tmp_path, no_hunts, option, problem):
             "lr_patience was 'uniform.*, now 'none'",
         ),
         ({"algorithm": {"random": {"seed": 2}}}, {}, "its seed was 1, now 2"),
-        ({"algorithm": {"tpe": {}}}, {}, "algorithm was 'random', now 'tpe'"),
     ],
 )
 def test_another_space_or_algorithm(

@@ -2,17 +2,13 @@
 
 import csv
 import json
-import shlex
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from evaluate import read_options
 from experiments.runs import (
     Run,
     by_group,
-    evaluate_command,
     find_runs,
     published_table,
     read_evaluations,
@@ -44,9 +40,6 @@ def test_how_a_run_ended(tmp_path):
     assert ended("diverged") == "diverged"
     write_curve(tmp_path / "curve", [1.0])
     assert ended("curve") == "interrupted"
-    (tmp_path / "begun").mkdir()
-    (tmp_path / "begun" / "settings.json").write_text("{}")
-    assert ended("begun") == "interrupted"
     assert ended("nothing") == "not started"
     (tmp_path / "log" / "save").mkdir(parents=True)  # made with the YAML
     (tmp_path / "log" / "terminal.log").write_text("Error: no such corpus")
@@ -182,27 +175,10 @@ def test_a_folder_of_runs_stands_for_those_that_were_evaluated(tmp_path):
     # A run that was named twice is there once.
     assert len(read_evaluations([tmp_path, folders[0]])) == 3
     # One that was named itself may not be missing.
-    message = refusal([bare])
-    assert f"evaluate.py {bare}" in message and "was not made" in message
-    assert "no run was evaluated" in refusal([tmp_path], "val")
+    assert f"evaluate.py {bare}" in refusal([bare])
     assert f"evaluate.py {bare} --split val" in refusal([tmp_path], "val")
     (folders[1] / "evaluation/test/evaluation.json").unlink()
     assert "is not finished" in refusal(folders)
-    assert refusal(folders, "Libri-2-val-averaged").endswith(
-        "--data_folder PATH/TO/CORPUS --split SPLIT --averaged"
-    )
-    assert str(tmp_path / "nowhere") in refusal([tmp_path / "nowhere"])
-
-
-@pytest.mark.parametrize("name", ["test", "val", "train-averaged"])
-def test_a_command_makes_the_evaluation(name):
-    command = shlex.split(evaluate_command(Path("a b/1"), name))
-    # What evaluate.py itself understands.
-    options = read_options(command[2:])
-    assert options.run_folder == Path("a b/1")
-    assert (options.split or "test") == name.removesuffix("-averaged")
-    assert options.averaged == name.endswith("averaged")
-    assert options.data_folder is None
 
 
 # Evaluations: what is compared, and what is refused
@@ -227,7 +203,6 @@ def test_seeds_may_differ_in_what_a_resumed_run_may_but_the_budget(tmp_path):
     [
         ({}, {"lr": 0.01, "blocks": 3}, ("blocks was", "lr was 0.001, now")),
         ({}, {"number_of_epochs": 50}, ("number_of_epochs was 4, now 50",)),
-        ({"early_stopping_patience": 1}, {}, ("early_stopping_patience was",)),
     ],
 )
 def test_seeds_of_different_settings_are_refused(
@@ -320,7 +295,6 @@ def test_torn_files_are_named(tmp_path):
     whole = path.read_text()
     for text, named in (
         ("\n".join(whole.splitlines()[:-1]), "11 of pesq"),
-        (whole.splitlines()[0], "has no rows"),
         ("ID,variant\nm0,SE\n", "has no column metric"),
         ("", "cannot be read"),
     ):
@@ -330,8 +304,6 @@ def test_torn_files_are_named(tmp_path):
     path.write_text(whole)
     path = folders[0] / "evaluation/test/evaluation.json"
     info = json.loads(path.read_text())
-    path.write_text(json.dumps({**info, "seed": "42"}))
-    assert f"{path}: is damaged (seed is '42')" in refusal(folders)
     del info["split"]
     path.write_text(json.dumps(info))
     assert f"{path}: is damaged (split is None)" in refusal(folders)

@@ -14,7 +14,6 @@ import yaml
 from experiments import series
 from experiments.runs import Run
 from experiments.series import (
-    changes,
     check_seeds,
     is_done,
     read_series,
@@ -95,13 +94,9 @@ def test_finalists_are_the_published_ones():
     [
         (None, "series.yaml: is not a series"),
         ("", "series.yaml: give a mapping"),
-        ("a: [", "series.yaml: is not a series"),
         ("seeds: [1]", "series.yaml: no runs"),
         ("{seeds: [1], run: []}", "unknown key 'run'; use seeds, runs"),
-        ("runs: [{name: a, xyz: H}]", "unknown key 'xyz'; use"),
-        ("runs: [{hparams: H}]", "run 1: name ''"),
         ("runs: [{name: ../a, hparams: H}]", "run 1: name '../a'"),
-        ("runs: [{name: a}]", "run 1: hparams: there is no"),
         ("runs: [{name: a, hparams: no.yaml}]", r"there is no file .*no\.yaml"),
         ("runs: [{name: a, hparams: H, options: 3}]", "run 1: options 3"),
         (
@@ -124,9 +119,7 @@ def test_mistakes_in_the_file_are_named(tmp_path, text, problem):
         main([str(path)])
 
 
-@pytest.mark.parametrize(
-    "seed", ["x", "-1", "1.5", 1.5, True, None, "", [1], "42"]
-)
+@pytest.mark.parametrize("seed", ["x", "-1", 1.5, True, None, [1], "42"])
 def test_bad_seeds_are_named(seed):
     with pytest.raises(UserError, match="seeds: .* whole numbers"):
         check_seeds([42, seed], "seeds")
@@ -137,7 +130,6 @@ def test_bad_seeds_are_named(seed):
     [
         (["--seeds", "4x"], "--seeds: .*'4x'"),
         (["--seed", "4"], "--seed: give --seeds instead"),
-        (["--device", "cpu"], "--device: give --devices instead"),
         (["--lr", "1", "--lr", "2"], "--lr: give it once"),
         (["--lr", "1", "2"], "'2': options are given as --name value"),
         (["--lr", "1"], "no seeds; give e.g. --seeds 42"),
@@ -166,14 +158,6 @@ def test_what_is_done():
     assert not is_done(stopped, patient)
     assert not is_done(Run("a", 1, "interrupted"), {})
     assert not is_done(Run("a", 1, "not started"), {})
-
-
-def test_changes_are_told_as_yaml_means_them():
-    settings = {"lr": 1e-4, "use": True, "list": [{"epoch": 1}], "size": None}
-    run = Run("a", 1, "finished", settings=settings)
-    same = {"lr": "1e-4", "use": "True", "list": '[{"epoch": 1}]'}
-    assert changes(run, {**same, "size": "null", "unknown": "1"}) == []
-    assert changes(run, {"use": "false"}) == ["use was True, now False"]
 
 
 @pytest.fixture
@@ -348,16 +332,12 @@ RESULT = """{"best_valid_si_sdr": 2.5, "best_epoch": 1, "epochs_run": %s,
     "name, content",
     [
         ("result.json", '{"best_valid_si_sdr": 2.3'),
-        ("result.json", '{"best_valid_si_sdr": 2.3}'),
-        ("result.json", "[]"),
         ("result.json", RESULT % ("3", '"5"')),
         ("result.json", RESULT % ("1e999", "5")),
         ("result.json", "\0" * 100),
         ("curve.csv", ""),
         ("curve.csv", "epoch,valid_si_sdr,seconds\n1,2.5,9.0\n2,2."),
-        ("curve.csv", "epoch,valid_si_sdr\n1,2.5\n"),
         ("divergence.json", '{"stopped"'),
-        ("divergence.json", "7"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, capsys, name, content):

@@ -57,11 +57,6 @@ def test_the_hull_is_widened_and_clipped(axis, values, expected):
     assert bounds(axis, values) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_wide_margin_reaches_the_next_whole_numbers():
-    assert bounds("patience", [3], margin=0.25) == (2, 4)
-    assert bounds("patience", [2, 3], margin=0.5) == (1, 5)
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_the_best_stay_inside_and_nothing_goes_out(seed):
     generator = np.random.default_rng(seed)
@@ -100,7 +95,6 @@ def test_next_beside_the_published_choice(tmp_path, capsys):
     command = ["next", "dprnn", "stage1", "--output", "out"]
     assert main([*command, "--fraction", "0.125", "--margin", "0.05"]) == 0
     printed = capsys.readouterr().out
-    assert "| stage2, published |" in printed
     # By hand: the best four are at 12/15 to 15/15 of their ranges.
     assert (
         "| lr | loguniform(3e-4, 3e-3) | 0.00189 to 0.003 | "
@@ -111,19 +105,15 @@ def test_next_beside_the_published_choice(tmp_path, capsys):
         "uniform(4, 5, discrete=True) | uniform(1, 5, discrete=True) |"
         in printed
     )
-    assert "the hull of the best 4 of 16 finished trials of stage1" in printed
-    assert not list(tmp_path.glob("**/*.yaml"))
 
 
-def test_the_written_stages_can_be_run(tmp_path, capsys):
+def test_the_written_stages_can_be_run(tmp_path):
     write_stage(tmp_path / "out/dprnn-stage2", [1.0, 2.0, 3.0, 4.0])
     command = ["next", "dprnn", "stage2", "--output", "out", "--write", "own"]
     assert main(command) == 0
-    printed = capsys.readouterr().out
     own = Path("own")
     names = ["dprnn_stage3a_hpopt.yaml", "dprnn_stage3b_hpopt.yaml"]
     assert sorted(path.name for path in own.iterdir()) == names
-    assert "run dprnn stage3a --output out --sweeps own ..." in printed
     shipped, written = find_stages("dprnn"), find_stages("dprnn", [own])
     for name in ("stage3a", "stage3b"):
         old, new = find_stage(shipped, name), find_stage(written, name)
@@ -133,22 +123,10 @@ def test_the_written_stages_can_be_run(tmp_path, capsys):
         for key in ("name", "after", "max_trials", "settings", "published"):
             assert getattr(new, key) == getattr(old, key)
     text = (own / names[0]).read_text()
-    assert "# Search: dprnn, stage3a; its space is the hull" in text
-    assert "as published" not in text.partition("experiment:")[0]
-    assert "the best 4 of 4 finished" in " ".join(text.replace("#", "").split())
-    assert "# learning rate at the start" in text
-    assert max(map(len, text.splitlines())) <= 80
-    with pytest.raises(UserError, match="is there already; --force"):
-        main(command)
-    (own / names[0]).write_text("{}")
-    with pytest.raises(UserError, match="is there already"):
-        main(command)
     (own / names[0]).unlink()
     with pytest.raises(UserError, match="3b_hpopt.yaml: is there already"):
         main(command)
     assert not (own / names[0]).exists()  # all or none
-    (own / names[1]).unlink()
-    assert main(command) == 0
     assert main([*command, "--force"]) == 0
     assert (own / names[0]).read_text() == text
 
@@ -194,12 +172,6 @@ def test_own_stages_replace_shipped_ones(tmp_path):
             {"stage": "stage4"},
             r"stage1_hpopt\.yaml, \S+dprnn_stage4_hpopt\.yaml: both have "
             "name dprnn-stage1",
-        ),
-        (
-            {"name": "mine"},
-            {"stage": "stage1"},
-            r"stage1_hpopt\.yaml, \S+dprnn_stage4_hpopt\.yaml: both have "
-            "stage stage1",
         ),
         (
             {"name": "mine"},

@@ -25,20 +25,17 @@ def test_parameters_are_the_numeric_columns_or_those_named(tmp_path):
 
 
 @pytest.mark.parametrize("added", ["rank", "diversity", "note"])
-def test_columns_that_a_selection_writes_are_no_parameters(added, capsys):
+def test_columns_that_a_selection_writes_are_no_parameters(added):
     """As when finalists.csv, or a table made from it, is given again."""
     lines = ["a,1,finished,4,0.1,7", "b,1,finished,3,0.2,8"]
     header = f"name,sweep,status,objective,lr,{added}"
     assert read_lines(lines, header).parameters == ["lr"]
     main(["trials.csv", "--output", "out"])
-    assert f"hence no parameters: {added}." in capsys.readouterr().out
     # The selection's own column, once.
     columns = Path("out/finalists.csv").read_text().splitlines()[0].split(",")
     assert columns.count(added) == 1
     with pytest.raises(UserError, match=f"--params: {added} is no parameter"):
         main(["trials.csv", "--params", "lr", added])
-    with pytest.raises(UserError, match="no numeric column"):
-        read_lines(["a,1,finished,4,7"], header.replace(",lr", ""))
 
 
 @pytest.mark.parametrize(
@@ -46,23 +43,14 @@ def test_columns_that_a_selection_writes_are_no_parameters(added, capsys):
     [
         (None, "trials.csv: cannot be read"),
         ("", "trials.csv: cannot be read"),
-        ("name,sweep,status,objective,lr\n", "no numeric column"),
         ("name,sweep,status,lr\na,1,finished,1\n", "no column objective; it"),
-        ("N,M\na,1\n", "no column name; it has N, M"),
         ("H\na,1,finished,4,1,5\n", "longer than its header"),
         ("H\na,1,finished,4,1\nb,1,finished,3,\n", "row 2 .b.: lr is ''"),
         ("H\na,1,finished,4,x\n", "no numeric column beside name, sweep"),
         ("H\na,1,finished,four,1\n", "row 1 .a.: objective is 'four'"),
-        (
-            "H\na,1,stopped,4,1\nb,1,failed,,1\n",
-            "there are 1 stopped, 1 failed",
-        ),
         ("H\na,1,finished,nan,1\n", "no finished trial; there are 1 failed"),
         ("H\na,1,finished,4,1\na,2,stopped,4,1\n", "row 2 .a.: an earlier row"),
-        ("H\n,1,finished,4,1\n", "row 1 .without a name.: no name"),
         ("H\na,,finished,4,1\n", "row 1 .a.: no sweep"),
-        ("H\na,1,,4,1\n", "row 1 .a.: no status"),
-        ("H\na,1,finished,4,1\nb,1,finished,3,inf\n", "row 2 .b.: lr is 'inf'"),
         ('H\n"a,1,finished,4,1\n', "cannot be read"),
         (b"\xff\xfe\x00", "cannot be read"),
     ],
