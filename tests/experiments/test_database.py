@@ -7,7 +7,7 @@ from experiments import (
     database as module,
     hunting,
 )
-from experiments.database import Database, read_experiments, storage_variables
+from experiments.database import Database, read_experiments
 from filelock import FileLock
 from orion.client import build_experiment
 from orion.core.io.experiment_builder import ExperimentBuilder
@@ -104,27 +104,11 @@ def test_mistakes_are_named(database, tmp_path, monkeypatch):
     assert not Path("no.pkl").exists()
     Path("a.pkl").write_text("hello")
     assert "a.pkl: cannot be used as Ori" in problem(path=Path("a.pkl"))
-    Path("a.yaml").write_text("storage: {}")
-    assert "a.yaml: no storage" in problem(config=Path("a.yaml"))
     Path("a.yaml").write_text("a: [")
     assert "a.yaml: no storage" in problem(config=Path("a.yaml"))
     monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
     with FileLock(f"{database}.lock"):
         assert "not acquire lock" in problem(path=database)
-
-
-def test_a_parameter_with_the_name_of_a_column_is_refused(tmp_path):
-    path = tmp_path / "orion.pkl"
-    build_experiment(
-        "named",
-        space={"/lr": "uniform(0, 1)", "/status": "uniform(0, 1)"},
-        storage={
-            "type": "legacy",
-            "database": {"type": "pickleddb", "host": str(path)},
-        },
-    ).insert({"/lr": 0.1, "/status": 0.2})
-    with pytest.raises(UserError, match="named: has a parameter status"):
-        read_experiments(["named"], path=path)
 
 
 def arguments_of_run(tmp_path, **experiment):
@@ -252,21 +236,3 @@ def test_results_that_a_killed_hunt_did_not_tell_reach_the_algorithm(
     hunts_end((0, "Hints"))
     assert main(arguments_of_run(tmp_path, max_trials=2)) == 0
     assert known() == {one: "completed", two: "broken", told[0]: "completed"}
-
-
-def test_the_storage_in_orion_s_environment(tmp_path):
-    path = tmp_path / "lab.yaml"
-    path.write_text(
-        "storage: {type: legacy, database: {type: mongodb, name: lab, "
-        "host: 'mongodb://me:secret@server', port: 27017}}"
-    )
-    assert storage_variables(Path("a.pkl"), path) == {
-        "ORION_STORAGE_TYPE": "legacy",
-        "ORION_DB_TYPE": "mongodb",
-        "ORION_DB_NAME": "lab",
-        "ORION_DB_ADDRESS": "mongodb://me:secret@server",
-        "ORION_DB_PORT": "27017",
-    }
-    path.write_text("storage: {database: {type: mongodb, user: me}}")
-    with pytest.raises(UserError, match="database: user: give type, name"):
-        storage_variables(Path("a.pkl"), path)

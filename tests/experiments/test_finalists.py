@@ -75,18 +75,6 @@ def test_each_sweep_gets_its_finalists():
         select_finalists(trials, n=1, min_per_sweep=1)
 
 
-def test_fewer_than_asked_for():
-    trials = make_trials(("a", "1", 4, 0), ("b", "1", 3, 0.1), ("c", "1", 1, 9))
-    selection = select_finalists(trials)
-    assert list(selection.finalists["name"]) == ["a", "c"]
-    assert selection.notes[0].startswith("2 finalists, not 5: of the 3")
-    selection = select_finalists(trials, min_diversity=0)
-    assert list(selection.finalists["name"]) == ["a", "b", "c"]
-    assert selection.notes[0].startswith("3 finalists, not 5: of the 3")
-    alone = select_finalists(make_trials(("a", "1", 4, 0)))
-    assert list(alone.finalists["name"]) == ["a"]
-
-
 def test_ties_and_constant_parameters():
     rows = [("b", "1", 4, 0, 0.1), ("a", "1", 4, 1, 0.1), ("c", "1", 4, 2, 0.1)]
     trials = make_trials(*rows, parameters=("lr", "clip"))

@@ -299,14 +299,3 @@ def test_a_password_is_not_printed(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "ORION_DB_ADDRESS=mongodb://me:PASSWORD@server" in printed
     assert "secret" not in printed
-
-
-def test_an_algorithm_that_is_not_installed_is_told(tmp_path):
-    own = written_stage(tmp_path / "own")
-    text = (own / "dprnn_stage1_hpopt.yaml").read_text()
-    (own / "dprnn_stage1_hpopt.yaml").write_text(
-        text.replace("random", "hebo2")
-    )
-    command = ["run", "dprnn", "stage1", "--data_folder", "."]
-    with pytest.raises(UserError, match="algorithm hebo2 is not installed"):
-        main([*command, "--sweeps", str(own)])

@@ -136,16 +136,6 @@ def test_commands_make_what_the_page_lacks(tmp_path):
     assert "audio" not in {tag for tag, _ in page.elements}
 
 
-def test_without_curves_the_page_says_so(tmp_path):
-    runs = write_series(tmp_path, {"a": 1.0, "b": 2.0}, seeds=(1, 2))
-    for run in runs[1:]:
-        (run / "curve.csv").unlink()
-    page = Page(make_page(runs, tmp_path))
-    labels = page.attributes("svg", "aria-label")
-    assert sum("learning rate of a" in label for label in labels) == 1
-    assert not any("learning rate of b" in label for label in labels)
-
-
 def test_one_run_that_knows_nothing_of_its_corpus_is_enough(tmp_path):
     (run,) = write_series(tmp_path, {"a": 1.0}, seeds=(1,), count=3)
     path = run / "evaluation/test/scores.csv"
@@ -154,6 +144,7 @@ def test_one_run_that_knows_nothing_of_its_corpus_is_enough(tmp_path):
     scores[[*unknown, "ssr", "scene_offset"]] = np.nan
     scores.to_csv(path, index=False)
     (run / "result.json").unlink()
+    (run / "curve.csv").unlink()
     page = Page(make_page([run], tmp_path, "--examples", "0"))
     lacking = "Scene classes, Speech-to-speech ratio, Scene level"
     assert f"The corpus's manifest does not tell: {lacking}." in page.texts

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from experiments.runs import (
     Run,
-    by_group,
     find_runs,
     published_table,
     read_evaluations,
@@ -111,10 +110,6 @@ def test_tables_of_unfinished_series():
         Run("b", 2, "unreadable"),
         Run("b", 3, "interrupted"),
     ]
-    lines = runs_table(runs).markdown().splitlines()
-    assert lines[2] == "| a | 1 | 5.68 | 19 | 21 | 37.5 | diverged |"
-    assert lines[4] == "| a | 3 | – | – | – | – | not started |"
-    assert len(lines) == 2 + len(runs)
     assert published_table(runs).splitlines()[2:] == [
         "| a | 5.68 | 4.00 | – | 4.84 | 1.19 | 19/21 (diverged), "
         "2/3 (interrupted), – | 19.2 |",
@@ -155,19 +150,6 @@ def refusal(folders, name="test"):
     return str(error.value)
 
 
-def test_runs_are_grouped_by_model_in_the_order_given(tmp_path):
-    folders = write_series(tmp_path, {"SepFormer": 5, "DPRNN": 3}, (9, 10))
-    scores = pd.read_csv(folders[0] / "evaluation/test/scores.csv")
-    elsewhere = write_run(tmp_path / "other/first try", scores, "dprnn", 7)
-    groups = by_group(read_evaluations([elsewhere, *folders]))
-    assert {n: [r.seed for r in runs] for n, runs in groups.items()} == {
-        "dprnn": [7],
-        "SepFormer": [9, 10],
-        "DPRNN": [9, 10],
-    }
-    assert groups["SepFormer"][0].folder == folders[0]
-
-
 def test_a_folder_of_runs_stands_for_those_that_were_evaluated(tmp_path):
     folders = write_series(tmp_path, {"dprnn": 3}, (9, 10, 123))
     bare = write_run(tmp_path / "dprnn/11", None, "dprnn", 11)
@@ -192,15 +174,10 @@ def test_rows_in_another_order_are_put_in_the_first_ones(tmp_path):
     assert first.scores["reason"].tolist() == [""] * len(first.scores)
 
 
-def test_seeds_may_differ_in_what_a_resumed_run_may_but_the_budget(tmp_path):
-    changes = [{"device": "cpu"}, {"device": "cuda:1", "num_workers": 3}]
-    write_seeds(tmp_path, *changes)
-    assert len(read_evaluations([tmp_path])) == 2
-
-
 @pytest.mark.parametrize(
     ("first", "second", "named"),
     [
+        ({"device": "cpu"}, {"device": "cuda:1", "num_workers": 3}, ()),
         ({}, {"lr": 0.01, "blocks": 3}, ("blocks was", "lr was 0.001, now")),
         ({}, {"number_of_epochs": 50}, ("number_of_epochs was 4, now 50",)),
     ],
@@ -209,6 +186,9 @@ def test_seeds_of_different_settings_are_refused(
     tmp_path, first, second, named
 ):
     write_seeds(tmp_path, first, second)
+    if not named:  # what a resumed run may change as well
+        assert len(read_evaluations([tmp_path])) == 2
+        return
     message = refusal([tmp_path])
     assert all(name in message for name in named)
     assert message.count(" was ") == len(named)

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from experiments.stages import best_trials, find_stage, find_stages, narrow
+from experiments.stages import find_stage, find_stages, narrow
 from polsess.errors import UserError
 from polsess.search.sweep import SWEEPS, read_prior
 from small_trials import (
@@ -75,15 +74,6 @@ def test_the_best_stay_inside_and_nothing_goes_out(seed):
             assert forth(high) - forth(low) < most + 0.2 * whole
 
 
-@pytest.mark.parametrize(
-    "trials, fraction, count",
-    [(20, 0.25, 5), (21, 0.25, 6), (8, 0.25, 4), (3, 0.25, 3), (40, 0.3, 12)],
-)
-def test_the_best_part(trials, fraction, count):
-    pool = pd.DataFrame({"objective": range(trials)})
-    assert len(best_trials(pool, fraction)) == count
-
-
 def test_next_beside_the_published_choice(tmp_path, capsys):
     # A stage whose parameters grow with the SI-SDR.
     write_stage(tmp_path / "out/dprnn-stage1", list(range(16)))
@@ -131,25 +121,6 @@ def test_the_written_stages_can_be_run(tmp_path):
     assert (own / names[0]).read_text() == text
 
 
-def test_what_cannot_be_written_is_told(tmp_path):
-    write_stage(tmp_path / "out/dprnn-stage3b", [1.0])
-    command = ["next", "dprnn", "stage3b", "--output", "out", "--write", "own"]
-    with pytest.raises(UserError, match="no stage comes after stage3b"):
-        main(command)
-    # The next stage has another parameter.
-    write_stage(tmp_path / "out/dprnn-stage1", [1.0])
-    other = {"lr": "uniform(1, 2)"}
-    own = written_stage(
-        tmp_path / "other", "dprnn_stage2_hpopt.yaml", space=other
-    )
-    command = ["next", "dprnn", "stage1", "--output", "out", "--write", "own"]
-    with pytest.raises(UserError, match="has the parameters lr, not lr, w"):
-        main([*command, "--sweeps", str(own)])
-    content = yaml.safe_load((own / "dprnn_stage2_hpopt.yaml").read_text())
-    assert content["sweep"]["space"] == other
-    assert not Path("own").exists()
-
-
 def test_own_stages_replace_shipped_ones(tmp_path):
     one = written_stage(tmp_path / "one", number_of_epochs=45)
     two = written_stage(
@@ -172,11 +143,6 @@ def test_own_stages_replace_shipped_ones(tmp_path):
             {"stage": "stage4"},
             r"stage1_hpopt\.yaml, \S+dprnn_stage4_hpopt\.yaml: both have "
             "name dprnn-stage1",
-        ),
-        (
-            {"name": "mine"},
-            {"stage": "stage4", "model": "sepformer"},
-            r"stage4_hpopt\.yaml: is a file of dprnn .* model is sepformer",
         ),
         (
             {"name": "mine"},
@@ -247,7 +213,6 @@ def test_status_counts_trials(tmp_path, capsys):
     curve = "epoch,valid_si_sdr,seconds\n1,7.5,3600\n"
     (begun / "curve.csv").write_text(curve)
     (folder / "trials/just begun").mkdir()
-    (folder / "trials/a file").write_text("")
     write_trial(tmp_path / "out/dprnn-stage2", 6, PARAMETERS, 2.25)
     options = ["--output", "out", "--baseline_si_sdr", "2.0"]
     assert main(["status", "dprnn", *options]) == 0

@@ -10,7 +10,6 @@ from experiments.runs import Run, read_evaluations, runs_table
 from experiments.statistics import (
     Sample,
     bootstrap_means,
-    choose_variants,
     cohen_dz,
     holm,
     mean_part,
@@ -60,20 +59,6 @@ def test_a_value_is_the_mean_over_variants_and_the_pairs_are_kept(tmp_path):
     np.testing.assert_allclose(outdoors.values["a"], [scores[2::4]])
     with pytest.raises(UserError, match="--metric sdr.*si_sdr"):
         take_sample(evaluations, "sdr", ["SE"])
-
-
-def test_default_variants_are_those_of_the_validation(tmp_path):
-    rows = mixtures(6)
-    scores = scores_of(rows, np.ones(len(rows)))
-    run = write_run(tmp_path / "a/1", scores, "a", 1)
-    evaluations = read_evaluations([run])
-    assert choose_variants(evaluations) == ["SER", "SE"]
-    assert choose_variants(evaluations, ["C", "SE"]) == ["SE", "C"]
-    with pytest.raises(UserError, match="--variants ER.*SER, SE, C"):
-        choose_variants(evaluations, ["ER"])
-    clean = scores[scores["variant"] == "C"]
-    run = write_run(tmp_path / "b/1", clean, "b", 1)
-    assert choose_variants(read_evaluations([run])) == ["C"]
 
 
 def test_the_table_of_a_series_is_read(tmp_path):

@@ -18,7 +18,7 @@ def test_parameters_are_the_numeric_columns_or_those_named(tmp_path):
     trials = read_table(Path("trials.csv"), ["epochs"])
     assert trials.parameters == ["epochs"]
     assert not trials.notes
-    # A longer table, quoted, with a byte order mark and spaces.
+    # Quoted, with a byte order mark and spaces.
     text = '\ufeffname, sweep, status, objective, lr\n"a, b", 1, finished, 4, 1'
     Path("trials.csv").write_text(text)
     assert read_table(Path("trials.csv")).table["name"][0] == "a, b"
