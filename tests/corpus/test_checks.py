@@ -18,17 +18,6 @@ from polsess.errors import UserError
 from small_corpus import write_metadata, write_small_corpus
 
 
-def test_no_row_left_is_an_error(corpus, tmp_path):
-    root, _ = corpus
-    shutil.rmtree(root / "val" / "mix")
-    with pytest.raises(
-        UserError, match="No good row is left in 'val'"
-    ) as error:
-        prepare_polsess(root, tmp_path / "save", on_error="drop")
-    assert "val, row 3, val/mix/" in str(error.value)
-    assert not (tmp_path / "save").exists()
-
-
 @pytest.mark.parametrize("damage", ["metadata", "audio"])
 def test_a_corpus_without_any_good_row(corpus, tmp_path, damage):
     root, tables = corpus

@@ -172,9 +172,3 @@ def test_blocks_are_the_whole_bit_by_bit():
         blocks = (signal[i : i + block] for i in range(0, 30_000, block))
         reader = ResampledReader(blocks, 44100, 8000)
         assert np.array_equal(reader.read(len(whole)), whole)
-
-
-def test_the_same_rate_changes_nothing():
-    signal = noise(5000)
-    result, _ = there_and_back(signal, 8000)
-    assert np.array_equal(result[:, 0], signal)

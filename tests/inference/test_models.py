@@ -152,13 +152,6 @@ def tear_meta(folder):
     (best_checkpoint(folder) / "CKPT.yaml").write_bytes(b"\xff\x00")
 
 
-def without_time(folder):
-    """Take the time from the file that tells how good a checkpoint is."""
-    path = best_checkpoint(folder) / "CKPT.yaml"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(x for x in lines if not x.startswith("unixtime")))
-
-
 def only_undefined(folder):
     """Make all validation scores NaN."""
     for path in folder.glob("save/*/CKPT.yaml"):
@@ -198,15 +191,10 @@ def incomplete_settings(folder):
     [
         (flip_a_byte, "is corrupt: separator.ckpt is damaged"),
         (tear_meta, "is corrupt: CKPT.yaml is damaged"),
-        (without_time, "is corrupt: CKPT.yaml is damaged .unixtime"),
         (only_undefined, "no checkpoint has a finite si_sdr"),
         (
             partial(replace_weights, weights=[torch.zeros(1)]),
             "separator.ckpt: is not a file of weights",
-        ),
-        (
-            partial(replace_weights, weights={1: torch.zeros(1)}),
-            "is not a file of weights .1 is no name",
         ),
         (
             partial(replace_weights, weights={"encoder": 1.0}),
@@ -267,11 +255,6 @@ def test_our_loader_gives_the_same_estimates(model, exported, trained_runs):
     assert loaded.settings["sample_rate"] == 8000
 
 
-def test_a_run_is_a_model_too(trained_runs):
-    assert load_model(trained_runs("dprnn"), averaged=True).averaged
-    assert not load_model(trained_runs("dprnn")).averaged
-
-
 def test_nothing_of_the_folder_is_run(copied, tmp_path):
     stolen = tmp_path / "stolen"
     malice = f"__x: !apply:os.mkdir [{stolen}]\n"
@@ -322,14 +305,8 @@ def test_code_in_the_network_is_refused(copied, tmp_path):
         ("separator.safetensors", b"torn", "is not the one that was exported"),
         ("separator.safetensors", None, "separator.safetensors: cannot be"),
         ("separator.json", b"[" * 100_000, "separator.json: is missing or"),
-        ("separator.json", b"{}", "separator.json: its class is None"),
         ("model.json", b"{", "model.json: is missing or cannot"),
         ("model.json", b'{"checkpoint": 3, "weights": ""}', "checkpoint is 3"),
-        (
-            "model.json",
-            b'{"checkpoint": {}, "weights": ""}',
-            "its epoch is None",
-        ),
         ("settings.json", b"{}", "its experiment_name is None"),
     ],
 )
@@ -431,8 +408,6 @@ def test_nothing_is_run_without_trust(change, tmp_path):
     [
         ("num_spks: 2", "num_spks: !ref <num_spks>"),
         ("sample_rate: 8000", ""),
-        ("modules:", "parts:"),
-        ("stride: 8", "stride: 4"),
         ("nhead: 4", "nhead: 5"),
         ("d_ffn: 64", "d_ffn: 32"),
     ],
@@ -445,9 +420,3 @@ def test_what_speechbrain_cannot_load_is_one_line(old, new, tmp_path):
     with pytest.raises(UserError, match="cannot load it") as error:
         load_model(folder, trust=True)
     assert "\n" not in str(error.value)
-
-
-def test_there_is_one_kind_of_weights(tmp_path):
-    folder = write_speechbrain_model(tmp_path / "model", "dprnn")
-    with pytest.raises(UserError, match="no --averaged"):
-        load_model(folder, averaged=True, trust=True)

@@ -9,7 +9,6 @@ from polsess.inference.overlap_add import (
     LevelFit,
     OverlapAdd,
     find_order,
-    make_window,
 )
 
 
@@ -69,15 +68,6 @@ def test_one_source_has_a_level_but_no_order():
     assert {chunk.margin for chunk in chunks} == {None}
 
 
-def test_neighbouring_windows_add_up_to_one():
-    window = make_window(400, 150)
-    assert (window > 0).all()
-    assert window[150:250].eq(1).all()
-    assert (window[:150] + window[250:]).flatten().tolist() == pytest.approx(
-        [1] * 150
-    )
-
-
 def test_an_offset_does_not_change_the_order():
     signals = torch.from_numpy(halves(noise(4000)))
     order, margin = find_order(signals, signals.flip(1) + torch.tensor([3, -1]))
@@ -120,12 +110,6 @@ def test_after_a_silence_the_order_is_the_one_before():
     estimates, chunks = run(separate, mixture)
     assert {chunk.margin for chunk in chunks[5:13]} == {0.0}
     assert estimates == pytest.approx(halves(mixture), abs=1e-6)
-
-
-def test_of_equal_estimates_no_order_is_surer():
-    signal = torch.from_numpy(noise(300))
-    _, margin = find_order(*[torch.stack([signal, signal], dim=1)] * 2)
-    assert margin == pytest.approx(0, abs=1e-9)
 
 
 def test_three_sources_are_followed():

@@ -81,15 +81,6 @@ def test_sixteen_bits_share_one_gain_and_do_not_clip(estimates):
     assert samples[1234] == -32767
 
 
-def test_sixteen_bits_without_a_peak_keep_the_level(tmp_path):
-    with Estimates(tmp_path, 1) as estimates:
-        estimates.add(np.array([[0.5], [-0.5]], np.float32))
-        estimates.finish(as_they_are(1))
-        estimates.write("a.wav", 8000, "16-bit", 0)
-    samples, _ = soundfile.read("a.wav", dtype="int16")
-    assert samples.tolist() == [16384, -16384]
-
-
 def test_a_constant_part_is_taken_away(tmp_path):
     with Estimates(tmp_path, 1) as estimates:
         estimates.add(np.full((1000, 1), 0.75, np.float32))

@@ -56,15 +56,6 @@ def test_estimates_have_the_files_rate_length_and_level(rate, tmp_path):
     assert total[inner] == pytest.approx(signal[inner], abs=1e-3)
 
 
-def test_a_constant_part_of_the_recording_is_taken_away(tmp_path):
-    path = tmp_path / "recording.wav"
-    signal = noise(30_000)
-    soundfile.write(path, signal + 0.5, 8000, subtype="FLOAT")
-    model = fake_model(Halves())
-    estimates = model.separate_file(path, chunk=1, overlap=0.5)
-    assert estimates[0].numpy() == pytest.approx(halves(signal), abs=1e-6)
-
-
 def test_a_hubs_name_is_no_folder():
     with pytest.raises(UserError, match="are not fetched from a hub"):
         SpeechSeparation.from_hparams(source="speechbrain/sepformer-wsj02mix")

@@ -41,13 +41,6 @@ def content(folder):
     return (folder / ".computed.jsonl").read_bytes()
 
 
-def test_known_scores_are_not_missing(folder, capsys):
-    before = content(folder)
-    assert missing(folder) == {"a": [], "b": []}
-    assert content(folder) == before
-    assert capsys.readouterr().err == ""
-
-
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

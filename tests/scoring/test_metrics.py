@@ -11,8 +11,6 @@ from polsess.scoring.metrics import (
     compute_metric,
     dnsmos,
     pesq,
-    sdr,
-    stoi,
 )
 from scipy.signal import resample_poly
 from torchmetrics.functional import audio as torchmetrics
@@ -99,16 +97,6 @@ def test_dnsmos_is_what_speechmos_says():
     assert loud == pytest.approx(full, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("metric", "best"),
-    [(sdr, 100), (pesq, 4.5486), (stoi, 1), (estoi, 1)],
-)
-def test_a_source_against_itself_has_the_highest_value(metric, best):
-    source = SOURCES[0]
-    assert metric(source, source, 8000) == pytest.approx(best, abs=1e-3)
-    assert metric(ESTIMATES[0], source, 8000) < best - 1e-3
-
-
 def test_estoi_is_reproducible_and_leaves_the_random_state():
     np.random.seed(3)
     before = np.random.get_state()[1].copy()
@@ -179,20 +167,6 @@ def test_pesq_of_what_it_cannot_hear():
     bursts = np.tile(SOURCES[0], 70)[np.newaxis]
     *_, reason = compute_metric("pesq", bursts, bursts, bursts[0], 8000)
     assert reason == "the signal is longer than PESQ's 60 s"
-
-
-def test_dnsmos_listens_to_the_mixture_once(monkeypatch):
-    heard = []
-
-    def listen(signal, source, sample_rate):
-        heard.append(signal)
-        return 3.0
-
-    metric = METRICS["dnsmos"]._replace(compute=listen)
-    monkeypatch.setitem(METRICS, "dnsmos", metric)
-    found = compute_metric("dnsmos", ESTIMATES, SOURCES, MIXTURE, 8000)
-    assert found == ([3.0, 3.0], [3.0, 3.0], "")
-    assert len(heard) == 3
 
 
 def test_missing_packages_are_named(monkeypatch):

@@ -160,9 +160,7 @@ def test_csv_columns_and_paths(tmp_path):
             r"row 2 \(a\): .* differ: .*mix.wav': \(8000, 400\), .*0, 300\)",
         ),
         ({"s1_wav": ["other.wav"] * 2}, r"\(16000, 400\).*in all 2 such"),
-        ({"s1_wav": ["text.wav", "s1.wav"]}, "text.wav cannot be read"),
         ({"ssr": ["1.5", "high"]}, "row 3: ssr is no number of dB"),
-        ({"scene_offset": ["nan", ""]}, "row 2: scene_offset is no number"),
         ({"s1_wav": ["empty.wav", "s1.wav"]}, "empty.wav has 0 samples"),
         ({"s1_wav": ["s1\0.wav", "s1.wav"]}, "cannot be read .*null"),
     ],
@@ -174,7 +172,6 @@ def test_what_is_wrong_with_a_csv_file_is_named(change, named, tmp_path):
     write(tmp_path / "short.wav", np.ones(300))
     write(tmp_path / "other.wav", np.ones(400), 16000)
     write(tmp_path / "empty.wav", np.ones(0))
-    (tmp_path / "text.wav").write_text("no audio")
     columns = {
         name: [f"{name[:-4]}.wav"] * 2
         for name in ("mix_wav", "s1_wav", "s2_wav")
