@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from experiments.stages import find_stage, find_stages, narrow
 from polsess.errors import UserError
-from polsess.search.sweep import SWEEPS, read_prior
+from polsess.search.sweep import read_prior
 from small_trials import (
     PARAMETERS,
     rows_of,
@@ -119,20 +119,6 @@ def test_the_written_stages_can_be_run(tmp_path):
     assert not (own / names[0]).exists()  # all or none
     assert main([*command, "--force"]) == 0
     assert (own / names[0]).read_text() == text
-
-
-def test_own_stages_replace_shipped_ones(tmp_path):
-    one = written_stage(tmp_path / "one", number_of_epochs=45)
-    two = written_stage(
-        tmp_path / "two", "dprnn_stage2_hpopt.yaml", train_size=7
-    )
-    stages = find_stages("dprnn", [one, two])
-    assert [stage.stage for stage in stages] == [
-        *("stage1", "stage2", "stage3a", "stage3b"),
-    ]
-    assert stages[0].settings["number_of_epochs"] == 45
-    assert stages[1].settings["train_size"] == 7
-    assert stages[2].path == SWEEPS / "dprnn_stage3a_hpopt.yaml"
 
 
 @pytest.mark.parametrize(
