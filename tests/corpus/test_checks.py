@@ -136,14 +136,6 @@ def test_damage_stops_or_is_dropped(corpus, tmp_path, check, damage):
     assert_damage_is_found(corpus, tmp_path / "save", check, damage)
 
 
-@pytest.mark.parametrize("damage", AUDIO_DAMAGE)
-def test_only_reading_the_audio_finds_what_it_holds(corpus, tmp_path, damage):
-    root, tables = corpus
-    damage(root, tables)
-    record = prepare_polsess(root, tmp_path / "save", check="headers")
-    assert record["counts"]["train"]["rows"] == 4
-
-
 def test_a_damaged_duplicate_does_not_cost_the_good_row(corpus, tmp_path):
     root, tables = corpus
     table = tables["train"]

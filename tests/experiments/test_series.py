@@ -37,15 +37,9 @@ def test_baselines_are_the_published_models():
 def test_finalists_are_the_published_ones():
     seeds, runs = read_series(SHIPPED / "dprnn_finalists.yaml")
     assert seeds == [42, 123, 456]
+    names = ["lr", "weight_decay", "max_grad_norm", "lr_factor", "lr_patience"]
     assert [
-        [name]
-        + [
-            float(options[key])
-            for key in (
-                *("lr", "weight_decay", "max_grad_norm"),
-                *("lr_factor", "lr_patience"),
-            )
-        ]
+        [name, *(float(options[key]) for key in names)]
         for name, _, options in runs
     ] == [
         ["fancy-sweep-62", 0.00125, 2.1e-5, 2.76, 0.863, 3],

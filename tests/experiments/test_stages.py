@@ -122,23 +122,19 @@ def test_the_written_stages_can_be_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "experiment, changes, problem",
+    "name, changes, problem",
     [
         (
-            {"name": "dprnn-stage1"},
-            {"stage": "stage4"},
-            r"stage1_hpopt\.yaml, \S+dprnn_stage4_hpopt\.yaml: both have "
-            "name dprnn-stage1",
+            "dprnn-stage1",
+            {},
+            r"stage4_hpopt\.yaml: both have name dprnn-stage1",
         ),
-        (
-            {"name": "mine"},
-            {"stage": "stage4", "after": "dprnn_stage3_hpopt"},
-            r"stage4_hpopt\.yaml: comes after dprnn_stage3_hpopt, but there",
-        ),
+        ("mine", {"after": "dprnn_stage3"}, "comes after dprnn_stage3, but"),
     ],
 )
-def test_stages_that_do_not_agree(tmp_path, experiment, changes, problem):
-    own = written_stage(tmp_path / "own", experiment=experiment, **changes)
+def test_stages_that_do_not_agree(tmp_path, name, changes, problem):
+    changes |= {"experiment": {"name": name}, "stage": "stage4"}
+    own = written_stage(tmp_path / "own", **changes)
     (own / "dprnn_stage1_hpopt.yaml").rename(own / "dprnn_stage4_hpopt.yaml")
     with pytest.raises(UserError, match=problem):
         main(["status", "dprnn", "--sweeps", str(own)])
