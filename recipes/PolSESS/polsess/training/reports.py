@@ -247,6 +247,5 @@ def print_report(files: RunFiles) -> None:
         f"(improvement {result['best_valid_si_sdr_improvement']:.2f} dB), "
         f"epoch {result['best_epoch']} of {result['epochs_run']}; "
         f"{result['parameters']:,} parameters\n"
-        f"Everything is in {files.folder}, made by commit "
-        f"{result['versions']['git_commit']}"
+        f"Everything is in {files.folder}"
     )
