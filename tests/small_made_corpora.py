@@ -2,6 +2,8 @@
 
 import csv
 import hashlib
+import io
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import soundfile
@@ -13,10 +15,10 @@ TOOL = Path(__file__).resolve().parents[1] / "tools" / "make_corpus.py"
 
 def make(root, *arguments):
     """Makes a corpus in this process; gives the messages."""
-    messages = []
     options = read_options([str(root), *map(str, arguments)])
-    make_corpus(options, say=messages.append)
-    return "\n".join(messages)
+    with redirect_stdout(io.StringIO()) as printed:
+        make_corpus(options)
+    return printed.getvalue()
 
 
 def read_rows(root, split):

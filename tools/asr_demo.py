@@ -244,7 +244,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def is_trained(folder: Path, wanted: dict) -> bool:
-    """Tell whether a folder holds the recogniser with the wanted options.
+    """Check whether a folder holds the recogniser with the wanted options.
 
     Raises
     ------

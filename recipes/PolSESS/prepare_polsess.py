@@ -23,7 +23,7 @@ Authors
 import logging
 import sys
 
-from polsess.commands import make_parser, run
+from polsess.commands import at_least, make_parser, run
 from polsess.corpus.checks import CHECKS
 from polsess.corpus.manifests import ON_ERROR, SUBSET_SIZES, prepare_polsess
 
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     add("save_folder", metavar="SAVE_FOLDER", help="where the manifests go")
     add(
         "--subset_sizes",
-        type=int,
+        type=at_least(1),
         nargs="*",
         metavar="N",
         help="rows of the training subsets (default: those of "
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
     text = "stop if the corpus has another (default: any)"
     add("--sample_rate", type=int, metavar="HZ", help=text)
     text = "processes that read audio (default: one a CPU)"
-    add("--jobs", type=int, metavar="N", help=text)
+    add("--jobs", type=at_least(1), metavar="N", help=text)
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stdout
     )

@@ -212,7 +212,7 @@ def test_failures_are_told_and_heard_again(evaluated, tmp_path, capsys):
         (("--device", "tpu"), "device tpu"),
         (("--command", ""), "write {file}"),
         (("--language", "polish"), "--language is for --whisper only"),
-        (("--averaged",), "has no averaged weights"),
+        (("--averaged",), "without --ema_decay"),
     ],
 )
 def test_what_cannot_be_evaluated(options, named, evaluated):

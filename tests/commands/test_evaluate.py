@@ -388,7 +388,7 @@ def test_one_source(task, small_corpus, tmp_path):
         (["--precision", "fp16"], "fp16 needs a GPU"),
         (["--data_folder", "nowhere"], "nowhere: there is no such corpus"),
         (["--data_folder", "."], "has no folder 'train'"),
-        (["--averaged"], "trained without --ema_decay"),
+        (["--averaged"], "without --ema_decay"),
     ],
 )
 def test_what_is_wrong_is_named(options, named, trained_runs, tmp_path):

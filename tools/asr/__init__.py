@@ -1,1 +1,1 @@
-"""What `asr_eval.py` consists of: recognisers, transcripts, error rates."""
+"""Evaluation with speech recognisers."""

@@ -31,15 +31,13 @@ IMPORTS = ["pandas", "pyroomacoustics", "scipy.signal", "soundfile", "tqdm"]
 CHUNK = 20
 
 
-def make_corpus(options: argparse.Namespace, say: Callable = print) -> None:
+def make_corpus(options: argparse.Namespace) -> None:
     """Make a corpus, or complete one that was begun.
 
     Arguments
     ---------
     options : argparse.Namespace
         What ``make_corpus.read_options`` returned.
-    say : callable
-        Gets the messages for the user.
 
     Raises
     ------
@@ -50,11 +48,11 @@ def make_corpus(options: argparse.Namespace, say: Callable = print) -> None:
     root, jobs = options.root, options.jobs
     tables, content = Tables(options.tables), describe(options)
     if files.is_complete(root, content):
-        say(f"{root} is complete; nothing to do.")
+        print(f"{root} is complete; nothing to do.")
     else:
         pools = WorkerPool(jobs, IMPORTS) if jobs > 1 else nullcontext()
         with pools as pool:
-            builder = Builder(options, tables, pool, say)
+            builder = Builder(options, tables, pool)
             builder.load_recordings()
             files.begin(root, content)
             builder.make_material()
@@ -62,7 +60,7 @@ def make_corpus(options: argparse.Namespace, say: Callable = print) -> None:
             builder.run(rooms.make_room, tasks, "rooms", "room")
             for split in SPLITS:
                 builder.make_split(split)
-        say(f"{root} is complete.")
+        print(f"{root} is complete.")
     # Only a restarted run would need it.
     shutil.rmtree(root / files.WORK_FOLDER, ignore_errors=True)
 
@@ -101,8 +99,6 @@ class Builder:
         Rooms of scenes, and which events fit them.
     pool : WorkerPool, None
         What works; None means this process.
-    say : callable
-        Gets the messages for the user.
     recordings : dict
         Kind -> split -> list of Recording.
     """
@@ -110,7 +106,6 @@ class Builder:
     options: argparse.Namespace
     tables: Tables
     pool: WorkerPool | None
-    say: Callable
     recordings: dict = field(default_factory=dict)
 
     def run(
@@ -149,13 +144,11 @@ class Builder:
         for kind in KINDS:
             if getattr(options, kind) is not None:
                 found = recordings.load_recordings(
-                    options, kind, self.run, self.say
+                    options, kind, self.run, print
                 )
                 if kind != "speech":
                     self.tables.check_classes(kind, recordings.by_group(found))
-                dealt = recordings.deal_recordings(
-                    options, kind, found, self.say
-                )
+                dealt = recordings.deal_recordings(options, kind, found, print)
                 self.recordings[kind] = dealt
         for split in SPLITS:
             classes: dict = dict(SOUNDS)
@@ -174,7 +167,7 @@ class Builder:
         options = self.options
         missing = [kind for kind in KINDS if kind not in self.recordings]
         if missing:
-            self.say(f"Not given, so synthetic: {', '.join(missing)}.")
+            print(f"Not given, so synthetic: {', '.join(missing)}.")
         voices = speech.speech_tasks(options) if "speech" in missing else []
         voices += speech.babble_tasks(options) if "scenes" in missing else []
         sounds = [
@@ -215,9 +208,9 @@ class Builder:
             speech.write_transcripts(root, split, rows)
         name = f"corpus_{root.resolve().name}_{split}_final.csv"
         files.write_table(root, root / split / name, rows, METADATA_COLUMNS)
-        self.say(f"{split}: {size} mixtures, {n_failed} draws thrown away.")
+        print(f"{split}: {size} mixtures, {n_failed} draws thrown away.")
         if n_failed > size:
-            self.say(
+            print(
                 "Most draws clip, so that the corpus prefers quiet recordings: "
                 "lower their level, say to -26 dBFS."
             )
@@ -235,7 +228,7 @@ class Builder:
         }
         left_out = sorted(set(scenes) - set(fitting))
         if left_out:
-            self.say(f"{split}: no event fits {', '.join(left_out)}; left out.")
+            print(f"{split}: no event fits {', '.join(left_out)}; left out.")
         bank = {
             name: rooms.load_rooms(self.options, split, name)
             for name in set(map(self.tables.room_of, fitting))

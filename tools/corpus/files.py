@@ -96,12 +96,12 @@ def draw_names(rng: np.random.Generator, indoor: bool) -> dict:
 
 
 def has_metadata(root: Path, split: str) -> bool:
-    """Tell whether a split is complete: its metadata is written last."""
+    """Check whether a split is complete: its metadata is written last."""
     return any((root / split).glob(f"corpus_*_{split}_final.csv"))
 
 
 def is_complete(root: Path, content: dict) -> bool:
-    """Tell whether a corpus needs nothing more, without touching it.
+    """Check whether a corpus needs nothing more, without touching it.
 
     Arguments
     ---------

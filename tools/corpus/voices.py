@@ -138,7 +138,7 @@ def draw_voices(
 
 
 def differ_clearly(one: Voice, other: Voice) -> bool:
-    """Tell whether nobody would take one voice for the other.
+    """Check whether nobody would take one voice for the other.
 
     They are of different variants, with F0s four semitones or formants 14 %
     apart.

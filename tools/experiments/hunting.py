@@ -109,7 +109,8 @@ def _compare(stage, where, begun, now):
     differing = differences(begun, now)
     if differing:
         raise UserError(
-            f"{stage.path}: {stage.name} was begun otherwise ({where}): "
+            f"{stage.path}: {stage.name} was begun with other "
+            f"settings ({where}): "
             f"{'; '.join(differing)}. Change the file back, or give another "
             "`experiment: name`"
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 from polsess.commands import make_parser
-from polsess.errors import UserError
+from polsess.errors import UserError, one_line
 from polsess.files import write_atomically
 from polsess.run_folder import differences
 
@@ -118,10 +118,9 @@ def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
             return None, [(path.stem, path, {})]
         series = yaml.safe_load(text)
     except (OSError, yaml.YAMLError, ValueError) as error:
-        problem = " ".join(str(error).split())
         raise UserError(
-            f"{path}: is not a series ({problem}); give the series, or a "
-            "model's YAML file, before the options"
+            f"{path}: is not a series ({one_line(error)}); give the series, or "
+            "a model's YAML file, before the options"
         ) from error
     _check_keys(series, ("seeds", "runs"), path)
     if not isinstance(series.get("runs"), list) or not series["runs"]:
@@ -248,7 +247,7 @@ def read_train_options(texts: list[str], given_by: dict = GIVEN_BY) -> dict:
 
 
 def is_done(run: Run, options: dict) -> bool:
-    """Tell whether a run has come to its end and need not go further.
+    """Check whether a run has come to its end and need not go further.
 
     Arguments
     ---------
@@ -282,7 +281,7 @@ def is_done(run: Run, options: dict) -> bool:
 
 
 def changes(run: Run, options: dict) -> list[str]:
-    """List the options that are otherwise than in a run's result.
+    """List the options that differ from a run's result.
 
     Example
     -------

@@ -138,7 +138,7 @@ def _read_trial(folder, sweep):
     if not record.exists():
         given = read_json(settings) if settings.exists() else {}
         parameters = {n: given[n] for n in sweep.space if n in given}
-        curve = read_curve(folder)
+        curve = read_curve(folder, ["seconds"])
         seconds = 0.0 if curve is None else float(curve["seconds"].sum())
         return Trial(name, sweep.name, OPEN, None, parameters, seconds=seconds)
     content = read_json(record)

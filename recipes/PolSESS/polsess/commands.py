@@ -60,7 +60,7 @@ def at_least(least: int) -> Callable:
 
 
 def called_by_orion() -> bool:
-    """Tell whether ``orion hunt`` has started this process."""
+    """Check whether ``orion hunt`` has started this process."""
     return "ORION_RESULTS_PATH" in os.environ
 
 

@@ -49,9 +49,9 @@ def find_damage(path: Path) -> str | None:
         What is wrong; None if nothing is.
     """
     try:
-        checksums = json.loads((path / CHECKSUMS).read_text("utf-8"))
+        checksums = read_json(path / CHECKSUMS)
         found = hash_folder(path)
-    except (OSError, ValueError) as error:
+    except (OSError, UserError) as error:
         return f"{CHECKSUMS} or a file cannot be read ({error})"
     missing = sorted(set(checksums) - set(found))
     if missing:
@@ -125,7 +125,7 @@ def read_json(path: Path) -> dict:
         if not isinstance(content, dict):
             raise ValueError("it holds no mapping")
         return content
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: is damaged ({error}); delete it or restore it"
         ) from error
@@ -137,7 +137,7 @@ def write_atomically(
     scratch: Path | None = None,
     sync: bool = True,
 ) -> None:
-    """Write a file whole or not at all; text in UTF-8.
+    """Write a file atomically; text in UTF-8.
 
     Arguments
     ---------

@@ -162,7 +162,7 @@ def gather_batches(batches: list[list]) -> list:
 
 
 def all_true(value: bool, device: str) -> bool:
-    """Tell whether a condition holds in all processes, which exchange tensors.
+    """Check whether a condition holds in all processes, which exchange tensors.
 
     Example
     -------

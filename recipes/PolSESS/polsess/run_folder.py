@@ -164,7 +164,7 @@ def read_settings(folder: str | Path) -> dict:
 
 
 def read_result(folder: str | Path) -> dict | None:
-    """Read what a run came to; None while it has no result.
+    """Read a run's result; None while it has no result.
 
     Raises UserError if the file is damaged or lacks one of RESULT_TYPES.
     """

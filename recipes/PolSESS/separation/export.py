@@ -79,7 +79,8 @@ def check_output(output: Path, run_folder: Path, force: bool) -> None:
     if not force:
         raise UserError(f"{output}: exists; --force replaces it")
     # The last is written when an earlier export is converted.
-    written = {*read_json(files.description)["files"], files.separator.name}
+    listed = read_json(files.description).get("files") or []
+    written = {*listed, files.separator.name}
     others = [name for name in list_files(output) if name not in written]
     if others:
         raise UserError(

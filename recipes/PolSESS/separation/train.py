@@ -83,7 +83,7 @@ class Separation(ReliableBrain):
         self.set_training_data(train)
         if self.hparams.ema_decay:  # self.averaged is validated too
             self.best_keys = ("si_sdr", "averaged_si_sdr")
-        self.logger = make_logger(self.hparams)
+        self.logger = make_logger(self.hparams.log_to, self.hparams)
         examples = fixed_examples(test.dataset.rows, self.hparams.test_variants)
         self.examples_to_write = examples[: self.hparams.save_audio]
 
@@ -302,11 +302,27 @@ def main(arguments: list[str]) -> None:
             from polsess.training.fine_tuning import start_from_pretrained
 
             # In every process, since each has a separator of its own.
-            settings["pretrained_weights"] = start_from_pretrained(hparams)
+            settings["pretrained_weights"] = start_from_pretrained(
+                hparams, hparams["trust_pretrained"]
+            )
         run_settings = (settings, hparams, hparams_file, run_opts, overrides)
         settings = on_main(prepare_run, *run_settings)
         while True:
-            train, valid, test = make_loaders(hparams)
+            train, valid, test = make_loaders(
+                hparams["data_folder"],
+                hparams["manifest_folder"],
+                task=hparams["task"],
+                sample_rate=hparams["sample_rate"],
+                seed=hparams["seed"],
+                curriculum=hparams["curriculum"],
+                train_size=hparams["train_size"],
+                training_segment=hparams["training_segment"],
+                valid_variants=hparams["valid_variants"],
+                test_variants=hparams["test_variants"],
+                batch_size=hparams["batch_size"],
+                valid_batch_size=hparams["valid_batch_size"],
+                num_workers=hparams["num_workers"],
+            )
             brain = Separation(
                 modules=hparams["modules"],
                 opt_class=hparams["opt_class"],
@@ -323,7 +339,7 @@ def main(arguments: list[str]) -> None:
                 brain.forget_stop()
                 break
             except DivergenceError as error:  # once more, from a checkpoint
-                brain.go_back(error)
+                brain.go_back(error, hparams["nonfinite_lr_factor"])
     if trial is None:  # of a trial only the validation counts
         test_best(brain, test, settings, run_opts.test_only)
     leave_processes()

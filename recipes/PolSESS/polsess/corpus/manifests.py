@@ -129,7 +129,7 @@ def prepare_polsess(
 
 
 def is_prepared_from(save_folder: Path, data_folder: Path) -> bool:
-    """Tell whether manifests were made of the metadata that a corpus has.
+    """Check whether manifests were made of the metadata that a corpus has.
 
     A renamed corpus may have renamed the files as well.
     """
@@ -277,7 +277,7 @@ def _sealed(record):
 
 
 def _is_current(record, request, data_folder, save_folder):
-    """Tell whether the manifests are there and would be the same again."""
+    """Check whether the manifests are there and would be the same again."""
     if any(record.get(key) != value for key, value in request.items()):
         return False
     written, rejected = record["files"], record["rejected_files"]

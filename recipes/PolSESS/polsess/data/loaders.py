@@ -11,14 +11,25 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import make_dataloader
 
 
-def make_loaders(hparams: dict) -> list[DataLoader]:
+def make_loaders(
+    data_folder: str,
+    manifest_folder: str,
+    *,
+    task: str,
+    sample_rate: int,
+    seed: int,
+    curriculum: list[dict],
+    train_size: int | None,
+    training_segment: float | None,
+    valid_variants: list[str],
+    test_variants: list[str],
+    batch_size: int,
+    valid_batch_size: int,
+    num_workers: int,
+) -> list[DataLoader]:
     """Make the loaders of training, validation and test.
 
-    Arguments
-    ---------
-    hparams : dict
-        The loaded YAML, of which the settings under "Data", the seed, the
-        batch sizes and the curriculum count.
+    The arguments are settings of the model's YAML file.
 
     Returns
     -------
@@ -26,41 +37,39 @@ def make_loaders(hparams: dict) -> list[DataLoader]:
         Of PaddedBatch with ``mixture`` [batch, time] and
         ``targets`` [batch, time, n_sources].
     """
-    segment = hparams["training_segment"]
-    if segment is not None:
-        segment = max(1, round(segment * hparams["sample_rate"]))
-    folder = hparams["manifest_folder"]
+    segment = None
+    if training_segment is not None:
+        segment = max(1, round(training_segment * sample_rate))
     train, valid, test = (
-        read_manifest(f"{folder}/{split}_all.csv", hparams["data_folder"])
+        read_manifest(f"{manifest_folder}/{split}_all.csv", data_folder)
         for split in ("train", "val", "test")
     )
     batches = TrainingBatches(
         train,
-        Curriculum(hparams["curriculum"]),
-        hparams["seed"],
-        hparams["batch_size"],
-        hparams["train_size"],
+        Curriculum(curriculum),
+        seed,
+        batch_size,
+        train_size,
         segment,
-        hparams["sample_rate"],
+        sample_rate,
         process_count(),
         process_rank(),
     )
-    size = hparams["valid_batch_size"]
-    validated = fixed_examples(valid, hparams["valid_variants"])
-    tested = all_examples(test, hparams["test_variants"])
+    validated = fixed_examples(valid, valid_variants)
+    tested = all_examples(test, test_variants)
     return [
         make_dataloader(
-            RenderedMixtures(rows, hparams["task"], length),
+            RenderedMixtures(rows, task, length),
             batch_sampler=sampler,
             collate_fn=PaddedBatch,
-            num_workers=hparams["num_workers"],
+            num_workers=num_workers,
             # Without its own, each epoch would draw from the global state.
-            generator=torch.Generator().manual_seed(hparams["seed"]),
+            generator=torch.Generator().manual_seed(seed),
         )
         for rows, sampler, length in (
             (train, batches, segment),
-            (valid, _cut(validated, size), None),
-            (test, _cut(tested, size), None),
+            (valid, _cut(validated, valid_batch_size), None),
+            (test, _cut(tested, valid_batch_size), None),
         )
     ]
 

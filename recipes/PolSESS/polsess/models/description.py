@@ -80,7 +80,7 @@ def _describe(node, seen):
     seen.append(node)
     if len(seen) > LARGEST:
         raise ValueError(f"it holds more than {LARGEST} values")
-    value: Any
+    value: Any = None
     if isinstance(node, MappingNode):
         value = {str(n.value): _describe(part, seen) for n, part in node.value}
     elif isinstance(node, SequenceNode):

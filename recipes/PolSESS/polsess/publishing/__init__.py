@@ -1,1 +1,1 @@
-"""What `export.py` does: a folder of a trained model, for others."""
+"""Publication of models: model card, SpeechBrain's layout, ONNX."""

@@ -22,6 +22,7 @@ from polsess.training.settings import (
     add_sweep_options,
     parse_arguments,
 )
+from speechbrain.utils.run_opts import RunOptions
 
 
 def read_sweep_arguments(
@@ -69,7 +70,11 @@ def read_sweep_arguments(
     sweep = read_sweep_file(own.sweep)
     given = _read_given(arguments, sweep)
     for name, value in sweep.settings.items():
-        if name not in given:
+        if name in given:
+            continue
+        if RunOptions().as_dict().get(name) is False:  # takes no value
+            arguments = [*arguments, *([f"--{name}"] if value else [])]
+        else:
             text = value if isinstance(value, str) else json.dumps(value)
             arguments = [*arguments, f"--{name}", text]
     if not called_by_orion():

@@ -49,7 +49,7 @@ class Hyperband:
         return self.min_iter * self.eta ** (self.s - 1)
 
     def acts_at(self, epoch: int) -> bool:
-        """Tell whether a trial can be ended after an epoch."""
+        """Check whether a trial can be ended after an epoch."""
         return epoch in [self.min_iter * self.eta**k for k in range(self.s)]
 
     def reason_to_stop(
@@ -112,7 +112,7 @@ class Median:
         return self.from_epoch + self.patience - 1
 
     def acts_at(self, epoch: int) -> bool:
-        """Tell whether a trial can be ended after an epoch."""
+        """Check whether a trial can be ended after an epoch."""
         return epoch >= self.last_epoch()
 
     def reason_to_stop(

@@ -16,13 +16,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from polsess.data.curriculum import Curriculum
-from polsess.errors import UserError
+from polsess.errors import UserError, one_line
 from polsess.search.early_termination import Hyperband, Median
 from polsess.training.settings import (
     BUILT,
     SETTINGS,
     check_value,
     read_defaults,
+    refuse,
 )
 from speechbrain.utils.run_opts import HELP_TEXTS
 
@@ -329,8 +330,7 @@ def read_sweep_file(path: str | Path) -> Sweep:
         # Unlike PyYAML, it takes no key twice.
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, YAMLError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read ({problem})") from error
+        raise UserError(f"{path}: cannot be read: {one_line(error)}") from error
     _check(content, dict.fromkeys(("experiment", "worker", "sweep"), ANY), path)
     experiment, sweep = content["experiment"], content["sweep"]
     where = f"{path}: sweep"
@@ -407,6 +407,7 @@ def _read_settings(sweep, where):
         )
     defaults, _ = read_defaults(hparams)
     for name in options:
+        refuse(f"{where}: options: {name}", name)
         if name in SWEEP or (name in SETTINGS and SETTINGS[name].of_trial):
             raise UserError(
                 f"{where}: options: {name} is not one of them; it follows "

@@ -197,7 +197,7 @@ class Trial:
             yield next(counter)
 
     def _is_over(self, values):
-        """Tell whether the trial ends after its newest epoch."""
+        """Check whether the trial ends after its newest epoch."""
         if self.record.exists():
             return True
         if os.getppid() != self.parent:

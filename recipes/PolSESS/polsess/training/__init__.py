@@ -1,1 +1,1 @@
-"""Training: the brain, checkpoints, settings and several processes."""
+"""Training: the brain, checkpoints, settings, reports, fine-tuning."""

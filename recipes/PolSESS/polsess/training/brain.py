@@ -417,10 +417,11 @@ class ReliableBrain(sb.Brain):
             self.averaged.update_parameters(self.hparams.separator)
         return hope
 
-    def go_back(self, error: DivergenceError) -> None:
-        """Arrange that the training goes on from its newest validated one.
+    def go_back(self, error: DivergenceError, factor: float) -> None:
+        """Arrange that the training resumes from the last epoch's end.
 
-        Checkpoints since then go.
+        Later checkpoints are deleted, and the learning rate is multiplied by
+        ``factor``.
 
         Raises
         ------
@@ -444,7 +445,6 @@ class ReliableBrain(sb.Brain):
                 f"training stops: {error}, {problem}; with a new "
                 "--experiment_name try a lower --lr or --precision fp32"
             )
-        factor = self.hparams.nonfinite_lr_factor
         logger.warning(
             f"{error}: going back to {checkpoint.path.name}, with the learning "
             f"rate times {factor}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from polsess.errors import UserError
+from polsess.errors import UserError, one_line
 from polsess.files import CHECKSUMS, find_damage, hash_folder
 from polsess.processes import on_main
 from speechbrain.utils.checkpoints import (
@@ -171,10 +171,9 @@ class AtomicCheckpointer(Checkpointer):
         try:
             super().load_checkpoint(checkpoint)
         except (RuntimeError, ValueError, KeyError) as error:
-            problem = " ".join(str(error).split())
             raise UserError(
                 f"{checkpoint.path}: is a checkpoint of another model or of "
-                f"other settings ({problem[:300]}); give --output_folder or "
+                f"other settings ({one_line(error)}); give --output_folder or "
                 "--experiment_name for a new run"
             ) from error
 

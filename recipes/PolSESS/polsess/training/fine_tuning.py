@@ -2,7 +2,7 @@
 
 import torch
 
-from polsess.errors import UserError
+from polsess.errors import UserError, one_line
 from polsess.run_folder import read_settings
 from polsess.training.checkpoints import is_of_an_epochs_end
 from speechbrain.utils.logger import get_logger
@@ -21,7 +21,7 @@ FREE = {
 }
 
 
-def start_from_pretrained(hparams: dict) -> str | None:
+def start_from_pretrained(hparams: dict, trust: bool) -> str | None:
     """Give a run's separator the weights of a model that is there.
 
     A run that has finished an epoch goes on with weights of its own. It is only
@@ -32,6 +32,8 @@ def start_from_pretrained(hparams: dict) -> str | None:
     ---------
     hparams : dict
         The loaded YAML; its separator is changed.
+    trust : bool
+        Whether SpeechBrain may run what a public model's files say.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def start_from_pretrained(hparams: dict) -> str | None:
     # What is drawn for new weights must not change what the training draws.
     # It is loaded on the CPU; of several GPUs, torch would warn.
     with torch.random.fork_rng(devices=[]):
-        run = load_model(source, trust=hparams["trust_pretrained"])
+        run = load_model(source, trust=trust)
     separator = hparams["separator"]
     try:
         separator.load_state_dict(run.separator.state_dict())
@@ -65,10 +67,9 @@ def start_from_pretrained(hparams: dict) -> str | None:
         if misfits:
             raise RuntimeError("; ".join(misfits))
     except RuntimeError as error:
-        problem = " ".join(str(error).split())
         raise UserError(
             f"pretrained {source}: its network is not the one to be trained: "
-            f"{problem[:300]}. Give the options with which it was trained, "
+            f"{one_line(error)}. Give the options with which it was trained, "
             "such as --n_sources with --task (see its separator.json)"
         ) from error
     rate = run.settings["sample_rate"]

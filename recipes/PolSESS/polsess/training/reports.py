@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from polsess.errors import UserError
-from polsess.files import write_atomically
+from polsess.files import read_json, write_atomically
 from polsess.processes import on_main
 from polsess.run_folder import (
     Curve,
@@ -76,11 +76,13 @@ def average_validation(
     return valid
 
 
-def make_logger(hparams: SimpleNamespace) -> Any:
+def make_logger(kind: str, hparams: SimpleNamespace) -> Any:
     """Make the logger that ``log_to`` names.
 
     Arguments
     ---------
+    kind : str
+        files, tensorboard or wandb.
     hparams : SimpleNamespace
         The brain's.
 
@@ -94,7 +96,6 @@ def make_logger(hparams: SimpleNamespace) -> Any:
     UserError
         If its package is not installed, or it cannot start.
     """
-    kind = hparams.log_to
     folder = Path(hparams.output_folder) / kind
     if kind == "files":
         return None
@@ -108,7 +109,7 @@ def make_logger(hparams: SimpleNamespace) -> Any:
         # By its id a resumed run goes on with the same curve.
         known = folder / "run_id.txt"
         if not on_main(known.exists):
-            write_atomically(known, uuid.uuid4().hex)
+            on_main(write_atomically, known, uuid.uuid4().hex)
         return WandBLogger(
             wandb.init,
             dir=str(folder),
@@ -236,7 +237,7 @@ def _by_variant(scores):
 
 def print_report(files: RunFiles) -> None:
     """Print a finished run's best validation and its test table."""
-    result = read_result(files.folder) or {}
+    result = read_json(files.result)
     print("\nTest, SI-SDR in dB by variant ('mixture': unprocessed)")
     print(format_table(summarise(pd.read_csv(files.scores))))
     if result["test_averaged"]:

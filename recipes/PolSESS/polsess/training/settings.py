@@ -25,9 +25,9 @@ import speechbrain as sb
 from polsess.commands import make_parser
 from polsess.corpus.checks import CHECKS
 from polsess.corpus.manifests import ON_ERROR
-from polsess.data.curriculum import check_variants
+from polsess.data.curriculum import Curriculum, check_variants
 from polsess.data.mmipc import TASKS
-from polsess.errors import UserError
+from polsess.errors import UserError, one_line
 from polsess.files import hash_file, to_json
 from polsess.run_folder import (
     RunFiles,
@@ -236,7 +236,7 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
         if not text.startswith("--"):
             continue
         name = text[2:].partition("=")[0]
-        _refuse(f"--{name}", name)
+        refuse(f"--{name}", name)
         longer = [option for option in options if option.startswith(name)]
         if longer and name not in options:
             raise UserError(f"--{name}: write it out, --{longer[0]}")
@@ -245,7 +245,8 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
         overrides = dict(YAML(typ="safe").load(text) or {})
     except (YAMLError, ValueError, TypeError) as error:
         raise UserError(
-            f"{text!r:.300}: give each option once, as --name value"
+            f"the options cannot be read ({one_line(error)}): give each once, "
+            "as --name value, and values as YAML"
         ) from error
     below_recipe = RECIPE / hparams_file
     if not Path(hparams_file).exists() and below_recipe.is_file():
@@ -253,7 +254,7 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     return hparams_file, run_opts, overrides
 
 
-def _refuse(where, name):
+def refuse(where: str, name: str) -> None:
     """Refuse a setting that would do nothing or harm."""
     reason = name in SETTINGS and SETTINGS[name].refused
     if reason:
@@ -305,7 +306,7 @@ def load_hparams(
     given |= overrides
     for name, default in defaults.items():
         where = f"--{name}" if name in given else f"{hparams_file}: {name}"
-        _refuse(where, name)
+        refuse(where, name)
         if default is not BUILT:
             check_value(name, given.get(name, default), default, where)
     _check_together(defaults | given)
@@ -376,6 +377,7 @@ def _check_together(values):
     """Check what a single setting does not tell."""
     for name in ("valid_variants", "test_variants"):
         check_variants(values[name], name)
+    Curriculum(values["curriculum"])
     task, count = values["task"], values["n_sources"]
     if count != TASKS[task]:
         raise UserError(f"n_sources {count}: task {task} has {TASKS[task]}")
