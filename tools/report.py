@@ -2,7 +2,7 @@
 """Make a page of runs: tables, figures, and audio to listen to.
 
 > python tools/report.py results/dprnn results/sepformer --output report.html
-> python tools/report.py results --baseline dprnn --examples 3
+> python tools/report.py results --output report.html --examples 3
 
 A RUN is a run's folder, results/<experiment_name>/<seed>, or a folder with runs
 below it. The runs have to be evaluated, with the same test rows:

@@ -27,7 +27,7 @@ from polsess.corpus.checks import CHECKS
 from polsess.corpus.manifests import ON_ERROR
 from polsess.data.curriculum import Curriculum, check_variants
 from polsess.data.mmipc import TASKS
-from polsess.errors import UserError, one_line
+from polsess.errors import UserError
 from polsess.files import hash_file, to_json
 from polsess.run_folder import (
     RunFiles,
@@ -245,8 +245,8 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
         overrides = dict(YAML(typ="safe").load(text) or {})
     except (YAMLError, ValueError, TypeError) as error:
         raise UserError(
-            f"the options cannot be read ({one_line(error)}): give each once, "
-            "as --name value, and values as YAML"
+            f"{text!r:.300}: give each option once, as --name value, lists and "
+            "mappings as YAML"
         ) from error
     below_recipe = RECIPE / hparams_file
     if not Path(hparams_file).exists() and below_recipe.is_file():
