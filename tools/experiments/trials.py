@@ -148,7 +148,8 @@ def _read_trial(folder, sweep):
         sweep=sweep.name,
         status=STATUS[content["ended"]],
         objective=-float(content["objective"]),
-        parameters={n: content["parameters"][n] for n in sweep.space},
+        # + 0 fails at what is no number.
+        parameters={n: content["parameters"][n] + 0 for n in sweep.space},
         best=None if best is None else float(best),
         seconds=float(content["seconds"]),
         reason=content["reason"],
