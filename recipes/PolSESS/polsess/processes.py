@@ -1,4 +1,4 @@
-"""The device that computes, and the processes that train one model together."""
+"""Device, and the processes that train one model together."""
 
 import atexit
 import dataclasses
@@ -31,7 +31,7 @@ GLOO_PAUSE = 0.5  # s
 
 
 def check_device(options: dict) -> str:
-    """Return the device that is asked for, checked.
+    """Check that the requested device can be used, and return it.
 
     Arguments
     ---------
@@ -42,7 +42,7 @@ def check_device(options: dict) -> str:
     Raises
     ------
     UserError
-        If there is no such device, or FP16 was asked of the CPU.
+        If there is no such device, or FP16 was requested on the CPU.
     """
     device = str(options.get("device") or infer_device())
     try:
@@ -59,7 +59,7 @@ def check_device(options: dict) -> str:
 
 
 def use_deterministic_algorithms() -> None:
-    """Take such algorithms on a GPU too, and warn where there are none."""
+    """Use deterministic algorithms; warn where there are none."""
     # cuBLAS reads it when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)

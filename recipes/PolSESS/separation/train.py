@@ -10,11 +10,11 @@ Any plain value of the YAML file can be given as an option, e.g. ``--seed 456``;
 ``python train.py hparams/dprnn.yaml --help`` lists them. The same command again
 resumes a run that was interrupted. ``--sweep FILE`` trains with the settings of
 a stage of the hyperparameter search; see ``../sweeps``.
-``--pretrained FOLDER`` starts from the weights of a model that is there: a run,
-what ``export.py`` made of one, or, with ``--trust_pretrained True``, a download
-of one that SpeechBrain's ``SepformerSeparation`` loads.
+``--pretrained FOLDER`` starts from the weights of a trained model: a run, an
+export by ``export.py``, or, with ``--trust_pretrained True``, a downloaded
+model that SpeechBrain's ``SepformerSeparation`` loads.
 
-What a run leaves in ``results/<experiment_name>/<seed>``:
+Files of a run in ``results/<experiment_name>/<seed>``:
 
 * ``train_log.txt`` and ``curve.csv``: a line an epoch;
 * ``save/``: the best and the newest checkpoint;
@@ -79,7 +79,7 @@ class Separation(ReliableBrain):
     best_keys: tuple[str, ...] = ("si_sdr",)
 
     def set_data(self, train: Any, test: Any) -> None:
-        """Take the loaders of training and test, before ``fit``."""
+        """Set the loaders of training and test, before ``fit``."""
         self.set_training_data(train)
         if self.hparams.ema_decay:  # self.averaged is validated too
             self.best_keys = ("si_sdr", "averaged_si_sdr")
@@ -88,7 +88,7 @@ class Separation(ReliableBrain):
         self.examples_to_write = examples[: self.hparams.save_audio]
 
     def init_optimizers(self) -> None:
-        """Make the optimiser, and the scheduler that belongs to it."""
+        """Make the optimiser and its scheduler."""
         super().init_optimizers()
         self.lr_scheduler = self.hparams.lr_scheduler(self.optimizer)
         self.checkpointer.add_recoverable("lr_scheduler", self.lr_scheduler)
@@ -158,7 +158,7 @@ class Separation(ReliableBrain):
     def evaluate_batch(
         self, batch: PaddedBatch, stage: sb.Stage
     ) -> torch.Tensor:
-        """Evaluate a batch; with the averaged weights too, if there are."""
+        """Evaluate a batch, with the averaged weights too if there are any."""
         loss = super().evaluate_batch(batch, stage)
         if self.averaged is not None:
             with self.evaluation_ctx:
@@ -227,12 +227,12 @@ def prepare_run(
     run_opts: RunOptions,
     overrides: dict,
 ) -> dict:
-    """Check that a run may begin or go on; prepare its folder and its corpus.
+    """Check that a run may start or resume; prepare its folder and corpus.
 
     Returns
     -------
     dict
-        The settings, with the manifests' hashes, as they were noted.
+        The settings, with the manifests' hashes, as they were saved.
 
     Raises
     ------
@@ -273,7 +273,7 @@ def prepare_run(
 
 
 def main(arguments: list[str]) -> None:
-    """Train and test as the command line says."""
+    """Train and test with the settings of a command line."""
     if {"-h", "--help"}.intersection(arguments):
         make_help(__doc__, arguments).print_help()
         return

@@ -113,7 +113,7 @@ class MaskNet(conv_tasnet.MaskNet):
 
 
 def _run_block(hidden, layers):
-    """Compute what a block adds to its input [batch, channels, frames]."""
+    """Compute a block's residual for its input [batch, channels, frames]."""
     inner = prelu(_convolve(hidden, layers.conv), layers.act.weight)
     inner = _normalise(inner, layers.norm)
     separable = layers.DSconv

@@ -127,7 +127,7 @@ def find_class(name: str) -> type[torch.nn.Module]:
     if (
         not isinstance(found, type)
         or not issubclass(found, torch.nn.Module)
-        or found.__module__ != module  # not what the module itself imports
+        or found.__module__ != module  # not one that the module imports
     ):
         raise ValueError(f"{name} is no torch module of known networks")
     return found
@@ -139,7 +139,7 @@ def build(description: dict, source: object) -> torch.nn.Module:
     Arguments
     ---------
     description : dict
-        What ``describe`` returned, or a file says.
+        As ``describe`` returns it.
     source : object
         Where it stands, for the error.
 
@@ -187,6 +187,6 @@ def _build(description, what):
 
 
 def hash_description(description: dict) -> str:
-    """Hash a description, to tell it from others."""
+    """Hash a description."""
     text = json.dumps(description, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,6 @@
 """Transformer block of SepFormer that keeps no attention weights.
 
-SpeechBrain's layers return the weights of every attention, which nobody reads
+SpeechBrain's layers return the weights of every attention, which are not used
 here: ``heads`` numbers for each pair of frames are computed, averaged and kept
 for the backward pass. Torch's ``scaled_dot_product_attention`` does without
 them. Parameters, their names and the result are SpeechBrain's.
@@ -79,8 +79,7 @@ class TransformerBlock(SBTransformerBlock):
 def _attend(x, attention):
     """Attend over the frames of [batch, time, channels].
 
-    Computes what the ``torch.nn.MultiheadAttention`` would, which transposes
-    batch and time, too.
+    Equals ``torch.nn.MultiheadAttention``, which transposes batch and time.
     """
     projected = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
     # [3, batch, heads, time, channels of a head]

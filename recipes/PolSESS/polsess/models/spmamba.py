@@ -39,7 +39,7 @@ class Block(torch.nn.Module):
     heads : int
         Heads of the attention.
     attention_size : int
-        About as many values make a query.
+        Approximate number of values in a query.
     mamba : dict
         Options of the Mamba layers.
 
@@ -238,13 +238,13 @@ class SPMamba(torch.nn.Module):
     attention_heads : int
         Heads of the attention; they divide ``hidden_channels``.
     attention_size : int
-        About as many values of each frame make a query, "approx_qk_dim".
+        Approximate number of values in a frame's query, "approx_qk_dim".
     state_size : int
         States of a Mamba layer's channel.
     convolution_size : int
         Steps of a Mamba layer's convolution.
     expansion : int
-        Times as many channels inside a Mamba layer as outside.
+        Ratio of a Mamba layer's inner channels to its outer ones.
 
     Raises
     ------

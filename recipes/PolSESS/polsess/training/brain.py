@@ -1,13 +1,14 @@
 """Brain with exact resuming, averaging and divergence handling.
 
-A batch whose loss or gradients are not finite is skipped and counted. Too many
-in a row, or an estimate in validation that is not finite, and the training goes
-back to the newest checkpoint that was validated, with a lower learning rate;
-the second time it stops.
+A batch whose loss or gradients are not finite is skipped and counted. After too
+many in a row, or a non-finite estimate in validation, the training returns to
+the newest validated checkpoint, with a lower learning rate; the second time it
+stops.
 
-SpeechBrain's own guards do not do: its count of losses starts anew each epoch
-and ends the run, and of gradients it drops those that are not finite and steps
-with the others, after clipping has scaled all of them by their common norm.
+SpeechBrain's own guards do not suffice: its counter of non-finite losses is
+reset each epoch and ends the run, and it drops the gradients that are not
+finite and steps with the others, after clipping has scaled all of them by their
+common norm.
 """
 
 import json
@@ -44,16 +45,16 @@ logger = get_logger(__name__)
 
 
 class DivergenceError(Exception):
-    """A training whose numbers are no longer finite."""
+    """A loss, gradient or estimate is no longer finite."""
 
 
 class TrainingStoppedError(UserError):
-    """A training that diverged, and cannot or may not go back any more."""
+    """The training diverged and cannot return to a checkpoint."""
 
 
 @register_checkpoint_hooks
 class SkippedBatches:
-    """Counts of the batches that were not trained on.
+    """Counts of skipped batches.
 
     Arguments
     ---------
@@ -75,21 +76,21 @@ class SkippedBatches:
         self.in_a_row = 0
 
     def note(self, problem: str | None, where: str, count: int = 1) -> None:
-        """Note how a batch, or a step, went.
+        """Count a batch or an optimiser step as done or as skipped.
 
         Arguments
         ---------
         problem : str, None
-            What of it was not finite; None for a step that was done.
+            The non-finite quantity; None for a step that was done.
         where : str
-            Which batch, for the message.
+            The batch, for the message.
         count : int
-            How many batches are lost: of a step those that belong to it.
+            Number of batches lost: of a step its accumulation group.
 
         Raises
         ------
         DivergenceError
-            If there were more in a row than the patience.
+            If more batches in a row were skipped than the patience.
         """
         if problem is None:
             self.in_a_row = 0
@@ -241,14 +242,14 @@ class ReliableBrain(sb.Brain):
     best_keys: tuple[str, ...] = ()  # of checkpoints' meta: the highest is kept
 
     def set_training_data(self, train_loader: Any) -> None:
-        """Take the training's loader, of TrainingBatches, before ``fit``.
+        """Set the training loader, of TrainingBatches, before ``fit``.
 
-        Its place in the epoch goes into checkpoints within an epoch.
+        Its position is saved in checkpoints within an epoch.
         """
         self.files = RunFiles(self.hparams.output_folder)
         self.curve = Curve(self.files.curve)
         self.batches = train_loader.batch_sampler
-        self.train_sampler = self.batches  # so that fit tells it the epoch
+        self.train_sampler = self.batches  # so that fit sets its epoch
         self.skipped = SkippedBatches(self.nonfinite_patience)
         self.training_state = TrainingState()
         add = self.checkpointer.add_recoverable
@@ -265,11 +266,11 @@ class ReliableBrain(sb.Brain):
             add("averaged", self.averaged)
 
     def on_fit_start(self) -> None:
-        """Resume from the newest checkpoint from which that is possible.
+        """Resume from the newest suitable checkpoint.
 
-        An early stop is decided anew, by the patience of today. From the
-        checkpoint to which a diverged training went back it goes on with a
-        lower learning rate; later checkpoints hold that themselves.
+        Early stopping is decided again, with the current patience. From the
+        checkpoint to which a diverged training returned, it continues with a
+        lower learning rate; later checkpoints contain that rate.
         """
         if process_rank() > 0:  # each process has dropout of its own
             torch.manual_seed(torch.initial_seed() + process_rank())
@@ -311,8 +312,8 @@ class ReliableBrain(sb.Brain):
         """Go forward and backward once, and forward for evaluation."""
         shape = (self.hparams.batch_size, self.batches.n_samples)
         on_gpu = torch.device(self.device).type == "cuda"
-        # What is drawn and computed here leaves no trace; not on the other
-        # GPUs either, which are left to whom they belong to.
+        # The random states are restored afterwards; other GPUs, which may
+        # belong to other jobs, are not touched.
         with torch.random.fork_rng([self.device] if on_gpu else []):
             mixture = torch.randn(shape, device=self.device)
             with self.training_ctx:
@@ -322,9 +323,9 @@ class ReliableBrain(sb.Brain):
         self.modules.zero_grad()
 
     def can_resume(self, checkpoint: Checkpoint) -> bool:
-        """Check whether a checkpoint's place in the epoch has a meaning here.
+        """Check whether a checkpoint's position in the epoch is valid here.
 
-        Within an epoch of another number of processes it has none: each has
+        Within an epoch of another number of processes it is not: each has
         seen other examples.
         """
         same = checkpoint.meta["processes"] == process_count()
@@ -397,10 +398,10 @@ class ReliableBrain(sb.Brain):
         return loss.detach().cpu()
 
     def step_if_finite(self) -> bool:
-        """Apply the gradients; return whether there is hope for the next."""
+        """Apply finite gradients; return False to count a skipped batch."""
         if self.scaler.is_enabled():
-            # FP16's scaler looks for its scale by infinities, and skips these
-            # steps itself. No scale below 1 would help.
+            # FP16's scaler finds its scale by infinities, and skips these steps
+            # itself. No scale below 1 would help.
             before = self.scaler.get_scale()
             self.optimizers_step()
             after = self.scaler.get_scale()
@@ -418,7 +419,7 @@ class ReliableBrain(sb.Brain):
         return hope
 
     def go_back(self, error: DivergenceError, factor: float) -> None:
-        """Arrange that the training resumes from the last epoch's end.
+        """Prepare to resume from the newest validated checkpoint.
 
         Later checkpoints are deleted, and the learning rate is multiplied by
         ``factor``.
@@ -455,14 +456,14 @@ class ReliableBrain(sb.Brain):
         record |= {
             "reason": str(error),
             "checkpoint": checkpoint.path.name,
-            # Names are of a second's resolution, and used again.
+            # Names have a resolution of a second, and may recur.
             "unixtime": checkpoint.meta["unixtime"],
             "lr_factor": factor,
         }
         write_on_main(self.files.divergence, record)
 
     def forget_stop(self) -> None:
-        """Forget that a training had stopped, if it has finished after all."""
+        """Remove the record of a stop, once the training has finished."""
         record = self.read_divergence()
         if record.pop("stopped", None) is None:
             return
@@ -472,5 +473,5 @@ class ReliableBrain(sb.Brain):
             on_main(self.files.divergence.unlink)
 
     def read_divergence(self) -> dict:
-        """Read what was done when the training diverged; the same in all."""
+        """Read the record of divergence, the same in all processes."""
         return on_main(read_divergence, self.files.folder)

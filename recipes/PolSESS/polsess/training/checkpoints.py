@@ -26,7 +26,7 @@ logger = get_logger(__name__)
 
 PARTIAL = "partial-"
 CORRUPT = "corrupt-"
-# So many of the newest are kept, in case that the newest proves corrupt.
+# Number of newest checkpoints kept, in case one proves corrupt.
 NEWEST = 2
 
 # SpeechBrain 1.1.2 wrote the methods that save the best score and its epoch,
@@ -81,7 +81,7 @@ class AtomicCheckpointer(Checkpointer):
         return on_main(self._save, meta or {}, end_of_epoch, name, verbosity)
 
     def _save(self, meta, end_of_epoch, name, verbosity):
-        self._remove_partial()  # what an interrupted save left
+        self._remove_partial()  # left by an interrupted save
         # The newest even if the clock went back.
         times = [c.meta["unixtime"] + 1e-3 for c in self.list_checkpoints()]
         meta = {"unixtime": max([time.time(), *times]), **meta}

@@ -1,4 +1,4 @@
-"""Starting a training from weights that another one has learned."""
+"""Fine-tuning: training that starts from a trained model's weights."""
 
 import torch
 
@@ -9,8 +9,8 @@ from speechbrain.utils.logger import get_logger
 
 logger = get_logger(__name__)
 
-# What an attribute of a module may be without that its weights mean something
-# else: how it is trained, and in which pieces it takes the signal.
+# Attributes of modules on which the meaning of their weights does not depend:
+# those of training, and of the chunks in which a signal is processed.
 FREE = {
     "training",
     "dropout",
@@ -22,24 +22,22 @@ FREE = {
 
 
 def start_from_pretrained(hparams: dict, trust: bool) -> str | None:
-    """Give a run's separator the weights of a model that is there.
+    """Load the weights of a trained model into a run's separator.
 
-    A run that has finished an epoch goes on with weights of its own. It is only
-    noted what it began with; from where, if its folder is not the same any
-    more.
+    A run that has finished an epoch resumes from its own checkpoint instead,
+    and the hash in its settings is returned, if ``pretrained`` is the same.
 
     Arguments
     ---------
     hparams : dict
         The loaded YAML; its separator is changed.
     trust : bool
-        Whether SpeechBrain may run what a public model's files say.
+        Whether SpeechBrain may run the code of a public model.
 
     Returns
     -------
     str
-        What tells these weights from others: the run's setting
-        ``pretrained_weights``.
+        Hash of these weights, the run's setting ``pretrained_weights``.
 
     Raises
     ------
@@ -56,8 +54,8 @@ def start_from_pretrained(hparams: dict, trust: bool) -> str | None:
     # Here, since training itself needs nothing of inference.
     from polsess.inference.models import load_model
 
-    # What is drawn for new weights must not change what the training draws.
-    # It is loaded on the CPU; of several GPUs, torch would warn.
+    # Drawing initial weights must not change the training's random state. The
+    # model is loaded on the CPU; with several GPUs, torch would warn.
     with torch.random.fork_rng(devices=[]):
         run = load_model(source, trust=trust)
     separator = hparams["separator"]
@@ -80,7 +78,7 @@ def start_from_pretrained(hparams: dict, trust: bool) -> str | None:
 
 
 def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
-    """Find what gives the parameters of two networks another meaning.
+    """Find differences that give two networks' parameters another meaning.
 
     Arguments
     ---------
@@ -116,13 +114,15 @@ def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
                 f"{path or 'the network'} is {first_type.__name__}, here "
                 f"{second_type.__name__}"
             )
-        told = vars(other)
+        expected = vars(other)
         misfits += [
-            f"{path}.{name} is {value!r}, here {told[name]!r}".removeprefix(".")
+            f"{path}.{name} is {value!r}, here {expected[name]!r}".removeprefix(
+                "."
+            )
             for name, value in vars(module).items()
             if name not in FREE
             and not name.startswith("_")
             and isinstance(value, bool | int | float | str | tuple)
-            and told.get(name, value) != value
+            and expected.get(name, value) != value
         ]
     return misfits

@@ -24,8 +24,8 @@ from polsess.training.brain import DivergenceError
 from polsess.training.settings import TEST_SETTINGS
 from speechbrain.utils.checkpoints import Checkpoint
 
-# Its import in SpeechBrain would tell of torchvision, which draws figures that
-# nobody asks for here.
+# Importing SpeechBrain's loggers warns of a missing torchvision, which only
+# figures need.
 logging.getLogger("speechbrain.utils.train_logger").addFilter(
     lambda record: not record.getMessage().startswith("torchvision")
 )
@@ -43,7 +43,7 @@ def average_validation(
     averaged_scores : list of dict
         The same of the averaged weights; empty without.
     epoch : int
-        Which, for the message.
+        Its number, for the message.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def make_logger(kind: str, hparams: SimpleNamespace) -> Any:
             f"log_to {kind}: `pip install {kind}` ({error})"
         ) from error
     except Exception as error:  # whatever the service's client raises
-        # SpeechBrain fails to raise what it caught.
+        # SpeechBrain fails to raise the client's error itself.
         reason = error.__context__ or error
         raise UserError(f"log_to {kind}: cannot start ({reason})") from error
 
@@ -192,14 +192,14 @@ def is_tested(files: RunFiles, curve: Curve, settings: dict) -> bool:
 
 
 def describe_run(brain: Any, best: Checkpoint, settings: dict) -> dict:
-    """Collect what ``result.json`` says.
+    """Collect the content of ``result.json``.
 
     Arguments
     ---------
     brain : Separation
         After ``fit`` and ``evaluate``.
     best : Checkpoint
-        The one that was tested.
+        The tested one.
     settings : dict
         The run's.
 

@@ -1,4 +1,4 @@
-"""Settings of a training: one table of what holds for each, and their reading.
+"""Settings of a training: the table of their properties, and their reading.
 
 A setting is a key of the model's YAML file, where its value and its help text
 stand, or one of SpeechBrain's run options. HyperPyYAML and SpeechBrain do the
@@ -44,25 +44,24 @@ RECIPE = Path(__file__).resolve().parents[2]
 
 
 class Setting(NamedTuple):
-    """What holds for a setting, whatever its value.
+    """Properties of a setting.
 
     Arguments
     ---------
     kind : type, None
-        Of its value; None for that of the value in the YAML file.
+        Type of its value; None for the type of the value in the YAML file.
     choices : tuple of str
-        All values that it may have; empty where it is no choice.
+        Allowed values; empty without such a restriction.
     least : float, None
-        Lowest value of a number; without it, numbers are above 0.
+        Minimum of a number; None for numbers above 0.
     below_one : bool
-        Whether a number is below 1.
+        Whether a number must be below 1.
     may_be_null : bool
-        Whether it may be null.
+        Whether null is allowed.
     may_change : bool
-        Whether it may change when a run is resumed: how long it goes on, where
-        things are, what is tested and what changes rounding, but not what is
-        learned from what. Another corpus is noticed by its manifests, another
-        start by the hash of its weights.
+        Whether it may change when a run is resumed: duration, paths, test and
+        rounding may, but not data, model and optimisation. Another corpus is
+        detected by its manifests, other initial weights by their hash.
     may_differ : bool, None
         Whether runs that are compared as seeds of one model may differ in it;
         None for the same as ``may_change``.
@@ -135,10 +134,10 @@ IN_EACH_YAML = {
     ),
     "curriculum": Setting(list),
 }
-# What is not here, such as the other sizes of networks, is of the kind of the
-# YAML's value, above 0 if that is, and may not change.
+# A setting that is not listed, such as most sizes of networks, has the type of
+# the YAML's value, is above 0 if that is, and may not change.
 SETTINGS = IN_EACH_YAML | {
-    # Sizes of networks, half of which is a step.
+    # Sizes whose half is a stride.
     "kernel_size": Setting(int, least=2),
     "chunk_frames": Setting(int, least=2),
     # Run options
@@ -198,8 +197,8 @@ LARGEST = sys.float_info.max
 def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     """Parse a command line of ``train.py``.
 
-    SpeechBrain's parser does it, which takes abbreviations without a word and
-    knows nothing of what is refused here.
+    SpeechBrain's own parser silently accepts abbreviations, and options that
+    are refused here.
 
     Arguments
     ---------
@@ -285,7 +284,7 @@ def load_hparams(
     ------
     UserError
         If the file cannot be read, or a setting is missing, unknown or not
-        what it may be.
+        allowed.
     """
     defaults, required = read_defaults(hparams_file)
     for name in IN_EACH_YAML.keys() - defaults:
@@ -331,11 +330,11 @@ def check_value(
     name : str
         The setting's.
     value : object
-        What the command line or the YAML file gives.
+        From the command line or the YAML file.
     default : object
-        What the YAML file gives.
+        Its value in the YAML file.
     where : str, None
-        What to call it in the error.
+        Its name in the error.
 
     Raises
     ------
@@ -374,7 +373,7 @@ def check_value(
 
 
 def _check_together(values):
-    """Check what a single setting does not tell."""
+    """Check settings that depend on each other."""
     for name in ("valid_variants", "test_variants"):
         check_variants(values[name], name)
     Curriculum(values["curriculum"])
@@ -391,7 +390,7 @@ _NOT_SETTINGS = (ValueError, AttributeError, TypeError, RecursionError)
 
 
 class _PlainConstructor(SafeConstructor):
-    """Constructor of plain values; of what a tag builds it makes BUILT."""
+    """Constructor of plain values; tagged objects become BUILT."""
 
 
 _PlainConstructor.add_multi_constructor("!", lambda *_: BUILT)
@@ -408,7 +407,7 @@ def read_defaults(hparams_file: str | Path) -> tuple[dict, list[str]]:
     Returns
     -------
     defaults : dict
-        Values with references resolved; BUILT for what the YAML constructs.
+        Values with references resolved; BUILT for objects that the YAML makes.
     required : list of str
         Keys that the user has to give.
 
@@ -463,7 +462,7 @@ def effective_run_options(hparams: dict, run_opts: RunOptions) -> dict:
 
 
 def plain_settings(hparams: dict, run_opts: RunOptions) -> dict:
-    """Collect the settings of a run that can be written down.
+    """Collect the settings of a run that JSON can hold.
 
     Arguments
     ---------
@@ -498,12 +497,12 @@ def check_same_run(files: RunFiles, settings: dict) -> None:
     files : RunFiles
         The run's.
     settings : dict
-        Those of now; the manifests' hashes may still be missing.
+        The current ones; the manifests' hashes may still be missing.
 
     Raises
     ------
     UserError
-        If others than those that may change differ, naming them.
+        If settings differ that may not change, naming them.
     """
     ignored = MAY_CHANGE
     if "manifest_train" not in settings:  # before the corpus is prepared
@@ -519,10 +518,10 @@ def check_same_run(files: RunFiles, settings: dict) -> None:
 
 
 def update_noted_hashes(files: RunFiles, manifest_folder: str) -> None:
-    """Hash the manifests of a run by earlier code as today's are hashed.
+    """Hash an older run's manifests as today's are hashed.
 
-    They had a column more, ``proven_sum``, the last one. To be called before
-    the manifests are written anew.
+    They had one more column, ``proven_sum``, the last one. Call this before the
+    manifests are rewritten.
     """
     noted = read_settings(files.folder)
     for split in ("train", "val", "test"):
@@ -550,7 +549,7 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
         "--sweep_folder",
         type=Path,
         metavar="FOLDER",
-        help="of Orion's trials (default: results/sweeps/EXPERIMENT)",
+        help="folder of the trials (default: results/sweeps/EXPERIMENT)",
     )
 
 
@@ -562,10 +561,9 @@ def make_help(
     Arguments
     ---------
     description : str
-        What the help begins with.
+        First lines of the help.
     arguments : list of str
-        If they begin with a YAML file, its values are listed, with its
-        comments.
+        If they start with a YAML file, its values and comments are listed.
 
     Returns
     -------
@@ -605,7 +603,7 @@ def make_help(
 
 
 def _read_help(hparams_file):
-    """Read the values of a YAML file, and what its comments say of them."""
+    """Read the values of a YAML file, and their comments."""
     defaults, required = read_defaults(hparams_file)
     lines = Path(hparams_file).read_text(encoding="utf-8").splitlines()
     texts = {}

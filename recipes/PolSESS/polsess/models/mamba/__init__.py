@@ -83,17 +83,17 @@ def import_mamba_ssm() -> Callable:
     return mamba_inner_fn
 
 
-# What computes the layer, by type of device
+# Implementations of the layer, by type of device
 BACKENDS: dict[str, Callable] = {"cpu": mamba_on_cpu, "cuda": mamba_on_gpu}
 
 
 def choose_backend(device: torch.device | str) -> Callable:
-    """Choose what computes the layer on a device.
+    """Choose the layer's implementation for a device.
 
     Raises
     ------
     UserError
-        If nothing does.
+        If there is none.
     """
     kind = torch.device(device).type
     if kind not in BACKENDS:
@@ -120,7 +120,7 @@ class Mamba(torch.nn.Module):
     d_conv : int
         Length of the convolution, in steps.
     expand : int
-        Times as many channels inside as outside.
+        Ratio of inner channels to outer ones.
 
     Example
     -------

@@ -33,9 +33,8 @@ from torch.nn import functional as F
 SLAB_STEPS = 8192
 SLAB_SEQUENCES = 32
 
-# Steps between two states that are kept for the backward pass: what lies
-# between them, 2 * CHUNK * n_states * channels numbers, should fit a core's
-# cache.
+# Steps between two states that are kept for the backward pass: the numbers
+# between them, 2 * CHUNK * n_states * channels, should fit a core's cache.
 CHUNK = 32
 
 # In a forked process torch's own threads are not there to be waited for.
@@ -618,7 +617,7 @@ def _slabs(hidden):
 
 
 def _project(hidden, in_weight, conv_weight, conv_bias, x_weight, step_weight):
-    """Compute what the scan needs.
+    """Compute the inputs of the scan.
 
     Returns xz [batch, time, 2 * channels], u [batch, time, channels], the
     projection of u [batch, time, rank + 2 * n_states], and raw step sizes.
