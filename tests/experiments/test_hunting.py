@@ -15,7 +15,7 @@ import yaml
 from experiments import hunting
 from experiments.database import Database
 from polsess.errors import UserError
-from polsess.search.sweep import RECIPE
+from polsess.files import RECIPE
 from small_trials import (
     PARAMETERS,
     rows_of,

@@ -9,7 +9,8 @@ from experiments.series import Job, read_series
 from hypothesis import given
 from outcomes import attempt, new_folder
 from polsess.errors import UserError
-from polsess.search.sweep import RECIPE, SWEEPS, read_sweep_file
+from polsess.files import RECIPE
+from polsess.search.sweep import SWEEPS, read_sweep_file
 
 SERIES = RECIPE.parents[1] / "tools/series"
 

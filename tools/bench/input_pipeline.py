@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from polsess.commands import make_parser
-from polsess.corpus.manifests import prepare_polsess
+from polsess.corpus.manifests import manifest_path, prepare_polsess
 from polsess.corpus.metadata import compatible_variants
 from polsess.data.dataset import Example, RenderedMixtures, read_manifest
 
@@ -69,9 +69,8 @@ def main() -> None:
     torch.set_num_threads(1)  # as in a DataLoader's workers
     with tempfile.TemporaryDirectory() as folder:
         prepare_polsess(str(options.data_folder), folder, check="audio")
-        rows = read_manifest(
-            Path(folder) / "train_all.csv", options.data_folder
-        )
+        path = manifest_path(folder, "train")
+        rows = read_manifest(path, options.data_folder)
     dataset = RenderedMixtures(rows, "SB")
     examples = draw_examples(rows)
     starts = range(0, len(examples), BATCH_SIZE)

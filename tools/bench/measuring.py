@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from polsess.files import RECIPE
 from polsess.models.convtasnet import MaskNet
 from polsess.models.mamba import Mamba
 from polsess.models.sepformer import TransformerBlock
 from polsess.training.settings import load_hparams, parse_arguments
 
-ROOT = Path(__file__).resolve().parents[2]
-RECIPE = ROOT / "recipes/PolSESS"
 MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
 RATE = 8000  # Hz
 

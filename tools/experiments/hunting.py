@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 from polsess.errors import UserError
-from polsess.files import read_json
+from polsess.files import RECIPE, read_json
 from polsess.run_folder import differences
-from polsess.search.sweep import RECIPE, Sweep, read_prior
+from polsess.search.sweep import Sweep, read_prior
 
 from experiments.series import interrupted_by_signals, last_words, read_value
 from experiments.trials import OPEN, read_trials

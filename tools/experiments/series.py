@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from polsess.commands import make_parser
 from polsess.errors import UserError, one_line
-from polsess.files import write_atomically
+from polsess.files import RECIPE, write_atomically
 from polsess.run_folder import differences
 
 from experiments.runs import (
@@ -29,8 +29,7 @@ from experiments.runs import (
     runs_table,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
-TRAIN = ROOT / "recipes/PolSESS/separation/train.py"
+TRAIN = RECIPE / "separation/train.py"
 # Options of train.py that are given here by another way.
 GIVEN_BY = {
     "seed": "--seeds",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from polsess.errors import UserError
 
+RECIPE = Path(__file__).resolve().parents[1]
 CHECKSUMS = "checksums.json"
 
 

@@ -20,6 +20,7 @@ from speechbrain.utils.distributed import (
 )
 from speechbrain.utils.run_opts import RunOptions
 
+PRECISIONS = ("fp32", "bf16", "fp16")  # as SpeechBrain calls them
 WORDS_OF_NO_MEMORY = ("out of memory", "can't allocate memory")
 # gloo's threads let go of the last tensors a moment after these have been
 # handed over, for which they need Python. If Python is ending by then, torch
@@ -30,7 +31,7 @@ WORDS_OF_NO_MEMORY = ("out of memory", "can't allocate memory")
 GLOO_PAUSE = 0.5  # s
 
 
-def check_device(options: dict) -> str:
+def check_device(options: dict, *modules: Any) -> str:
     """Check that the requested device can be used, and return it.
 
     Arguments
@@ -38,11 +39,15 @@ def check_device(options: dict) -> str:
     options : dict
         The run options in force; ``device``, ``precision`` and
         ``eval_precision`` count.
+    *modules : torch.nn.Module
+        Modules that will compute there; ``check_device`` of those that have
+        one is called.
 
     Raises
     ------
     UserError
-        If there is no such device, or FP16 was requested on the CPU.
+        If there is no such device, FP16 was requested on the CPU, or a module
+        cannot compute there.
     """
     device = str(options.get("device") or infer_device())
     try:
@@ -55,6 +60,9 @@ def check_device(options: dict) -> str:
             raise UserError(
                 f"{name} fp16 needs a GPU: add --{name} fp32 or --{name} bf16"
             )
+    for module in modules:
+        if hasattr(module, "check_device"):
+            module.check_device(device)
     return device
 
 

@@ -29,7 +29,7 @@ import pandas as pd
 from joblib import cpu_count
 from polsess.commands import at_least, make_parser, run
 from polsess.inference.models import TrainedModel, load_trained_run
-from polsess.processes import check_device
+from polsess.processes import PRECISIONS, check_device
 from polsess.run_folder import software_versions
 from polsess.scoring.evaluation import Evaluation
 from polsess.scoring.folder import MANIFESTS, EvaluationFolder, check_folder
@@ -95,7 +95,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add("--averaged", action="store_true", help=text)
     add("--device", help="cpu, cuda ... (default: a GPU if there is one)")
     text = "of the separator (default: the run's eval_precision)"
-    add("--precision", choices=("fp32", "bf16", "fp16"), help=text)
+    add("--precision", choices=PRECISIONS, help=text)
     text = "mixtures separated at once (default: the run's valid_batch_size)"
     add("--batch_size", type=at_least(1), help=text)
     text = "processes that score (default: one a CPU)"
@@ -111,10 +111,8 @@ def main(arguments: list[str]) -> None:
     trained = load_trained_run(options.run_folder, options.averaged)
     settings = trained.settings
     precision = options.precision or settings.get("eval_precision", "fp32")
-    device = check_device({"device": options.device, "precision": precision})
-    check = getattr(trained.separator, "check_device", None)
-    if check is not None:
-        check(device)
+    asked = {"device": options.device, "precision": precision}
+    device = check_device(asked, trained.separator)
     root = options.output or trained.folder / "evaluation"
     if options.output:
         check_folder(root)  # before manifests are written into it

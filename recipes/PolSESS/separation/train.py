@@ -29,13 +29,13 @@ import polsess.commands  # noqa: F401  first: for SIGTERM, while others load
 
 # isort: split
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from polsess.commands import called_by_orion, run
-from polsess.corpus.manifests import prepare_polsess
+from polsess.corpus.manifests import manifest_path, prepare_polsess
+from polsess.corpus.metadata import SPLITS
 from polsess.data.loaders import make_loaders
 from polsess.data.sampling import fixed_examples
 from polsess.files import hash_file
@@ -263,8 +263,8 @@ def prepare_run(
         sample_rate=hparams["sample_rate"],
         subset_sizes=[],  # training cuts them itself
     )
-    for split in ("train", "val", "test"):
-        path = Path(hparams["manifest_folder"], f"{split}_all.csv")
+    for split in SPLITS:
+        path = manifest_path(hparams["manifest_folder"], split)
         settings[f"manifest_{split}"] = hash_file(path)
     if resumed:
         check_same_run(files, settings)
@@ -290,11 +290,9 @@ def main(arguments: list[str]) -> None:
     hparams = load_hparams(hparams_file, run_opts, overrides)
     if hparams["deterministic"]:
         use_deterministic_algorithms()
-    device = check_device(effective_run_options(hparams, run_opts))
+    options = effective_run_options(hparams, run_opts)
+    device = check_device(options, *hparams["modules"].values())
     run_opts = join_processes(run_opts, device)
-    for module in hparams["modules"].values():
-        if hasattr(module, "check_device"):
-            module.check_device(device)
     settings = plain_settings(hparams, run_opts)
 
     with report:  # to Orion, if it is the caller

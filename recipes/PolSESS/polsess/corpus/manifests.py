@@ -33,6 +33,11 @@ SAMPLE_RATES = (8000, 16000)  # Hz
 logger = logging.getLogger(__name__)
 
 
+def manifest_path(folder: str | Path, name: str) -> Path:
+    """Name the manifest of a split, or of ``<split>_<variant>``."""
+    return Path(folder, f"{name}_all.csv")
+
+
 def prepare_polsess(
     data_folder: str | Path,
     save_folder: str | Path,

@@ -3,6 +3,8 @@
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
+from polsess.corpus.manifests import manifest_path
+from polsess.corpus.metadata import SPLITS
 from polsess.data.curriculum import Curriculum
 from polsess.data.dataset import RenderedMixtures, read_manifest
 from polsess.data.sampling import TrainingBatches, all_examples, fixed_examples
@@ -41,8 +43,8 @@ def make_loaders(
     if training_segment is not None:
         segment = max(1, round(training_segment * sample_rate))
     train, valid, test = (
-        read_manifest(f"{manifest_folder}/{split}_all.csv", data_folder)
-        for split in ("train", "val", "test")
+        read_manifest(manifest_path(manifest_folder, split), data_folder)
+        for split in SPLITS
     )
     batches = TrainingBatches(
         train,

@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from polsess.errors import UserError, one_line
-from polsess.files import find_damage, hash_file, read_json
+from polsess.files import CHECKSUMS, find_damage, hash_file, read_json
 from polsess.models.description import build, hash_description
 from polsess.models.separator import MaskingSeparator
 from polsess.run_folder import RunFiles
@@ -166,7 +166,7 @@ def load_trained_run(
     return TrainedModel(
         files.folder,
         settings,
-        weights_checksum=read_json(checkpoint / "checksums.json")[name],
+        weights_checksum=read_json(checkpoint / CHECKSUMS)[name],
         epoch=meta["epoch"],
         valid_si_sdr=meta[score],
         averaged=averaged,

@@ -86,10 +86,7 @@ class SpeechSeparation(Pretrained):
         """
         run = load_model(source, averaged, trust)
         run_opts = dict(run_opts or {})
-        run_opts["device"] = device = check_device(run_opts)
-        check = getattr(run.separator, "check_device", None)
-        if check is not None:  # SPMamba's
-            check(device)
+        run_opts["device"] = check_device(run_opts, run.separator)
         # Not all settings: Pretrained would follow those of the training.
         hparams = {name: run.settings[name] for name in cls.HPARAMS_NEEDED}
         model = cls(

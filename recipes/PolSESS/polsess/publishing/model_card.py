@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import StrictUndefined, Template
 
+from polsess.corpus.manifests import manifest_path
 from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
 from polsess.errors import UserError
 from polsess.files import read_json
@@ -97,7 +98,7 @@ def _mixture_counts(run):
     """Count the mixtures of each split."""
     counts = []
     for split in SPLITS:
-        path = run.folder / f"manifests/{split}_all.csv"
+        path = manifest_path(run.folder / "manifests", split)
         if path.exists():
             count = len(_read_table(path))
             limit = run.settings.get("train_size")

@@ -22,9 +22,9 @@ from polsess.scoring.scores import (
 from polsess.scoring.test_sets import EvaluationSet
 from polsess.worker_pool import WorkerPool
 from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 
 READING_PROCESSES = 2  # beside a GPU; a CPU is busy computing
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Mixtures that wait for each scoring process: a batch is separated while these
 # are scored, and they have to fit into memory.
 WAITING = 4
@@ -63,7 +63,7 @@ class Evaluation:
         self.test_set = test_set
         self.files = files
         self.device = torch.device(device)
-        self.precision = precision
+        self.dtype = AMPConfig.from_name(precision).dtype
 
     @torch.inference_mode()
     def separate(self, mixture: torch.Tensor) -> torch.Tensor:
@@ -85,11 +85,7 @@ class Evaluation:
             If the device has too little memory.
         """
         try:
-            with torch.autocast(
-                self.device.type,
-                AUTOCAST.get(self.precision),
-                enabled=self.precision != "fp32",
-            ):
+            with TorchAutocast(self.device.type, dtype=self.dtype):
                 return self.separator(mixture.to(self.device)).float()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

@@ -14,7 +14,11 @@ import soundfile
 import torch
 from tqdm.contrib.concurrent import thread_map
 
-from polsess.corpus.manifests import is_prepared_from, prepare_polsess
+from polsess.corpus.manifests import (
+    is_prepared_from,
+    manifest_path,
+    prepare_polsess,
+)
 from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
 from polsess.data.dataset import Example, RenderedMixtures, read_manifest
 from polsess.data.sampling import all_examples
@@ -261,7 +265,7 @@ def read_test_set(
     variants = choose(variants, ALL_VARIANTS, "--variants")
     folder = folder.resolve()
     known = settings.get(f"manifest_{split}")
-    manifest = manifests / f"{split}_all.csv"
+    manifest = manifest_path(manifests, split)
     if not (
         is_prepared_from(manifests, folder)
         and manifest.exists()

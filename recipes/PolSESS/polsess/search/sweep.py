@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from polsess.data.curriculum import Curriculum
 from polsess.errors import UserError, one_line
+from polsess.files import RECIPE
 from polsess.search.early_termination import Hyperband, Median
 from polsess.training.settings import (
     BUILT,
@@ -27,7 +28,6 @@ from polsess.training.settings import (
 )
 from speechbrain.utils.run_opts import HELP_TEXTS
 
-RECIPE = Path(__file__).resolve().parents[2]
 SWEEPS = RECIPE / "sweeps"
 HPARAMS = RECIPE / "hparams"
 # Ending of a sweep's file, by which SpeechBrain's tests tell it from a

@@ -24,11 +24,13 @@ from ruamel.yaml.error import YAMLError
 import speechbrain as sb
 from polsess.commands import make_parser
 from polsess.corpus.checks import CHECKS
-from polsess.corpus.manifests import ON_ERROR
+from polsess.corpus.manifests import ON_ERROR, manifest_path
+from polsess.corpus.metadata import SPLITS
 from polsess.data.curriculum import Curriculum, check_variants
 from polsess.data.mmipc import TASKS
 from polsess.errors import UserError
-from polsess.files import hash_file, to_json
+from polsess.files import RECIPE, hash_file, to_json
+from polsess.processes import PRECISIONS
 from polsess.run_folder import (
     RunFiles,
     differences,
@@ -40,7 +42,6 @@ from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 # A line of a YAML file
 SETTING = re.compile(r"(\w+): *(?:!ref )?(.*?) *(?:#\s(.*))?$")
 COMMENT = re.compile("# ")
-RECIPE = Path(__file__).resolve().parents[2]
 
 
 class Setting(NamedTuple):
@@ -88,7 +89,6 @@ class Setting(NamedTuple):
     refused: str = ""
 
 
-PRECISIONS = ("fp32", "bf16", "fp16")
 LOGGERS = ("files", "tensorboard", "wandb")
 USE_TORCHRUN = "start several processes with torchrun"
 
@@ -524,8 +524,8 @@ def update_noted_hashes(files: RunFiles, manifest_folder: str) -> None:
     manifests are rewritten.
     """
     noted = read_settings(files.folder)
-    for split in ("train", "val", "test"):
-        path = Path(manifest_folder) / f"{split}_all.csv"
+    for split in SPLITS:
+        path = manifest_path(manifest_folder, split)
         name = f"manifest_{split}"
         if path.exists() and hash_file(path) == noted.get(name):
             lines = path.read_text(encoding="utf-8").splitlines()
