@@ -1,9 +1,8 @@
 """Shared parts of all commands: parser, one-line errors, interruption.
 
-A trial of Orion's that is interrupted ends so that it stays open, from the
-first moment on: ``train.py`` imports this before everything else, which takes
-seconds, since a SIGTERM may come meanwhile and Orion would take the trial for
-crashed.
+An interrupted trial of Orion's must stay open from its first moment on. So
+``train.py`` imports this module first: the other imports take seconds, and a
+SIGTERM meanwhile would mark the trial as crashed.
 """
 
 import argparse
@@ -60,15 +59,15 @@ def at_least(least: int) -> Callable:
 
 
 def called_by_orion() -> bool:
-    """Check whether ``orion hunt`` has started this process."""
+    """Check whether ``orion hunt`` started this process."""
     return "ORION_RESULTS_PATH" in os.environ
 
 
 def interrupt_status() -> int:
     """Return the exit status that ends a hunt and leaves its trial open.
 
-    With any other but 0 Orion gives the trial up and goes on to the next.
-    Without Orion it is 1.
+    At any other status but 0 Orion marks the trial as broken and starts the
+    next. Without Orion it is 1.
     """
     return int(os.environ["ORION_INTERRUPT_CODE"]) if called_by_orion() else 1
 
@@ -92,7 +91,7 @@ def run(main: Callable, hint: str = "The same command goes on.") -> None:
     main : callable
         Takes the arguments of the command line; may return an exit status.
     hint : str
-        What the same command does after Ctrl-C or SIGTERM.
+        Printed after Ctrl-C or SIGTERM: the effect of the same command.
     """
     if not called_by_orion() and "RANK" not in os.environ:
         treat_sigterm_as_interrupt()
@@ -109,14 +108,14 @@ def run(main: Callable, hint: str = "The same command goes on.") -> None:
         message = str(error).rpartition("UserError: ")[2].strip()
         if rank > 0:
             # The first process's is enough: torchrun ends this one soon after
-            # it. An error of this process alone is told.
+            # it. An error of this process alone is printed.
             time.sleep(10)
         else:
             logger.debug(message)  # goes to log.txt, not to the terminal
         print(f"Error: {message}", file=sys.stderr)
         sys.exit(interrupt_status())
     except SystemExit as error:
-        # With 2 argparse has told of an option that it does not take.
+        # argparse ends with 2 after the message on a wrong option.
         if error.code == 2 and called_by_orion():
             sys.exit(interrupt_status())
         raise
@@ -129,7 +128,7 @@ def run(main: Callable, hint: str = "The same command goes on.") -> None:
 
 
 def _leave_at_once(number, frame):
-    """End, when nothing has been begun that would have to be put away."""
+    """End before anything has started that would need cleaning up."""
     os._exit(interrupt_status())
 
 

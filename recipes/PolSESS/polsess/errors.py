@@ -6,7 +6,7 @@ class UserError(ValueError):
 
 
 def one_line(error: object) -> str:
-    r"""Bring the message of a library's error into one line of 300 characters.
+    r"""Shorten a library's error message to one line of 300 characters.
 
     Example
     -------

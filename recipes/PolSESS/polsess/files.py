@@ -16,7 +16,7 @@ CHECKSUMS = "checksums.json"
 
 
 def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
-    """Hash a file's content; in hexadecimal.
+    """Hash a file's content, in hexadecimal.
 
     Example
     -------
@@ -33,7 +33,7 @@ def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
 
 
 def hash_folder(path: Path) -> dict:
-    """Hash a folder's files by name, but for the one with the checksums."""
+    """Hash a folder's files by name, except the one with the checksums."""
     return {
         file.name: hash_file(file, "blake2b")
         for file in sorted(path.iterdir())
@@ -47,7 +47,7 @@ def find_damage(path: Path) -> str | None:
     Returns
     -------
     str, None
-        What is wrong; None if nothing is.
+        The damage; None if there is none.
     """
     try:
         checksums = read_json(path / CHECKSUMS)
@@ -63,19 +63,19 @@ def find_damage(path: Path) -> str | None:
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Keep other processes that lock the same out; a killed one lets go.
+    """Lock a path against other processes; a killed one releases it.
 
     Arguments
     ---------
     path : pathlib.Path
         A folder, or a file, which is made if missing.
     wait : bool
-        Whether to wait for a process that has it.
+        Whether to wait for a process that holds the lock.
 
     Raises
     ------
     BlockingIOError
-        If another process has it, and ``wait`` is false.
+        If another process holds the lock, and ``wait`` is false.
     OSError
         If it cannot be opened, or the file system has no locks.
 
@@ -103,7 +103,7 @@ def to_json(value: object) -> str:
 
 
 def _without_nan(value):
-    """Put None where a number is not finite."""
+    """Replace numbers that are not finite by None."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

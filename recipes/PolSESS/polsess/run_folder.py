@@ -1,11 +1,11 @@
 """The files in a run's folder: their names, readers and writers.
 
 ``curve.csv`` has a row an epoch, ``test.csv`` one per test utterance and
-variant, ``result.json`` the run as a whole, ``settings.json`` what a resumed
-run is compared with, ``separator.json`` the network, ``divergence.json`` what
-was done when the training diverged, ``audio/`` separated test mixtures. Each is
-written under a temporary name and renamed, so that no reader ever finds half
-of one.
+variant, ``result.json`` the results of the whole run, ``settings.json`` the
+settings that a resumed run must match, ``separator.json`` the network,
+``divergence.json`` the returns to a checkpoint, ``audio/`` separated test
+mixtures. Each is written under a temporary name and renamed, so that no reader
+finds half of one.
 """
 
 import platform
@@ -22,7 +22,7 @@ from polsess.errors import UserError
 from polsess.files import read_json, to_json, write_atomically
 
 PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "numpy")
-# What every reader of a result relies on.
+# Keys of a result that all its readers need, and their types
 RESULT_TYPES: dict = {
     "best_valid_si_sdr": (int, float),
     "best_epoch": int,
@@ -54,7 +54,7 @@ class RunFiles:
 
 
 def write_on_main(path: Path, content: dict | list[dict]) -> None:
-    """Write JSON, or the rows of a CSV; of several processes the main one."""
+    """Write JSON, or the rows of a CSV, in the main process."""
     from polsess.processes import on_main  # torch, which readers do not need
 
     if isinstance(content, dict):
@@ -90,8 +90,8 @@ class Curve:
     def add(self, row: dict) -> None:
         """Write an epoch's row.
 
-        Rows of that epoch and later ones stem from a part of the run that was
-        lost with its checkpoint, and go.
+        Rows of that epoch and later ones are dropped: they belong to a part of
+        the run that was lost with its checkpoint.
         """
         self.rows = [old for old in self.rows if old["epoch"] < row["epoch"]]
         self.rows.append(row)
@@ -108,7 +108,7 @@ def read_curve(
     folder : str, Path
         The run's.
     needed : sequence of str
-        Further columns of numbers that have to be there.
+        Further columns of numbers that are required.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def read_curve(
 def read_settings(folder: str | Path) -> dict:
     """Read the settings that a run was trained with.
 
-    Raises UserError if the folder is no run's or the file is damaged.
+    Raises UserError if the folder holds no run or the file is damaged.
     """
     path = RunFiles(folder).settings
     if not path.exists():
@@ -182,7 +182,7 @@ def read_result(folder: str | Path) -> dict | None:
 
 
 def read_divergence(folder: str | Path) -> dict:
-    """Read what was done when a run's training diverged.
+    """Read a run's record of divergence.
 
     Returns
     -------
@@ -204,7 +204,7 @@ def differences(
     before, now : dict
         Names and values.
     ignored : collection of str
-        Names that do not count.
+        Names to leave out.
 
     Returns
     -------
@@ -225,7 +225,7 @@ def differences(
 
 
 def software_versions() -> dict:
-    """List what makes a result.
+    """List the versions on which a result depends.
 
     Returns
     -------

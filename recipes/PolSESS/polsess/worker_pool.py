@@ -26,17 +26,17 @@ ENVIRONMENT = {
 
 
 class WorkerPool(ProcessPoolExecutor):
-    """Processes that are not reached by Ctrl-C, and end with this one.
+    """Pool of processes that ignore Ctrl-C, and end with this one.
 
-    Leaving its context drops the tasks that have not begun, and turns the
-    error of a killed process into a ``UserError``.
+    Leaving its context cancels pending tasks, and turns the error of a killed
+    process into a ``UserError``.
 
     Arguments
     ---------
     jobs : int
         Number of processes.
     imports : list of str
-        Modules that take long to import; the processes share them. None of
+        Modules that are slow to import, which the processes share. None of
         this recipe's: the server may find another copy of it.
 
     Example
@@ -68,7 +68,7 @@ class WorkerPool(ProcessPoolExecutor):
     ) -> Future:
         """Run a function in one of the processes."""
         # It may start a process; and an interruption could leave a lock of the
-        # task's behind, for which leaving the context would wait.
+        # task held, for which leaving the context would wait.
         with block_sigint():
             task = super().submit(function, *arguments, **options)
             self.unfinished += 1
@@ -83,7 +83,7 @@ class WorkerPool(ProcessPoolExecutor):
             yield task
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        """Drop what has not begun, and wait for the rest."""
+        """Cancel pending tasks, and wait for the others."""
         self.shutdown(cancel_futures=True)
         if isinstance(error, BrokenProcessPool):
             raise UserError(
@@ -99,7 +99,7 @@ def block_sigint() -> Iterator[None]:
     They inherit the block and never get it; this process gets it afterwards.
     """
     came = []
-    # The mask alone would not do: another thread may get the signal.
+    # The mask alone is not enough: another thread may get the signal.
     handler = signal.signal(signal.SIGINT, lambda *_: came.append(True))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:

@@ -31,7 +31,7 @@ from polsess.inference.recordings import (
     find_recordings,
     identify,
     plan,
-    tell,
+    summarise,
 )
 from polsess.inference.separation import SpeechSeparation
 from tqdm import tqdm
@@ -131,7 +131,7 @@ def separate(
         files.write(estimates, rate, subtype, description)
     changed = ", ".join(files.changed)
     again = f", anew: {changed} changed" if changed else ""
-    return f"{base}: {tell(description)}{again}"
+    return f"{base}: {summarise(description)}{again}"
 
 
 def main(arguments: list[str]) -> None:

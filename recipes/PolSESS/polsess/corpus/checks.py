@@ -39,7 +39,7 @@ ROWS_A_PROCESS = 1000
 
 
 class AudioFormat(NamedTuple):
-    """What all files of a corpus have in common."""
+    """Length and rate of all files of a corpus."""
 
     sample_rate: int
     samples: int
@@ -52,9 +52,9 @@ class AudioFormat(NamedTuple):
 def check_corpus(
     data_folder: Path, table: pd.DataFrame, check: str, jobs: int | None = None
 ) -> tuple[pd.DataFrame, list[Finding], AudioFormat | None]:
-    """Find the rows of a corpus that are good and what is wrong with others.
+    """Find the good rows of a corpus, and the faults of the others.
 
-    A row that failed a check is not looked at again: only well-formed names
+    A row that failed a check is not checked further: only well-formed names
     are read, and of a good row and its damaged duplicate the good one is kept.
 
     Arguments
@@ -66,23 +66,23 @@ def check_corpus(
     check : str
         none, headers or audio.
     jobs : int
-        How many processes read audio.
+        Number of processes that read audio.
 
     Returns
     -------
     pandas.DataFrame
-        The rows without findings, and what ``check_audio`` adds.
+        The rows without findings, with the columns of ``check_audio``.
     list of Finding
         By split and row.
     AudioFormat
-        What all good files have; None if there are none.
+        That of all good files; None if there are none.
     """
     findings = check_metadata(table)
     good = _without(table, findings)
     if good.empty:
         return good, findings, None
     if check == "none":
-        # All files of a corpus are alike; the first row tells how.
+        # The first row has the length and rate of all.
         found, _, audio = check_audio(data_folder, good[:1], False)
         if found or audio is None:
             raise UserError(
@@ -146,7 +146,7 @@ def check_audio(
 ) -> tuple[list[Finding], pd.DataFrame, AudioFormat | None]:
     """Check every file of every row.
 
-    libsndfile shortens a truncated file silently; its length tells it.
+    libsndfile silently shortens a truncated file, which its length shows.
 
     Arguments
     ---------
@@ -157,8 +157,8 @@ def check_audio(
     read_samples : bool
         Whether to read the audio, not only the headers.
     jobs : int
-        How many processes read. None means one per available CPU, or none
-        where there is little to read.
+        Number of processes that read. None means one per available CPU, or
+        none where there is little to read.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def check_audio(
         The table, if samples were read with mix_digest, s1_digest, s2_digest
         and limited, whether the generator's limiter touched the speech.
     AudioFormat
-        What most files have; None if none can be read.
+        That of most files; None if none can be read.
     """
     paths = [
         {c: data_folder / path for c, path in row.items() if path}
@@ -203,7 +203,7 @@ def _read_row(paths, read_samples):
     formats : dict
         Manifest column -> AudioFormat, of files that can be read.
     problems : list
-        Pairs of a manifest column and what is wrong with its file.
+        Pairs of a manifest column and the fault of its file.
     samples : dict
         If samples were read: digests of the mixture and of clean speech, and
         whether the generator's limiter touched the speech.
@@ -231,10 +231,10 @@ def _read_row(paths, read_samples):
 
 
 def _check_samples(audio):
-    """Find silent speech and a wrong sum; tell whether speech was limited.
+    """Find silent speech and a wrong sum; detect limited speech.
 
-    Every file is off by its own rounding, and common writers round by up to
-    one step: the sum may be off by as many steps as there are files.
+    Every file has rounding errors, of common writers up to one step: the sum
+    may be off by as many steps as there are files.
     """
     tolerance = len(audio)
     problems = [
@@ -271,7 +271,7 @@ def find_duplicates(table: pd.DataFrame) -> list[Finding]:
     earlier: dict = {}
     rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
     for row in rows:
-        # What no two rows of a split may share, strongest first.
+        # Keys that no two rows of a split may share, strongest first.
         keys = {"is identical to": attrgetter(*METADATA_COLUMNS)(row)}
         for column in AUDIO_COLUMNS:
             if path := getattr(row, column):

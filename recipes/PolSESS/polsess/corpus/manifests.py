@@ -1,4 +1,4 @@
-"""Manifests: preparing a corpus, unless that is done and up to date."""
+"""Preparation of a corpus: checks and manifests, unless these are current."""
 
 import hashlib
 import json
@@ -62,8 +62,8 @@ def prepare_polsess(
     save_folder : str, Path
         Where the manifests go.
     subset_sizes : list of int
-        How many training rows the subsets have; None for those of 2000, 4000,
-        8000 and 16000 that the split has rows for.
+        Training rows of the subsets; None for those of 2000, 4000, 8000 and
+        16000 for which the split has rows.
     check : str
         none: the metadata only; headers: also that all files are there, whole
         and alike; audio: also that mixtures are the sums of their components
@@ -76,12 +76,12 @@ def prepare_polsess(
     sample_rate : int
         In Hz, if the corpus must have it.
     jobs : int
-        How many processes read audio. None means one per available CPU.
+        Number of processes that read audio. None means one per available CPU.
 
     Returns
     -------
     dict
-        What prepare.json holds.
+        The content of prepare.json.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def prepare_polsess(
 
 
 def is_prepared_from(save_folder: Path, data_folder: Path) -> bool:
-    """Check whether manifests were made of the metadata that a corpus has.
+    """Check whether manifests were made from a corpus's current metadata.
 
     A renamed corpus may have renamed the files as well.
     """
@@ -146,7 +146,7 @@ def is_prepared_from(save_folder: Path, data_folder: Path) -> bool:
 
 
 def _check_sample_rate(found, wanted):
-    """Check a corpus's sample rate, in Hz; any is wanted with None."""
+    """Check a corpus's sample rate, in Hz; None allows any."""
     if found not in SAMPLE_RATES:
         raise UserError(
             f"The corpus is sampled at {found} Hz; PolSESS has 8000 or 16000."
@@ -249,7 +249,7 @@ def _make_manifests(table, seconds, sizes):
 
 
 def _build_manifest(table, seconds):
-    """Make a manifest of strings; what the corpus does not tell is empty."""
+    """Make a manifest of strings; values that the corpus lacks are empty."""
     paths = table[list(AUDIO_COLUMNS)]
     manifest = ("$data_root/" + paths).where(paths != "", "")
     manifest.insert(0, "ID", table["mixFile"].str.removesuffix(".wav"))
@@ -264,7 +264,7 @@ def _build_manifest(table, seconds):
 
 
 def _read_record(save_folder):
-    """Read prepare.json; empty if there is none that is whole."""
+    """Read prepare.json; empty if it is missing or damaged."""
     try:
         text = (save_folder / "prepare.json").read_text(encoding="utf-8")
         record = json.loads(text)
@@ -275,14 +275,14 @@ def _read_record(save_folder):
 
 
 def _sealed(record):
-    """Add what tells a record from one that was damaged or edited."""
+    """Add a checksum, which reveals a damaged or edited record."""
     record = {key: value for key, value in record.items() if key != "checksum"}
     text = json.dumps(record)
     return record | {"checksum": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _is_current(record, request, data_folder, save_folder):
-    """Check whether the manifests are there and would be the same again."""
+    """Check whether the manifests exist and are up to date."""
     if any(record.get(key) != value for key, value in request.items()):
         return False
     written, rejected = record["files"], record["rejected_files"]
@@ -305,10 +305,10 @@ def _file_states(folder: Path, paths: Iterable[str]) -> dict:
 
 
 def _replace_files(save_folder, record, files):
-    """Put new files in the place of those that prepare.json lists.
+    """Replace the files that prepare.json lists by new ones.
 
     Whenever this is killed, either the old set is untouched or prepare.json
-    makes the next call prepare again. Files of others stay. Returns the record
+    makes the next call prepare again. Other files are kept. Returns the record
     with the files' states.
     """
     save_folder.mkdir(parents=True, exist_ok=True)
@@ -326,7 +326,7 @@ def _replace_files(save_folder, record, files):
             for name, table in files.items():
                 table.to_csv(temporary / name, index=False)
             old = _read_record(save_folder).get("files", {})
-            # While old and new files are mixed, prepare.json only tells which
+            # While old and new files are mixed, prepare.json only lists which
             # files are ours.
             replace_record(_sealed({"files": old | dict.fromkeys(files)}))
             for name in files:

@@ -227,7 +227,7 @@ def check_metadata(table: pd.DataFrame) -> list[Finding]:
 
 
 def _value_problems(row):
-    """Yield which values of one row are impossible."""
+    """Yield the impossible values of one row."""
     if row.subset != row.split:
         yield f"its subset is '{row.subset}' instead of '{row.split}'"
     if not re.fullmatch(r"[-+]?\d{1,3}(\.0*)?", row.SSR):
@@ -244,7 +244,7 @@ def _value_problems(row):
 
 
 def _name_problems(row):
-    """Yield which file names of one row do not fit together."""
+    """Yield the contradictions between the file names of one row."""
     names = [getattr(row, column) for column in NAME_COLUMNS]
     malformed = False
     for column, name in zip(NAME_COLUMNS, names, strict=True):

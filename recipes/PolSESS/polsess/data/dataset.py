@@ -1,8 +1,8 @@
 """Dataset of rendered mixtures, from manifest rows.
 
-The dataset is stateless: what it returns depends on the ``Example`` alone,
-whichever worker or process asks. What is drawn at random is drawn by the
-sampler in ``sampling.py``.
+The dataset is stateless: an item depends on the ``Example`` alone, whichever
+worker or process renders it. All random draws are made by the sampler in
+``sampling.py``.
 """
 
 import csv
@@ -65,7 +65,7 @@ def read_manifest(manifest: str | Path, data_folder: str | Path) -> list[dict]:
         if not rows:
             raise ValueError("it has no rows")
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        # SpeechBrain raises what float() and dictionaries do.
+        # SpeechBrain passes on the errors of float() and of dictionaries.
         raise UserError(
             f"{manifest}: is damaged ({error}); delete prepare.json beside it, "
             "and it is written anew"
@@ -74,7 +74,7 @@ def read_manifest(manifest: str | Path, data_folder: str | Path) -> list[dict]:
 
 
 def _check_row(name, row):
-    """Check what is read of a manifest's row."""
+    """Check the fields of a manifest's row that are used."""
     environment = row["environment"]
     if environment not in VARIANTS:
         raise ValueError(f"{name} has the environment {environment!r}")
@@ -101,8 +101,8 @@ def select_rows(
     variants : list of str
         Allowed variants.
     size : int, None
-        How many of the chosen rows to keep, the first ones, so that a smaller
-        subset lies within a larger one; None keeps all.
+        Number of chosen rows to keep, the first ones, so that a smaller subset
+        lies within a larger one; None keeps all.
     setting : str
         Where the variants are set, for the messages.
 
@@ -166,7 +166,7 @@ class RenderedMixtures(torch.utils.data.Dataset):
         return len(self.rows)
 
     def __getitem__(self, example: Example) -> dict:
-        """Read what an example needs and render it.
+        """Read an example's audio and render it.
 
         Arguments
         ---------
@@ -206,7 +206,7 @@ class RenderedMixtures(torch.utils.data.Dataset):
         }
 
     def files(self, example: Example) -> dict[str, str]:
-        """Look up the files of the components that an example needs.
+        """Look up the files of an example's components.
 
         Example
         -------

@@ -21,7 +21,7 @@ TASKS = {
     "EB": 1,  # enhance both speakers, as one signal
 }
 
-# What a variant's letters leave out: scene, event, reverberation of speech.
+# Letter of a variant -> the components that it lacks without the letter
 _BACKGROUND: dict = {
     "indoor": {
         "S": ("scene",),
@@ -42,7 +42,7 @@ def removed_components(
     environment : str
         ``indoor`` or ``outdoor``.
     variant : str
-        What stays beside the speech: one of the environment's variants.
+        One of the environment's; its letters say what stays beside the speech.
     task : str
         ``SB`` (separate both), ``ES`` (extract speaker 1) or ``EB`` (enhance
         both).

@@ -1,8 +1,8 @@
 """Sampling of examples: order, variants and segments of an epoch.
 
-Everything drawn is a function of the seed, the epoch and, for what concerns
-one mixture, its ID. So it does not matter which worker renders it, what was
-drawn before, or whether the run was resumed.
+Every draw is a function of the seed, the epoch and, for a single mixture, its
+ID. It does not depend on the worker that renders it, on earlier draws, or on
+whether the run was resumed.
 """
 
 import random
@@ -73,16 +73,16 @@ class TrainingBatches(torch.utils.data.Sampler):
     batch_size : int
         Mixtures in a batch; the last batch of an epoch may be smaller.
     size : int, None
-        How many mixtures to train on: the first ones, in the manifest's order,
+        Number of training mixtures: the first ones, in the manifest's order,
         that have an allowed variant. None for all.
     segment : int, None
         Length of the segments in samples; None for whole mixtures.
     sample_rate : int
         In Hz, to turn the manifest's durations into samples.
     processes : int
-        How many share each batch: ``batch_size`` is that of each.
+        Number of processes that share each batch; each has ``batch_size``.
     rank : int
-        Which of them this is, from 0.
+        Number of this process, from 0.
 
     Raises
     ------
@@ -111,7 +111,7 @@ class TrainingBatches(torch.utils.data.Sampler):
         self.n_samples = segment or lengths[0]
         self.latest_starts = [max(0, n - (segment or n)) for n in lengths]
         self.curriculum = curriculum
-        # All stages at once: a stage without rows is told before training.
+        # All stages at once: a stage without rows is reported before training.
         self.chosen = {}
         for stage in curriculum.stages:
             epoch, variants = stage["epoch"], stage["variants"]
@@ -156,7 +156,7 @@ class TrainingBatches(torch.utils.data.Sampler):
         return here.stop - here.start
 
     def _share(self, count):
-        """Cut this process's part out of a batch."""
+        """Return this process's part of a batch."""
         return slice(
             self.rank * count // self.processes,
             (self.rank + 1) * count // self.processes,
@@ -165,8 +165,8 @@ class TrainingBatches(torch.utils.data.Sampler):
     def __iter__(self) -> Iterator[list[Example]]:
         """Yield the epoch's batches, lists of Example.
 
-        Of a last batch with fewer examples than processes some get an example
-        that has no weight, since all have to take part in the step.
+        If the last batch has fewer examples than processes, some get an example
+        without weight, since all have to take part in the step.
         """
         chosen = self.chosen[self.stage["epoch"]]
         generator = random.Random(f"{self.seed} {self.epoch} order")

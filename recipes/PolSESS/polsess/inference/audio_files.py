@@ -1,8 +1,7 @@
-"""Recordings read, and resampled, block by block.
+"""Reading and resampling of recordings, block by block.
 
-The blocks of ``soxr.ResampleStream`` put together are bit by bit what it makes
-of the whole signal, and not delayed against it: sample k stays at k divided by
-the rate.
+The blocks of ``soxr.ResampleStream`` together equal the resampled whole signal
+bit by bit, without a delay: sample k stays at k divided by the rate.
 """
 
 import re
@@ -16,10 +15,10 @@ import soxr
 from polsess.errors import UserError
 
 BLOCK = 65536  # samples read at once
-# What libsndfile notes of a header that promises more bytes than there are.
+# libsndfile's note on a header that promises more bytes than there are
 PROMISED = re.compile(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)")
-LOWEST_RATE = 1000  # Hz; a damaged header would make days of minutes
-SLOPPY = 1024  # bytes by which a header that nobody cut may be wrong
+LOWEST_RATE = 1000  # Hz; a damaged header would turn minutes into days
+SLOPPY = 1024  # bytes by which the header of a complete file may be wrong
 
 
 class RecordingError(UserError):
@@ -34,7 +33,7 @@ class Recording:
     path : Path
         A file that libsndfile reads.
     channel : int, None
-        Which is read, from 1; None for the mean of all.
+        The channel to read, from 1; None for the mean of all.
 
     Raises
     ------
@@ -79,7 +78,7 @@ class Recording:
     def _open(self):
         """Open the file."""
         try:
-            # libsndfile would say 'System error' of what is not there.
+            # libsndfile's message for a missing file is 'System error'.
             open(self.path, "rb").close()
             return soundfile.SoundFile(self.path)
         except (OSError, soundfile.LibsndfileError, TypeError) as error:
@@ -88,7 +87,7 @@ class Recording:
             ) from error
 
     def offset(self) -> np.float32:
-        """Return the mean of all samples; raise what ``blocks`` does."""
+        """Return the mean of all samples; raises as ``blocks`` does."""
         total = sum(block.sum(dtype=np.float64) for block in self.blocks())
         return np.float32(total / self.length)
 
@@ -148,9 +147,9 @@ class StreamResampler:
     Arguments
     ---------
     from_rate, to_rate : int
-        Of what comes in and goes out, in Hz; if equal, nothing is changed.
+        Rates of input and output, in Hz; if equal, nothing is changed.
     channels : int
-        Resampled beside each other.
+        Number of channels.
 
     Example
     -------
@@ -184,7 +183,7 @@ class StreamResampler:
         Returns
         -------
         numpy.ndarray
-            The result so far; a part is held back until more is known.
+            The next samples; the filter holds some back until the next block.
         """
         self.taken += len(block)
         if self.stream is not None:
@@ -194,9 +193,9 @@ class StreamResampler:
         return block
 
     def finish(self, length: int) -> np.ndarray:
-        """Return what was held back, of a result of ``length`` samples.
+        """Return the remaining samples of an output of ``length`` samples.
 
-        Beyond its end the signal counts as silence.
+        The signal is followed by silence.
         """
         given = self.given
         needed = -(-(length + 1) * self.from_rate // self.to_rate)
@@ -216,7 +215,7 @@ class ResampledReader:
     from_rate : int
         Their rate in Hz.
     to_rate : int
-        The rate at which is read, in Hz.
+        Rate of the samples read, in Hz.
 
     Example
     -------

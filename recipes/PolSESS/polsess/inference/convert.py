@@ -14,7 +14,7 @@ from polsess.files import to_json, write_atomically
 from polsess.models.description import build, describe
 from polsess.run_folder import RunFiles
 
-# What modules were called.
+# Former names of modules
 EARLIER_NAMES = {
     "convtasnet_masks": "polsess.models.convtasnet",
     "separator": "polsess.models.separator",
@@ -34,7 +34,7 @@ def convert(folder: str | Path) -> Path:
     Returns
     -------
     Path
-        What was written.
+        The written file.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """Loading trained models: runs, exported models and SpeechBrain's public ones.
 
-A model may come from elsewhere. Of a run or an exported model nothing is run:
-the network is built as ``separator.json`` describes it, of known classes alone,
-and weights are read as nothing but tensors. SpeechBrain's own loader runs
-whatever a public model's ``hyperparams.yaml`` says; so it is called only for a
+A model may come from elsewhere. No code of a run or an exported model is run:
+the network is built from ``separator.json``, of known classes alone, and
+weights are read as nothing but tensors. SpeechBrain's own loader runs any code
+that a public model's ``hyperparams.yaml`` names; so it is called only for a
 model that the user trusts.
 """
 
@@ -61,23 +61,23 @@ class ExportedFiles:
 
 @dataclass
 class TrainedModel:
-    """A separator with its weights, and what is known of them.
+    """A separator with its weights and their origin.
 
     Arguments
     ---------
     folder : Path
         The run's or the model's.
     settings : dict
-        What ``settings.json`` says.
+        The content of ``settings.json``.
     separator : torch.nn.Module
         Mixture [batch, time] -> estimates [batch, time, n_sources]; on the
         CPU, in evaluation mode.
     weights_checksum : str
         Identifies the weights.
     epoch : int, None
-        When the weights were saved; None of a public model.
+        Epoch of the weights; None for a public model.
     valid_si_sdr : float, None
-        Of these weights, in dB.
+        Validation SI-SDR of the weights, in dB.
     averaged : bool
         Whether they are the averaged ones.
     description_hash : str
@@ -108,13 +108,13 @@ def load_model(
     Arguments
     ---------
     path : str, Path
-        A run's output folder, what ``export.py`` made of one, or a folder that
+        A run's output folder, a folder that ``export.py`` wrote, or one that
         SpeechBrain's ``SepformerSeparation`` loads.
     averaged : bool
         Whether to take the averaged weights of a run with ``ema_decay``; other
         models have one kind of weights.
     trust : bool
-        Whether SpeechBrain may run what a public model's files say.
+        Whether SpeechBrain may run the code of a public model.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def _load_exported(files, averaged):
     if averaged and not checkpoint["averaged"]:
         raise UserError(f"{files.folder}: was exported without --averaged")
     settings = _read(files.settings, NEEDED_OF_EXPORT)
-    # Here, since a run's own folder needs no safetensors.
+    # Imported here, since a run's own folder needs no safetensors.
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -202,7 +202,7 @@ def _load_exported(files, averaged):
 
 
 def _build(path, weights, weights_path):
-    """Build a separator of what a file describes, and give it its weights."""
+    """Build the separator that a file describes, and load its weights."""
     if not path.exists():
         raise UserError(
             f"{path}: is missing; if an earlier version made the folder, write "
@@ -266,7 +266,7 @@ def _load_public(folder, averaged, trust):
 
 
 def _read(path, needed):
-    """Read a model's JSON file, and check what it says."""
+    """Read a model's JSON file, and check its values."""
     try:
         content = read_json(path)
     except (UserError, RecursionError) as error:
@@ -276,7 +276,7 @@ def _read(path, needed):
 
 
 def _check_types(path, content, needed):
-    """Check what a file says."""
+    """Check the types of a file's values."""
     for name, kind in needed.items():
         value = content.get(name)
         if not isinstance(value, kind):
@@ -284,7 +284,7 @@ def _check_types(path, content, needed):
 
 
 def _damaged(path, problem):
-    """Make the error for a file that is not as it was written."""
+    """Make the error for a damaged file."""
     return UserError(f"{path}: {problem}; put back a copy of it")
 
 
@@ -314,7 +314,7 @@ def _find_best(folder, settings, score):
 
 
 def _read_meta(path, score):
-    """Read what a checkpoint says of itself; one within an epoch no score."""
+    """Read a checkpoint's meta; within an epoch it has no score."""
     try:
         meta = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
         for name in (score, "epoch", "unixtime") if score in meta else ():

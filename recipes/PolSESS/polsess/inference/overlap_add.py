@@ -1,10 +1,9 @@
 """Separation of a mixture of any length: in chunks that overlap.
 
-A separator does not know which speaker is the first. So each chunk's estimates
-are brought to the order in which they resemble those of the chunk before, where
-the two overlap, unless that can hardly be told: see Chunk. Then they are faded
-into each other, and at the end brought to the level that they have in the
-mixture.
+The order of a separator's estimates is arbitrary. So each chunk's are permuted
+to the order in which they resemble those of the chunk before, where the two
+overlap, unless that is ambiguous: see Chunk. Then they are cross-faded, and at
+the end scaled to the level that they have in the mixture.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,32 +13,31 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-# Which a separator gets every chunk at, as a root mean square. Twenty decibels
-# below full scale is usual for speech; of chunks 40 dB quieter the constants
-# that norms add to variances would make something else.
+# Root mean square to which each chunk is scaled for the separator. 20 dB below
+# full scale is usual for speech; in chunks 40 dB quieter, the constants that
+# norms add to variances would matter.
 LEVEL = 0.1
-# Margins below it tell nothing: see Chunk.
+# Margins below it are not significant: see Chunk.
 UNCERTAIN = 0.1
-# What is separated at once, and what neighbours share, unless asked otherwise.
+# Defaults: length of a chunk, and overlap of neighbours
 CHUNK = 8.0  # s
 OVERLAP = 4.0  # s
-# What gains that differ cost, as a part of the estimates' energy: an estimate
-# that has less than a few per cent of it (-15 dB) takes its gain from the
-# others.
+# Penalty on different gains, as a part of the estimates' energy: an estimate
+# with less than a few per cent of it (-15 dB) takes its gain from the others.
 EQUAL_GAINS = 0.03
 
 
 class Level(NamedTuple):
-    """What brings estimates to their level in the mixture.
+    """Factors that scale estimates to their level in the mixture.
 
     Arguments
     ---------
     gains : numpy.ndarray
-        By which estimates are multiplied, of shape [n_sources].
+        Factors of the estimates, of shape [n_sources].
     times : numpy.ndarray
         Moments, as parts of the whole duration, of shape [moments].
     factors : numpy.ndarray
-        By which all estimates are multiplied then, of shape [moments].
+        Common factors of all estimates at these times, of shape [moments].
     """
 
     gains: np.ndarray
@@ -49,16 +47,16 @@ class Level(NamedTuple):
     def apply(
         self, estimates: np.ndarray, start: int, length: int
     ) -> np.ndarray:
-        """Bring estimates to their level, in FP32.
+        """Scale estimates to their level, in FP32.
 
         Arguments
         ---------
         estimates : numpy.ndarray
-            Shape [time, n_sources], without a constant part.
+            Shape [time, n_sources], of zero mean.
         start : int
-            The first one's place in the recording.
+            Position of the first sample in the recording.
         length : int
-            Of the whole recording.
+            Samples of the whole recording.
 
         Example
         -------
@@ -73,12 +71,11 @@ class Level(NamedTuple):
 
 
 class LevelFit:
-    """Levels fitted to a mixture and its estimates, which come in chunks.
+    """Levels fitted to a mixture and its estimates, chunk by chunk.
 
-    Sought are the gains with which the estimates' sum differs least from the
-    mixture, in the sense of least squares. What these cannot tell, the gain of
-    a speaker who is silent, or of estimates that are nearly equal, is taken
-    from the others: gains that differ cost a little. Where the sum is louder
+    The gains are a least-squares fit of the estimates' sum to the mixture, with
+    a small penalty on different gains: it sets those that the fit leaves open,
+    of a silent speaker, or of nearly equal estimates. Where the sum is louder
     than the mixture in a chunk, the factor is below 1 in its middle.
 
     Example
@@ -110,7 +107,7 @@ class LevelFit:
         mixture : torch.Tensor
             Shape [time].
         start : int
-            Its first sample.
+            Position of its first sample.
         """
         self.length = start + len(mixture)
         self.middles.append(start + len(mixture) / 2)
@@ -121,7 +118,7 @@ class LevelFit:
         self.products.append((signals.T @ signals).tolist())
 
     def level(self) -> Level:
-        """Fit levels to all that was added; 0 where everything is silent."""
+        """Fit the levels to all chunks; 0 where everything is silent."""
         products = np.array(self.products)
         total = products.sum(axis=0)
         energies, shared = total[:-1, :-1], total[:-1, -1]
@@ -138,13 +135,13 @@ class LevelFit:
 
 
 def _centred(signals):
-    """Take the mean away, which SI-SDR leaves open too; in FP64."""
+    """Subtract the mean, which SI-SDR ignores too, in FP64."""
     signals = signals.double()
     return signals - signals.mean(dim=0)
 
 
 class Chunk(NamedTuple):
-    """What is known of a chunk.
+    """Position of a chunk, and the order of its estimates.
 
     Arguments
     ---------
@@ -155,8 +152,8 @@ class Chunk(NamedTuple):
     margin : float, None
         How much more the estimates resemble those of the chunk before in this
         order than in the next best one: the difference of two correlations,
-        from 0 (cannot be told) to 2. Below ``UNCERTAIN`` the order of the chunk
-        before is kept, since networks tend to tell speakers by their voices.
+        from 0 (ambiguous) to 2. Below ``UNCERTAIN`` the order of the chunk
+        before is kept, since networks tend to order speakers by their voices.
         None for the first chunk, and where there is only one order.
     """
 
@@ -166,18 +163,17 @@ class Chunk(NamedTuple):
 
     @property
     def uncertain(self) -> bool:
-        """Whether the margin is too small to tell the order."""
+        """Whether the margin is too small to determine the order."""
         return self.margin is not None and self.margin < UNCERTAIN
 
 
 class OverlapAdd:
     """Separation of a mixture of any length in constant memory.
 
-    Every chunk is as long as the first, the last begins earlier for that; only
-    a mixture that is shorter is a chunk by itself. The estimates are averaged
-    with weights that fall towards a chunk's ends. Afterwards ``chunks`` tells
-    of the order, and ``levels.level()`` what brings the estimates to the level
-    that they have in the mixture.
+    All chunks have the same length, for which the last starts earlier; only a
+    shorter mixture is a chunk by itself. The estimates are averaged with
+    weights that fall towards a chunk's ends. Afterwards ``chunks`` holds the
+    orders, and ``levels.level()`` returns the levels.
 
     Arguments
     ---------
@@ -215,7 +211,7 @@ class OverlapAdd:
         self.levels = LevelFit()
 
     def blocks(self, read: Callable) -> Iterator[np.ndarray]:
-        """Separate what can be read.
+        """Separate a mixture that is read block by block.
 
         Arguments
         ---------
@@ -226,8 +222,8 @@ class OverlapAdd:
         Yields
         ------
         numpy.ndarray
-            Estimates, of shape [time, n_sources], as long as the mixture when
-            put together; their levels are open.
+            Estimates, of shape [time, n_sources], together as long as the
+            mixture; their levels are arbitrary.
 
         Raises
         ------
@@ -256,7 +252,7 @@ class OverlapAdd:
             self.position += finished
 
     def _separate_chunk(self, mixture, before):
-        """Separate a chunk, and bring the estimates to their order."""
+        """Separate a chunk, and permute its estimates."""
         level = mixture.double().square().mean().sqrt().item() / LEVEL
         scaled = mixture / level if level else mixture
         with torch.inference_mode():

@@ -1,8 +1,8 @@
 """Recordings to separate, and the files of their estimates.
 
-WAV files are written under temporary names, and renamed when all are there;
-last comes the JSON file. So what has a JSON file is whole. One process at a
-time writes to a folder, so that files of two never mix.
+WAV files are written under temporary names, and renamed when all are written;
+the JSON file comes last and marks a complete set. One process at a time writes
+to a folder, so that files of two never mix.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from polsess.inference.audio_files import Recording, RecordingError
 from polsess.inference.overlap_add import UNCERTAIN, Level, OverlapAdd
 from polsess.inference.separation import SpeechSeparation
 
-# What soundfile can read, and what else such files are called.
+# Suffixes of files that soundfile can read
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()}
 SUFFIXES = (SUFFIXES | {".aif", ".oga", ".opus"}) - {".raw"}
 ESTIMATE = re.compile(r"(.+)_estimate\d+\.wav")
 BLOCK = 65536  # samples at once
 FULL_SCALE = 32767 / 32768
-# What a WAV file's 32 bits can count, less its header.
+# Bytes that a WAV file's 32-bit length can count, less its header
 LARGEST_WAV = 2**32 - 2**16
 SUBTYPES = {"float": "FLOAT", "16-bit": "PCM_16"}
 
@@ -46,7 +46,7 @@ def find_recordings(given: list[Path], output: Path) -> dict:
     Returns
     -------
     dict
-        Name, with folders where that is needed to tell files apart -> Path.
+        Name, with folders where names alone are ambiguous -> Path.
 
     Raises
     ------
@@ -126,13 +126,13 @@ def plan(
     Arguments
     ---------
     found : dict
-        What ``find_recordings`` returned.
+        As ``find_recordings`` returns it.
     output : Path
         Folder of the outputs.
     each_channel : bool
-        Whether channels are separated by themselves, or their mean.
+        Whether to separate each channel by itself, or their mean.
     n_sources : int
-        How many estimates.
+        Number of estimates.
 
     Returns
     -------
@@ -187,9 +187,9 @@ class Estimates:
     Arguments
     ---------
     folder : Path
-        On whose disk they wait.
+        Folder of the temporary file.
     n_sources : int
-        How many estimates.
+        Number of estimates.
 
     Example
     -------
@@ -238,7 +238,7 @@ class Estimates:
 
     def _blocks(self):
         """Read them at their level: [time, n_sources]."""
-        # SI-SDR leaves a constant part open, which nobody hears.
+        # SI-SDR ignores the mean, which is inaudible.
         offsets = self.sums / self.length
         self.file.seek(0)
         start = 0
@@ -291,7 +291,7 @@ class Estimates:
 
 
 def _unwritable(path, error):
-    """Make the error for what cannot be written."""
+    """Make the error for a file that cannot be written."""
     return UserError(f"{path}: cannot be written ({error})")
 
 
@@ -304,11 +304,11 @@ class SeparatedFiles:
         Folder and name, to which ``_estimate1.wav`` ... and ``.json`` are
         added.
     n_sources : int
-        How many estimates.
+        Number of estimates.
     identity : dict
         All that the estimates depend on: recording, model, options.
     force : bool
-        Whether to replace what another model has separated.
+        Whether to replace the estimates of another model.
 
     Raises
     ------
@@ -332,7 +332,7 @@ class SeparatedFiles:
         self.identity = identity
         self.audio = estimate_paths(base, n_sources)
         self.description = base.with_name(f"{base.name}.json")
-        self.changed = []  # what was otherwise when it was separated before
+        self.changed = []  # parts of the identity that differ from the files'
         self.outdated = []  # estimates of a model that had more of them
         if not self.description.exists():
             return
@@ -359,7 +359,7 @@ class SeparatedFiles:
         self.changed = [name for name in changed if name != "model"]
 
     def are_complete(self) -> bool:
-        """Whether everything is there as it would be written."""
+        """Whether all files exist and are up to date."""
         files = [*self.audio, self.description]
         return not self.changed and all(path.is_file() for path in files)
 
@@ -441,17 +441,17 @@ def describe(
     Arguments
     ---------
     recording : Recording
-        What was separated.
+        The separated recording.
     model : SpeechSeparation
-        With what.
+        Its separator.
     options : argparse.Namespace
         The command line.
     separation : OverlapAdd
-        How.
+        Its chunks and their orders.
     estimates : Estimates
-        What came out.
+        Its estimates.
     seconds : float
-        How long it took.
+        Duration of the separation.
     """
     run = model.run
     sample_rate = run.settings["sample_rate"]
@@ -501,8 +501,8 @@ def describe(
     }
 
 
-def tell(description: dict) -> str:
-    """Say in a line what was done.
+def summarise(description: dict) -> str:
+    """Summarise a separation in a line.
 
     Example
     -------
@@ -517,7 +517,7 @@ def tell(description: dict) -> str:
     ...         {"seconds": 8.0, "uncertain": True},
     ...     ],
     ... }
-    >>> tell(description)
+    >>> summarise(description)
     '16.0 s in 2.0 s, order of speakers uncertain at 1 of 2 boundaries (8.0 s)'
     """
     audio, seconds = description["audio_seconds"], description["seconds"]

@@ -25,8 +25,8 @@ class SpeechSeparation(Pretrained):
     """A separator that is ready to use, of any of the recipe's models.
 
     ``from_hparams`` takes folders, and fetches nothing from a hub; so there is
-    no ``savedir``. It runs nothing of a folder but of a public model's of
-    SpeechBrain's, with ``trust=True``.
+    no ``savedir``. It runs no code of a folder, except of a public model of
+    SpeechBrain's with ``trust=True``.
 
     Example
     -------
@@ -72,12 +72,12 @@ class SpeechSeparation(Pretrained):
         averaged : bool
             Whether to take the averaged weights of a run with ``ema_decay``.
         trust : bool
-            Whether SpeechBrain may run what a public model's files say.
+            Whether SpeechBrain may run the code of a public model.
 
         Returns
         -------
         SpeechSeparation
-            ``.run`` is what is known of the model.
+            Its ``.run`` is a TrainedModel.
 
         Raises
         ------
@@ -96,18 +96,18 @@ class SpeechSeparation(Pretrained):
         return model
 
     def separate_batch(self, mix: torch.Tensor) -> torch.Tensor:
-        """Separate mixtures as they are.
+        """Separate mixtures at the model's rate.
 
         Arguments
         ---------
         mix : torch.Tensor
-            Shape [batch, time], at the model's rate.
+            Shape [batch, time].
 
         Returns
         -------
         torch.Tensor
             Estimates, of shape [batch, time, n_sources], on the model's device.
-            Their levels are open.
+            Their levels are arbitrary.
 
         Raises
         ------
@@ -153,7 +153,7 @@ class SpeechSeparation(Pretrained):
         Raises
         ------
         UserError
-            If the file cannot be read, or a length does not make sense.
+            If the file cannot be read, or the overlap does not fit the chunk.
         """
         recording = Recording(Path(path))
         separation = self.make_separation(chunk, overlap)
@@ -167,7 +167,7 @@ class SpeechSeparation(Pretrained):
     def make_separation(
         self, chunk: float = CHUNK, overlap: float = OVERLAP
     ) -> OverlapAdd:
-        """Make what separates one recording chunk by chunk.
+        """Make the overlap-add that separates one recording.
 
         Arguments
         ---------
@@ -193,16 +193,15 @@ class SpeechSeparation(Pretrained):
         Arguments
         ---------
         recording : Recording
-            What is separated.
+            The recording.
         separation : OverlapAdd
-            What ``make_separation`` returned; afterwards it tells of order and
-            levels.
+            From ``make_separation``; holds order and levels afterwards.
 
         Yields
         ------
         numpy.ndarray
             Estimates, of shape [time, n_sources], at the recording's rate.
-            Their levels are open: see ``OverlapAdd``.
+            Their levels are arbitrary: see ``OverlapAdd``.
 
         Raises
         ------
@@ -210,7 +209,7 @@ class SpeechSeparation(Pretrained):
             If it cannot be read, or its estimates are not finite.
         """
         rate, own_rate = recording.sample_rate, self.hparams.sample_rate
-        # Separators were trained without a constant part, and need none.
+        # Separators were trained on signals of zero mean.
         offset = recording.offset()
         blocks = (block - offset for block in recording.blocks())
         reader = ResampledReader(blocks, rate, own_rate)

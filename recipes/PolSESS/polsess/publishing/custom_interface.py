@@ -16,7 +16,7 @@ import torch
 
 from speechbrain.inference.separation import SepformerSeparation
 
-# The network's modules are beside this file, or beside what it is a link to:
+# The network's modules are beside this file, or beside the target of this link:
 # SpeechBrain's savedir and hubs' caches consist of links. These folders come
 # first, since other packages may have modules of the same names.
 _path = Path(__file__)
@@ -28,7 +28,7 @@ sys.path[:0] = _folders
 
 
 class SPMambaSeparation(SepformerSeparation):
-    """Separation by a network that needs no encoder and decoder beside it.
+    """Separation by a network without separate encoder and decoder.
 
     ``separate_file`` is SpeechBrain's own: it resamples the recording to the
     model's rate, and gives each estimate a peak of 1.

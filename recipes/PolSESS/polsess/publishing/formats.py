@@ -1,10 +1,10 @@
 """Exported models for SpeechBrain's own loaders and for onnxruntime.
 
-For SpeechBrain the masking models become what
-``SepformerSeparation.from_hparams`` reads, of SpeechBrain's and torch's classes
-alone; SPMamba what ``foreign_class`` reads, with the modules that it consists
-of. ONNX takes the masking models, for mixtures of any number and length; not
-SPMamba, whose Mamba layers are compiled loops.
+For SpeechBrain, masking models are written for
+``SepformerSeparation.from_hparams``, of SpeechBrain's and torch's classes
+alone; SPMamba for ``foreign_class``, with its modules. ONNX takes the masking
+models, for mixtures of any number and length; not SPMamba, whose Mamba layers
+are compiled loops.
 """
 
 import json
@@ -20,8 +20,8 @@ from polsess.models.separator import MaskingSeparator
 
 # SpeechBrain's modules, and the parts of our masking separators.
 PARTS = {"encoder": "encoder", "masknet": "mask_network", "decoder": "decoder"}
-# Our faster blocks, the classes of SpeechBrain's with the same weights, and
-# what these must be told.
+# Our faster blocks, SpeechBrain's classes with the same weights, and additional
+# arguments of these
 MODELS = "speechbrain.lobes.models"
 STOCK: dict[str, tuple[str, dict]] = {
     "polsess.models.convtasnet.MaskNet": (f"{MODELS}.conv_tasnet.MaskNet", {}),
@@ -45,7 +45,7 @@ TOLERANCE = 2e-4
 
 
 def shortest_mixture(separator: MaskingSeparator) -> int:
-    """Tell from how many samples on SpeechBrain computes what we do.
+    """Compute the fewest samples for which SpeechBrain's estimates are ours.
 
     We pad shorter mixtures further; SpeechBrain does not.
 
@@ -80,9 +80,8 @@ def write_speechbrain(
         networks, weights = {}, {}
         for name, part in PARTS.items():
             networks[name] = arguments[part]
-            # The encoder is the second of two layers: behind zeros for the
-            # frame that the last samples do not fill. It drops those it does
-            # not need.
+            # The encoder is the second of two layers: the first adds zeros to
+            # complete the last frame. It drops those it does not need.
             prefix = "1." if name == "encoder" else ""
             weights[name] = getattr(separator, part).state_dict(prefix=prefix)
         encoder = (
@@ -124,7 +123,7 @@ def lay_out(description: dict, indent: str = "") -> str:
     description : dict
         Of a network.
     indent : str
-        Of the line that it begins in.
+        Indentation of its first line.
 
     Example
     -------
@@ -146,7 +145,7 @@ def lay_out(description: dict, indent: str = "") -> str:
 
 
 def _copy_code(folder):
-    """Copy the modules that SPMamba consists of, and its interface."""
+    """Copy SPMamba's modules and its interface."""
     shutil.copyfile(INTERFACE, folder / INTERFACE.name)
     for pattern in SPMAMBA_CODE:
         for path in CODE.glob(pattern):
@@ -156,7 +155,7 @@ def _copy_code(folder):
 
 
 def check_onnx(separator: torch.nn.Module) -> None:
-    """Check, before anything is written, that ONNX can be made."""
+    """Check, before anything is written, that ONNX can be exported."""
     if not isinstance(separator, MaskingSeparator):
         raise UserError(
             "--onnx: SPMamba, of compiled loops, cannot be exported"
@@ -169,8 +168,8 @@ def write_onnx(separator: MaskingSeparator, path: Path) -> float:
     """Write a masking separator as ONNX, and compare the two.
 
     Its input ``mixture`` has the shape [batch, time], its output
-    ``estimates`` [batch, time, n_sources], both in FP32. A mixture must have
-    the samples that ``shortest_mixture`` tells.
+    ``estimates`` [batch, time, n_sources], both in FP32. A mixture must have at
+    least ``shortest_mixture`` samples.
 
     Arguments
     ---------
@@ -189,7 +188,7 @@ def write_onnx(separator: MaskingSeparator, path: Path) -> float:
     UserError
         If onnxruntime does not compute the same.
     """
-    # Here, since it is needed for ONNX alone.
+    # Imported here, since only ONNX needs it.
     import onnxruntime
 
     axes = {0: "batch", 1: "time"}

@@ -19,7 +19,7 @@ from polsess.run_folder import RunFiles
 from polsess.scoring.metrics import METRICS, summarise_metrics
 
 CARD = Path(__file__).with_name("card.md")
-# Task -> what a network does, and what hubs call it.
+# Task -> description, and tag on model hubs
 TASKS = {
     "SB": ("separates two speakers who speak at once", "speech-separation"),
     "ES": ("extracts the first of two speakers", "speech-extraction"),
@@ -28,7 +28,7 @@ TASKS = {
         "speech-enhancement",
     ),
 }
-# What the card lists of the settings.
+# Settings that the card lists
 LISTED = (
     *("number_of_epochs", "batch_size", "grad_accumulation_factor", "lr"),
     *("weight_decay", "max_grad_norm", "ema_decay", "precision", "seed"),
@@ -49,13 +49,13 @@ def write_card(
     files : ExportedFiles
         Of the model; the other files are there.
     run : TrainedModel
-        What is exported.
+        The exported model.
     name : str
-        Of the folder that it will be.
+        Of the exported folder.
     licence : str, None
-        Of the weights; None if nobody has stated it.
+        Of the weights; None if not stated.
     difference : float, None
-        What ``write_onnx`` returned; None without ONNX.
+        Of ONNX, as ``write_onnx`` returns it; None without ONNX.
     """
     settings = run.settings
     corpus = Path(settings["data_folder"])
@@ -81,7 +81,7 @@ def write_card(
         samples=4 * settings["sample_rate"],
         tag=tag,
         purpose=purpose,
-        # That of a user's speech is not known.
+        # The language of a user's speech is not known.
         polish=made.get("options", {}).get("speech") is None,
         licence=licence,
         corpus=corpus.name,
