@@ -10,9 +10,9 @@ write its subsets for other toolkits:
 
 SAVE_FOLDER then holds <split>_all.csv and <split>_<variant>_all.csv for every
 split, train_<size>.csv and train_<variant>_<size>.csv for every subset size,
-rejected.csv with --on_error drop, and prepare.json, which tells what was done.
-One row is one mixture; SpeechBrain puts the corpus's folder in the place of
-$data_root when it reads a manifest:
+rejected.csv with --on_error drop, and prepare.json, a record of the checks.
+One row is one mixture; SpeechBrain replaces $data_root by the corpus's folder
+when it reads a manifest:
 
     DynamicItemDataset.from_csv(manifest, replacements={"data_root": folder})
 
@@ -29,28 +29,28 @@ from polsess.corpus.manifests import ON_ERROR, SUBSET_SIZES, prepare_polsess
 
 
 def main(arguments: list[str]) -> None:
-    """Prepare a corpus as the command line says."""
+    """Prepare a corpus with the options of a command line."""
     parser = make_parser(
         __doc__,
         epilog="A second call with the same corpus and options does nothing.",
     )
     add = parser.add_argument
-    text = "the corpus: the folder with train, val and test"
+    text = "folder of the corpus, with train, val and test"
     add("data_folder", metavar="DATA_FOLDER", help=text)
-    add("save_folder", metavar="SAVE_FOLDER", help="where the manifests go")
+    add("save_folder", metavar="SAVE_FOLDER", help="folder for manifests")
     add(
         "--subset_sizes",
         type=at_least(1),
         nargs="*",
         metavar="N",
         help="rows of the training subsets (default: those of "
-        f"{SUBSET_SIZES} that the corpus has enough rows for)",
+        f"{SUBSET_SIZES} for which the corpus has enough rows)",
     )
     add(
         "--check",
         choices=CHECKS,
         default="headers",
-        help="headers: every file is there, whole and alike; audio: also sums "
+        help="headers: all files exist, complete and alike; audio: also sums "
         "and contents, reads everything; none: the metadata only (default: "
         "%(default)s)",
     )
@@ -61,9 +61,9 @@ def main(arguments: list[str]) -> None:
         help="stop: report and write nothing; drop: leave rows with findings "
         "out and list them in rejected.csv (default: %(default)s)",
     )
-    text = "stop if the corpus has another (default: any)"
+    text = "required sample rate in Hz (default: any)"
     add("--sample_rate", type=int, metavar="HZ", help=text)
-    text = "processes that read audio (default: one a CPU)"
+    text = "processes that read audio (default: one per CPU)"
     add("--jobs", type=at_least(1), metavar="N", help=text)
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stdout

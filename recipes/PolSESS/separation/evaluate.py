@@ -7,15 +7,14 @@
 > python evaluate.py results/convtasnet/42 --data_folder /corpora/Libri2Mix
 > python evaluate.py results/convtasnet/42 --data_folder recordings.csv
 
-Goes to ``RUN_FOLDER/evaluation/<split>``, on another corpus than the run's to
-``RUN_FOLDER/evaluation/<corpus>-<split>``. The same command again goes on where
-one was killed; with more metrics or variants only those are computed.
+Writes ``RUN_FOLDER/evaluation/<split>``, for another corpus than the run's
+``RUN_FOLDER/evaluation/<corpus>-<split>``. The same command resumes a killed
+evaluation; with more metrics or variants only those are computed.
 
 ``--data_folder`` takes a corpus in the layout of PolSESS or of LibriMix, or a
-CSV file with the columns ``mix_wav``, ``s1_wav`` and ``s2_wav`` (and, if there
-are, ``ID``, ``variant``, ``environment``, ``scene_class``, ``event_class``,
-``ssr``, ``scene_offset``). Audio at another rate than the model's is resampled
-first.
+CSV file with the columns ``mix_wav``, ``s1_wav`` and ``s2_wav`` (optionally
+``ID``, ``variant``, ``environment``, ``scene_class``, ``event_class``, ``ssr``,
+``scene_offset``). Audio at another rate than the model's is resampled first.
 
 Authors
  * The contributors to the PolSESS recipes 2026
@@ -48,7 +47,7 @@ from polsess.scoring.test_sets import (
 )
 
 DEFAULT_METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
-# What estimates depend on, beside weights and mixtures.
+# Packages on which estimates depend, beside weights and mixtures.
 PACKAGES = ("torch", "torchaudio", "speechbrain")
 
 
@@ -62,7 +61,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     """
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("run_folder", type=Path, help="of a trained run")
+    add("run_folder", type=Path, help="folder of a trained run")
     add(
         "--split",
         help="PolSESS: train, val or test; LibriMix: dev, test, train-100 ... "
@@ -74,7 +73,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         metavar="VARIANT",
         help="PolSESS: SER SR ER R C SE S E (default: those of the run's "
         "test); LibriMix: mix_clean mix_both (EB: mix_both, ES: mix_single); "
-        "CSV: what its column says (default of both: all)",
+        "CSV: values of its column (default of both: all)",
     )
     add(
         "--metrics",
@@ -85,27 +84,27 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         help="si_sdr and sdr (dB), pesq (MOS-LQO), stoi and estoi (at most 1), "
         f"dnsmos (overall MOS, slow) (default: {' '.join(DEFAULT_METRICS)})",
     )
-    text = "a corpus: folder or CSV file (default: the run's own)"
+    text = "corpus: folder or CSV file (default: the run's own)"
     add("--data_folder", type=Path, help=text)
-    text = "how many of the worst and best mixtures go to audio/ (default: 0)"
+    text = "worst and best mixtures to write to audio/ (default: 0 each)"
     add("--save_audio", type=at_least(0), default=0, help=text)
     text = "folder of the evaluation (default: RUN_FOLDER/evaluation/NAME)"
     add("--output", type=Path, help=text)
     text = "evaluate the averaged weights of a run with ema_decay"
     add("--averaged", action="store_true", help=text)
     add("--device", help="cpu, cuda ... (default: a GPU if there is one)")
-    text = "of the separator (default: the run's eval_precision)"
+    text = "precision of the separator (default: the run's eval_precision)"
     add("--precision", choices=PRECISIONS, help=text)
     text = "mixtures separated at once (default: the run's valid_batch_size)"
     add("--batch_size", type=at_least(1), help=text)
-    text = "processes that score (default: one a CPU)"
+    text = "scoring processes (default: one per CPU)"
     add("--jobs", type=at_least(1), default=cpu_count(), help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> None:
-    """Evaluate as the command line says."""
+    """Evaluate a run with the options of a command line."""
     options = read_options(arguments)
     check_packages(options.metrics)
     trained = load_trained_run(options.run_folder, options.averaged)
@@ -164,20 +163,20 @@ def describe(
     table: pd.DataFrame,
     device: str,
 ) -> dict:
-    """Collect what ``evaluation.json`` says.
+    """Collect the content of ``evaluation.json``.
 
     Arguments
     ---------
     trained : TrainedModel
-        What was evaluated.
+        The evaluated model.
     test_set : EvaluationSet
-        On what.
+        Its test set.
     files : EvaluationFolder
         With all scores.
     table : pandas.DataFrame
         Rows of ``scores.csv``.
     device : str
-        Where it was separated.
+        Device of the separation.
     """
     settings = trained.settings
     metrics = list(dict.fromkeys(table["metric"]))

@@ -7,7 +7,7 @@
 
 SpeechBrain loads the folder with ``SepformerSeparation.from_hparams`` (SPMamba
 with ``foreign_class``), ``separate.py`` and ``load_model`` load it without
-running anything of it, and README.md is its model card.
+running any of its code, and README.md is its model card.
 
 Authors
  * The contributors to the PolSESS recipes 2026
@@ -34,10 +34,10 @@ from polsess.publishing.model_card import write_card
 from polsess.run_folder import RunFiles, software_versions
 from safetensors.torch import save
 
-# They say where things were on the machine of the training.
+# Paths on the machine of the training
 FOLDERS = ("data_folder", "output_folder", "save_folder", "manifest_folder")
 PLACES = (*FOLDERS, "pretrained")
-# What hubs take as the name of one.
+# Names of licences that hubs accept
 LICENCE = r"[a-z0-9][a-z0-9.-]*"
 
 
@@ -45,12 +45,12 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("run_folder", type=Path, metavar="RUN_FOLDER", help="of a trained run")
-    add("output", type=Path, metavar="FOLDER", help="to make")
-    add("--licence", help="of the weights, as hubs call it: cc-by-4.0, other")
+    add("run_folder", type=Path, metavar="RUN_FOLDER", help="the run's folder")
+    add("output", type=Path, metavar="FOLDER", help="exported model to make")
+    add("--licence", help="the weights' licence, such as cc-by-4.0 or other")
     flags = {
-        "averaged": "the averaged weights of a run with ema_decay",
-        "onnx": "separator.onnx as well; not of SPMamba",
+        "averaged": "export the averaged weights of a run with ema_decay",
+        "onnx": "write separator.onnx as well; not for SPMamba",
         "force": "replace FOLDER if it is an exported model",
     }
     for name, text in flags.items():
@@ -90,7 +90,7 @@ def check_output(output: Path, run_folder: Path, force: bool) -> None:
 
 
 def list_files(folder: Path) -> list[str]:
-    """List the files of a folder, but for what Python keeps of its modules."""
+    """List the files of a folder, except compiled Python files."""
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
@@ -111,9 +111,9 @@ def write_model(
     files : ExportedFiles
         In an empty folder.
     model : TrainedModel
-        What is exported.
+        The model to export.
     name : str
-        Of the folder that it will be.
+        Of the exported folder.
     options : argparse.Namespace
         The command line.
     """
@@ -146,7 +146,7 @@ def write_model(
 
 
 def main(arguments: list[str]) -> None:
-    """Export as the command line says."""
+    """Export a run with the options of a command line."""
     options = read_options(arguments)
     output = options.output.expanduser().resolve()
     check_output(output, options.run_folder, options.force)

@@ -6,10 +6,10 @@ r"""Separate recordings with a trained model.
       --channels each --subtype 16-bit
 
 Writes ``NAME_estimate1.wav``, ``NAME_estimate2.wav`` ..., as long as the
-recording, at its rate and level, and ``NAME.json``, which tells how sure it is
-that an estimate stays with one speaker. What is finished is not done again,
-unless the recording, the model's weights or an option is another. What another
-model has separated is replaced by --force alone.
+recording, at its rate and level, and ``NAME.json``, with the certainty that an
+estimate stays with one speaker. A finished recording is skipped, unless the
+recording, the model's weights or an option changed. Estimates of another model
+are only replaced with --force.
 
 Authors
  * The contributors to the PolSESS recipes 2026
@@ -57,15 +57,15 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     )
     add("--output", type=Path, required=True, help="folder for the estimates")
     lengths = {
-        "chunk": (CHUNK, "seconds that are separated at once"),
-        "overlap": (OVERLAP, "seconds that neighbouring chunks share"),
+        "chunk": (CHUNK, "seconds separated at once"),
+        "overlap": (OVERLAP, "seconds shared by neighbouring chunks"),
     }
     for name, (seconds, text) in lengths.items():
         text += f" (default: {seconds:g})"
         add(f"--{name}", type=float, default=seconds, help=text)
     choices = {
         "channels": (("downmix", "each"), "separate their mean, or each"),
-        "subtype": (tuple(SUBTYPES), "of the samples"),
+        "subtype": (tuple(SUBTYPES), "sample format of the WAV files"),
     }
     for name, (values, text) in choices.items():
         text += f" (default: {values[0]})"
@@ -73,8 +73,8 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is)")
     flags = {
         "averaged": "use the averaged weights of a run with ema_decay",
-        "trust": "let SpeechBrain load its public models, and run their files",
-        "force": "replace estimates that another model has left in the folder",
+        "trust": "let SpeechBrain load its public models, and run their code",
+        "force": "replace estimates of another model in the folder",
         "noprogressbar": "show no progress",
     }
     for name, text in flags.items():
@@ -94,20 +94,20 @@ def separate(
     Arguments
     ---------
     model : SpeechSeparation
-        With what.
+        The separator.
     recording : Recording
-        What is separated.
+        The recording.
     base : Path
-        Of the files' names.
+        Folder and first part of the files' names.
     options : argparse.Namespace
         The command line.
     progress : tqdm
-        Moved on by seconds.
+        Updated by seconds.
 
     Returns
     -------
     str
-        What was done.
+        A line for the terminal.
     """
     start = time.perf_counter()
     identity = identify(recording, model, options)
@@ -135,7 +135,7 @@ def separate(
 
 
 def main(arguments: list[str]) -> None:
-    """Separate as the command line says; go on when a recording is damaged."""
+    """Separate all recordings; go on after a damaged one."""
     options = read_options(arguments)
     if options.output.is_file():
         raise UserError(f"--output {options.output}: is a file; give a folder")

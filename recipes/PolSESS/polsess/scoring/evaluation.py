@@ -1,4 +1,4 @@
-"""Evaluation of a run: separate a test set once, and score it meanwhile."""
+"""Evaluation of a run: separation of a test set, and scoring in parallel."""
 
 import time
 
@@ -25,7 +25,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 
 READING_PROCESSES = 2  # beside a GPU; a CPU is busy computing
-# Mixtures that wait for each scoring process: a batch is separated while these
+# Mixtures queued for each scoring process: a batch is separated while these
 # are scored, and they have to fit into memory.
 WAITING = 4
 SLOW_IMPORTS = [
@@ -35,18 +35,18 @@ SLOW_IMPORTS = [
 
 
 class Evaluation:
-    """Separates a test set and scores it.
+    """Separation and scoring of a test set.
 
     Arguments
     ---------
     run : TrainedModel
-        Whose separator is used.
+        The evaluated model.
     test_set : EvaluationSet
         With its formats.
     files : EvaluationFolder
-        Knows what has been scored, and gets what is.
+        Holds the known scores, and receives new ones.
     device : str
-        Where to separate.
+        Device of the separator.
     precision : str
         ``fp32``, ``bf16`` or ``fp16``.
     """
@@ -102,7 +102,7 @@ class Evaluation:
         jobs: int,
         quiet: bool = False,
     ) -> None:
-        """Compute the scores that are not known yet.
+        """Compute the missing scores.
 
         Arguments
         ---------
@@ -113,7 +113,7 @@ class Evaluation:
         jobs : int
             Processes that score.
         quiet : bool
-            Whether to show no progress.
+            Whether to hide the progress.
         """
         metrics = list(dict.fromkeys(["si_sdr", *metrics]))
         missing = {
@@ -172,16 +172,16 @@ class Evaluation:
             yield from task.result()
 
     def write_audio(self, count: int) -> None:
-        """Write the worst and the best mixtures, separated once more.
+        """Write the audio of the worst and the best mixtures.
 
-        They wait in the folder's ``new_audio``. Each utterance counts in the
-        first of its variants that were evaluated; mixtures without a value do
-        not.
+        They are separated again, into the folder's ``new_audio``. Each
+        utterance counts in its first evaluated variant; mixtures without a
+        value do not count.
 
         Arguments
         ---------
         count : int
-            How many of the worst and of the best.
+            Number of worst mixtures, and of best ones.
 
         Raises
         ------
@@ -253,7 +253,7 @@ def score_estimates(
         One a metric, for ``EvaluationFolder.add``; ``seconds`` of the CPU.
     """
     if np.isfinite(estimates).all():
-        # SI-SDR leaves the level open, but DNSMOS and PESQ hear it.
+        # SI-SDR ignores the level, but DNSMOS and PESQ do not.
         estimates = at_mixture_level(
             torch.from_numpy(estimates.T), torch.from_numpy(mixture)
         ).T.numpy()

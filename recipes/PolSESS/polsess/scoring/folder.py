@@ -1,9 +1,9 @@
-"""Folder of an evaluation: scores, what was evaluated, and known scores.
+"""Folder of an evaluation: scores, their description, and a cache.
 
 ``scores.csv`` has a row per utterance, variant and metric, ``evaluation.json``
-says of what; both are written at the end. Until then, and for the next time,
-``.computed.jsonl`` holds every score as soon as it is there: an evaluation that
-was killed goes on, and one that is asked for more computes only that.
+describes model, corpus and averages; both are written at the end.
+``.computed.jsonl`` caches every score as soon as it is computed: a killed
+evaluation resumes, and a later one with more metrics computes only these.
 """
 
 import json
@@ -21,7 +21,7 @@ from polsess.scoring.metrics import METRICS, metric_versions
 from polsess.scoring.scores import number_columns
 from polsess.scoring.test_sets import EvaluationSet, hash_rows
 
-# Raise it when the same audio gets other scores: known ones are then not used.
+# Raise it when the same audio gets other scores: cached ones are then not used.
 FORMAT_VERSION = 3
 ROW_KEYS = ("environment", "scene_class", "event_class", "ssr", "scene_offset")
 COMPUTED = ".computed.jsonl"
@@ -31,7 +31,7 @@ MANIFESTS = ".manifests"  # those of another corpus may be in the folder
 
 
 def check_folder(folder: Path) -> None:
-    """Check that a folder is missing, empty, or an evaluation's.
+    """Check that a folder is missing, empty, or of an evaluation.
 
     Raises
     ------
@@ -60,8 +60,9 @@ class EvaluationFolder:
     folder : Path
         Made if missing; must not hold anything but an evaluation.
     identity : dict
-        What all scores depend on. Scores with another identity, of other
-        audio, or by other versions of their metric's packages are not used.
+        All that every score depends on. Cached scores of another identity, of
+        other audio, or by other versions of their metric's packages are not
+        used.
     audio : dict
         ID and variant -> hash of the audio.
 
@@ -70,7 +71,7 @@ class EvaluationFolder:
     known : dict
         ID, variant and metric -> score, as ``add`` takes it.
     new_audio : Path
-        Where audio waits for ``write``.
+        Folder of audio that ``write`` will move to its place.
 
     Example
     -------
@@ -96,7 +97,7 @@ class EvaluationFolder:
         self.known: dict = {}
 
     def __enter__(self) -> "EvaluationFolder":
-        """Lock the folder and read what is known."""
+        """Lock the folder and read the known scores."""
         check_folder(self.folder)
         path = self.folder / COMPUTED
         try:
@@ -154,7 +155,7 @@ class EvaluationFolder:
         return hash_rows([self.identity | own])
 
     def add(self, score: dict) -> None:
-        """Keep a score.
+        """Add a score to the cache.
 
         Arguments
         ---------
@@ -173,14 +174,14 @@ class EvaluationFolder:
         self.known[name] = score
 
     def missing(self, key: tuple[str, str], metrics: list[str]) -> list[str]:
-        """List the metrics that are not known of an ID and variant."""
+        """List the metrics of an ID and variant that have no score yet."""
         return [name for name in metrics if (*key, name) not in self.known]
 
     def table(self, test_set: EvaluationSet) -> pd.DataFrame:
         """Make the rows of ``scores.csv``.
 
-        They are in the order of the examples, and have the metrics that are
-        known of all of these.
+        They are in the order of the examples, with the metrics that all of
+        these have.
         """
         keys = [test_set.key(example) for example in test_set.examples]
         metrics = [
@@ -206,10 +207,10 @@ class EvaluationFolder:
         return pd.DataFrame(rows)
 
     def write(self, table: pd.DataFrame, description: dict) -> None:
-        """Write the scores, and last what they are of.
+        """Write the scores, and last their description.
 
-        Audio in ``new_audio`` gets its place; without any, audio of mixtures
-        that are not in the table, or had other scores, goes.
+        Audio in ``new_audio`` is moved to its place; without any, audio of
+        mixtures that are not in the table, or had other scores, is removed.
         """
         description_file = self.folder / "evaluation.json"
         try:
@@ -221,11 +222,11 @@ class EvaluationFolder:
         write_atomically(description_file, to_json(description))
 
     def _replace_audio(self, table):
-        """Put new audio in the place of the old, or remove what is stale."""
+        """Replace the old audio by the new, or remove stale audio."""
         self.work.mkdir(exist_ok=True)
         new = self.new_audio.exists()
         if self.audio.exists():
-            # An error if it is not an evaluation's.
+            # Raises an error if the folder is not of an evaluation.
             listed = pd.read_csv(self.audio / LIST, dtype=str, na_filter=False)
             rows = table.loc[table["metric"] == "si_sdr", LISTED].astype(str)
             stale = len(listed.merge(rows, on=LISTED)) < len(listed)
@@ -236,7 +237,7 @@ class EvaluationFolder:
                     file=sys.stderr,
                 )
             if stale or new:
-                # By its name at once: half of it would not be known as ours.
+                # Renamed first: a half-deleted folder would not be recognised.
                 self.audio.rename(self.work / "old")
         if new:
             self.new_audio.rename(self.audio)

@@ -1,4 +1,4 @@
-"""Metrics of an evaluation, computed by their libraries, and their averages."""
+"""Metrics of an evaluation, by their libraries, and their averages."""
 
 import math
 import warnings
@@ -16,12 +16,12 @@ import torchaudio
 from polsess.errors import UserError
 from polsess.scoring.scores import DIVERGED
 
-FILTER_TAPS = 512  # that SDR allows a source to be filtered with
+FILTER_TAPS = 512  # of the distortion filter that SDR allows
 BOUND = 100.0  # dB, of SDR, as SI-SDR has it
 WIDE_BAND = 16000  # Hz, of PESQ's wide band and of DNSMOS
 NARROW_BAND = 8000  # Hz
-# P.862 is meant for 8 to 30 s, and the C code of pesq 0.0.4 writes beyond its
-# memory from about fifty utterances on.
+# P.862 is meant for 8 to 30 s, and the C code of pesq 0.0.4 overruns its buffer
+# from about fifty utterances on.
 LONGEST = 60  # s
 DNSMOS_PACKAGES = ("speechmos", "onnxruntime", "librosa", "requests")
 
@@ -99,7 +99,7 @@ def stoi(
 
     if len(source) * FS <= N_FRAME * sample_rate:
         raise ValueError("the signal is shorter than a frame of STOI")
-    # ESTOI adds tiny noise, which must not depend on what came before.
+    # ESTOI adds tiny noise, which must not depend on earlier draws.
     state = np.random.get_state()
     np.random.seed(0)
     try:
@@ -113,14 +113,14 @@ def stoi(
 def dnsmos(signal: np.ndarray, source: object, sample_rate: int) -> float:
     """Compute DNSMOS P.835, overall quality (1 to 5), without the source."""
     signal = resample(signal, sample_rate, WIDE_BAND)
-    # It takes nothing beyond full scale.
+    # It refuses samples beyond full scale.
     signal = signal / max(1.0, np.abs(signal).max())
     return float(_dnsmos_networks()(signal, WIDE_BAND, False)["ovrl_mos"])
 
 
 @cache
 def _dnsmos_networks():
-    """Load DNSMOS, to compute with one thread."""
+    """Load DNSMOS's networks, for one thread."""
     import onnxruntime
     from speechmos import dnsmos
 
@@ -151,7 +151,7 @@ def resample(signal: np.ndarray, sample_rate: int, new_rate: int) -> np.ndarray:
 
 
 class Metric(NamedTuple):
-    """How a metric is computed and shown; of all, higher is better.
+    """Computation and format of a metric; higher is better for all.
 
     Arguments
     ---------
@@ -163,7 +163,7 @@ class Metric(NamedTuple):
         Signal [time], source [time] and sample rate (Hz) -> score. None for
         SI-SDR, which is computed where the separator is.
     packages : tuple of str
-        What must be importable for it.
+        Packages that it needs.
     needs_source : bool
         Whether it compares with the source.
     """
@@ -276,11 +276,11 @@ def compute_metric(
 
 
 def _describe(error):
-    """Say in one line what a library's exception says."""
+    """Format a library's exception in one line."""
     message = error.args[0] if error.args else type(error).__name__
     if isinstance(message, bytes):  # as those of pesq
         message = message.decode(errors="replace")
-    # What pystoi then says it returns, it does not.
+    # pystoi announces a return value that `stoi` does not return.
     message = str(message).partition(". Returning")[0]
     return " ".join(message.split())[:200]
 
@@ -312,7 +312,7 @@ def summarise_metrics(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def format_metrics(summary: pd.DataFrame) -> str:
-    """Lay the table of ``summarise_metrics`` out for the terminal."""
+    """Format the table of ``summarise_metrics`` for the terminal."""
     table = summary.rename({name: m.title for name, m in METRICS.items()})
     table.index.names = [None, None]
     names = summary.index.get_level_values("metric")

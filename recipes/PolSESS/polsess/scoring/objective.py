@@ -21,8 +21,8 @@ def pairwise_si_sdr(
 ) -> torch.Tensor:
     """Compute the SI-SDR of every estimate against every target.
 
-    Both are made zero-mean first. A target without any energy has no SI-SDR:
-    its values are NaN. An estimate without any has the lowest value.
+    Both are made zero-mean first. A target without energy has no SI-SDR: its
+    values are NaN. An estimate without energy has the lowest value.
 
     Arguments
     ---------
@@ -149,7 +149,7 @@ def negative_si_sdr(
 
 
 def is_silent(signal: torch.Tensor) -> torch.Tensor:
-    """Whether signals have no energy beside a constant offset.
+    """Check whether signals have no energy beside a constant offset.
 
     Arguments
     ---------

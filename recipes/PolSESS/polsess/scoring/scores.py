@@ -1,7 +1,7 @@
 """Scores and audio of separated mixtures.
 
-A score that cannot be computed stays in its row as NaN, with the reason, and
-is counted in the table: no row is ever dropped.
+A score that cannot be computed is NaN, with the reason, and is counted in the
+table: no row is dropped.
 """
 
 import math
@@ -39,7 +39,7 @@ def score_sources(
     si_sdr : torch.Tensor
         Of each target in dB, of shape [batch, n_sources].
     permutation : torch.Tensor
-        Which estimate was assigned to each target, of the same shape.
+        Index of the estimate assigned to each target, of the same shape.
 
     Returns
     -------
@@ -77,8 +77,8 @@ def score_batch(
     list of dict
         One a mixture, a row of ``test.csv``. ``si_sdr`` is the mean over the
         targets, ``si_sdr_mixture`` the unprocessed mixture's mean, both in
-        dB; ``si_sdr_1`` ... are the targets' own, ``estimate_1`` ... say which
-        estimate, from 1, was assigned to them.
+        dB; ``si_sdr_1`` ... are the targets' own, ``estimate_1`` ... the
+        numbers, from 1, of the estimates assigned to them.
     """
     rows = []
     sources = score_sources(batch, estimates, si_sdr, permutation)
@@ -97,7 +97,7 @@ def score_batch(
 
 
 def number_columns(name: str, values: Sequence, sign: str = "_") -> dict:
-    """Name the values of the sources.
+    """Number the sources' values as columns.
 
     Example
     -------
@@ -108,7 +108,7 @@ def number_columns(name: str, values: Sequence, sign: str = "_") -> dict:
 
 
 def missing_reason(separate: list[float], finite: bool) -> str:
-    """Say why a mixture's SI-SDR is NaN; empty when it is not.
+    """Return the reason why a mixture's SI-SDR is NaN; empty if it is not.
 
     Arguments
     ---------
@@ -147,7 +147,7 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def format_table(summary: pd.DataFrame) -> str:
-    """Lay the table of ``summarise`` out for the terminal."""
+    """Format the table of ``summarise`` for the terminal."""
     table = summary.rename_axis(None)
     table.columns = ["SI-SDR", "std", "SI-SDRi", "mixture", *table.columns[4:]]
     return table.to_string(float_format="{:.2f}".format, na_rep="-")
@@ -158,9 +158,8 @@ def at_mixture_level(
 ) -> torch.Tensor:
     """Scale estimates to the level that they have within the mixture.
 
-    A separator trained with SI-SDR leaves the scale of its estimates open. The
-    gains are those with which the sum of all estimates differs least from the
-    mixture, in the sense of least squares.
+    The level of estimates is arbitrary after training with SI-SDR. The gains
+    are a least-squares fit of the sum of all estimates to the mixture.
 
     Arguments
     ---------
@@ -181,8 +180,8 @@ def at_mixture_level(
     >>> torch.allclose(scaled[:, 0], mixture, atol=1e-5)
     True
     """
-    # FP16 could not hold the energy of a second. The driver is one that takes
-    # silent or equal estimates, too.
+    # FP16 could not hold the energy of a second. This driver also accepts
+    # silent or equal estimates.
     estimates, mixture = estimates.float().cpu(), mixture.float().cpu()
     # To one level first: a quiet estimate is not a silent one.
     loudest = estimates.abs().amax(dim=0)
@@ -199,7 +198,7 @@ def write_examples(
     permutation: torch.Tensor,
     sample_rate: int,
 ) -> None:
-    """Write those mixtures of a batch that are wanted, a sub-folder each.
+    """Write the selected mixtures of a batch, a sub-folder each.
 
     Arguments
     ---------
@@ -212,7 +211,7 @@ def write_examples(
     estimates : torch.Tensor
         Shape [batch, time, n_sources].
     permutation : torch.Tensor
-        Which estimate belongs to each target, of shape [batch, n_sources].
+        Index of the estimate of each target, of shape [batch, n_sources].
     sample_rate : int
         In Hz.
     """

@@ -27,8 +27,7 @@ from polsess.files import hash_file
 from polsess.scoring.metrics import resample
 from speechbrain.dataio.dataio import read_audio
 
-# The folders of LibriMix's mixtures that belong to a task. mix_clean is what EB
-# wants to get.
+# The folders of LibriMix's mixtures for each task. mix_clean is EB's target.
 LIBRIMIX_VARIANTS = {
     "SB": ("mix_clean", "mix_both"),
     "EB": ("mix_both",),
@@ -40,7 +39,7 @@ LEVELS = ("ssr", "scene_offset")  # columns of a CSV file, in dB
 
 @dataclass
 class EvaluationSet(torch.utils.data.Dataset):
-    """Mixtures to separate, and the sources to compare with.
+    """Mixtures to separate, and their sources.
 
     Arguments
     ---------
@@ -52,23 +51,23 @@ class EvaluationSet(torch.utils.data.Dataset):
         Folder or CSV file that it was read from.
     rows : list of dict
         Each with ``ID``; with ``environment``, ``scene_class``,
-        ``event_class``, ``ssr`` and ``scene_offset`` where the corpus tells.
+        ``event_class``, ``ssr`` and ``scene_offset`` where the corpus has them.
     examples : list of Example
-        What is evaluated, in the order of the scores.
+        The evaluated ones, in the order of the scores.
     dataset : RenderedMixtures, StoredExamples
         Example -> ``id``, ``row``, ``variant``, ``mixture`` [time] and
         ``targets`` [time, n_sources], as its ``files`` hold them.
     rows_hash : str
-        Tells these rows from others, wherever they are.
+        Hash of these rows, without the corpus's place.
     sample_rate : int
         The model's, in Hz.
     own : bool
         Whether the run was trained on the same corpus.
     formats : dict
-        Row -> sample rate (Hz) and length (samples) of its files; noted by
+        Row -> sample rate (Hz) and length (samples) of its files; set by
         ``check_files``.
     audio : dict
-        ID and variant -> hash of the files' content; noted by ``check_files``.
+        ID and variant -> hash of the files' content; set by ``check_files``.
     """
 
     corpus: str
@@ -105,8 +104,8 @@ class EvaluationSet(torch.utils.data.Dataset):
     def batches(self, size: int) -> list[list[Example]]:
         """Cut the examples into batches.
 
-        A batch has one variant and one length: nothing is padded, and what a
-        batch consists of does not depend on which variants are evaluated.
+        A batch has one variant and one length: nothing is padded, and its
+        content does not depend on which variants are evaluated.
         """
         groups: dict = {}
         for example in self.examples:
@@ -120,19 +119,19 @@ class EvaluationSet(torch.utils.data.Dataset):
 
 
 def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
-    """Check that all files are there and alike; note their formats and hashes.
+    """Check that all files exist and are alike; set formats and hashes.
 
     Arguments
     ---------
     test_set : EvaluationSet
-        Gets its ``formats`` and ``audio``.
+        Its ``formats`` and ``audio`` are set.
     quiet : bool
-        Whether to show no progress.
+        Whether to hide the progress.
 
     Raises
     ------
     UserError
-        Naming the first row and file at fault, and how many there are.
+        Naming the first row and file at fault, and the number of such rows.
     """
     needed = {
         example: list(test_set.dataset.files(example).values())
@@ -163,7 +162,7 @@ def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
 
 
 def _read_file(path):
-    """Read rate and length of an audio file, or what is wrong; and its hash."""
+    """Read an audio file's rate and length, or its fault, and its hash."""
     try:
         content = Path(path).read_bytes()
         info = soundfile.info(io.BytesIO(content))
@@ -176,12 +175,12 @@ def _read_file(path):
 
 
 def _hash(content):
-    """Hash bytes: only to tell apart, so that a short one will do."""
+    """Hash bytes, briefly: only equality is compared."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def hash_rows(rows: list[dict]) -> str:
-    """Hash rows of plain values, to tell them from others.
+    """Hash rows of plain values.
 
     Example
     -------
@@ -195,12 +194,12 @@ def hash_rows(rows: list[dict]) -> str:
 def choose(
     asked: list[str] | None, there: Sequence[str], option: str
 ) -> list[str]:
-    """Check names that were asked for against those that are there.
+    """Select names among those that exist.
 
     Returns
     -------
     list of str
-        Those asked for (None asks for all), in the order of those there.
+        The requested ones (None for all), in the order of the existing ones.
 
     Example
     -------
@@ -234,7 +233,7 @@ def read_test_set(
     settings : dict
         The run's.
     manifests : Path
-        Folder of the run's manifests; it need not be there.
+        Folder of the run's manifests; may be missing.
     data_folder : Path
         The corpus: a folder, or a CSV file.
     split : str, None
@@ -243,7 +242,7 @@ def read_test_set(
         Allowed variants; None for those of the run's test, or for all where
         the corpus is not PolSESS.
     save_folder : Path
-        Where manifests of another PolSESS corpus go.
+        Folder for the manifests of another PolSESS corpus.
 
     Raises
     ------
@@ -295,7 +294,7 @@ def read_test_set(
 
 
 class StoredExamples(torch.utils.data.Dataset):
-    """Mixtures that are stored as they are evaluated.
+    """Dataset of stored mixtures, which are not rendered.
 
     Arguments
     ---------
@@ -394,13 +393,13 @@ def read_csv_corpus(
     settings : dict
         The run's.
     path : Path
-        With the columns ``mix_wav``, ``s1_wav`` and, but for task ES,
-        ``s2_wav``: absolute paths, or relative to the file's folder, which
-        ``$data_root`` stands for as well. ``ID``, ``variant``,
+        With the columns ``mix_wav``, ``s1_wav`` and, except for task ES,
+        ``s2_wav``: paths, absolute or relative to the file's folder, for which
+        ``$data_root`` stands too. Optional columns: ``ID``, ``variant``,
         ``environment``, ``scene_class``, ``event_class``, ``ssr`` and
-        ``scene_offset`` may be there.
+        ``scene_offset``.
     variants : list of str, None
-        Rows of these are evaluated; None for all.
+        Variants to evaluate; None for all.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The option ``--sweep FILE`` of ``train.py``.
 
-The file's settings become options, so that the rest of the training knows
-nothing of sweeps. An option that contradicts the file is an error.
+The file's settings become options, so that the rest of the training is
+independent of sweeps. An option that contradicts the file is an error.
 """
 
 import json
@@ -28,10 +28,10 @@ from speechbrain.utils.run_opts import RunOptions
 def read_sweep_arguments(
     arguments: list[str],
 ) -> tuple[list[str], Trial | None]:
-    """Replace ``--sweep FILE`` by the options that it stands for.
+    """Replace ``--sweep FILE`` by the options of the file.
 
-    Outside Orion it trains once, to the end, with the file's settings and the
-    parameters that are given.
+    Outside Orion the training is a single one, to the end, with the file's
+    settings and the given parameters.
 
     Arguments
     ---------
@@ -48,7 +48,7 @@ def read_sweep_arguments(
     Raises
     ------
     UserError
-        If the file is not right, or the command line contradicts it.
+        If the file is wrong, or the command line contradicts it.
 
     Example
     -------
@@ -116,11 +116,11 @@ def _read_given(arguments, sweep):
 
 
 def _check_working_folder():
-    """Check that Orion's own files have a lasting folder.
+    """Check that Orion has a lasting working folder.
 
-    Otherwise each hunt makes a temporary one and notes it with the trials that
-    it draws. A hunt that ends removes the results of trials that it has drawn
-    and another hunt trains, and these count as crashed.
+    Otherwise each hunt makes a temporary one and saves its path with the trials
+    that it draws. A hunt that ends then removes the results of trials that it
+    drew and another hunt trains, and these count as crashed.
     """
     folder = Path(os.environ["ORION_WORKING_DIR"]).parent.name
     name = os.environ["ORION_EXPERIMENT_NAME"]

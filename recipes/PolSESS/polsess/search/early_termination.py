@@ -26,7 +26,7 @@ class Hyperband:
     min_iter : int
         Epoch of the first bracket.
     eta : int
-        One of so many trials goes on; from 2.
+        One of ``eta`` trials goes on; at least 2.
     s : int
         Number of brackets.
 
@@ -55,14 +55,14 @@ class Hyperband:
     def reason_to_stop(
         self, curve: list[float], others: Iterable[list[float]]
     ) -> str | None:
-        """Say why a trial ends after its newest epoch; None if it goes on.
+        """Return the reason to end a trial after its newest epoch, or None.
 
         Arguments
         ---------
         curve : list of float
             The trial's, up to that epoch.
         others : iterable of list of float
-            Those of all other trials, also of those that have ended.
+            Those of all other trials, including ended ones.
         """
         epoch = len(curve)
         if not self.acts_at(epoch):
@@ -118,7 +118,7 @@ class Median:
     def reason_to_stop(
         self, curve: list[float], others: Iterable[list[float]]
     ) -> str | None:
-        """Say why a trial ends after its newest epoch; None if it goes on."""
+        """Return the reason to end a trial after its newest epoch, or None."""
         if not self.acts_at(len(curve)):
             return None
         others = list(others)

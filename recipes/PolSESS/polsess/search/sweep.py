@@ -1,7 +1,7 @@
 """The file of a sweep, a stage of the hyperparameter search.
 
-Orion reads its own part of the file and ignores what it does not know, so that
-a misspelt key would silently change the search: all keys are checked here.
+Orion reads its own part of the file and ignores unknown keys, so that a
+misspelt one would silently change the search: all keys are checked here.
 """
 
 import difflib
@@ -30,8 +30,7 @@ from speechbrain.utils.run_opts import HELP_TEXTS
 
 SWEEPS = RECIPE / "sweeps"
 HPARAMS = RECIPE / "hparams"
-# Ending of a sweep's file, by which SpeechBrain's tests tell it from a
-# model's.
+# Ending of a sweep's file, by which SpeechBrain's tests recognise it.
 SUFFIX = "_hpopt"
 
 NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
@@ -48,13 +47,13 @@ class Prior:
     Arguments
     ---------
     low, high : float
-        Its bounds, which belong to it.
+        Its bounds, included.
     log : bool
         Whether its logarithm is uniform.
     discrete : bool
         Whether it is a whole number.
     text : str
-        In Orion's words; priors that mean the same are equal.
+        In Orion's notation; equivalent priors are equal.
     """
 
     low: float
@@ -103,7 +102,7 @@ class Prior:
 
 
 def read_prior(name: str, text: object, source: str | Path) -> Prior:
-    """Read a prior in Orion's words.
+    """Read a prior in Orion's notation.
 
     Arguments
     ---------
@@ -117,7 +116,7 @@ def read_prior(name: str, text: object, source: str | Path) -> Prior:
     Raises
     ------
     UserError
-        If it is not of this form, or its bounds are not.
+        If it is not of this form, or its bounds are wrong.
 
     Example
     -------
@@ -152,9 +151,9 @@ class Sweep:
     algorithm : str
         Orion's, which draws the parameters.
     algorithm_options : dict
-        Its options that the file gives.
+        Its options.
     max_trials : int
-        Trials, those that were stopped included.
+        Number of trials, including stopped ones.
     max_broken : int
         Number of crashed trials that ends the search.
     model : str
@@ -168,7 +167,7 @@ class Sweep:
     space : dict
         Parameter -> Prior.
     termination : Hyperband, Median, None
-        The rule by which trials are ended early.
+        The rule of early termination.
     baseline : float, None
         Published SI-SDR of the model without a search, in dB.
     published : dict, None
@@ -237,7 +236,7 @@ class Sweep:
         return command + [f"--{n}~{p.text}" for n, p in self.space.items()]
 
 
-# What a value may be: how it is described, and whether a value is that.
+# Allowed values of a key: their description, and a check
 Kind = tuple[str, Callable[[Any], bool]]
 
 
@@ -259,8 +258,8 @@ FINITE: Kind = (
 )
 MAPPING: Kind = ("a mapping", lambda value: isinstance(value, dict))
 ANY: Kind = ("anything", lambda value: True)  # checked elsewhere
-# With processes, Orion's default, Ctrl-C ends those of a hunt in a way that it
-# waits for them for ever.
+# With processes, Orion's default, a hunt would wait for ever for those that
+# Ctrl-C has ended.
 THREADS: Kind = (
     "{backend: threading}; with Orion's default Ctrl-C would not end a hunt",
     lambda value: value == {"backend": "threading"},
@@ -294,8 +293,8 @@ SWEEP = dict.fromkeys(STAGE_SETTINGS, ANY) | {
 NULLABLE = ("after", "termination", "baseline")
 PUBLISHED = dict.fromkeys(("runs", "finished", "best", "mean", "hours"), FINITE)
 RULES: dict[str, Any] = {rule.name: rule for rule in (Hyperband, Median)}
-# Options of algorithms. Orion ends with a traceback at another one; of its
-# other algorithms it knows itself.
+# Options of algorithms: Orion ends with a traceback at any other. It checks
+# those of its other algorithms itself.
 ALGORITHM_OPTIONS = {
     "optunagp": ("seed", "n_startup_trials"),
     "optunatpe": ("seed", "n_startup_trials"),
@@ -309,8 +308,7 @@ def read_sweep_file(path: str | Path) -> Sweep:
     Arguments
     ---------
     path : str, Path
-        One like those in ``sweeps/``. The end of their names, ``_hpopt``, may
-        be left out.
+        One like those in ``sweeps/``, with or without their suffix ``_hpopt``.
 
     Returns
     -------
@@ -319,8 +317,8 @@ def read_sweep_file(path: str | Path) -> Sweep:
     Raises
     ------
     UserError
-        If it cannot be read, or a key is missing, unknown or wrong, naming
-        it and what it may be.
+        If it cannot be read, or a key is missing, unknown or wrong, naming the
+        key and its allowed values.
     """
     path = Path(path)
     whole_name = path.with_stem(f"{path.stem}{SUFFIX}")
@@ -369,7 +367,7 @@ def _check(content, kinds, where):
 
 
 def _read_algorithm(content, path):
-    """Read the algorithm's name, and the options that may stand with it."""
+    """Read the algorithm's name and options."""
     where = f"{path}: experiment: algorithm"
     pairs = content if isinstance(content, dict) else {str(content): {}}
     name, options = next(iter(pairs.items()), ("", {}))
@@ -462,7 +460,7 @@ def _read_rule(sweep, where):
 
 
 def _hint(name: object, names: Iterable[str]) -> str:
-    """Suggest the name that was meant, or say which there are."""
+    """Suggest a similar name, or list all."""
     close = difflib.get_close_matches(str(name), names, n=1)
     if close:
         return f"; did you mean {close[0]}?"

@@ -1,7 +1,7 @@
 """A trial of a sweep: its claim, its end, and its report to Orion.
 
-A trial's outcome stands in its ``trial.json``, which is written once: started
-again, because its worker was killed before Orion had noted the result, it
+A trial's outcome is in its ``trial.json``, which is written once: started
+again, because its worker was killed before Orion had saved the result, it
 reports the same.
 """
 
@@ -24,10 +24,10 @@ from speechbrain.utils.logger import get_logger
 
 logger = get_logger(__name__)
 
-# What Orion is told of a trial that failed, in dB below 0: finite, and worse
-# than any SI-SDR that a trained model has.
+# Objective of a failed trial, minus its SI-SDR in dB: finite, and worse than
+# that of any trained model.
 WORST = 100.0
-HIGHEST = 1e6  # dB, more than FP32 can tell
+HIGHEST = 1e6  # dB, more than FP32 resolves
 
 FINISHED = "finished"
 EARLY_STOPPED = "early-stopped"  # by its own patience
@@ -55,7 +55,7 @@ def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:
     path : Path
         ``sweep.json``, which the first trial writes.
     sweep : Sweep
-        As the sweep's file is now.
+        The current content of its file.
     run_settings : Path
         ``settings.json`` of the trial's run, with the corpus's hashes.
 
@@ -96,9 +96,9 @@ class OtherCurves:
         self.unreadable: set = set()
 
     def read(self) -> list[list[float]]:
-        """Read the curves as they are now, without those that have no epoch.
+        """Read the current curves that have an epoch.
 
-        A file that cannot be read takes no part, with one warning: a single
+        A file that cannot be read is left out, with one warning: a single
         trial's file must not end the others.
         """
         curves = []
@@ -123,7 +123,7 @@ class OtherCurves:
 
 
 class Trial:
-    """A trial that Orion has started.
+    """A trial started by Orion.
 
     Arguments
     ---------
@@ -156,8 +156,8 @@ class Trial:
     def claim(self) -> None:
         """Make the trial's folder, and lock it with ``lock``.
 
-        When a worker is killed its training lives on until its epoch ends,
-        and the trial may be taken up again meanwhile.
+        The training of a killed worker continues until its epoch ends, and the
+        trial may be started again meanwhile.
         """
         path = self.folder / ".lock"
         try:
@@ -205,7 +205,7 @@ class Trial:
                 f"trial {self.name}: Orion's worker has ended; the trial goes "
                 "on when another takes it up"
             )
-        # Once decided it stays so, whatever the others have done since.
+        # A decision is final, whatever the others have done since.
         decision = self._read_decision()
         if decision.get("reason"):
             return True
@@ -231,9 +231,9 @@ class Trial:
         Arguments
         ---------
         failed : str, None
-            One of FAILED, if it did.
+            One of FAILED, if it failed.
         reason : str, None
-            Why.
+            The reason.
 
         Returns
         -------
@@ -244,9 +244,9 @@ class Trial:
             outcome = self._describe(failed, reason)
             text = json.dumps(outcome, indent=2, allow_nan=False)
             write_atomically(self.record, text + "\n")
-        # Hundreds of trials would fill the disk, and nobody goes on with one:
-        # the best parameters are trained anew. The folder itself stays, for
-        # another process that waits for this one.
+        # Hundreds of trials would fill the disk, and none is resumed: the best
+        # parameters are trained again. The folder itself stays, for another
+        # process that waits for this one.
         for path in (self.folder / "save").iterdir():
             shutil.rmtree(path, ignore_errors=True)
         return read_json(self.record)
@@ -283,17 +283,17 @@ class Trial:
 def reporting(trial: Trial | None) -> Iterator[None]:
     """Report the outcome of a trial's training; without a trial do nothing.
 
-    Training that diverges is the drawn parameters' fault, and reported as a
-    bad score. So is training that runs out of memory, if one of the sweep's
-    parameters changes how much it takes, as ``batch_size`` does: if it is not
-    among SAME_MEMORY. With such parameters alone all trials take the same, and
-    too little of it is the machine's matter. That, and everything else, such
-    as a full disk, goes on as an error, and leaves the trial open.
+    A training that diverges is the fault of the drawn parameters, and reported
+    as a bad score. So is one that runs out of memory, if a parameter of the
+    sweep changes the memory, such as ``batch_size``: one not in SAME_MEMORY.
+    Otherwise all trials need the same memory, and the machine has too little.
+    This and every other error, such as a full disk, is raised, and the trial
+    stays open.
 
     Arguments
     ---------
     trial : Trial, None
-        What is trained.
+        The trained one.
 
     Raises
     ------
@@ -336,8 +336,8 @@ def reporting(trial: Trial | None) -> Iterator[None]:
 def report(outcome: dict) -> None:
     """Write a trial's outcome to the file in which Orion expects it.
 
-    SpeechBrain's own mode for Orion reports the objective alone, and imports
-    Orion, which takes seconds.
+    SpeechBrain's own Orion mode reports the objective alone, and imports Orion,
+    which takes seconds.
 
     Arguments
     ---------

@@ -41,7 +41,7 @@ def make_distributions(space: TransformedSpace) -> dict:
     Arguments
     ---------
     space : orion.core.worker.transformer.TransformedSpace
-        What Orion hands to an algorithm.
+        The space that Orion passes to an algorithm.
 
     Returns
     -------
@@ -271,8 +271,8 @@ def _outcome(trial):
 MODEL_DRAWS = 10
 RANDOM_DRAWS = 200
 
-# What _OptunaSampler stands before is Orion's base, in each algorithm alone:
-# Orion takes every subclass of its base for an algorithm.
+# Only the algorithms themselves derive from Orion's base class, since Orion
+# takes every subclass of it for an algorithm.
 _Base: Any = object
 
 
