@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Trains a small recogniser on the embedded voices, to try asr_eval.py with.
+"""Train a small recogniser on the embedded voices, to try asr_eval.py with.
 
 > python tools/asr_demo.py FOLDER
 
-It hears parts of sentences, by voices of the training split alone, first as
-they are and then most of them over another voice and noise, and is tested on
-sentences and voices of the test split. FOLDER is then one for SpeechBrain's
+It is trained on parts of sentences by voices of the training split, at first
+clean, later most of them over another voice and noise, and tested on sentences
+and voices of the test split. FOLDER can then be loaded by SpeechBrain's
 EncoderASR.
 """
 
@@ -37,14 +37,14 @@ from speechbrain.nnet.losses import ctc_loss
 
 HPARAMS = Path(__file__).parent / "asr/demo.yaml"
 LETTERS = "aąbcćdeęfghijklłmnńoópqrsśtuvwxyzźż"
-# What the recogniser depends on, and where that is noted in its folder
+# Options on which the recogniser depends, and the file that holds them
 TRAINING = ("sentences", "steps", "seed")
 RECORD = "training.json"
 
 RATE = 8000  # Hz, as in the YAML file
 VOICES = {"train": 120, "test": 8}
-LONGEST = 3 * RATE  # samples of what is heard in training
-SNR_DB = (0.0, 25.0)  # of what has noise
+LONGEST = 3 * RATE  # samples of a training example
+SNR_DB = (0.0, 25.0)  # of noisy examples
 BATCH = 16
 SCHEDULE: dict = {"max_lr": 5e-3, "pct_start": 0.1, "anneal_strategy": "linear"}
 WEIGHT_DECAY = 1e-3
@@ -54,7 +54,7 @@ NOISY_FROM, NOISY_TO = 0.2, 0.6  # of the steps: none before, all after
 
 
 def make_sentences(split: str, n_sentences: int, seed: int) -> list[Spoken]:
-    """Let the voices of a split share its sentences and say them.
+    """Speak a split's sentences, shared among its voices.
 
     Returns
     -------
@@ -83,9 +83,9 @@ def draw_part(
     spoken : Spoken
         The sentence.
     longest : int
-        Samples that are not exceeded, unless by a single word.
+        Maximum number of samples, unless a single word is longer.
     rng : numpy.random.Generator
-        To draw with.
+        Source of randomness.
 
     Example
     -------
@@ -144,7 +144,7 @@ def _pad(sequences):
 
 
 def train_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
-    """Make a file of a tokenizer whose tokens are the letters of Polish."""
+    """Make the file of a tokenizer with the letters of Polish."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([" ".join(LETTERS)]),
@@ -170,15 +170,15 @@ def train(
     Arguments
     ---------
     folder : Path
-        Where its files go.
+        Folder for its files.
     sentences : list of Spoken
-        At the rate that the YAML file says.
+        At the rate in the YAML file.
     steps : int
         Batches.
     seed : int
-        Everything random follows from it.
+        Random seed.
     quiet : bool
-        Whether to show no progress.
+        Whether to hide the progress.
     """
     torch.manual_seed(seed)
     hparams = load_hyperpyyaml(HPARAMS.read_text(encoding="utf-8"))
@@ -228,12 +228,12 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("folder", type=Path, metavar="FOLDER", help="to make")
+    add("folder", type=Path, metavar="FOLDER", help="recogniser to make")
     for name, least, default, text in (
-        ("sentences", 1, 3000, "to train on"),
-        ("steps", 1, 4000, f"batches of {BATCH}"),
-        ("test_sentences", 1, 80, "to test on"),
-        ("seed", 0, 0, "everything random follows from it"),
+        ("sentences", 1, 3000, "sentences for training"),
+        ("steps", 1, 4000, f"training batches of {BATCH}"),
+        ("test_sentences", 1, 80, "sentences for the test"),
+        ("seed", 0, 0, "random seed"),
     ):
         text += f" (default: {default})"
         add(f"--{name}", type=at_least(least), default=default, help=text)
@@ -265,7 +265,7 @@ def is_trained(folder: Path, wanted: dict) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train and test as the command line says."""
+    """Train and test with the options of a command line."""
     options = read_options(arguments)
     folder, seed = options.folder, options.seed
     wanted = {name: getattr(options, name) for name in TRAINING}

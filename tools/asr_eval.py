@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-r"""Measures what separation is worth to a speech recogniser.
+r"""Measure a speech recogniser's error rates with and without separation.
 
 > python tools/asr_eval.py MODEL --data_folder CORPUS --speechbrain FOLDER
 > python tools/asr_eval.py MODEL --data_folder CORPUS --whisper NAME
 > python tools/asr_eval.py MODEL --data_folder CORPUS \
     --command "my_recogniser --language pl {file}"
 
-MODEL is a run's folder or what `export.py` made of one; CORPUS has transcripts,
-as those of `make_corpus.py`. The recogniser hears the clean speech, what the
-model separates, and the mixture. docs/asr.md tells what is counted. The same
-command again goes on where one was killed.
+MODEL is the folder of a run or an exported model; CORPUS has transcripts, as
+those of `make_corpus.py`. Clean speech, the model's estimates and the mixture
+are recognised. docs/asr.md explains the error rates. The same command resumes a
+killed evaluation.
 """
 
 import argparse
@@ -33,33 +33,33 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read and check the command line."""
     parser = make_parser(__doc__)
     one = parser.add_mutually_exclusive_group(required=True)
-    text = "folder for EncoderDecoderASR or EncoderASR; its YAML is run, so "
-    text += "it must come from somebody you trust"
+    text = "folder for EncoderDecoderASR or EncoderASR; its YAML can run any "
+    text += "code, so it must come from somebody you trust"
     one.add_argument("--speechbrain", metavar="FOLDER", help=text)
-    text = "folder or model's name, for transformers"
+    text = "Whisper model for transformers: its folder or name"
     one.add_argument("--whisper", metavar="NAME", help=text)
-    text = "a program that prints the text of {file}"
+    text = "program that prints the text of {file}"
     one.add_argument("--command", metavar="WORDS", help=text)
     add = parser.add_argument
-    add("--language", help="for --whisper (default: polish)")
-    text = "that --command may take for a recording (default: 60)"
+    add("--language", help="language for --whisper (default: polish)")
+    text = "longest time of --command for a recording (default: 60)"
     add("--timeout", type=float, metavar="SECONDS", help=text)
     add("model", type=Path, metavar="MODEL", help="run folder or export")
-    text = "the averaged weights of a run with ema_decay"
+    text = "separate with the averaged weights of a run with ema_decay"
     add("--averaged", action="store_true", help=text)
     path: dict = {"type": Path, "metavar": "FOLDER"}
-    add("--data_folder", **path, required=True, help="a corpus (required)")
+    add("--data_folder", **path, required=True, help="corpus (required)")
     text = "train, val or test (default: %(default)s)"
     add("--split", default="test", choices=SPLITS, help=text)
     text = "SER SR ER R C SE S E (default: those of the model's test)"
     add("--variants", nargs="+", metavar="VARIANT", help=text)
-    text = "the first mixtures (default: all)"
+    text = "number of mixtures, the first ones (default: all)"
     add("--limit", type=at_least(1), metavar="N", help=text)
-    text = "where the tables go (default: %(default)s)"
+    text = "folder for the tables (default: %(default)s)"
     add("--output", **path, default=Path("asr_eval"), help=text)
     text = "cpu, cuda, cuda:1 ... (default: a GPU if there is one)"
     add("--device", help=text)
-    text = "of the intervals (default: %(default)s)"
+    text = "for the bootstrap intervals (default: %(default)s)"
     add("--seed", type=at_least(0), default=0, metavar="N", help=text)
     add("--resamples", type=at_least(100), default=2000, metavar="N", help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
@@ -74,7 +74,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 def open_mixtures(
     options: argparse.Namespace, settings: dict, manifests: Path
 ) -> tuple[EvaluationSet, dict]:
-    """Find the mixtures and what is said in them.
+    """Find the mixtures and their transcripts.
 
     Returns
     -------
@@ -92,14 +92,14 @@ def open_mixtures(
         kept = [e for e in test_set.examples if e.row < options.limit]
         test_set.examples = kept
     names = {test_set.rows[example.row]["ID"] for example in test_set.examples}
-    untold = sorted(names - set(transcripts))
-    if untold:
-        raise UserError(f"{corpus}: no transcript of {untold[0]}.wav")
+    missing = sorted(names - set(transcripts))
+    if missing:
+        raise UserError(f"{corpus}: no transcript of {missing[0]}.wav")
     return test_set, transcripts
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure as the command line says."""
+    """Measure error rates with the options of a command line."""
     options = read_options(arguments)
     device = check_device({"device": options.device})
     model = load_model(options.model, options.averaged)

@@ -5,12 +5,12 @@ r"""Compare models by their evaluated runs, or by published values.
     --baseline convtasnet
 > python tools/compare_runs.py --values recipes/PolSESS/published_results.csv
 
-A RUN is a run's folder, which evaluate.py has evaluated, or a folder with such
-below it. Runs are grouped by model: the name above the seed's folder. Prints
-the comparison and writes it to OUTPUT: comparison.md, the tables as
-comparison.tex, and the unrounded figures of each as CSV. With --values nothing
-is needed but a CSV file with the columns model, seed, value, or the one that
-run_series.py writes.
+A RUN is the folder of a run that evaluate.py has evaluated, or a folder that
+contains such. Runs are grouped by model: the name above the seed's folder.
+Prints the comparison and writes it to OUTPUT: comparison.md, the tables as
+comparison.tex, and the unrounded figures of each as CSV. --values only needs a
+CSV file with the columns model, seed, value, or the one that run_series.py
+writes.
 """
 
 import argparse
@@ -33,21 +33,21 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add_run_options(parser, "*")
     add = parser.add_argument
     add("--values", type=Path, help="CSV file, not runs (default: none)")
-    add("--metric", default="si_sdr", help="that is compared (default: si_sdr)")
-    add("--variants", nargs="+", help="that are compared (default: SER and SE)")
+    add("--metric", default="si_sdr", help="metric (default: si_sdr)")
+    add("--variants", nargs="+", help="variants (default: SER and SE)")
     add(
         "--output",
         type=Path,
         default=Path("comparison"),
         metavar="FOLDER",
-        help="where the tables go (default: %(default)s)",
+        help="folder for the tables (default: %(default)s)",
     )
-    add("--seed", type=at_least(0), default=0, help="of resamples (default: 0)")
+    add("--seed", type=at_least(0), default=0, help="random seed (default: 0)")
     add(
         "--resamples",
         type=at_least(100),
         default=10000,
-        help="of bootstrap and permutation tests (default: %(default)s)",
+        help="bootstrap and permutation samples (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
     if bool(options.runs) == (options.values is not None):
@@ -61,7 +61,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> None:
-    """Compare what the command line names."""
+    """Compare the runs or values of a command line."""
     options = _parse(arguments)
     names = ("baseline", "seed", "resamples")
     resampling = {name: getattr(options, name) for name in names}

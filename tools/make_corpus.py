@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-r"""Makes a corpus of two speakers in noise and reverberation, laid out exactly
+r"""Make a corpus of two speakers in noise and reverberation, laid out exactly
 as PolSESS, without MATLAB.
 
 The embedded material (Polish speech by eSpeak NG, synthetic scenes and
@@ -8,13 +8,13 @@ events; a stand-in, not PolSESS):
 > python tools/make_corpus.py CORPUS --train 200 --valid 40 --test 40 \
     --seed 0
 
-Recordings of your own, one sub-folder a speaker or class:
+Recordings of your own, a sub-folder per speaker or class:
 
 > python tools/make_corpus.py CORPUS --train 16000 --valid 2000 \
     --test 2000 --speech SPEAKERS --scenes SCENES --events EVENTS
 
-The same command again completes a corpus that was interrupted. docs/corpora.md
-tells what is in the corpus.
+The same command again completes an interrupted corpus. docs/corpora.md
+describes the corpus.
 """
 
 import argparse
@@ -34,17 +34,17 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     Arguments
     ---------
     arguments : list of str, None
-        None means those of the process.
+        None for those of the process.
 
     Returns
     -------
     argparse.Namespace
-        An attribute an option, and ``sizes``: split -> number of mixtures.
+        An attribute per option, and ``sizes``: split -> number of mixtures.
 
     Raises
     ------
     UserError
-        If a value makes no sense; the message names the option.
+        If a value is not allowed; the message names the option.
 
     Example
     -------
@@ -55,23 +55,23 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("root", type=Path, metavar="CORPUS", help="folder to make")
-    count, text = at_least(1), "mixtures (required)"
+    count, text = at_least(1), "number of mixtures (required)"
     for split in ("train", "valid", "test"):
         add(f"--{split}", type=count, required=True, metavar="N", help=text)
-    text = "everything random follows from it (default: %(default)s)"
+    text = "random seed (default: %(default)s)"
     add("--seed", type=at_least(0), default=0, metavar="N", help=text)
     for kind in KINDS:
         part = "speaker" if kind == "speech" else "class"
-        text = f"with a sub-folder a {part} (default: embedded material)"
+        text = f"recordings, a sub-folder per {part} (default: embedded ones)"
         add(f"--{kind}", type=Path, metavar="FOLDER", help=text)
-    rates, text = (8000, 16000), "in Hz (default: %(default)s)"
+    rates, text = (8000, 16000), "of the corpus, in Hz (default: %(default)s)"
     add("--sample_rate", type=int, default=8000, choices=rates, help=text)
-    text = "of a mixture (default: %(default)s)"
+    text = "length of a mixture (default: %(default)s)"
     add("--duration", type=float, default=4.0, metavar="SECONDS", help=text)
     file: dict = {"type": Path, "metavar": "FILE", "default": DEFAULT_TABLES}
-    text = "rooms of scenes, events that fit (default: corpus/tables.yaml)"
+    text = "rooms and events of each scene (default: corpus/tables.yaml)"
     add("--tables", **file, help=text)
-    text = "processes (default: one a CPU)"
+    text = "processes (default: one per CPU)"
     add("--jobs", type=count, default=cpu_count(), metavar="N", help=text)
     options = parser.parse_args(arguments)
     if not 0.5 <= options.duration <= 60:
@@ -82,7 +82,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Make the corpus that the command line says."""
+    """Make a corpus with the options of a command line."""
     make_corpus(read_options(arguments))
 
 

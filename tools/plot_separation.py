@@ -3,7 +3,7 @@
 
 > python tools/plot_separation.py RUN_FOLDER/audio --output separation.png
 
-The folder is what ``train.py --save_audio N`` leaves: a sub-folder a mixture
+The folder is written by ``train.py --save_audio N``: a sub-folder per mixture
 with ``mixture.wav``, ``source1.wav`` ... and ``estimate1.wav`` ... Each
 becomes a row of the picture.
 """
@@ -17,14 +17,14 @@ from polsess.errors import UserError
 
 
 def draw(mixtures: dict, output: Path) -> None:
-    """Draw a picture with a row a mixture and a column a file.
+    """Draw a picture with a row per mixture and a column per file.
 
     Arguments
     ---------
     mixtures : dict
-        Name of the mixture -> what ``read_audio`` returned.
+        Name of the mixture -> its audio, as ``read_audio`` returns it.
     output : Path
-        Picture to write; its suffix says the format.
+        Picture to write; its suffix determines the format.
     """
     shape = len(mixtures), max(map(len, mixtures.values()))
     size = 3.2 * shape[1], 2.3 * shape[0] + 0.4
@@ -48,10 +48,10 @@ def draw(mixtures: dict, output: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Draw what the command line names."""
+    """Draw the folder of a command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("folder", type=Path, metavar="FOLDER", help="the audio folder of a run")
+    add("folder", type=Path, metavar="FOLDER", help="a run's audio folder")
     add(
         "--output",
         type=Path,

@@ -4,13 +4,13 @@
 > python tools/report.py results/dprnn results/sepformer --output report.html
 > python tools/report.py results --output report.html --examples 3
 
-A RUN is a run's folder, results/<experiment_name>/<seed>, or a folder with runs
-below it. The runs have to be evaluated, with the same test rows:
+A RUN is a run's folder, results/<experiment_name>/<seed>, or a folder that
+contains runs. They must be evaluated, on the same test rows:
 
 > python recipes/PolSESS/separation/evaluate.py RUN_FOLDER --save_audio 2
 
-The page is one HTML file that needs no network and no JavaScript. Its tables
-are those of compare_runs.py. The same runs give the same page, byte by byte.
+The page is one HTML file without network or JavaScript. Its tables are those of
+compare_runs.py. The same runs give the same page, byte by byte.
 """
 
 import argparse
@@ -44,12 +44,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="worst and best mixtures of each model to listen to "
         "(default: %(default)s)",
     )
-    add("--figures", type=Path, help="folder for them as SVG (default: none)")
+    add("--figures", type=Path, help="folder for SVG figures (default: none)")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> None:
-    """Make the page that the command line asks for."""
+    """Make a page with the options of a command line."""
     options = _parse(arguments)
     name = options.evaluation
     evaluations = read_evaluations(options.runs, name)

@@ -6,16 +6,16 @@ r"""Train a series: several settings, each with several seeds.
 > python tools/run_series.py recipes/PolSESS/hparams/dprnn.yaml \
     --seeds 42 123 --data_folder /corpora/PolSESS_C_16k --lr 0.001
 
-The file is a series, as in tools/series/, or the YAML file of a
-model. Options that are not listed below go to train.py for every run, and
-replace those that the series gives. A run's results and its output,
-terminal.log, go to OUTPUT/NAME/SEED.
+The file is a series, as in tools/series/, or the YAML file of a model. Options
+that are not listed below are passed to train.py for every run, and replace
+those of the series. A run's results and its output, terminal.log, are in
+OUTPUT/NAME/SEED.
 
-The same command again skips what is finished, early-stopped or diverged
-(unless more epochs or more patience are asked for) and resumes the rest. At the
-end two tables are printed and written to OUTPUT/SERIES.md: a row a run,
-which SERIES.csv has too, and a row a name with mean and sample standard
-deviation. The exit status is 1 if a run failed, 130 after Ctrl-C.
+The same command again skips finished, early-stopped and diverged runs (unless
+more epochs or more patience are given) and resumes the others. At the end two
+tables are printed and written to OUTPUT/SERIES.md: a row per run, which
+SERIES.csv has too, and a row per name with mean and sample standard deviation.
+The exit status is 1 if a run failed, 130 after Ctrl-C.
 """
 
 from experiments.series import train_series

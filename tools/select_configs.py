@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-r"""Select the configurations of a search that are validated in the end.
+r"""Select the finalists of a search, for their validation.
 
 > python tools/select_configs.py TRIALS.csv --output results/selection
 > python tools/select_configs.py --experiment dprnn-stage3a dprnn-stage3b \
     --storage results/sweeps/dprnn.pkl --output results/selection
 
-TRIALS.csv has a row a trial with the columns name, sweep, status (finished,
-stopped, failed, ...), objective (SI-SDR in dB, higher is better) and a column a
-parameter; only finished trials take part. The best trials are taken, but for
-those too similar to one that is taken already. The output folder gets
+TRIALS.csv has a row per trial with the columns name, sweep, status (finished,
+stopped, failed, ...), objective (SI-SDR in dB, higher is better) and a column
+per parameter; only finished trials count. The best trials are selected, except
+those too similar to a better one. The output folder gets
 
-    summary.md       finalists, what was passed over and why, sweeps, parameters
-    finalists.csv    the finalists, their figures not rounded
+    summary.md       finalists, skipped trials and why, sweeps, parameters
+    finalists.csv    the finalists, with unrounded figures
     finalists.yaml   the finalists as a series for tools/run_series.py
     objectives.png   the trials of each sweep, finalists by rank
 """
@@ -48,16 +48,16 @@ def select(
     options : argparse.Namespace
         Of ``add_options``.
     folder : Path
-        Where the files go; it is made.
+        Folder for the files; made if missing.
     settings : Path
-        Where the finalists' other settings are from, without ``--settings``.
+        YAML file of the finalists' other settings, without ``--settings``.
     same : dict, None
         Options of train.py that all trials had, and the finalists keep.
 
     Raises
     ------
     UserError
-        If an option is not right.
+        If an option is wrong.
     """
     selection = select_finalists(
         trials, options.n, options.min_diversity, options.min_per_sweep
@@ -86,20 +86,20 @@ def _parse(arguments):
     parser = make_parser(__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "trials", nargs="?", type=Path, metavar="TRIALS.csv", help="the trials"
+        "trials", nargs="?", type=Path, metavar="TRIALS.csv", help="CSV table"
     )
     source.add_argument(
         "--experiment",
         nargs="+",
         metavar="NAME",
-        help="Orion's experiments, a sweep each (default: TRIALS.csv)",
+        help="Orion's experiments, one per sweep (default: TRIALS.csv)",
     )
     add_storage_options(parser, "as Orion's environment and configuration say")
     parser.add_argument(
         "--params",
         nargs="+",
         metavar="NAME",
-        help="the parameters (default: all further numeric columns)",
+        help="columns of parameters (default: all further numeric ones)",
     )
     add_options(parser)
     parser.add_argument(
@@ -107,7 +107,7 @@ def _parse(arguments):
         type=Path,
         default=Path("selection"),
         metavar="FOLDER",
-        help="where the files go (default: %(default)s)",
+        help="folder for the files (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
     if options.trials and (options.storage or options.storage_config):
@@ -116,7 +116,7 @@ def _parse(arguments):
 
 
 def main(arguments: list[str]) -> None:
-    """Select as the command line says."""
+    """Select finalists with the options of a command line."""
     options = _parse(arguments)
     if options.trials:
         trials = read_table(options.trials, options.params)

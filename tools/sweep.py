@@ -9,9 +9,9 @@ r"""Run the staged hyperparameter search of a model, up to its winner.
 > python tools/sweep.py trials dprnn --csv trials.csv
 
 The stages are the files in recipes/PolSESS/sweeps, whose README.md explains
-them; Orion runs their trials. Everything is kept below results/sweeps, or what
---output says: a folder a stage, the database, the finalists and their
-validation. `sweep.py COMMAND --help` tells more.
+them; Orion runs their trials. results/sweeps, or --output, holds a folder per
+stage, the database, the finalists and their validation.
+`sweep.py COMMAND --help` describes each command.
 """
 
 import argparse
@@ -47,7 +47,7 @@ from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.search.sweep import HPARAMS
 
-# Options of train.py that a sweep gives it.
+# Options of train.py that a sweep sets
 GIVEN_BY = {
     "sweep": "--sweeps",
     "sweep_folder": "--output",
@@ -58,16 +58,16 @@ GIVEN_BY = {
 
 
 def run(options: argparse.Namespace, texts: list[str]) -> None:
-    r"""Run a stage until it has its trials, or go on with it.
+    r"""Run a stage, or resume it, until it has its trials.
 
     > python tools/sweep.py run dprnn stage1 \
         --data_folder /corpora/PolSESS_C_16k --devices cuda:0 cuda:1
 
-    Prints the command of `orion hunt`, runs it, and tells of each trial that
-    has ended. Several of these commands, also on several machines with the
-    same --output and --storage_config, work on one stage. Ctrl-C ends all
-    trials; the same command goes on. Options that are not listed go to
-    train.py for every trial.
+    Prints the command of `orion hunt`, runs it, and reports each ended trial.
+    Several of these commands, also on several machines with the same --output
+    and --storage_config, work on one stage. Ctrl-C ends all trials; the same
+    command goes on. Options that are not listed are passed to train.py for
+    every trial.
     """
     for_train = read_train_options(texts, GIVEN_BY)
     environments = [hunting.environment_of(d) for d in options.devices]
@@ -109,7 +109,7 @@ def _database_path(options):
 
 
 def _statuses(database, stage):
-    """Read Orion's word for each trial's status, by the trial's ID."""
+    """Read each trial's status in Orion, by the trial's ID."""
     return {trial.id: trial.status for trial in database.trials(stage.name)}
 
 
@@ -118,10 +118,10 @@ def status(options: argparse.Namespace) -> None:
 
     > python tools/sweep.py status dprnn
 
-    The total is of trials that have ended, beside those that the stage is to
-    have: a few more when several workers were at it. Best and mean are of the
-    finished ones, the hours of all. Crashed trials were given up; open ones
-    are running, or wait to be taken up again.
+    The total counts ended trials, beside the stage's planned number: several
+    workers may exceed it a little. Best and mean are of the finished ones, the
+    hours of all. Crashed trials are not resumed; open ones are running or
+    waiting to be resumed.
     """
     stages = find_stages(options.model, options.sweeps)
     if options.storage is not None and not options.storage.is_file():
@@ -135,7 +135,7 @@ def status(options: argparse.Namespace) -> None:
 
 
 def _crashed(database, stage):
-    """Find the trials that Orion has given up; None without a database."""
+    """Find the trials that Orion marked as broken; None without a database."""
     if database.storage is None:
         return None
     names = _statuses(database, stage).items()
@@ -151,8 +151,8 @@ def propose_next(options: argparse.Namespace) -> None:
 
     The published narrowing was judgement. This one is a rule: the hull of the
     best part of the finished trials, wider by a margin at either end, and
-    nowhere wider than before. It is printed beside what the next stage's own
-    file says.
+    nowhere wider than before. It is printed beside the space in the next
+    stage's file.
     """
     if not 0 < options.margin < float("inf"):
         raise UserError(f"--margin {options.margin}: give more than 0")
@@ -191,7 +191,7 @@ def select(options: argparse.Namespace) -> None:
     > python tools/sweep.py select dprnn --from stage3a stage3b \
         --min_per_sweep 1
 
-    What it finds goes to OUTPUT/MODEL-selection.
+    Writes the selection to OUTPUT/MODEL-selection.
     """
     import select_configs  # here, since its pictures take a second to import
 
@@ -215,9 +215,9 @@ def validate(options: argparse.Namespace, texts: list[str]) -> int:
     > python tools/sweep.py validate dprnn \
         --data_folder /corpora/PolSESS_C_16k --devices cuda:0 cuda:1
 
-    Trains what `sweep.py select` left as tools/run_series.py does, whose
-    options and those of train.py can be given too. The same command again
-    goes on. The runs and tables go to OUTPUT/MODEL-validation.
+    Trains the finalists of `sweep.py select` as tools/run_series.py does, whose
+    options and those of train.py can be given too. The same command resumes.
+    Runs and tables are in OUTPUT/MODEL-validation.
     """
     stages = find_stages(options.model, options.sweeps)
     given = {text.partition("=")[0] for text in texts}
@@ -229,11 +229,11 @@ def validate(options: argparse.Namespace, texts: list[str]) -> int:
             )
     folder = options.output / f"{options.model}-validation"
     baseline = _baseline(options, stages)
-    exit_status, told = train_finalists(
+    exit_status, report = train_finalists(
         _selection(options), folder, baseline, options.seeds, texts
     )
-    write_atomically(folder / "validation.md", told)
-    print(f"\n{told}", end="")
+    write_atomically(folder / "validation.md", report)
+    print(f"\n{report}", end="")
     return exit_status
 
 
@@ -252,7 +252,7 @@ def trials(options: argparse.Namespace) -> None:
 
 
 def _find_named(options, default):
-    """Find the stages that --from names, or those of a default."""
+    """Find the stages of --from, or the default ones."""
     stages = find_stages(options.model, options.sweeps)
     if options.from_ is None:
         return default(stages)
@@ -288,7 +288,7 @@ def _make_parser():
             nargs="+",
             dest="from_",
             metavar="STAGE",
-            help=f"the stages (default: {default})",
+            help=f"stages of the trials (default: {default})",
         )
     for name in ("status", "validate"):
         added[name].add_argument(
@@ -301,23 +301,23 @@ def _make_parser():
     _add_run_options(added["run"].add_argument)
     _add_next_options(added["next"].add_argument)
     added["trials"].add_argument(
-        "--csv", type=Path, help="write them there (default: print them)"
+        "--csv", type=Path, help="file for the table (default: print it)"
     )
     added["validate"].add_argument(
-        "--seeds", nargs="+", help="of each finalist (default: 42 123 456)"
+        "--seeds", nargs="+", help="seeds per finalist (default: 42 123 456)"
     )
     return parser
 
 
 def _add_command(subparsers, name, function):
-    """Add a command, with the options that all have."""
+    """Add a command with the common options."""
     text = inspect.cleandoc(function.__doc__)
     parser = subparsers.add_parser(
         name,
         help=text.partition("\n")[0],
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # what is unknown may be for train.py
+        allow_abbrev=False,  # unknown options may be for train.py
     )
     parser.set_defaults(function=function)
     parser.add_argument(
@@ -327,15 +327,15 @@ def _add_command(subparsers, name, function):
         "--output",
         type=Path,
         default=Path("results/sweeps"),
-        help="folder where everything is kept (default: %(default)s)",
+        help="folder for stages and results (default: %(default)s)",
     )
     parser.add_argument(
         "--sweeps",
         nargs="+",
         type=Path,
         default=[],
-        help="folders of your own stages, whose files replace those of the "
-        "same name that are shipped or in an earlier folder (default: none)",
+        help="folders of your own stages, whose files replace shipped ones and "
+        "those of earlier folders of the same name (default: none)",
     )
     return parser
 
@@ -359,7 +359,7 @@ def _add_run_options(add):
         "--devices",
         nargs="+",
         default=[None],
-        help="cpu, or e.g. cuda:0 cuda:1 (default: what train.py chooses)",
+        help="cpu, or e.g. cuda:0 cuda:1 (default: train.py's choice)",
     )
 
 
@@ -369,7 +369,8 @@ def _add_next_options(add):
         "--fraction",
         type=float,
         default=0.25,
-        help="of the finished trials, at least four (default: %(default)s)",
+        help="best part of the finished trials, at least four of them "
+        "(default: %(default)s)",
     )
     add(
         "--margin",
@@ -382,11 +383,11 @@ def _add_next_options(add):
         type=Path,
         help="folder for the next stage's file, for --sweeps (default: print)",
     )
-    add("--force", action="store_true", help="replace a file that is there")
+    add("--force", action="store_true", help="replace an existing file")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command that the command line names; return an exit status."""
+    """Run the command of a command line; return an exit status."""
     parser = _make_parser()
     options, others = parser.parse_known_args(arguments)
     if options.function in (run, validate):

@@ -1,4 +1,4 @@
-"""Recognition of mixtures, of what was separated, and of clean speech."""
+"""Recognition of mixtures, estimates and clean speech."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ from asr.recognisers import Recogniser, at_speech_level
 
 COLUMNS = ["ID", "variant", "audio", "text", "reason"]
 
-# What is compared: name -> the streams that a recogniser hears.
+# Kinds of audio: name -> the streams to recognise
 AUDIO = {
     "clean": ("source 1", "source 2"),
     "separated": ("estimate 1", "estimate 2"),
@@ -39,7 +39,7 @@ class Hypotheses:
     Arguments
     ---------
     file : file
-        Gets a row as soon as something is recognised.
+        Gets a row for every recognised stream.
     known : dict
         Name, variant and stream -> row.
     """
@@ -48,15 +48,15 @@ class Hypotheses:
     known: dict
 
     def add(self, key: tuple, text: str, reason: str) -> None:
-        """Keep a text, or the reason if it was not recognised."""
-        # A line of the file must be a row, or a torn one would not be seen.
+        """Add a text, or the reason of a failure."""
+        # One line per row, so that a torn row is detected.
         values = [" ".join(value.split()) for value in (*key, text, reason)]
         csv.writer(self.file, lineterminator="\n").writerow(values)
         self.file.flush()
         self.known[key] = dict(zip(COLUMNS, values, strict=True))
 
     def failures(self) -> list:
-        """List the rows of what was not recognised."""
+        """List the rows of streams that were not recognised."""
         return [row for row in self.known.values() if row["reason"]]
 
 
@@ -64,7 +64,7 @@ class Hypotheses:
 def open_hypotheses(folder: Path, identity: dict) -> Iterator[Hypotheses]:
     """Open the hypotheses in a folder, for one process at a time.
 
-    What was not recognised is forgotten, to be tried again.
+    Failures are dropped, to be tried again.
 
     Arguments
     ---------
@@ -108,7 +108,7 @@ def open_hypotheses(folder: Path, identity: dict) -> Iterator[Hypotheses]:
 
 
 def _read(path):
-    """Read what was recognised, without a last row that was torn."""
+    """Read the recognised rows, without a torn last one."""
     content = path.read_bytes()
     whole = io.BytesIO(content[: content.rfind(b"\n") + 1])
     try:
@@ -123,7 +123,7 @@ def _read(path):
 def keys_of(name: str, variant: str, audio: str) -> list[tuple[str, ...]]:
     """List the keys of an utterance's hypotheses, in the speakers' order.
 
-    Clean speech is the same in all variants, and is heard once.
+    Clean speech is the same in all variants, and recognised once.
     """
     shown = "clean" if audio == "clean" else variant
     return [(name, shown, stream) for stream in AUDIO[audio]]
@@ -137,22 +137,22 @@ def listen(
     device: str,
     quiet: bool = False,
 ) -> None:
-    """Recognise everything that is not known yet.
+    """Recognise all streams without a hypothesis.
 
     Arguments
     ---------
     run : object
-        The model that separates, as ``load_model`` returns it.
+        The separator, as ``load_model`` returns it.
     test_set : EvaluationSet
-        What it separates.
+        Mixtures to separate.
     recogniser : Recogniser
-        What hears it.
+        The recogniser.
     hypotheses : Hypotheses
-        Gets the texts.
+        Receives the texts.
     device : str
-        Where to separate.
+        Device of the separator.
     quiet : bool
-        Whether to show no progress.
+        Whether to hide the progress.
     """
     separator, rate = run.separator.to(device), run.settings["sample_rate"]
     known, plan = set(hypotheses.known), []

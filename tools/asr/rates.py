@@ -22,7 +22,7 @@ def count_all(
     -------
     pandas.DataFrame
         A row per mixture, variant and kind of audio: errors and length for
-        each rate, and how many recordings were not recognised.
+        each rate, and the number of recordings that were not recognised.
     """
     rows = []
     for example in test_set.examples:
@@ -46,26 +46,26 @@ def summarise(counts: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     Arguments
     ---------
     counts : pandas.DataFrame
-        What ``count_all`` returned.
+        As ``count_all`` returns it.
     resamples : int
-        How often mixtures are drawn anew.
+        Number of bootstrap samples.
     seed : int
-        To draw with.
+        Random seed.
 
     Returns
     -------
     pandas.DataFrame
         Rates (sums of errors over sums of lengths) with the middle 95 % of
-        those of mixtures drawn with replacement; NaN where nothing is said.
-        Last in each variant comes what separation changes, from the same drawn
-        mixtures for both.
+        those of mixtures drawn with replacement; NaN where nothing is said. The
+        last of each variant is the difference that separation makes, from the
+        same drawn mixtures for both.
     """
     rows = []
     for variant, group in counts.groupby("variant", sort=False):
         count = group["ID"].nunique()
         generator = np.random.default_rng(seed)
         drawn = generator.multinomial(count, [1 / count] * count, resamples)
-        # The sample itself comes before what is drawn from it.
+        # The sample itself comes first, then those drawn from it.
         times = np.vstack([np.ones(count, int), drawn])
         parts = dict(list(group.groupby("audio", sort=False)))
         for audio in [*parts, CHANGE]:
@@ -95,7 +95,7 @@ def _rates(part, rate, times):
 
 
 def format_summary(summary: pd.DataFrame) -> str:
-    """Lay a summary out in Markdown, in per cent."""
+    """Format a summary in Markdown, in per cent."""
     titles = ["variant", "audio", "mixtures"]
     titles += [f"{title} %" for title in RATES.values()] + ["failed"]
     rows = []

@@ -1,8 +1,8 @@
-"""Recognisers: a command of one's own, SpeechBrain's models, Whisper.
+"""Recognisers: the user's own command, SpeechBrain's models, Whisper.
 
-Each has a ``description``, its kind and name; a ``checksum`` of its files, as
-they may be trained anew in place; and ``recognise``, which takes samples [time]
-and their rate in Hz, and returns the text, or raises any error if it cannot.
+Each has a ``description``, its kind and name; a ``checksum`` of its files,
+which may be trained again in place; and ``recognise``, which takes samples
+[time] and their rate in Hz, and returns the text or raises an error.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from torchaudio.functional import resample
 
 WHISPER_RATE = 16_000  # Hz
 WHISPER_LONGEST = 30  # s
-# Where Whisper finds no words, it may repeat itself until it is stopped.
+# Without words, Whisper may repeat itself until the maximum of tokens.
 TOKENS_A_SECOND = 15  # about twice as many as speech has
 PROMPT_TOKENS = 4  # start, language, task, no times
 
 
 def checksum_of_files(folder: Path) -> str:
-    """Hash names and contents of a folder's files, not of its sub-folders.
+    """Hash names and contents of a folder's files, without sub-folders.
 
     Example
     -------
@@ -52,14 +52,14 @@ def checksum_of_files(folder: Path) -> str:
 
 
 def at_speech_level(samples: np.ndarray) -> np.ndarray:
-    """Give a recording the level that recognisers expect.
+    """Scale a recording to the level that recognisers expect.
 
-    An estimate's level says nothing, since the training does not see it.
+    The level of estimates is arbitrary, since the loss ignores it.
 
     Returns
     -------
     numpy.ndarray
-        With an RMS of -26 dBFS, less if it would clip; silence as it is.
+        With an RMS of -26 dBFS, less if it would clip; silence is unchanged.
 
     Example
     -------
@@ -80,8 +80,8 @@ class CommandRecogniser:
     Arguments
     ---------
     command : str
-        With ``{file}`` where the name of a WAV file (16-bit, mono, at the
-        model's rate) comes; no shell is involved. It prints the text.
+        ``{file}`` stands for the name of a WAV file (16-bit, mono, at the
+        model's rate); no shell is involved. It prints the text.
     timeout : float
         Seconds after which a recording counts as not recognised.
 
@@ -136,7 +136,7 @@ class SpeechBrainRecogniser:
         somebody you trust. With a ``decoding_function`` it is an
         ``EncoderASR`` (CTC), otherwise an ``EncoderDecoderASR``.
     device : str
-        Where to compute.
+        Device of the recogniser.
 
     Raises
     ------
@@ -174,16 +174,16 @@ class SpeechBrainRecogniser:
 class WhisperRecogniser:
     """A Whisper model, through the package transformers.
 
-    It hears recordings of 30 s at most.
+    Recordings may last 30 s.
 
     Arguments
     ---------
     name : str
         A folder, or a model's name on its hub.
     language : str
-        That is spoken, such as ``polish``.
+        The spoken language, such as ``polish``.
     device : str
-        Where to compute.
+        Device of the recogniser.
 
     Raises
     ------
@@ -207,7 +207,7 @@ class WhisperRecogniser:
         except (OSError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(f"--whisper {name}: {reason}") from error
-        # Of a hub's model transformers notes the commit.
+        # transformers sets the commit of a hub's model.
         self.checksum = getattr(model.config, "_commit_hash", None) or ""
         if folder.is_dir():
             self.checksum = checksum_of_files(folder)
@@ -229,7 +229,7 @@ class WhisperRecogniser:
             waveform.numpy(), sampling_rate=WHISPER_RATE, return_tensors="pt"
         ).input_features
         most = PROMPT_TOKENS + math.ceil(TOKENS_A_SECOND * seconds)
-        # At most half of what it could, as Whisper's own program has it.
+        # At most half of the possible tokens, as in Whisper's own program.
         most = min(most, self.model.config.max_target_positions // 2)
         tokens = self.model.generate(
             features.to(self.model.device),
@@ -245,7 +245,7 @@ Recogniser = CommandRecogniser | SpeechBrainRecogniser | WhisperRecogniser
 
 
 def open_recogniser(options: argparse.Namespace, device: str) -> Recogniser:
-    """Open the recogniser that asr_eval.py's command line names."""
+    """Open the recogniser of asr_eval.py's command line."""
     if options.command is not None:
         timeout = 60.0 if options.timeout is None else options.timeout
         return CommandRecogniser(options.command, timeout)

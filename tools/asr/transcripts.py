@@ -1,8 +1,8 @@
-"""What is said in mixtures, and errors of what a recogniser heard.
+"""Transcripts of mixtures, and errors of a recogniser's hypotheses.
 
-`make_corpus.py` writes `<split>/transcripts.csv`. A corpus of recordings can be
-given one by hand: `mixFile`, `speaker1Text` and `speaker2Text` are needed, the
-columns of cut words may be left out.
+`make_corpus.py` writes `<split>/transcripts.csv`. For a corpus of recordings it
+can be written by hand: `mixFile`, `speaker1Text` and `speaker2Text` are needed,
+the columns of cut words may be left out.
 """
 
 import re
@@ -18,18 +18,18 @@ from meeteval.wer.wer.orc import orc_word_error_rate
 from polsess.errors import UserError
 
 APOSTROPHES = re.compile("['’‘ʼ`´]")
-# Marks belong to letters that Unicode has no composed form of.
+# Combining marks: some letters have no composed form in Unicode.
 NO_LETTERS = re.compile(r"[^\w\s\u0300-\u036f]|_")
 
 PARTS = ("CutAtStart", "Text", "CutAtEnd")
 NEEDED = ("mixFile", "speaker1Text", "speaker2Text")
 
-# There are no times to sort by: a speaker has one utterance.
+# No times to sort by: each speaker has one utterance.
 UNSORTED = {"reference_sort": False, "hypothesis_sort": False}
 
 
 def normalise(text: str) -> str:
-    """Make a text comparable: lower-case words with one space between them.
+    """Normalise a text: lower-case words, separated by one space.
 
     Example
     -------
@@ -42,14 +42,14 @@ def normalise(text: str) -> str:
 
 
 class Reference(NamedTuple):
-    """What one speaker says in a mixture, normalised.
+    """Normalised transcript of one speaker in a mixture.
 
     Arguments
     ---------
     cut_at_start : str
         Words whose beginning is outside the mixture.
     text : str
-        Words that are in it as a whole.
+        Words that are completely inside.
     cut_at_end : str
         Words whose end is outside.
     """
@@ -59,7 +59,7 @@ class Reference(NamedTuple):
     cut_at_end: str
 
     def alternatives(self) -> list[str]:
-        """List the texts that count as right: cut words may be missing.
+        """List the accepted texts: cut words may be missing.
 
         Example
         -------
@@ -75,7 +75,7 @@ class Reference(NamedTuple):
 
 
 def read_transcripts(corpus: Path, split: str) -> dict:
-    """Read what is said in the mixtures of a split.
+    """Read the transcripts of a split's mixtures.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def read_transcripts(corpus: Path, split: str) -> dict:
 
 
 class Errors(NamedTuple):
-    """Errors, and of how many words or characters."""
+    """Errors, and number of words or characters."""
 
     errors: int
     length: int
@@ -121,16 +121,15 @@ def count_errors(
 ) -> dict:
     """Count all kinds of errors in one mixture.
 
-    A word that the mixture cuts may be in the hypothesis or not: of the texts
-    that count as right the one with the fewest errors is taken, for each kind
-    of error.
+    A word that the mixture cuts may be missing in the hypothesis: for each kind
+    of error, the accepted text with the fewest errors is taken.
 
     Arguments
     ---------
     references : sequence of Reference
-        One a speaker.
+        One per speaker.
     hypotheses : list of str
-        Normalised, one a stream: in the speakers' order, or a single one for
+        Normalised, one per stream: in the speakers' order, or a single one for
         an unprocessed mixture.
 
     Returns
@@ -159,7 +158,7 @@ def count_errors(
 
 
 def _cp_characters(references, hypotheses):
-    """Compare by characters, spaces among them."""
+    """Compare by characters, including spaces."""
     # meeteval's own character error rate fails where nothing is said.
     spelt = (
         [" ".join(text.replace(" ", "_")) for text in texts]
@@ -169,17 +168,17 @@ def _cp_characters(references, hypotheses):
 
 
 def _cp(references, hypotheses):
-    """Give each speaker a stream of their own, the best one."""
+    """Assign each speaker a stream of their own, the best one."""
     return cp_word_error_rate(references, hypotheses, **UNSORTED)
 
 
 def _orc(references, hypotheses):
-    """Give each utterance the best stream."""
+    """Assign each utterance the best stream."""
     return orc_word_error_rate(references, hypotheses, **UNSORTED)
 
 
 def _fewest(references, hypotheses, measure):
-    """Count errors for the best of the texts that count as right."""
+    """Count errors for the best of the accepted texts."""
     found = [
         measure(list(texts), hypotheses)
         for texts in product(*(r.alternatives() for r in references))

@@ -4,8 +4,8 @@
 > python tools/bench/bench_mamba.py
 
 Ours, mambapy and a plain torch loop take turns, each time in a process of its
-own; then SPMamba as a whole. The fastest round counts; peak memory is what a
-process needs beyond what it had before the call. Errors are the largest over
+own; then SPMamba as a whole. The fastest round counts; peak memory is the
+increase of a process's memory during the call. Errors are the largest over
 output, gradient of the input and gradients of all parameters, relative to the
 largest value of a sequential FP64 computation of some of the sequences.
 """
@@ -47,9 +47,9 @@ def sequential_mamba(
     skip: torch.Tensor,
     out_weight: torch.Tensor,
 ) -> torch.Tensor:
-    """Compute a Mamba layer as its equations say, step by step, with autograd.
+    """Compute a Mamba layer by its equations, step by step, with autograd.
 
-    Slow and large: what the kernels are compared with, here and in the tests.
+    Slow and large: the reference for the kernels, here and in the tests.
     Arguments and result are those of ``mamba_on_cpu``.
     """
     x, z = F.linear(hidden, in_weight).chunk(2, dim=-1)
@@ -152,7 +152,7 @@ def measure_network() -> str:
 def main() -> None:
     """Run all rounds and print a table for each shape."""
     parser = make_parser(__doc__)
-    text = "of turns (default: 3)"
+    text = "repetitions (default: 3)"
     parser.add_argument("--rounds", type=int, default=3, help=text)
     rounds = parser.parse_args().rounds
     for path, shape in SHAPES.items():

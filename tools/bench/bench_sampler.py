@@ -30,7 +30,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from polsess.commands import make_parser
 from tqdm import tqdm
 
-# Orion imports pkg_resources, which says at each import that it is deprecated.
+# Orion imports pkg_resources, which warns that it is deprecated.
 warnings.simplefilter("ignore")
 
 TRIALS = 60
@@ -114,7 +114,7 @@ def optuna_search(sampler: str, seed: int) -> tuple[Callable, Callable]:
 
 
 def orion_search(name: str, seed: int) -> tuple[Callable, Callable]:
-    """Make an algorithm as a hunt uses it, but without a database."""
+    """Make an algorithm as in a hunt, but without a database."""
     from orion.algo.base import algo_factory
     from orion.core.io.space_builder import SpaceBuilder
     from orion.core.worker.primary_algo import create_algo
@@ -172,7 +172,7 @@ def main() -> None:
     """Run all searches and print the tables."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        "--searches", type=int, default=20, help="of each kind (default: 20)"
+        "--searches", type=int, default=20, help="number of seeds (default: 20)"
     )
     seeds = range(parser.parse_args().searches)
     jobs = list(product(FUNCTIONS, WORKERS, SEARCHES, seeds))

@@ -6,13 +6,12 @@ r"""Speed and memory of separate.py beside SpeechBrain's separate_file.
     --durations 120 300
 
 Both have the same network of published size with random weights, and separate
-the same recording, taking turns, each time in a process of its own; theirs with
-SpeechBrain's own blocks instead of our faster ones, as its users have them. Its
-``SepformerSeparation`` takes the whole file at once, and cannot hold SPMamba.
-The real-time factor is seconds of computing to a second of audio: the fastest
-round counts. Memory is the peak of the process, less what it has after a second
-of audio. One thread computes, so that what else runs on the machine disturbs
-less. Further options are those of the YAML file.
+the same recording, in turns, each time in a process of its own; SpeechBrain
+with its own blocks instead of our faster ones. ``SepformerSeparation`` takes
+the whole file at once, and cannot hold SPMamba. The real-time factor is the
+computing time per second of audio, in the fastest round. Memory is the peak of
+the process, less its memory after a second of audio. One thread computes, so
+that other processes disturb less. Further options are those of the YAML file.
 """
 
 import tempfile
@@ -89,7 +88,7 @@ def measure(
     seconds : int
         Length of the recording.
     overlap : float
-        Seconds that two chunks share, of ours.
+        Seconds that two of our chunks share.
 
     Returns
     -------
@@ -104,7 +103,7 @@ def measure(
     ours = partial(separate_ours, overlap=overlap)
     separate = partial(ours if who == OURS else separate_theirs, network)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        # The first second pays for what is compiled or loaded late.
+        # The first second includes compilation and late imports.
         separate(write_recording(Path(folder, "short.wav"), 1))
         path = write_recording(Path(folder, "recording.wav"), seconds)
         before = peak_memory(), time.perf_counter(), time.process_time()
@@ -136,9 +135,9 @@ def main() -> None:
     add(
         "--durations", nargs="+", type=int, default=[24], help="s (default: 24)"
     )
-    add("--rounds", type=int, default=1, help="of turns (default: 1)")
-    add("--alone", action="store_true", help="only separate.py")
-    text = f"s, of separate.py (default: {OVERLAP:g})"
+    add("--rounds", type=int, default=1, help="repetitions (default: 1)")
+    add("--alone", action="store_true", help="measure separate.py only")
+    text = f"overlap of separate.py's chunks in s (default: {OVERLAP:g})"
     add("--overlap", type=float, default=OVERLAP, help=text)
     options, settings = parser.parse_known_args()
     rows = []

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""How often speakers change places in separated long recordings.
+"""Frequency of speakers changing places in long separated recordings.
 
 > python tools/make_corpus.py LONG --train 1 --valid 1 --test 24 --duration 60
 > python tools/bench/bench_speaker_order.py RUN_FOLDER --data_folder LONG
 
-Separates the test's mixtures as separate.py does. Which of a chunk's estimates
-is which speaker is told by SI-SDR to the sources, where the two orders differ
-by at least ``DECIDED`` dB. Two neighbouring chunks are at fault when the
-speakers change places from one to the other in the output; they would be
-without alignment when the network's own order changes.
+Separates the test's mixtures as separate.py does. The speakers of a chunk's
+estimates are determined by SI-SDR to the sources, where the two orders differ
+by at least ``DECIDED`` dB. A change is counted when the speakers change places
+between neighbouring chunks of the output; without alignment it is counted when
+the network's own order changes.
 """
 
 import sys
@@ -23,7 +23,7 @@ from polsess.inference.overlap_add import UNCERTAIN
 from polsess.scoring.objective import pairwise_si_sdr
 from polsess.scoring.test_sets import read_test_set
 
-DECIDED = 1.0  # dB by which the orders' SI-SDR differ, or a chunk counts not
+DECIDED = 1.0  # dB, least difference of the orders' SI-SDR in a counted chunk
 
 
 def separate(
@@ -34,7 +34,7 @@ def separate(
     Arguments
     ---------
     model : SpeechSeparation
-        With what.
+        The separator.
     mixture : torch.Tensor
         Shape [time].
     sources : torch.Tensor
@@ -43,8 +43,8 @@ def separate(
     Returns
     -------
     list of dict
-        A row a chunk: ``decided`` (dB by which the orders differ), ``raw`` and
-        ``output`` (whether speakers have changed places, without and with
+        A row per chunk: ``decided`` (dB by which the orders differ), ``raw``
+        and ``output`` (whether speakers have changed places, without and with
         alignment), ``margin``.
     """
     separation = model.make_separation()
@@ -83,8 +83,7 @@ def separate(
 def count_changes(mixtures: list[list[dict]]) -> dict[str, int]:
     """Count how often speakers change places in mixtures' chunks.
 
-    Each decided chunk is compared with the decided one before it; what lies
-    between them is a step.
+    Each decided chunk is compared with the previous decided one, a step.
     """
     names = ("chunks", "undecided", "steps", "uncertain")
     changes = ("changes of the network", "changes", "changes, uncertain")
@@ -115,10 +114,10 @@ def main() -> None:
     """Separate all mixtures and print the counts."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("run_folder", metavar="RUN_FOLDER", help="with two sources")
-    text = "of long mixtures (required)"
+    add("run_folder", metavar="RUN_FOLDER", help="of two sources")
+    text = "corpus of long mixtures (required)"
     add("--data_folder", type=Path, required=True, metavar="CORPUS", help=text)
-    add("--mixtures", type=int, default=20, help="a variant (default: 20)")
+    add("--mixtures", type=int, default=20, help="per variant (default: 20)")
     options = parser.parse_args()
     model = SpeechSeparation.from_hparams(options.run_folder)
     settings, manifests = model.run.settings, model.run.folder / "manifests"

@@ -4,8 +4,8 @@
 > python tools/bench/bench_step.py compare
 > python tools/bench/bench_step.py scaling --output scaling
 
-Networks are of the published sizes, in FP32. ``COMMAND --help`` says what each
-command measures.
+Networks are of the published sizes, in FP32. ``COMMAND --help`` describes each
+measurement.
 """
 
 import argparse
@@ -65,13 +65,13 @@ def measure(
     tasks : sequence of str
         ``SEPARATION``, ``STEP`` or both.
     batch, seconds : int, float
-        Number of mixtures, and how long each is.
+        Number of mixtures, and the length of each.
     settings : sequence of str
         Options for the YAML file.
     threads : int, None
-        Of torch; None leaves them.
+        Of torch; None for torch's default.
     compiled : bool
-        Whether ours go through torch.compile.
+        Whether to compile ours with torch.compile.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def _run(network, mixtures):
 
 
 def compare(options: argparse.Namespace) -> None:
-    r"""Our blocks beside SpeechBrain's, in training and in separation.
+    r"""Compare our blocks with SpeechBrain's, in training and separation.
 
     > python tools/bench/bench_step.py compare --models convtasnet
     > python tools/bench/bench_step.py compare --models sepformer \
@@ -136,12 +136,11 @@ def compare(options: argparse.Namespace) -> None:
 
     Ours and the stock blocks have the same weights and get the same mixtures;
     they take turns, each time in a process of its own, and the fastest step
-    counts. A step is forward, backward and Adam. Memory is what the process
-    needs beyond what it had when the network was built; errors are those
-    against FP64. SPMamba's stock is mambapy's layer, the fastest for the CPU
-    that can be installed (tools/bench/requirements.txt). Further options are
-    those of the YAML file. Columns are stock / ours, and how many times less
-    ours takes.
+    counts. A step is forward, backward and Adam. Memory is the process's
+    increase after the network was built; errors are those against FP64.
+    SPMamba's stock is mambapy's layer, the fastest for the CPU that can be
+    installed (tools/bench/requirements.txt). Further options are those of the
+    YAML file. Columns are stock / ours, and their ratio.
     """
     rows = []
     for model in options.models:
@@ -164,7 +163,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def plan(options: argparse.Namespace) -> list[tuple]:
-    """List what `scaling` measures: lengths, then batches, then threads.
+    """List the measurements of `scaling`: lengths, batches, threads.
 
     Returns
     -------
@@ -184,7 +183,7 @@ def plan(options: argparse.Namespace) -> list[tuple]:
 
 
 def expect(cell: tuple, rows: list[dict]) -> tuple[float, float]:
-    """Expect a cell's seconds and GB from the last one of its kind; 0 if none.
+    """Estimate a cell's seconds and GB by the last of its kind; 0 if none.
 
     The seconds are those of two runs.
     """
@@ -197,15 +196,15 @@ def expect(cell: tuple, rows: list[dict]) -> tuple[float, float]:
 
 
 def scaling(options: argparse.Namespace) -> None:
-    """What our networks cost by length, batch and threads.
+    """Measure our networks by length, batch and threads.
 
     > python tools/bench/bench_step.py scaling --output scaling
     > python tools/bench/bench_step.py scaling --models dprnn --durations 4 8
 
     For each model a separation and a training step, of several lengths with
     all threads, and of the first length in batches and with fewer threads;
-    each in a process of its own. What would take longer than ``--max_seconds``
-    or more memory than is free, as the shorter ones tell, is left out. Writes
+    each in a process of its own. Measurements that, by the shorter ones, would
+    exceed ``--max_seconds`` or the free memory are left out. Writes
     ``OUTPUT.csv``, prints it as a table and draws ``OUTPUT.svg``.
     """
     rows: list[dict] = []
@@ -220,7 +219,7 @@ def scaling(options: argparse.Namespace) -> None:
         found = in_new_process(measure, *arguments)
         row = dict(zip(columns, cell, strict=True)) | {"time": found.pop(task)}
         rows.append(row | found)
-        # What was measured stays, if the rest takes too long for somebody.
+        # Written at once, in case the user interrupts the rest.
         pd.DataFrame(rows).to_csv(f"{options.output}.csv", index=False)
     for row in rows:
         row["s for 1 s"] = row["time"] / (row["batch"] * row["seconds"])
@@ -272,29 +271,34 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         )
         command.set_defaults(function=function)
         add = partial(command.add_argument, type=float)
-        text = "YAML files (default: all)"
+        text = "names of YAML files (default: all)"
         add("--models", nargs="+", type=str, default=MODELS, help=text)
         if function is compare:
-            add("--batch_size", type=int, default=1, help="(default: 1)")
-            add("--duration", help="s (default: 4; of SPMamba 0.25)")
-            add("--rounds", type=int, default=2, help="of turns (default: 2)")
-            text = "ours, by torch.compile"
+            add(
+                "--batch_size",
+                type=int,
+                default=1,
+                help="mixtures (default: 1)",
+            )
+            add("--duration", help="in s (default: 4; SPMamba: 0.25)")
+            add("--rounds", type=int, default=2, help="repeats (default: 2)")
+            text = "compile our networks with torch.compile"
             command.add_argument("--compile", action="store_true", help=text)
         else:
             many = partial(add, nargs="+")
             many(
                 "--durations",
                 default=[4.0, 8.0, 16.0, 60.0],
-                help="s (default: 4 8 16 60)",
+                help="lengths in s (default: 4 8 16 60)",
             )
-            text = "beside 1 (default: 2 4)"
+            text = "mixtures in a batch, beside 1 (default: 2 4)"
             many("--batch_sizes", type=int, default=[2, 4], help=text)
             known = [1, os.cpu_count()]
-            text = "(default: 1 and all)"
+            text = "numbers of threads (default: 1 and all)"
             many("--threads", type=int, default=known, help=text)
-            text = "of a measurement (default: 60)"
+            text = "longest measurement in s (default: 60)"
             add("--max_seconds", default=60.0, help=text)
-            text = "NAME of files (default: scaling)"
+            text = "path of the files, without suffix (default: scaling)"
             add("--output", type=str, default="scaling", help=text)
     options, settings = parser.parse_known_args(arguments)
     options.settings = settings

@@ -7,7 +7,7 @@
 Rows drawn from the training set, in variants of the last stage of the published
 curriculum: the dataset by itself, then in a DataLoader with SpeechBrain's
 PaddedBatch. The fastest round counts; the files are in the page cache by then.
-CORPUS is one that make_corpus.py made.
+CORPUS is made by make_corpus.py.
 """
 
 import tempfile
@@ -43,7 +43,7 @@ def draw_examples(rows: list[dict]) -> list[Example]:
 def time_rendering(
     dataset: torch.utils.data.Dataset, examples: list[Example]
 ) -> float:
-    """Render all once in this process; return mixtures a second."""
+    """Render all once in this process; return mixtures per second."""
     start = time.perf_counter()
     for example in examples:
         dataset[example]
@@ -51,7 +51,7 @@ def time_rendering(
 
 
 def time_loader(loader: torch.utils.data.DataLoader) -> float:
-    """Load all once; return mixtures a second, the start not counted."""
+    """Load all once; return mixtures per second, without the start."""
     iterator = iter(loader)
     next(iterator)
     start = time.perf_counter()
@@ -63,7 +63,7 @@ def main() -> None:
     """Measure and print the rates."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("data_folder", type=Path, metavar="CORPUS", help="the corpus")
+    add("data_folder", type=Path, metavar="CORPUS", help="corpus folder")
     add("--num_workers", type=int, default=0, help="processes (default: 0)")
     options = parser.parse_args()
     torch.set_num_threads(1)  # as in a DataLoader's workers

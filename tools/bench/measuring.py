@@ -39,14 +39,14 @@ def build(model: str, settings: Sequence[str] = ()) -> torch.nn.Module:
     arguments = [str(RECIPE / f"hparams/{model}.yaml")]
     arguments += ["--data_folder", "unused", "--precision", "fp32"]
     torch.manual_seed(0)
-    # The YAML file makes its logger, and that the run's folder.
+    # The YAML file makes its logger, which makes the run's folder.
     with tempfile.TemporaryDirectory() as folder:
         arguments += ["--output_folder", folder, *settings]
         return load_hparams(*parse_arguments(arguments))["separator"]
 
 
 def with_stock_blocks(network: torch.nn.Module) -> torch.nn.Module:
-    """Copy a network; SpeechBrain's or mambapy's blocks get its weights."""
+    """Copy a network, with SpeechBrain's or mambapy's blocks."""
     network = copy.deepcopy(network)
     for module in list(network.modules()):
         if isinstance(module, MaskNet | TransformerBlock):
@@ -99,9 +99,9 @@ def train(
 
 
 def fastest(function: Callable, *arguments: Any) -> float:
-    """Time a call twice, or what is short for a second; return the least, s.
+    """Time a call twice, or for a second; return the shortest time in s.
 
-    The first pays for memory, and for what is compiled.
+    The first call includes compilation and memory allocation.
     """
     times: list[float] = []
     while len(times) < 2 or sum(times) < 1:
@@ -117,7 +117,7 @@ def peak_memory() -> float:
 
 
 def free_memory() -> float:
-    """Read the machine's memory that can be had, in GB."""
+    """Read the machine's available memory, in GB."""
     return _read_gb("/proc/meminfo", "MemAvailable")
 
 
@@ -137,7 +137,7 @@ def in_new_process(function: Callable, *arguments: Any) -> Any:
 def take_turns(
     rounds: int, measure: Callable, names: Iterable[str], *arguments: Any
 ) -> dict[str, dict[str, float]]:
-    """Let several ways take turns, each time in a new process.
+    """Measure several ways in turns, each time in a new process.
 
     Arguments
     ---------
@@ -146,14 +146,14 @@ def take_turns(
     measure : callable
         Takes a name and the arguments; returns figures by name.
     names : iterable of str
-        The ways.
+        Names of the ways.
     *arguments : object
         The same for all.
 
     Returns
     -------
     dict
-        The least of each figure, by way.
+        The minimum of each figure, by way.
     """
     best: dict = {name: {} for name in names}
     for _ in range(rounds):
