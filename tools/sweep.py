@@ -95,7 +95,7 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     print(f"cd {shlex.quote(str(hunting.SEPARATION))}")
     print(hunting.format_command(command, variables), flush=True)
     database.release_stale_lock(stage.name)
-    database.tell_algorithm(stage.name)
+    database.complete_algorithm(stage.name)
     environments = [variables | environment for environment in environments]
     endings = hunting.hunt(stage, options.output, command, environments)
     # The hunts may have made the database.
@@ -369,8 +369,7 @@ def _add_next_options(add):
         "--fraction",
         type=float,
         default=0.25,
-        help="best part of the finished trials, at least four of them "
-        "(default: %(default)s)",
+        help="part of the finished trials, the best (default: %(default)s)",
     )
     add(
         "--margin",

@@ -147,7 +147,7 @@ def test_one_run_that_knows_nothing_of_its_corpus_is_enough(tmp_path):
     (run / "curve.csv").unlink()
     page = Page(make_page([run], tmp_path, "--examples", "0"))
     lacking = "Scene classes, Speech-to-speech ratio, Scene level"
-    assert f"The corpus's manifest does not tell: {lacking}." in page.texts
+    assert f"Missing in the corpus's manifest: {lacking}." in page.texts
     assert "examples" not in page.attributes("section", "id")
 
 

@@ -114,7 +114,7 @@ def main() -> None:
     """Separate all mixtures and print the counts."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("run_folder", metavar="RUN_FOLDER", help="of two sources")
+    add("run_folder", metavar="RUN_FOLDER", help="run of two sources")
     text = "corpus of long mixtures (required)"
     add("--data_folder", type=Path, required=True, metavar="CORPUS", help=text)
     add("--mixtures", type=int, default=20, help="per variant (default: 20)")

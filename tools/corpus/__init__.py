@@ -1,6 +1,6 @@
 """Corpora of two speakers in noise and rooms, laid out as PolSESS.
 
-`tools/make_corpus.py` is the command line. Everything random comes of
+`tools/make_corpus.py` is the command. All random numbers are drawn with
 `random_generator`, so that a corpus depends neither on the number of processes
 nor on interruptions.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def random_generator(seed: int, *purpose: str | int) -> np.random.Generator:
-    """Return a generator of its own for every purpose.
+    """Return a separate generator for every purpose.
 
     Arguments
     ---------

@@ -27,7 +27,7 @@ def from_db(level: float) -> float:
 
 
 def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
-    """Compute the RMS of the frames in which somebody speaks.
+    """Compute the RMS of the active frames of speech.
 
     These are frames of 20 ms that are at most 35 dB below the loudest.
 
@@ -92,13 +92,13 @@ class Synthesiser:
     Arguments
     ---------
     rng : numpy.random.Generator
-        Where everything random comes from.
+        Source of randomness.
     rate : int
         Sample rate, Hz.
     n_samples : int
-        Length of what lasts throughout; an event has none.
+        Length of continuous sounds; an event has none.
     talkers : list of numpy.ndarray
-        Speech to make babble of, one waveform a voice, of any length.
+        Speech for babble, a waveform per voice, of any length.
     """
 
     rng: np.random.Generator
@@ -114,7 +114,7 @@ class Synthesiser:
     def noise(
         self, slope: float = 0.0, low: float = 20.0, high: float = np.inf
     ) -> np.ndarray:
-        """Make noise of RMS 1 whose spectrum falls or rises.
+        """Make noise of RMS 1 with a falling or rising spectrum.
 
         Arguments
         ---------
@@ -160,9 +160,9 @@ class Synthesiser:
         pitch : float, numpy.ndarray
             Hz; a number lasts throughout, an array of shape [time] glides.
         n_harmonics : int
-            How many; those above the Nyquist frequency are left out.
+            Number of harmonics; those above the Nyquist frequency are left out.
         fall : float
-            dB by which an octave is weaker than the one below.
+            Decrease per octave in dB.
 
         Returns
         -------
@@ -234,7 +234,7 @@ class Synthesiser:
     def band_pass(
         self, waveform: np.ndarray, low: float, high: float
     ) -> np.ndarray:
-        """Keep what lies between two frequencies in Hz (second order)."""
+        """Band-pass between two frequencies in Hz (second order)."""
         edges = [low, min(high, 0.49 * self.rate)]
         sos = butter(2, edges, "bandpass", fs=self.rate, output="sos")
         return sosfilt(sos, waveform)
@@ -245,7 +245,7 @@ class Synthesiser:
         Arguments
         ---------
         per_second : float
-            How many on average.
+            Mean number per second.
         make_sound : callable
             Returns one sound of any length; levels spread over about 20 dB.
         """
@@ -267,10 +267,9 @@ class Synthesiser:
         return to_peak(add_up(padded))
 
     def babble(self, n_voices: int) -> np.ndarray:
-        """Let several people talk at once; RMS 1.
+        """Make babble of several voices, of RMS 1.
 
-        A voice may be heard more than once, at different places of its
-        recording.
+        A voice may occur more than once, at different places of its recording.
         """
         result = np.zeros(self.n_samples)
         order = self.rng.permutation(len(self.talkers))

@@ -1,4 +1,4 @@
-"""The stages of making a corpus: material, rooms, mixtures, metadata."""
+"""Stages of making a corpus: material, rooms, mixtures, metadata."""
 
 import argparse
 import functools
@@ -27,7 +27,7 @@ KINDS = ("speech", "scenes", "events")
 
 IMPORTS = ["pandas", "pyroomacoustics", "scipy.signal", "soundfile", "tqdm"]
 
-# Mixtures that one task makes, and the most that a kill makes do again.
+# Mixtures of a task; at most as many are repeated after a kill.
 CHUNK = 20
 
 
@@ -37,13 +37,13 @@ def make_corpus(options: argparse.Namespace) -> None:
     Arguments
     ---------
     options : argparse.Namespace
-        What ``make_corpus.read_options`` returned.
+        As ``make_corpus.read_options`` returns them.
 
     Raises
     ------
     UserError
-        If the options or the user's material cannot be used; then nothing
-        was written.
+        If the options or the user's material cannot be used; nothing is
+        written then.
     """
     root, jobs = options.root, options.jobs
     tables, content = Tables(options.tables), describe(options)
@@ -61,12 +61,12 @@ def make_corpus(options: argparse.Namespace) -> None:
             for split in SPLITS:
                 builder.make_split(split)
         print(f"{root} is complete.")
-    # Only a restarted run would need it.
+    # Only needed to resume.
     shutil.rmtree(root / files.WORK_FOLDER, ignore_errors=True)
 
 
 def describe(options: argparse.Namespace) -> dict:
-    """Return what make_corpus.json says: a note, options, the user's files."""
+    """Return the content of make_corpus.json: note, options, user's files."""
     folders = {kind: getattr(options, kind) for kind in KINDS}
     given = {kind: path for kind, path in folders.items() if path is not None}
     embedded = [kind for kind in KINDS if kind not in given]
@@ -89,16 +89,16 @@ def describe(options: argparse.Namespace) -> dict:
 
 @dataclass
 class Builder:
-    """The stages of making a corpus; each leaves out what is there already.
+    """Stages of making a corpus; each skips existing files.
 
     Arguments
     ---------
     options : argparse.Namespace
         The command line.
     tables : Tables
-        Rooms of scenes, and which events fit them.
+        Rooms of scenes, and events that fit them.
     pool : WorkerPool, None
-        What works; None means this process.
+        Worker processes; None for this process alone.
     recordings : dict
         Kind -> split -> list of Recording.
     """
@@ -120,12 +120,12 @@ class Builder:
         tasks : list of tuple
             Its further arguments.
         title, unit : str
-            What the progress bar says and counts.
+            Title and unit of the progress bar.
 
         Returns
         -------
         list
-            What the function returned, in the order of the tasks.
+            The function's results, in the order of the tasks.
         """
         if not tasks:
             return []
@@ -139,7 +139,7 @@ class Builder:
             return [result for _, result in sorted(bar, key=itemgetter(0))]
 
     def load_recordings(self) -> None:
-        """Check the user's folders and deal their files to the splits."""
+        """Check the user's folders and distribute their files to the splits."""
         options = self.options
         for kind in KINDS:
             if getattr(options, kind) is not None:
@@ -163,7 +163,7 @@ class Builder:
                 )
 
     def make_material(self) -> None:
-        """Synthesise what the user does not give."""
+        """Synthesise the kinds of material that the user does not give."""
         options = self.options
         missing = [kind for kind in KINDS if kind not in self.recordings]
         if missing:
@@ -185,7 +185,7 @@ class Builder:
             }
 
     def make_split(self, split: str) -> None:
-        """Make a split's mixtures that are missing, then its metadata."""
+        """Make a split's missing mixtures, then its metadata."""
         root, size = self.options.root, self.options.sizes[split]
         if files.has_metadata(root, split):
             return
@@ -216,7 +216,7 @@ class Builder:
             )
 
     def _gather_sources(self, split):
-        """Gather everything that a split's mixtures are made of."""
+        """Gather the sources of a split's mixtures."""
         speakers, scenes, events = (
             recordings.by_group(self.recordings[kind][split]) for kind in KINDS
         )
@@ -242,7 +242,7 @@ class Builder:
         )
 
     def _partners(self, split, speakers):
-        """Speaker -> those who may talk beside them: not to be mistaken."""
+        """Map each speaker to clearly different ones, for mixtures."""
         if self.options.speech:
             return {one: [s for s in speakers if s != one] for one in speakers}
         voices = speech.split_voices(self.options, split)
@@ -256,12 +256,12 @@ class Builder:
 def make_chunk(
     options: argparse.Namespace, split: str, first: int, end: int
 ) -> int:
-    """Make some mixtures; write their rows last, as the sign of success.
+    """Make some mixtures; write their rows last, to mark them as complete.
 
     Returns
     -------
     int
-        How many draws were thrown away.
+        Number of rejected draws.
     """
     folder, rows, n_failed = options.root / split, [], 0
     sources = _load_plan(_plan_path(options.root, split))
@@ -279,12 +279,12 @@ def make_chunk(
 
 
 def _plan_path(root, split):
-    """Where the sources of a split are for those who make its mixtures."""
+    """Return the file of a split's sources, for the worker processes."""
     return root / files.WORK_FOLDER / f"{split}.pickle"
 
 
 def _rows_path(root, split, first, end):
-    """Where the metadata of complete mixtures waits for the others."""
+    """Return the temporary file with the metadata of complete mixtures."""
     name = f"{first:07}-{end:07}.json"
     return root / files.WORK_FOLDER / "rows" / split / name
 

@@ -1,4 +1,4 @@
-"""The folder of a corpus: names of its files, writing them, its options.
+"""Folder of a corpus: names of its files, their writers, its options.
 
 While a corpus is made, `<root>/.make_corpus` holds the embedded material, the
 rooms, the metadata of complete mixtures and unfinished files. It is removed at
@@ -32,7 +32,7 @@ NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def write_file(root: Path, path: Path, content: str | bytes) -> None:
-    """Write a file of a corpus completely or not at all."""
+    """Write a file of a corpus atomically."""
     write_atomically(path, content, scratch=root / UNFINISHED, sync=False)
 
 
@@ -45,7 +45,7 @@ def write_json(root: Path, path: Path, content: object) -> None:
 def write_table(
     root: Path, path: Path, rows: list[dict], columns: list[str]
 ) -> None:
-    """Write a CSV file of a corpus; what a row lacks stays empty."""
+    """Write a CSV file of a corpus; missing values are empty."""
     table = pd.DataFrame(rows, columns=columns)
     write_file(root, path, table.to_csv(index=False, lineterminator="\n"))
 
@@ -55,7 +55,7 @@ def write_wav(
 ) -> None:
     """Write samples within +-1 as 16-bit PCM, rounded to the nearest step."""
     content = io.BytesIO()
-    # Not soundfile: its conversion truncates.
+    # Not with soundfile, whose conversion truncates.
     with wave.open(content, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -101,20 +101,20 @@ def has_metadata(root: Path, split: str) -> bool:
 
 
 def is_complete(root: Path, content: dict) -> bool:
-    """Check whether a corpus needs nothing more, without touching it.
+    """Check whether a corpus is complete, without changing it.
 
     Arguments
     ---------
     root : Path
-        The corpus, or where it is to be.
+        The corpus, or its future folder.
     content : dict
         For make_corpus.json.
 
     Raises
     ------
     UserError
-        If there is something else, or a corpus with other options, or one
-        that was begun with other files.
+        If the folder holds anything else, or a corpus with other options or
+        source files.
     """
     if not root.exists() or {p.name for p in root.iterdir()} <= {WORK_FOLDER}:
         return False

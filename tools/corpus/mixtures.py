@@ -1,8 +1,8 @@
 """Mixtures by the published generator's rules: drawn, levelled and added up.
 
-Levels come of the speech-to-speech ratio and the scene offset, every component
-passes a hard limiter, the event is as loud as it was recorded, and a mixture
-that clips is drawn again.
+Levels follow from the speech-to-speech ratio and the scene offset, every
+component passes a hard limiter, the event keeps its recorded level, and a
+mixture that clips is drawn again.
 """
 
 import argparse
@@ -27,19 +27,19 @@ SSR_RANGE_DB = (-5, 5)
 SCENE_OFFSET_DB = -14.0
 SCENE_RANDOM_DB = (0.0, 14.0)
 
-# Less RMS than this is silence: no level can be set by it. About three steps
+# A lower RMS is silence, which cannot be scaled to a level. About three steps
 # of 16-bit PCM, so that dithered digital silence counts too.
 SILENCE = from_db(-80.0)
 
-# Where short recordings are joined they fade, so that nothing clicks; seconds.
+# Fades at the joints of short recordings, against clicks; seconds.
 FADE = 0.005
 
-# Recordings at full scale clip in nine draws of ten and still get there.
+# Recordings at full scale clip in nine of ten draws, and still succeed.
 MOST_ATTEMPTS = 400
 
 
 def quantise(waveform: np.ndarray) -> np.ndarray:
-    """Round to the values that 16-bit PCM has.
+    """Round to the values of 16-bit PCM.
 
     Example
     -------
@@ -131,7 +131,7 @@ def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
 
 
 class Sources(NamedTuple):
-    """What the mixtures of a split are made of.
+    """Sources of a split's mixtures.
 
     Arguments
     ---------
@@ -155,13 +155,13 @@ class Sources(NamedTuple):
 
 
 class DrawnAgainError(Exception):
-    """A draw that makes no mixture; the message says why."""
+    """A draw is rejected; the message says why."""
 
 
 def draw_mixture(
     sources: Sources, options: argparse.Namespace, split: str, index: int
 ) -> tuple[dict, dict, int]:
-    """Draw until there is a mixture.
+    """Draw a mixture, again after rejected draws.
 
     Returns
     -------
@@ -171,12 +171,12 @@ def draw_mixture(
         Of the metadata. Both are functions of the sources, the seed, the split
         and the index alone.
     n_failed : int
-        How many draws came before it.
+        Number of rejected draws before.
 
     Raises
     ------
     UserError
-        If no draw out of many makes a mixture.
+        If all of MOST_ATTEMPTS draws are rejected.
     """
     reasons: Counter = Counter()
     for attempt in range(MOST_ATTEMPTS):
@@ -259,7 +259,7 @@ def _draw_fragments(sources, options, rng):
     if any(rms(f.waveform) < SILENCE for f in fragments.values()):
         raise DrawnAgainError("silence")
     event = _draw_event(sources.events[fragments["scene"].group], options, rng)
-    # Its level is left alone, so any sound in it will do.
+    # Its level is kept, so that any sound is enough.
     if not np.any(limit(event.waveform)):
         raise DrawnAgainError("silence")
     return fragments | {"event": event}
@@ -270,10 +270,10 @@ def _choose(items, rng):
 
 
 def _draw_speech(recordings, options, rng):
-    """Draw what a speaker says.
+    """Draw a speaker's speech.
 
-    All the recordings in random order: the first is used if it is long enough,
-    else so many as are needed.
+    Of the recordings in random order the first is used if it is long enough,
+    else as many as are needed.
     """
     shuffled = [recordings[i] for i in rng.permutation(len(recordings))]
     return _cut(shuffled[0], options, rng) or _join(shuffled, options)
@@ -293,12 +293,12 @@ def _draw_event(fitting, options, rng):
 
 
 def _length(options, rate):
-    """Return how many samples a mixture has at some rate."""
+    """Return the number of samples of a mixture at a rate."""
     return round(options.duration * rate)
 
 
 def _cut(recording, options, rng):
-    """Cut a fragment at a random place; None of a recording too short."""
+    """Cut a fragment at a random place; None if the recording is too short."""
     n_read = _length(options, recording.rate)
     if recording.n_samples < n_read:
         return None
@@ -310,7 +310,7 @@ def _cut(recording, options, rng):
 def _join(recordings, options):
     """Join recordings from their beginnings until a fragment is full.
 
-    What all of them together lack is silence.
+    If all together are too short, silence follows.
     """
     rate = options.sample_rate
     missing = _length(options, rate)
@@ -338,7 +338,7 @@ def _place(recording, options, rng):
 
 
 def _fragment(waveform, options, recordings, start, end):
-    """Make a fragment of a waveform, cut or padded with zeros at its end."""
+    """Make a fragment from a waveform, cut or zero-padded at its end."""
     total = _length(options, options.sample_rate)
     waveform = np.pad(waveform[:total], (0, max(0, total - len(waveform))))
     path = ";".join(recording.name for recording in recordings)

@@ -1,8 +1,8 @@
-"""Source recordings: found, checked, shared among the splits, and read.
+"""Source recordings: search, check, distribution to the splits, reading.
 
-A folder's first sub-folder names the speaker or the class; what lies deeper
-belongs to it too. The embedded material is written as such folders, so that
-mixtures are made of both alike.
+A folder's first sub-folder names the speaker or the class, of deeper files too.
+The embedded material is written as such folders, so that mixtures are made from
+both in the same way.
 """
 
 import argparse
@@ -27,7 +27,7 @@ MOST_REPORTED = 20
 # Two speakers a split, and the splits disjoint.
 ENOUGH_SPEAKERS = 2 * len(SPLITS)
 
-# What the metadata calls the embedded material.
+# Names of the embedded material in the metadata
 LABEL = {
     "speech": "espeak",
     "scenes": "synthetic_scene",
@@ -41,9 +41,9 @@ class Recording(NamedTuple):
     Arguments
     ---------
     path : str
-        Where it is.
+        Its path.
     name : str
-        What the metadata calls it.
+        Its name in the metadata.
     group : str
         Its speaker, scene class or event class.
     n_samples : int
@@ -95,7 +95,7 @@ def load_recordings(
     run : callable
         Calls a function for tasks, see ``Builder.run``.
     say : callable
-        Gets the messages for the user.
+        Prints messages for the user.
 
     Returns
     -------
@@ -164,14 +164,14 @@ def check_recording(
     kind : str
         Speech, scenes or events.
     name : str
-        The file, from the folder on: its speaker or class comes first.
+        The file, relative to the folder: its speaker or class comes first.
 
     Returns
     -------
     Recording, str, None
-        Text says why it cannot be used: it is unreadable, shorter than its
-        header says, empty, or holds values that are no numbers. None when it
-        is silent from beginning to end.
+        Text is the reason why it cannot be used: it is unreadable, shorter than
+        its header says, empty, or holds values that are not finite. None if it
+        is completely silent.
     """
     path, n_samples, silent = getattr(options, kind) / name, 0, True
     try:
@@ -203,11 +203,11 @@ def read_part(
     Arguments
     ---------
     recording : Recording
-        Where to read.
+        The recording.
     start : int
         First sample, counted from 0, at the recording's own rate.
     n_samples : int
-        How many samples, at that rate.
+        Number of samples, at that rate.
     sample_rate : int
         Rate of the result, Hz.
 
@@ -229,7 +229,7 @@ def read_part(
 def deal(
     items: list, sizes: dict, minimum: int, rng: np.random.Generator
 ) -> dict:
-    """Deal shuffled items to the splits, in proportion to their sizes.
+    """Distribute shuffled items to the splits, in proportion to their sizes.
 
     Arguments
     ---------
@@ -238,8 +238,8 @@ def deal(
     sizes : dict
         Split -> number of mixtures.
     minimum : int
-        Each split gets at least so many while there are enough; else the
-        training split comes first, then test, then validation.
+        Each split gets at least as many if there are enough; else the training
+        split comes first, then test, then validation.
     rng : numpy.random.Generator
         For the shuffling.
 
@@ -260,7 +260,7 @@ def deal(
     if len(items) < 3 * minimum:
         order = ("train", "test", "val")
         return {s: shuffled[i : i + 1] for i, s in enumerate(order)}
-    # A split larger than the training split must not leave that one empty.
+    # A split larger than the training split must not leave it empty.
     most = (len(items) - minimum) // 2
     n_val, n_test = (
         min(max(minimum, len(items) * sizes[s] // sum(sizes.values())), most)
@@ -277,13 +277,13 @@ def deal(
 def deal_recordings(
     options: argparse.Namespace, kind: str, recordings: list, say: Callable
 ) -> dict:
-    """Deal the user's recordings to the splits: by speaker, or one by one.
+    """Distribute the user's recordings: by speaker, or one by one.
 
     Returns
     -------
     dict
-        Split -> recordings; no recording is in two splits. A group of fewer
-        than three recordings is missing in validation, then in test.
+        Split -> recordings; no recording is in two splits. A group with fewer
+        than three recordings is missing in validation, or in test too.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """Simulated rooms: fully wet impulse responses by the image method.
 
-A room answers three sources (speaker 1, speaker 2, the event) at one
-microphone. Each response leaves out the direct path, is shifted so that the
-direct path would arrive at lag 0 and scaled so that it would have gain 1: the
-dry recording in the mixture is the direct path. Each split has a bank of rooms.
+A room has responses from three sources (speaker 1, speaker 2, the event) to one
+microphone, without the direct path, shifted and scaled so that it would arrive
+at lag 0 with gain 1: the dry recording in the mixture is the direct path. Each
+split has a bank of rooms.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from corpus.tables import OUTDOOR, Tables
 SPEED_OF_SOUND = 343.0
 LOWEST_BAND = 125.0
 
-# Mirror-smooth walls keep sound going longer than Eyring's formula says, by
-# this factor over the default table's rooms.
+# Specular walls reverberate longer than by Eyring's formula, by this factor
+# over the default table's rooms.
 SPECULAR_EXCESS = 1.6
 
 # The largest shift of an image source, metres, at diffusion 1.
@@ -36,7 +36,7 @@ MOST_ROOMS = 40
 
 
 class Room(NamedTuple):
-    """A room that can be heard.
+    """A simulated room.
 
     Arguments
     ---------
@@ -63,7 +63,7 @@ def simulate_room(
     ranges : dict
         [low, high] of every parameter, see tables.yaml.
     rng : numpy.random.Generator
-        Where the choices come from.
+        Source of randomness.
     sample_rate : int
         Hz.
 
@@ -121,10 +121,10 @@ def simulate_room(
 
 
 def _draw_position(size, microphone, distances, rng, sample_rate):
-    """Draw a place at least 10 cm from the walls, in metres.
+    """Draw a position at least 10 cm from the walls, in metres.
 
-    Sound travels from it to the microphone in a whole number of sample
-    periods, so that the direct path is one sample.
+    Its distance from the microphone is a whole number of sample periods, so
+    that the direct path is one sample.
     """
     step = SPEED_OF_SOUND / sample_rate
     while True:
@@ -152,8 +152,8 @@ def reverberation_time(response: np.ndarray, sample_rate: int) -> float:
 
 
 def _place(size, drawn, microphone, sources, sample_rate):
-    """The room with walls that give the wanted decay in each octave."""
-    # The filter would smear the response to before the direct path.
+    """Make the room with walls for the wanted decay in each octave."""
+    # The filter would smear the response to times before the direct path.
     pra.constants.set("rir_hpf_enable", False)
     # More threads would add up the images in another order.
     pra.constants.set("num_threads", 1)
@@ -179,7 +179,7 @@ def _place(size, drawn, microphone, sources, sample_rate):
 
 
 def _finish(response, distance, high_cut, sample_rate):
-    """Aligns and scales to the direct path, applies the low-pass."""
+    """Align and scale to the direct path, and apply the low-pass."""
     # pyroomacoustics delays everything by half a fractional-delay filter.
     start = pra.constants.get("frac_delay_length") // 2
     start += round(distance / SPEED_OF_SOUND * sample_rate)
@@ -193,7 +193,7 @@ def _finish(response, distance, high_cut, sample_rate):
 def room_tasks(
     options: argparse.Namespace, tables: Tables, recordings: dict
 ) -> list[tuple]:
-    """List the rooms that a corpus needs, for `make_room`.
+    """List the rooms of a corpus, for `make_room`.
 
     Arguments
     ---------

@@ -16,7 +16,7 @@ SCENE_LEVEL_DB = -30.0
 SCENE_SECONDS = 20.0
 EVENT_PEAK_DB = (-18.0, -5.0)
 
-# Files of each class: one and another for so many mixtures, at most so many.
+# Files of each class: one, and another per so many mixtures, at most so many.
 FILES = {"scenes": (25, 8), "events": (10, 24)}
 
 
@@ -293,7 +293,7 @@ def whistle(synth: Synthesiser, rng: Generator) -> np.ndarray:
 
 
 def _by_name(*functions):
-    """Class -> the function that synthesises one of it."""
+    """Map classes to the functions that synthesise them."""
     return {function.__name__: function for function in functions}
 
 

@@ -30,7 +30,7 @@ END_OF_CLAUSE = 5
 
 
 class Event(ctypes.Structure):
-    """A place in the text that eSpeak NG has reached."""
+    """A position in the text that eSpeak NG has reached."""
 
     _fields_ = [
         ("type", ctypes.c_int),

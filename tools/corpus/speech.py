@@ -1,4 +1,4 @@
-"""The embedded speech: sentences, utterances, and transcripts of mixtures."""
+"""Embedded speech: sentences, utterances, and transcripts of mixtures."""
 
 import argparse
 import functools
@@ -153,13 +153,13 @@ def split_voices(options: argparse.Namespace, split: str) -> list[Voice]:
 
 
 def speech_tasks(options: argparse.Namespace) -> list[tuple]:
-    """List what the embedded speakers have to say, for `make_speech`."""
+    """List the embedded speakers' utterances, for `make_speech`."""
     n_sentences = math.ceil(2.5 * options.duration / SECONDS_A_SENTENCE)
     tasks = []
     for split, size in options.sizes.items():
         voices = split_voices(options, split)
         folder = embedded_folder(options.root, "speech", split)
-        # So that each utterance serves for about two fragments.
+        # Each utterance is used for about two fragments.
         n_utterances = max(2, math.ceil(size / len(voices)))
         counts = (min(n_utterances, MOST_UTTERANCES), n_sentences)
         tasks += [(folder / v.name, split, v, *counts) for v in voices]
@@ -167,7 +167,7 @@ def speech_tasks(options: argparse.Namespace) -> list[tuple]:
 
 
 def babble_tasks(options: argparse.Namespace) -> list[tuple]:
-    """List what further voices in the background say, for `make_speech`."""
+    """List the utterances of background voices, for `make_speech`."""
     tasks = []
     for split in options.sizes:
         rng = random_generator(options.seed, "babble voices", split)
@@ -194,15 +194,15 @@ def make_speech(
     options : argparse.Namespace
         The command line.
     folder : Path
-        Where the utterances go.
+        Folder for the utterances.
     split : str
-        Whose sentences are said.
+        Split of the sentences.
     voice : Voice
         The speaker.
     n_utterances : int
-        How many files.
+        Number of files.
     n_sentences : int
-        How many sentences in each.
+        Number of sentences in each.
     """
     rate = options.sample_rate
     paths = [folder / f"{number:04}.wav" for number in range(n_utterances)]
@@ -229,7 +229,7 @@ def make_speech(
 
 
 def words_path(recording: Path) -> Path:
-    """Return where the words of an embedded recording are.
+    """Return the file with the words of an embedded recording.
 
     It is JSON, a list of [text, start, end] in samples of the recording.
     """
@@ -239,7 +239,7 @@ def words_path(recording: Path) -> Path:
 def transcribe(
     words: list[tuple[str, int, int]], start: int, end: int
 ) -> dict[str, str]:
-    """Tell what is said in a part of a recording.
+    """Transcribe a part of a recording.
 
     Arguments
     ---------
@@ -253,8 +253,8 @@ def transcribe(
     Returns
     -------
     dict of str
-        Text: the words that are there as a whole; CutAtStart and CutAtEnd:
-        the one without its beginning, or end. Empty if there is none.
+        Text: the complete words; CutAtStart and CutAtEnd: the word whose
+        beginning, or end, is cut. Empty if there is none.
 
     Example
     -------
@@ -272,7 +272,7 @@ def transcribe(
 
 
 def write_transcripts(root: Path, split: str, rows: list[dict]) -> None:
-    """Write what the embedded speakers say in the mixtures of a split."""
+    """Write the transcripts of a split's mixtures with embedded speech."""
     said = []
     for row in rows:
         columns = {"mixFile": row["mixFile"]}

@@ -1,4 +1,4 @@
-"""What is known about scene and event classes: rooms, and what fits where."""
+"""Table of scene and event classes: rooms, and fitting events."""
 
 import re
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from polsess.errors import UserError
 
 DEFAULT_TABLES = Path(__file__).parent / "tables.yaml"
 
-# Parameters of a room above 0, and those from 0 to a largest value: highs that
-# decay in no time at all would need walls that absorb more than all.
+# Parameters of a room above 0, and those from 0 to a maximum: without an upper
+# bound the walls would have to absorb more than everything at high frequencies.
 POSITIVE = ("size", "rt60", "distance", "high_cut")
 SHARES = {"diffusion": 1.0, "freq_damp": 0.9}
 
@@ -84,7 +84,7 @@ class Tables:
         return fitting
 
     def check_classes(self, kind: str, classes: Iterable[str]) -> None:
-        """Raise a UserError for classes of scenes or events not known."""
+        """Raise a UserError for unknown classes of scenes or events."""
         known = getattr(self, kind)
         unknown = [c for c in classes if normalise_class(c) not in known]
         if unknown:

@@ -1,4 +1,4 @@
-"""Embedded speakers: eSpeak NG's Polish with many clearly different voices.
+"""Embedded speakers: Polish by eSpeak NG, with many clearly different voices.
 
 A voice is one of eSpeak NG's voice variants, spoken at a certain pitch and
 pace and played back a little slower or faster, which stretches the formants
@@ -76,7 +76,7 @@ class Word(NamedTuple):
 
 
 class Spoken(NamedTuple):
-    """What a voice said: samples of shape [time], and its words."""
+    """An utterance of a voice: samples of shape [time], and words."""
 
     waveform: np.ndarray
     words: list
@@ -91,18 +91,18 @@ def load_variants() -> pd.DataFrame:
 def make_voice(
     variant: str, natural_f0: float, number: int, rng: np.random.Generator
 ) -> Voice:
-    """Invent a speaker from a variant.
+    """Derive a speaker from a variant.
 
     Arguments
     ---------
     variant : str
         eSpeak NG's voice variant.
     natural_f0 : float
-        Its median F0 in Hz when nothing is changed.
+        Its unchanged median F0 in Hz.
     number : int
-        Which of the variant's speakers; low numbers are low voices.
+        Number of the speaker in the variant; low numbers are low voices.
     rng : numpy.random.Generator
-        Where the choices come from.
+        Source of randomness.
 
     Example
     -------
@@ -126,7 +126,7 @@ def make_voice(
 def draw_voices(
     split: str, n_voices: int, rng: np.random.Generator
 ) -> list[Voice]:
-    """Draw different speakers of a split, at most as many as there are."""
+    """Draw different speakers of a split, at most all."""
     table = load_variants().query("split == @split")
     variants = table[["variant", "natural_f0"]].values.tolist()
     voices = [
@@ -138,7 +138,7 @@ def draw_voices(
 
 
 def differ_clearly(one: Voice, other: Voice) -> bool:
-    """Check whether nobody would take one voice for the other.
+    """Check whether two voices cannot be confused.
 
     They are of different variants, with F0s four semitones or formants 14 %
     apart.
@@ -153,14 +153,14 @@ def differ_clearly(one: Voice, other: Voice) -> bool:
 def speak(
     voice: Voice, texts: list[str], rng: np.random.Generator, sample_rate: int
 ) -> list[Spoken]:
-    """Let a voice speak.
+    """Synthesise utterances of a voice.
 
     Arguments
     ---------
     voice : Voice
         The speaker.
     texts : list of str
-        What to say, one utterance each.
+        Texts of the utterances.
     rng : numpy.random.Generator
         For the small changes of pitch and pace between utterances.
     sample_rate : int
@@ -185,7 +185,7 @@ def speak(
 
 
 def _run_espeak(voice, texts, rng):
-    """Have eSpeak NG speak in a process of its own; return its output."""
+    """Run eSpeak NG in a process of its own; return its output."""
     # Playing back faster must not make the pace faster too.
     pace = voice.words_per_minute / voice.formants
     utterances = [

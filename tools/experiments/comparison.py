@@ -87,19 +87,20 @@ def compare_evaluations(
     Arguments
     ---------
     evaluations : list of Evaluation
-        What ``read_evaluations`` returned.
+        As ``read_evaluations`` returns them.
     metric : str
-        Whose scores are compared.
+        The compared metric.
     variants : list of str, None
-        Over which an utterance's value is averaged; None for SER and SE.
+        Variants over which an utterance's value is averaged; None for SER and
+        SE.
     baseline : str, None
-        A model, over which the others' improvement is given.
+        A model, for the others' improvement.
     seed : int
         Of the resampling.
     resamples : int
         Of the bootstrap and the permutation tests.
     left_out : sequence of str
-        Commands that evaluate the runs which were not, to be named.
+        Commands that evaluate missing runs, for the text.
 
     Returns
     -------
@@ -150,12 +151,12 @@ def compare_values(
     seed: int = 0,
     resamples: int = 10000,
 ) -> Comparison:
-    """Compare models by a value a seed, such as published ones.
+    """Compare models by a value per seed, such as published ones.
 
     Arguments
     ---------
     sample, measure, missing
-        What ``read_values`` returned.
+        As ``read_values`` returns them.
     baseline, seed, resamples
         As for ``compare_evaluations``.
 
@@ -307,7 +308,7 @@ def intervals_of_pair(
     sample : Sample
         The values, with utterances.
     drawn : dict
-        What ``bootstrap_means`` returned.
+        As ``bootstrap_means`` returns it.
     models : tuple of str
         Both models.
 
@@ -316,8 +317,7 @@ def intervals_of_pair(
     dict
         The ``pair``, the ``difference`` of the means, and the ends of its
         intervals: ``t_low``, ``t_high``, ``bootstrap_low``,
-        ``bootstrap_high``. A model with one seed is taken as it is: it brings
-        no variance of seeds.
+        ``bootstrap_high``. A model with one seed has no variance of seeds.
     """
     seeds = [sample.seed_means[model] for model in models]
     first, second = models
@@ -348,7 +348,7 @@ def _paired(sample, models):
 def _difference(models, seeds, sources):
     """Describe the difference of two means, from its sources of variance.
 
-    A model with one seed is taken as it is: it brings no variance of seeds.
+    A model with one seed has no variance of seeds.
     """
     difference = seeds[0].mean() - seeds[1].mean()
     parts = [part for values in sources for part in stats.mean_part(values)]

@@ -1,4 +1,4 @@
-"""Orion's database: its place, its trials, and traces of killed hunts."""
+"""Orion's database: storage, trials, and recovery after killed hunts."""
 
 import argparse
 import tempfile
@@ -25,19 +25,19 @@ LOCK_SECONDS = 60  # to wait for other processes that use the database
 # After as long, Orion itself gives up waiting for the algorithm's lock.
 STALE_SECONDS = 60
 LOOK_SECONDS = 0.5
-# Orion's environment variables by its own words for what they say.
+# Keys of Orion's configuration -> its environment variables
 VARIABLES = {
     "type": "ORION_DB_TYPE",
     "name": "ORION_DB_NAME",
     "host": "ORION_DB_ADDRESS",
     "port": "ORION_DB_PORT",
 }
-# Status of a trial by Orion's words.
+# Orion's status of a trial -> ours
 STATUS = {"completed": FINISHED, "broken": "failed", "reserved": "running"}
 
 
 def add_storage_options(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add the options that give the place of Orion's database."""
+    """Add the options for Orion's database."""
     storage = parser.add_mutually_exclusive_group()
     storage.add_argument(
         "--storage",
@@ -54,7 +54,7 @@ def add_storage_options(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def describe_storage(path: Path | None, config: Path | None) -> dict | None:
-    """Describe the storage in Orion's words.
+    """Describe the storage as Orion's configuration does.
 
     Arguments
     ---------
@@ -66,8 +66,8 @@ def describe_storage(path: Path | None, config: Path | None) -> dict | None:
     Returns
     -------
     dict, None
-        With type and database; None without both arguments, for what Orion's
-        environment variables and own configuration say.
+        With type and database; None without both arguments, for the storage of
+        Orion's environment variables and own configuration.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def storage_variables(path: Path, config: Path | None) -> dict:
     Raises
     ------
     UserError
-        If the file says what no variable can.
+        If the file has settings that no variable can hold.
 
     Example
     -------
@@ -143,7 +143,7 @@ def storage_variables(path: Path, config: Path | None) -> dict:
 
 
 def check_writable(path: Path) -> None:
-    """Check that a PickledDB can be written; Orion tells it late.
+    """Check that a PickledDB can be written; Orion reports it late.
 
     Raises OSError or UserError if it cannot.
     """
@@ -162,8 +162,8 @@ class Database:
     path : Path, None
         A PickledDB, which need not exist yet.
     config : Path, None
-        Instead, a YAML file with another storage. Without both, what Orion's
-        environment variables and own configuration say.
+        Instead, a YAML file with another storage. Without both, that of Orion's
+        environment variables and own configuration.
 
     Raises
     ------
@@ -177,7 +177,7 @@ class Database:
         if config is None and path is not None and not path.exists():
             return
         described = describe_storage(path, config)
-        # It takes seconds, and warns of what it imports itself.
+        # Imported late: it takes seconds, and its own imports warn.
         with self._errors_named(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from orion.storage.base import setup_storage
@@ -186,7 +186,7 @@ class Database:
 
     @contextmanager
     def _errors_named(self):
-        """Name the database, whatever one that is damaged makes Orion raise."""
+        """Name the database in any error that a damaged one causes."""
         try:
             yield
         except Exception as error:
@@ -215,12 +215,11 @@ class Database:
             return self.storage.fetch_trials(uid=experiment["_id"])
 
     def release_stale_lock(self, name: str) -> None:
-        """Release the lock that a killed hunt has left on the algorithm.
+        """Release the algorithm's lock if a killed hunt holds it.
 
-        A hunt takes it for moments, to draw parameters or to note a result,
-        and nothing would ever release that of one that was killed meanwhile.
-        A lock that the same hunt holds for as long as Orion itself waits
-        belongs to none that lives.
+        A hunt takes it for moments, to draw parameters or to save a result, and
+        nothing else would release that of a hunt killed meanwhile. A lock that
+        does not change for as long as Orion itself waits is such a one.
 
         Arguments
         ---------
@@ -245,12 +244,12 @@ class Database:
             self.storage._db.read_and_write("algo", lock, {"locked": 0})
             print("Released the lock; the hunt must have been killed")
 
-    def tell_algorithm(self, name: str) -> None:
-        """Tell the algorithm the results that a killed hunt did not tell it.
+    def complete_algorithm(self, name: str) -> None:
+        """Pass results to the algorithm that a killed hunt did not pass.
 
-        A hunt notes first in the database how a trial has ended, and then
-        with the algorithm. If it is killed in between, the algorithm would
-        wait for the result for ever.
+        A hunt saves a trial's end in the database first, and then passes it to
+        the algorithm. If it is killed in between, the algorithm would wait for
+        the result for ever.
 
         Arguments
         ---------
@@ -275,9 +274,9 @@ class Database:
                 )
 
     def _find_lock(self, experiment):
-        """Find who holds the lock of an experiment's algorithm, if any does.
+        """Find the held lock of an experiment's algorithm, if it is held.
 
-        Orion's own function does not tell when it was taken.
+        Orion's own function does not return when it was taken.
         """
         query = {"experiment": experiment["_id"], "locked": 1}
         found = self.storage._db.read("algo", query)
@@ -290,7 +289,7 @@ def read_experiments(
     path: Path | None = None,
     config: Path | None = None,
 ) -> Trials:
-    """Read the trials of Orion's experiments, a sweep each.
+    """Read the trials of Orion's experiments, one per sweep.
 
     Arguments
     ---------
@@ -299,7 +298,7 @@ def read_experiments(
     parameters : list of str, None
         Names of the parameters; None for all numeric ones.
     path, config : Path, None
-        The database's, as ``Database`` has them.
+        Of the database, as for ``Database``.
 
     Returns
     -------

@@ -27,7 +27,7 @@ from experiments.statistics import mean_interval
 mpl.use("Agg")  # no screen needed
 
 STYLE = Path(__file__).parent / "figures.mplstyle"
-# How models are drawn, readable without colours too. Okabe and Ito's colours
+# Styles of models, distinguishable without colours too. Okabe and Ito's colours
 # for colour-blind readers, without the pale ones.
 MODELS = cycler(fillstyle=["full", "none"]) * (
     cycler(
@@ -55,9 +55,9 @@ class Figure:
     title : str
         Its heading.
     svg : Markup
-        The drawing, put into the page as it is.
+        The drawing, inserted unchanged.
     caption : str
-        What is shown, under which condition.
+        Content and conditions.
     """
 
     title: str
@@ -66,7 +66,7 @@ class Figure:
 
 
 def model_styles(models: Iterable[str]) -> dict:
-    """Give each model, in the order of the legend, options of Line2D.
+    """Assign each model, in the legend's order, options of Line2D.
 
     Example
     -------
@@ -113,7 +113,7 @@ def to_svg(figure: MplFigure, name: str, description: str) -> Markup:
         Of letters, digits and dashes, not used twice in a page: the elements'
         IDs start with it.
     description : str
-        What the figure shows, for those who cannot see it.
+        Alternative text.
 
     Returns
     -------
@@ -143,22 +143,22 @@ def draw_dots(
     description: str,
     with_mixture: bool = False,
 ) -> Markup:
-    """Draw a row a sample: each model's mean, and its seeds.
+    """Draw a row per sample: each model's mean, and its seeds.
 
     Arguments
     ---------
     samples : dict
         Name of the row -> Sample.
     styles : dict
-        What ``model_styles`` returned.
+        As ``model_styles`` returns them.
     label : str
         Of the values' axis, with the unit.
     name : str
         Of the figure in the page.
     description : str
-        For those who cannot see it.
+        Alternative text.
     with_mixture : bool
-        Whether the unprocessed mixture is drawn as well.
+        Whether to draw the unprocessed mixture, too.
 
     Returns
     -------
@@ -253,7 +253,7 @@ def stages(curve: pd.DataFrame) -> list[tuple]:
 
 
 def draw_curves(curves: dict, styles: dict, where: dict) -> list[Figure]:
-    """Draw learning curves: all models' means, then a figure a model.
+    """Draw learning curves: all models' means, then a figure per model.
 
     Arguments
     ---------
@@ -261,9 +261,9 @@ def draw_curves(curves: dict, styles: dict, where: dict) -> list[Figure]:
         Model -> seed -> table of ``read_curve``; models without one are left
         out.
     styles : dict
-        What ``model_styles`` returned.
+        As ``model_styles`` returns them.
     where : dict
-        Model -> what it was validated on.
+        Model -> its validation set.
 
     Returns
     -------

@@ -30,28 +30,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=at_least(1),
         metavar="N",
         default=5,
-        help="finalists (default: %(default)s)",
+        help="number of finalists (default: %(default)s)",
     )
     parser.add_argument(
         "--min_diversity",
         type=float,
         default=1.0,
-        help="what lies closer to a finalist is redundant, in standard "
-        "deviations; 0 takes it all the same (default: %(default)s)",
+        help="least distance between finalists, in standard deviations of the "
+        "parameters; 0 for none (default: %(default)s)",
     )
     parser.add_argument(
         "--min_per_sweep",
         type=at_least(0),
         metavar="N",
         default=0,
-        help="places kept for finalists of each sweep, if need be for "
-        "redundant ones (default: %(default)s)",
+        help="least number of finalists of each sweep, if need be redundant "
+        "ones (default: %(default)s)",
     )
     parser.add_argument(
         "--settings",
         type=Path,
         metavar="FILE.yaml",
-        help="other settings: of a series' first run, or a model's YAML "
+        help="other settings: a series, for its first run's, or a model's YAML "
         "(default: hparams/dprnn.yaml, trained as long as the published ones)",
     )
 
@@ -62,7 +62,7 @@ PLACE_KEPT = "place kept for another sweep"
 
 @dataclass(frozen=True)
 class Selection:
-    """Selected trials, and those passed over.
+    """Selected and rejected trials.
 
     Arguments
     ---------
@@ -70,7 +70,7 @@ class Selection:
         By rank, with the columns of the pool, diversity (NaN of the first) and
         note (REDUNDANT if its sweep would have too few without it).
     passed_over : pandas.DataFrame
-        The same of what was considered and not taken; note says why.
+        The same of the rejected ones; note is the reason.
     notes : list of str
         For the reader, a sentence each.
     """
@@ -86,15 +86,15 @@ def standardise(pool: pd.DataFrame, parameters: list[str]) -> np.ndarray:
     Arguments
     ---------
     pool : pandas.DataFrame
-        A row a trial.
+        A row per trial.
     parameters : list of str
-        Columns of the parameters, taken as they are, without logarithms.
+        Columns of the parameters, used without logarithms.
 
     Returns
     -------
     numpy.ndarray
         Shape [trials, parameters]; zeros for a parameter that is the same in
-        all trials, which tells none of them from another.
+        all trials.
 
     Example
     -------
@@ -121,28 +121,27 @@ def select_finalists(
     """Select the finalists of a search.
 
     The finished trials are considered by rank. A trial's diversity is the
-    smallest Euclidean distance, in the standardised space, to one that is
-    selected already. It is taken if that is not under the threshold, and if
-    after it there are places left for the sweeps that still have fewer than
-    `min_per_sweep` finalists. A sweep that has too few in the end gets its
-    best ones that were redundant.
+    smallest Euclidean distance, in the standardised space, to a selected one.
+    It is selected if that is not below the threshold, and if enough places
+    remain for the sweeps that still have fewer than `min_per_sweep` finalists.
+    A sweep that has too few in the end gets its best redundant ones.
 
     Arguments
     ---------
     trials : Trials
         Of one or several sweeps.
     n : int
-        How many finalists.
+        Number of finalists.
     min_diversity : float
-        A trial closer to a finalist is redundant; 0 switches that off.
+        A trial closer to a finalist is redundant; 0 for none.
     min_per_sweep : int
-        How many finalists each sweep gets at least, if it has as many finished
+        Least number of finalists of each sweep, if it has as many finished
         trials.
 
     Returns
     -------
     Selection
-        With fewer than `n` finalists if there are not as many.
+        With fewer than `n` finalists if not enough trials qualify.
 
     Raises
     ------
@@ -188,7 +187,7 @@ def select_finalists(
 def _walk(sweeps, scaled, n, min_diversity, wanted):
     """Select by rank: (place in the pool, diversity, note) of each trial.
 
-    Returns those selected, and those considered and not taken at first.
+    Returns the selected ones, and those not selected at first.
     """
     selected: list[tuple] = []
     others: list[tuple] = []
@@ -222,7 +221,7 @@ def _diversity(place, selected, scaled):
 
 
 def _rows(pool, places):
-    """Take rows of the pool, with diversity and note."""
+    """Select rows of the pool, with diversity and note."""
     rows = pool.loc[[place for place, _, _ in places]].copy()
     rows["diversity"] = [distance for _, distance, _ in places]
     rows["note"] = [note for _, _, note in places]
@@ -230,9 +229,9 @@ def _rows(pool, places):
 
 
 SEEDS = [42, 123, 456]  # of the published final validation
-# What the published validation says of how long and on what is trained. Its
-# other options are the parameters of the published winner, which are no
-# finalist's of another search.
+# Options of the published validation for the length and data of training. Its
+# other options are parameters of the published winner, which do not apply to
+# finalists of another search.
 SCHEDULE = ("number_of_epochs", "early_stopping_patience", "curriculum")
 
 
@@ -243,19 +242,19 @@ def make_series(
     folder: Path,
     same: dict,
 ) -> str:
-    """Make a series that trains the finalists.
+    """Make the series that trains the finalists.
 
     Arguments
     ---------
     finalists : pandas.DataFrame
         With name and parameters.
     parameters : list of str
-        Options of train.py that are theirs.
+        Their columns, options of train.py.
     settings : Path
         A series, whose first run has the other options, or a model's YAML. Of
-        one that is shipped, as SETTINGS is, only the SCHEDULE is taken.
+        a shipped series, such as SETTINGS, only the SCHEDULE is taken.
     folder : Path
-        Where the series will be.
+        Folder of the series.
     same : dict
         Further options of train.py, the same for all.
 
@@ -267,7 +266,7 @@ def make_series(
     Raises
     ------
     UserError
-        If ``settings`` cannot be read, or a name of a finalist can name no
+        If ``settings`` cannot be read, or a finalist's name cannot name a
         folder of its own.
     """
     seeds, [(_, hparams, texts), *_] = read_series(settings)
@@ -319,7 +318,7 @@ def train_finalists(
     selection : Path
         Folder with finalists.yaml.
     folder : Path
-        Where the runs go.
+        Folder for the runs.
     baseline : float, None
         SI-SDR without a search, in dB.
     seeds : list of str, None
@@ -338,7 +337,7 @@ def train_finalists(
     Raises
     ------
     UserError
-        If nothing was selected, or an option is not right.
+        If nothing was selected, or an option is wrong.
     """
     path = selection / "finalists.yaml"
     if not path.is_file():
@@ -356,13 +355,13 @@ def train_finalists(
 
 
 def name_winner(runs: dict, baseline: float | None) -> str:
-    """Say which finalist has the highest mean over the seeds.
+    """Name the finalist with the highest mean over the seeds, in a sentence.
 
     Arguments
     ---------
     runs : dict
-        Name -> Runs, one a seed. Only finalists whose runs have all ended
-        take part.
+        Name -> Runs, one per seed. Only finalists whose runs have all ended
+        count.
     baseline : float, None
         SI-SDR without a search, in dB.
 

@@ -1,4 +1,4 @@
-"""Hunts of Orion for a stage: the checks before, the processes, the end."""
+"""Hunts of Orion for a stage: checks, processes, conclusion."""
 
 import contextlib
 import importlib.metadata
@@ -22,14 +22,14 @@ from experiments.trials import OPEN, read_trials
 
 SEPARATION = RECIPE / "separation"  # where hunts are run
 ORION = Path(sys.executable).parent / "orion"
-# Of what Orion imports itself, which is not our users' concern.
+# Warnings of Orion's own imports, which do not concern our users
 WARNINGS = (
     "ignore::UserWarning:orion.core.utils",
     "ignore::RuntimeWarning:orion.benchmark.task.profet.model_utils",
 )
 PASSWORD = re.compile(r"(?<=://)([^:@/]*:)[^@]*(?=@)")  # in an address
 LOOK_SECONDS = 1.0
-END_SECONDS = 60.0  # after which what was interrupted is killed
+END_SECONDS = 60.0  # after which interrupted processes are killed
 
 
 def check_options(stage: Sweep, options: dict) -> None:
@@ -52,7 +52,7 @@ def check_options(stage: Sweep, options: dict) -> None:
 
 
 def check_algorithm(stage: Sweep) -> None:
-    """Check that the algorithm that a stage names is installed."""
+    """Check that a stage's algorithm is installed."""
     known = importlib.metadata.entry_points(group="BaseAlgorithm").names
     if stage.algorithm.lower() not in {other.lower() for other in known}:
         raise UserError(
@@ -64,7 +64,7 @@ def check_algorithm(stage: Sweep) -> None:
 def check_begun(
     stage: Sweep, folder: Path, experiment: dict | None, where: object
 ) -> None:
-    """Check a stage's file against what it was begun with.
+    """Check a stage's file against the settings of its first hunt.
 
     Arguments
     ---------
@@ -80,7 +80,7 @@ def check_begun(
     Raises
     ------
     UserError
-        If settings, the space or the algorithm differ, naming what does.
+        If settings, the space or the algorithm differ, naming them.
     """
     path = folder / "sweep.json"
     if path.exists():
@@ -105,7 +105,7 @@ def check_begun(
 
 
 def _compare(stage, where, begun, now):
-    """Check that names have the values that they had."""
+    """Check that values are unchanged."""
     differing = differences(begun, now)
     if differing:
         raise UserError(
@@ -117,14 +117,14 @@ def _compare(stage, where, begun, now):
 
 
 def check_trials(folder: Path, statuses: dict, where: object) -> None:
-    """Check that a folder has the trials that are in Orion's database.
+    """Check that a folder has the trials of Orion's database.
 
     Arguments
     ---------
     folder : Path
-        With a folder a trial.
+        With a folder per trial.
     statuses : dict
-        A trial's ID -> Orion's word.
+        A trial's ID -> its status in Orion.
     where : object
         The database, for the messages.
 
@@ -148,9 +148,9 @@ def check_trials(folder: Path, statuses: dict, where: object) -> None:
 
 
 def environment_of(device: str | None) -> dict:
-    """Give the environment variables that select a hunt's GPU.
+    """Return the environment variables that select a hunt's GPU.
 
-    An option of train.py would make another experiment for Orion.
+    With an option of train.py it would be another experiment for Orion.
 
     Arguments
     ---------
@@ -225,7 +225,7 @@ def hunt(
     command : list of str
         Of each hunt.
     environments : list of dict
-        Of each hunt: names and values beside those that are set already.
+        Of each hunt: additional variables and their values.
 
     Returns
     -------
@@ -240,7 +240,7 @@ def hunt(
     folder = output / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     known = {t.name for t in read_trials(stage, output) if t.status != OPEN}
-    hunts = []  # process, its log, how long that was before
+    hunts = []  # process, its log, the log's previous size
     with interrupted_by_signals():
         try:
             for number, environment in enumerate(environments, start=1):
@@ -250,11 +250,11 @@ def hunt(
                 print(f"Started, see {log}", flush=True)
             while any(process.poll() is None for process, _, _ in hunts):
                 time.sleep(LOOK_SECONDS)
-                _tell_new_trials(stage, output, known)
-        except BaseException:  # also an error must leave no hunt behind
+                _report_new_trials(stage, output, known)
+        except BaseException:  # after an error, too, no hunt must remain
             _end([process for process, _, _ in hunts])
             raise
-    _tell_new_trials(stage, output, known)
+    _report_new_trials(stage, output, known)
     return [
         (
             process.returncode,
@@ -297,15 +297,15 @@ def _end(processes):
 
 
 def _signal(process, number):
-    """Send a signal to a hunt and all that it started, if still there."""
+    """Send a signal to a hunt and its processes, if they still run."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 
-def _tell_new_trials(stage, output, known):
+def _report_new_trials(stage, output, known):
     """Print a line for each trial that has ended since the last time."""
     trials = []
-    with contextlib.suppress(UserError):  # no reason to end; `status` tells it
+    with contextlib.suppress(UserError):  # `status` reports it
         trials = read_trials(stage, output)
     for trial in trials:
         if trial.status == OPEN or trial.name in known:
@@ -323,7 +323,7 @@ def _tell_new_trials(stage, output, known):
 def conclude(
     stage: Sweep, endings: list[tuple], counts: Counter, variables: dict
 ) -> str:
-    """Say that a stage has its trials, or raise an error if it has too few.
+    """Describe a stage's end, or raise an error if trials are missing.
 
     Arguments
     ---------
@@ -332,17 +332,17 @@ def conclude(
     endings : list of tuple
         Of the hunts: exit status and last words.
     counts : collections.Counter
-        Orion's words for what became of trials -> trials.
+        Status in Orion -> number of trials.
     variables : dict
         Of the hunts' environment.
     """
     completed, broken = counts["completed"], counts["broken"]
-    told = f"{completed} of {stage.max_trials} trials"
-    told += f", {broken} crashed" if broken else ""
+    done = f"{completed} of {stage.max_trials} trials"
+    done += f", {broken} crashed" if broken else ""
     failed = "; ".join(said for status, said in endings if status)
     if completed >= stage.max_trials:
-        # As one that waited for a trial of another, and then for nothing.
-        return f"{told}. A hunt failed meanwhile: {failed}" if failed else told
+        # Such as one that waited for a trial of another hunt.
+        return f"{done}. A hunt failed meanwhile: {failed}" if failed else done
     goes_on = "the same command goes on"
     if broken >= stage.max_broken:
         # -f: without asking
@@ -354,4 +354,4 @@ def conclude(
             f"`{format_command(command, variables)}`; then {goes_on}"
         )
     words = failed or "; ".join(said for _, said in endings)
-    raise UserError(f"{told}; {goes_on}. The last words: {words}")
+    raise UserError(f"{done}; {goes_on}. The last words: {words}")

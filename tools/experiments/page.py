@@ -1,4 +1,4 @@
-"""The page of a report: its sections, and one HTML file without a network."""
+"""Page of a report: sections, and one self-contained HTML file."""
 
 import base64
 import io
@@ -43,14 +43,14 @@ PARTS = (
 )
 LEVEL_BINS = 6
 LISTED = ["folder", "rank", "ID", "variant"]  # columns of examples.csv
-PEAK = 10 ** (-1 / 20)  # of the loudest sample of an example, as it is heard
+PEAK = 10 ** (-1 / 20)  # of an example's loudest sample in the page
 PICTURE_SIZE = (3.4, 2.1)  # inches
 PICTURE_DPI = 140
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page, or a part of one; what is empty is not shown.
+    """A section of the page, or a part of one; empty fields are not shown.
 
     Arguments
     ---------
@@ -67,11 +67,11 @@ class Section:
     command : str
         A command line.
     examples : sequence of dict
-        What ``read_examples`` returned.
+        As ``read_examples`` returns them.
     parts : sequence of Section
-        Below it, in their order.
+        Sub-sections.
     folded : sequence of Table
-        That are shown when their titles are clicked.
+        Tables that are shown when their titles are clicked.
     """
 
     anchor: str
@@ -97,12 +97,12 @@ def make_sections(
     count: int,
     command: str,
 ) -> list[Section]:
-    """Make what the page of evaluations holds.
+    """Make the sections of a page of evaluations.
 
     Arguments
     ---------
     evaluations : list of Evaluation
-        What ``read_evaluations`` returned.
+        As ``read_evaluations`` returns them.
     comparison : Comparison
         Of them.
     name : str
@@ -185,7 +185,7 @@ def improvements_by(
     Arguments
     ---------
     evaluations : list of Evaluation
-        What ``read_evaluations`` returned.
+        As ``read_evaluations`` returns them.
     variants : sequence of str
         As for ``take_sample``.
     column : str
@@ -214,7 +214,7 @@ def improvements_by(
 
 
 def curves_section(evaluations: list[Evaluation]) -> Section:
-    """Show the learning curves, and say which runs have none."""
+    """Show the learning curves, and list the runs without one."""
     groups = by_group(evaluations)
     curves: dict = {}
     where, lacking = {}, []
@@ -256,8 +256,8 @@ def breakdown_section(evaluations: list[Evaluation]) -> Section:
         figures += drawn
         if not drawn:
             lacking.append(title)
-    told = f"The corpus's manifest does not tell: {', '.join(lacking)}."
-    title, words = "Variants, scenes and levels", [told] if lacking else []
+    note = f"Missing in the corpus's manifest: {', '.join(lacking)}."
+    title, words = "Variants, scenes and levels", [note] if lacking else []
     return Section("breakdown", title, words, figures=figures)
 
 
@@ -292,7 +292,7 @@ def examples_section(
     Returns
     -------
     Section
-        With the command that makes the audio where there is none.
+        With the command for the audio where it is missing.
 
     Raises
     ------
@@ -338,17 +338,16 @@ def read_examples(path: Path, scores: pd.DataFrame, count: int) -> list[dict]:
     scores : pandas.DataFrame
         The evaluation's ``scores.csv``.
     count : int
-        How many of the worst, and of the best; fewer if there are not as many.
+        Number of the worst, and of the best; fewer if there are not as many.
 
     Returns
     -------
     list of dict
         The worst first, then the best, each from rank 1: ``row`` of
-        ``scores.csv``, for SI-SDR, with ``rank``, e.g. ``worst-1``; ``gain``
-        in dB that its signals are raised by to be heard; ``signals``, a dict
-        each of ``title``, ``level`` of the stored file (root mean square in dB
-        below full scale), and as data URIs ``picture`` and ``audio``, a 16-bit
-        FLAC.
+        ``scores.csv``, for SI-SDR, with ``rank``, e.g. ``worst-1``; ``gain`` of
+        its signals in the page, in dB; ``signals``, a dict each of ``title``,
+        ``level`` of the stored file (root mean square in dB below full scale),
+        and as data URIs ``picture`` and ``audio``, a 16-bit FLAC.
 
     Raises
     ------
@@ -401,12 +400,12 @@ def _read_example(folder, row):
 
 
 def _decibels(amplitude):
-    """Turn an amplitude into dB, silence into minus infinity."""
+    """Convert an amplitude to dB, silence to minus infinity."""
     return 20 * np.log10(amplitude) if amplitude > 0 else -np.inf
 
 
 def _data_uri(kind, file):
-    """Put a file's content into an address."""
+    """Make a data URI of a file's content."""
     content = base64.b64encode(file.getvalue()).decode("ascii")
     return f"data:{kind};base64,{content}"
 
@@ -452,17 +451,17 @@ def side_by_side(
     title : str
         Of the table.
     named : str
-        What each name stands for, e.g. ``setting``.
+        Heading of the names' column, e.g. ``setting``.
     by_model : dict
-        Model -> list of dict, one a seed.
+        Model -> list of dict, one per seed.
     only_different : bool
-        Whether to show only what differs between models, without what seeds
-        of one model may differ in.
+        Whether to show only settings that differ between models, without those
+        in which seeds of one model may differ.
 
     Returns
     -------
     Table
-        A row a name; where seeds of a model differ, all their values.
+        A row per name; where seeds of a model differ, all their values.
 
     Example
     -------
@@ -501,7 +500,7 @@ def render(title: str, summary: str, sections: list[Section]) -> str:
     Returns
     -------
     str
-        HTML. Every text is escaped, but the figures' SVG.
+        HTML. All texts are escaped, except the figures' SVG.
     """
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(autoescape=True, loader=loader, trim_blocks=True)

@@ -34,7 +34,7 @@ BEST = "best_valid_si_sdr"  # in tables and result.json
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has come to.
+    """State of a run.
 
     Arguments
     ---------
@@ -43,16 +43,16 @@ class Run:
     seed : int
         Of the run.
     ended : str
-        How, e.g. FINISHED.
+        How it ended, e.g. FINISHED.
     best : float, None
         Highest SI-SDR of the validation in dB; None before the first epoch's
         end, as the other figures.
     best_epoch : int, None
-        That had it.
+        Its epoch.
     epochs_run : int, None
-        Epochs that were finished.
+        Number of finished epochs.
     seconds : float, None
-        They took.
+        Their duration.
     settings : dict
         Of ``result.json``; empty without one.
     """
@@ -68,7 +68,7 @@ class Run:
 
 
 def read_run(folder: Path, name: str, seed: int) -> Run:
-    """Read what a run has come to.
+    """Read the state of a run.
 
     Arguments
     ---------
@@ -111,7 +111,7 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
         try:
             finished = epochs >= settings.get("number_of_epochs", 0)
             patience = settings.get("early_stopping_patience", 0)
-            # An interrupted one has a result too if ``--test_only`` tested it.
+            # With ``--test_only`` an interrupted run has a result too.
             stopped_early = epochs - best >= patience
         except TypeError as error:
             raise UserError(
@@ -136,7 +136,7 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
 
 
 def runs_table(runs: list[Run]) -> Table:
-    """Tabulate a row a run; ``parameters`` are shown if they are added.
+    """Tabulate runs; ``parameters`` are shown if they are added.
 
     Example
     -------
@@ -168,9 +168,9 @@ def published_table(runs: list[Run]) -> str:
     Arguments
     ---------
     runs : list of Run
-        Rows and seeds come in their order. Mean and sample standard deviation
-        are of all that have a value, as in the published table: behind its
-        epochs stands which of them diverged or was interrupted.
+        Rows and seeds are in their order. Mean and sample standard deviation
+        are of all that have a value, as in the published table: diverged and
+        interrupted ones are marked after their epochs.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def _epochs(run):
 def find_runs(
     folders: Sequence[Path], name: str = "test"
 ) -> tuple[list[Path], list[Path]]:
-    """Find the runs that are meant by run folders and folders of runs.
+    """Find the runs in run folders and folders of runs.
 
     Arguments
     ---------
@@ -220,9 +220,8 @@ def find_runs(
     Returns
     -------
     runs : list of Path
-        Run folders, each once. A run that was named itself is among them
-        whether it was evaluated or not; of those below a folder, the ones
-        that were.
+        Run folders, each once. Those given are included whether evaluated or
+        not; of those below a folder, the evaluated ones.
     left_out : list of Path
         Runs below a folder that were not evaluated.
 
@@ -262,23 +261,23 @@ def find_runs(
 
 
 def _description(run, name):
-    """Name the file that says what an evaluation is of."""
+    """Name the file that describes an evaluation."""
     return run / "evaluation" / name / "evaluation.json"
 
 
 def add_run_options(parser: argparse.ArgumentParser, nargs: str) -> None:
-    """Add what names evaluated runs to a command's parser."""
+    """Add the options for evaluated runs to a parser."""
     add = parser.add_argument
-    add("runs", type=Path, nargs=nargs, metavar="RUN", help="a folder")
-    add("--evaluation", default="test", help="of the runs (default: test)")
-    add("--baseline", help="model that gains are over (default: none)")
+    add("runs", type=Path, nargs=nargs, metavar="RUN", help="folder of runs")
+    add("--evaluation", default="test", help="its name (default: test)")
+    add("--baseline", help="reference model for gains (default: none)")
 
 
 def group_of(run: Path, seed: int, model: str) -> str:
-    """Name the model that a run belongs to.
+    """Name the model of a run.
 
-    For ``<name>/<seed>``, as train.py and run_series.py call their folders,
-    it is the name; otherwise ``model``, the run's ``experiment_name``.
+    For ``<name>/<seed>``, the folders of train.py and run_series.py, it is the
+    name; otherwise ``model``, the run's ``experiment_name``.
 
     Example
     -------
@@ -294,8 +293,8 @@ def group_of(run: Path, seed: int, model: str) -> str:
 def evaluate_command(run: Path, name: str = "test") -> str:
     """Compose the command that makes an evaluation of a run.
 
-    Of another corpus, whose folder its name does not tell, corpus and split
-    are left to be filled in.
+    For another corpus, whose folder is not in the name, corpus and split are
+    placeholders.
 
     Example
     -------
@@ -320,17 +319,17 @@ def evaluate_left_out(folders: Sequence[Path], name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Measure:
-    """What compared values are.
+    """Name, unit and format of compared values.
 
     Arguments
     ---------
     text : str
         Its name and unit.
     unit : str
-        In brackets behind a blank; empty if it has none.
+        In brackets after a blank; empty if it has none.
     decimals : int
-        That are shown. By the last of them the same audio's value may differ,
-        for rounding on another machine.
+        Number of decimals. The last may differ between machines for the same
+        audio, by rounding.
     """
 
     text: str
@@ -339,7 +338,7 @@ class Measure:
 
 
 def measure_of(metric: str) -> Measure:
-    """Tell what a metric measures; its name alone if it is not known.
+    """Look up a metric's measure; its name alone if it is unknown.
 
     Example
     -------
@@ -358,7 +357,7 @@ def measure_of(metric: str) -> Measure:
 KEYS = ["ID", "variant", "metric"]
 TEXTS = [*KEYS, "environment", "scene_class", "event_class", "reason"]
 NUMBERS = ["score", "mixture", "improvement", "ssr", "scene_offset"]
-# What evaluation.json has to tell.
+# Required keys of evaluation.json and their types
 INFO: dict = {
     **dict.fromkeys(("model", "task", "corpus", "split", "rows"), str),
     **{"seed": int, "sample_rate": int, "variants": list, "metrics": list},
@@ -375,7 +374,7 @@ class Evaluation:
     folder : Path
         The run's.
     group : str
-        The model, whose other seeds bear the same name.
+        The model's name, the same for its other seeds.
     seed : int
         Of the run.
     info : dict
@@ -402,9 +401,9 @@ def read_evaluations(
     ---------
     folders : sequence of Path
         Run folders, or folders with runs below them (see ``find_runs``, which
-        tells which of those are left out since they were not evaluated).
+        lists those that are left out since they were not evaluated).
     name : str
-        Of the evaluation: the split, or another corpus and its split.
+        Name of the evaluation: the split, or another corpus and its split.
 
     Returns
     -------
@@ -524,8 +523,8 @@ def read_numbers(texts: pd.Series, path: Path) -> pd.Series:
 
 
 def _check_group(group):
-    """Check that runs of a model differ in their seeds only."""
-    # Here, since it imports torch, which takes seconds.
+    """Check that runs of a model only differ in their seeds."""
+    # Imported here, since it imports torch, which takes seconds.
     from polsess.training.settings import MAY_DIFFER
 
     settings = read_settings(group[0].folder)

@@ -1,4 +1,4 @@
-"""Series of runs: what their files ask for, and training them."""
+"""Series of runs: reading their files, and training them."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ from experiments.runs import (
 )
 
 TRAIN = RECIPE / "separation/train.py"
-# Options of train.py that are given here by another way.
+# Options of train.py that are set in another way here
 GIVEN_BY = {
     "seed": "--seeds",
     "device": "--devices",
@@ -41,7 +41,7 @@ STOPPING = (signal.SIGTERM, signal.SIGHUP)  # beside SIGINT
 
 @dataclass(frozen=True)
 class Job:
-    """A run that the series asks for.
+    """A run of a series.
 
     Arguments
     ---------
@@ -52,7 +52,7 @@ class Job:
     hparams : Path
         The YAML file of its model.
     folder : Path
-        Where its results go.
+        Folder of its results.
     options : dict
         Of train.py: name -> text, None for one without a value.
     """
@@ -81,12 +81,12 @@ class Job:
         return list(map(str, words))
 
     def read(self) -> Run:
-        """Read what the run has come to."""
+        """Read the state of the run."""
         return read_run(self.folder, self.name, self.seed)
 
-    def tell(self, news: str) -> None:
+    def log(self, message: str) -> None:
         """Print a line about the job, in one piece."""
-        print(f"{self.name}, seed {self.seed}: {news}\n", end="", flush=True)
+        print(f"{self.name}, seed {self.seed}: {message}\n", end="", flush=True)
 
 
 def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
@@ -100,7 +100,7 @@ def read_series(path: Path) -> tuple[list[int] | None, list[tuple]]:
     Returns
     -------
     seeds : list of int, None
-        What the file gives.
+        The file's, if any.
     runs : list of tuple
         Name, YAML file and options (name -> text) of each.
 
@@ -179,7 +179,7 @@ def check_seeds(values: object, where: str) -> list[int]:
     values : object
         A list of whole numbers, or of texts of such.
     where : str
-        What they are, for the message.
+        Their origin, for the message.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def check_seeds(values: object, where: str) -> list[int]:
     Raises
     ------
     UserError
-        If there is none, or one is not a number from 0 or stands twice.
+        If there is none, or one is not a number from 0 or is repeated.
 
     Example
     -------
@@ -206,14 +206,14 @@ def check_seeds(values: object, where: str) -> list[int]:
 
 
 def read_train_options(texts: list[str], given_by: dict = GIVEN_BY) -> dict:
-    """Read the options of the command line that are for train.py.
+    """Read the options for train.py from a command line.
 
     Arguments
     ---------
     texts : list of str
         ``--name value``, ``--name=value`` or ``--name``.
     given_by : dict
-        Options that are not accepted -> what to give instead.
+        Options that are not accepted -> their replacement.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def read_train_options(texts: list[str], given_by: dict = GIVEN_BY) -> dict:
     Raises
     ------
     UserError
-        If a value has no name, or an option stands twice or is not accepted.
+        If a value has no name, or an option is repeated or not accepted.
 
     Example
     -------
@@ -246,20 +246,20 @@ def read_train_options(texts: list[str], given_by: dict = GIVEN_BY) -> dict:
 
 
 def is_done(run: Run, options: dict) -> bool:
-    """Check whether a run has come to its end and need not go further.
+    """Check whether a run has ended and need not be resumed.
 
     Arguments
     ---------
     run : Run
-        What it has come to.
+        Its state.
     options : dict
-        Name -> text, which it would be given now.
+        Name -> text, its options now.
 
     Returns
     -------
     bool
-        False if it has not, or if more epochs than it was to have, or more
-        patience than it was stopped with, are asked for.
+        False if it has not ended, or if the options have more epochs or more
+        patience than it had.
 
     Example
     -------
@@ -309,8 +309,8 @@ def read_value(text: str) -> object:
 def interrupted_by_signals() -> Iterator[None]:
     """Let the signals that end a process raise KeyboardInterrupt, as Ctrl-C.
 
-    Otherwise the processes that it started would go on without anybody
-    watching. What nohup lets it ignore stays ignored.
+    Otherwise the processes that it started would go on unattended. Signals
+    ignored under nohup stay ignored.
 
     Example
     -------
@@ -334,14 +334,14 @@ def interrupted_by_signals() -> Iterator[None]:
 
 
 def last_words(log: Path, start: int, status: int) -> str:
-    """Find what a process said in the end.
+    """Find the last message of a process.
 
     Arguments
     ---------
     log : Path
-        What it wrote.
+        Its output.
     start : int
-        Bytes that the file had before.
+        The file's size before.
     status : int
         Its exit status.
 
@@ -367,12 +367,12 @@ def last_words(log: Path, start: int, status: int) -> str:
 
 
 class Runner:
-    """Trains jobs, at any time one on each device, and tells what happens.
+    """Training of jobs, one at a time on each device, with reports.
 
     Arguments
     ---------
     devices : list
-        A name each; None for the one that train.py chooses.
+        Names; None for train.py's choice.
     """
 
     def __init__(self, devices: list) -> None:
@@ -410,18 +410,18 @@ class Runner:
                 raise
 
     def _work(self, jobs, device):
-        """Train what is left on a device; the others go on if a job fails."""
+        """Train remaining jobs on a device; a failed one does not end it."""
         for job in jobs:
             if self.stopping:
                 return
             try:
-                job.tell(self._train(job, device))
+                job.log(self._train(job, device))
             except (UserError, OSError) as error:
                 self.failed = True
-                job.tell(f"failed; Error: {str(error).removeprefix('Error: ')}")
+                job.log(f"failed; Error: {str(error).removeprefix('Error: ')}")
 
     def _train(self, job, device):
-        """Train a job, unless it is done; return what came of it."""
+        """Train a job, unless it is done; return a message on its end."""
         run = job.read()
         if is_done(run, job.options):
             note = "; ".join(changes(run, job.options))
@@ -443,7 +443,7 @@ class Runner:
                 )
             self.processes.append(process)
         verb = "started" if run.ended == NOT_STARTED else "resumed"
-        job.tell(f"{verb}{f' on {device}' if device else ''}, see {log}")
+        job.log(f"{verb}{f' on {device}' if device else ''}, see {log}")
         status = process.wait()
         if status and self.stopping:
             return "stopped; the same command goes on"
@@ -461,14 +461,14 @@ class Runner:
 
 
 def train_series(arguments: list[str], description: str | None = None) -> int:
-    """Train a series as a command line says, and print its tables.
+    """Train the series of a command line, and print its tables.
 
     Arguments
     ---------
     arguments : list of str
         Of the command line: the series, options, and those of train.py.
     description : str, None
-        What ``--help`` begins with.
+        First lines of the help.
 
     Returns
     -------
@@ -478,7 +478,7 @@ def train_series(arguments: list[str], description: str | None = None) -> int:
     Raises
     ------
     UserError
-        If the series or an option is not right.
+        If the series or an option is wrong.
     """
     options, texts = _parse(arguments, description)
     for_all = read_train_options(texts)
@@ -527,20 +527,20 @@ def _parse(arguments, description):
     )
     add = parser.add_argument
     add("series", type=Path, metavar="SERIES", help="YAML file, before options")
-    add("--seeds", nargs="+", help="of each run (default: those of the series)")
+    add("--seeds", nargs="+", help="of each run (default: the series' own)")
     add(
         "--devices",
         nargs="+",
         default=[None],
         metavar="DEVICE",
-        help="a run at a time on each, e.g. cuda:0 cuda:1 (default: one after "
-        "the other on the device that train.py chooses)",
+        help="devices with one run at a time each, e.g. cuda:0 cuda:1 "
+        "(default: one run at a time, on train.py's choice)",
     )
     add(
         "--output",
         type=Path,
         default="results",
-        help="where the results go (default: %(default)s)",
+        help="folder for the results (default: %(default)s)",
     )
     add("--table", action="store_true", help="only print the tables")
     return parser.parse_known_args(arguments)

@@ -1,4 +1,4 @@
-"""The stages of a model's search: their files, status, and the next space."""
+"""Stages of a model's search: their files, status, and the next space."""
 
 import math
 import re
@@ -24,7 +24,7 @@ from polsess.search.sweep import (
 from experiments.tables import DASH, cell, markdown_table
 from experiments.trials import FINISHED, OPEN, Trial
 
-LEAST = 4  # trials whose range is a basis for a space
+LEAST = 4  # trials for a proposed space
 
 
 def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
@@ -35,8 +35,8 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
     model : str
         Name of the YAML file in ``hparams/``.
     own : iterable of Path
-        Folders with files that replace those of the same name that are
-        shipped, or in an earlier one.
+        Folders with files that replace those of the same name, shipped or in an
+        earlier folder.
 
     Returns
     -------
@@ -46,8 +46,8 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
     Raises
     ------
     UserError
-        If there is no such model or folder, a file is not right, or two do not
-        agree.
+        If there is no such model or folder, a file is wrong, or two contradict
+        each other.
     """
     paths: dict = {}
     for folder in (SWEEPS, *own):
@@ -77,7 +77,7 @@ def _model_of(name):
 
 
 def _check_agreement(stages, model):
-    """Check that the stages are of one search, each of them once."""
+    """Check that the stages are of one search, each once."""
     seen: dict = {}
     stems = [stage.path.stem for stage in stages]
     for stage in stages:
@@ -110,17 +110,17 @@ def find_stage(stages: list[Sweep], name: str) -> Sweep:
 
 
 def stages_after(stages: list[Sweep], stage: Sweep) -> list[Sweep]:
-    """Find the stages that come next; stage 2 has two."""
+    """Find the next stages; stage 2 has two."""
     return [other for other in stages if other.after == stage.path.stem]
 
 
 def last_stages(stages: list[Sweep]) -> list[Sweep]:
-    """Find the stages that no other comes after."""
+    """Find the stages without a next one."""
     return [stage for stage in stages if not stages_after(stages, stage)]
 
 
 def shared_options(stages: list[Sweep]) -> dict:
-    """Return the options of train.py that all stages give their model.
+    """Return the options of train.py that all stages have.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def status_table(
     crashed: list[set[str] | None],
     baseline: float | None,
 ) -> str:
-    """Format a row a stage, and below it the published figures.
+    """Format a row per stage, each with the published figures below.
 
     Arguments
     ---------
@@ -162,8 +162,8 @@ def status_table(
     trials : list of list of Trial
         Of each stage.
     crashed : list of set of str
-        Names of each stage's trials that Orion has given up. None if it is
-        not known; they are among the open ones then.
+        Names of each stage's broken trials in Orion. None if unknown; they
+        count as open then.
     baseline : float, None
         SI-SDR without a search, in dB.
 
@@ -269,12 +269,12 @@ def narrow(prior: Prior, values: pd.Series, margin: float) -> Prior:
 
 def _round(value, rounding):
     """Round to two digits, up or down."""
-    # What binary fractions have behind the tenth digit is not meant.
+    # Digits after the tenth are errors of binary fractions.
     return float(Context(2, rounding).create_decimal(f"{value:.10g}"))
 
 
 def best_trials(pool: pd.DataFrame, fraction: float) -> pd.DataFrame:
-    """Take the best part of the finished trials, but LEAST at least.
+    """Select the best part of the finished trials, at least LEAST.
 
     Arguments
     ---------
@@ -290,7 +290,7 @@ def best_trials(pool: pd.DataFrame, fraction: float) -> pd.DataFrame:
 def proposal_table(
     stage: Sweep, best: pd.DataFrame, proposed: dict, following: list[Sweep]
 ) -> str:
-    """Format a row a parameter.
+    """Format a row per parameter.
 
     Arguments
     ---------
@@ -301,7 +301,7 @@ def proposal_table(
     proposed : dict
         Parameter -> Prior.
     following : list of Sweep
-        Those that come next, whose files have spaces too.
+        The next stages, for the spaces in their files.
 
     Returns
     -------
@@ -336,11 +336,11 @@ def write_stages(
     proposed : dict
         Parameter -> Prior.
     rule : str
-        How the space came about, for the files' heads.
+        Description of the space, for the files' heads.
     folder : Path
-        Where to.
+        Folder of the files.
     force : bool
-        Whether to replace files that are there.
+        Whether to replace existing files.
 
     Returns
     -------
@@ -350,7 +350,7 @@ def write_stages(
     Raises
     ------
     UserError
-        If there is a file, or a stage has other parameters.
+        If a file exists, or a stage has other parameters.
     """
     texts = {}
     for stage in following:
@@ -364,7 +364,7 @@ def write_stages(
 
 
 def _format_stage(stage, proposed, rule):
-    """Format a stage's file with another space; its comments stay."""
+    """Format a stage's file with another space, keeping its comments."""
     if stage.space.keys() != proposed.keys():
         raise UserError(
             f"{stage.path}: has the parameters {', '.join(stage.space)}, not "
@@ -385,6 +385,6 @@ def _format_stage(stage, proposed, rule):
         f"Search: {stage.model}, {stage.stage}; its space is {rule}.", 77
     )
     head = textwrap.indent(head, "# ")
-    # The head of the file tells of its own space.
+    # The file's head describes its old space.
     before = re.sub(rf"\A{bar}.*?{bar}", "", before, flags=re.DOTALL)
     return f"{bar}{head}\n{bar}{before}{space}{after}"

@@ -14,7 +14,7 @@ from experiments.runs import Evaluation, Measure, read_numbers, read_table
 
 LEVEL = 0.95
 BATCH = 500  # resamples at a time, to bound the memory
-ROUNDING = 1e-9  # of the values' magnitude: what is smaller is no deviation
+ROUNDING = 1e-9  # of the values' magnitude: smaller deviations are none
 MAXIMUM = 200_000  # divisions of seeds that are enumerated: 10 and 10 seeds
 VALIDATED = ("SER", "SE")  # the variants of the published validation
 
@@ -33,7 +33,7 @@ class Sample:
     mixture : numpy.ndarray, None
         Of the unprocessed mixtures, of shape [utterances].
     undefined : int
-        Utterances that have no value in some run, and so are left out of all.
+        Utterances left out of all runs, since one has no value.
 
     Example
     -------
@@ -65,7 +65,7 @@ class Sample:
 
     @property
     def utterances(self) -> int:
-        """How many have a value in all runs."""
+        """Number of utterances with a value in all runs."""
         return next(iter(self.values.values())).shape[1]
 
     @property
@@ -78,7 +78,7 @@ class Sample:
 def choose_variants(
     evaluations: list[Evaluation], asked: list[str] | None = None
 ) -> list[str]:
-    """Choose the variants that are compared, in the order of the evaluation.
+    """Choose the variants to compare, in the order of the evaluation.
 
     Without ``asked`` they are SER and SE, on which the published models were
     validated, or all if neither was evaluated. Raises UserError if one was not
@@ -101,18 +101,18 @@ def take_sample(
     variants: Sequence[str],
     utterances: Iterable[str] | None = None,
 ) -> Sample:
-    """Take the values of all models and seeds on all utterances.
+    """Collect the values of all models and seeds on all utterances.
 
     Arguments
     ---------
     evaluations : list of Evaluation
-        What ``read_evaluations`` returned.
+        As ``read_evaluations`` returns them.
     metric : str
-        Whose scores are taken, e.g. ``si_sdr``.
+        The metric, e.g. ``si_sdr``.
     variants : sequence of str
         An utterance's value is the mean over those of them that it has.
     utterances : iterable of str, None
-        IDs of those that are taken; None for all.
+        IDs to select; None for all.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def take_sample(
     )
 
 
-# Columns with values: of a table of one's own, of any unit; of run_series.py.
+# Columns with values: of the user's own tables, in any unit; of run_series.py
 VALUES = {
     "value": Measure("a value a seed"),
     "best_valid_si_sdr": Measure("best SI-SDR of the validation (dB)", " (dB)"),
@@ -180,7 +180,7 @@ def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
     sample : Sample
         Values of shape [seeds, 1], models and seeds in the order of the file.
     measure : Measure
-        What they are.
+        Their name and unit.
     missing : list of str
         Model and seed of the rows without a value.
 
@@ -236,9 +236,9 @@ def bootstrap_means(
         Model -> numpy.ndarray of shape [seeds, utterances], of the same
         utterances.
     resamples : int
-        How many means to draw.
+        Number of means to draw.
     generator : numpy.random.Generator
-        To draw with.
+        Source of randomness.
 
     Returns
     -------
@@ -273,7 +273,7 @@ def bootstrap_means(
 
 
 def percentile_interval(drawn: np.ndarray) -> tuple[float, ...]:
-    """Take both ends of the middle 95 % of what a bootstrap drew."""
+    """Compute the 95 % percentile interval of a bootstrap."""
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -329,10 +329,10 @@ def deviation(values: np.ndarray) -> float:
 
 
 def mean_part(values: np.ndarray) -> list[tuple]:
-    """Compute the variance and degrees of freedom that a mean brings in.
+    """Compute a mean's variance and degrees of freedom.
 
     The list, for ``t_interval``, has one part; none for a single value, which
-    tells no variance.
+    has no variance.
 
     Example
     -------
@@ -371,7 +371,7 @@ def mean_interval(values: np.ndarray) -> tuple[float, ...]:
 def subtract(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Subtract the values of two models on the same utterances.
 
-    The result is exactly zero where they differ by rounding alone, which would
+    The result is exactly zero where they only differ by rounding, which would
     otherwise have a sign and a rank.
 
     Example
@@ -488,7 +488,7 @@ def seed_tests(
     Arguments
     ---------
     first, second : numpy.ndarray
-        A value a seed, of shapes [seeds of the model].
+        A value per seed, of shapes [seeds of the model].
     resamples : int
         Of the permutation test, if the ways of dividing the seeds are more
         than 200 000; otherwise all are enumerated.
@@ -536,7 +536,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for several tests, by Holm's method.
 
     (Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.)
-    NaN, of tests that could not be made, does not count.
+    NaN, of undefined tests, does not count.
 
     Example
     -------

@@ -28,8 +28,8 @@ def correlate(trials: Trials) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a parameter with the columns pearson and spearman; NaN with fewer
-        than three trials, or where one of both never differs.
+        A row per parameter with the columns pearson and spearman; NaN with
+        fewer than three trials, or where one of both is constant.
 
     Example
     -------
@@ -65,8 +65,8 @@ def summarise_sweeps(trials: Trials) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a sweep, and one of all if there are several: sweep, total, a
-        column a status, then best and mean of the finished in dB.
+        A row per sweep, and one of all if there are several: sweep, total, a
+        column per status, then best and mean of the finished in dB.
 
     Example
     -------
@@ -90,7 +90,7 @@ def summarise_sweeps(trials: Trials) -> pd.DataFrame:
 
 
 def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
-    """Format a selection, and the trials that it was made from, in Markdown.
+    """Format a selection and its trials in Markdown.
 
     Arguments
     ---------
@@ -99,7 +99,7 @@ def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
     selection : Selection
         Made from them.
     asked : str
-        By which options.
+        The options of the selection.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> bytes:
     Arguments
     ---------
     trials : Trials
-        A column a sweep.
+        A column per sweep.
     finalists : pandas.DataFrame
         Numbered by their rank.
 

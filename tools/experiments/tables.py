@@ -57,20 +57,20 @@ class Table:
     Arguments
     ---------
     title : str
-        What it shows.
+        Its title.
     figures : pandas.DataFrame
-        Not rounded.
+        Unrounded values.
     columns : sequence of tuple
-        Of the cells that are shown: heading, name in ``figures`` and format. A
-        name with ``_low`` and ``_high`` beside it is an interval, one with
-        ``_holm`` a p-value and its correction; one that is not there is left
-        out. Without columns all figures are shown as they are.
+        Displayed columns: heading, name in ``figures`` and format. A name with
+        ``_low`` and ``_high`` beside it is an interval, one with ``_holm`` a
+        p-value and its correction; missing ones are left out. Without columns
+        all figures are displayed unchanged.
     name : str
         Of its CSV file.
     note : str
-        What stands below it.
+        Text below the table.
     labels : int
-        How many columns, from the left, say what a row is of.
+        Number of columns, from the left, that label a row.
 
     Example
     -------

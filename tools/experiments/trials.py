@@ -1,7 +1,7 @@
-"""Trials of a search: their folders, their table, and what is selected from.
+"""Trials of a search: their folders, their table, and the finished ones.
 
-A trial that has ended has a ``trial.json``. One that was begun and has none is
-open: it is running, waits to be taken up again, or crashed, which Orion knows.
+An ended trial has a ``trial.json``. A started one without is open: it is
+running, waits to be resumed, or crashed, which Orion knows.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from polsess.search.trial import EARLY_STOPPED, FAILED, FINISHED, STOPPED
 from experiments import runs
 
 COLUMNS = ("name", "sweep", "status", "objective")
-# What a selection adds to them; no parameter can have such a name.
+# Columns added by a selection; no parameter can have such a name.
 ADDED = ("rank", "diversity", "note")
 OPEN = "open"
 # Status of a trial by how it ended. Only FINISHED takes part in a selection.
@@ -41,18 +41,18 @@ class Trial:
     sweep : str
         Name of the experiment.
     status : str
-        FINISHED, stopped, failed, OPEN, or a word of Orion's.
+        FINISHED, stopped, failed, OPEN, or a status of Orion's.
     objective : float, None
-        As Orion has it, but higher is better: SI-SDR in dB, or the value of a
-        failed trial. None for an open one.
+        Orion's negated, so that higher is better: SI-SDR in dB, or the value of
+        a failed trial. None for an open one.
     parameters : dict
-        Names and values; empty if it was not begun properly.
+        Names and values; empty if it was not started properly.
     best : float, None
         Highest SI-SDR of the validation in dB, if there is one.
     seconds : float
-        It took.
+        Duration.
     reason : str, None
-        Why it was stopped or failed.
+        Reason why it was stopped or failed.
     """
 
     name: str
@@ -67,12 +67,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trials:
-    """The trials of one or several sweeps, to select from.
+    """Trials of one or several sweeps.
 
     Arguments
     ---------
     table : pandas.DataFrame
-        A row a trial with COLUMNS and the parameters. Objective and
+        A row per trial with COLUMNS and the parameters. Objective and
         parameters are numbers, NaN where there is none.
     parameters : list of str
         Names of the parameters, in their order.
@@ -148,7 +148,7 @@ def _read_trial(folder, sweep):
         sweep=sweep.name,
         status=STATUS[content["ended"]],
         objective=-float(content["objective"]),
-        # + 0 fails at what is no number.
+        # + 0 fails if it is not a number.
         parameters={n: content["parameters"][n] + 0 for n in sweep.space},
         best=None if best is None else float(best),
         seconds=float(content["seconds"]),
@@ -204,7 +204,7 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
     Arguments
     ---------
     path : Path
-        With COLUMNS and a column a parameter.
+        With COLUMNS and a column per parameter.
     parameters : list of str, None
         Columns of the parameters; None for all further numeric ones.
     """
@@ -223,7 +223,7 @@ def check_trials(
     Arguments
     ---------
     table : pandas.DataFrame
-        Of texts, a row a trial.
+        Of texts, a row per trial.
     parameters : list of str, None
         Columns of the parameters; None for all further numeric ones, but for
         those that have the name of one of ADDED.
@@ -316,7 +316,7 @@ def _find_parameters(table, where, notes):
 
 
 def _to_numbers(texts):
-    """Convert texts to numbers, those that are none to NaN."""
+    """Convert texts to numbers, or NaN."""
     return pd.to_numeric(texts, errors="coerce").astype(float)
 
 
