@@ -1,7 +1,7 @@
 """The curriculum's stages, and its errors."""
 
 import pytest
-from polsess.data.curriculum import Curriculum, check_variants
+from polsess.data.curriculum import Curriculum
 from polsess.errors import UserError
 
 STAGES = [
@@ -43,8 +43,3 @@ def changed(**values):
 def test_errors_name_stage_and_value(stages, message):
     with pytest.raises(UserError, match=message):
         Curriculum(stages)
-
-
-def test_variants_errors_name_the_setting():
-    with pytest.raises(UserError, match="valid_variants: 'X' is not one of"):
-        check_variants(["SER", "X"], "valid_variants")

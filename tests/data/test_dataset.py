@@ -1,5 +1,7 @@
 """Rendered examples against the files of a corpus."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -16,58 +18,35 @@ from polsess.data.mmipc import removed_components
 from polsess.errors import UserError
 from small_corpus import write_small_corpus
 
-FOLDERS = {
-    "mix": "mix",
-    "s1": "clean",
-    "s2": "clean",
-    "scene": "scene",
-    "event": "event",
-    "s1_reverb": "sp1_reverb",
-    "s2_reverb": "sp2_reverb",
-    "event_reverb": "ev_reverb",
-}
-COLUMNS = {
-    "mix": "mixFile",
-    "s1": "speaker1File",
-    "s2": "speaker2File",
-    "scene": "sceneFile",
-    "event": "eventFile",
-    "s1_reverb": "reverbForSpeaker1",
-    "s2_reverb": "reverbForSpeaker2",
-    "event_reverb": "reverbForEvent",
-}
-
 
 @pytest.fixture
 def corpus(tmp_path):
     """Write a corpus that the test may damage, and prepare it."""
     root = tmp_path / "PolSESS_T"
-    tables = write_small_corpus(root, {"train": 4, "val": 2, "test": 2})
+    write_small_corpus(root, {"train": 4, "val": 2, "test": 2})
     prepare_polsess(str(root), str(tmp_path / "manifests"))
-    rows = read_manifest(tmp_path / "manifests/train_all.csv", str(root))
-    return root, tables["train"], rows
+    return read_manifest(tmp_path / "manifests/train_all.csv", str(root))
 
 
-def stored(root, metadata, component):
-    """Read a component of a metadata row as 16-bit integers."""
-    file = root / "train" / FOLDERS[component] / metadata[COLUMNS[component]]
+def stored(row, component):
+    """Read a component of a row as 16-bit integers."""
+    file = row[f"{component}_wav"]
     return soundfile.read(file, dtype="int16")[0].astype(int)
 
 
 @pytest.mark.parametrize("task", ["SB", "ES", "EB"])
 def test_every_row_and_variant_equals_the_files(corpus, task):
-    root, table, rows = corpus
-    dataset = RenderedMixtures(rows, task)
-    for index, metadata in table.iterrows():
-        environment = rows[index]["environment"]
-        s1, s2 = (stored(root, metadata, name) for name in ("s1", "s2"))
+    dataset = RenderedMixtures(corpus, task)
+    for index, row in enumerate(corpus):
+        environment = row["environment"]
+        s1, s2 = (stored(row, name) for name in ("s1", "s2"))
         targets = {"SB": [s1, s2], "ES": [s1], "EB": [s1 + s2]}[task]
         for variant in VARIANTS[environment]:
-            mixture = stored(root, metadata, "mix")
+            mixture = stored(row, "mix")
             for component in removed_components(environment, variant, task):
-                mixture = mixture - stored(root, metadata, component)
+                mixture = mixture - stored(row, component)
             item = dataset[Example(index, variant)]
-            assert item["id"] == metadata["mixFile"].removesuffix(".wav")
+            assert item["id"] == row["ID"]
             np.testing.assert_array_equal(item["mixture"] * 2**15, mixture)
             np.testing.assert_array_equal(
                 item["targets"] * 2**15, np.stack(targets, axis=-1)
@@ -75,30 +54,24 @@ def test_every_row_and_variant_equals_the_files(corpus, task):
 
 
 def test_a_segment_is_a_part_of_the_whole(corpus):
-    rows = corpus[2]
-    whole = RenderedMixtures(rows, "SB")[Example(0, "R")]
-    part = RenderedMixtures(rows, "SB", segment=1000)[Example(0, "R", 700)]
+    whole = RenderedMixtures(corpus, "SB")[Example(0, "R")]
+    part = RenderedMixtures(corpus, "SB", segment=1000)[Example(0, "R", 700)]
     assert torch.equal(part["mixture"], whole["mixture"][700:1700])
     assert torch.equal(part["targets"], whole["targets"][700:1700])
 
 
 def test_reads_only_what_the_variant_needs(corpus):
-    root, table, rows = corpus
     for component in ("scene", "event", "event_reverb", "s1_reverb"):
-        name = table.loc[0, COLUMNS[component]]
-        (root / "train" / FOLDERS[component] / name).unlink()
-    assert len(RenderedMixtures(rows, "SB")[Example(0, "SER")]["mixture"])
+        Path(corpus[0][f"{component}_wav"]).unlink()
+    assert len(RenderedMixtures(corpus, "SB")[Example(0, "SER")]["mixture"])
     with pytest.raises(UserError, match="scene.*cannot be read.*--check"):
-        RenderedMixtures(rows, "SB")[Example(0, "ER")]
+        RenderedMixtures(corpus, "SB")[Example(0, "ER")]
 
 
 def test_a_file_of_another_length_is_named(corpus):
-    root, table, rows = corpus
-    name = table.loc[0, "speaker1File"]
-    path = root / "train" / "clean" / name
-    soundfile.write(path, np.zeros(17, dtype=np.int16), 8000)
+    soundfile.write(corpus[0]["s1_wav"], np.zeros(17, dtype=np.int16), 8000)
     with pytest.raises(UserError, match=r"mix.*other lengths.*'s1': 17"):
-        RenderedMixtures(rows, "SB")[Example(0, "SER")]
+        RenderedMixtures(corpus, "SB")[Example(0, "SER")]
 
 
 def test_selection_counts_before_the_limit():

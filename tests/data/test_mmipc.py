@@ -73,11 +73,6 @@ def test_needs_no_other_files(environment, variant, task, needed):
     assert len(names) == len(needed)
 
 
-def test_subtracts_speaker_2s_reverberation_once():
-    removed = removed_components("indoor", "C", "ES")
-    assert sorted(removed) == sorted(set(LEVELS) - {"s1"})
-
-
 @pytest.mark.parametrize(
     ("environment", "variant", "task", "message"),
     [

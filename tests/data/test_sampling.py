@@ -44,13 +44,8 @@ def test_every_row_once_an_epoch():
 
 def test_rows_and_variants_follow_the_curriculum():
     examples = epoch_of(make_batches(), 1)
-    indoor = [e for e in examples if ROWS[e.row]["environment"] == "indoor"]
-    assert {e.variant for e in indoor} == {"C", "R"}
-    assert all(
-        e.variant == "C"
-        for e in examples
-        if ROWS[e.row]["environment"] == "outdoor"
-    )
+    drawn = {(ROWS[e.row]["environment"], e.variant) for e in examples}
+    assert drawn == {("indoor", "C"), ("indoor", "R"), ("outdoor", "C")}
     examples = epoch_of(make_batches(), 4)
     assert sorted(e.row for e in examples) == list(range(0, 60, 3))
     assert {e.variant for e in examples} == {"S", "E", "SE"}
@@ -63,21 +58,14 @@ def test_draws_depend_on_seed_epoch_and_id_alone():
     for example in epoch_of(again, 2):
         twin = examples[59 - example.row]
         assert (twin.variant, twin.start) == (example.variant, example.start)
-    assert epoch_of(make_batches(segment=16000), 2) == list(
-        epoch_of(make_batches(segment=16000), 2)
-    )
 
 
 def test_other_seed_or_epoch_draws_otherwise():
     first = epoch_of(make_batches(), 1)
-    for other in (
-        epoch_of(make_batches(), 2),
-        epoch_of(make_batches(seed=2), 1),
-    ):
+    for batches, epoch in ((make_batches(), 2), (make_batches(seed=2), 1)):
+        other = epoch_of(batches, epoch)
         assert [e.row for e in other] != [e.row for e in first]
-        assert {e.row: e.variant for e in other} != {
-            e.row: e.variant for e in first
-        }
+        assert {e[:2] for e in other} != {e[:2] for e in first}
 
 
 def test_variants_are_drawn_evenly():
@@ -124,9 +112,8 @@ def test_validation_takes_one_variant_a_row():
     examples = fixed_examples(ROWS, ["SER", "SE"])
     assert [e.row for e in examples] == list(range(60))
     assert [e.variant for e in examples[:3]] == ["SE", "SER", "SER"]
-    assert {e.variant for e in fixed_examples(ROWS, ["C", "SER", "SE"])} == {
-        "C"
-    }
+    clean = fixed_examples(ROWS, ["C", "SER", "SE"])
+    assert {e.variant for e in clean} == {"C"}
 
 
 def test_test_renders_every_variant():

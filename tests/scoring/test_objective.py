@@ -39,11 +39,9 @@ def random_pair(n_sources=2, batch=3, time=4000, noise=0.5, seed=0):
 def test_equals_the_formula(noise):
     estimates, targets = random_pair(noise=noise)
     pairs = pairwise_si_sdr(estimates, targets)
-    for item in range(3):
-        for e in range(2):
-            for t in range(2):
-                expected = formula(estimates[item, :, e], targets[item, :, t])
-                assert pairs[item, e, t] == pytest.approx(expected, abs=2e-3)
+    for item, e, t in np.ndindex(3, 2, 2):
+        expected = formula(estimates[item, :, e], targets[item, :, t])
+        assert pairs[item, e, t] == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.parametrize("n_sources", [1, 2, 3])

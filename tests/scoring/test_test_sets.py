@@ -103,23 +103,19 @@ def test_hashes_are_of_the_audio_that_an_example_needs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
+    ("variant", "task", "split", "named"),
     [
-        ({}, "--split test: choose from dev"),
-        (
-            {"split": "dev", "variants": ["mix_all"]},
-            "--variants mix_all: choose from mix_clean, mix_both",
-        ),
-        (
-            {"split": "dev", "variants": ["mix_clean"], "task": "EB"},
-            "--variants mix_clean: choose from mix_both",
-        ),
+        ("mix_both", "SB", "test", "--split test: choose from dev"),
+        ("mix_all", "SB", "dev", "mix_all: choose from mix_clean, mix_both"),
+        ("mix_clean", "EB", "dev", "mix_clean: choose from mix_both"),
     ],
 )
-def test_unknown_splits_and_variants_are_named(options, named, tmp_path):
+def test_unknown_splits_and_variants_are_named(
+    variant, task, split, named, tmp_path
+):
     write_librimix(tmp_path, split="dev")
     with pytest.raises(UserError, match=named):
-        librimix(tmp_path, **options)
+        librimix(tmp_path, [variant], task, split)
 
 
 def test_csv_columns_and_paths(tmp_path):
@@ -151,14 +147,8 @@ def test_csv_columns_and_paths(tmp_path):
         ({"s1_wav": ["s1.wav", ""]}, "row 3: has no s1_wav"),
         ({"ID": ["a", "a"]}, "row 3: another row has its ID and variant"),
         ({"s2_wav": ["s2.wav", "no.wav"]}, r"row 3 \(b\): .*/no.wav cannot be"),
-        (
-            {"mix_wav": ["two.wav", "mix.wav"]},
-            r"row 2 \(a\): .*two.wav has 400 samples of 2 channels",
-        ),
-        (
-            {"s1_wav": ["short.wav", "s1.wav"]},
-            r"row 2 \(a\): .* differ: .*mix.wav': \(8000, 400\), .*0, 300\)",
-        ),
+        ({"mix_wav": ["two.wav", "mix.wav"]}, r"row 2 \(a\): .* 2 channels"),
+        ({"s1_wav": ["short.wav", "s1.wav"]}, r"row 2 \(a\): .* .*0, 300\)"),
         ({"s1_wav": ["other.wav"] * 2}, r"\(16000, 400\).*in all 2 such"),
         ({"ssr": ["1.5", "high"]}, "row 3: ssr is no number of dB"),
         ({"s1_wav": ["empty.wav", "s1.wav"]}, "empty.wav has 0 samples"),
@@ -172,11 +162,8 @@ def test_what_is_wrong_with_a_csv_file_is_named(change, named, tmp_path):
     write(tmp_path / "short.wav", np.ones(300))
     write(tmp_path / "other.wav", np.ones(400), 16000)
     write(tmp_path / "empty.wav", np.ones(0))
-    columns = {
-        name: [f"{name[:-4]}.wav"] * 2
-        for name in ("mix_wav", "s1_wav", "s2_wav")
-    }
-    columns = columns | {"ID": ["a", "b"]} | change
+    columns = {f"{n}_wav": [f"{n}.wav"] * 2 for n in ("mix", "s1", "s2")}
+    columns |= {"ID": ["a", "b"]} | change
     path = write_table(
         tmp_path / "pairs.csv",
         **{name: value for name, value in columns.items() if value},
@@ -184,25 +171,6 @@ def test_what_is_wrong_with_a_csv_file_is_named(change, named, tmp_path):
     with pytest.raises(UserError, match=named) as error:
         check_files(read_csv_corpus(SETTINGS, path, None), quiet=True)
     assert str(path) in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "named"),
-    [
-        (b"", "No columns"),
-        (b"\xff\xfe\x00", "decode"),
-        (
-            b"mix_wav,s1_wav,s2_wav\nmix.wav,s1.wav,s2.wav,\n",
-            "longer than its header",
-        ),
-        (b"mix_wav,s1_wav,s2_wav\n", "has no rows"),
-    ],
-)
-def test_empty_and_broken_csv_files_are_named(content, named, tmp_path):
-    path = tmp_path / "pairs.csv"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=f"pairs.csv: cannot be read.*{named}"):
-        read_csv_corpus(SETTINGS, path, None)
 
 
 def test_batches_have_one_variant_and_one_length(tmp_path):
