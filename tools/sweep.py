@@ -45,7 +45,7 @@ from experiments.trials import pool_trials, read_stages, read_trials, short_name
 from polsess import commands
 from polsess.errors import UserError
 from polsess.files import write_atomically
-from polsess.search.sweep import HPARAMS
+from polsess.search.sweep import HPARAMS, SweepFiles
 
 # Options of train.py that a sweep sets
 GIVEN_BY = {
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     experiment = database.experiment(stage.name)
     hunting.check_begun(stage, folder, experiment, database.where)
     statuses = _statuses(database, stage)
-    hunting.check_trials(folder / "trials", statuses, database.where)
+    hunting.check_trials(SweepFiles(folder).trials, statuses, database.where)
     command = hunting.hunt_command(
         stage, options.data_folder, folder, options.workers, for_train
     )

@@ -8,7 +8,6 @@ from damage import csv_files, json_files
 from experiments.finalists import select_finalists
 from experiments.trials import (
     COLUMNS,
-    FINISHED,
     make_table,
     pool_trials,
     read_table,
@@ -17,6 +16,7 @@ from experiments.trials import (
 from hypothesis import given
 from outcomes import attempt, files_of, new_folder
 from polsess.errors import UserError
+from polsess.run_folder import FINISHED
 from polsess.search.sweep import SWEEPS, read_sweep_file
 from small_trials import PARAMETERS, write_trial
 

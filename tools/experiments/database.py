@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 from polsess.errors import UserError
+from polsess.run_folder import FINISHED
 
 from experiments.trials import (
     COLUMNS,
-    FINISHED,
     Trial,
     Trials,
     check_trials,

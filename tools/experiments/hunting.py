@@ -14,8 +14,8 @@ from pathlib import Path
 
 from polsess.errors import UserError
 from polsess.files import RECIPE, read_json
-from polsess.run_folder import differences
-from polsess.search.sweep import Sweep, read_prior
+from polsess.run_folder import RunFiles, differences
+from polsess.search.sweep import Sweep, SweepFiles, read_prior
 
 from experiments.series import interrupted_by_signals, last_words, read_value
 from experiments.trials import OPEN, read_trials
@@ -82,7 +82,7 @@ def check_begun(
     UserError
         If settings, the space or the algorithm differ, naming them.
     """
-    path = folder / "sweep.json"
+    path = SweepFiles(folder).settings
     if path.exists():
         settings = read_json(path)
         begun = {name: settings.get(name) for name in stage.settings}
@@ -134,7 +134,7 @@ def check_trials(folder: Path, statuses: dict, where: object) -> None:
         If the database has ended trials and the folder none of them, or the
         other way round.
     """
-    ended = {path.parent.name for path in folder.glob("*/trial.json")}
+    ended = {p.name for p in folder.glob("*") if RunFiles(p).trial.exists()}
     completed = {name for name, word in statuses.items() if word == "completed"}
     if (ended and not ended & statuses.keys()) or (
         completed and not ended & completed

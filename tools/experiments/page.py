@@ -15,7 +15,13 @@ import soundfile
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from polsess.errors import UserError
-from polsess.run_folder import read_curve, read_result, read_settings
+from polsess.run_folder import (
+    RunFiles,
+    read_curve,
+    read_result,
+    read_settings,
+    read_table,
+)
 from polsess.training.settings import MAY_DIFFER
 
 from experiments import figures as plots
@@ -27,7 +33,6 @@ from experiments.runs import (
     evaluate_command,
     measure_of,
     read_run,
-    read_table,
     runs_table,
 )
 from experiments.statistics import Sample, choose_variants, take_sample
@@ -305,11 +310,10 @@ def examples_section(
     variants = choose_variants(evaluations)
     means = take_sample(evaluations, "si_sdr", variants).seed_means
     for model, runs in by_group(evaluations).items():
-        audio = f"evaluation/{name}/audio/examples.csv"
         ranked = sorted(
             zip(means[model], runs, strict=True), key=lambda pair: -pair[0]
         )
-        heard = [pair for pair in ranked if (pair[1].folder / audio).exists()]
+        heard = [p for p in ranked if _examples(p[1], name).exists()]
         mean, run = (heard or ranked)[0]
         if heard:
             words = (
@@ -317,7 +321,8 @@ def examples_section(
                 f"with the highest mean SI-SDR: {mean:.2f} dB over "
                 f"{', '.join(variants)}."
             )
-            examples = read_examples(run.folder / audio, run.scores, count)
+            path = _examples(run, name)
+            examples = read_examples(path, run.scores, count)
             heading = f"{model}, seed {run.seed}"
             parts.append(Section("", heading, [words], examples=examples))
         else:
@@ -326,6 +331,11 @@ def examples_section(
             command += f" --save_audio {count}"
             parts.append(Section("", model, [words], command=command))
     return Section("examples", title, parts=parts)
+
+
+def _examples(run, name):
+    """Name the list of an evaluation's audio."""
+    return RunFiles(run.folder).evaluation(name).examples
 
 
 def read_examples(path: Path, scores: pd.DataFrame, count: int) -> list[dict]:

@@ -10,22 +10,26 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 from polsess.files import read_json
 from polsess.run_folder import (
+    AVERAGED,
+    DIVERGED,
+    EARLY_STOPPED,
+    FINISHED,
+    SCORE_TEXTS,
     RunFiles,
     differences,
     read_curve,
     read_divergence,
     read_result,
+    read_scores,
     read_settings,
 )
 
 from experiments.tables import DASH, Table, cell, markdown_table
 
-FINISHED = "finished"
-EARLY_STOPPED = "early-stopped"
-DIVERGED = "diverged"
 INTERRUPTED = "interrupted"
 NOT_STARTED = "not started"
 DONE = (FINISHED, EARLY_STOPPED, DIVERGED)
@@ -244,8 +248,8 @@ def find_runs(
     left_out: dict[Path, Path] = {}
     for folder in folders:
         found = []
-        for path, below, files in os.walk(folder):
-            if "settings.json" in files:
+        for path, below, _ in os.walk(folder):
+            if RunFiles(path).settings.exists():
                 found.append(Path(path))
                 below.clear()  # nothing below a run is one
         if not found:
@@ -255,14 +259,10 @@ def find_runs(
             )
         found.sort(key=lambda p: (str(p.parent), len(p.name), p.name))
         for run in found:
-            ready = run == folder or _description(run, name).exists()
+            description = RunFiles(run).evaluation(name).description
+            ready = run == folder or description.exists()
             (runs if ready else left_out).setdefault(run.resolve(), run)
     return list(runs.values()), list(left_out.values())
-
-
-def _description(run, name):
-    """Name the file that describes an evaluation."""
-    return run / "evaluation" / name / "evaluation.json"
 
 
 def add_run_options(parser: argparse.ArgumentParser, nargs: str) -> None:
@@ -302,12 +302,12 @@ def evaluate_command(run: Path, name: str = "test") -> str:
     'python recipes/PolSESS/separation/evaluate.py results/dprnn/42 --split val'
     """
     words = ["python", "recipes/PolSESS/separation/evaluate.py", str(run)]
-    split = name.removesuffix("-averaged")
-    if split not in ("train", "val", "test"):
+    split = name.removesuffix(AVERAGED)
+    if split not in SPLITS:
         words += ["--data_folder", "PATH/TO/CORPUS", "--split", "SPLIT"]
     elif split != "test":
         words += ["--split", split]
-    if name.endswith("-averaged"):
+    if name.endswith(AVERAGED):
         words.append("--averaged")
     return shlex.join(words)
 
@@ -355,7 +355,6 @@ def measure_of(metric: str) -> Measure:
 
 
 KEYS = ["ID", "variant", "metric"]
-TEXTS = [*KEYS, "environment", "scene_class", "event_class", "reason"]
 NUMBERS = ["score", "mixture", "improvement", "ssr", "scene_offset"]
 # Required keys of evaluation.json and their types
 INFO: dict = {
@@ -380,9 +379,7 @@ class Evaluation:
     info : dict
         ``evaluation.json``.
     scores : pandas.DataFrame
-        ``scores.csv``: a row per utterance, variant and metric. TEXTS are str,
-        empty where there is none; all others are float, NaN where there is
-        none.
+        ``scores.csv``: a row per utterance, variant and metric.
     """
 
     folder: Path
@@ -444,7 +441,8 @@ def by_group(evaluations: list[Evaluation]) -> dict:
 
 def _read_evaluation(run, name):
     """Read the evaluation of one run."""
-    path = _description(run, name)
+    files = RunFiles(run).evaluation(name)
+    path = files.description
     if not path.exists():
         state = "is not finished" if path.parent.exists() else "was not made"
         raise UserError(
@@ -461,16 +459,14 @@ def _read_evaluation(run, name):
                 f"{path}: is damaged ({key} is {value!r}); delete "
                 f"{path.parent} and evaluate again"
             )
-    scores = _read_scores(path.with_name("scores.csv"), info["metrics"])
+    scores = _read_scores(files.scores, info["metrics"])
     group = group_of(run, info["seed"], info["model"])
     return Evaluation(run, group, info["seed"], info, scores)
 
 
 def _read_scores(path, metrics):
     """Read and check a file of scores."""
-    scores = read_table(path, [*TEXTS, *NUMBERS])
-    for column in scores.columns.difference(TEXTS):
-        scores[column] = read_numbers(scores[column], path)
+    scores = read_scores(path, [*SCORE_TEXTS, *NUMBERS])
     for row in np.flatnonzero(scores.duplicated(KEYS)):
         values = ", ".join(scores[KEYS].iloc[row])
         raise UserError(f"{path}, row {row + 2}: {values} came before")
@@ -483,43 +479,6 @@ def _read_scores(path, metrics):
             f"metrics {', '.join(metrics)}; evaluate again"
         )
     return scores
-
-
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV file, its cells as texts, with at least some columns.
-
-    Raises UserError if it is damaged.
-    """
-    try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, skip_blank_lines=False
-        )
-        missing = [column for column in columns if column not in table]
-        if missing:
-            raise ValueError(f"it has no column {missing[0]}")
-        if not isinstance(table.index, pd.RangeIndex):
-            raise ValueError("its rows are longer than its header")
-        return table.fillna("")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); make it again"
-        ) from error
-
-
-def read_numbers(texts: pd.Series, path: Path) -> pd.Series:
-    """Read a column of numbers, NaN where it is empty.
-
-    Raises UserError, naming the row, if one is not finite.
-    """
-    values = pd.to_numeric(texts.replace("", "nan"), errors="coerce")
-    values = values.astype(float)
-    bad = np.isinf(values) | (values.isna() & (texts != ""))
-    for row in texts.index[bad]:
-        raise UserError(
-            f"{path}, row {row + 2}, {texts.name}: {texts[row]!r} is no "
-            "finite number"
-        )
-    return values
 
 
 def _check_group(group):

@@ -16,12 +16,9 @@ import yaml
 from polsess.commands import make_parser
 from polsess.errors import UserError, one_line
 from polsess.files import RECIPE, write_atomically
-from polsess.run_folder import differences
+from polsess.run_folder import DIVERGED, EARLY_STOPPED, FINISHED, differences
 
 from experiments.runs import (
-    DIVERGED,
-    EARLY_STOPPED,
-    FINISHED,
     NOT_STARTED,
     Run,
     published_table,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 from polsess.errors import UserError
 from polsess.files import write_atomically
+from polsess.run_folder import FINISHED
 from polsess.search.sweep import (
     STAGE_SETTINGS,
     SUFFIX,
@@ -22,7 +23,7 @@ from polsess.search.sweep import (
 )
 
 from experiments.tables import DASH, cell, markdown_table
-from experiments.trials import FINISHED, OPEN, Trial
+from experiments.trials import OPEN, Trial
 
 LEAST = 4  # trials for a proposed space
 

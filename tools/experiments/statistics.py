@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from polsess.errors import UserError
+from polsess.run_folder import read_numbers, read_table
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from experiments.runs import Evaluation, Measure, read_numbers, read_table
+from experiments.runs import Evaluation, Measure
 
 LEVEL = 0.95
 BATCH = 500  # resamples at a time, to bound the memory

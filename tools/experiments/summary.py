@@ -6,10 +6,11 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from polsess.run_folder import FINISHED
 
 from experiments.finalists import Selection
 from experiments.tables import Table
-from experiments.trials import FINISHED, Trials
+from experiments.trials import Trials
 
 matplotlib.use("Agg")  # no screen needed
 

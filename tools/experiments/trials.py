@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from polsess import run_folder
 from polsess.errors import UserError
 from polsess.files import read_json
-from polsess.run_folder import read_curve
-from polsess.search.sweep import Sweep
-from polsess.search.trial import EARLY_STOPPED, FAILED, FINISHED, STOPPED
-
-from experiments import runs
+from polsess.run_folder import EARLY_STOPPED, FINISHED, RunFiles, read_curve
+from polsess.search.sweep import Sweep, SweepFiles
+from polsess.search.trial import FAILED, STOPPED
 
 COLUMNS = ("name", "sweep", "status", "objective")
 # Columns added by a selection; no parameter can have such a name.
@@ -119,7 +118,7 @@ def read_trials(sweep: Sweep, output: Path) -> list[Trial]:
         If a file is damaged, naming it and what to do.
     """
     trials = []
-    for folder in sorted(output.glob(f"{sweep.name}/trials/*")):
+    for folder in sorted(SweepFiles(output / sweep.name).trials.glob("*")):
         if folder.is_dir():
             try:
                 trials.append(_read_trial(folder, sweep))
@@ -134,14 +133,14 @@ def read_trials(sweep: Sweep, output: Path) -> list[Trial]:
 def _read_trial(folder, sweep):
     """Read a trial from its folder."""
     name = short_name(sweep.name, folder.name)
-    record, settings = folder / "trial.json", folder / "settings.json"
-    if not record.exists():
-        given = read_json(settings) if settings.exists() else {}
+    files = RunFiles(folder)
+    if not files.trial.exists():
+        given = read_json(files.settings) if files.settings.exists() else {}
         parameters = {n: given[n] for n in sweep.space if n in given}
         curve = read_curve(folder, ["seconds"])
         seconds = 0.0 if curve is None else float(curve["seconds"].sum())
         return Trial(name, sweep.name, OPEN, None, parameters, seconds=seconds)
-    content = read_json(record)
+    content = read_json(files.trial)
     best = content["best_valid_si_sdr"]
     return Trial(
         name=name,
@@ -208,7 +207,9 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
     parameters : list of str, None
         Columns of the parameters; None for all further numeric ones.
     """
-    table = runs.read_table(path, ()).rename(columns=str.strip).map(str.strip)
+    table = (
+        run_folder.read_table(path, ()).rename(columns=str.strip).map(str.strip)
+    )
     if table.columns.has_duplicates:
         raise UserError(f"{path}: two columns have the same name")
     table = table[(table != "").any(axis="columns")]  # no blank lines

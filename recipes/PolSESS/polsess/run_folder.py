@@ -4,7 +4,8 @@
 variant, ``result.json`` the results of the whole run, ``settings.json`` the
 settings that a resumed run must match, ``separator.json`` the network,
 ``divergence.json`` the returns to a checkpoint, ``audio/`` separated test
-mixtures. Each is written under a temporary name and renamed, so that no reader
+mixtures, ``evaluation/`` a folder an evaluation, ``trial.json`` the outcome of
+a trial. Each is written under a temporary name and renamed, so that no reader
 finds half of one.
 """
 
@@ -22,6 +23,15 @@ from polsess.errors import UserError
 from polsess.files import read_json, to_json, write_atomically
 
 PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "numpy")
+# How a run ended
+FINISHED = "finished"
+EARLY_STOPPED = "early-stopped"  # by its own patience
+DIVERGED = "diverged"
+AVERAGED = "-averaged"  # ends the name of an evaluation of averaged weights
+# Columns of scores that are texts; the others are numbers.
+SCORE_TEXTS = ["ID", "variant", "metric", "environment"]
+SCORE_TEXTS += ["scene_class", "event_class", "reason"]
+TEST_SCORES = ("variant", "si_sdr", "si_sdr_mixture", "si_sdr_improvement")
 # Keys of a result that all its readers need, and their types
 RESULT_TYPES: dict = {
     "best_valid_si_sdr": (int, float),
@@ -30,6 +40,23 @@ RESULT_TYPES: dict = {
     "seconds": (int, float),
     "settings": dict,
 }
+
+
+class EvaluationFiles:
+    """Names of an evaluation's files.
+
+    Arguments
+    ---------
+    folder : Path
+        The evaluation's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.scores = folder / "scores.csv"
+        self.description = folder / "evaluation.json"
+        self.audio = folder / "audio"
+        self.examples = self.audio / "examples.csv"
 
 
 class RunFiles:
@@ -51,6 +78,12 @@ class RunFiles:
         self.separator = self.folder / "separator.json"
         self.divergence = self.folder / "divergence.json"
         self.audio = self.folder / "audio"
+        self.evaluations = self.folder / "evaluation"
+        self.trial = self.folder / "trial.json"
+
+    def evaluation(self, name: str, averaged: bool = False) -> EvaluationFiles:
+        """Name the files of an evaluation, such as ``test``."""
+        return EvaluationFiles(self.evaluations / (name + AVERAGED * averaged))
 
 
 def write_on_main(path: Path, content: dict | list[dict]) -> None:
@@ -163,16 +196,18 @@ def read_settings(folder: str | Path) -> dict:
     return read_json(path)
 
 
-def read_result(folder: str | Path) -> dict | None:
+def read_result(folder: str | Path, numbers: Sequence[str] = ()) -> dict | None:
     """Read a run's result; None while it has no result.
 
-    Raises UserError if the file is damaged or lacks one of RESULT_TYPES.
+    Raises UserError if the file is damaged or lacks one of RESULT_TYPES, or of
+    further ``numbers``.
     """
     path = RunFiles(folder).result
     if not path.exists():
         return None
     result = read_json(path)
-    for name, kind in RESULT_TYPES.items():
+    needed = RESULT_TYPES | dict.fromkeys(numbers, (int, float))
+    for name, kind in needed.items():
         if not isinstance(result.get(name), kind):
             raise UserError(
                 f"{path}: is damaged (its {name} is {result.get(name)!r:.50}); "
@@ -192,6 +227,57 @@ def read_divergence(folder: str | Path) -> dict:
     """
     path = RunFiles(folder).divergence
     return read_json(path) if path.exists() else {}
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a CSV file, its cells as texts, with at least some columns.
+
+    Raises UserError if it is damaged.
+    """
+    try:
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, skip_blank_lines=False
+        )
+        missing = [column for column in columns if column not in table]
+        if missing:
+            raise ValueError(f"it has no column {missing[0]}")
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("its rows are longer than its header")
+        return table.fillna("")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); make it again"
+        ) from error
+
+
+def read_numbers(texts: pd.Series, path: Path) -> pd.Series:
+    """Read a column of numbers, NaN where it is empty.
+
+    Raises UserError, naming the row, if one is not finite.
+    """
+    values = pd.to_numeric(texts.replace("", "nan"), errors="coerce")
+    values = values.astype(float)
+    bad = np.isinf(values) | (values.isna() & (texts != ""))
+    for row in texts.index[bad]:
+        raise UserError(
+            f"{path}, row {row + 2}, {texts.name}: {texts[row]!r} is no "
+            "finite number"
+        )
+    return values
+
+
+def read_scores(
+    path: Path, columns: Sequence[str] = TEST_SCORES
+) -> pd.DataFrame:
+    """Read ``test.csv``, or with its columns ``scores.csv``.
+
+    SCORE_TEXTS are str, empty where there is none; all others are float, NaN
+    where there is none. Raises UserError if the file is damaged.
+    """
+    scores = read_table(path, columns)
+    for column in scores.columns.difference(SCORE_TEXTS):
+        scores[column] = read_numbers(scores[column], path)
+    return scores
 
 
 def differences(

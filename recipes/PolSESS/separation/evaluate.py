@@ -29,7 +29,7 @@ from joblib import cpu_count
 from polsess.commands import at_least, make_parser, run
 from polsess.inference.models import TrainedModel, load_trained_run
 from polsess.processes import PRECISIONS, check_device
-from polsess.run_folder import software_versions
+from polsess.run_folder import RunFiles, software_versions
 from polsess.scoring.evaluation import Evaluation
 from polsess.scoring.folder import MANIFESTS, EvaluationFolder, check_folder
 from polsess.scoring.metrics import (
@@ -112,7 +112,8 @@ def main(arguments: list[str]) -> None:
     precision = options.precision or settings.get("eval_precision", "fp32")
     asked = {"device": options.device, "precision": precision}
     device = check_device(asked, trained.separator)
-    root = options.output or trained.folder / "evaluation"
+    run_files = RunFiles(trained.folder)
+    root = options.output or run_files.evaluations
     if options.output:
         check_folder(root)  # before manifests are written into it
     test_set = read_test_set(
@@ -124,8 +125,8 @@ def main(arguments: list[str]) -> None:
         root / MANIFESTS,
     )
     check_files(test_set, options.noprogressbar)
-    name = test_set.name + "-averaged" * trained.averaged
-    folder = options.output or root / name
+    made = run_files.evaluation(test_set.name, trained.averaged)
+    folder = options.output or made.folder
     # Not the size of the batches: mixtures are not padded, so that one's
     # estimates depend on the others of its batch by rounding at most.
     identity = {

@@ -21,7 +21,7 @@ from polsess.errors import UserError, one_line
 from polsess.files import CHECKSUMS, find_damage, hash_file, read_json
 from polsess.models.description import build, hash_description
 from polsess.models.separator import MaskingSeparator
-from polsess.run_folder import RunFiles
+from polsess.run_folder import RunFiles, read_settings
 from speechbrain.inference.separation import SepformerSeparation
 from speechbrain.utils.checkpoints import METAFNAME
 
@@ -156,9 +156,8 @@ def load_trained_run(
         If the folder holds no such run, or its files are damaged.
     """
     files = RunFiles(Path(folder).expanduser())
-    if not files.settings.exists():
-        raise UserError(f"{folder}: is no run, it has no {files.settings.name}")
-    settings = _read(files.settings, NEEDED_OF_RUN)
+    settings = read_settings(files.folder)
+    _check_types(files.settings, settings, NEEDED_OF_RUN)
     score = "averaged_si_sdr" if averaged else "si_sdr"
     checkpoint, meta = _find_best(files.folder, settings, score)
     name = "averaged.ckpt" if averaged else "separator.ckpt"
@@ -269,7 +268,7 @@ def _read(path, needed):
     """Read a model's JSON file, and check its values."""
     try:
         content = read_json(path)
-    except (UserError, RecursionError) as error:
+    except UserError as error:
         raise _damaged(path, "is missing or cannot be read") from error
     _check_types(path, content, needed)
     return content

@@ -10,12 +10,11 @@ from jinja2 import StrictUndefined, Template
 
 from polsess.corpus.manifests import manifest_path
 from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
-from polsess.errors import UserError
 from polsess.files import read_json
 from polsess.inference.models import ExportedFiles, TrainedModel
 from polsess.models.separator import MaskingSeparator
 from polsess.publishing.formats import shortest_mixture
-from polsess.run_folder import RunFiles
+from polsess.run_folder import RunFiles, read_scores, read_table
 from polsess.scoring.metrics import METRICS, summarise_metrics
 
 CARD = Path(__file__).with_name("card.md")
@@ -100,7 +99,7 @@ def _mixture_counts(run):
     for split in SPLITS:
         path = manifest_path(run.folder / "manifests", split)
         if path.exists():
-            count = len(_read_table(path))
+            count = len(read_table(path))
             limit = run.settings.get("train_size")
             if split == "train" and limit:
                 count = min(count, limit)
@@ -110,16 +109,16 @@ def _mixture_counts(run):
 
 def _tabulate_scores(run):
     """Tabulate the scores by variant: an evaluation's, or the training's."""
-    suffix = "-averaged" if run.averaged else ""
-    folder = run.folder / f"evaluation/test{suffix}"
     files = RunFiles(run.folder)
+    evaluation = files.evaluation("test", run.averaged)
     path = files.averaged_scores if run.averaged else files.scores
     checkpoint = {"epoch": run.epoch, "valid_si_sdr": run.valid_si_sdr}
-    made = folder / "evaluation.json"
+    made = evaluation.description
     if made.exists() and read_json(made).get("checkpoint") == checkpoint:
-        scores = _read_table(folder / "scores.csv")
+        columns = ["variant", "metric", "score", "mixture", "improvement"]
+        scores = read_scores(evaluation.scores, columns)
     elif path.exists():
-        scores = _read_table(path).assign(metric="si_sdr")
+        scores = read_scores(path).assign(metric="si_sdr")
         scores.columns = scores.columns.str.removeprefix("si_sdr_")
         scores = scores.rename(columns={"si_sdr": "score"})
     else:
@@ -147,11 +146,3 @@ def _cell(metric, row):
         return "–"
     decimals = METRICS[metric].decimals
     return f"{row['score']:.{decimals}f} ({row['improvement']:+.{decimals}f})"
-
-
-def _read_table(path):
-    """Read a table of the run."""
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error

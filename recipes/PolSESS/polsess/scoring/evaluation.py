@@ -11,7 +11,7 @@ from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import TrainedModel
 from polsess.processes import is_out_of_memory
-from polsess.scoring.folder import LIST, LISTED, EvaluationFolder
+from polsess.scoring.folder import LISTED, EvaluationFolder
 from polsess.scoring.metrics import compute_metric
 from polsess.scoring.objective import pit_si_sdr
 from polsess.scoring.scores import (
@@ -209,7 +209,7 @@ class Evaluation:
                 listed.append(row)
         columns = ["folder", "rank", *LISTED]
         text = pd.DataFrame(listed)[columns].to_csv(index=False)
-        write_atomically(folder / LIST, text)
+        write_atomically(folder / self.files.examples.name, text)
 
     def _write_example(self, folder, example):
         """Separate a mixture and write its audio."""

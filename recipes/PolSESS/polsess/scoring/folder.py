@@ -17,6 +17,7 @@ import pandas as pd
 
 from polsess.errors import UserError
 from polsess.files import locked, to_json, write_atomically
+from polsess.run_folder import EvaluationFiles
 from polsess.scoring.metrics import METRICS, metric_versions
 from polsess.scoring.scores import number_columns
 from polsess.scoring.test_sets import EvaluationSet, hash_rows
@@ -25,8 +26,8 @@ from polsess.scoring.test_sets import EvaluationSet, hash_rows
 FORMAT_VERSION = 3
 ROW_KEYS = ("environment", "scene_class", "event_class", "ssr", "scene_offset")
 COMPUTED = ".computed.jsonl"
-LIST = "examples.csv"  # of the mixtures in audio/
-LISTED = ["ID", "variant", "score", "improvement"]  # SI-SDR, in dB
+# Columns of the list of audio; SI-SDR, in dB
+LISTED = ["ID", "variant", "score", "improvement"]
 MANIFESTS = ".manifests"  # those of another corpus may be in the folder
 
 
@@ -50,7 +51,7 @@ def check_folder(folder: Path) -> None:
         )
 
 
-class EvaluationFolder:
+class EvaluationFolder(EvaluationFiles):
     """Files of an evaluation.
 
     Used as a context, in which no other process can write them.
@@ -87,10 +88,9 @@ class EvaluationFolder:
     """
 
     def __init__(self, folder: Path, identity: dict, audio: dict) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.identity = {"format_version": FORMAT_VERSION, **identity}
         self.audio_hashes = audio
-        self.audio = folder / "audio"
         self.work = folder / ".work"
         self.new_audio = self.work / "audio"
         self.opened = ExitStack()
@@ -212,14 +212,13 @@ class EvaluationFolder:
         Audio in ``new_audio`` is moved to its place; without any, audio of
         mixtures that are not in the table, or had other scores, is removed.
         """
-        description_file = self.folder / "evaluation.json"
         try:
-            description_file.unlink(missing_ok=True)
+            self.description.unlink(missing_ok=True)
             self._replace_audio(table)
         except (OSError, ValueError) as error:
             raise self._unwritable(error) from error
-        write_atomically(self.folder / "scores.csv", table.to_csv(index=False))
-        write_atomically(description_file, to_json(description))
+        write_atomically(self.scores, table.to_csv(index=False))
+        write_atomically(self.description, to_json(description))
 
     def _replace_audio(self, table):
         """Replace the old audio by the new, or remove stale audio."""
@@ -227,7 +226,7 @@ class EvaluationFolder:
         new = self.new_audio.exists()
         if self.audio.exists():
             # Raises an error if the folder is not of an evaluation.
-            listed = pd.read_csv(self.audio / LIST, dtype=str, na_filter=False)
+            listed = pd.read_csv(self.examples, dtype=str, na_filter=False)
             rows = table.loc[table["metric"] == "si_sdr", LISTED].astype(str)
             stale = len(listed.merge(rows, on=LISTED)) < len(listed)
             if stale and not new:

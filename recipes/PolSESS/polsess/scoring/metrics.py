@@ -14,7 +14,7 @@ import torch
 import torchaudio
 
 from polsess.errors import UserError
-from polsess.scoring.scores import DIVERGED
+from polsess.scoring.scores import NOT_FINITE
 
 FILTER_TAPS = 512  # of the distortion filter that SDR allows
 BOUND = 100.0  # dB, of SDR, as SI-SDR has it
@@ -254,7 +254,7 @@ def compute_metric(
         if metric.needs_source and np.ptp(source) == 0:
             reason = f"source {number + 1} is silent"
         elif not np.isfinite(signal).all():
-            reason = DIVERGED
+            reason = NOT_FINITE
         else:
             try:
                 value = metric.compute(signal, source, sample_rate)

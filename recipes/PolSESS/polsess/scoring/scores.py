@@ -19,7 +19,7 @@ from polsess.errors import UserError
 from polsess.scoring.objective import pairwise_si_sdr
 from speechbrain.dataio.batch import PaddedBatch
 
-DIVERGED = "an estimate is not finite"
+NOT_FINITE = "an estimate is not finite"
 
 
 def score_sources(
@@ -123,7 +123,7 @@ def missing_reason(separate: list[float], finite: bool) -> str:
     'source 2 is silent'
     """
     if not finite:
-        return DIVERGED
+        return NOT_FINITE
     silent = [str(n) for n, v in enumerate(separate, 1) if math.isnan(v)]
     return f"source {' and '.join(silent)} is silent" if silent else ""
 

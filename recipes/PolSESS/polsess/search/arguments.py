@@ -85,7 +85,7 @@ def read_sweep_arguments(
     parameters = {name: given[name] for name in sweep.space}
     trial = Trial(sweep, folder, os.environ["ORION_TRIAL_ID"], parameters)
     arguments += ["--output_folder", str(trial.folder)]
-    arguments += ["--manifest_folder", str(trial.manifests)]
+    arguments += ["--manifest_folder", str(trial.sweep_files.manifests)]
     return arguments, trial
 
 

@@ -40,6 +40,21 @@ PRIOR = re.compile(
 )
 
 
+class SweepFiles:
+    """Names of the files of a sweep's trials.
+
+    Arguments
+    ---------
+    folder : str, Path
+        The sweep's output folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.settings = Path(folder, "sweep.json")  # of the first trial
+        self.manifests = Path(folder, "manifests")
+        self.trials = Path(folder, "trials")  # a folder each
+
+
 @dataclass(frozen=True)
 class Prior:
     """The distribution from which the values of one parameter are drawn.

@@ -13,10 +13,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from polsess.errors import UserError
-from polsess.files import locked, read_json, write_atomically
+from polsess.files import locked, read_json, to_json, write_atomically
 from polsess.processes import is_out_of_memory, on_main, process_count
-from polsess.run_folder import Curve, RunFiles, differences, read_curve
-from polsess.search.sweep import Sweep
+from polsess.run_folder import (
+    DIVERGED,
+    EARLY_STOPPED,
+    FINISHED,
+    Curve,
+    RunFiles,
+    differences,
+    read_curve,
+)
+from polsess.search.sweep import Sweep, SweepFiles
 from polsess.training.brain import TrainingStoppedError
 from polsess.training.settings import MAY_CHANGE, SETTINGS
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
@@ -29,10 +37,7 @@ logger = get_logger(__name__)
 WORST = 100.0
 HIGHEST = 1e6  # dB, more than FP32 resolves
 
-FINISHED = "finished"
-EARLY_STOPPED = "early-stopped"  # by its own patience
 STOPPED = "stopped"  # by the sweep's rule
-DIVERGED = "diverged"
 OUT_OF_MEMORY = "out of memory"
 FAILED = (DIVERGED, OUT_OF_MEMORY)
 
@@ -71,7 +76,7 @@ def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:
     settings = {n: v for n, v in settings.items() if n not in ignored}
     with locked(path.with_name(f".{path.name}.lock")):
         if not path.exists():
-            write_atomically(path, json.dumps(settings, indent=2) + "\n")
+            write_atomically(path, to_json(settings))
     differing = differences(read_json(path), settings, ignored)
     if differing:
         raise UserError(
@@ -143,11 +148,10 @@ class Trial:
         self.sweep = sweep
         self.name = name
         self.parameters = parameters
-        self.sweep_folder = sweep_folder
-        self.manifests = sweep_folder / "manifests"
-        self.folder = sweep_folder / "trials" / name
+        self.sweep_files = SweepFiles(sweep_folder)
+        self.folder = self.sweep_files.trials / name
         self.files = RunFiles(self.folder)
-        self.record = self.folder / "trial.json"
+        self.record = self.files.trial
         self.decision = self.folder / "decision.json"
         self.others = OtherCurves(self.folder)
         self.parent = os.getppid()
@@ -184,7 +188,7 @@ class Trial:
         curve : Curve
             The training's.
         """
-        path = self.sweep_folder / "sweep.json"
+        path = self.sweep_files.settings
         on_main(check_same_sweep, path, self.sweep, self.files.settings)
         while counter.current < counter.limit and not counter.should_stop:
             values = [
@@ -242,8 +246,7 @@ class Trial:
         """
         if not self.record.exists():
             outcome = self._describe(failed, reason)
-            text = json.dumps(outcome, indent=2, allow_nan=False)
-            write_atomically(self.record, text + "\n")
+            write_atomically(self.record, to_json(outcome))
         # Hundreds of trials would fill the disk, and none is resumed: the best
         # parameters are trained again. The folder itself stays, for another
         # process that waits for this one.

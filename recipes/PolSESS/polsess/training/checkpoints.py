@@ -1,6 +1,5 @@
 """Atomic checkpoints, with checksums that are checked when read."""
 
-import json
 import logging
 import shutil
 import time
@@ -10,7 +9,7 @@ from typing import Any
 import yaml
 
 from polsess.errors import UserError, one_line
-from polsess.files import CHECKSUMS, find_damage, hash_folder
+from polsess.files import CHECKSUMS, find_damage, hash_folder, to_json
 from polsess.processes import on_main
 from speechbrain.utils.checkpoints import (
     METAFNAME,
@@ -91,7 +90,7 @@ class AtomicCheckpointer(Checkpointer):
                 meta, end_of_epoch, name, logging.DEBUG
             )
             partial = checkpoint.path
-            text = json.dumps(hash_folder(partial), indent=2) + "\n"
+            text = to_json(hash_folder(partial))
             (partial / CHECKSUMS).write_text(text, encoding="utf-8")
             whole = partial.with_name(partial.name.removeprefix(PARTIAL))
             partial.rename(whole)

@@ -10,16 +10,17 @@ from typing import Any
 import pandas as pd
 
 from polsess.errors import UserError
-from polsess.files import read_json, write_atomically
+from polsess.files import write_atomically
 from polsess.processes import on_main
 from polsess.run_folder import (
     Curve,
     RunFiles,
     read_result,
+    read_scores,
     software_versions,
     write_on_main,
 )
-from polsess.scoring.scores import DIVERGED, format_table, summarise
+from polsess.scoring.scores import NOT_FINITE, format_table, summarise
 from polsess.training.brain import DivergenceError
 from polsess.training.settings import TEST_SETTINGS
 from speechbrain.utils.checkpoints import Checkpoint
@@ -66,8 +67,9 @@ def average_validation(
     """
     averaged = pd.DataFrame(averaged_scores, columns=["si_sdr", "reason"])
     # Its NaN would pass for the best of all checkpoints.
-    if DIVERGED in {*scores["reason"], *averaged["reason"]}:
-        raise DivergenceError(f"in the validation of epoch {epoch} {DIVERGED}")
+    if NOT_FINITE in {*scores["reason"], *averaged["reason"]}:
+        where = f"in the validation of epoch {epoch}"
+        raise DivergenceError(f"{where} {NOT_FINITE}")
     valid = scores[["si_sdr", "si_sdr_improvement"]].mean().to_dict()
     if math.isnan(valid["si_sdr"]):
         raise UserError("each mixture of the validation has a silent source")
@@ -237,12 +239,13 @@ def _by_variant(scores):
 
 def print_report(files: RunFiles) -> None:
     """Print a finished run's best validation and its test table."""
-    result = read_json(files.result)
+    figures = ("best_valid_si_sdr_improvement", "parameters")
+    result: Any = read_result(files.folder, figures)
     print("\nTest, SI-SDR in dB by variant ('mixture': unprocessed)")
-    print(format_table(summarise(pd.read_csv(files.scores))))
-    if result["test_averaged"]:
+    print(format_table(summarise(read_scores(files.scores))))
+    if result.get("test_averaged"):
         print("\nThe same with averaged weights")
-        print(format_table(summarise(pd.read_csv(files.averaged_scores))))
+        print(format_table(summarise(read_scores(files.averaged_scores))))
     print(
         f"\nBest validation SI-SDR {result['best_valid_si_sdr']:.2f} dB "
         f"(improvement {result['best_valid_si_sdr_improvement']:.2f} dB), "
