@@ -17,11 +17,7 @@ import argparse
 from pathlib import Path
 
 from experiments.comparison import compare_evaluations, compare_values
-from experiments.runs import (
-    add_run_options,
-    evaluate_left_out,
-    read_evaluations,
-)
+from experiments.runs import add_run_options, read_evaluated
 from experiments.statistics import read_values
 from polsess.commands import at_least, make_parser, run
 from polsess.errors import UserError
@@ -35,20 +31,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--values", type=Path, help="CSV file, not runs (default: none)")
     add("--metric", default="si_sdr", help="metric (default: si_sdr)")
     add("--variants", nargs="+", help="variants (default: SER and SE)")
-    add(
-        "--output",
-        type=Path,
-        default=Path("comparison"),
-        metavar="FOLDER",
-        help="folder for the tables (default: %(default)s)",
-    )
+    text = "folder for the tables (default: %(default)s)"
+    add("--output", type=Path, default="comparison", help=text)
     add("--seed", type=at_least(0), default=0, help="random seed (default: 0)")
-    add(
-        "--resamples",
-        type=at_least(100),
-        default=10000,
-        help="bootstrap and permutation samples (default: %(default)s)",
-    )
+    text = "bootstrap and permutation samples (default: %(default)s)"
+    add("--resamples", type=at_least(100), default=10000, help=text)
     options = parser.parse_args(arguments)
     if bool(options.runs) == (options.values is not None):
         raise UserError("give either runs or --values CSV")
@@ -63,17 +50,15 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> None:
     """Compare the runs or values of a command line."""
     options = _parse(arguments)
-    names = ("baseline", "seed", "resamples")
-    resampling = {name: getattr(options, name) for name in names}
+    resampling = {"seed": options.seed, "resamples": options.resamples}
     if options.values is not None:
-        comparison = compare_values(*read_values(options.values), **resampling)
+        sample = read_values(options.values)
+        comparison = compare_values(*sample, options.baseline, **resampling)
     else:
-        name = options.evaluation
         comparison = compare_evaluations(
-            read_evaluations(options.runs, name),
-            options.metric,
-            options.variants,
-            left_out=evaluate_left_out(options.runs, name),
+            **read_evaluated(options),
+            metric=options.metric,
+            variants=options.variants,
             **resampling,
         )
     comparison.write(options.output)

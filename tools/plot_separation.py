@@ -52,13 +52,8 @@ def main(arguments: list[str]) -> None:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="a run's audio folder")
-    add(
-        "--output",
-        type=Path,
-        default=Path("separation.png"),
-        metavar="FILE",
-        help="picture to write (default: %(default)s)",
-    )
+    text = "picture to write (default: %(default)s)"
+    add("--output", type=Path, default="separation.png", help=text)
     options = parser.parse_args(arguments)
     paths = sorted(options.folder.glob("*/mixture.wav"))
     if not paths:

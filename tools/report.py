@@ -20,12 +20,7 @@ from pathlib import Path
 
 from experiments.comparison import compare_evaluations
 from experiments.page import make_sections, render, seeds_of
-from experiments.runs import (
-    add_run_options,
-    by_group,
-    evaluate_left_out,
-    read_evaluations,
-)
+from experiments.runs import add_run_options, by_group, read_evaluated
 from polsess.commands import at_least, make_parser, run
 from polsess.files import write_atomically
 
@@ -36,14 +31,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add_run_options(parser, "+")
     add = parser.add_argument
     add("--output", type=Path, required=True, help="page to write (required)")
-    add(
-        "--examples",
-        type=at_least(0),
-        default=2,
-        metavar="N",
-        help="worst and best mixtures of each model to listen to "
-        "(default: %(default)s)",
-    )
+    text = "worst and best mixtures of each model with audio (default: 2)"
+    add("--examples", type=at_least(0), default=2, metavar="N", help=text)
     add("--figures", type=Path, help="folder for SVG figures (default: none)")
     return parser.parse_args(arguments)
 
@@ -51,16 +40,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> None:
     """Make a page with the options of a command line."""
     options = _parse(arguments)
-    name = options.evaluation
-    evaluations = read_evaluations(options.runs, name)
-    comparison = compare_evaluations(
-        evaluations,
-        baseline=options.baseline,
-        left_out=evaluate_left_out(options.runs, name),
-    )
+    evaluated = read_evaluated(options)
+    evaluations = evaluated["evaluations"]
+    comparison = compare_evaluations(**evaluated)
     command = shlex.join(["python", "tools/report.py", *arguments])
     sections = make_sections(
-        evaluations, comparison, name, options.examples, command
+        evaluations,
+        comparison,
+        options.evaluation,
+        options.examples,
+        command,
     )
     summary = f"{', '.join(by_group(evaluations))}; {seeds_of(evaluations)}."
     page = render(comparison.title, summary, sections)

@@ -85,30 +85,17 @@ def _parse(arguments):
     """Read the command line."""
     parser = make_parser(__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "trials", nargs="?", type=Path, metavar="TRIALS.csv", help="CSV table"
-    )
-    source.add_argument(
-        "--experiment",
-        nargs="+",
-        metavar="NAME",
-        help="Orion's experiments, one per sweep (default: TRIALS.csv)",
-    )
+    path: dict = {"type": Path, "metavar": "TRIALS.csv"}
+    source.add_argument("trials", nargs="?", **path, help="CSV table")
+    text = "Orion's experiments, one per sweep (default: TRIALS.csv)"
+    source.add_argument("--experiment", nargs="+", metavar="NAME", help=text)
     add_storage_options(parser, "as Orion's environment and configuration say")
-    parser.add_argument(
-        "--params",
-        nargs="+",
-        metavar="NAME",
-        help="columns of parameters (default: all further numeric ones)",
-    )
+    add = parser.add_argument
+    text = "columns of parameters (default: all further numeric ones)"
+    add("--params", nargs="+", metavar="NAME", help=text)
     add_options(parser)
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("selection"),
-        metavar="FOLDER",
-        help="folder for the files (default: %(default)s)",
-    )
+    text = "folder for the files (default: %(default)s)"
+    add("--output", type=Path, default="selection", help=text)
     options = parser.parse_args(arguments)
     if options.trials and (options.storage or options.storage_config):
         parser.error("--storage and --storage_config go with --experiment")

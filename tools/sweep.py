@@ -19,6 +19,7 @@ import inspect
 import shlex
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from experiments import hunting
 from experiments.database import (
@@ -274,7 +275,10 @@ def _selection(options):
 def _make_parser():
     """Make the parser of all commands."""
     parser = commands.make_parser(__doc__)
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    alike: Any = commands.make_parser
+    subparsers = parser.add_subparsers(
+        required=True, metavar="COMMAND", parser_class=alike
+    )
     functions = {"run": run, "status": status, "next": propose_next}
     functions |= {"select": select, "validate": validate, "trials": trials}
     added = {n: _add_command(subparsers, n, f) for n, f in functions.items()}
@@ -282,106 +286,60 @@ def _make_parser():
         added[name].add_argument("stage", metavar="STAGE", help="e.g. stage1")
     for name in ("run", "status"):
         add_storage_options(added[name], "OUTPUT/MODEL.pkl")
+    several: dict = {"nargs": "+", "metavar": "STAGE", "dest": "from_"}
     for name, default in (("select", "the last ones"), ("trials", "all")):
-        added[name].add_argument(
-            "--from",
-            nargs="+",
-            dest="from_",
-            metavar="STAGE",
-            help=f"stages of the trials (default: {default})",
-        )
+        text = f"stages of the trials (default: {default})"
+        added[name].add_argument("--from", **several, help=text)
+    text = "SI-SDR without a search, in dB (default: as in the stages' files)"
     for name in ("status", "validate"):
-        added[name].add_argument(
-            "--baseline_si_sdr",
-            type=float,
-            metavar="DB",
-            help="SI-SDR without a search (default: as in the stages' files)",
-        )
+        added[name].add_argument("--baseline_si_sdr", type=float, help=text)
     add_options(added["select"])
     _add_run_options(added["run"].add_argument)
     _add_next_options(added["next"].add_argument)
-    added["trials"].add_argument(
-        "--csv", type=Path, help="file for the table (default: print it)"
-    )
-    added["validate"].add_argument(
-        "--seeds", nargs="+", help="seeds per finalist (default: 42 123 456)"
-    )
+    text = "file for the table (default: print it)"
+    added["trials"].add_argument("--csv", type=Path, help=text)
+    text = "seeds per finalist (default: 42 123 456)"
+    added["validate"].add_argument("--seeds", nargs="+", help=text)
     return parser
 
 
 def _add_command(subparsers, name, function):
     """Add a command with the common options."""
     text = inspect.cleandoc(function.__doc__)
-    parser = subparsers.add_parser(
-        name,
-        help=text.partition("\n")[0],
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # unknown options may be for train.py
-    )
+    first = text.partition("\n")[0]
+    parser = subparsers.add_parser(name, help=first, description=text)
     parser.set_defaults(function=function)
-    parser.add_argument(
-        "model", metavar="MODEL", help="convtasnet, dprnn, sepformer or spmamba"
+    add = parser.add_argument
+    text = "convtasnet, dprnn, sepformer or spmamba"
+    add("model", metavar="MODEL", help=text)
+    text = "folder for stages and results (default: %(default)s)"
+    add("--output", type=Path, default="results/sweeps", help=text)
+    text = (
+        "folders of your own stages, whose files replace shipped ones and "
+        "those of earlier folders of the same name (default: none)"
     )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("results/sweeps"),
-        help="folder for stages and results (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--sweeps",
-        nargs="+",
-        type=Path,
-        default=[],
-        help="folders of your own stages, whose files replace shipped ones and "
-        "those of earlier folders of the same name (default: none)",
-    )
+    add("--sweeps", nargs="+", type=Path, default=[], help=text)
     return parser
 
 
 def _add_run_options(add):
     """Add the options of ``run``."""
-    add(
-        "--data_folder",
-        type=Path,
-        required=True,
-        metavar="CORPUS",
-        help="folder with train, val and test (required)",
-    )
-    add(
-        "--workers",
-        type=commands.at_least(1),
-        default=1,
-        help="trials at a time on each device (default: %(default)s)",
-    )
-    add(
-        "--devices",
-        nargs="+",
-        default=[None],
-        help="cpu, or e.g. cuda:0 cuda:1 (default: train.py's choice)",
-    )
+    text = "corpus, a folder with train, val and test (required)"
+    add("--data_folder", type=Path, required=True, help=text)
+    text = "trials at a time on each device (default: %(default)s)"
+    add("--workers", type=commands.at_least(1), default=1, help=text)
+    text = "cpu, or e.g. cuda:0 cuda:1 (default: train.py's choice)"
+    add("--devices", nargs="+", default=[None], help=text)
 
 
 def _add_next_options(add):
     """Add the options of ``next``."""
-    add(
-        "--fraction",
-        type=float,
-        default=0.25,
-        help="part of the finished trials, the best (default: %(default)s)",
-    )
-    add(
-        "--margin",
-        type=float,
-        default=0.1,
-        help="part of the range added at either end (default: %(default)s)",
-    )
-    add(
-        "--write",
-        type=Path,
-        help="folder for the next stage's file, for --sweeps (default: print)",
-    )
+    text = "part of the finished trials, the best (default: %(default)s)"
+    add("--fraction", type=float, default=0.25, help=text)
+    text = "part of the range added at either end (default: %(default)s)"
+    add("--margin", type=float, default=0.1, help=text)
+    text = "folder for the next stage's file, for --sweeps (default: print)"
+    add("--write", type=Path, help=text)
     add("--force", action="store_true", help="replace an existing file")
 
 

@@ -36,22 +36,15 @@ OURS, MAMBAPY, LOOP = "ours", "mambapy", "torch loop"
 
 
 def sequential_mamba(
-    hidden: torch.Tensor,
-    in_weight: torch.Tensor,
-    conv_weight: torch.Tensor,
-    conv_bias: torch.Tensor,
-    x_weight: torch.Tensor,
-    step_weight: torch.Tensor,
-    step_bias: torch.Tensor,
-    rates: torch.Tensor,
-    skip: torch.Tensor,
-    out_weight: torch.Tensor,
+    hidden: torch.Tensor, *weights: torch.Tensor
 ) -> torch.Tensor:
     """Compute a Mamba layer by its equations, step by step, with autograd.
 
     Slow and large: the reference for the kernels, here and in the tests.
     Arguments and result are those of ``mamba_on_cpu``.
     """
+    in_weight, conv_weight, conv_bias, x_weight, *others = weights
+    step_weight, step_bias, rates, skip, out_weight = others
     x, z = F.linear(hidden, in_weight).chunk(2, dim=-1)
     x = F.pad(x.transpose(1, 2), (conv_weight.shape[-1] - 1, 0))
     x = F.conv1d(x, conv_weight, conv_bias, groups=len(conv_bias))

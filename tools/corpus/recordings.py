@@ -159,10 +159,8 @@ def check_recording(
 
     Arguments
     ---------
-    options : argparse.Namespace
-        The command line.
-    kind : str
-        Speech, scenes or events.
+    options, kind
+        As in ``load_recordings``.
     name : str
         The file, relative to the folder: its speaker or class comes first.
 

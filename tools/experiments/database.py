@@ -39,18 +39,11 @@ STATUS = {"completed": FINISHED, "broken": "failed", "reserved": "running"}
 def add_storage_options(parser: argparse.ArgumentParser, default: str) -> None:
     """Add the options for Orion's database."""
     storage = parser.add_mutually_exclusive_group()
-    storage.add_argument(
-        "--storage",
-        type=Path,
-        metavar="FILE.pkl",
-        help=f"Orion's PickledDB (default: {default})",
-    )
-    storage.add_argument(
-        "--storage_config",
-        type=Path,
-        metavar="FILE.yaml",
-        help="another storage of Orion's, such as MongoDB (default: none)",
-    )
+    add = storage.add_argument
+    text = f"Orion's PickledDB (default: {default})"
+    add("--storage", type=Path, metavar="FILE.pkl", help=text)
+    text = "another storage of Orion's, such as MongoDB (default: none)"
+    add("--storage_config", type=Path, metavar="FILE.yaml", help=text)
 
 
 def describe_storage(path: Path | None, config: Path | None) -> dict | None:

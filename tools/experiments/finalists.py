@@ -25,35 +25,24 @@ SETTINGS = Path(__file__).resolve().parents[1] / "series/dprnn_finalists.yaml"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a command that selects finalists."""
-    parser.add_argument(
-        "--n",
-        type=at_least(1),
-        metavar="N",
-        default=5,
-        help="number of finalists (default: %(default)s)",
+    add = parser.add_argument
+    text = "number of finalists (default: %(default)s)"
+    add("--n", type=at_least(1), default=5, metavar="N", help=text)
+    text = (
+        "least distance between finalists, in standard deviations of the "
+        "parameters; 0 for none (default: %(default)s)"
     )
-    parser.add_argument(
-        "--min_diversity",
-        type=float,
-        default=1.0,
-        help="least distance between finalists, in standard deviations of the "
-        "parameters; 0 for none (default: %(default)s)",
+    add("--min_diversity", type=float, default=1.0, help=text)
+    text = (
+        "least number of finalists of each sweep, if need be redundant ones "
+        "(default: %(default)s)"
     )
-    parser.add_argument(
-        "--min_per_sweep",
-        type=at_least(0),
-        metavar="N",
-        default=0,
-        help="least number of finalists of each sweep, if need be redundant "
-        "ones (default: %(default)s)",
+    add("--min_per_sweep", type=at_least(0), default=0, metavar="N", help=text)
+    text = (
+        "other settings: a series, for its first run's, or a model's YAML "
+        "(default: hparams/dprnn.yaml, trained as long as the published ones)"
     )
-    parser.add_argument(
-        "--settings",
-        type=Path,
-        metavar="FILE.yaml",
-        help="other settings: a series, for its first run's, or a model's YAML "
-        "(default: hparams/dprnn.yaml, trained as long as the published ones)",
-    )
+    add("--settings", type=Path, metavar="FILE", help=text)
 
 
 REDUNDANT = "redundant"

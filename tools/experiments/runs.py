@@ -431,6 +431,22 @@ def read_evaluations(
     ]
 
 
+def read_evaluated(options: argparse.Namespace) -> dict:
+    """Read the runs of ``add_run_options``.
+
+    Returns
+    -------
+    dict
+        Arguments of ``compare_evaluations``: evaluations, commands that
+        evaluate the runs left out, and the baseline.
+    """
+    return {
+        "evaluations": read_evaluations(options.runs, options.evaluation),
+        "left_out": evaluate_left_out(options.runs, options.evaluation),
+        "baseline": options.baseline,
+    }
+
+
 def by_group(evaluations: list[Evaluation]) -> dict:
     """Group evaluations by model: its name -> evaluations, in their order."""
     groups: dict = {}

@@ -525,19 +525,12 @@ def _parse(arguments, description):
     add = parser.add_argument
     add("series", type=Path, metavar="SERIES", help="YAML file, before options")
     add("--seeds", nargs="+", help="of each run (default: the series' own)")
-    add(
-        "--devices",
-        nargs="+",
-        default=[None],
-        metavar="DEVICE",
-        help="devices with one run at a time each, e.g. cuda:0 cuda:1 "
-        "(default: one run at a time, on train.py's choice)",
+    text = (
+        "devices with one run at a time each, e.g. cuda:0 cuda:1 (default: "
+        "one run at a time, on train.py's choice)"
     )
-    add(
-        "--output",
-        type=Path,
-        default="results",
-        help="folder for the results (default: %(default)s)",
-    )
+    add("--devices", nargs="+", default=[None], metavar="DEVICE", help=text)
+    text = "folder for the results (default: %(default)s)"
+    add("--output", type=Path, default="results", help=text)
     add("--table", action="store_true", help="only print the tables")
     return parser.parse_known_args(arguments)
