@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import export
 import pandas as pd
@@ -81,13 +82,22 @@ def test_others_may_read_it(exported):
     assert len(modes) == 1
 
 
-def test_a_failed_export_leaves_nothing(
-    trained_runs, copied, tmp_path, monkeypatch
+@pytest.mark.parametrize("place", ["a file", "the last step"])
+def test_a_failed_export_leaves_the_earlier_one(
+    place, trained_runs, copied, tmp_path, monkeypatch
 ):
     def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(export, "write_card", fail)
+    rename = Path.rename
+    if place == "a file":
+        monkeypatch.setattr(export, "write_card", fail)
+    else:
+        monkeypatch.setattr(
+            Path,
+            "rename",
+            lambda p, new: fail() if p.suffix == ".tmp" else rename(p, new),
+        )
     with pytest.raises(UserError, match="cannot be written.*No space"):
         export.main([str(trained_runs("dprnn")), str(copied), "--force"])
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

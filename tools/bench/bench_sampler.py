@@ -28,6 +28,7 @@ import optuna
 from measuring import print_table
 from optuna.distributions import FloatDistribution, IntDistribution
 from polsess.commands import make_parser
+from polsess.search.sweep import SWEEPS, read_sweep_file
 from tqdm import tqdm
 
 # Orion imports pkg_resources, which warns that it is deprecated.
@@ -37,14 +38,8 @@ TRIALS = 60
 NOISE = 0.05
 WORKERS = (1, 4)
 
-# Stage 1 of the published search.
-SPACE = {
-    "lr": "loguniform(3e-4, 3e-3)",
-    "weight_decay": "loguniform(1e-6, 1e-4)",
-    "max_grad_norm": "uniform(0.5, 20)",
-    "lr_factor": "uniform(0.3, 0.95)",
-    "lr_patience": "uniform(1, 5, discrete=True)",
-}
+STAGE = read_sweep_file(SWEEPS / "dprnn_stage1")
+SPACE = {name: prior.text for name, prior in STAGE.space.items()}
 DISTRIBUTIONS = {
     "lr": FloatDistribution(3e-4, 3e-3, log=True),
     "weight_decay": FloatDistribution(1e-6, 1e-4, log=True),

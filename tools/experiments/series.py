@@ -42,10 +42,8 @@ class Job:
 
     Arguments
     ---------
-    name : str
-        Of the run in its series.
-    seed : int
-        Of the run.
+    name, seed
+        As of ``Run``.
     hparams : Path
         The YAML file of its model.
     folder : Path

@@ -21,11 +21,6 @@ STATUSES = (FINISHED, "stopped", "failed", "running")
 def correlate(trials: Trials) -> pd.DataFrame:
     """Correlate each parameter with the objective over the finished trials.
 
-    Arguments
-    ---------
-    trials : Trials
-        Of one or several sweeps.
-
     Returns
     -------
     pandas.DataFrame
@@ -57,11 +52,6 @@ def correlate(trials: Trials) -> pd.DataFrame:
 
 def summarise_sweeps(trials: Trials) -> pd.DataFrame:
     """Count the trials of each sweep, with best and mean.
-
-    Arguments
-    ---------
-    trials : Trials
-        Of one or several sweeps.
 
     Returns
     -------
@@ -96,9 +86,9 @@ def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
     Arguments
     ---------
     trials : Trials
-        Of one or several sweeps.
+        Trials of one or several sweeps.
     selection : Selection
-        Made from them.
+        What was selected of them.
     asked : str
         The options of the selection.
 

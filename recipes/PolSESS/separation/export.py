@@ -154,19 +154,21 @@ def main(arguments: list[str]) -> None:
     if options.onnx:
         check_onnx(model.separator)
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    replaced = temporary.with_suffix(".old")
     try:
         temporary.mkdir(parents=True)
         write_model(ExportedFiles(temporary), model, output.name, options)
         load_model(temporary)
-        replaced = temporary.with_suffix(".old")
         if output.exists():
             output.rename(replaced)
         temporary.rename(output)
-        shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if replaced.exists() and not output.exists():
+            replaced.rename(output)
+        shutil.rmtree(replaced, ignore_errors=True)
     print(
         f"{model.settings['experiment_name']}, epoch {model.epoch}, is "
         f"exported to {options.output}; its README.md says how to load it"

@@ -102,10 +102,8 @@ class LevelFit:
 
         Arguments
         ---------
-        estimates : torch.Tensor
-            Shape [time, n_sources].
-        mixture : torch.Tensor
-            Shape [time].
+        estimates, mixture : torch.Tensor
+            Of shape [time, n_sources] and [time].
         start : int
             Position of its first sample.
         """

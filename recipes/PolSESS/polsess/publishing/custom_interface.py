@@ -37,12 +37,7 @@ class SPMambaSeparation(SepformerSeparation):
     MODULES_NEEDED = ["separator"]
 
     def separate_batch(self, mix: torch.Tensor) -> torch.Tensor:
-        """Separate mixtures.
-
-        Arguments
-        ---------
-        mix : torch.Tensor
-            Shape [batch, time].
+        """Separate mixtures [batch, time].
 
         Returns
         -------

@@ -238,14 +238,8 @@ def score_estimates(
         ID and variant.
     metrics : list of str
         Names, without SI-SDR.
-    estimates : numpy.ndarray
-        In the order of the sources, at any level, of shape [n_sources, time].
-    sources : numpy.ndarray
-        Of the same shape.
-    mixture : numpy.ndarray
-        Shape [time].
-    sample_rate : int
-        In Hz.
+    estimates, sources, mixture, sample_rate
+        As for ``compute_metric``; the estimates' level is arbitrary.
 
     Returns
     -------

@@ -277,22 +277,7 @@ _Base: Any = object
 
 
 class _OptunaSampler(_Base):
-    """Common part of the algorithms.
-
-    Arguments
-    ---------
-    space : orion.core.worker.transformer.TransformedSpace
-        What is searched: uniform, loguniform (discrete or not) and choices.
-    seed : int
-        Everything random follows from it; None draws one.
-    n_startup_trials : int
-        Completed trials before the model takes over from random search.
-
-    Raises
-    ------
-    SettingError
-        For an option out of range or a dimension that Optuna cannot express.
-    """
+    """Common part of the algorithms; the arguments are as of `OptunaTPE`."""
 
     # As they are: Optuna has logarithmic, integer and categorical axes itself.
     requires_type = None
