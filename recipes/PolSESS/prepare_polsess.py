@@ -38,33 +38,27 @@ def main(arguments: list[str]) -> None:
     text = "folder of the corpus, with train, val and test"
     add("data_folder", metavar="DATA_FOLDER", help=text)
     add("save_folder", metavar="SAVE_FOLDER", help="folder for manifests")
-    add(
-        "--subset_sizes",
-        type=at_least(1),
-        nargs="*",
-        metavar="N",
-        help="rows of the training subsets (default: those of "
-        f"{SUBSET_SIZES} for which the corpus has enough rows)",
+    text = (
+        f"rows of the training subsets (default: those of {SUBSET_SIZES} for "
+        "which the corpus has enough rows)"
     )
-    add(
-        "--check",
-        choices=CHECKS,
-        default="headers",
-        help="headers: all files exist, complete and alike; audio: also sums "
-        "and contents, reads everything; none: the metadata only (default: "
-        "%(default)s)",
+    number = at_least(1)
+    add("--subset_sizes", type=number, nargs="*", metavar="N", help=text)
+    text = (
+        "headers: all files exist, complete and alike; audio: also sums and "
+        "contents, reads everything; none: the metadata only (default: "
+        "%(default)s)"
     )
-    add(
-        "--on_error",
-        choices=ON_ERROR,
-        default="stop",
-        help="stop: report and write nothing; drop: leave rows with findings "
-        "out and list them in rejected.csv (default: %(default)s)",
+    add("--check", choices=CHECKS, default="headers", help=text)
+    text = (
+        "stop: report and write nothing; drop: leave rows with findings out "
+        "and list them in rejected.csv (default: %(default)s)"
     )
+    add("--on_error", choices=ON_ERROR, default="stop", help=text)
     text = "required sample rate in Hz (default: any)"
     add("--sample_rate", type=int, metavar="HZ", help=text)
     text = "processes that read audio (default: one per CPU)"
-    add("--jobs", type=at_least(1), metavar="N", help=text)
+    add("--jobs", type=number, metavar="N", help=text)
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stdout
     )

@@ -62,28 +62,20 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("run_folder", type=Path, help="folder of a trained run")
-    add(
-        "--split",
-        help="PolSESS: train, val or test; LibriMix: dev, test, train-100 ... "
-        "(default: test)",
+    text = "PolSESS: train, val or test; LibriMix: dev, test, train-100 ... "
+    add("--split", help=f"{text}(default: test)")
+    text = (
+        "PolSESS: SER SR ER R C SE S E (default: those of the run's test); "
+        "LibriMix: mix_clean mix_both (EB: mix_both, ES: mix_single); CSV: "
+        "values of its column (default of both: all)"
     )
-    add(
-        "--variants",
-        nargs="+",
-        metavar="VARIANT",
-        help="PolSESS: SER SR ER R C SE S E (default: those of the run's "
-        "test); LibriMix: mix_clean mix_both (EB: mix_both, ES: mix_single); "
-        "CSV: values of its column (default of both: all)",
+    add("--variants", nargs="+", metavar="VARIANT", help=text)
+    text = (
+        "si_sdr and sdr (dB), pesq (MOS-LQO), stoi and estoi (at most 1), "
+        f"dnsmos (overall MOS, slow) (default: {' '.join(DEFAULT_METRICS)})"
     )
-    add(
-        "--metrics",
-        nargs="+",
-        choices=METRICS,
-        default=DEFAULT_METRICS,
-        metavar="METRIC",
-        help="si_sdr and sdr (dB), pesq (MOS-LQO), stoi and estoi (at most 1), "
-        f"dnsmos (overall MOS, slow) (default: {' '.join(DEFAULT_METRICS)})",
-    )
+    known: dict = {"choices": METRICS, "default": DEFAULT_METRICS}
+    add("--metrics", nargs="+", **known, metavar="METRIC", help=text)
     text = "corpus: folder or CSV file (default: the run's own)"
     add("--data_folder", type=Path, help=text)
     text = "worst and best mixtures to write to audio/ (default: 0 each)"
