@@ -222,16 +222,6 @@ def valued_outcomes(trials: Iterable[Trial]) -> list[dict]:
 
     As `ranked_outcomes`, but a stopped trial has the value that it reached,
     and a failed one the worst that any reached.
-
-    Arguments
-    ---------
-    trials : iterable of orion.core.worker.trial.Trial
-        Of any status.
-
-    Returns
-    -------
-    outcomes : list of dict
-        Arguments for Optuna's `create_trial`.
     """
     outcomes = []
     for result in ranked_outcomes(trials):
