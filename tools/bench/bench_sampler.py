@@ -38,7 +38,7 @@ TRIALS = 60
 NOISE = 0.05
 WORKERS = (1, 4)
 
-STAGE = read_sweep_file(SWEEPS / "dprnn_stage1")
+STAGE = read_sweep_file(SWEEPS / "dprnn_stage1_hpopt.yaml")
 SPACE = {name: prior.text for name, prior in STAGE.space.items()}
 DISTRIBUTIONS = {
     "lr": FloatDistribution(3e-4, 3e-3, log=True),
