@@ -11,6 +11,7 @@ import torch
 from killed_runs import assert_same_runs
 from polsess.data.curriculum import Curriculum
 from polsess.data.sampling import TrainingBatches
+from polsess.processes import is_out_of_memory
 from small_models import HPARAMS, SEPARATION, small_arguments
 from small_runs import command, weights
 
@@ -240,3 +241,23 @@ def test_processes_share_the_batches_of_one(n_rows, processes, factor):
         assert counted == batch
     for shares in weighted.values():
         assert shares == pytest.approx([1 / len(shares)] * len(shares))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to\nallocate"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB"),
+        MemoryError(),
+    ],
+)
+def test_errors_for_a_lack_of_memory(error):
+    assert is_out_of_memory(error)
+
+
+def test_the_cpus_error_for_a_lack_of_memory():
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**48)
+    assert is_out_of_memory(raised.value)
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))

@@ -86,26 +86,15 @@ def test_the_separator_is_the_one_that_was_tested(
     assert contents(folder) == before
 
 
-def test_nothing_is_seeded(trained_runs):
-    states = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        load_trained_run(trained_runs("convtasnet"))
-        states.append(torch.get_rng_state())
-    assert not torch.equal(*states)
-
-
 def test_averaged_weights(trained_runs, small_corpus):
     folder = trained_runs("dprnn")
     run = load_trained_run(folder, averaged=True)
     expected = pd.read_csv(folder / "test_averaged.csv")["si_sdr"]
-    best = max(
-        float(line.split()[1])
+    metas = [
+        yaml.safe_load(path.read_text())
         for path in folder.glob("save/*/CKPT.yaml")
-        for line in path.read_text().splitlines()
-        if line.startswith("averaged_si_sdr")
-    )
-    assert run.valid_si_sdr == best
+    ]
+    assert run.valid_si_sdr == max(m["averaged_si_sdr"] for m in metas)
     assert run.weights_checksum != load_trained_run(folder).weights_checksum
     # test_averaged.csv is of the epoch in which the others are best.
     assert run.epoch == load_trained_run(folder).epoch
@@ -120,42 +109,10 @@ def copied_run(trained_runs, tmp_path):
 
 def best_checkpoint(folder):
     """Find the folder of the best checkpoint."""
-    result = json.loads((folder / "result.json").read_text())
-    for path in folder.glob("save/CKPT+*"):
-        if (
-            f"epoch: {result['best_epoch']}\n"
-            in (path / "CKPT.yaml").read_text()
-        ):
-            return path
-
-
-def remove(name):
-    """Make a damage: a file or folder that is missing."""
-
-    def damage(folder):
-        for path in list(folder.glob(name)):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    return damage
-
-
-def flip_a_byte(folder):
-    """Damage the best checkpoint's weights."""
-    path = best_checkpoint(folder) / "separator.ckpt"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def tear_meta(folder):
-    """Damage the file that tells how good a checkpoint is."""
-    (best_checkpoint(folder) / "CKPT.yaml").write_bytes(b"\xff\x00")
-
-
-def only_undefined(folder):
-    """Make all validation scores NaN."""
-    for path in folder.glob("save/*/CKPT.yaml"):
-        set_score(path, float("nan"))
+    best = json.loads((folder / "result.json").read_text())["best_epoch"]
+    for path in folder.glob("save/CKPT+*/CKPT.yaml"):
+        if f"epoch: {best}\n" in path.read_text():
+            return path.parent
 
 
 def set_score(path, value):
@@ -175,23 +132,43 @@ def replace_weights(folder, weights):
     (path / "checksums.json").write_text(json.dumps(checksums))
 
 
+def flip_a_byte(folder):
+    """Damage the best checkpoint's weights."""
+    path = best_checkpoint(folder) / "separator.ckpt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def undefine(folder, others=False):
+    """Make validation scores NaN: all, or those of the others."""
+    for path in folder.glob("save/*/CKPT.yaml"):
+        if not others or path.parent != best_checkpoint(folder):
+            set_score(path, float("nan"))
+
+
+def write(name, text):
+    """Make a damage: a file with another content."""
+    return lambda folder: (folder / name).write_text(text)
+
+
 def other_network(folder):
     """Change the network that the weights belong to."""
     path = folder / "separator.json"
     path.write_text(path.read_text().replace('"B": 32', '"B": 16'))
 
 
-def incomplete_settings(folder):
-    """Take a setting away."""
-    (folder / "settings.json").write_text('{"experiment_name": "x"}')
-
-
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
         (flip_a_byte, "is corrupt: separator.ckpt is damaged"),
-        (tear_meta, "is corrupt: CKPT.yaml is damaged"),
-        (only_undefined, "no checkpoint has a finite si_sdr"),
+        (
+            lambda folder: (best_checkpoint(folder) / "CKPT.yaml").write_text(
+                "\0"
+            ),
+            "is corrupt: CKPT.yaml is damaged",
+        ),
+        (undefine, "no checkpoint has a finite si_sdr"),
         (
             partial(replace_weights, weights=[torch.zeros(1)]),
             "separator.ckpt: is not a file of weights",
@@ -200,11 +177,16 @@ def incomplete_settings(folder):
             partial(replace_weights, weights={"encoder": 1.0}),
             "is not a file of weights .'encoder' is no",
         ),
-        (remove("save/*/separator.ckpt"), "separator.ckpt is missing"),
-        (remove("save"), "no epoch was finished"),
-        (remove("settings.json"), "has no settings.json"),
-        (remove("separator.json"), "if an earlier version made the folder"),
-        (incomplete_settings, "settings.json: its task is None"),
+        (
+            lambda folder: (
+                best_checkpoint(folder) / "separator.ckpt"
+            ).unlink(),
+            "separator.ckpt is missing",
+        ),
+        (lambda folder: shutil.rmtree(folder / "save"), "no epoch was fin"),
+        (lambda f: (f / "settings.json").unlink(), "has no settings.json"),
+        (lambda f: (f / "separator.json").unlink(), "if an earlier version"),
+        (write("settings.json", '{"seed": 1}'), "settings.json: its exp"),
         (other_network, "weights of another network"),
     ],
 )
@@ -217,14 +199,7 @@ def test_what_is_wrong_with_a_run_is_named(damage, named, copied_run):
 
 
 def test_undefined_checkpoints_are_not_the_best(copied_run):
-    others = [
-        path
-        for path in copied_run.glob("save/*/CKPT.yaml")
-        if path.parent != best_checkpoint(copied_run)
-    ]
-    assert others
-    for path in others:
-        set_score(path, float("nan"))
+    undefine(copied_run, others=True)
     best = json.loads((copied_run / "result.json").read_text())["best_epoch"]
     assert load_trained_run(copied_run).epoch == best
 
@@ -243,10 +218,8 @@ def test_a_run_without_averaged_weights(copied_run):
 
 @pytest.mark.parametrize("model", SMALL)
 def test_our_loader_gives_the_same_estimates(model, exported, trained_runs):
-    run, loaded = (
-        load_trained_run(trained_runs(model)),
-        load_model(exported(model)),
-    )
+    run = load_trained_run(trained_runs(model))
+    loaded = load_model(exported(model))
     ours, expected = estimates_of(loaded.separator), estimates_of(run.separator)
     assert all(torch.equal(*pair) for pair in zip(ours, expected, strict=True))
     assert not loaded.separator.training
@@ -287,34 +260,25 @@ def test_pickles_are_no_weights(copied, tmp_path):
     assert stolen.exists()
 
 
-def test_code_in_the_network_is_refused(copied, tmp_path):
+def test_code_in_the_network_is_refused(copied):
     path = copied / "separator.json"
-    text = path.read_text().replace(
-        "polsess.models.convtasnet.MaskNet", "os.mkdir"
-    )
-    path.write_text(text)
-    with pytest.raises(
-        UserError, match=r"separator\.json.*os\.mkdir is no torch"
-    ):
+    ours = "polsess.models.convtasnet.MaskNet"
+    path.write_text(path.read_text().replace(ours, "os.mkdir"))
+    with pytest.raises(UserError, match=r"tor\.json.*os\.mkdir is no torch"):
         load_model(copied)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [
-        ("separator.safetensors", b"torn", "is not the one that was exported"),
-        ("separator.safetensors", None, "separator.safetensors: cannot be"),
-        ("separator.json", b"[" * 100_000, "separator.json: is missing or"),
-        ("model.json", b"{", "model.json: is missing or cannot"),
-        ("model.json", b'{"checkpoint": 3, "weights": ""}', "checkpoint is 3"),
-        ("settings.json", b"{}", "its experiment_name is None"),
+        ("separator.safetensors", "torn", "is not the one that was exported"),
+        ("separator.json", "[" * 100_000, "separator.json: is missing or"),
+        ("model.json", '{"checkpoint": 3, "weights": ""}', "checkpoint is 3"),
+        ("settings.json", "{}", "its experiment_name is None"),
     ],
 )
 def test_damaged_models_are_named(name, content, named, copied):
-    if content is None:
-        (copied / name).unlink()
-    else:
-        (copied / name).write_bytes(content)
+    (copied / name).write_text(content)
     with pytest.raises(UserError, match=named):
         load_model(copied)
 
@@ -332,10 +296,6 @@ def test_other_weights_than_were_exported(copied):
         load_model(copied, averaged=True)
 
 
-# Whole frames, with samples beyond them, and several mixtures.
-PUBLIC_LENGTHS = ((1, 4000), (2, 4005), (1, 8011), (3, 401))
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("n_sources", [2, 3])
 def test_estimates_are_speechbrains(family, n_sources, tmp_path):
@@ -350,11 +310,11 @@ def test_estimates_are_speechbrains(family, n_sources, tmp_path):
     ours = SpeechSeparation.from_hparams(folder, {"device": "cpu"}, trust=True)
     assert sorted(folder.iterdir()) == before
     theirs = SepformerSeparation.from_hparams(source=str(folder))
-    generator = torch.Generator().manual_seed(0)
-    for length in PUBLIC_LENGTHS:
-        mixture = torch.randn(length, generator=generator)
-        found = ours.separate_batch(mixture)
-        expected = theirs.separate_batch(mixture)
+    # Whole frames, with samples beyond them, and several mixtures.
+    lengths = ((1, 4000), (2, 4005), (1, 8011), (3, 401))
+    estimates = estimates_of(ours.separate_batch, lengths)
+    wanted = estimates_of(theirs.separate_batch, lengths)
+    for found, expected in zip(estimates, wanted, strict=True):
         assert found.shape == expected.shape
         error = (found - expected).abs().max() / expected.abs().max()
         assert error < 1e-5
@@ -408,7 +368,6 @@ def test_nothing_is_run_without_trust(change, tmp_path):
     [
         ("num_spks: 2", "num_spks: !ref <num_spks>"),
         ("sample_rate: 8000", ""),
-        ("nhead: 4", "nhead: 5"),
         ("d_ffn: 64", "d_ffn: 32"),
     ],
 )

@@ -32,7 +32,7 @@ def run(separator, mixture, chunk=400, overlap=200):
 
 
 @pytest.mark.parametrize("overlap", [1, 57, 200, 333, 399])
-@pytest.mark.parametrize("length", [0, 2, 399, 400, 401, 600, 1001, 1777])
+@pytest.mark.parametrize("length", [0, 1, 2, 399, 400, 401, 600, 1001, 1777])
 def test_any_length_is_put_together_exactly(length, overlap):
     if overlap == 399:
         length = min(length, 600)  # a chunk for each sample
@@ -55,12 +55,6 @@ def test_order_level_and_sign_are_restored(seed):
     assert min(chunk.margin for chunk in chunks[1:]) > 0.3
 
 
-def test_a_single_sample_is_a_single_sample():
-    estimates, _ = run(Halves(), noise(1))
-    assert estimates.shape == (1, 2)
-    assert np.isfinite(estimates).all()
-
-
 def test_one_source_has_a_level_but_no_order():
     mixture = noise(1500)
     estimates, chunks = run(lambda part: -3 * part.unsqueeze(-1), mixture)
@@ -68,11 +62,13 @@ def test_one_source_has_a_level_but_no_order():
     assert {chunk.margin for chunk in chunks} == {None}
 
 
-def test_an_offset_does_not_change_the_order():
-    signals = torch.from_numpy(halves(noise(4000)))
-    order, margin = find_order(signals, signals.flip(1) + torch.tensor([3, -1]))
-    assert order == (1, 0)
-    assert margin == pytest.approx(find_order(signals, signals.flip(1))[1])
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+def test_three_sources_are_followed(offset):
+    before = random(500, 3)
+    after = before[:, [2, 0, 1]] + torch.tensor([0, offset, -offset])
+    order, margin = find_order(before, after)
+    assert order == (1, 2, 0)
+    assert margin > 0.3
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-3, 1e3, 1e30])
@@ -110,14 +106,6 @@ def test_after_a_silence_the_order_is_the_one_before():
     estimates, chunks = run(separate, mixture)
     assert {chunk.margin for chunk in chunks[5:13]} == {0.0}
     assert estimates == pytest.approx(halves(mixture), abs=1e-6)
-
-
-def test_three_sources_are_followed():
-    generator = torch.Generator().manual_seed(0)
-    before = torch.randn(500, 3, generator=generator)
-    order, margin = find_order(before, before[:, [2, 0, 1]])
-    assert order == (1, 2, 0)
-    assert margin > 0.3
 
 
 def test_estimates_that_are_not_finite_are_an_error():
@@ -199,17 +187,17 @@ def test_an_offset_changes_nothing():
     assert level.factors == pytest.approx([1] * len(level.factors))
 
 
+def test_equal_estimates_share_the_level():
+    mixture = random(2000)
+    gains = fit(torch.stack([mixture, mixture], dim=1), mixture).gains
+    assert gains == pytest.approx([0.5, 0.5])
+
+
 @pytest.mark.parametrize("value", [0.0, 0.3, 1e4])
 def test_silence_and_constants_have_no_level(value):
     level = fit(torch.full((5000, 2), value), torch.zeros(5000))
     assert level.gains.tolist() == [0, 0]
     assert np.isfinite(level.factors).all()
-
-
-def test_equal_estimates_share_the_level():
-    mixture = random(2000)
-    gains = fit(torch.stack([mixture, mixture], dim=1), mixture).gains
-    assert gains == pytest.approx([0.5, 0.5])
 
 
 def loud_pause():

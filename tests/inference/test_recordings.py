@@ -22,12 +22,8 @@ from polsess.inference.recordings import (
     plan,
 )
 
-IDENTITY = {
-    "recording": "meeting.wav",
-    "model": "run",
-    "weights": "0a",
-    "chunk": 8.0,
-}
+IDENTITY = {"recording": "meeting.wav", "model": "run", "weights": "0a"}
+IDENTITY |= {"chunk": 8.0}
 
 
 def as_they_are(n_sources):
@@ -50,22 +46,11 @@ def estimates(tmp_path):
         yield collected
 
 
-def test_float_samples_are_what_came_in(tmp_path):
-    signal = noise(3000)[:, None]
-    with Estimates(tmp_path, 1) as estimates:
-        estimates.add(signal)
-        estimates.finish(as_they_are(1))
-        estimates.write("a.wav", 22050, "float", 0)
-        assert estimates.gain == 1
-    samples, rate = soundfile.read("a.wav", dtype="float32")
-    assert rate == 22050
-    assert samples == pytest.approx(signal[:, 0], abs=1e-7)
-
-
 def test_float_samples_that_would_clip_share_one_gain(estimates):
     for source in (0, 1):
-        estimates.write("a.wav", 8000, "float", source)
-        samples, _ = soundfile.read("a.wav", dtype="float32")
+        estimates.write("a.wav", 22050, "float", source)
+        samples, rate = soundfile.read("a.wav", dtype="float32")
+        assert rate == 22050
         expected = estimates.signals[:, source] / 2.5 * 32767 / 32768
         assert samples == pytest.approx(expected, rel=1e-3, abs=1e-6)
         assert np.abs(samples).max() < 1
@@ -87,6 +72,7 @@ def test_a_constant_part_is_taken_away(tmp_path):
         estimates.add(np.full((1000, 1), 0.25, np.float32))
         estimates.finish(as_they_are(1))
         estimates.write("a.wav", 8000, "float", 0)
+        assert estimates.gain == 1
     samples, _ = soundfile.read("a.wav")
     assert samples.tolist() == [0.25] * 1000 + [-0.25] * 1000
 
@@ -112,9 +98,15 @@ def test_beyond_four_gigabytes_it_is_rf64(estimates, monkeypatch):
         assert (info.format, info.frames) == (expected, 3000)
 
 
-def write(estimates, identity=IDENTITY):
+def open_files(n_sources=2, force=False, **changes):
+    """Open the files of a recording, for an identity with changes."""
+    identity = IDENTITY | changes
+    return SeparatedFiles(Path("out/meeting"), n_sources, identity, force)
+
+
+def write(estimates, **changes):
     """Write the files of a recording."""
-    files = SeparatedFiles(Path("out/meeting"), 2, identity)
+    files = open_files(**changes)
     files.description.parent.mkdir(exist_ok=True)
     files.write(estimates, 8000, "float", {"samples": 3000})
     return files
@@ -132,26 +124,21 @@ def test_they_are_complete_as_long_as_nothing_changes(estimates):
         "identity": IDENTITY,
     }
 
-    def again(identity):
-        return SeparatedFiles(Path("out/meeting"), 2, identity)
-
-    assert again(IDENTITY).are_complete()
-    other = again(IDENTITY | {"chunk": 4.0, "weights": "0b"})
+    assert open_files().are_complete()
+    other = open_files(chunk=4.0, weights="0b")
     assert not other.are_complete()
     assert other.changed == ["weights", "chunk"]
     files.audio[1].unlink()
-    assert not again(IDENTITY).are_complete()
+    assert not open_files().are_complete()
 
 
 def test_estimates_of_another_model_are_replaced_only_by_force(estimates):
     write(estimates)
-    other = IDENTITY | {"model": "other", "weights": "0b"}
     with pytest.raises(UserError, match="belongs to the model run; .*--force"):
-        SeparatedFiles(Path("out/meeting"), 1, other)
+        open_files(1, model="other", weights="0b")
     # The same one, moved.
-    moved = IDENTITY | {"model": "other"}
-    assert SeparatedFiles(Path("out/meeting"), 2, moved).are_complete()
-    one = SeparatedFiles(Path("out/meeting"), 1, other, force=True)
+    assert open_files(model="other").are_complete()
+    one = open_files(1, force=True, model="other", weights="0b")
     one.write(estimates, 8000, "float", {})
     assert sorted(p.name for p in Path("out").iterdir()) == [
         *("meeting.json", "meeting_estimate1.wav")
@@ -161,12 +148,10 @@ def test_estimates_of_another_model_are_replaced_only_by_force(estimates):
 def test_others_files_are_not_overwritten(estimates):
     files = write(estimates)
     with pytest.raises(UserError, match="belongs to the recording meeting.wav"):
-        SeparatedFiles(
-            Path("out/meeting"), 2, IDENTITY | {"recording": "other.wav"}
-        )
+        open_files(recording="other.wav")
     files.description.write_text('{"transcript": "..."}')
     with pytest.raises(UserError, match="was not written by this program"):
-        SeparatedFiles(Path("out/meeting"), 2, IDENTITY)
+        open_files()
 
 
 def test_interrupted_between_two_files(estimates, monkeypatch):
@@ -178,7 +163,7 @@ def test_interrupted_between_two_files(estimates, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            write(estimates, IDENTITY | {"chunk": 4.0})
+            write(estimates, chunk=4.0)
     assert not any(p.name.startswith(".") for p in Path("out").iterdir())
     # Nothing says that what is there is whole.
     assert not Path("out/meeting.json").exists()

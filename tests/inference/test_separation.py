@@ -89,21 +89,8 @@ def test_devices_are_checked(run_opts, message, trained_runs):
         SpeechSeparation.from_hparams(trained_runs("dprnn"), run_opts)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB"),
-        RuntimeError("[...] DefaultCPUAllocator: can't allocate memory: ..."),
-        MemoryError(),
-    ],
-)
-def test_too_little_memory_is_told(error):
+def test_too_little_memory_is_told():
     model = fake_model(separator := Halves())
-
-    def fail(mixture):
-        raise error
-
-    separator.forward = fail
+    separator.forward = lambda mixture: torch.empty(10**17)
     with pytest.raises(UserError, match="2 times 300 samples .* shorter chun"):
         model.separate_batch(torch.zeros(2, 300))

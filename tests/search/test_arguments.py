@@ -30,7 +30,8 @@ def options_of(arguments):
 
 
 def test_the_files_settings_become_options(sweep, orion):
-    given = trial_arguments(sweep, "corpus", "out")
+    # The same value is no contradiction.
+    given = trial_arguments(sweep, "corpus", "out", train_size=6)
     arguments, trial = read_sweep_arguments(given)
     options = options_of(arguments)
     assert options["train_size"] == 6
@@ -45,6 +46,15 @@ def test_the_files_settings_become_options(sweep, orion):
     assert "sweep" not in options
 
 
+def test_without_folder_and_size(tmp_path, orion):
+    """Results go to the experiment's folder; null means all mixtures."""
+    sweep = write_sweep(tmp_path / "all.yaml", train_size=None)
+    arguments, _ = read_sweep_arguments(trial_arguments(sweep, "corpus", None))
+    options = options_of(arguments)
+    assert options["output_folder"] == "results/sweeps/small/trials/a1"
+    assert options["train_size"] is None
+
+
 def test_outside_orion_it_trains_once_and_where_it_is_told(sweep):
     given = trial_arguments(sweep, "corpus", None, output_folder="here")
     arguments, trial = read_sweep_arguments(given)
@@ -52,18 +62,6 @@ def test_outside_orion_it_trains_once_and_where_it_is_told(sweep):
     assert options_of(arguments)["output_folder"] == "here"
     with pytest.raises(UserError, match="--sweep_folder"):
         read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
-
-
-def test_results_go_to_the_experiments_folder_by_default(sweep, orion):
-    arguments, _ = read_sweep_arguments(trial_arguments(sweep, "corpus", None))
-    folder = options_of(arguments)["output_folder"]
-    assert folder == "results/sweeps/small/trials/a1"
-
-
-def test_null_means_all_mixtures(tmp_path, orion):
-    sweep = write_sweep(tmp_path / "all.yaml", train_size=None)
-    arguments, _ = read_sweep_arguments(trial_arguments(sweep, "c", "out"))
-    assert options_of(arguments)["train_size"] is None
 
 
 @pytest.mark.parametrize(
@@ -90,12 +88,6 @@ def test_contradictions_are_named(sweep, orion, options, message):
     arguments = [word for word in arguments if word]
     with pytest.raises(UserError, match=message):
         read_sweep_arguments(arguments)
-
-
-def test_the_same_value_is_no_contradiction(sweep, orion):
-    given = trial_arguments(sweep, "corpus", "out", train_size=6, seed=42)
-    arguments, _ = read_sweep_arguments(given)
-    assert options_of(arguments)["train_size"] == 6
 
 
 def test_another_models_file_is_an_error(sweep, orion):
