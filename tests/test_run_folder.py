@@ -12,6 +12,7 @@ from polsess.run_folder import (
     Curve,
     RunFiles,
     read_result,
+    read_scores,
     read_settings,
     software_versions,
     write_on_main,
@@ -75,6 +76,24 @@ def test_a_damaged_result_is_named(text, tmp_path):
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(UserError, match=r"result\.json: is damaged"):
         read_result(tmp_path)
+
+
+HEADER = "variant,si_sdr,si_sdr_mixture,si_sdr_improvement\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("variant,si_sdr\nC,1\n", "it has no column si_sdr_mixture"),
+        (f"{HEADER}C,1,x,0\n", "row 2, si_sdr_mixture: 'x' is no finite"),
+        (f"{HEADER}C,1,1,0,2\n", "longer than its header"),
+    ],
+)
+def test_damaged_scores_are_named(text, problem, tmp_path):
+    path = tmp_path / "test.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"{path}.*{problem}"):
+        read_scores(path)
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
