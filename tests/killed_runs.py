@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from small_models import CLOCKS, small_arguments
+from torch.utils._pytree import tree_flatten
 
 from speechbrain.utils.checkpoints import Checkpointer
 
@@ -176,7 +177,14 @@ def assert_same_runs(first, second):
     ]
     assert saved[0].keys() == saved[1].keys()
     for name in saved[0]:
-        assert_same(*(_read(files[name]) for files in saved), name)
+        (one, structure), (two, other) = (
+            tree_flatten(_read(files[name])) for files in saved
+        )
+        assert structure == other, name
+        for a, b in zip(one, two, strict=True):
+            assert type(a) is type(b), name
+            tensors = isinstance(a, torch.Tensor)
+            assert torch.equal(a, b) if tensors else a == b, name
 
 
 def _read(path):
@@ -189,31 +197,6 @@ def _read(path):
         for clock in CLOCKS:
             saved.pop(clock, None)
     return saved
-
-
-def assert_same(first, second, name):
-    """Check that two nested values are the same, bit by bit.
-
-    Arguments
-    ---------
-    first, second : object
-        Of dicts, lists, tensors and numbers.
-    name : str
-        For the message.
-    """
-    assert type(first) is type(second), name
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), name
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), name
-        for key in first:
-            assert_same(first[key], second[key], f"{name} {key}")
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second), name
-        for a, b in zip(first, second, strict=True):
-            assert_same(a, b, name)
-    else:
-        assert first == second, name
 
 
 def main(count):

@@ -79,35 +79,14 @@ def write_small_corpus(
 
 
 def write_metadata(root, split, table):
-    """Write a split's table where the corpus keeps it.
-
-    Arguments
-    ---------
-    root : str or pathlib.Path
-        The corpus's folder.
-    split : str
-        train, val or test.
-    table : pandas.DataFrame
-        As `write_small_corpus` returned it, perhaps damaged since.
-    """
+    """Write a split's table, perhaps damaged, where the corpus keeps it."""
     path = metadata_path(root, split)
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False)
 
 
 def metadata_path(root, split):
-    """Where a split's metadata is.
-
-    Arguments
-    ---------
-    root : str or pathlib.Path
-        The corpus's folder.
-    split : str
-        train, val or test.
-
-    Returns
-    -------
-    pathlib.Path
+    """Give the path of a split's metadata.
 
     Example
     -------

@@ -1,6 +1,11 @@
 """Series of runs, written for tests."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -42,6 +47,29 @@ epochs = int(options.get("--number_of_epochs", 3))
     "settings": {"number_of_epochs": epochs, "lr": 0.001},
 }))
 """
+
+
+def interrupt(program, arguments, are_ready, number):
+    """Run a program; send its session a signal when its processes are ready.
+
+    Returns its status, output and errors.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        # Those of nohup ignore SIGHUP.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not are_ready():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        os.killpg(process.pid, number)  # as a terminal or batch system does
+        printed, errors = process.communicate(timeout=60)
+    return process.returncode, printed, errors
 
 
 def write_series(path, runs, **keys):

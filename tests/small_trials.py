@@ -94,21 +94,8 @@ def written_stage(
 ):
     """Write the file of a shipped stage with changes, and random search.
 
-    Arguments
-    ---------
-    folder : pathlib.Path
-        Where to.
-    name : str
-        The shipped file's.
-    experiment : dict, None
-        Other contents of its section experiment.
-    **changes : object
-        Other contents of its section sweep.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder.
+    ``experiment`` changes its section experiment, ``changes`` its section
+    sweep. Returns the folder.
 
     Example
     -------
@@ -123,6 +110,13 @@ def written_stage(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
     return folder
+
+
+def arguments_of_run(folder, **experiment):
+    """Write a small stage's file; make the command line that runs it."""
+    own = written_stage(folder / "own", experiment=experiment)
+    command = ["run", "dprnn", "stage1", "--data_folder", str(folder)]
+    return [*command, "--sweeps", str(own), "--output", "out"]
 
 
 def write_database(path, name, statuses):

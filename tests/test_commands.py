@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from polsess.commands import called_by_orion, interrupt_status, run
+from polsess.commands import run
 from polsess.errors import UserError
 from small_models import SEPARATION
 from small_sweeps import act_as_orion
@@ -16,15 +16,6 @@ import os, signal, time
 os.kill(os.getpid(), signal.SIGTERM)
 time.sleep(60)
 """
-
-
-def test_nothing_is_known_of_orion_without_it(monkeypatch, tmp_path):
-    monkeypatch.delenv("ORION_RESULTS_PATH", raising=False)
-    assert not called_by_orion()
-    assert interrupt_status() == 1
-    act_as_orion(monkeypatch, tmp_path / "results")
-    assert called_by_orion()
-    assert interrupt_status() == 130
 
 
 @pytest.mark.parametrize("by_orion, status", [(True, 130), (False, -15)])

@@ -54,11 +54,6 @@ def run(processes, folder, corpus, **options):
     return folder
 
 
-def read_scores(folder):
-    """Read the test's rows."""
-    return pd.read_csv(folder / "test.csv")
-
-
 def test_two_processes_equal_one_with_the_doubled_batch(small_corpus, tmp_path):
     # Ten mixtures: batches of six and four, which are one group.
     options = {
@@ -72,7 +67,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(small_corpus, tmp_path):
     for name, weight in weights(one).items():
         assert torch.allclose(weight, weights(two)[name], rtol=0, atol=1e-6)
     # Every utterance of validation and test once, in the same order.
-    scores = [read_scores(folder) for folder in (one, two)]
+    scores = [pd.read_csv(folder / "test.csv") for folder in (one, two)]
     assert len(scores[1]) == 2 * 5 + 2 * 4
     pd.testing.assert_frame_equal(*scores, rtol=1e-3, atol=1e-3)
     curves = [pd.read_csv(folder / "curve.csv") for folder in (one, two)]
@@ -94,10 +89,9 @@ def test_another_number_resumes_at_an_epochs_end(small_corpus, tmp_path):
     assert result["epochs_run"] == 3
 
 
-@pytest.mark.parametrize("model", ["dprnn", "sepformer", "spmamba"])
-def test_each_model_trains_in_two_processes(model, small_corpus, tmp_path):
-    folder = run(2, tmp_path, small_corpus, model=model, batch_size=1)
-    assert read_scores(folder)["si_sdr"].notna().all()
+def test_spmamba_trains_in_two_processes(small_corpus, tmp_path):
+    folder = run(2, tmp_path, small_corpus, model="spmamba", batch_size=1)
+    assert pd.read_csv(folder / "test.csv")["si_sdr"].notna().all()
 
 
 KILLED = """
@@ -216,7 +210,7 @@ def make_batches(n_rows, batch_size, processes=1, rank=0):
     )
 
 
-@pytest.mark.parametrize("n_rows", [1, 2, 7, 12, 13])
+@pytest.mark.parametrize("n_rows", [1, 7, 12, 13])
 @pytest.mark.parametrize("processes", [2, 3])
 @pytest.mark.parametrize("factor", [1, 2])
 def test_processes_share_the_batches_of_one(n_rows, processes, factor):

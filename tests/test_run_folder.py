@@ -57,10 +57,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("epoch,lr\n1,0.1\n", "valid_si_sdr"),
         ("epoch,valid_si_sdr\n1,high\n", "could not convert"),
         ("epoch,valid_si_sdr\n2,1.5\n1,2.5\n", "its epochs do not rise"),
-        ("epoch,valid_si_sdr\n1,1.5,x\n", "longer than its header"),
     ],
 )
 def test_a_damaged_curve_is_named(text, problem, tmp_path):

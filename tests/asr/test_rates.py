@@ -55,15 +55,11 @@ def test_changes_are_of_the_same_mixtures():
 
 
 def test_tables():
-    text = format_summary(
-        summarise(counts_of(separated=[0, 0], mixture=[1, 0]), 100, 0)
-    )
+    counts = counts_of(separated=[0, 0], mixture=[1, 0])
+    text = format_summary(summarise(counts, 100, 0))
     assert "| C | mixture | 2 | 12.5 (0.0 to 25.0) |" in text
     assert "| C | separated - mixture | 2 | -12.5 (-25.0 to +0.0) |" in text
-
-
-def test_nothing_said_has_no_rate():
-    counts = counts_of(separated=[0, 0], mixture=[1, 0])
+    # Nothing said has no rate.
     counts["wer_length"] = 0
     text = format_summary(summarise(counts, 100, 0))
     assert "| C | mixture | 2 | – | 12.5" in text

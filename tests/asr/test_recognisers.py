@@ -48,26 +48,7 @@ def test_a_command_that_fails(code, named, tmp_path):
         recogniser.recognise(np.zeros(80), 8000)
 
 
-@pytest.mark.parametrize(
-    ("command", "named"),
-    [
-        ("no_such_program {file}", "no program no_such_program"),
-        ("basename file", "write {file}"),
-        ("basename '{file}", "No closing quotation"),
-    ],
-)
-def test_commands_that_cannot_work(command, named):
-    with pytest.raises(UserError, match=named):
-        CommandRecogniser(command, 1)
-
-
-def test_levels():
-    generator = np.random.default_rng(0)
-    speech = generator.standard_normal(8000).astype(np.float32)
-    for gain in (1e-4, 10):
-        heard = at_speech_level(gain * speech)
-        assert heard.dtype == np.float32
-        assert np.sqrt(np.mean(heard**2)) == pytest.approx(10**-1.3, rel=1e-4)
+def test_levels_have_a_limit():
     peak = np.zeros(8000)
     peak[5] = 3.0
     assert np.abs(at_speech_level(peak)).max() == pytest.approx(0.99)

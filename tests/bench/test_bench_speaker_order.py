@@ -47,10 +47,3 @@ def test_an_undecided_chunk_is_stepped_over_but_its_margin_counts():
     assert counts["steps"] == counts["uncertain"] == 2
     assert counts["changes of the network"] == 0
     assert counts["changes"] == counts["changes, uncertain"] == 1
-
-
-def test_mixtures_are_not_compared_with_each_other():
-    counts = count_changes([[first(False, False)], [first(True, True)]])
-    assert counts["steps"] == counts["changes"] == 0
-    undecided = [first(False, False, decided=0.5), chunk(True, True)]
-    assert count_changes([undecided])["steps"] == 0

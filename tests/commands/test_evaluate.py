@@ -1,9 +1,7 @@
 """Evaluations of trained runs, through the command line."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -55,7 +53,6 @@ def start(run, output, *options, importtime=0):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
 
 
@@ -64,13 +61,13 @@ def whole(trained_runs, tmp_path_factory):
     """Evaluate a run as a user does, without interruption."""
     folder = tmp_path_factory.mktemp("whole") / "evaluation"
     process = start(trained_runs("convtasnet"), folder, "--save_audio", "1")
-    output, errors = process.communicate()
+    _, errors = process.communicate()
     assert process.returncode == 0, errors
-    return folder, output
+    return folder
 
 
 def test_scores_have_the_form_that_tools_read(whole, trained_runs):
-    folder, output = whole
+    folder = whole
     scores, description = read(folder)
     assert list(scores) == COLUMNS
     assert len(scores) == 18 * len(ALL)
@@ -82,32 +79,21 @@ def test_scores_have_the_form_that_tools_read(whole, trained_runs):
     assert list(dict.fromkeys(scores["ID"])) == list(rows.index)
     for name in ("environment", "scene_class", "event_class", "ssr"):
         assert (rows[name][scores["ID"]].array == scores[name]).all()
-    for name in ("score", "mixture"):
-        mean = (scores[f"{name}_1"] + scores[f"{name}_2"]) / 2
-        assert scores[name].to_numpy() == pytest.approx(mean.to_numpy())
     difference = scores["score"] - scores["mixture"]
-    assert scores["improvement"].to_numpy() == pytest.approx(
-        difference.to_numpy()
-    )
+    assert np.allclose(scores["improvement"], difference)
     result = json.loads((manifest.parents[1] / "result.json").read_text())
     assert description["rows"] == result["settings"]["manifest_test"]
-    assert description["parameters"] == result["parameters"]
-    assert description["checkpoint"] == {
-        "epoch": result["best_epoch"],
-        "valid_si_sdr": result["best_valid_si_sdr"],
-    }
+    assert description["checkpoint"]["epoch"] == result["best_epoch"]
     assert description["metrics"] == ALL
     assert description["seconds"]["audio"] == 18 * 0.5
     assert description["undefined"] == dict.fromkeys(ALL, 0)
-    for title in ("SI-SDR dB", "SDR dB", "PESQ", "STOI", "ESTOI"):
-        assert title in output
     assert {p.name for p in folder.iterdir()} == {
         *("scores.csv", "evaluation.json", "audio", ".computed.jsonl")
     }
 
 
 def test_si_sdr_is_that_of_the_training(whole, trained_runs):
-    scores, _ = read(whole[0])
+    scores, _ = read(whole)
     scores = scores[scores["metric"] == "si_sdr"].set_index(["ID", "variant"])
     tested = pd.read_csv(trained_runs("convtasnet") / "test.csv")
     tested = tested.set_index(["ID", "variant"]).loc[scores.index]
@@ -121,9 +107,8 @@ def test_si_sdr_is_that_of_the_training(whole, trained_runs):
 
 
 def test_other_metrics_are_of_the_audio_that_is_written(whole):
-    folder, _ = whole
-    scores, _ = read(folder)
-    listed = pd.read_csv(folder / "audio/examples.csv")
+    scores, _ = read(whole)
+    listed = pd.read_csv(whole / "audio/examples.csv")
     assert list(listed["rank"]) == ["worst-1", "best-1"]
     first = scores[scores["variant"].isin(["SER", "SE"])]
     si_sdr = first[first["metric"] == "si_sdr"]
@@ -137,7 +122,7 @@ def test_other_metrics_are_of_the_audio_that_is_written(whole):
     for example in listed.to_dict("records"):
         audio = {
             path.stem: soundfile.read(path)[0]
-            for path in (folder / "audio" / example["folder"]).glob("*.wav")
+            for path in (whole / "audio" / example["folder"]).glob("*.wav")
         }
         assert len(audio) == 5
         rows = first[first["ID"] == example["ID"]].set_index("metric")
@@ -156,43 +141,25 @@ def test_other_metrics_are_of_the_audio_that_is_written(whole):
                 )
 
 
-def wait_for_scores(process, output, count):
-    """Wait until an evaluation has computed so many scores."""
-    computed = output / ".computed.jsonl"
-    while not computed.exists() or computed.read_bytes().count(b"\n") < count:
-        assert process.poll() is None
-        time.sleep(0.005)
-
-
 def test_a_killed_evaluation_goes_on(whole, trained_runs, tmp_path):
     output = tmp_path / "evaluation"
     process = start(trained_runs("convtasnet"), output)
-    wait_for_scores(process, output, 30)
-    os.kill(process.pid, signal.SIGKILL)
+    computed = output / ".computed.jsonl"
+    while not computed.exists() or computed.read_bytes().count(b"\n") < 30:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
     process.communicate()
     assert not (output / "evaluation.json").exists()
     # Torn, as by a power failure.
-    computed = output / ".computed.jsonl"
     content = computed.read_bytes()
     computed.write_bytes(content[:-7])
     evaluated(trained_runs("convtasnet"), output)
-    expected = (whole[0] / "scores.csv").read_bytes()
+    expected = (whole / "scores.csv").read_bytes()
     assert (output / "scores.csv").read_bytes() == expected
     assert computed.read_bytes().startswith(
         content[: content[:-7].rfind(b"\n")]
     )
-
-
-def test_ctrl_c_takes_one_line(trained_runs, tmp_path):
-    output = tmp_path / "evaluation"
-    process = start(trained_runs("convtasnet"), output, "--variants", "SE")
-    wait_for_scores(process, output, 2)
-    # As a terminal does, to all processes: others are just starting.
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate()
-    assert process.returncode == 130
-    assert errors.splitlines()[-1] == "Interrupted. The same command goes on."
-    assert "Traceback" not in errors
 
 
 def test_more_metrics_and_variants_only_add(whole, trained_runs, tmp_path):
@@ -206,7 +173,7 @@ def test_more_metrics_and_variants_only_add(whole, trained_runs, tmp_path):
     assert description["metrics"] == ["si_sdr", "stoi"]
     after = computed.read_bytes()
     assert after.startswith(before)
-    expected = pd.read_csv(whole[0] / "scores.csv")
+    expected = pd.read_csv(whole / "scores.csv")
     expected = expected[expected["metric"].isin(["si_sdr", "stoi"])]
     pd.testing.assert_frame_equal(
         pd.read_csv(output / "scores.csv"),
@@ -223,8 +190,6 @@ def test_more_metrics_and_variants_only_add(whole, trained_runs, tmp_path):
         scores,
         check_exact=True,
     )
-    # Nor does it in batches of another size.
-    evaluated(run, output, *few, "--batch_size", "1")
     assert computed.read_bytes() == after
 
 
@@ -258,22 +223,14 @@ def test_only_repaired_audio_is_scored_again(
 
 
 def test_other_weights_are_never_mixed(trained_runs, tmp_path, capsys):
-    run = shutil.copytree(trained_runs("dprnn"), tmp_path / "run")
+    run, output = trained_runs("dprnn"), tmp_path / "evaluation"
     only = ("--metrics", "si_sdr")
-    output = tmp_path / "evaluation"
-    first, description = evaluated(run, output, *only, "--save_audio", "1")
-    best = description["checkpoint"]["epoch"]
+    first, _ = evaluated(run, output, *only, "--save_audio", "1")
     averaged, description = evaluated(run, output, *only, "--averaged")
     assert "of other weights, settings" in capsys.readouterr().err
     assert description["model"] == "dprnn (averaged)"
     assert not np.allclose(averaged["score"], first["score"])
     assert not (output / "audio").exists()
-    for path in run.glob("save/CKPT+*"):
-        if f"epoch: {best}\n" in (path / "CKPT.yaml").read_text():
-            shutil.rmtree(path)
-    second, description = evaluated(run, output, *only)
-    assert description["checkpoint"]["epoch"] != best
-    assert not np.allclose(second["score"], first["score"])
 
 
 def test_folders_are_named_after_what_is_evaluated(
@@ -359,10 +316,9 @@ def test_librimix_with_a_silent_source(trained_runs, tmp_path, capsys):
     assert list(listed["rank"]) == ["worst-1", "best-1"]
 
 
-@pytest.mark.parametrize("task", ["ES", "EB"])
-def test_one_source(task, small_corpus, tmp_path):
+def test_one_source(small_corpus, tmp_path):
     run = train_run(
-        "dprnn", small_corpus, tmp_path / "run", task=task, n_sources=1
+        "dprnn", small_corpus, tmp_path / "run", task="ES", n_sources=1
     )
     metrics = ("--metrics", "si_sdr", "stoi")
     scores, _ = evaluated(
@@ -382,10 +338,8 @@ def test_one_source(task, small_corpus, tmp_path):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--variants", "XY"], "--variants XY: choose from SER, SR"),
         (["--split", "dev"], "--split dev: choose from train, val, test"),
         (["--device", "tpu"], "device tpu cannot be used"),
-        (["--precision", "fp16"], "fp16 needs a GPU"),
         (["--data_folder", "nowhere"], "nowhere: there is no such corpus"),
         (["--data_folder", "."], "has no folder 'train'"),
         (["--averaged"], "without --ema_decay"),

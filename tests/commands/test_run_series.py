@@ -14,32 +14,26 @@ OPTIONS = {
     **{"precision": "fp32", "num_workers": 0, "batch_size": 2},
     **{"valid_batch_size": 4, "number_of_epochs": 1, "lr": 0.002},
 }
-MODELS = ("convtasnet", "dprnn")
 
 
 def test_a_series_is_trained(small_corpus, tmp_path):
-    runs = [
-        {
-            "name": f"small_{model}",
-            "hparams": os.path.relpath(HPARAMS / f"{model}.yaml", tmp_path),
-            "options": {**OPTIONS, **SMALL[model]},
-        }
-        for model in MODELS
-    ]
-    write_series(tmp_path / "small.yaml", runs, seeds=[1, 2])
+    run = {
+        "name": "small",
+        "hparams": os.path.relpath(HPARAMS / "dprnn.yaml", tmp_path),
+        "options": {**OPTIONS, **SMALL["dprnn"]},
+    }
+    write_series(tmp_path / "small.yaml", [run], seeds=[1, 2])
     command = [sys.executable, TOOL, "small.yaml", "--lr", "0.003"]
     command += ["--data_folder", small_corpus, "--devices", "cpu", "cpu"]
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout + process.stderr
     assert not process.stderr
     best = []
-    for name, seed in [(f"small_{m}", seed) for m in MODELS for seed in (1, 2)]:
-        run = tmp_path / "results" / name / str(seed)
+    for seed in (1, 2):
+        run = tmp_path / "results/small" / str(seed)
         result = json.loads((run / "result.json").read_text())
         assert result["settings"]["seed"] == seed
         assert result["settings"]["lr"] == 0.003
-        assert result["settings"]["experiment_name"] in name
-        assert result["device"] == "cpu"
         assert "Test, SI-SDR" in (run / "terminal.log").read_text()
         best.append(result["best_valid_si_sdr"])
     table = pd.read_csv("results/small.csv")
@@ -47,5 +41,5 @@ def test_a_series_is_trained(small_corpus, tmp_path):
     tables = (tmp_path / "results/small.md").read_text()
     assert process.stdout.endswith(tables)
     again = subprocess.run(command, capture_output=True, text=True)
-    assert again.stdout.count("skipped, finished\n") == 4
+    assert again.stdout.count("skipped, finished\n") == 2
     assert again.stdout.endswith(tables)

@@ -97,26 +97,11 @@ def test_names_that_can_name_no_folder(tmp_path, names, problem):
     assert not Path("out").exists()
 
 
-def test_what_is_redundant_is_passed_over(tmp_path, capsys):
-    path = published_pool(tmp_path / "trials.csv")
-    main([str(path), "--output", "out", "--n", "4", "--min_diversity", "1.6"])
-    names = list(pd.read_csv("out/finalists.csv")["name"])
-    assert names[:3] == list(PUBLISHED["name"][:3])
-    assert names[3] not in set(PUBLISHED["name"])
-    printed = capsys.readouterr().out
-    passed_over = printed.partition("## Passed over")[2]
-    assert "exalted-sweep-12 | 3b | 3.74" in passed_over
-    assert "| 1.53 | redundant |" in passed_over
-    assert "\n| 5 | sunny-sweep-2" in passed_over
-
-
 @pytest.mark.parametrize(
     "options, problem",
     [
-        (["--min_per_sweep", "3"], "5 finalists cannot be 3 of each of 2"),
         (["--params", "lr", "clip"], "no column clip"),
         (["--params", "lr", "lr"], "lr is no parameter, or stands there twice"),
-        (["--params", "sweep"], "sweep is no parameter"),
         (["--settings", "no.yaml"], "no.yaml: is not a series"),
     ],
 )

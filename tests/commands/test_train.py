@@ -26,22 +26,17 @@ def trained(small_corpus, tmp_path):
 
 
 @pytest.mark.parametrize("model", list(SMALL))
-def test_every_model_trains_improves_and_is_tested(
-    model, small_corpus, tmp_path
-):
-    folder = run(
-        model, small_corpus, tmp_path / "run", number_of_epochs=4, lr=0.003
-    )
+def test_every_model_trains_improves_and_is_tested(model, trained_runs):
+    folder = trained_runs(model)
     curve = pd.read_csv(folder / "curve.csv")
-    assert list(curve["epoch"]) == [1, 2, 3, 4]
+    assert list(curve["epoch"]) == [1, 2]
     assert curve["valid_si_sdr"].iloc[-1] > curve["valid_si_sdr"].iloc[0]
     result = json.loads((folder / "result.json").read_text())
     assert result["best_valid_si_sdr"] == curve["valid_si_sdr"].max()
-    assert result["settings"]["lr"] == 0.003
     assert result["settings"]["precision"] == "fp32"
     clip = 2.0 if model == "spmamba" else 5.0
     assert result["settings"]["max_grad_norm"] == clip
-    assert len((folder / "train_log.txt").read_text().splitlines()) == 4
+    assert len((folder / "train_log.txt").read_text().splitlines()) == 2
     scores = pd.read_csv(folder / "test.csv")
     # Two indoor rows in five variants, two outdoor rows in four.
     assert len(scores) == 2 * 5 + 2 * 4
@@ -109,25 +104,6 @@ def test_accumulation_equals_the_larger_batch(trained):
         )
 
 
-def test_gradient_clipping_acts(trained):
-    # With plain Adam the size of a step does not depend on the gradient's;
-    # a norm far below Adam's epsilon makes the steps vanish.
-    options = {"number_of_epochs": 1, "seed": 3}
-    clipped = trained("a", max_grad_norm=1e-14, **options)
-    untrained = trained("b", lr=1e-30, **options)
-    usual = trained("c", **options)
-    start = weights(untrained)
-    moved = {
-        folder: max(
-            (weight - start[name]).abs().max().item()
-            for name, weight in weights(folder).items()
-        )
-        for folder in (clipped, usual)
-    }
-    assert moved[usual] > 1e-3
-    assert moved[clipped] < 1e-6
-
-
 def test_bf16_trains(small_corpus, tmp_path):
     folder = run("sepformer", small_corpus, tmp_path / "run", precision="bf16")
     assert pd.read_csv(folder / "curve.csv")["valid_si_sdr"].notna().all()
@@ -148,10 +124,7 @@ def test_example_audio_is_written(small_corpus, trained):
     ("options", "message"),
     [
         ({"data_folder": "/nowhere"}, "/nowhere"),
-        ({"train_size": 11}, "11 mixtures .*only 10 of the 10"),
         ({"sample_rate": 16000}, "16000"),
-        ({"valid_variants": "[X]"}, "'X' is not one of"),
-        ({"save_folder": "/dev/null/save"}, "/dev/null/save"),
         ({"output_folder": "/dev/null/out", "save_folder": "s"}, "/dev/null"),
     ],
 )
@@ -166,19 +139,15 @@ def test_mistakes_are_named(
         train.main(arguments)
 
 
-def test_a_mistake_leaves_the_folder_free(small_corpus, tmp_path):
-    with pytest.raises(UserError, match="11 mixtures"):
-        run("convtasnet", small_corpus, tmp_path, train_size=11)
-    run("convtasnet", small_corpus, tmp_path, train_size=4, number_of_epochs=1)
-    assert (tmp_path / "result.json").exists()
-
-
 def test_testing_needs_a_trained_run(small_corpus, tmp_path):
     arguments = small_arguments(
         "convtasnet", data_folder=small_corpus, output_folder=tmp_path
     )
     with pytest.raises(UserError, match="no checkpoint to test"):
         train.main([*arguments, "--test_only"])
+    # Neither this nor another mistake keeps others from the folder.
+    with pytest.raises(UserError, match="11 mixtures .*only 10 of the 10"):
+        train.main([*arguments, "--train_size", "11"])
     run("convtasnet", small_corpus, tmp_path, number_of_epochs=1)
     scores = (tmp_path / "test.csv").read_text()
     (tmp_path / "test.csv").unlink()
@@ -202,7 +171,6 @@ def test_the_command_line_works_from_any_folder(small_corpus, tmp_path):
     ("options", "code", "named"),
     [
         (["--help"], 0, "--hidden_channels VALUE"),
-        (["--sead=1"], 1, "did you mean --seed?"),
         (["--jit"], 1, "--jit is not supported: the models cannot be"),
     ],
 )

@@ -15,7 +15,7 @@ from orion.core.worker.producer import Producer
 from orion.storage.base import setup_storage
 from polsess.errors import UserError
 from select_configs import main as select_configs
-from small_trials import write_database, written_stage
+from small_trials import arguments_of_run, write_database
 from sweep import main
 
 RESULTS = {
@@ -109,13 +109,6 @@ def test_mistakes_are_named(database, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
     with FileLock(f"{database}.lock"):
         assert "not acquire lock" in problem(path=database)
-
-
-def arguments_of_run(tmp_path, **experiment):
-    """Make the command line that runs a stage of that many trials."""
-    own = written_stage(tmp_path / "own", experiment=experiment)
-    command = ["run", "dprnn", "stage1", "--data_folder", str(tmp_path)]
-    return [*command, "--sweeps", str(own), "--output", "out"]
 
 
 def write_search(path, name, statuses):

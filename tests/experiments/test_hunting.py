@@ -4,28 +4,25 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import sweep
 import yaml
 from experiments import hunting
 from experiments.database import Database
 from polsess.errors import UserError
-from polsess.files import RECIPE
+from polsess.search.sweep import SWEEPS
+from small_series import interrupt
 from small_trials import (
     PARAMETERS,
+    arguments_of_run,
     rows_of,
     write_database,
     write_trial,
     written_stage,
 )
 from sweep import main
-
-PATHS = os.pathsep.join([str(RECIPE), str(RECIPE.parents[1] / "tools")])
 
 # Stands in for train.py: ends its trial, or does as its options say.
 STAND_IN = """
@@ -49,20 +46,12 @@ if "--fail" in options:
 names = "lr weight_decay max_grad_norm lr_factor lr_patience".split()
 values = {n: float(options["--" + n]) for n in names}
 best = -abs(values["lr"] - 0.001)
-ended = "finished"
-if "--ends" in options:  # in turn
-    ends = options["--ends"].split(",")
-    ended = ends[len(list(folder.parent.glob("*/trial.json"))) % len(ends)]
-objective = 100.0 if ended == "diverged" else -best
 (folder / "trial.json").write_text(json.dumps({
-    "parameters": values, "ended": ended, "reason": None,
-    "objective": objective, "best_valid_si_sdr": best, "seconds": 60.0,
+    "parameters": values, "ended": "finished", "reason": None,
+    "objective": -best, "best_valid_si_sdr": best, "seconds": 60.0,
 }))
 Path(os.environ["ORION_RESULTS_PATH"]).write_text(json.dumps([
-    {"name": "objective", "type": "objective", "value": objective},
-    {"name": "stopped", "type": "statistic", "value": int(ended == "stopped")},
-    {"name": "failed", "type": "statistic", "value": int(ended == "diverged")},
-    {"name": "epochs", "type": "statistic", "value": 5},
+    {"name": "objective", "type": "objective", "value": -best},
 ]))
 """
 
@@ -86,13 +75,6 @@ def stand_in(tmp_path, monkeypatch):
     return folder
 
 
-def arguments_of_run(tmp_path, experiment, *more):
-    """Make the command line that runs a small stage."""
-    own = written_stage(tmp_path / "own", experiment=experiment)
-    command = ["run", "dprnn", "stage1", "--data_folder", str(tmp_path)]
-    return [*command, "--sweeps", str(own), "--output", "out", *more]
-
-
 def read_all(name):
     """Read a file of each trial: its folder's name -> content."""
     return {
@@ -102,25 +84,16 @@ def read_all(name):
 
 
 def test_interrupted_and_gone_on_with(stand_in, tmp_path, capsys):
-    more = ["--workers", "2", "--wait", "go"]
-    arguments = arguments_of_run(tmp_path, {"max_trials": 2}, *more)
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, stand_in, *arguments],
-        env={**os.environ, "PYTHONPATH": PATHS},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        for _ in range(600):
-            if len(read_all("process")) == 2 or process.poll() is not None:
-                break
-            time.sleep(0.1)
-        time.sleep(0.2)  # written, not only there
-        assert process.poll() is None, process.communicate()
-        os.killpg(process.pid, signal.SIGTERM)  # as a batch system does
-        printed, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, printed + errors
+    arguments = arguments_of_run(tmp_path, max_trials=2)
+    arguments += ["--workers", "2", "--wait", "go"]
+
+    def are_ready():
+        return len([text for text in read_all("process").values() if text]) == 2
+
+    status, printed, errors = interrupt(
+        PROGRAM, [stand_in, *arguments], are_ready, signal.SIGTERM
+    )
+    assert status == 130
     assert errors == "Interrupted. The same command goes on.\n"
     assert "ORION_DB_ADDRESS=" in printed
     begun = read_all("process")
@@ -148,8 +121,7 @@ def test_interrupted_and_gone_on_with(stand_in, tmp_path, capsys):
 def test_trials_that_crash_are_told_and_can_be_opened_again(
     stand_in, tmp_path, capsys
 ):
-    experiment = {"max_trials": 2, "max_broken": 2}
-    command = arguments_of_run(tmp_path, experiment)
+    command = arguments_of_run(tmp_path, max_trials=2, max_broken=2)
     with pytest.raises(UserError) as raised:
         main([*command, "--fail", "no corpus"])
     told = str(raised.value)
@@ -163,32 +135,8 @@ def test_trials_that_crash_are_told_and_can_be_opened_again(
     assert read_all("trial.json").keys() == crashed
 
 
-def test_the_gaussian_process_draws_trials_of_all_ends(
-    stand_in, tmp_path, capsys
-):
-    algorithm = {"optunagp": {"seed": 1, "n_startup_trials": 2}}
-    experiment = {"max_trials": 6, "algorithm": algorithm}
-    ends = ["--ends", "finished,stopped,diverged"]
-    assert main(arguments_of_run(tmp_path, experiment, *ends)) == 0
-    assert "6 of 6 trials" in capsys.readouterr().out
-    assert main(["status", "dprnn", "--output", "out"]) == 0
-    row = rows_of(capsys.readouterr().out)["stage1"]
-    assert row[:4] == ["6 of 91", *["2 (33%)"] * 3]
-    assert main(["trials", "dprnn", "--output", "out", "--csv", "t.csv"]) == 0
-    trials = pd.read_csv("t.csv")
-    failed = trials["status"] == "failed"
-    assert set(trials["objective"][failed]) == {-100.0}
-    assert trials["objective"][~failed].between(-0.01, 0).all()
-    assert trials["lr"].nunique() == 6
-
-
-SPACE = {
-    "lr": "loguniform(3e-4, 3e-3)",
-    "weight_decay": "loguniform(1e-6, 1e-4)",
-    "max_grad_norm": "uniform(0.5, 20)",
-    "lr_factor": "uniform(0.3, 0.95)",
-    "lr_patience": "uniform(1, 5, discrete=True)",
-}
+SHIPPED = yaml.safe_load((SWEEPS / "dprnn_stage1_hpopt.yaml").read_text())
+SPACE = SHIPPED["sweep"]["space"]
 RUN = ["run", "dprnn", "stage1", "--data_folder", "."]
 RUN += ["--output", "out", "--sweeps", "own"]
 
@@ -279,7 +227,7 @@ def test_a_database_that_is_not_there_is_no_empty_one(tmp_path):
         main([*command, "--storage", "typo.pkl"])
 
 
-def test_a_password_is_not_printed(tmp_path, capsys, monkeypatch):
+def test_a_password_is_not_printed(tmp_path, no_hunts, capsys, monkeypatch):
     written_stage(tmp_path / "own")
     (tmp_path / "lab.yaml").write_text(
         "storage: {database: {type: mongodb, name: lab, "

@@ -4,22 +4,24 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 from experiments import series
-from experiments.runs import Run
 from experiments.series import (
-    is_done,
     read_series,
     train_series as main,
 )
 from polsess.errors import UserError
-from small_series import HPARAMS, ROOT, STAND_IN, write_result, write_series
+from small_series import (
+    HPARAMS,
+    ROOT,
+    STAND_IN,
+    interrupt,
+    write_result,
+    write_series,
+)
 
 SHIPPED = ROOT / "tools/series"
 
@@ -34,38 +36,10 @@ def test_baselines_are_the_published_models():
     assert not any(models.values())
 
 
-def test_finalists_are_the_published_ones():
-    seeds, runs = read_series(SHIPPED / "dprnn_finalists.yaml")
-    assert seeds == [42, 123, 456]
-    names = ["lr", "weight_decay", "max_grad_norm", "lr_factor", "lr_patience"]
-    assert [
-        [name, *(float(options[key]) for key in names)]
-        for name, _, options in runs
-    ] == [
-        ["fancy-sweep-62", 0.00125, 2.1e-5, 2.76, 0.863, 3],
-        ["rose-sweep-41", 0.00150, 4.4e-5, 2.29, 0.799, 5],
-        ["spring-sweep-67", 0.00114, 2.1e-6, 13.86, 0.542, 5],
-        ["exalted-sweep-12", 0.00085, 4.8e-5, 3.80, 0.695, 3],
-        ["sunny-sweep-2", 0.00082, 4.9e-5, 2.58, 0.768, 2],
-    ]
-    for _, hparams, options in runs:
-        assert hparams.resolve() == HPARAMS / "dprnn.yaml"
-        assert options["number_of_epochs"] == "80"
-        assert options["early_stopping_patience"] == "15"
-        stages = yaml.safe_load(options["curriculum"])
-        text = hparams.read_text(encoding="utf-8")
-        published = re.search(r"^curriculum:\n((?:  - .*\n)+)", text, re.M)
-        published = yaml.safe_load(published[1])
-        assert [stage.pop("epoch") for stage in stages] == [1, 4, 10]
-        assert [stage.pop("epoch") for stage in published] == [1, 3, 5]
-        assert stages == published
-
-
 @pytest.mark.parametrize(
     "text, problem",
     [
         (None, "series.yaml: is not a series"),
-        ("", "series.yaml: give a mapping"),
         ("seeds: [1]", "series.yaml: no runs"),
         ("runs: [{name: ../a, hparams: H}]", "run 1: name '../a'"),
         ("runs: [{name: a, hparams: no.yaml}]", r"there is no file .*no\.yaml"),
@@ -102,24 +76,6 @@ def test_mistakes_in_the_file_are_named(tmp_path, text, problem):
 def test_mistakes_on_the_command_line_are_named(options, problem):
     with pytest.raises(UserError, match=problem):
         main([str(HPARAMS / "dprnn.yaml"), *options])
-
-
-def test_what_is_done():
-    asked = {"number_of_epochs": 20, "early_stopping_patience": 5}
-    finished = Run("a", 1, "finished", settings=asked)
-    stopped = Run("a", 1, "early-stopped", settings=asked)
-    same = {"number_of_epochs": "20", "early_stopping_patience": "5"}
-    for run in (finished, stopped, Run("a", 1, "diverged")):
-        for asked in ({}, same | {"lr": "1"}, {"number_of_epochs": "10"}):
-            assert is_done(run, asked)
-    more = {"number_of_epochs": "21"}
-    assert not is_done(finished, more)
-    assert not is_done(stopped, more)
-    assert is_done(Run("a", 1, "diverged"), more)
-    patient = {"early_stopping_patience": "9"}
-    assert is_done(finished, patient)
-    assert not is_done(stopped, patient)
-    assert not is_done(Run("a", 1, "interrupted"), {})
 
 
 @pytest.fixture
@@ -242,7 +198,7 @@ def test_failing_and_diverging_jobs(stand_in, tmp_path, capsys):
     assert "Error: without a word (exit status -6" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGHUP])
 def test_interrupted(stand_in, tmp_path, sent):
     program = (
         "import sys, pathlib\n"
@@ -250,27 +206,15 @@ def test_interrupted(stand_in, tmp_path, sent):
         f"series.TRAIN = pathlib.Path({str(stand_in)!r})\n"
         "sys.exit(series.train_series(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", program, str(HPARAMS / "dprnn.yaml")]
-    command += ["--seeds", "1", "2", "3", "--devices", "cpu", "cpu"]
-    with subprocess.Popen(
-        [*command, "--sleep", "60"],
-        # Those of nohup ignore SIGHUP.
-        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        notes = [tmp_path / f"results/dprnn/{n}/process" for n in (1, 2)]
-        for _ in range(400):
-            if all(note.exists() and note.read_text() for note in notes):
-                break
-            time.sleep(0.05)
-        os.killpg(process.pid, sent)  # as a terminal does
-        printed, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert not errors
+    command = [str(HPARAMS / "dprnn.yaml"), "--seeds", "1", "2", "3"]
+    command += ["--devices", "cpu", "cpu", "--sleep", "60"]
+    notes = [tmp_path / f"results/dprnn/{n}/process" for n in (1, 2)]
+
+    def are_ready():
+        return all(note.exists() and note.read_text() for note in notes)
+
+    status, printed, errors = interrupt(program, command, are_ready, sent)
+    assert (status, errors) == (130, "")
     for note in notes:
         with pytest.raises(ProcessLookupError):
             os.kill(int(note.read_text()), 0)
@@ -280,18 +224,10 @@ def test_interrupted(stand_in, tmp_path, sent):
     assert "not started" in (tmp_path / "results/dprnn.md").read_text()
 
 
-RESULT = """{"best_valid_si_sdr": 2.5, "best_epoch": 1, "epochs_run": %s,
-"seconds": 9, "settings": {"number_of_epochs": %s}}"""
-
-
 @pytest.mark.parametrize(
     "name, content",
     [
         ("result.json", '{"best_valid_si_sdr": 2.3'),
-        ("result.json", RESULT % ("3", '"5"')),
-        ("result.json", RESULT % ("1e999", "5")),
-        ("result.json", "\0" * 100),
-        ("curve.csv", ""),
         ("curve.csv", "epoch,valid_si_sdr,seconds\n1,2.5,9.0\n2,2."),
         ("divergence.json", '{"stopped"'),
     ],

@@ -1,7 +1,6 @@
 """Stages: their files, their status, the narrowed space of the next."""
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -66,12 +65,6 @@ def test_the_best_stay_inside_and_nothing_goes_out(seed):
         low, high = bounds(name, values, margin)
         assert axis.low <= low < high <= axis.high
         assert low <= values.min() and values.max() <= high
-        if not axis.discrete:  # rounded by a digit at most
-            forth = math.log if axis.log else float
-            whole = forth(axis.high) - forth(axis.low)
-            spread = forth(values.max()) - forth(values.min())
-            most = spread + 2 * margin * whole
-            assert forth(high) - forth(low) < most + 0.2 * whole
 
 
 def test_next_beside_the_published_choice(tmp_path, capsys):
@@ -151,34 +144,16 @@ def test_a_file_with_another_ending_is_not_passed_over(tmp_path):
 def test_status_has_the_published_figures(capsys):
     assert main(["status", "dprnn"]) == 0
     rows = rows_of(capsys.readouterr().out)
-    published = {name: row for name, row in rows.items() if "published" in name}
-    # Runs (finished), best, mean, hours, gains; by hand from the tables.
-    assert published == {
-        f"{stage}, published": [*figures[:2], *"––––", *figures[2:]]
-        for stage, *figures in (
-            ["stage1", "91", "42 (46%)", "1.75", "1.15", "19.8", "–", "-1.28"],
-            [
-                "stage2",
-                "131",
-                "48 (37%)",
-                *["3.06", "2.47", "149.8", "+1.31", "+0.03"],
-            ],
-            [
-                "stage3a",
-                "69",
-                "25 (36%)",
-                *["4.08", "3.51", "47.6", "+1.02", "+1.05"],
-            ],
-            [
-                "stage3b",
-                "41",
-                "40 (98%)",
-                *["3.74", "3.46", "57.1", "+0.68", "+0.71"],
-            ],
-        )
-    }
-    nothing = ["0 of 91", "0", "0", "0", "–", "0", "–", "–", "0.0", "–", "–"]
-    assert rows["stage1"] == nothing
+    # Runs, finished, best, mean, hours, gains; by hand from the tables.
+    for line in (
+        "stage1 91 42 (46%) – – – – 1.75 1.15 19.8 – -1.28",
+        "stage2 131 48 (37%) – – – – 3.06 2.47 149.8 +1.31 +0.03",
+        "stage3a 69 25 (36%) – – – – 4.08 3.51 47.6 +1.02 +1.05",
+        "stage3b 41 40 (98%) – – – – 3.74 3.46 57.1 +0.68 +0.71",
+    ):
+        stage, _, figures = line.partition(" ")
+        assert " ".join(rows[f"{stage}, published"]) == figures
+    assert " ".join(rows["stage1"]) == "0 of 91 0 0 0 – 0 – – 0.0 – –"
 
 
 def test_status_counts_trials(tmp_path, capsys):
@@ -230,22 +205,3 @@ def test_status_knows_crashed_trials_from_open_ones(tmp_path, capsys):
     assert main([*command, "--storage", "own.pkl"]) == 0
     row = rows_of(capsys.readouterr().out)["stage1"]
     assert row[:6] == ["2 of 1", "2 (100%)", "0", "0", "2", "1"]
-
-
-def test_damaged_trials_are_named(tmp_path):
-    folder = write_trial(tmp_path / "out/dprnn-stage1", 1, PARAMETERS, 1.0)
-    path = folder / "trial.json"
-    for content, problem in (
-        ("{", "Expecting"),
-        ("3", "is damaged"),
-        ("{}", "damaged .'best_valid_si_sdr'"),
-        (path.read_text().replace("finished", "over"), "damaged .'over'"),
-    ):
-        path.write_text(content)
-        with pytest.raises(UserError, match=problem) as raised:
-            main(["status", "dprnn", "--output", "out"])
-        assert str(folder.relative_to(tmp_path)) in str(raised.value)
-    path.unlink()
-    (folder / "curve.csv").write_text("epoch\n1\n")
-    with pytest.raises(UserError, match=r"curve\.csv: is damaged"):
-        main(["status", "dprnn", "--output", "out"])

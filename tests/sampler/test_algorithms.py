@@ -25,21 +25,6 @@ def test_values_lie_on_their_axes(name):
     assert all(type(params["width"]) is int for params in trials)
 
 
-def test_logarithmic_axes_are_searched_as_such():
-    algorithm = make({"x": "loguniform(1e-6, 1)"}, seed=3, n_startup_trials=100)
-    values = run(algorithm, 80, lambda params: 0.0)
-    middle = median(math.log10(params["x"]) for params in values)
-    assert -4 < middle < -2
-
-
-def test_a_seed_repeats_everything():
-    first, second, other = (
-        run(make(SPACE, seed=seed), 15, lambda params: params["lr"])
-        for seed in (5, 5, 6)
-    )
-    assert first == second != other
-
-
 @BOTH
 def test_a_restored_state_goes_on_as_if_nothing_happened(name):
     whole = make(SPACE, name, seed=7)
@@ -66,7 +51,7 @@ def test_running_trials_are_kept_away_from(name):
     """Four workers that know of each other, and four that do not."""
     space = {"x": "uniform(0, 1)"}
     known, unknown = [], []
-    for seed in range(6):
+    for seed in range(4):
         first = make(space, name, seed=seed)
         finished = []
         for _ in range(14):
@@ -89,38 +74,29 @@ def min_distance(places):
     return min(abs(a - b) for a, b in combinations(places, 2))
 
 
-@BOTH
-@pytest.mark.parametrize("value", [math.nan, -math.inf, -1e9])
-def test_failed_trials_repel(value, name):
-    """Everything above 0.4 fails, with whatever value."""
+@pytest.mark.parametrize(
+    ("name", "value", "statistics"),
+    [
+        ("optunatpe", math.nan, {}),
+        ("optunagp", -math.inf, {}),
+        ("optunatpe", -1e9, {"failed": 1}),
+        ("optunagp", -1e9, {"failed": 1}),
+        ("optunatpe", -5.0, {"stopped": 1, "epochs": 10}),
+    ],
+)
+def test_failed_and_stopped_trials_repel(name, value, statistics):
+    """Above 0.4 everything fails or is stopped, with whatever value."""
     algorithm = make({"x": "uniform(0, 1)"}, name, seed=2)
-    failed = {"failed": 1} if math.isfinite(value) else {}
     places = []
     for _ in range(40):
         [trial] = algorithm.suggest(1)
         place = trial.params["x"]
         places.append(place)
         if place > 0.4:
-            algorithm.observe([completed(trial, value, **failed)])
+            algorithm.observe([completed(trial, value, **statistics)])
         else:
             algorithm.observe([completed(trial, abs(place - 0.15))])
     assert sum(place <= 0.4 for place in places[-20:]) >= 14
-
-
-def test_stopped_trials_count_less_than_finished_ones():
-    """Above 0.5 everything is stopped, at a value that looks better."""
-    algorithm = make({"x": "uniform(0, 1)"}, seed=4)
-    places = []
-    for _ in range(40):
-        [trial] = algorithm.suggest(1)
-        place = trial.params["x"]
-        places.append(place)
-        if place > 0.5:
-            results = completed(trial, -5.0, stopped=1, epochs=10)
-        else:
-            results = completed(trial, (place - 0.2) ** 2, stopped=0)
-        algorithm.observe([results])
-    assert sum(place <= 0.5 for place in places[-20:]) >= 14
 
 
 @BOTH
@@ -144,16 +120,6 @@ def test_better_than_random_search(name):
         )
 
     assert best(name) < 0.5 * best("random")
-
-
-@BOTH
-def test_a_tiny_space_is_tried_once_and_done(name):
-    space = {"n": "uniform(1, 4, discrete=True)", "c": "choices(['a', 'b'])"}
-    algorithm = make(space, name, seed=0)
-    values = run(algorithm, 8, lambda params: params["n"])
-    assert len({tuple(params.values()) for params in values}) == 8
-    assert algorithm.is_done
-    assert algorithm.suggest(1) == []
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from orion.client import build_experiment
 from small_samplers import BOTH, SPACE, completed, make, run
 
 SOURCE = Path(__file__).parents[2] / "recipes/PolSESS/sweeps/sampler"
+OPTIONS = {"seed": 42, "n_startup_trials": 3}
 # A trial of the command line: reports x, or crashes at 3.
 SCRIPT = """
 import json, os, sys
@@ -51,7 +52,7 @@ def start_hunt(folder, prior, max_trials):
     folder.mkdir(exist_ok=True)
     Path(folder, "script.py").write_text(SCRIPT)
     configuration = {
-        "algorithm": {"optunagp": {"seed": 42}},  # as the stages' files
+        "algorithm": {"optunagp": OPTIONS},
         "storage": {
             "type": "legacy",
             "database": {"type": "pickleddb", "host": str(folder / "db.pkl")},
@@ -85,10 +86,10 @@ def values_tried(folder, *hunts):
 
 def test_a_hunt_goes_on_as_if_it_had_not_ended(tmp_path):
     prior = "uniform(0, 1)"
-    values_tried(tmp_path, start_hunt(tmp_path, prior, 5))
-    tried = values_tried(tmp_path, start_hunt(tmp_path, prior, 13))
-    algorithm = make({"x": prior}, "optunagp", seed=42)
-    alone = run(algorithm, 13, lambda params: params["x"])
+    values_tried(tmp_path, start_hunt(tmp_path, prior, 2))
+    tried = values_tried(tmp_path, start_hunt(tmp_path, prior, 6))
+    algorithm = make({"x": prior}, "optunagp", **OPTIONS)
+    alone = run(algorithm, 6, lambda params: params["x"])
     assert list(map(float, tried)) == [params["x"] for params in alone]
 
 

@@ -3,13 +3,9 @@
 import numpy as np
 import pytest
 import soundfile
-from corpus.recordings import deal, load_recordings
-from make_corpus import read_options
 from scipy.signal import resample
 from small_made_corpora import make, read_components, read_rows
 from small_recordings import SIZES, write_recordings
-
-SPLITS = ("train", "val", "test")
 
 
 @pytest.fixture(scope="module")
@@ -116,37 +112,3 @@ def test_short_recordings_of_a_speaker_are_joined(tmp_path):
         assert int(row["speech1End"]) <= last.frames
         speech = read_components(tmp_path / "corpus", split, row)["speech1"]
         assert np.all(np.abs(speech).reshape(-1, 800).max(axis=1) > 0.01)
-
-
-def test_silent_files_are_left_out_by_name(tmp_path):
-    for name, level in (("anna/b.wav", 0.1), ("jan/day 1/a.wav", 0.0)):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True)
-        soundfile.write(path, np.full(8000, level), 8000)
-    counts = ["--train", "1", "--valid", "1", "--test", "1"]
-    options = read_options(["corpus", *counts, "--speech", str(tmp_path)])
-    told = []
-
-    def run(function, tasks, *_):
-        return [function(options, *task) for task in tasks]
-
-    kept = load_recordings(options, "speech", run, told.append)
-    assert [recording.group for recording in kept] == ["anna"]
-    assert told[-1] == "--speech: left out as silent, 1: jan/day 1/a.wav"
-
-
-@pytest.mark.parametrize("n_items", [1, 2, 3, 5, 6, 17, 100])
-@pytest.mark.parametrize("minimum", [1, 2])
-def test_items_are_dealt_once_each(n_items, minimum):
-    for sizes in ((200, 40, 40), (2, 2, 2), (1, 500, 500)):
-        dealt = deal(
-            list(range(n_items)),
-            dict(zip(SPLITS, sizes, strict=True)),
-            minimum,
-            np.random.default_rng(0),
-        )
-        everything = sum(dealt.values(), [])
-        assert len(everything) == len(set(everything))
-        if n_items >= 3 * minimum:
-            assert sorted(everything) == list(range(n_items))
-            assert min(map(len, dealt.values())) >= minimum
