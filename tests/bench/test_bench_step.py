@@ -1,7 +1,6 @@
 """The benchmarks of training steps: the same networks, honest plans."""
 
 import bench_step
-import pandas as pd
 import pytest
 import torch
 from measuring import build, in_new_process, make_mixtures, with_stock_blocks
@@ -60,8 +59,3 @@ def test_what_costs_too_much_is_told_by_what_was_measured():
     assert bench_step.expect(cell, ROWS) == (2 * 2 * 60 / 8, 3 * 60 / 8)
     other = ("dprnn", bench_step.SEPARATION, 1, 1, 60.0)
     assert bench_step.expect(other, ROWS) == (0, 0)
-
-
-def test_the_drawing(tmp_path):
-    bench_step.draw(pd.DataFrame(ROWS), tmp_path / "a.svg")
-    assert "<svg" in (tmp_path / "a.svg").read_text()

@@ -15,7 +15,7 @@ from polsess.errors import UserError
 from small_corpus import write_small_corpus
 from small_models import SEPARATION
 from small_runs import run as train_run
-from small_test_sets import write, write_librimix, write_table
+from small_test_sets import write, write_librimix
 
 COLUMNS = [
     *("ID", "variant", "metric", "score", "mixture", "improvement"),
@@ -257,37 +257,6 @@ def test_folders_are_named_after_what_is_evaluated(
     shutil.rmtree(folder / "test")
     evaluate.main([str(run), *only, "--data_folder", str(moved)])
     assert (folder / "test/scores.csv").read_bytes() == expected
-
-
-def test_another_rate_is_resampled(trained_runs, tmp_path):
-    tables = {}
-    for rate in (8000, 11025):
-        seconds = np.arange(rate) / rate
-        tones = [
-            0.2 * np.sin(2 * np.pi * f * seconds) * seconds * (1 - seconds)
-            for f in (300, 470, 1200)
-        ]
-        for name, sound in (
-            ("mix", sum(tones)),
-            ("s1", tones[0] + 0.1 * tones[2]),
-            ("s2", tones[1]),
-        ):
-            write(tmp_path / f"{rate}_{name}.wav", sound, rate)
-        path = write_table(
-            tmp_path / f"{rate}.csv",
-            **{f"{n}_wav": [f"{rate}_{n}.wav"] for n in ("mix", "s1", "s2")},
-        )
-        tables[rate], description = evaluated(
-            trained_runs("convtasnet"),
-            tmp_path / f"evaluation{rate}",
-            *("--data_folder", path, "--metrics", "si_sdr"),
-        )
-        assert description["sample_rate"] == 8000
-        assert description["corpus"] == str(rate)
-    for name in ("score", "mixture_1", "mixture_2"):
-        assert tables[11025][name][0] == pytest.approx(
-            tables[8000][name][0], abs=0.1
-        )
 
 
 def test_librimix_with_a_silent_source(trained_runs, tmp_path, capsys):
