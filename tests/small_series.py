@@ -58,7 +58,7 @@ def interrupt(program, arguments, are_ready, number):
         [sys.executable, "-c", program, *arguments],
         # Those of nohup ignore SIGHUP.
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": f"{HPARAMS.parent}:{ROOT / 'tools'}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
