@@ -148,8 +148,7 @@ def test_a_corpus_without_outdoor_rows(tmp_path):
     record = prepare_polsess(root, tmp_path / "save")
     assert pd.read_csv(tmp_path / "save" / "train_SE_all.csv").empty
     counts = record["counts"]["train"]
-    assert (counts["indoor"], counts["outdoor"], counts["C"]) == (6, 0, 6)
-    assert (counts["SER"], counts["SE"]) == (6, 0)
+    assert (counts["indoor"], counts["outdoor"], counts["SE"]) == (6, 0, 0)
 
 
 def snapshot(folder):

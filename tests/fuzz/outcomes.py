@@ -7,6 +7,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 SECONDS = 60  # for a case that should take far less than one
 MEMORY = 2**30  # bytes beyond what the tests have already
 
@@ -21,6 +23,28 @@ def new_folder():
     """
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         yield Path(folder)
+
+
+@contextmanager
+def new_file(name, content):
+    """Write a file into a folder for a case, and remove it.
+
+    Yields
+    ------
+    Path
+    """
+    with new_folder() as folder:
+        path = folder / name
+        path.write_bytes(content)
+        yield path
+
+
+def check_items(items, task):
+    """Check mixtures and targets that a dataset has read."""
+    for item in items:
+        assert torch.isfinite(item["mixture"]).all()
+        sources = 2 if task == "SB" else 1
+        assert item["targets"].shape == (len(item["mixture"]), sources)
 
 
 def files_of(folder):

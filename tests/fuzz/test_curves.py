@@ -7,49 +7,27 @@ import hypothesis.strategies as st
 from damage import csv_files, json_files
 from experiments.runs import published_table, read_run, runs_table
 from hypothesis import given
-from outcomes import attempt, files_of, new_folder
+from outcomes import attempt, files_of, new_file, new_folder
 from polsess.errors import UserError
 from polsess.run_folder import Curve
-from polsess.search.early_termination import Hyperband, Median
-from polsess.search.trial import OtherCurves
 from small_evaluations import write_training
 
-HEADER = ["epoch", "variants", "lr", "train_loss", "valid_si_sdr", "seconds"]
 ROWS = [
-    *([HEADER, ["1", "C R", "0.001", "-1.5", "1.25", "60.5"]]),
-    *([["2", "C R", "0.001", "-2.5", "2.5", "61"]]),
-    *([["3", "SER SE", "0.0005", "-2.75", "2.25", "59"]]),
+    ["epoch", "variants", "lr", "train_loss", "valid_si_sdr", "seconds"],
+    ["1", "C R", "0.001", "-1.5", "1.25", "60.5"],
+    ["2", "C R", "0.001", "-2.5", "2.5", "61"],
+    ["3", "SER SE", "0.0005", "-2.75", "2.25", "59"],
 ]
-
-
-@given(csv_files(ROWS), st.integers(1, 3))
-def test_the_curve_of_another_trial(file, epoch):
-    content, damaged = file
-    with new_folder() as folder:
-        for name in ("own", "other", "good"):
-            (folder / name).mkdir()
-        path = folder / "other" / "curve.csv"
-        path.write_bytes(content)
-        good = "\n".join(map(",".join, ROWS)) + "\n"
-        (folder / "good" / "curve.csv").write_text(good)
-        others = OtherCurves(folder / "own").read()
-        assert [1.25, 2.5, 2.25] in others
-        assert len(others) == 2 or (damaged and len(others) == 1)
-        for rule in (Hyperband(1, 2, 2), Median(1, 1)):
-            reason = rule.reason_to_stop([1.5] * epoch, others)
-            assert reason is None or reason.startswith(rule.name)
 
 
 @given(csv_files(ROWS))
 def test_the_curve_of_a_resumed_run(file):
     content, damaged = file
-    with new_folder() as folder:
-        path = folder / "curve.csv"
-        path.write_bytes(content)
+    with new_file("curve.csv", content) as path:
         curve, message = attempt(lambda: Curve(path), UserError, path)
         assert damaged or len(curve.rows) == 3
         if message:
-            assert files_of(folder) == {path: content}
+            assert files_of(path.parent) == {path: content}
             return
         highest = max((row["valid_si_sdr"] for row in curve.rows), default=0)
         assert isinstance(highest, int | float)

@@ -2,10 +2,9 @@
 
 import hypothesis.strategies as st
 import pytest
-import torch
 from damage import csv_files, from_csv
 from hypothesis import given
-from outcomes import attempt, new_folder
+from outcomes import attempt, check_items, new_file
 from polsess.corpus.manifests import prepare_polsess
 from polsess.corpus.metadata import ALL_VARIANTS
 from polsess.data.dataset import RenderedMixtures, read_manifest
@@ -32,9 +31,7 @@ def test_a_manifest(prepared, data):
     rows = from_csv((prepared / "manifests/train_all.csv").read_text())
     content, damaged = data.draw(csv_files(rows))
     task = data.draw(st.sampled_from(["SB", "ES", "EB"]))
-    with new_folder() as folder:
-        path = folder / "train_all.csv"
-        path.write_bytes(content)
+    with new_file("train_all.csv", content) as path:
 
         def read():
             rows = read_manifest(path, prepared / "PolSESS_F")
@@ -44,7 +41,4 @@ def test_a_manifest(prepared, data):
 
         items, _ = attempt(read, UserError, path, *OF_AUDIO)
         assert damaged or items
-        for item in items or ():
-            assert torch.isfinite(item["mixture"]).all()
-            sources = 2 if task == "SB" else 1
-            assert item["targets"].shape == (len(item["mixture"]), sources)
+        check_items(items or (), task)

@@ -11,7 +11,7 @@ import soundfile
 from damage import damaged_bytes
 from fake_separators import Halves, fake_model
 from hypothesis import assume, given
-from outcomes import attempt, files_of, new_folder
+from outcomes import attempt, files_of, new_file, new_folder
 from polsess.errors import UserError
 from polsess.inference.audio_files import Recording
 from polsess.inference.separation import SpeechSeparation
@@ -58,9 +58,7 @@ def test_a_recording(recordings, data):
     if damaged:
         content = data.draw(damaged_bytes(content))
     channel = data.draw(st.sampled_from([None, 1]))
-    with new_folder() as folder:
-        path = folder / "a.audio"
-        path.write_bytes(content)
+    with new_file("a.audio", content) as path:
         result, _ = attempt(lambda: read(path, channel), UserError, path)
         assert damaged or result
         if result:

@@ -5,7 +5,7 @@ import json
 import hypothesis.strategies as st
 from damage import SCALAR, TEXT, TREE, damaged_bytes, damaged_trees
 from hypothesis import given
-from outcomes import attempt, new_folder
+from outcomes import attempt, new_file
 from polsess.corpus.metadata import ALL_VARIANTS
 from polsess.errors import UserError
 from polsess.training.settings import (
@@ -101,9 +101,8 @@ def test_a_yaml_file(model, data):
     text = (HPARAMS / f"{model}.yaml").read_text()
     for name, value in SMALL[model].items():
         text = text.replace(f"\n{name}: ", f"\n{name}: {value}  # ")
-    with new_folder() as folder:
-        path = folder / "model.yaml"
-        path.write_bytes(data.draw(damaged_bytes(text.encode())))
+    content = data.draw(damaged_bytes(text.encode()))
+    with new_file("model.yaml", content) as path:
         arguments = [str(path), "--data_folder", "somewhere"]
         loaded, _ = attempt(lambda: read(arguments), UserError)
         if loaded:

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 from damage import yaml_files
 from experiments.series import Job, read_series
 from hypothesis import given
-from outcomes import attempt, new_folder
+from outcomes import attempt, new_file
 from polsess.errors import UserError
 from polsess.files import RECIPE
 from polsess.search.sweep import SWEEPS, read_sweep_file
@@ -20,9 +20,7 @@ def test_a_sweep(data):
     name = data.draw(st.sampled_from(["dprnn_stage1", "spmamba_stage3b"]))
     text = (SWEEPS / f"{name}_hpopt.yaml").read_text()
     content, damaged = data.draw(yaml_files(text))
-    with new_folder() as folder:
-        path = folder / f"{name}.yaml"
-        path.write_bytes(content)
+    with new_file(f"{name}.yaml", content) as path:
         sweep, _ = attempt(lambda: read_sweep_file(path), UserError, path)
         assert damaged or sweep
         if sweep:
@@ -38,9 +36,7 @@ def test_a_series(data):
     text = (SERIES / f"{name}.yaml").read_text()
     text = text.replace("../../recipes/PolSESS/hparams", hparams)
     content, damaged = data.draw(yaml_files(text))
-    with new_folder() as folder:
-        path = folder / f"{name}.yaml"
-        path.write_bytes(content)
+    with new_file(f"{name}.yaml", content) as path:
         series, _ = attempt(lambda: read_series(path), UserError, path)
         assert damaged or series
         if series is None:
@@ -51,5 +47,5 @@ def test_a_series(data):
         for name, model, options in runs:
             assert model.is_file()
             assert Path(name).name == name
-            command = Job(name, 1, model, folder / name, options).command("cpu")
-            assert all(isinstance(word, str) for word in command)
+            job = Job(name, 1, model, path.with_name(name), options)
+            assert all(isinstance(word, str) for word in job.command("cpu"))

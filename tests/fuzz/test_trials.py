@@ -14,7 +14,7 @@ from experiments.trials import (
     read_trials,
 )
 from hypothesis import given
-from outcomes import attempt, files_of, new_folder
+from outcomes import attempt, files_of, new_file, new_folder
 from polsess.errors import UserError
 from polsess.run_folder import FINISHED
 from polsess.search.sweep import SWEEPS, read_sweep_file
@@ -35,9 +35,7 @@ STAGE = read_sweep_file(SWEEPS / "dprnn_stage1_hpopt.yaml")
 @given(csv_files(ROWS), st.sampled_from([None, ["lr"], ["lr", "lr_patience"]]))
 def test_a_table(file, parameters):
     content, damaged = file
-    with new_folder() as folder:
-        path = folder / "trials.csv"
-        path.write_bytes(content)
+    with new_file("trials.csv", content) as path:
         trials, _ = attempt(
             lambda: read_table(path, parameters), UserError, path
         )

@@ -22,8 +22,7 @@ def test_onnxruntime_gives_the_same_estimates(model, exported, trained_runs):
     session = onnxruntime.InferenceSession(exported(model) / "separator.onnx")
 
     def separate(mixture):
-        (estimates,) = session.run(None, {"mixture": mixture.numpy()})
-        return torch.from_numpy(estimates)
+        return torch.tensor(session.run(None, {"mixture": mixture.numpy()})[0])
 
     lengths = (*LENGTHS, (3, 16_003))
     theirs = estimates_of(separate, lengths)
@@ -34,19 +33,15 @@ def test_onnxruntime_gives_the_same_estimates(model, exported, trained_runs):
         assert (found - wanted).abs().max() < 2e-4 * wanted.abs().max()
 
 
-def test_spmamba_has_no_onnx(trained_runs, tmp_path):
-    arguments = [str(trained_runs("spmamba")), str(tmp_path / "o"), "--onnx"]
-    with pytest.raises(UserError, match="cannot be exported"):
-        export.main(arguments)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_onnx_without_its_package(trained_runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "polsess.publishing.formats.find_spec", lambda name: None
-    )
-    arguments = [str(trained_runs("dprnn")), str(tmp_path / "o"), "--onnx"]
-    with pytest.raises(UserError, match="pip install onnx"):
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [("spmamba", "cannot be exported"), ("dprnn", "pip install onnx")],
+)
+def test_what_onnx_lacks(model, message, trained_runs, tmp_path, monkeypatch):
+    find = "polsess.publishing.formats.find_spec"
+    monkeypatch.setattr(find, lambda name: None)
+    arguments = [str(trained_runs(model)), str(tmp_path / "o"), "--onnx"]
+    with pytest.raises(UserError, match=message):
         export.main(arguments)
     assert list(tmp_path.iterdir()) == []
 

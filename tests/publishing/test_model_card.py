@@ -48,10 +48,8 @@ def test_the_card_is_one_for_hubs(exported, trained_runs, tmp_path):
         "language": "pl",
         "license": "cc-by-4.0",
         "tags": [
-            "speechbrain",
-            "audio-source-separation",
-            "speech-separation",
-            "PolSESS",
+            *("speechbrain", "audio-source-separation"),
+            *("speech-separation", "PolSESS"),
         ],
     }
     assert "`PolSESS_small`. Mixtures: 10 train, 4 val, 4 test." in card

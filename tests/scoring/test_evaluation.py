@@ -48,7 +48,7 @@ def test_estimates_are_scored_at_the_level_of_the_mixture():
 def test_mixtures_wait_for_processes(tmp_path, monkeypatch):
     """Separation stops while too many estimates have not been scored."""
     monkeypatch.setattr("polsess.scoring.evaluation.WAITING", 1)
-    signals = write_librimix(tmp_path / "Libri2Mix", [8000] * 5)
+    write_librimix(tmp_path / "Libri2Mix", [8000] * 5)
     test_set = read_librimix(
         SETTINGS, tmp_path / "Libri2Mix", "test", ["mix_both"]
     )
@@ -67,17 +67,6 @@ def test_mixtures_wait_for_processes(tmp_path, monkeypatch):
         assert len(files.known) == 15
     # At most one waits: of each mixture three scores, its SI-SDR at once.
     assert all(count >= 3 * n - 2 for n, count in enumerate(known))
-    parts = signals["u2"]
-    scores, mixture, _ = compute_metric(
-        "sdr",
-        np.stack([parts["mix_both"]] * 2),
-        np.stack([parts["s1"], parts["s2"]]),
-        parts["mix_both"],
-        8000,
-    )
-    found = files.known["u2", "mix_both", "sdr"]
-    assert found["scores"] == pytest.approx(scores, abs=1e-2)
-    assert found["mixture"] == pytest.approx(mixture, abs=1e-3)
 
 
 def kill_scoring_processes(mixture):
