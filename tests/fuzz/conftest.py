@@ -69,7 +69,7 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Tell how many cases there were."""
+    """Report the number of cases."""
     if not _is_fuzz(config):
         return
     for name, count in config.stash.get(CASES, {}).items():

@@ -152,7 +152,6 @@ def edit(tmp_path, edit_content):
         ("sweep", "train_sizes", 3, r"did you mean train_size\?"),
         ("experiment", "max_trials", 0, r"max_trials 0: give a whole number"),
         ("experiment", "algorithm", {"a": 42}, r"mapping of its options"),
-        ("worker", "idle_timeout", "60", r"idle_timeout '60': give a whole"),
         ("worker", "executor_configuration", {}, r"give .*threading.*Ctrl-C"),
         ("sweep", "seed", "42", r"seed '42': give a whole number"),
         ("sweep", "curriculum", [], r"sweep: curriculum"),
@@ -173,7 +172,6 @@ def edit(tmp_path, edit_content):
             r"optunagp: sed is not one of its options, seed, n_startup",
         ),
         ("sweep", "model", "dprn", r"no .*/dprn\.yaml; did you mean dp"),
-        ("sweep", "options", {"lrr": 3}, r"lrr is no .*mean lr\?"),
         (
             *("sweep", "space", {"lr_faktor": "uniform(0.1, 0.9)"}),
             r"lr_faktor is no setting of .*did you mean lr_factor\?",
@@ -311,14 +309,11 @@ def test_means_what_orion_takes_it_for(text):
     [
         "loguniform(0, 1)",
         "uniform(2, 1)",
-        "uniform(1, 1)",
         "uniform(1)",
         "uniform(1, 2.5, discrete=True)",
         "normal(0, 1)",
         "uniform(1, 2) # x",
-        "uniform(a, b)",
         3,
-        None,
     ],
 )
 def test_refuses_what_is_no_prior(text):

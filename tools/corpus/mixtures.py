@@ -76,7 +76,7 @@ def mix(
     ssr : int
         Speech-to-speech ratio of the L2 norms, dB.
     scene_random : float
-        What is added to the scene's offset of -14 dB from the speech mix, dB.
+        Added to the scene's offset of -14 dB from the speech mix, dB.
     responses : list of numpy.ndarray, None
         Impulse responses of the room for speaker 1, speaker 2 and the event,
         without the direct path, which would be at lag 0 with gain 1; None

@@ -88,7 +88,7 @@ def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
     trials : Trials
         Trials of one or several sweeps.
     selection : Selection
-        What was selected of them.
+        Selected from them.
     asked : str
         The options of the selection.
 

@@ -143,7 +143,7 @@ def write_atomically(
     Arguments
     ---------
     path : Path
-        Where to; its folder is made.
+        The file; its folder is made.
     content : str, bytes
         The content.
     scratch : Path, None

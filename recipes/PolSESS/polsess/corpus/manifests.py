@@ -60,7 +60,7 @@ def prepare_polsess(
     data_folder : str, Path
         The corpus: the folder that holds train, val and test.
     save_folder : str, Path
-        Where the manifests go.
+        Folder for the manifests.
     subset_sizes : list of int
         Training rows of the subsets; None for those of 2000, 4000, 8000 and
         16000 for which the split has rows.

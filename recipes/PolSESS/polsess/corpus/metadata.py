@@ -151,7 +151,7 @@ def read_metadata(path: Path, split: str) -> pd.DataFrame:
     path : pathlib.Path
         The CSV file; line endings and a byte order mark do not matter.
     split : str
-        Which split it describes.
+        Its split.
 
     Returns
     -------

@@ -104,7 +104,7 @@ def select_rows(
         Number of chosen rows to keep, the first ones, so that a smaller subset
         lies within a larger one; None keeps all.
     setting : str
-        Where the variants are set, for the messages.
+        Setting that holds the variants, for the messages.
 
     Returns
     -------

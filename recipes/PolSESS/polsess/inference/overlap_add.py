@@ -303,7 +303,7 @@ def find_order(
     Returns
     -------
     order : tuple of int
-        Which of the estimates continues each of those before.
+        Index of the estimate that continues each of those before.
     margin : float
         Correlation over all sources in this order, less that in the next best.
 

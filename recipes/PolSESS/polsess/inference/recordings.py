@@ -265,13 +265,13 @@ class Estimates:
         Arguments
         ---------
         path : Path
-            Where to.
+            The WAV file.
         sample_rate : int
             In Hz.
         subtype : str
             ``float`` or ``16-bit``.
         source : int
-            Which, from 0.
+            Number of the source, from 0.
         """
         size = self.length * (2 if subtype == "16-bit" else 4)
         kind = "WAV" if size < LARGEST_WAV else "RF64"

@@ -67,7 +67,7 @@ def write_speechbrain(
     Arguments
     ---------
     folder : Path
-        Where to.
+        Folder for the files.
     separator : torch.nn.Module
         With its weights.
     description : dict
@@ -176,7 +176,7 @@ def write_onnx(separator: MaskingSeparator, path: Path) -> float:
     separator : MaskingSeparator
         On the CPU, in evaluation mode.
     path : Path
-        Where to.
+        The ONNX file.
 
     Returns
     -------

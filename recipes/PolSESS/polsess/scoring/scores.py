@@ -203,7 +203,7 @@ def write_examples(
     Arguments
     ---------
     folder : Path
-        Where to.
+        Folder for the sub-folders.
     wanted : list of Example
         Rows and variants to write.
     batch : PaddedBatch

@@ -273,7 +273,7 @@ def load_hparams(
     hparams_file : str
     run_opts : RunOptions
     overrides : dict
-        What ``parse_arguments`` returned.
+        As ``parse_arguments`` returns them.
 
     Returns
     -------

@@ -160,7 +160,7 @@ def make_study(
     space : orion.core.worker.transformer.TransformedSpace
         Their dimensions.
     distributions : dict
-        What `make_distributions` made of it.
+        As `make_distributions` returns them.
 
     Returns
     -------
