@@ -18,12 +18,13 @@ FOLDER ?= quickstart
 SWEEP_FOLDER ?= sweep-demo
 DEMONSTRATION ?= demonstration
 
-.PHONY: help setup corpus quickstart demonstration sweep-demo asr-demo test \
-	coverage test-browser fuzz lint format bench-mamba \
+.PHONY: help setup setup-mamba corpus quickstart demonstration sweep-demo \
+	asr-demo test coverage test-browser fuzz lint format bench-mamba \
 	bench-sampler bench-separate bench-step bench-scaling bench-input soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
+	@echo "make setup-mamba    torch 2.10 and mamba-ssm instead, for a GPU"
 	@echo "make quickstart     corpus, training, test, audio, figure: 4 to 15 minutes"
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
 	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
@@ -55,6 +56,13 @@ setup: .venv/installed
 		install $(PIP_OPTIONS) --no-build-isolation --no-deps orion==0.2.7
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements.txt
 	touch $@
+
+# torch 2.14 brings CUDA 13, torch 2.10 CUDA 12, and both their cuDNN lie in
+# nvidia/cudnn: what is there goes first.
+setup-mamba: setup
+	$(BIN)/python -m pip uninstall --quiet --yes torch torchaudio triton \
+		$$($(BIN)/python -m pip freeze | grep -o "^nvidia-[^=]*")
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements-gpu.txt
 
 # Goes on with what is there, and leaves a corpus that is whole.
 corpus: setup

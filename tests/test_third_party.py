@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
@@ -19,16 +20,35 @@ TABLE = dict(
 )
 
 
-def required():
-    """The names of all packages that a file of requirements asks for."""
+def required(files=FILES):
+    """What files of requirements ask for."""
     lines = [
         line
-        for file in FILES
+        for file in files
         for line in (ROOT / file).read_text(encoding="utf-8").splitlines()
         if re.match(r"\w", line)
     ]
-    return [Requirement(line.split("#")[0].strip()).name for line in lines]
+    return [Requirement(re.sub(r"\s#.*", "", line)) for line in lines]
 
 
 def test_every_requirement_is_in_the_table_and_nothing_else():
-    assert sorted(required()) == sorted(TABLE.keys() - {"package"})
+    assert {item.name for item in required()} == TABLE.keys() - {"package"}
+
+
+@pytest.mark.parametrize("package", ["mamba-ssm", "causal-conv1d"])
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_each_python_gets_the_wheel_for_itself_and_the_pinned_torch(
+    package, python
+):
+    items = required(["requirements-gpu.txt"])
+    (pin,) = [str(item.specifier) for item in items if item.name == "torch"]
+    (url,) = [
+        item.url
+        for item in items
+        if item.name == package
+        and item.marker.evaluate({"python_version": python})
+    ]
+    torch = pin.removeprefix("==").rpartition(".")[0]
+    tag = "cp" + python.replace(".", "")
+    assert f"%2Bcu12torch{torch}cxx11abiTRUE-{tag}-{tag}-linux" in url
+    assert re.search(r"\.whl#sha256=[0-9a-f]{64}$", url)
