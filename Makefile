@@ -20,7 +20,8 @@ DEMONSTRATION ?= demonstration
 
 .PHONY: help setup setup-mamba corpus quickstart demonstration sweep-demo \
 	asr-demo test coverage test-browser fuzz lint format bench-mamba \
-	bench-sampler bench-separate bench-step bench-scaling bench-input soak clean
+	bench-sampler bench-separate bench-step bench-scaling bench-input \
+	gpu-check soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
@@ -41,6 +42,7 @@ help:
 	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: 20 minutes, 12 GB"
 	@echo "make bench-scaling  cost by length, batch and threads: 20 minutes, 20 GB"
 	@echo "make bench-input    rate at which mixtures are read and rendered: 1 minute"
+	@echo "make gpu-check      models and commands on an NVIDIA GPU: 5 minutes"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
 	@echo "make clean          remove what quickstart, demonstrations and test-browser made"
 
@@ -166,6 +168,9 @@ bench-scaling: setup
 
 bench-input: corpus
 	$(BIN)/python tools/bench/input_pipeline.py $(FOLDER)/corpus
+
+gpu-check: setup
+	$(BIN)/python tools/gpu_check.py
 
 # With one thread, as the tests: the same run needs the same rounding.
 soak: setup

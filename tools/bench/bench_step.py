@@ -24,6 +24,7 @@ from measuring import (
     free_memory,
     in_new_process,
     make_mixtures,
+    output_and_gradient,
     peak_memory,
     print_table,
     separate,
@@ -109,22 +110,16 @@ def errors(model: str, settings: Sequence[str]) -> list[list[float]]:
     ours = build(model, settings)
     stock = with_stock_blocks(ours)
     mixtures = make_mixtures(1, min(1.0, SECONDS[model]))
-    exact = _run(copy.deepcopy(stock).double(), mixtures.double())
+    exact = output_and_gradient(
+        copy.deepcopy(stock).double(), mixtures.double()
+    )
     found = []
     for network in (stock, ours):
-        output, gradient = _run(network, mixtures)
+        output, gradient = output_and_gradient(network, mixtures)
         worst = (output - exact[0]).abs().max() / exact[0].abs().max()
         length = (gradient - exact[1]).norm() / exact[1].norm()
         found.append([float(worst), float(length)])
     return found
-
-
-def _run(network, mixtures):
-    """Compute estimates, and all gradients as one vector."""
-    output = network(mixtures)
-    output.square().mean().backward()
-    gradients = [p.grad.flatten().double() for p in network.parameters()]
-    return output.detach(), torch.cat(gradients)
 
 
 def compare(options: argparse.Namespace) -> None:

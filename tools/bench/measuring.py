@@ -98,6 +98,16 @@ def train(
     optimiser.step()
 
 
+def output_and_gradient(
+    network: torch.nn.Module, mixtures: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute estimates, and all gradients as one vector in FP64."""
+    output = network(mixtures)
+    loss = output.square().mean()
+    gradients = torch.autograd.grad(loss, [*network.parameters()])
+    return output.detach(), torch.cat([g.flatten().double() for g in gradients])
+
+
 def fastest(function: Callable, *arguments: Any) -> float:
     """Time a call twice, or for a second; return the shortest time in s.
 

@@ -1,0 +1,474 @@
+"""Checks of ``gpu_check.py``, which calls each function by its name.
+
+They compare with the CPU, with FP64 or with what an uninterrupted run gives. A
+corpus of a few short mixtures lies in the recipe's folder.
+"""
+
+import copy
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import evaluate
+import numpy as np
+import pandas as pd
+import separate
+import soundfile
+import torch
+import train
+from bench_mamba import sequential_mamba
+from measuring import (
+    RATE,
+    RECIPE,
+    ROOT,
+    build,
+    fastest,
+    make_mixtures,
+    output_and_gradient,
+    peak_memory,
+)
+from polsess.models import mamba
+from polsess.run_folder import read_curve, software_versions
+from torch.autograd import DeviceType
+from torch.profiler import profile, supported_activities
+
+import speechbrain as sb
+from speechbrain.dataio.batch import PaddedBatch
+
+if TYPE_CHECKING:
+    from gpu_check import Result
+
+CORPUS = RECIPE / "samples/corpus"
+TRAIN = RECIPE / "separation/train.py"
+EPOCHS = 3  # of a run that is killed in the first
+WARM_UP, STEPS, PROFILED = 5, 30, 5
+
+# It asks pip for all versions, which takes seconds in each training.
+sb.utils.logger.get_environment_description = str
+
+
+def prepare(result: "Result") -> None:
+    """Choose the device, and undo what other checks have set."""
+    if not torch.cuda.is_available():
+        result.device = "cpu"
+    torch.use_deterministic_algorithms(False)
+    set_tf32(False)
+    torch.manual_seed(0)
+    torch.cuda.empty_cache()
+
+
+def set_tf32(allowed: bool) -> None:
+    """Allow TF32 in matrix products, convolutions and LSTMs, or forbid it."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def environment(result: "Result") -> None:
+    """GPU, driver and versions."""
+    result.note(
+        **software_versions(),
+        cuda=torch.version.cuda,
+        cudnn=torch.backends.cudnn.version(),
+        cpus=os.cpu_count(),
+        compiler=shutil.which("cc") or "none",  # Triton's launchers need it
+    )
+    result.require(
+        result.device == result.requested,
+        "no NVIDIA GPU that torch can use: what runs on the CPU is run there",
+    )
+    if result.device == "cpu":
+        return
+    gpu = torch.cuda.get_device_properties(result.device)
+    result.note(
+        gpu=gpu.name,
+        capability=f"{gpu.major}.{gpu.minor}",
+        gpu_gb=gpu.total_memory / 1e9,
+    )
+    command = "nvidia-smi --query-gpu=driver_version --format=csv,noheader"
+    with_driver = subprocess.run(
+        command.split(), capture_output=True, text=True, check=True
+    )
+    result.note(driver=with_driver.stdout.split()[0])
+
+
+# Networks and layers
+
+
+def error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Find the largest error, relative to the largest value."""
+    found, expected = found.detach().cpu(), expected.detach().cpu()
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def run_layer(
+    layer: mamba.Mamba, hidden: torch.Tensor, backend: Callable | None = None
+) -> list[torch.Tensor]:
+    """Compute a layer's output, and all gradients in some direction."""
+    hidden = hidden.detach().requires_grad_()
+    backend = backend or mamba.choose_backend(hidden.device)
+    with mock.patch.object(mamba, "choose_backend", return_value=backend):
+        output = layer(hidden)
+    generator = torch.Generator().manual_seed(1)
+    direction = torch.randn(output.shape, generator=generator).to(output)
+    inputs = [hidden, *layer.parameters()]
+    return [output, *torch.autograd.grad(output, inputs, direction)]
+
+
+def scan(result: "Result", backend: str) -> None:
+    """A Mamba layer of each backend: against FP64, and twice the same."""
+    output_error = gradient_error = 0.0
+    for sizes in ({"d_model": 64}, {"d_model": 7, "d_state": 5, "expand": 3}):
+        layer = mamba.Mamba(**sizes).to(result.device)
+        exact = copy.deepcopy(layer).double()
+        for length in (1, 15, 126, 498):
+            hidden = torch.randn(4, length, sizes["d_model"]).to(result.device)
+            expected = run_layer(exact, hidden.double(), sequential_mamba)
+            found = run_layer(layer, hidden, mamba.BACKENDS[backend])
+            errors = [*map(error, found, expected)]
+            output_error = max(output_error, errors[0])
+            gradient_error = max(gradient_error, *errors[1:])
+            again = run_layer(layer, hidden, mamba.BACKENDS[backend])
+            result.require(
+                backend == "mamba_ssm"  # its sums are of any order
+                or all(map(torch.equal, found, again)),
+                f"two calls differ at length {length}",
+            )
+    result.at_most("output", output_error, 1e-5)
+    result.at_most("gradients", gradient_error, 1e-4)
+
+
+def layer(result: "Result", shape: str) -> None:
+    """The Mamba layer at a shape of SPMamba's: against the CPU's, and time."""
+    sequences, length = map(int, shape.split("x"))
+    here = mamba.Mamba(64)
+    there = copy.deepcopy(here).to(result.device)
+    hidden = torch.randn(sequences, length, 64)
+    moved = hidden.to(result.device)
+    errors = [*map(error, run_layer(there, moved), run_layer(here, hidden))]
+    result.at_most("output", errors[0], 1e-5)
+    result.at_most("gradients", max(errors[1:]), 1e-4)
+
+    def forward() -> None:
+        with torch.no_grad():
+            there(moved)
+        synchronize(result)
+
+    def both() -> None:
+        there(moved).sum().backward()
+        synchronize(result)
+
+    backend = mamba.choose_backend(result.device)
+    names = {function: name for name, function in mamba.BACKENDS.items()}
+    result.note(backend=names[backend])
+    read_peak(result)
+    result.note(forward_ms=1e3 * fastest(forward), both_ms=1e3 * fastest(both))
+    result.note(peak_gb=read_peak(result))
+
+
+def synchronize(result: "Result") -> None:
+    """Wait for the GPU, if there is one."""
+    if result.device != "cpu":
+        torch.cuda.synchronize(result.device)
+
+
+def read_peak(result: "Result") -> float:
+    """Read the peak memory since it was last read, in GB; the CPU's in all."""
+    if result.device == "cpu":
+        return peak_memory()
+    peak = torch.cuda.max_memory_allocated(result.device) / 1e9
+    torch.cuda.reset_peak_memory_stats(result.device)
+    return peak
+
+
+def network(result: "Result", model: str) -> None:
+    """A published network, forward and backward: against the CPU's."""
+    here = build(model)
+    there = copy.deepcopy(here).to(result.device)
+    mixtures = make_mixtures(1, 0.5)
+    expected = output_and_gradient(here, mixtures)
+    found = output_and_gradient(there, mixtures.to(result.device))
+    result.at_most("output", error(found[0], expected[0]), 1e-4)
+    difference = (found[1].cpu() - expected[1]).norm() / expected[1].norm()
+    result.at_most("gradients", float(difference), 1e-2)
+
+
+# Training steps
+
+
+class PreparedError(Exception):
+    """What takes the place of a training that train.py has prepared."""
+
+
+def prepare_training(
+    result: "Result", model: str, seconds: float, **options: Any
+) -> tuple[train.Separation, PaddedBatch]:
+    """Let train.py prepare a training; make a batch of the YAML's size.
+
+    Arguments
+    ---------
+    result : Result
+        The check's.
+    model : str
+        Name of the YAML file.
+    seconds : float
+        Length of the mixtures, in which the corpus's are repeated.
+    **options : object
+        Further ones of ``train.py``.
+
+    Returns
+    -------
+    brain : Separation
+        At the start of the first epoch.
+    batch : PaddedBatch
+        In pinned memory, if there is a GPU.
+    """
+
+    def hand_over(brain, epochs, train_loader, valid_loader):
+        raise PreparedError(brain, train_loader)
+
+    arguments = train_arguments(
+        result, model, {"data_folder": CORPUS, "num_workers": 0, **options}
+    )
+    try:
+        with mock.patch.object(train.Separation, "fit", hand_over):
+            train.main(arguments)
+    except PreparedError as prepared:
+        brain, loader = prepared.args
+    brain.on_fit_start()
+    brain.on_stage_start(sb.Stage.TRAIN, 1)
+    brain.modules.train()
+    brain.step = 1
+    samples = round(seconds * RATE)
+    examples = []
+    for example in next(iter(loader.batch_sampler)):
+        whole = loader.dataset[example]
+        times = -(-samples // len(whole["mixture"]))
+        whole["mixture"] = whole["mixture"].repeat(times)[:samples]
+        whole["targets"] = whole["targets"].repeat(times, 1)[:samples]
+        examples.append(whole)
+    size = brain.hparams.batch_size
+    batch = PaddedBatch([examples[i % len(examples)] for i in range(size)])
+    return brain, batch if result.device == "cpu" else batch.pin_memory()
+
+
+def train_arguments(
+    result: "Result", model: str, options: dict, folder: str = "run"
+) -> list[str]:
+    """Make arguments of train.py."""
+    options |= {"device": result.device}
+    options |= {"output_folder": result.folder / folder}
+    pairs = (part for o in options.items() for part in (f"--{o[0]}", str(o[1])))
+    return [str(RECIPE / f"hparams/{model}.yaml"), *pairs, "--noprogressbar"]
+
+
+def steps(result: "Result", precision: str, model: str, **options: Any) -> None:
+    """Twenty steps of a published network in half precision."""
+    options |= {"precision": precision, "batch_size": 1}
+    brain, batch = prepare_training(result, model, 0.5, **options)
+    before = [p.detach().clone() for p in brain.modules.parameters()]
+    losses = [float(brain.fit_batch(batch)) for _ in range(20)]
+    result.note(first_loss=losses[0], last_loss=losses[-1])
+    result.note(skipped=brain.skipped.in_epoch)
+    result.require(bool(np.isfinite(losses).all()), "a loss is not finite")
+    pairs = zip(before, brain.modules.parameters(), strict=True)
+    moved = any(not torch.equal(old, new) for old, new in pairs)
+    result.require(moved, "no step was made")
+    result.require(losses[-1] < losses[0], "the loss has not fallen")
+
+
+def speed(result: "Result", precision: str, model: str, **options: Any) -> None:
+    """Thirty steps of a published network, 4 s, with the YAML's batch size."""
+    options |= {"precision": "bf16" if precision == "bf16" else "fp32"}
+    brain, batch = prepare_training(result, model, 4.0, **options)
+    set_tf32(precision == "tf32")
+    for _ in range(WARM_UP):
+        brain.fit_batch(batch)
+    synchronize(result)
+    read_peak(result)
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        loss = brain.fit_batch(batch)
+    synchronize(result)
+    per_step = (time.perf_counter() - start) / STEPS
+    result.note(steps_per_s=1 / per_step, peak_gb=read_peak(result))
+    result.require(bool(loss.isfinite()), "the loss is not finite")
+    synchronisations = count_synchronisations(brain, batch)
+    with profile(activities=supported_activities()) as profiler:
+        for _ in range(PROFILED):
+            brain.fit_batch(batch)
+        synchronize(result)
+    kernels = [
+        event
+        for event in profiler.key_averages()
+        if event.device_type == DeviceType.CUDA and not event.is_user_annotation
+    ]
+    computing = sum(k.self_device_time_total for k in kernels) / PROFILED / 1e6
+    result.note(gpu_share=computing / per_step)
+    result.note(kernels_per_step=sum(k.count for k in kernels) // PROFILED)
+    longest = sorted(kernels, key=lambda k: -k.self_device_time_total)[:8]
+    result.note(
+        longest_ms_per_step={
+            k.key[:90]: k.self_device_time_total / PROFILED / 1e3
+            for k in longest
+        }
+    )
+    result.at_most("synchronisations a step", synchronisations, 1)
+
+
+def count_synchronisations(
+    brain: train.Separation, batch: PaddedBatch
+) -> float:
+    """Count how often a training step waits for the GPU, as torch warns."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        for _ in range(PROFILED):
+            brain.fit_batch(batch)
+        torch.cuda.set_sync_debug_mode("default")
+    told = [w for w in caught if "synchronizing CUDA" in str(w.message)]
+    return len(told) / PROFILED
+
+
+# Commands
+
+
+def tiny(model: str, **options: Any) -> dict:
+    """Read the options of a tiny training, SpeechBrain's debug run."""
+    table = pd.read_csv(ROOT / "tests/recipes/PolSESS.csv")
+    ours = table["Hparam_file"].str.endswith(f"/{model}.yaml")
+    flags = shlex.split(table.loc[ours, "test_debug_flags"].item())
+    found = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
+    return found | {"data_folder": CORPUS, **options}
+
+
+def run_command(
+    result: "Result", *arguments: object, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run a command in a process of its own; keep what it printed."""
+    ended = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | environment,
+    )
+    result.note(output=ended.stdout.splitlines()[-20:])
+    return ended
+
+
+def training(result: "Result", model: str) -> None:
+    """train.py of a tiny network, killed and resumed; then the test commands.
+
+    The resumed run is compared with one that was not interrupted; evaluate.py
+    and separate.py with themselves on the CPU.
+    """
+    options = tiny(model, number_of_epochs=EPOCHS, deterministic=True)
+    whole, parts = result.folder / "whole", result.folder / "parts"
+    train.main(train_arguments(result, model, options, "whole"))
+    # So many epochs that it does not end before it is killed
+    longer = options | {"number_of_epochs": 500, "ckpt_interval_steps": 1}
+    arguments = train_arguments(result, model, longer, "parts")
+    process = subprocess.Popen([sys.executable, TRAIN, *arguments])
+    while process.poll() is None and not any(parts.glob("save/CKPT*")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    killed = process.wait() == -signal.SIGKILL
+    result.require(killed, "the run ended before it was killed")
+    train.main(train_arguments(result, model, options, "parts"))
+    curves = [read_curve(folder) for folder in (whole, parts)]
+    columns = ["train_loss", "valid_si_sdr"]
+    tables = [
+        curve[columns].to_numpy() for curve in curves if curve is not None
+    ]
+    difference = np.abs(tables[0] - tables[1]).max()
+    result.at_most("resumed, dB", float(difference), 1e-3)
+    compare_evaluations(result, whole)
+    compare_separations(result, whole)
+
+
+def compare_evaluations(result: "Result", trained: Path) -> None:
+    """Compare evaluate.py's scores with those of the CPU."""
+    tables = []
+    for device in (result.device, "cpu"):
+        folder = result.folder / f"evaluation-{device}"
+        how = ["--output", str(folder), "--device", device, "--jobs", "1"]
+        evaluate.main([str(trained), "--metrics", "si_sdr", *how])
+        tables.append(pd.read_csv(folder / "scores.csv"))
+    difference = (tables[0]["score"] - tables[1]["score"]).abs().max()
+    result.at_most("evaluate.py, dB", difference, 1e-2)
+
+
+def compare_separations(result: "Result", trained: Path) -> None:
+    """Compare separate.py's estimates with those of the CPU."""
+    recording = next(CORPUS.glob("test/mix/*.wav"))
+    estimates = []
+    for device in (result.device, "cpu"):
+        folder = result.folder / f"separated-{device}"
+        how = ["--output", str(folder), "--device", device]
+        separate.main([str(trained), str(recording), *how])
+        files = sorted(folder.glob("*.wav"))
+        estimates.append(np.stack([soundfile.read(file)[0] for file in files]))
+    difference = np.abs(estimates[0] - estimates[1]).max()
+    peak = np.abs(estimates[1]).max()
+    result.at_most("separate.py", float(difference / peak), 1e-3)
+
+
+def compile(result: "Result") -> None:
+    """--compile: works, and the run finishes."""
+    options = tiny("convtasnet")
+    arguments = train_arguments(result, "convtasnet", options)
+    ended = run_command(result, TRAIN, *arguments, "--compile")
+    result.require("does not work here" not in ended.stdout, "not compiled")
+    result.require(ended.returncode == 0, "the run did not finish")
+
+
+def torchrun(result: "Result") -> None:
+    """One process under torchrun, with NCCL on a GPU."""
+    launcher = "-m torch.distributed.run --standalone --nproc_per_node 1"
+    arguments = train_arguments(result, "dprnn", tiny("dprnn"))
+    ended = run_command(
+        result, *launcher.split(), TRAIN, *arguments, NCCL_DEBUG="VERSION"
+    )
+    result.require(ended.returncode == 0, "the run did not finish")
+    with_nccl = "NCCL version" in ended.stdout
+    result.require(with_nccl or result.device == "cpu", "NCCL was not used")
+
+
+def averaging(result: "Result") -> None:
+    """Averaged weights of DPRNN's LSTMs: validated, and not recompacted."""
+    options = tiny("dprnn", ema_decay=0.9)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train.main(train_arguments(result, "dprnn", options))
+    told = [w for w in caught if "contiguous" in str(w.message)]
+    result.at_most("warnings of scattered weights", len(told), 0)
+    curve = read_curve(result.folder / "run", ["valid_averaged_si_sdr"])
+    result.require(curve is not None, "there is no curve")
+
+
+def out_of_memory(result: "Result") -> None:
+    """A training that gets too little memory ends in one line."""
+    total = torch.cuda.get_device_properties(result.device).total_memory
+    script = (
+        "import runpy, sys, torch;"
+        f"torch.cuda.set_per_process_memory_fraction({4e8 / total});"
+        f"runpy.run_path({str(TRAIN)!r}, run_name='__main__')"
+    )
+    options = {"data_folder": CORPUS, "precision": "fp32", "num_workers": 0}
+    arguments = train_arguments(result, "convtasnet", options)
+    ended = run_command(result, "-c", script, *arguments)
+    last = ended.stdout.splitlines()[-1]
+    result.note(message=last)
+    helps = "--batch_size" in last and "--training_segment" in last
+    result.require(last.startswith("Error: ") and helps, "no such message")
+    result.require("Traceback" not in ended.stdout, "there is a traceback")
+    result.require(ended.returncode == 1, f"exit status {ended.returncode}")
