@@ -1,19 +1,30 @@
-"""Several processes train as one process with the larger batch does."""
+"""Devices; several processes train as one with the larger batch does."""
 
+import ctypes
 import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from killed_runs import assert_same_runs
+from polsess import processes as processes_module
 from polsess.data.curriculum import Curriculum
 from polsess.data.sampling import TrainingBatches
-from polsess.processes import is_out_of_memory
+from polsess.errors import UserError
+from polsess.processes import (
+    describe_gpu,
+    is_out_of_memory,
+    join_processes,
+    set_up_device,
+)
 from small_models import HPARAMS, SEPARATION, small_arguments
 from small_runs import command, weights
+
+from speechbrain.utils.run_opts import RunOptions
 
 STAGES = [{"epoch": 1, "variants": ["C"], "lr_scheduler": False}]
 TRAIN = SEPARATION / "train.py"
@@ -255,3 +266,85 @@ def test_the_cpus_error_for_a_lack_of_memory():
         torch.empty(2**48)
     assert is_out_of_memory(raised.value)
     assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+
+
+# GPUs, by stand-ins
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretend that there are GPUs, and that torchrun started this process."""
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    for name, value in (
+        ("RANK", 5),
+        ("LOCAL_RANK", 1),
+        ("LOCAL_WORLD_SIZE", 4),
+    ):
+        monkeypatch.setenv(name, str(value))
+
+
+def test_each_process_has_a_gpu_of_its_own(gpus, monkeypatch):
+    device = set_up_device({"device": "cuda"})
+    joined = []
+    monkeypatch.setattr(processes_module, "ddp_init_group", joined.append)
+    given = RunOptions(device="cuda", overridden_args={"device"})
+    run_opts = join_processes(given, device)
+    assert joined == [run_opts]
+    assert run_opts.device == device == "cuda:1"
+    assert run_opts.distributed_backend == "nccl"
+    # If the YAML file names the device, the process's own goes before it.
+    assert "device" in join_processes(RunOptions(), device).overridden_args
+
+
+def test_a_single_gpu_does_not_do_for_several_processes(gpus, monkeypatch):
+    with pytest.raises(UserError, match="cuda:0 is one GPU.* --device cuda"):
+        set_up_device({"device": "cuda:0"})
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert set_up_device({"device": "cuda:3"}) == "cuda:3"
+
+
+@pytest.fixture
+def torch_s_tf32():
+    """Switch back what the test switches."""
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = True
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+@pytest.mark.parametrize("capability", [7, 9])
+def test_the_gpu_and_its_precision_are_described(
+    tf32, capability, monkeypatch, torch_s_tf32
+):
+    set_up_device({"device": "cpu", "tf32": tf32})
+    backends = torch.backends
+    for precision in (
+        backends.cuda.matmul.fp32_precision,
+        backends.cudnn.conv.fp32_precision,
+        backends.cudnn.rnn.fp32_precision,
+    ):
+        assert (precision == "tf32") == tf32
+    gpu = {"name": "H200", "major": capability, "minor": 0}
+    gpu = SimpleNamespace(**gpu, total_memory=150_754_820_096)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: gpu)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+
+    class Driver:
+        """The CUDA library of a driver."""
+
+        def cuDriverGetVersion(self, pointer):  # noqa: N802
+            """Give the version as CUDA does."""
+            pointer._obj.value = 12080
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
+    found = describe_gpu("cuda:1")
+    del found["cudnn"]
+    assert found == {
+        "name": "H200",
+        "capability": f"{capability}.0",
+        "memory": 150.8,
+        "cuda": "13.0",
+        "driver": "12.8",
+        "tf32": tf32 and capability > 7,
+    }
+    assert describe_gpu("cpu") is None

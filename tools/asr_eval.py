@@ -25,7 +25,7 @@ from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import load_model
-from polsess.processes import check_device
+from polsess.processes import set_up_device
 from polsess.scoring.test_sets import EvaluationSet, read_test_set
 
 
@@ -101,7 +101,7 @@ def open_mixtures(
 def main(arguments: list[str] | None = None) -> None:
     """Measure error rates with the options of a command line."""
     options = read_options(arguments)
-    device = check_device({"device": options.device})
+    device = set_up_device({"device": options.device})
     model = load_model(options.model, options.averaged)
     if model.settings["task"] != "SB":
         raise UserError(

@@ -14,6 +14,8 @@ from small_corpus import write_small_corpus
 from small_models import SMALL, small_arguments
 from small_runs import assert_same_weights, command, run, weights
 
+import speechbrain as sb
+
 
 @pytest.fixture
 def trained(small_corpus, tmp_path):
@@ -211,3 +213,34 @@ def test_an_unreadable_file_is_one_line_from_a_worker_too(tmp_path):
     assert last.startswith("Error: ")
     assert "cannot be read" in last
     assert "cannot be read" in (prepared / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (sb.Stage.TRAIN, "training: lower --batch_size .2., and raise --grad_"),
+        (sb.Stage.VALID, "validation: lower --valid_batch_size .4."),
+        (sb.Stage.TEST, "test: lower --valid_batch_size .4."),
+    ],
+)
+def test_out_of_memory_says_what_to_lower(where, words, trained, monkeypatch):
+    original = train.Separation.compute_forward
+
+    def run_out(self, batch, stage):
+        if stage == where:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to\nget 9")
+        return original(self, batch, stage)
+
+    monkeypatch.setattr(train.Separation, "compute_forward", run_out)
+    message = f"^cpu has too little memory for the {words}.*Tried to get 9.$"
+    with pytest.raises(UserError, match=message):
+        trained("run", number_of_epochs=1)
+
+
+def test_a_model_too_large_for_the_device_is_told(trained, monkeypatch):
+    def move(self, *_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", move)
+    with pytest.raises(UserError, match="cpu has too .* for the model: free"):
+        trained("run")

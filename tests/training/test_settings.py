@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 from polsess.errors import UserError
-from polsess.processes import check_device
+from polsess.processes import set_up_device
 from polsess.run_folder import RunFiles, read_settings, write_on_main
 from polsess.training.settings import (
     IN_EACH_YAML,
@@ -229,7 +229,7 @@ def test_manifests_of_earlier_runs_are_known_without_their_last_column(
 def test_a_device_that_cannot_do_it_is_named(options, message):
     hparams, run_opts, _ = read(*options)
     with pytest.raises(UserError, match=message):
-        check_device(effective_run_options(hparams, run_opts))
+        set_up_device(effective_run_options(hparams, run_opts))
 
 
 def test_options_without_dashes_are_named():

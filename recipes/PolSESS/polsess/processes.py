@@ -1,17 +1,19 @@
 """Device, and the processes that train one model together."""
 
 import atexit
+import ctypes
 import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from typing import Any
 
 import torch
 
-from polsess.errors import UserError
+from polsess.errors import UserError, one_line
 from speechbrain.utils.distributed import (
     ddp_init_group,
     infer_device,
@@ -21,7 +23,12 @@ from speechbrain.utils.distributed import (
 from speechbrain.utils.run_opts import RunOptions
 
 PRECISIONS = ("fp32", "bf16", "fp16")  # as SpeechBrain calls them
-WORDS_OF_NO_MEMORY = ("out of memory", "can't allocate memory")
+WORDS_OF_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",  # the CPU's
+    "not enough memory",  # the CPU's on Windows
+    "STATUS_ALLOC_FAILED",  # of CUDA's libraries
+)
 # gloo's threads let go of the last tensors a moment after these have been
 # handed over, for which they need Python. If Python is ending by then, torch
 # aborts the process (pytorch/pytorch issue 190489). Destroying the group would
@@ -31,14 +38,16 @@ WORDS_OF_NO_MEMORY = ("out of memory", "can't allocate memory")
 GLOO_PAUSE = 0.5  # s
 
 
-def check_device(options: dict, *modules: Any) -> str:
-    """Check that the requested device can be used, and return it.
+def set_up_device(options: dict, *modules: Any) -> str:
+    """Return the requested device, checked; set how it computes FP32.
+
+    Of the processes that torchrun started each gets its own GPU of the machine.
 
     Arguments
     ---------
     options : dict
-        The run options in force; ``device``, ``precision`` and
-        ``eval_precision`` count.
+        ``device``, ``precision`` and ``eval_precision`` as SpeechBrain's run
+        options are; ``tf32``, without which TF32 is not used.
     *modules : torch.nn.Module
         Modules that will compute there; ``check_device`` of those that have
         one is called.
@@ -49,7 +58,18 @@ def check_device(options: dict, *modules: Any) -> str:
         If there is no such device, FP16 was requested on the CPU, or a module
         cannot compute there.
     """
+    # By torch's defaults, convolutions and LSTMs use it, matrix products not.
+    torch.backends.cuda.matmul.allow_tf32 = options.get("tf32", False)
+    torch.backends.cudnn.allow_tf32 = options.get("tf32", False)
     device = str(options.get("device") or infer_device())
+    several = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1
+    if several and options.get("device") and device.startswith("cuda:"):
+        raise UserError(
+            f"device {device} is one GPU, and each process needs its own: give "
+            "--device cuda"
+        )
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device += f":{os.environ['LOCAL_RANK']}"
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -64,6 +84,35 @@ def check_device(options: dict, *modules: Any) -> str:
         if hasattr(module, "check_device"):
             module.check_device(device)
     return device
+
+
+def describe_gpu(device: str) -> dict | None:
+    """Describe an NVIDIA GPU and its software; None for another device.
+
+    Returns
+    -------
+    dict
+        ``name``, compute ``capability``, ``memory`` in GB, the versions of
+        ``cuda`` and ``cudnn`` that torch was built with, that of CUDA which the
+        ``driver`` supports, and whether FP32 is computed in ``tf32``.
+    """
+    if not device.startswith("cuda") or torch.version.cuda is None:
+        return None
+    gpu = torch.cuda.get_device_properties(device)
+    version = ctypes.c_int()  # 13000 for 13.0
+    with suppress(OSError):  # Windows has it under another name
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    major, minor = divmod(version.value // 10, 100)
+    tf32 = torch.backends.cudnn.allow_tf32
+    return {
+        "name": gpu.name,
+        "capability": f"{gpu.major}.{gpu.minor}",
+        "memory": round(gpu.total_memory / 1e9, 1),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "driver": f"{major}.{minor}" if version.value else None,
+        "tf32": tf32 and gpu.major >= 8,  # older ones have none
+    }
 
 
 def use_deterministic_algorithms() -> None:
@@ -88,19 +137,54 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
+@contextmanager
+def too_little_memory(
+    device: str, what: str | Callable[[], str]
+) -> Iterator[None]:
+    """Turn a lack of memory into a UserError.
+
+    Arguments
+    ---------
+    device : str
+        Where it is computed.
+    what : str, callable
+        For what the memory does not do, and what to lower, or what returns it.
+
+    Example
+    -------
+    >>> with too_little_memory("cpu", "for it: lower x"):
+    ...     raise MemoryError("4 GB")
+    Traceback (most recent call last):
+    ...
+    polsess.errors.UserError: cpu has too little memory for it: lower x (4 GB)
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        text = what if isinstance(what, str) else what()
+        raise UserError(
+            f"{device} has too little memory {text} ({one_line(error)})"
+        ) from error
+
+
 def join_processes(run_opts: RunOptions, device: str) -> RunOptions:
     """Join the processes that torchrun started; alone, do nothing.
 
-    Returns SpeechBrain's options, on the CPU with gloo as back-end.
+    Returns SpeechBrain's options, with this process's device and, on the CPU,
+    gloo as back-end.
     """
     if "RANK" not in os.environ or "LOCAL_RANK" not in os.environ:
         return run_opts
+    changed = {"device": device}
     if not device.startswith("cuda"):
-        run_opts = dataclasses.replace(
-            run_opts,
-            distributed_backend="gloo",
-            overridden_args={*run_opts.overridden_args, "distributed_backend"},
-        )
+        changed["distributed_backend"] = "gloo"
+    run_opts = dataclasses.replace(
+        run_opts,
+        **changed,
+        overridden_args={*run_opts.overridden_args, *changed},
+    )
     try:
         ddp_init_group(run_opts)
     except (ValueError, RuntimeError) as error:

@@ -28,7 +28,7 @@ import pandas as pd
 from joblib import cpu_count
 from polsess.commands import at_least, make_parser, run
 from polsess.inference.models import TrainedModel, load_trained_run
-from polsess.processes import PRECISIONS, check_device
+from polsess.processes import PRECISIONS, set_up_device
 from polsess.run_folder import RunFiles, software_versions
 from polsess.scoring.evaluation import Evaluation
 from polsess.scoring.folder import MANIFESTS, EvaluationFolder, check_folder
@@ -102,8 +102,8 @@ def main(arguments: list[str]) -> None:
     trained = load_trained_run(options.run_folder, options.averaged)
     settings = trained.settings
     precision = options.precision or settings.get("eval_precision", "fp32")
-    asked = {"device": options.device, "precision": precision}
-    device = check_device(asked, trained.separator)
+    requested = {"device": options.device, "precision": precision}
+    device = set_up_device(requested, trained.separator)
     run_files = RunFiles(trained.folder)
     root = options.output or run_files.evaluations
     if options.output:

@@ -28,7 +28,7 @@ Authors
 import polsess.commands  # noqa: F401  first: for SIGTERM, while others load
 
 # isort: split
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pandas as pd
@@ -41,11 +41,12 @@ from polsess.data.sampling import fixed_examples
 from polsess.files import hash_file
 from polsess.models.description import describe
 from polsess.processes import (
-    check_device,
     gather_batches,
     join_processes,
     leave_processes,
     on_main,
+    set_up_device,
+    too_little_memory,
     use_deterministic_algorithms,
 )
 from polsess.run_folder import RunFiles, write_on_main
@@ -55,6 +56,7 @@ from polsess.training.brain import DivergenceError, ReliableBrain
 from polsess.training.reports import (
     average_validation,
     log_epoch,
+    lower_memory,
     make_logger,
     test_best,
 )
@@ -278,7 +280,7 @@ def main(arguments: list[str]) -> None:
         make_help(__doc__, arguments).print_help()
         return
     trial = None
-    report: AbstractContextManager = nullcontext()
+    report: AbstractContextManager | None = None
     if called_by_orion() or any(a.startswith("--sweep") for a in arguments):
         from polsess.search.arguments import read_sweep_arguments
         from polsess.search.trial import reporting
@@ -291,10 +293,15 @@ def main(arguments: list[str]) -> None:
     if hparams["deterministic"]:
         use_deterministic_algorithms()
     options = effective_run_options(hparams, run_opts)
-    device = check_device(options, *hparams["modules"].values())
+    options["tf32"] = hparams["tf32"]
+    device = set_up_device(options, *hparams["modules"].values())
     run_opts = join_processes(run_opts, device)
     settings = plain_settings(hparams, run_opts)
 
+    brain: Separation | None = None
+    report = report or too_little_memory(
+        device, lambda: lower_memory(brain and brain.stage, settings)
+    )
     with report:  # to Orion, if it is the caller
         if hparams["pretrained"]:
             from polsess.training.fine_tuning import start_from_pretrained
@@ -338,8 +345,8 @@ def main(arguments: list[str]) -> None:
                 break
             except DivergenceError as error:  # once more, from a checkpoint
                 brain.go_back(error, hparams["nonfinite_lr_factor"])
-    if trial is None:  # of a trial only the validation counts
-        test_best(brain, test, settings, run_opts.test_only)
+        if trial is None:  # of a trial only the validation counts
+            test_best(brain, test, settings, run_opts.test_only)
     leave_processes()
 
 

@@ -17,7 +17,7 @@ from polsess.inference.audio_files import (
 )
 from polsess.inference.models import load_model
 from polsess.inference.overlap_add import CHUNK, OVERLAP, OverlapAdd
-from polsess.processes import check_device, is_out_of_memory
+from polsess.processes import set_up_device, too_little_memory
 from speechbrain.inference.interfaces import Pretrained
 
 
@@ -86,7 +86,7 @@ class SpeechSeparation(Pretrained):
         """
         run = load_model(source, averaged, trust)
         run_opts = dict(run_opts or {})
-        run_opts["device"] = check_device(run_opts, run.separator)
+        run_opts["device"] = set_up_device(run_opts, run.separator)
         # Not all settings: Pretrained would follow those of the training.
         hparams = {name: run.settings[name] for name in cls.HPARAMS_NEEDED}
         model = cls(
@@ -115,16 +115,12 @@ class SpeechSeparation(Pretrained):
             If the device has too little memory.
         """
         mix = mix.to(self.device)
-        try:
-            with self.inference_ctx:
-                return self.mods.separator(mix)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise UserError(
-                f"{self.device} has too little memory for {len(mix)} times "
-                f"{mix.shape[1]} samples at once: separate shorter chunks"
-            ) from error
+        size = f"{len(mix)} times {mix.shape[1]} samples"
+        memory = too_little_memory(
+            self.device, f"for {size} at once: separate shorter chunks"
+        )
+        with memory, self.inference_ctx:
+            return self.mods.separator(mix)
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
         """Separate mixtures as ``separate_batch`` does."""

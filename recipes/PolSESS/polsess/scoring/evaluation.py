@@ -10,7 +10,7 @@ from tqdm import tqdm
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import TrainedModel
-from polsess.processes import is_out_of_memory
+from polsess.processes import too_little_memory
 from polsess.scoring.folder import LISTED, EvaluationFolder
 from polsess.scoring.metrics import compute_metric
 from polsess.scoring.objective import pit_si_sdr
@@ -84,16 +84,13 @@ class Evaluation:
         UserError
             If the device has too little memory.
         """
-        try:
-            with TorchAutocast(self.device.type, dtype=self.dtype):
-                return self.separator(mixture.to(self.device)).float()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise UserError(
-                f"{self.device} has too little memory for mixtures of shape "
-                f"{list(mixture.shape)}: give a smaller --batch_size"
-            ) from error
+        shape = list(mixture.shape)
+        memory = too_little_memory(
+            str(self.device),
+            f"for mixtures of shape {shape}: give a smaller --batch_size",
+        )
+        with memory, TorchAutocast(self.device.type, dtype=self.dtype):
+            return self.separator(mixture.to(self.device)).float()
 
     def score(
         self,

@@ -240,6 +240,7 @@ class ReliableBrain(sb.Brain):
     """
 
     best_keys: tuple[str, ...] = ()  # of checkpoints' meta: the highest is kept
+    stage: sb.Stage | None = None  # the newest
 
     def set_training_data(self, train_loader: Any) -> None:
         """Set the training loader, of TrainingBatches, before ``fit``.
@@ -351,6 +352,7 @@ class ReliableBrain(sb.Brain):
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Start with no gradients."""
+        self.stage = stage
         self.group_is_open = False
         self.group_batches = 0
         if stage == sb.Stage.TRAIN and self.step == 0:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+import speechbrain as sb
 from polsess.errors import UserError
 from polsess.files import write_atomically
-from polsess.processes import on_main
+from polsess.processes import describe_gpu, on_main
 from polsess.run_folder import (
     Curve,
     RunFiles,
@@ -76,6 +77,35 @@ def average_validation(
     if len(averaged):
         valid["averaged_si_sdr"] = float(averaged["si_sdr"].mean())
     return valid
+
+
+def lower_memory(stage: sb.Stage | None, settings: dict) -> str:
+    """Say what to lower where the memory does not do.
+
+    Arguments
+    ---------
+    stage : Stage, None
+        Where it ran out; None before the first.
+    settings : dict
+        The run's.
+
+    Example
+    -------
+    >>> lower_memory(sb.Stage.TEST, {"valid_batch_size": 16})
+    'for the test: lower --valid_batch_size (16)'
+    """
+    if stage is None:
+        return "for the model: free it, or give another --device"
+    if stage != sb.Stage.TRAIN:
+        name = "validation" if stage == sb.Stage.VALID else "test"
+        size = settings["valid_batch_size"]
+        return f"for the {name}: lower --valid_batch_size ({size})"
+    return (
+        f"for the training: lower --batch_size ({settings['batch_size']}), and "
+        "raise --grad_accumulation_factor "
+        f"({settings['grad_accumulation_factor']}) for as many mixtures a "
+        "step, or give a shorter --training_segment"
+    )
 
 
 def make_logger(kind: str, hparams: SimpleNamespace) -> Any:
@@ -223,6 +253,7 @@ def describe_run(brain: Any, best: Checkpoint, settings: dict) -> dict:
         "cpu_seconds": sum(row["cpu_seconds"] for row in rows),
         "parameters": sum(p.numel() for p in parameters),
         "device": str(brain.device),
+        "gpu": describe_gpu(str(brain.device)),
         "test": _by_variant(brain.scores),
         "test_averaged": _by_variant(brain.averaged_scores),
         "settings": settings,

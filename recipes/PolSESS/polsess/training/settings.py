@@ -128,6 +128,7 @@ IN_EACH_YAML = {
     "deterministic": Setting(bool, may_change=True),
     "precision": Setting(choices=PRECISIONS),
     "eval_precision": Setting(choices=PRECISIONS, may_change=True, tested=True),
+    "tf32": Setting(bool, may_change=True, tested=True, memory=False),
     "nonfinite_patience": Setting(int, least=0, may_change=True, memory=False),
     "nonfinite_lr_factor": Setting(
         float, below_one=True, may_change=True, memory=False
