@@ -49,3 +49,9 @@ def relative_errors(found, expected):
         ((a - b).abs().max() / b.abs().max().clamp(min=1e-3)).item()
         for a, b in zip(found, expected, strict=True)
     ]
+
+
+def transposed(tensor):
+    """Copy a tensor to another layout in memory."""
+    tensor = tensor.detach().transpose(0, -1).contiguous().transpose(0, -1)
+    return tensor.requires_grad_()

@@ -12,12 +12,7 @@ from collections import OrderedDict
 import torch
 from torch.nn import functional as F
 
-from polsess.models.mamba import (
-    Mamba,
-    choose_backend,
-    import_mamba_ssm,
-    mamba_on_gpu,
-)
+from polsess.models.mamba import Mamba, choose_backend
 
 EPSILON = 1e-5  # of all normalisations
 SMALLEST_LEVEL = 1e-4  # of a mixture, as a part of its peak
@@ -330,15 +325,8 @@ class SPMamba(torch.nn.Module):
         return estimates * level.unsqueeze(2)
 
     def check_device(self, device: str) -> None:
-        """Check that the Mamba layers can be computed on a device.
-
-        Raises
-        ------
-        UserError
-            If not, saying what to install.
-        """
-        if choose_backend(device) is mamba_on_gpu:
-            import_mamba_ssm()
+        """Find what computes the Mamba layers on a device, at the start."""
+        choose_backend(device)
 
     def _analyse(self, mixture):
         """Compute the STFT, of shape [batch, frames, bins]."""

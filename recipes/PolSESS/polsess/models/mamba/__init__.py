@@ -5,111 +5,126 @@ Gu, Dao, "Mamba: linear-time sequence modeling with selective state spaces",
 those of ``mamba_ssm.Mamba``.
 """
 
-import importlib
+import functools
+import importlib.util
+import logging
 import math
 from collections.abc import Callable
 
 import torch
-from torch.nn import functional as F
 
-from polsess.errors import UserError
-from polsess.models.mamba.cpu import mamba_on_cpu
+from polsess.errors import one_line
+
+logger = logging.getLogger(__name__)
 
 # Range of the step sizes at the start of a training
 SMALLEST_STEP, LARGEST_STEP = 0.001, 0.1
 
 
-@torch.compiler.disable
-def mamba_on_gpu(hidden: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-    """Compute a Mamba layer with mamba-ssm.
+def _backend(module: str, function: str, double: bool = False) -> Callable:
+    """Make a backend, which is imported when it is called.
 
-    Arguments
-    ---------
-    hidden : torch.Tensor
-        Shape [batch, time, d_model], on a GPU.
-    *weights : torch.Tensor
-        As in ``mamba_on_cpu``.
-
-    Returns
-    -------
-    torch.Tensor
-        Of the shape and type of ``hidden``.
-
-    Raises
-    ------
-    UserError
-        If mamba-ssm is not installed.
+    Not all can be imported everywhere, and not all compute in FP64.
     """
-    fused = import_mamba_ssm()
-    # It wants [batch, channels, time].
-    xz = F.linear(hidden, weights[0]).transpose(1, 2).float().contiguous()
-    *projections, step_bias, rates, skip, out_weight = (
-        weight.float() for weight in weights[1:]
-    )
-    with torch.autocast(hidden.device.type, enabled=False):
-        output = fused(
-            xz,
-            *projections,
-            out_weight,
-            None,  # bias of the last projection
-            rates,
-            None,  # B and C are projected from the input
-            None,
-            skip,
-            delta_bias=step_bias,
-            delta_softplus=True,
-        )
-    return output.to(hidden.dtype)
+
+    def compute(hidden, *weights):
+        dtype = torch.promote_types(hidden.dtype, torch.float32)
+        if dtype == torch.float64 and not double:
+            return BACKENDS["torch"](hidden, *weights)
+        package = importlib.import_module(f"polsess.models.mamba.{module}")
+        with torch.autocast(hidden.device.type, enabled=False):
+            tensors = [tensor.to(dtype) for tensor in (hidden, *weights)]
+            return getattr(package, function)(*tensors).to(hidden.dtype)
+
+    return compute
 
 
-def import_mamba_ssm() -> Callable:
-    """Import mamba-ssm's fused layer, ``mamba_inner_fn``, when it is needed.
-
-    Raises
-    ------
-    UserError
-        If it is not installed, or not built for this machine.
-    """
-    try:
-        # mamba-ssm itself misses it only when it is called.
-        importlib.import_module("causal_conv1d")
-        from mamba_ssm.ops.selective_scan_interface import mamba_inner_fn
-    except ImportError as error:
-        raise UserError(
-            "SPMamba on a GPU needs mamba-ssm and causal-conv1d, which cannot "
-            f"be imported ({error}): install requirements-gpu.txt as its first "
-            "lines say, or add --device cpu"
-        ) from error
-    return mamba_inner_fn
-
-
-# Implementations of the layer, by type of device
-BACKENDS: dict[str, Callable] = {"cpu": mamba_on_cpu, "cuda": mamba_on_gpu}
+# What computes the layer: all in FP32, or in FP64 for FP64 input, whatever
+# autocast says. Arguments are those of `mamba_on_cpu`, of any floating type;
+# the result has the shape and the type of the first one.
+BACKENDS: dict[str, Callable] = {
+    "cpu": _backend("cpu", "mamba_on_cpu", double=True),
+    "mamba_ssm": _backend("ssm", "mamba_in_mamba_ssm"),
+    "triton": _backend("triton", "mamba_in_triton"),
+    "torch": _backend("plain", "mamba_in_torch", double=True),
+}
 
 
 def choose_backend(device: torch.device | str) -> Callable:
-    """Choose the layer's implementation for a device.
+    """Choose what computes the layer on a device.
 
-    Raises
-    ------
-    UserError
-        If there is none.
+    On the CPU it is numba; on an NVIDIA GPU mamba-ssm where it is installed and
+    works, otherwise Triton. Plain torch is for where there is none of these.
+
+    Example
+    -------
+    >>> choose_backend("cpu") is BACKENDS["cpu"]
+    True
     """
-    kind = torch.device(device).type
-    if kind not in BACKENDS:
-        raise UserError(
-            f"SPMamba does not run on {device}: there are no kernels for it; "
-            "add --device cpu"
-        )
-    return BACKENDS[kind]
+    return BACKENDS[_find_backend(torch.device(device).type)]
+
+
+@functools.cache
+def _find_backend(kind):
+    """Find the first backend that is there and computes what it should."""
+    packages = {
+        "cpu": {"cpu": "numba"},
+        "cuda": {"mamba_ssm": "mamba_ssm", "triton": "triton"},
+    }
+    for name, package in packages.get(kind, {}).items():
+        if importlib.util.find_spec(package) is None:
+            continue
+        if name == "cpu":
+            return name
+        try:
+            for length in (1, 5):
+                _try_backend(name, kind, length)
+            return name
+        # Whatever an installation that does not fit its GPU raises
+        except Exception as error:
+            logger.warning(
+                "Mamba layers are not computed with %s, which is installed "
+                "but does not work: %s: %s",
+                name,
+                type(error).__name__,
+                one_line(error),
+            )
+    logger.warning("Mamba layers are computed in plain torch, which is slow")
+    return "torch"
+
+
+def _try_backend(name, kind, length):
+    """Compare output and gradient of a small layer with plain torch's."""
+    found = []
+    with torch.inference_mode(False), torch.enable_grad():
+        shapes = [(2, length, 8), (32, 8), (16, 1, 4), (16,), (9, 16), (16, 1)]
+        shapes += [(16,), (16, 4), (16,), (8, 16)]
+        for backend in (name, "torch"):
+            # Nothing random, which would change what is drawn afterwards
+            tensors = [
+                torch.linspace(-1, 0.9, math.prod(shape), device=kind)
+                .reshape(shape)
+                .requires_grad_()
+                for shape in shapes
+            ]
+            output = BACKENDS[backend](*tensors)
+            found.append([output, *torch.autograd.grad(output.sum(), tensors)])
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-3)
+
+
+# Its kernels are compiled already.
+@torch.compiler.disable
+def _compute_layer(hidden, *weights):
+    return choose_backend(hidden.device)(hidden, *weights)
 
 
 class Mamba(torch.nn.Module):
     """A selective state space with its projections, convolution and gate.
 
-    Whatever the precision, everything behind the first projection is computed
-    in FP32: states of ordinary inputs can exceed what FP16 holds, and rounding
-    adds up along a sequence.
+    Whatever the precision, all of it is computed in FP32: states of ordinary
+    inputs can exceed what FP16 holds, and rounding adds up along a
+    sequence.
 
     Arguments
     ---------
@@ -120,7 +135,7 @@ class Mamba(torch.nn.Module):
     d_conv : int
         Length of the convolution, in steps.
     expand : int
-        Ratio of inner channels to outer ones.
+        Times as many channels inside as outside.
 
     Example
     -------
@@ -161,7 +176,7 @@ class Mamba(torch.nn.Module):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Transform sequences [batch, time, d_model]."""
         at_least_float32 = torch.promote_types(self.A_log.dtype, torch.float32)
-        return choose_backend(hidden.device)(
+        return _compute_layer(
             hidden,
             self.in_proj.weight,
             self.conv1d.weight,

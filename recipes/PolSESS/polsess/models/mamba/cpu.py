@@ -509,7 +509,6 @@ def _state_backward(
     return db, dg
 
 
-@torch.compiler.disable
 def mamba_on_cpu(
     hidden: torch.Tensor,
     in_weight: torch.Tensor,
@@ -522,7 +521,7 @@ def mamba_on_cpu(
     skip: torch.Tensor,
     out_weight: torch.Tensor,
 ) -> torch.Tensor:
-    """Compute a Mamba layer in FP32, or in FP64 for FP64 input.
+    """Compute a Mamba layer, all in FP32 or all in FP64.
 
     Arguments
     ---------
@@ -550,7 +549,7 @@ def mamba_on_cpu(
     Returns
     -------
     torch.Tensor
-        Of the shape and type of ``hidden``.
+        Of the shape of ``hidden``.
 
     Example
     -------
@@ -564,15 +563,12 @@ def mamba_on_cpu(
     rates = rates.T  # [n_states, channels]
     projections = in_weight, conv_weight, conv_bias, x_weight, step_weight
     inputs = hidden, *projections, step_bias, rates, skip, out_weight
-    compute = torch.promote_types(hidden.dtype, torch.float32)
-    with torch.autocast("cpu", enabled=False):
-        tensors = [tensor.to(compute).contiguous() for tensor in inputs]
-        # Whether there will be a backward pass, for which states are kept
-        keep_states = torch.is_grad_enabled() and any(
-            tensor.requires_grad for tensor in tensors
-        )
-        output = _MambaOnCPU.apply(keep_states, *tensors)
-    return output.to(hidden.dtype)
+    tensors = [tensor.contiguous() for tensor in inputs]
+    # Whether there will be a backward pass, for which states are kept
+    keep_states = torch.is_grad_enabled() and any(
+        tensor.requires_grad for tensor in tensors
+    )
+    return _MambaOnCPU.apply(keep_states, *tensors)
 
 
 class _MambaOnCPU(torch.autograd.Function):

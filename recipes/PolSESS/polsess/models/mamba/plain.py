@@ -1,0 +1,114 @@
+"""The Mamba layer in plain torch: slow, for any device and FP64."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+# Steps that are scanned at once: so many times the states are in memory.
+CHUNK = 16
+
+
+def mamba_in_torch(*tensors: torch.Tensor) -> torch.Tensor:
+    """Compute a Mamba layer with operators of torch.
+
+    Arguments and result are those of ``mamba_on_cpu``, in FP32 or FP64.
+
+    Example
+    -------
+    >>> shapes = [(2, 9, 4), (16, 4), (8, 1, 4), (8,), (7, 8), (8, 1), (8,)]
+    >>> inputs = [torch.randn(shape) for shape in shapes]
+    >>> inputs += [-torch.rand(8, 3), torch.ones(8), torch.randn(4, 8)]
+    >>> mamba_in_torch(*inputs).shape
+    torch.Size([2, 9, 4])
+    """
+    return differentiate_once(_compute, *tensors)
+
+
+def differentiate_once(
+    function: Callable, *tensors: torch.Tensor
+) -> torch.Tensor:
+    """Call a function whose result can be differentiated, but only once.
+
+    Example
+    -------
+    >>> x = torch.tensor(3.0, requires_grad=True)
+    >>> y = differentiate_once(torch.square, x)
+    >>> torch.autograd.grad(y, x)
+    (tensor(6.),)
+    """
+    return _Once.apply(function, torch.is_grad_enabled(), *tensors)
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, function: Callable, enabled: bool, *tensors: torch.Tensor
+    ) -> torch.Tensor:
+        with torch.set_grad_enabled(enabled):
+            inputs = [
+                tensor.detach().requires_grad_(tensor.requires_grad)
+                for tensor in tensors
+            ]
+            output = function(*inputs)
+        ctx.inputs, ctx.output = inputs, output
+        return output.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, doutput: torch.Tensor) -> tuple:
+        wanted = [tensor for tensor in ctx.inputs if tensor.requires_grad]
+        with torch.autocast(doutput.device.type, enabled=False):
+            found = iter(torch.autograd.grad(ctx.output, wanted, doutput))
+        gradients = [
+            next(found) if tensor.requires_grad else None
+            for tensor in ctx.inputs
+        ]
+        return None, None, *gradients
+
+
+def _compute(
+    hidden, in_weight, conv_weight, conv_bias, x_weight, step_weight, step_bias,
+    rates, skip, out_weight,
+):  # fmt: skip
+    length, width = hidden.shape[1], conv_weight.shape[2]
+    x, z = F.linear(hidden, in_weight).chunk(2, dim=-1)
+    padded = F.pad(x, (0, 0, width - 1, 0))
+    # No convolution of torch's, which would take TF32 on a GPU.
+    x = conv_bias + sum(
+        conv_weight[:, 0, k] * padded[:, k : k + length] for k in range(width)
+    )
+    x = F.silu(x)
+    sizes = [step_weight.shape[1], rates.shape[1], rates.shape[1]]
+    raw, inward, outward = F.linear(x, x_weight).split(sizes, dim=-1)
+    delta = F.softplus(F.linear(raw, step_weight, step_bias))
+    state = hidden.new_zeros(len(hidden), 1, *rates.shape)
+    outputs = []
+    for chunk in zip(
+        *(t.split(CHUNK, 1) for t in (x, delta, inward, outward)), strict=True
+    ):
+        output, state = checkpoint(
+            _scan_chunk, state, rates, *chunk, use_reentrant=False
+        )
+        outputs.append(output)
+    y = torch.cat(outputs, dim=1) + skip * x
+    return F.linear(y * F.silu(z), out_weight)
+
+
+def _scan_chunk(state, rates, x, delta, inward, outward):
+    """Scan a chunk from a state [batch, 1, channels, n_states] on."""
+    decay = torch.exp(delta.unsqueeze(3) * rates)
+    h = (delta * x).unsqueeze(3) * inward.unsqueeze(2)
+    h = torch.cat([h[:, :1] + decay[:, :1] * state, h[:, 1:]], dim=1)
+    # Each step has what entered in the last `span` ones, then in twice as many.
+    span = 1
+    while span < h.shape[1]:
+        later = h[:, span:] + decay[:, span:] * h[:, :-span]
+        h = torch.cat([h[:, :span], later], dim=1)
+        later = decay[:, span:] * decay[:, :-span]
+        decay = torch.cat([decay[:, :span], later], dim=1)
+        span *= 2
+    return (h @ outward.unsqueeze(3)).squeeze(3), h[:, -1:]

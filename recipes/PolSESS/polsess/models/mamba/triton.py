@@ -1,0 +1,539 @@
+"""The Mamba layer in Triton, forward and backward, for GPUs.
+
+A program of the scan takes a sequence and ``CHANNELS`` channels, one a thread,
+through time in tiles of ``STEPS`` steps that are held in registers, state by
+state. States before each tile are kept; the backward pass computes a tile's
+states from them again. Convolution with SiLU, step sizes (projection, bias and
+softplus), D and the gate are part of the kernels. Sums over channels, sequences
+or tiles are written in parts and added up afterwards: without atomics, results
+are the same each time.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+# Tile of the scan: so much of all that the backward pass needs fits registers.
+SCAN = {"STEPS": 16, "CHANNELS": 32, "num_warps": 1}
+# Tile of the convolution, which nothing but bandwidth limits
+CONVOLUTION = {"STEPS": 16, "CHANNELS": 64, "num_warps": 4}
+
+LOG2_E = tl.constexpr(1.4426950408889634)
+
+
+@triton.jit
+def _sigmoid(x):
+    return 1.0 / (1.0 + tl.exp(-x))
+
+
+@triton.jit
+def _softplus(x):
+    """Compute log(1 + e ** x) as exactly where the result is small."""
+    e = tl.exp(-tl.abs(x))
+    # log(1 + e) = 2 artanh(s), s = e / (2 + e), a series in s ** 2 <= 1/9
+    s = e / (2.0 + e)
+    q = s * s
+    series = ((q / 17 + 1.0 / 15) * q + 1.0 / 13) * q + 1.0 / 11
+    series = (((series * q + 1.0 / 9) * q + 1.0 / 7) * q + 1.0 / 5) * q
+    return tl.maximum(x, 0.0) + 2.0 * s * ((series + 1.0 / 3) * q + 1.0)
+
+
+@triton.jit
+def _join(a1, p1, s1, e1, a2, p2, s2, e2):
+    """Join neighbouring spans of h[t] = a[t] * h[t - 1] + b[t].
+
+    A span has its decay, that without its last step, and the state after and
+    before its last step.
+    """
+    return a1 * a2, a1 * p2, s1 * a2 + s2, s1 * p2 + e2
+
+
+@triton.jit
+def _recur(decay, entering, state):
+    """Compute a tile's states after and before each step."""
+    at_first = tl.arange(0, decay.shape[0])[:, None] == 0
+    before = tl.where(at_first, state[None, :], 0.0)
+    first = entering + decay * before
+    spans = decay, decay * 0.0 + 1.0, first, before
+    spans = tl.associative_scan(spans, 0, _join)
+    return spans[2], spans[3]
+
+
+@triton.jit
+def _flip(x):
+    """Turn a tile round in time, bit by bit of the step's number.
+
+    A thread has all steps of a channel, so that this only renames registers;
+    ``tl.flip`` and a scan's ``reverse`` compute and shuffle.
+    """
+    steps: tl.constexpr = x.shape[0]
+    channels: tl.constexpr = x.shape[1]
+    x = tl.trans(x)
+    for bit in tl.static_range(8):
+        if 2**bit < steps:
+            x = tl.reshape(x, [channels, 2, steps // 2])
+            low, high = tl.split(tl.permute(x, (0, 2, 1)))
+            x = tl.reshape(tl.join(high, low), [channels, steps])
+    return tl.trans(x)
+
+
+@triton.jit
+def _sum_channels(x):
+    """Sum over the last dimension.
+
+    In halves, so that the compiler turns the tile round in shared memory once,
+    and then adds within threads; ``tl.sum`` shuffles five times for each step.
+    """
+    for _ in tl.static_range(8):
+        if x.shape[1] > 1:
+            even, odd = tl.split(
+                tl.reshape(x, [x.shape[0], x.shape[1] // 2, 2])
+            )
+            x = even + odd
+    return tl.reshape(x, [x.shape[0]])
+
+
+@triton.jit
+def _convolve_at(x, t, weight, bias, length, channels, c, WIDTH: tl.constexpr):
+    """Compute the convolution at some steps, before SiLU."""
+    result = tl.load(bias + c, mask=c < channels, other=0.0)[None, :]
+    for k in tl.static_range(WIDTH):
+        source = (t + (k - WIDTH + 1))[:, None]
+        mask = (source >= 0) & (source < length) & (c < channels)[None, :]
+        w = tl.load(weight + c * WIDTH + k, mask=c < channels, other=0.0)
+        result += w * tl.load(
+            x + source * 2 * channels + c[None, :], mask=mask, other=0.0
+        )
+    return result
+
+
+@triton.jit(do_not_specialize=["length", "channels"])
+def convolve(
+    xz, weight, bias, u, length, channels,
+    WIDTH: tl.constexpr, STEPS: tl.constexpr, CHANNELS: tl.constexpr,
+) -> None:  # fmt: skip
+    """Convolve xz's first half and apply SiLU.
+
+    ``xz`` is of shape [batch, time, 2 * channels], ``weight`` of
+    [channels, WIDTH], ``u`` of [batch, time, channels].
+    """
+    sequence = tl.program_id(0).to(tl.int64) * length
+    t = tl.program_id(1) * STEPS + tl.arange(0, STEPS)
+    c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    x = xz + sequence * 2 * channels
+    before = _convolve_at(x, t, weight, bias, length, channels, c, WIDTH)
+    tl.store(
+        u + sequence * channels + t[:, None] * channels + c[None, :],
+        before * _sigmoid(before),
+        mask=(t < length)[:, None] & (c < channels)[None, :],
+    )
+
+
+@triton.jit(do_not_specialize=["length", "channels"])
+def convolve_backward(
+    xz, weight, bias, du, dxz, parts, length, channels,
+    WIDTH: tl.constexpr, STEPS: tl.constexpr, CHANNELS: tl.constexpr,
+) -> None:  # fmt: skip
+    """Compute the gradients of ``convolve``.
+
+    The first half of ``dxz`` is written. ``parts`` are each tile's gradients of
+    weight and bias, of shape [batch, tiles, WIDTH + 1, channels].
+    """
+    sequence = tl.program_id(0).to(tl.int64) * length
+    t = tl.program_id(1) * STEPS + tl.arange(0, STEPS)
+    c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    valid = c < channels
+    x = xz + sequence * 2 * channels
+    dx = tl.zeros([STEPS, CHANNELS], tl.float32)
+    tile = tl.program_id(0).to(tl.int64) * tl.num_programs(1)
+    own = parts + (tile + tl.program_id(1)) * (WIDTH + 1) * channels + c
+    for k in tl.static_range(WIDTH):
+        # Where this tile's x goes with weight WIDTH - 1 - k
+        later = t + k
+        mask = (later < length)[:, None] & valid[None, :]
+        y = _convolve_at(x, later, weight, bias, length, channels, c, WIDTH)
+        gate = _sigmoid(y)
+        gradient = (
+            gate
+            * (1.0 + y * (1.0 - gate))
+            * tl.load(
+                du
+                + sequence * channels
+                + later[:, None] * channels
+                + c[None, :],
+                mask=mask,
+                other=0.0,
+            )
+        )
+        source = tl.load(
+            x + t[:, None] * 2 * channels + c[None, :], mask=mask, other=0.0
+        )
+        tl.store(
+            own + (WIDTH - 1 - k) * channels,
+            tl.sum(gradient * source, 0),
+            mask=valid,
+        )
+        if k == 0:
+            tl.store(own + WIDTH * channels, tl.sum(gradient, 0), mask=valid)
+        w = tl.load(weight + c * WIDTH + WIDTH - 1 - k, mask=valid, other=0.0)
+        dx += w * gradient
+    tl.store(
+        dxz + sequence * 2 * channels + t[:, None] * 2 * channels + c[None, :],
+        dx,
+        mask=(t < length)[:, None] & valid[None, :],
+    )
+
+
+@triton.jit
+def _add(total, values, valid, again):
+    """Add to numbers in memory, whose first values are 0."""
+    values += tl.load(total, mask=valid & again, other=0.0)
+    tl.store(total, values, mask=valid)
+
+
+@triton.jit
+def _cells(t, channels, c):
+    """Locate a tile in [time, channels], and in the second half of xz."""
+    cells = t[:, None] * channels + c[None, :]
+    return cells, cells + (t + 1)[:, None] * channels
+
+
+@triton.jit
+def _step_sizes(projected, tokens, inside, weight, rank, bias, c, valid):
+    """Compute a tile's step sizes, before softplus."""
+    k = tl.arange(0, inside.shape[0])
+    raw = tl.load(bias + c, mask=valid, other=0.0)[None, :]
+    raw += tl.zeros([inside.shape[0], c.shape[0]], tl.float32)
+    for r in range(0, rank):
+        value = tl.load(projected + r * tokens + k, mask=inside, other=0.0)
+        w = tl.load(weight + c * rank + r, mask=valid, other=0.0)
+        raw += value[:, None] * w[None, :]
+    return raw
+
+
+@triton.jit(
+    do_not_specialize=[
+        "length", "tokens", "channels", "n_states", "rank", "slot"
+    ]
+)  # fmt: skip
+def scan(
+    u, projected, xz, rates, step_weight, bias, skip, gated, states,
+    length, tokens, channels, n_states, rank, slot,
+    STEPS: tl.constexpr, CHANNELS: tl.constexpr,
+) -> None:  # fmt: skip
+    """Scan sequences, and multiply the result with SiLU of z.
+
+    Arguments
+    ---------
+    u, gated : [batch, time, channels]
+    projected : [rank + 2 * n_states, tokens], tokens = batch * time
+    xz : [batch, time, 2 * channels]
+    rates : [n_states, channels]
+    step_weight : [channels, rank]
+    bias, skip : [channels]
+    states : [batch, tiles, n_states, channels], after each tile; with a
+        distance ``slot`` between tiles of 0, only the last one
+    """
+    sequence = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    valid = c < channels
+    k = tl.arange(0, STEPS)
+    d = tl.load(skip + c, mask=valid, other=0.0)
+    tiles = tl.cdiv(length, STEPS)
+    state = states + sequence * tl.maximum(slot * tiles, n_states * channels)
+    for tile in range(0, tiles):
+        token = sequence * length + tile * STEPS
+        inside = k < length - tile * STEPS
+        mask = inside[:, None] & valid[None, :]
+        cells, z_cells = _cells(tile * STEPS + k, channels, c)
+        raw = _step_sizes(
+            projected + token, tokens, inside, step_weight, rank, bias, c, valid
+        )
+        delta = tl.where(inside[:, None], _softplus(raw), 0.0)
+        x = tl.load(
+            u + sequence * length * channels + cells, mask=mask, other=0.0
+        )
+        step = delta * x
+        y = d[None, :] * x
+        inward = projected + token + rank * tokens
+        for n in range(0, n_states):
+            a = tl.load(rates + n * channels + c, mask=valid, other=0.0)
+            b = tl.load(inward + n * tokens + k, mask=inside, other=0.0)
+            outward = inward + (n_states + n) * tokens
+            g = tl.load(outward + k, mask=inside, other=0.0)
+            own = state + tile * slot + n * channels + c
+            last = tl.load(own - slot, mask=valid & (tile > 0), other=0.0)
+            decay = tl.exp2(delta * (a * LOG2_E)[None, :])
+            h, _ = _recur(decay, step * b[:, None], last)
+            y += h * g[:, None]
+            last = tl.sum(tl.where(k[:, None] == STEPS - 1, h, 0.0), 0)
+            tl.store(own, last, mask=valid)
+        z = xz + sequence * length * 2 * channels + z_cells
+        z = tl.load(z, mask=mask, other=0.0)
+        out = gated + sequence * length * channels + cells
+        tl.store(out, y * z * _sigmoid(z), mask=mask)
+        # The next tile begins with states that this one's threads wrote.
+        tl.debug_barrier()
+
+
+@triton.jit(
+    do_not_specialize=["length", "tokens", "channels", "n_states", "rank"]
+)
+def scan_backward(
+    u, projected, xz, rates, step_weight, bias, skip, gated, states,
+    du, dxz, parts, totals,
+    length, tokens, channels, n_states, rank,
+    STEPS: tl.constexpr, CHANNELS: tl.constexpr,
+) -> None:  # fmt: skip
+    """Compute the gradients of ``scan``, and its result once more.
+
+    Arguments
+    ---------
+    u to states : as in ``scan``, but that ``gated`` has the result's gradient,
+        over which the result is written
+    du : [batch, time, channels]
+    dxz : [batch, time, 2 * channels], its second half is written
+    parts : [blocks of channels, rank + 2 * n_states, tokens], of projected
+    totals : [batch, 2 * n_states + rank + 2, channels], each sequence's
+        gradients of the first state, rates, step_weight, bias and skip
+    """
+    sequence = tl.program_id(0).to(tl.int64)
+    block = tl.program_id(1).to(tl.int64)
+    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    valid = c < channels
+    k = tl.arange(0, STEPS)
+    d = tl.load(skip + c, mask=valid, other=0.0)
+    tiles = tl.cdiv(length, STEPS)
+    slot = n_states * channels
+    parts += block * (rank + 2 * n_states) * tokens
+    totals += sequence * (2 * n_states + rank + 2) * channels + c
+    for i in range(0, tiles):
+        tile = tiles - 1 - i
+        token = sequence * length + tile * STEPS
+        inside = k < length - tile * STEPS
+        mask = inside[:, None] & valid[None, :]
+        cells, z_cells = _cells(tile * STEPS + k, channels, c)
+        raw = _step_sizes(
+            projected + token, tokens, inside, step_weight, rank, bias, c, valid
+        )
+        delta = tl.where(inside[:, None], _softplus(raw), 0.0)
+        x = tl.load(
+            u + sequence * length * channels + cells, mask=mask, other=0.0
+        )
+        z = xz + sequence * length * 2 * channels + z_cells
+        z = tl.load(z, mask=mask, other=0.0)
+        dy = tl.load(
+            gated + sequence * length * channels + cells, mask=mask, other=0.0
+        )
+        dy *= z * _sigmoid(z)
+        step = delta * x
+        y = d[None, :] * x
+        dstep = tl.zeros([STEPS, CHANNELS], tl.float32)
+        ddelta = tl.zeros([STEPS, CHANNELS], tl.float32)
+        state = states + (sequence * tiles + tile - 1) * slot + c
+        for n in range(0, n_states):
+            row = (rank + n) * tokens + token
+            beyond = row + n_states * tokens
+            a = tl.load(rates + n * channels + c, mask=valid, other=0.0)
+            b = tl.load(projected + row + k, mask=inside, other=0.0)
+            g = tl.load(projected + beyond + k, mask=inside, other=0.0)
+            last = tl.load(
+                state + n * channels, mask=valid & (tile > 0), other=0.0
+            )
+            own = totals + n * channels
+            later = tl.load(own, mask=valid & (i > 0), other=0.0)
+            decay = tl.exp2(delta * (a * LOG2_E)[None, :])
+            h, before = _recur(decay, step * b[:, None], last)
+            y += h * g[:, None]
+            tl.store(parts + beyond + k, _sum_channels(dy * h), mask=inside)
+            dh = dy * g[:, None]
+            past, future = _recur(_flip(decay), _flip(decay * dh), later)
+            past = _flip(past)
+            dh += _flip(future)
+            tl.store(parts + row + k, _sum_channels(dh * step), mask=inside)
+            dstep += dh * b[:, None]
+            dlog = past * before
+            ddelta += dlog * a[None, :]
+            first = tl.sum(tl.where(k[:, None] == 0, past, 0.0), 0)
+            tl.store(own, first, mask=valid)
+            _add(own + slot, tl.sum(dlog * delta, 0), valid, i > 0)
+        # Loaded and computed again: registers are needed above.
+        x = tl.load(
+            u + sequence * length * channels + cells, mask=mask, other=0.0
+        )
+        raw = _step_sizes(
+            projected + token, tokens, inside, step_weight, rank, bias, c, valid
+        )
+        draw = (ddelta + dstep * x) * _sigmoid(raw)
+        draw = tl.where(inside[:, None], draw, 0.0)
+        own = totals + (2 * n_states + rank) * channels
+        _add(own, tl.sum(draw, 0), valid, i > 0)
+        _add(own + channels, tl.sum(dy * x, 0), valid, i > 0)
+        dx = d[None, :] * dy + dstep * delta
+        tl.store(du + sequence * length * channels + cells, dx, mask=mask)
+        z = xz + sequence * length * 2 * channels + z_cells
+        z = tl.load(z, mask=mask, other=0.0)
+        gate = _sigmoid(z)
+        slope = gate * (1.0 + z * (1.0 - gate))
+        out = gated + sequence * length * channels + cells
+        dz = y * slope * tl.load(out, mask=mask, other=0.0)
+        tl.store(
+            dxz + sequence * length * 2 * channels + z_cells, dz, mask=mask
+        )
+        # Threads read what others wrote: here of the gradient, and in the
+        # next tile of totals.
+        tl.debug_barrier()
+        tl.store(out, y * z * gate, mask=mask)
+        for r in range(0, rank):
+            w = tl.load(step_weight + c * rank + r, mask=valid, other=0.0)
+            row = r * tokens + token
+            value = tl.load(projected + row + k, mask=inside, other=0.0)
+            part = _sum_channels(draw * w[None, :])
+            tl.store(parts + row + k, part, mask=inside)
+            own = totals + (2 * n_states + r) * channels
+            _add(own, tl.sum(draw * value[:, None], 0), valid, i > 0)
+
+
+def mamba_in_triton(*tensors: torch.Tensor) -> torch.Tensor:
+    """Compute a Mamba layer in FP32.
+
+    Arguments
+    ---------
+    *tensors : torch.Tensor
+        As in ``mamba_on_cpu``, on a GPU, in FP32.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the shape of the first one.
+    """
+    # Whether there will be a backward pass, for which states are kept
+    keep_states = torch.is_grad_enabled() and any(
+        tensor.requires_grad for tensor in tensors
+    )
+    return _MambaInTriton.apply(keep_states, *tensors)
+
+
+class _MambaInTriton(torch.autograd.Function):
+    """Forward and backward.
+
+    xz, its projection and states are kept; u and what the gate lets through
+    are computed again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        keep_states: bool,
+        hidden: torch.Tensor,
+        *weights: torch.Tensor,
+    ) -> torch.Tensor:
+        in_weight, *_, rates, _, out_weight = weights
+        weights = tuple(weight.contiguous() for weight in weights)
+        rates = weights[6].T.contiguous()
+        batch, length, _ = hidden.shape
+        n_states, channels = rates.shape
+        xz = F.linear(hidden, in_weight).contiguous()
+        u = _convolve(xz, weights[1], weights[2])
+        projected = weights[3] @ u.flatten(0, 1).T
+        gated = torch.empty_like(u)
+        tiles = triton.cdiv(length, SCAN["STEPS"]) if keep_states else 1
+        states = u.new_empty(batch, tiles, n_states, channels)
+        slot = n_states * channels if keep_states else 0
+        scanned = u, projected, xz, rates, *weights[4:6], weights[7]
+        sizes = _sizes(u, projected, rates, weights[4])
+        with torch.cuda.device_of(u):
+            scan[batch, triton.cdiv(channels, SCAN["CHANNELS"])](
+                *scanned, gated, states, *sizes, slot, **SCAN
+            )
+        if keep_states:
+            ctx.save_for_backward(hidden, xz, projected, states, *weights)
+        return F.linear(gated, out_weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, doutput: torch.Tensor) -> tuple:
+        hidden, xz, projected, states, *weights = ctx.saved_tensors
+        with torch.autocast(doutput.device.type, enabled=False):
+            return None, *_backward(
+                doutput, hidden, xz, projected, states, *weights
+            )
+
+
+def _backward(
+    doutput, hidden, xz, projected, states,
+    in_weight, conv_weight, conv_bias, x_weight, step_weight, step_bias,
+    rates, skip, out_weight,
+):  # fmt: skip
+    """Compute the gradients of input and weights."""
+    batch, length, _ = hidden.shape
+    channels, n_states = rates.shape
+    width, rank = conv_weight.shape[2], step_weight.shape[1]
+    rates = rates.T.contiguous()
+    u = _convolve(xz, conv_weight, conv_bias)
+    # Its gradient, over which it is written
+    gated = (doutput @ out_weight).contiguous()
+    du, dxz = torch.empty_like(u), torch.empty_like(xz)
+    blocks = triton.cdiv(channels, SCAN["CHANNELS"])
+    parts = u.new_empty(blocks, *projected.shape)
+    totals = u.new_empty(batch, 2 * n_states + rank + 2, channels)
+    scanned = u, projected, xz, rates, step_weight, step_bias, skip
+    sizes = _sizes(u, projected, rates, step_weight)
+    with torch.cuda.device_of(u):
+        scan_backward[batch, blocks](
+            *scanned, gated, states, du, dxz, parts, totals, *sizes,
+            **SCAN,
+        )  # fmt: skip
+    dprojected = parts.sum(0)
+    drates, dstep_weight, dstep_bias, dskip = (
+        totals[:, n_states:].sum(0).split([n_states, rank, 1, 1])
+    )
+    u, du = u.flatten(0, 1), du.flatten(0, 1)
+    du.addmm_(dprojected.T, x_weight)
+    tiles = triton.cdiv(length, CONVOLUTION["STEPS"])
+    parts = u.new_empty(batch, tiles, width + 1, channels)
+    with torch.cuda.device_of(u):
+        convolve_backward[
+            batch, tiles, triton.cdiv(channels, CONVOLUTION["CHANNELS"])
+        ](
+            xz, conv_weight, conv_bias, du, dxz, parts, length, channels,
+            WIDTH=width, **CONVOLUTION,
+        )  # fmt: skip
+    dconv = parts.sum((0, 1)).T
+    return (
+        dxz @ in_weight,
+        dxz.flatten(0, 1).T @ hidden.flatten(0, 1),
+        dconv[:, None, :width],
+        dconv[:, width],
+        dprojected @ u,
+        dstep_weight.T,
+        dstep_bias[0],
+        drates.T,
+        dskip[0],
+        doutput.flatten(0, 1).T @ gated.flatten(0, 1),
+    )
+
+
+def _convolve(xz, weight, bias):
+    """Convolve and apply SiLU."""
+    batch, length, channels = xz.shape
+    u = xz.new_empty(batch, length, channels // 2)
+    with torch.cuda.device_of(xz):
+        convolve[
+            batch,
+            triton.cdiv(length, CONVOLUTION["STEPS"]),
+            triton.cdiv(channels // 2, CONVOLUTION["CHANNELS"]),
+        ](
+            xz, weight, bias, u, length, channels // 2,
+            WIDTH=weight.shape[2], **CONVOLUTION,
+        )  # fmt: skip
+    return u
+
+
+def _sizes(u, projected, rates, step_weight):
+    """Sizes of a scan, as its kernels take them."""
+    return u.shape[1], projected.shape[1], *rates.T.shape, step_weight.shape[1]
