@@ -35,7 +35,7 @@ from polsess.files import to_json, write_atomically
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
 SPAWN = multiprocessing.get_context("spawn")
-START = 90  # s that a process may take to import everything
+START = 120  # s that a process may take to import everything
 OK, FAILED, SKIPPED = "ok", "FAIL", "skip"
 
 
@@ -114,7 +114,8 @@ class Result:
         self.seconds = 0.0
         self.figures: list[dict] = []
         self.notes: dict = {}
-        self.traceback = ""
+        self.raised = False
+        self.log: list[str] = []  # of a failure, what was printed last
 
     def at_most(self, what: str, value: float, limit: float) -> None:
         """Take a figure down, and fail unless it is at most the limit."""
@@ -161,9 +162,7 @@ class Result:
         """Tell everything, for the JSON file."""
         told = ("name", "status", "figures", "notes", "seconds", "reason")
         found = {name: getattr(self, name) for name in told}
-        return (
-            found | {"traceback": self.traceback} if self.traceback else found
-        )
+        return found | {"log": self.log} if self.log else found
 
 
 def perform(check: Check, module: str, device: str, folder: Path) -> Result:
@@ -202,18 +201,24 @@ def perform(check: Check, module: str, device: str, folder: Path) -> Result:
         getattr(checks, function)(result, *arguments)
     except BaseException as error:  # SystemExit, too
         result.fail(one_line(f"{type(error).__name__}: {error}"))
-        result.traceback = traceback.format_exc()
+        result.raised = True
+        traceback.print_exc()
     finally:
         result.seconds = time.perf_counter() - start
     return result
 
 
+def log_file(folder: Path, pid: int) -> Path:
+    """Name the file for what a process prints."""
+    return folder / f"{pid}.log"
+
+
 def serve(
-    connection: Any, module: str, device: str, folder: Path, threads: int
+    connection: Any, folder: Path, module: str, device: str, threads: int
 ) -> None:
     """Run the checks that a connection names, in this process, until None."""
     os.setsid()  # what is started here ends with it
-    log = os.open(folder / f"{os.getpid()}.log", os.O_WRONLY | os.O_CREAT)
+    log = os.open(log_file(folder, os.getpid()), os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
@@ -229,15 +234,20 @@ class Worker:
 
     Arguments
     ---------
-    *arguments : object
-        Of ``serve``, after the connection.
+    folder : Path
+        For files.
+    *others : object
+        Further arguments of ``serve``.
     """
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, folder: Path, *others: Any) -> None:
         self.connection, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=serve, args=(theirs, *arguments))
+        self.process = SPAWN.Process(
+            target=serve, args=(theirs, folder, *others)
+        )
         self.process.start()
         theirs.close()
+        self.log = log_file(folder, self.process.pid or 0)
         self.check: Check | None = None
         self.grace = START  # of the first check, for the imports
         self.begun = self.end = 0.0
@@ -268,8 +278,10 @@ class Worker:
             result.seconds = time.monotonic() - self.begun
             self.kill()
         self.check = None
+        if result.status == FAILED and self.log.exists():
+            result.log = self.log.read_text(errors="replace").splitlines()[-40:]
         # After an error the GPU may refuse all that a process asks of it.
-        if result.traceback:
+        if result.raised:
             self.stop()
         return result
 
@@ -337,7 +349,7 @@ def run_checks(
                         yield late
                         continue
                     if not idle:
-                        idle = [Worker(module, device, folder, threads)]
+                        idle = [Worker(folder, module, device, threads)]
                         workers += idle
                     idle.pop().begin(check, latest)
                     busy += 1

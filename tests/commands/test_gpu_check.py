@@ -55,7 +55,7 @@ def test_a_line_a_check_a_file_and_an_exit_status(checked):
         "value": None,
         "limit": 1,
     }
-    assert "small_gpu_checks.py" in third["traceback"]
+    assert "small_gpu_checks.py" in "".join(third["log"])
 
 
 def test_skips_alone_do_not_fail(checked):
