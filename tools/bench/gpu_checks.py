@@ -14,6 +14,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -37,6 +39,7 @@ from measuring import (
     peak_memory,
 )
 from polsess.models import mamba
+from polsess.processes import describe_gpu, set_up_device
 from polsess.run_folder import read_curve, software_versions
 from torch.autograd import DeviceType
 from torch.profiler import profile, supported_activities
@@ -61,43 +64,29 @@ def prepare(result: "Result") -> None:
     if not torch.cuda.is_available():
         result.device = "cpu"
     torch.use_deterministic_algorithms(False)
-    set_tf32(False)
+    set_up_device({"device": result.device})
     torch.manual_seed(0)
     torch.cuda.empty_cache()
-
-
-def set_tf32(allowed: bool) -> None:
-    """Allow TF32 in matrix products, convolutions and LSTMs, or forbid it."""
-    torch.backends.cuda.matmul.allow_tf32 = allowed
-    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def environment(result: "Result") -> None:
     """GPU, driver and versions."""
     result.note(
         **software_versions(),
-        cuda=torch.version.cuda,
-        cudnn=torch.backends.cudnn.version(),
-        cpus=os.cpu_count(),
+        triton=version("triton") if find_spec("triton") else "none",
         compiler=shutil.which("cc") or "none",  # Triton's launchers need it
+        cpus=os.cpu_count(),
     )
     result.require(
         result.device == result.requested,
         "no NVIDIA GPU that torch can use: what runs on the CPU is run there",
     )
-    if result.device == "cpu":
-        return
-    gpu = torch.cuda.get_device_properties(result.device)
-    result.note(
-        gpu=gpu.name,
-        capability=f"{gpu.major}.{gpu.minor}",
-        gpu_gb=gpu.total_memory / 1e9,
-    )
-    command = "nvidia-smi --query-gpu=driver_version --format=csv,noheader"
-    with_driver = subprocess.run(
-        command.split(), capture_output=True, text=True, check=True
-    )
-    result.note(driver=with_driver.stdout.split()[0])
+    gpu = describe_gpu(result.device) or {}
+    result.note(**{f"gpu_{name}": value for name, value in gpu.items()})
+    if shutil.which("nvidia-smi"):
+        command = "nvidia-smi --query-gpu=driver_version --format=csv,noheader"
+        printed = subprocess.check_output(command.split(), text=True)
+        result.note(driver=printed.split()[0])
 
 
 # Networks and layers
@@ -287,9 +276,9 @@ def steps(result: "Result", precision: str, model: str, **options: Any) -> None:
 
 def speed(result: "Result", precision: str, model: str, **options: Any) -> None:
     """Thirty steps of a published network, 4 s, with the YAML's batch size."""
-    options |= {"precision": "bf16" if precision == "bf16" else "fp32"}
+    options["precision"] = "bf16" if precision == "bf16" else "fp32"
+    options["tf32"] = precision == "tf32"
     brain, batch = prepare_training(result, model, 4.0, **options)
-    set_tf32(precision == "tf32")
     for _ in range(WARM_UP):
         brain.fit_batch(batch)
     synchronize(result)
