@@ -41,8 +41,8 @@ class Block(torch.nn.Module):
     Example
     -------
     >>> block = Block(4, 17, 3, 1, 2, 64, {"d_state": 4})
-    >>> block(torch.randn(2, 4, 20, 17)).shape
-    torch.Size([2, 4, 20, 17])
+    >>> block(torch.randn(2, 20, 17, 4)).shape
+    torch.Size([2, 20, 17, 4])
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class Block(torch.nn.Module):
         self.attn_concat_proj = _projection(channels, channels, bins)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Transform [batch, channels, frames, bins]."""
-        frames, bins = hidden.shape[2:]
-        missing = (0, self._missing(bins), 0, self._missing(frames))
-        hidden = F.pad(hidden, missing)
-        hidden = hidden + self._along_last("intra", hidden)
-        hidden = hidden.transpose(2, 3)
-        hidden = hidden + self._along_last("inter", hidden)
-        hidden = hidden.transpose(2, 3)[:, :, :frames, :bins]
-        return hidden + self.attn_concat_proj(self._attend(hidden))
+        """Transform [batch, frames, bins, channels]."""
+        frames, bins = hidden.shape[1:3]
+        missing = 0, 0, 0, self._missing(bins), 0, self._missing(frames)
+        if any(missing):
+            hidden = F.pad(hidden, missing)
+        hidden = hidden + self._run_along("intra", hidden)
+        along_time = self._run_along("inter", hidden)
+        hidden = (hidden + along_time.transpose(1, 2))[:, :frames, :bins]
+        return hidden + self._attend(hidden)
 
     def _missing(self, length):
         """Count the zeros that complete the last step."""
@@ -94,33 +94,103 @@ class Block(torch.nn.Module):
         steps = -(-beyond // self.unfold_step)
         return self.unfold_size + steps * self.unfold_step - length
 
-    def _along_last(self, path, hidden):
-        """Run a bidirectional Mamba layer along the last dimension."""
-        batch, channels, rows, length = hidden.shape
+    def _run_along(self, path, hidden):
+        """Run a bidirectional Mamba layer along bins, or along frames.
+
+        Returns [batch, frames, bins, channels] or, along frames, [batch, bins,
+        frames, channels].
+        """
+        dimension = 2 if path == "intra" else 1
+        length = hidden.shape[dimension]
         hidden = getattr(self, f"{path}_norm")(hidden)
-        steps = hidden.unfold(3, self.unfold_size, self.unfold_step)
+        steps = hidden.unfold(dimension, self.unfold_size, self.unfold_step)
+        if path == "inter":
+            steps = steps.transpose(1, 2)
+        batch, rows, _, channels, _ = steps.shape
         # [batch * rows, steps, channels * unfold_size]
-        steps = steps.permute(0, 2, 3, 1, 4).flatten(3).flatten(0, 1)
+        steps = steps.flatten(3).flatten(0, 1)
         steps = getattr(self, f"{path}_mamba")(steps)
-        output = getattr(self, f"{path}_linear")(steps.transpose(1, 2))
-        output = output.reshape(batch, rows, channels, length)
-        return output.transpose(1, 2)
+        # A transposed convolution, whose channels come last
+        linear = getattr(self, f"{path}_linear")
+        output = _as_float32(steps @ linear.weight.flatten(1))
+        output = output.unflatten(2, (channels, -1))
+        output = _overlap_add(output, length, self.unfold_step) + linear.bias
+        return output.unflatten(0, (batch, rows))
 
     def _attend(self, hidden):
         """Attend over frames; a head's values are channels x bins."""
-        batch, channels, frames, bins = hidden.shape
-        query, key, value = (self._project(name, hidden) for name in "QKV")
+        query_and_key, value = self._project(hidden)
+        query, key = query_and_key.chunk(2, dim=1)
         output = F.scaled_dot_product_attention(query, key, value)
-        output = output.unflatten(3, (channels // self.heads, bins))
-        return output.transpose(2, 3).flatten(1, 2)
+        # From [batch, heads, frames, channels / heads * bins]
+        output = output.unflatten(3, (-1, hidden.shape[2]))
+        output = output.permute(0, 2, 4, 1, 3).flatten(3)
+        convolution, prelu, norm = self.attn_concat_proj
+        output = F.linear(
+            output, convolution.weight.flatten(1), convolution.bias
+        )
+        return norm(prelu(output))
 
-    def _project(self, name, hidden):
-        """Project for all heads: [batch, heads, frames, channels * bins]."""
-        projected = [
-            getattr(self, f"attn_conv_{name}_{head}")(hidden)
+    def _project(self, hidden):
+        """Project for all heads at once, for few operators.
+
+        Returns queries and keys as one tensor [batch, 2 * heads, frames,
+        channels * bins], and values [batch, heads, frames, channels * bins].
+        """
+        projections = [
+            getattr(self, f"attn_conv_{name}_{head}")
+            for name in "QKV"
             for head in range(self.heads)
         ]
-        return torch.stack(projected, dim=1).transpose(2, 3).flatten(3)
+        convolutions, *_ = zip(*projections, strict=True)
+        weight = torch.cat([layer.weight for layer in convolutions])
+        bias = torch.cat([layer.bias for layer in convolutions])
+        projected = F.linear(hidden, weight.flatten(1), bias)
+        last = sum(layer.out_channels for layer in convolutions[-self.heads :])
+        parts = projected.split([len(bias) - last, last], dim=3)
+        ours = projections[: -self.heads], projections[-self.heads :]
+        return [
+            _normalise_heads(part, layers)
+            for part, layers in zip(parts, ours, strict=True)
+        ]
+
+
+def _normalise_heads(projected, projections):
+    """Apply PReLU and norm to projections of the same size, side by side.
+
+    From [batch, frames, bins, projections * channels] to [batch, projections,
+    frames, channels * bins].
+    """
+    projected = projected.unflatten(3, (len(projections), -1))
+    projected = projected.permute(0, 3, 1, 4, 2).flatten(3)
+    _, activations, norms = zip(*projections, strict=True)
+    slopes = torch.cat([activation.weight for activation in activations])
+    # [projections, 1, channels * bins]
+    gamma, beta = (
+        torch.cat([getattr(norm, name) for norm in norms]).flatten(1)[:, None]
+        for name in ("gamma", "beta")
+    )
+    projected = _as_float32(F.prelu(projected, slopes))
+    size = projected.shape[3:]
+    projected = F.layer_norm(projected, size, eps=EPSILON)
+    return torch.addcmul(beta, projected, gamma)
+
+
+def _as_float32(hidden):
+    """Convert half precision: sums, and squares of what is loud, are FP32."""
+    return hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+
+
+def _overlap_add(frames, length, step):
+    """Add up overlapping frames.
+
+    From [batch, frames, channels, size] to [batch, length, channels].
+    """
+    batch, _, channels, size = frames.shape
+    # F.fold's counterpart for channels that come last
+    return torch.ops.aten.unfold_backward(
+        frames, [batch, length, channels], 1, size, step
+    )
 
 
 class BidirectionalMamba(torch.nn.Module):
@@ -180,26 +250,25 @@ class ChannelNorm(torch.nn.Module):
 
     Example
     -------
-    >>> ChannelNorm(4)(torch.randn(2, 4, 10, 9)).mean(dim=1).abs().max() < 1e-5
+    >>> ChannelNorm(4)(torch.randn(2, 10, 9, 4)).mean(dim=3).abs().max() < 1e-5
     tensor(True)
     """
 
     def __init__(self, channels: int, bins: int | None = None) -> None:
         super().__init__()
-        self.dimensions = (1,) if bins is None else (1, 3)
+        self.first_dimension = 3 if bins is None else 2
         shape = (1, channels, 1, bins or 1)
         self.gamma = torch.nn.Parameter(torch.ones(shape))
         self.beta = torch.nn.Parameter(torch.zeros(shape))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Normalise [batch, channels, frames, bins]."""
-        # In half precision the squares of a loud spectrum overflow.
-        hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
-        variance, mean = torch.var_mean(
-            hidden, self.dimensions, correction=0, keepdim=True
+        """Normalise [batch, frames, bins, channels]."""
+        normed = hidden.shape[self.first_dimension :]
+        gamma, beta = (
+            parameter.transpose(1, 3).reshape(normed)
+            for parameter in (self.gamma, self.beta)
         )
-        hidden = (hidden - mean) * torch.rsqrt(variance + EPSILON)
-        return hidden * self.gamma + self.beta
+        return F.layer_norm(_as_float32(hidden), normed, gamma, beta, EPSILON)
 
 
 def _projection(channels, out_channels, bins):
@@ -317,10 +386,12 @@ class SPMamba(torch.nn.Module):
         level = _level(mixture)
         spectrum = self._analyse(mixture / level)
         hidden = self.conv(torch.stack([spectrum.real, spectrum.imag], dim=1))
+        # Channels come last, for norms and Mamba layers without copies.
+        hidden = hidden.permute(0, 2, 3, 1).contiguous()
         for block in self.blocks:
             hidden = block(hidden)
         # [batch, n_sources * 2, frames, bins]
-        parts = self.deconv(hidden).to(dtype)
+        parts = self.deconv(hidden.permute(0, 3, 1, 2)).to(dtype)
         estimates = self._synthesise(parts, mixture.shape[1])
         return estimates * level.unsqueeze(2)
 
@@ -344,13 +415,18 @@ class SPMamba(torch.nn.Module):
         """Invert the STFT of all sources, to [batch, length, n_sources]."""
         batch, _, frames, bins = parts.shape
         parts = parts.reshape(batch * self.n_sources, 2, frames, bins)
-        signals = torch.istft(
-            torch.complex(parts[:, 0], parts[:, 1]).transpose(1, 2),
-            self.fft_size,
-            self.hop_size,
-            window=self.window.to(parts.dtype),
-            length=max(length, self.fft_size),
-        )[:, :length]
+        spectrum = torch.complex(parts[:, 0], parts[:, 1])
+        window = self.window.to(parts.dtype)
+        signals = torch.fft.irfft(spectrum, self.fft_size) * window
+        # As torch.istft, which on a GPU would wait for a check of the windows
+        windows = window.square().expand(1, frames, -1)
+        padded = self.fft_size + (frames - 1) * self.hop_size
+        signals, total = (
+            _overlap_add(part.unsqueeze(2), padded, self.hop_size)
+            for part in (signals, windows)
+        )
+        inside = slice(self.fft_size // 2, self.fft_size // 2 + length)
+        signals = (signals[:, inside] / total[:, inside]).squeeze(2)
         return signals.reshape(batch, self.n_sources, length).transpose(1, 2)
 
 
