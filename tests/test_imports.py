@@ -147,9 +147,9 @@ def test_imports_stay_within_recipe_and_requirements():
         declared |= {text for text in needed if "extra ==" not in text}
     names = {canonicalize_name(Requirement(text).name) for text in declared}
     distributions = importlib.metadata.packages_distributions()
-    # Ours; on GPUs only, and told of in requirements-gpu.txt; and what --log_to
-    # wandb asks for.
-    known = {"polsess", "orion_optuna", "mamba_ssm", "wandb"}
+    # Ours; what torch brings for GPUs, or requirements-gpu.txt; and what
+    # --log_to wandb needs.
+    known = {"polsess", "orion_optuna", "triton", "mamba_ssm", "wandb"}
     known |= sys.stdlib_module_names
     for path in [p for p in MODULES.values() if p.is_relative_to(RECIPE)]:
         for module in {n.partition(".")[0] for n in imports_of(path)} - known:
