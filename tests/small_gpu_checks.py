@@ -18,6 +18,11 @@ def good(result, *arguments):
     result.note(arguments=list(arguments), rate=12.345678)
 
 
+def lacking(result, package):
+    """Be skipped."""
+    result.need_gpu(package)
+
+
 def wrong(result):
     """Find an error that is no number, after one that is small enough."""
     result.at_most("output", 0.5, 1)
