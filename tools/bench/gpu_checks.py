@@ -246,8 +246,7 @@ def train_arguments(
 
 def steps(result: Result, precision: str, model: str, **options: Any) -> None:
     """Twenty steps of a published network in half precision."""
-    if precision == "fp16":
-        result.need_gpu()
+    result.need_gpu()
     options |= {"precision": precision, "batch_size": 1}
     brain, batch = prepare_training(result, model, 0.5, **options)
     losses = [float(brain.fit_batch(batch)) for _ in range(20)]
