@@ -18,9 +18,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 # Tile of the scan: so much of all that the backward pass needs fits registers.
-SCAN = {"STEPS": 16, "CHANNELS": 32, "num_warps": 1}
+SCAN = {"STEPS": 16, "CHANNELS": 32, "AHEAD": 3, "num_warps": 1}
 # Tile of the convolution, which nothing but bandwidth limits
-CONVOLUTION = {"STEPS": 16, "CHANNELS": 64, "num_warps": 4}
+CONVOLUTION = {"STEPS": 16, "CHANNELS": 128, "num_warps": 4}
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -98,6 +98,13 @@ def _sum_channels(x):
 
 
 @triton.jit
+def _cells(t, channels, c):
+    """Locate a tile in [time, channels], and in the second half of xz."""
+    cells = t[:, None] * channels + c[None, :]
+    return cells, cells + (t + 1)[:, None] * channels
+
+
+@triton.jit
 def _convolve_at(x, t, weight, bias, length, channels, c, WIDTH: tl.constexpr):
     """Compute the convolution at some steps, before SiLU."""
     result = tl.load(bias + c, mask=c < channels, other=0.0)[None, :]
@@ -135,57 +142,60 @@ def convolve(
 
 @triton.jit(do_not_specialize=["length", "channels"])
 def convolve_backward(
-    xz, weight, bias, du, dxz, parts, length, channels,
+    xz, weight, bias, du, parts, length, channels,
     WIDTH: tl.constexpr, STEPS: tl.constexpr, CHANNELS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Compute the gradients of ``convolve``.
+    """Compute the gradients of ``convolve`` but for that of its input.
 
-    The first half of ``dxz`` is written. ``parts`` are each tile's gradients of
-    weight and bias, of shape [batch, tiles, WIDTH + 1, channels].
+    ``du`` becomes the gradient before SiLU. ``parts`` are each tile's gradients
+    of weight and bias, of shape [batch, tiles, WIDTH + 1, channels].
     """
-    sequence = tl.program_id(0).to(tl.int64) * length
+    sequence = tl.program_id(0).to(tl.int64)
     t = tl.program_id(1) * STEPS + tl.arange(0, STEPS)
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     valid = c < channels
-    x = xz + sequence * 2 * channels
-    dx = tl.zeros([STEPS, CHANNELS], tl.float32)
-    tile = tl.program_id(0).to(tl.int64) * tl.num_programs(1)
-    own = parts + (tile + tl.program_id(1)) * (WIDTH + 1) * channels + c
+    x = xz + sequence * length * 2 * channels
+    y = _convolve_at(x, t, weight, bias, length, channels, c, WIDTH)
+    gate = _sigmoid(y)
+    cells = du + sequence * length * channels + _cells(t, channels, c)[0]
+    mask = (t < length)[:, None] & valid[None, :]
+    dy = tl.load(cells, mask=mask, other=0.0)
+    dy *= gate * (1.0 + y * (1.0 - gate))
+    tl.store(cells, dy, mask=mask)
+    tile = sequence * tl.num_programs(1) + tl.program_id(1)
+    own = parts + tile * (WIDTH + 1) * channels + c
+    tl.store(own + WIDTH * channels, tl.sum(dy, 0), mask=valid)
     for k in tl.static_range(WIDTH):
-        # Where this tile's x goes with weight WIDTH - 1 - k
-        later = t + k
-        mask = (later < length)[:, None] & valid[None, :]
-        y = _convolve_at(x, later, weight, bias, length, channels, c, WIDTH)
-        gate = _sigmoid(y)
-        gradient = (
-            gate
-            * (1.0 + y * (1.0 - gate))
-            * tl.load(
-                du
-                + sequence * channels
-                + later[:, None] * channels
-                + c[None, :],
-                mask=mask,
-                other=0.0,
-            )
+        source = t + (k - WIDTH + 1)
+        past = tl.load(
+            x + source[:, None] * 2 * channels + c[None, :],
+            mask=mask & (source >= 0)[:, None],
+            other=0.0,
         )
-        source = tl.load(
-            x + t[:, None] * 2 * channels + c[None, :], mask=mask, other=0.0
+        tl.store(own + k * channels, tl.sum(dy * past, 0), mask=valid)
+
+
+@triton.jit(do_not_specialize=["length", "channels"])
+def convolve_input_backward(
+    dy, weight, dxz, length, channels,
+    WIDTH: tl.constexpr, STEPS: tl.constexpr, CHANNELS: tl.constexpr,
+) -> None:  # fmt: skip
+    """Compute the gradient of the input, the first half of ``dxz``."""
+    sequence = tl.program_id(0).to(tl.int64) * length * channels
+    t = tl.program_id(1) * STEPS + tl.arange(0, STEPS)
+    c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    valid = c < channels
+    dx = tl.zeros([STEPS, CHANNELS], tl.float32)
+    for k in tl.static_range(WIDTH):
+        later = t + (WIDTH - 1 - k)
+        w = tl.load(weight + c * WIDTH + k, mask=valid, other=0.0)
+        dx += w * tl.load(
+            dy + sequence + later[:, None] * channels + c[None, :],
+            mask=(later < length)[:, None] & valid[None, :],
+            other=0.0,
         )
-        tl.store(
-            own + (WIDTH - 1 - k) * channels,
-            tl.sum(gradient * source, 0),
-            mask=valid,
-        )
-        if k == 0:
-            tl.store(own + WIDTH * channels, tl.sum(gradient, 0), mask=valid)
-        w = tl.load(weight + c * WIDTH + WIDTH - 1 - k, mask=valid, other=0.0)
-        dx += w * gradient
-    tl.store(
-        dxz + sequence * 2 * channels + t[:, None] * 2 * channels + c[None, :],
-        dx,
-        mask=(t < length)[:, None] & valid[None, :],
-    )
+    cells = dxz + sequence * 2 + t[:, None] * 2 * channels + c[None, :]
+    tl.store(cells, dx, mask=(t < length)[:, None] & valid[None, :])
 
 
 @triton.jit
@@ -193,13 +203,6 @@ def _add(total, values, valid, again):
     """Add to numbers in memory, whose first values are 0."""
     values += tl.load(total, mask=valid & again, other=0.0)
     tl.store(total, values, mask=valid)
-
-
-@triton.jit
-def _cells(t, channels, c):
-    """Locate a tile in [time, channels], and in the second half of xz."""
-    cells = t[:, None] * channels + c[None, :]
-    return cells, cells + (t + 1)[:, None] * channels
 
 
 @triton.jit
@@ -223,7 +226,7 @@ def _step_sizes(projected, tokens, inside, weight, rank, bias, c, valid):
 def scan(
     u, projected, xz, rates, step_weight, bias, skip, gated, states,
     length, tokens, channels, n_states, rank, slot,
-    STEPS: tl.constexpr, CHANNELS: tl.constexpr,
+    STEPS: tl.constexpr, CHANNELS: tl.constexpr, AHEAD: tl.constexpr,
 ) -> None:  # fmt: skip
     """Scan sequences, and multiply the result with SiLU of z.
 
@@ -260,7 +263,7 @@ def scan(
         step = delta * x
         y = d[None, :] * x
         inward = projected + token + rank * tokens
-        for n in range(0, n_states):
+        for n in tl.range(0, n_states, num_stages=AHEAD):
             a = tl.load(rates + n * channels + c, mask=valid, other=0.0)
             b = tl.load(inward + n * tokens + k, mask=inside, other=0.0)
             outward = inward + (n_states + n) * tokens
@@ -287,7 +290,7 @@ def scan_backward(
     u, projected, xz, rates, step_weight, bias, skip, gated, states,
     du, dxz, parts, totals,
     length, tokens, channels, n_states, rank,
-    STEPS: tl.constexpr, CHANNELS: tl.constexpr,
+    STEPS: tl.constexpr, CHANNELS: tl.constexpr, AHEAD: tl.constexpr,
 ) -> None:  # fmt: skip
     """Compute the gradients of ``scan``, and its result once more.
 
@@ -311,6 +314,7 @@ def scan_backward(
     slot = n_states * channels
     parts += block * (rank + 2 * n_states) * tokens
     totals += sequence * (2 * n_states + rank + 2) * channels + c
+    start = tiles * STEPS
     for i in range(0, tiles):
         tile = tiles - 1 - i
         token = sequence * length + tile * STEPS
@@ -335,7 +339,7 @@ def scan_backward(
         dstep = tl.zeros([STEPS, CHANNELS], tl.float32)
         ddelta = tl.zeros([STEPS, CHANNELS], tl.float32)
         state = states + (sequence * tiles + tile - 1) * slot + c
-        for n in range(0, n_states):
+        for n in tl.range(0, n_states, num_stages=AHEAD):
             row = (rank + n) * tokens + token
             beyond = row + n_states * tokens
             a = tl.load(rates + n * channels + c, mask=valid, other=0.0)
@@ -362,6 +366,8 @@ def scan_backward(
             tl.store(own, first, mask=valid)
             _add(own + slot, tl.sum(dlog * delta, 0), valid, i > 0)
         # Loaded and computed again: registers are needed above.
+        start -= STEPS
+        cells, z_cells = _cells(start + k, channels, c)
         x = tl.load(
             u + sequence * length * channels + cells, mask=mask, other=0.0
         )
@@ -494,15 +500,16 @@ def _backward(
     )
     u, du = u.flatten(0, 1), du.flatten(0, 1)
     du.addmm_(dprojected.T, x_weight)
-    tiles = triton.cdiv(length, CONVOLUTION["STEPS"])
-    parts = u.new_empty(batch, tiles, width + 1, channels)
+    grid = _convolution_grid(xz)
+    parts = u.new_empty(*grid[:2], width + 1, channels)
+    sizes = {"length": length, "channels": channels, "WIDTH": width}
     with torch.cuda.device_of(u):
-        convolve_backward[
-            batch, tiles, triton.cdiv(channels, CONVOLUTION["CHANNELS"])
-        ](
-            xz, conv_weight, conv_bias, du, dxz, parts, length, channels,
-            WIDTH=width, **CONVOLUTION,
-        )  # fmt: skip
+        convolve_backward[grid](
+            xz, conv_weight, conv_bias, du, parts, **sizes, **CONVOLUTION
+        )
+        convolve_input_backward[grid](
+            du, conv_weight, dxz, **sizes, **CONVOLUTION
+        )
     dconv = parts.sum((0, 1)).T
     return (
         dxz @ in_weight,
@@ -523,15 +530,21 @@ def _convolve(xz, weight, bias):
     batch, length, channels = xz.shape
     u = xz.new_empty(batch, length, channels // 2)
     with torch.cuda.device_of(xz):
-        convolve[
-            batch,
-            triton.cdiv(length, CONVOLUTION["STEPS"]),
-            triton.cdiv(channels // 2, CONVOLUTION["CHANNELS"]),
-        ](
+        convolve[_convolution_grid(xz)](
             xz, weight, bias, u, length, channels // 2,
             WIDTH=weight.shape[2], **CONVOLUTION,
         )  # fmt: skip
     return u
+
+
+def _convolution_grid(xz):
+    """Sequences, tiles, and blocks of channels."""
+    batch, length, channels = xz.shape
+    return (
+        batch,
+        triton.cdiv(length, CONVOLUTION["STEPS"]),
+        triton.cdiv(channels // 2, CONVOLUTION["CHANNELS"]),
+    )
 
 
 def _sizes(u, projected, rates, step_weight):
