@@ -1,15 +1,18 @@
 """The Mamba layer on all backends: exactness, precision, choice."""
 
 import os
+import re
 import subprocess
 import sys
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 import torch
 from bench_mamba import sequential_mamba
-from polsess.models.mamba import BACKENDS, Mamba
+from polsess.models import mamba
+from polsess.models.mamba import BACKENDS, Mamba, choose_backend
 from small_mamba import (
     in_double,
     make_inputs,
@@ -49,6 +52,7 @@ def fake_mamba_ssm(monkeypatch):
     package.mamba_inner_fn = mamba_inner_fn
     for name in ("causal_conv1d", "mamba_ssm", "mamba_ssm.ops"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        sys.modules[name].__spec__ = ModuleSpec(name, None)
     monkeypatch.setitem(sys.modules, package.__name__, package)
     return calls
 
@@ -184,7 +188,94 @@ def test_triton_in_its_interpreter():
         text=True,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "14 passed" in run.stdout
+    assert int(re.search(r"(\d+) passed", run.stdout)[1]) >= 14
+
+
+@pytest.mark.skipif(INTERPRETED, reason="compiles nothing")
+def test_kernels_fit_registers_of_gpus_that_are_not_here():
+    pytest.importorskip("triton.backends.nvidia")
+    run = subprocess.run(
+        [sys.executable, Path(__file__).parents[1] / "compile_mamba.py"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert len(lines) == 15
+    for line in lines:
+        *_, spilled, registers = line.split()
+        assert int(spilled) == 0, line
+        assert int(registers) <= 255, line
+
+
+@pytest.fixture
+def as_if_on_a_gpu(monkeypatch):
+    """Choose anew, where backends for GPUs compute on the CPU."""
+    monkeypatch.setattr(mamba, "_FIRST_CHOICES", {"cpu": mamba.ON_CUDA})
+    monkeypatch.setitem(BACKENDS, "triton", BACKENDS["cpu"])
+    mamba._find_backend.cache_clear()
+    yield
+    mamba._find_backend.cache_clear()
+
+
+def test_mamba_ssm_is_chosen_where_it_works(as_if_on_a_gpu, fake_mamba_ssm):
+    state = torch.get_rng_state()
+    with torch.inference_mode():
+        assert choose_backend("cpu") is BACKENDS["mamba_ssm"]
+    assert {len(call[0][0, 0]) for call in fake_mamba_ssm} == {1, 5}
+    assert torch.equal(torch.get_rng_state(), state)
+    fake_mamba_ssm.clear()
+    assert choose_backend("cpu") is BACKENDS["mamba_ssm"]
+    assert not fake_mamba_ssm  # tried once only
+
+
+def test_without_mamba_ssm_nothing_is_said(as_if_on_a_gpu, caplog):
+    assert choose_backend("cpu") is BACKENDS["triton"]
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("fault", ["import", "call", "values"])
+def test_a_broken_mamba_ssm_is_told_and_not_used(
+    fault, as_if_on_a_gpu, fake_mamba_ssm, monkeypatch, caplog
+):
+    interface = sys.modules["mamba_ssm.ops.selective_scan_interface"]
+    if fault == "import":
+        monkeypatch.setitem(sys.modules, "causal_conv1d", None)
+    elif fault == "call":
+        monkeypatch.setattr(interface, "mamba_inner_fn", None)
+    else:
+        right = interface.mamba_inner_fn
+        monkeypatch.setattr(
+            interface, "mamba_inner_fn", lambda *a, **k: 2 * right(*a, **k)
+        )
+    assert choose_backend("cpu") is BACKENDS["triton"]
+    (message,) = caplog.messages
+    assert "not computed with mamba_ssm" in message
+    assert "\n" not in message
+
+
+def test_plain_torch_where_nothing_else_is(as_if_on_a_gpu, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert choose_backend("cpu") is BACKENDS["torch"]
+    assert "plain torch, which is slow" in caplog.text
+
+
+def test_mamba_ssm_leaves_to_triton_what_it_cannot(fake_mamba_ssm, monkeypatch):
+    from polsess.models.mamba import ssm
+
+    fallback = types.ModuleType("polsess.models.mamba.triton")
+    fallback.mamba_in_triton = lambda *tensors: tensors[0] * 7
+    monkeypatch.setitem(sys.modules, fallback.__name__, fallback)
+    for options in ({"width": 5}, {"width": 1}, {"n_states": 257}):
+        inputs = make_inputs(1, 3, 2, **options)
+        output = ssm.mamba_in_mamba_ssm(*inputs)
+        assert torch.equal(output, inputs[0] * 7)
+    monkeypatch.setattr(
+        torch, "are_deterministic_algorithms_enabled", lambda: True
+    )
+    inputs = make_inputs(1, 3, 2)
+    assert torch.equal(ssm.mamba_in_mamba_ssm(*inputs), inputs[0] * 7)
+    assert not fake_mamba_ssm
 
 
 def test_gradcheck():

@@ -64,14 +64,15 @@ def choose_backend(device: torch.device | str) -> Callable:
     return BACKENDS[_find_backend(torch.device(device).type)]
 
 
+# Backends to try, by type of device, with the package that each needs
+ON_CUDA = {"mamba_ssm": "mamba_ssm", "triton": "triton"}
+_FIRST_CHOICES = {"cpu": {"cpu": "numba"}, "cuda": ON_CUDA}
+
+
 @functools.cache
 def _find_backend(kind):
     """Find the first backend that is there and computes what it should."""
-    packages = {
-        "cpu": {"cpu": "numba"},
-        "cuda": {"mamba_ssm": "mamba_ssm", "triton": "triton"},
-    }
-    for name, package in packages.get(kind, {}).items():
+    for name, package in _FIRST_CHOICES.get(kind, {}).items():
         if importlib.util.find_spec(package) is None:
             continue
         if name == "cpu":
