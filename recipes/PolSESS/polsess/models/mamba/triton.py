@@ -2,11 +2,26 @@
 
 A program of the scan takes a sequence and ``CHANNELS`` channels, one a thread,
 through time in tiles of ``STEPS`` steps that are held in registers, state by
-state. States before each tile are kept; the backward pass computes a tile's
-states from them again. Convolution with SiLU, step sizes (projection, bias and
-softplus), D and the gate are part of the kernels. Sums over channels, sequences
-or tiles are written in parts and added up afterwards: without atomics, results
-are the same each time.
+state; ``AHEAD`` states before they are needed, B, C and kept states are copied
+to shared memory. States after each tile are kept, and the backward pass
+computes a tile's states from them again. Convolution with SiLU, step sizes
+(projection, bias and softplus), D and the gate are part of the kernels. Sums
+over channels, sequences or tiles are written in parts and added up afterwards:
+without atomics, results are the same each time.
+
+What 256 channels with 16 states need, along frequency (501 sequences of 126
+steps; 129 of 498 differ by 3 %), and the time that this takes at least, with
+4.3 TB/s and 132 multiprocessors on an H200, 360 GB/s and 28 on an RTX 3060:
+
+========  ======  =================================  ========  ===========
+scan      memory  instructions a step of 32 threads  H200      RTX 3060
+========  ======  =================================  ========  ===========
+forward   270 MB  245 (9.4 a state)                  0.13 ms*  0.75 ms
+backward  540 MB  730 (30 a state)                   0.40 ms*  1.9 ms*
+========  ======  =================================  ========  ===========
+
+The larger of bandwidth and instructions (*) counts. Convolution and SiLU, fused,
+move 130 MB forward and 330 MB backward instead of 260 and 590.
 """
 
 from typing import Any
