@@ -178,7 +178,8 @@ def test_without_gradients_little_is_kept(backend):
 
 @pytest.mark.skipif(INTERPRETED, reason="is what it starts")
 def test_triton_in_its_interpreter():
-    pytest.importorskip("triton")
+    # With numpy 2.4 the interpreter of 3.6 cannot loop.
+    pytest.importorskip("triton", minversion="3.8")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider"]
         + ["-k", "triton", str(Path(__file__))],
