@@ -2,26 +2,30 @@
 
 A program of the scan takes a sequence and ``CHANNELS`` channels, one a thread,
 through time in tiles of ``STEPS`` steps that are held in registers, state by
-state; ``AHEAD`` states before they are needed, B, C and kept states are copied
-to shared memory. States after each tile are kept, and the backward pass
-computes a tile's states from them again. Convolution with SiLU, step sizes
-(projection, bias and softplus), D and the gate are part of the kernels. Sums
-over channels, sequences or tiles are written in parts and added up afterwards:
-without atomics, results are the same each time.
+state. States after each tile are kept, and the backward pass computes a tile's
+states from them again. Convolution with SiLU, step sizes (projection, bias and
+softplus), D and the gate are part of the kernels. Sums over channels, sequences
+or tiles are written in parts and added up afterwards: without atomics, results
+are the same each time.
 
 What 256 channels with 16 states need, along frequency (501 sequences of 126
-steps; 129 of 498 differ by 3 %), and the time that this takes at least, with
-4.3 TB/s and 132 multiprocessors on an H200, 360 GB/s and 28 on an RTX 3060:
+steps), the time that this takes at least, with 4.3 TB/s and 132 multiprocessors
+on an H200, 360 GB/s and 28 on an RTX 3060, and what was measured on an H200
+(torch 2.11, Triton 3.6; along time, 129 sequences of 498, 0.46 and 1.09 ms):
 
-========  ======  =================================  ========  ===========
-scan      memory  instructions a step of 32 threads  H200      RTX 3060
-========  ======  =================================  ========  ===========
-forward   270 MB  245 (9.4 a state)                  0.13 ms*  0.75 ms
-backward  540 MB  730 (30 a state)                   0.40 ms*  1.9 ms*
-========  ======  =================================  ========  ===========
+========  ======  =================  ========  ========  ===========
+scan      memory  instructions       H200      RTX 3060  H200,
+                  a step of a warp   at least  at least  measured
+========  ======  =================  ========  ========  ===========
+forward   270 MB  245                0.13 ms*  0.75 ms   0.38 ms
+backward  540 MB  730                0.40 ms*  1.9 ms*   1.09 ms
+========  ======  =================  ========  ========  ===========
 
-The larger of bandwidth and instructions (*) counts. Fused convolution and SiLU
-move 130 MB forward and 330 MB backward instead of 260 and 590.
+The larger of memory and instructions (*) counts. A step of a sequence waits for
+the one before, and registers leave room for 8 warps a multiprocessor: latency
+is not hidden. Loading some states ahead made it slower (0.57 and 1.11 ms).
+Fused convolution and SiLU move 130 MB forward and 330 MB backward instead of
+260 and 590, in 0.05 and 0.14 ms.
 """
 
 from typing import Any
@@ -33,9 +37,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 # Tile of the scan: so much of all that the backward pass needs fits registers.
-SCAN = {"STEPS": 16, "CHANNELS": 32, "AHEAD": 3, "num_warps": 1}
+SCAN = {"STEPS": 16, "CHANNELS": 32, "num_warps": 1}
 # Tile of the convolution, which nothing but bandwidth limits
-CONVOLUTION = {"STEPS": 16, "CHANNELS": 128, "num_warps": 4}
+CONVOLUTION = {"STEPS": 16, "CHANNELS": 32, "num_warps": 1}
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -241,7 +245,7 @@ def _step_sizes(projected, tokens, inside, weight, rank, bias, c, valid):
 def scan(
     u, projected, xz, rates, step_weight, bias, skip, gated, states,
     length, tokens, channels, n_states, rank, slot,
-    STEPS: tl.constexpr, CHANNELS: tl.constexpr, AHEAD: tl.constexpr,
+    STEPS: tl.constexpr, CHANNELS: tl.constexpr,
 ) -> None:  # fmt: skip
     """Scan sequences, and multiply the result with SiLU of z.
 
@@ -278,7 +282,7 @@ def scan(
         step = delta * x
         y = d[None, :] * x
         inward = projected + token + rank * tokens
-        for n in tl.range(0, n_states, num_stages=AHEAD):
+        for n in range(0, n_states):
             a = tl.load(rates + n * channels + c, mask=valid, other=0.0)
             b = tl.load(inward + n * tokens + k, mask=inside, other=0.0)
             outward = inward + (n_states + n) * tokens
@@ -305,7 +309,7 @@ def scan_backward(
     u, projected, xz, rates, step_weight, bias, skip, gated, states,
     du, dxz, parts, totals,
     length, tokens, channels, n_states, rank,
-    STEPS: tl.constexpr, CHANNELS: tl.constexpr, AHEAD: tl.constexpr,
+    STEPS: tl.constexpr, CHANNELS: tl.constexpr,
 ) -> None:  # fmt: skip
     """Compute the gradients of ``scan``, and its result once more.
 
@@ -354,7 +358,7 @@ def scan_backward(
         dstep = tl.zeros([STEPS, CHANNELS], tl.float32)
         ddelta = tl.zeros([STEPS, CHANNELS], tl.float32)
         state = states + (sequence * tiles + tile - 1) * slot + c
-        for n in tl.range(0, n_states, num_stages=AHEAD):
+        for n in range(0, n_states):
             row = (rank + n) * tokens + token
             beyond = row + n_states * tokens
             a = tl.load(rates + n * channels + c, mask=valid, other=0.0)
