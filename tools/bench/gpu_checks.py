@@ -258,8 +258,7 @@ def steps(result: Result, precision: str, model: str, **options: Any) -> None:
 def speed(result: Result, precision: str, model: str, **options: Any) -> None:
     """Thirty steps of a published network, 4 s, with the YAML's batch size."""
     result.need_gpu()
-    options["precision"] = "bf16" if precision == "bf16" else "fp32"
-    options["tf32"] = precision == "tf32"
+    options |= {"precision": "fp32", "tf32": precision == "tf32"}
     brain, batch = prepare_training(result, model, 4.0, **options)
     for _ in range(WARM_UP):
         brain.fit_batch(batch)
@@ -282,8 +281,7 @@ def speed(result: Result, precision: str, model: str, **options: Any) -> None:
         for event in profiler.key_averages()
         if event.device_type == DeviceType.CUDA and not event.is_user_annotation
     ]
-    computing = sum(k.self_device_time_total for k in kernels) / PROFILED / 1e6
-    result.note(gpu_share=computing / per_step)
+    result.note(gpu_share=gpu_seconds(profiler) / PROFILED / per_step)
     result.note(kernels_per_step=sum(k.count for k in kernels) // PROFILED)
     longest = sorted(kernels, key=lambda k: -k.self_device_time_total)[:8]
     result.note(
@@ -292,6 +290,20 @@ def speed(result: Result, precision: str, model: str, **options: Any) -> None:
             for k in longest
         }
     )
+
+
+def gpu_seconds(profiler: profile) -> float:
+    """Sum the time in which a GPU computes; kernels may overlap."""
+    spans = sorted(
+        (event.time_range.start, event.time_range.end)
+        for event in profiler.events()
+        if event.device_type == DeviceType.CUDA and not event.is_user_annotation
+    )
+    total = latest = 0.0
+    for start, end in spans:
+        total += max(0.0, end - max(start, latest))
+        latest = max(latest, end)
+    return total / 1e6
 
 
 def count_synchronisations(
@@ -434,7 +446,7 @@ def out_of_memory(result: Result) -> None:
     told = [t for t in ended.stdout.splitlines() if t.startswith("Error: ")]
     message = "".join(told)
     helps = "--batch_size" in message and "--training_segment" in message
-    result.note(message=message)
+    result.note(message=message.partition(" (CUDA")[0])
     result.require(len(told) == 1 and helps, "no such message")
     result.require("Traceback" not in ended.stdout, "there is a traceback")
     result.require(ended.returncode == 1, f"exit status {ended.returncode}")
