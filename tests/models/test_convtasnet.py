@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from polsess.models import convtasnet
 from polsess.models.convtasnet import MaskNet, prelu
 from torch.nn import functional as F
 
@@ -24,8 +25,19 @@ def pair_of_networks(**sizes):
     return ours, stock
 
 
+@pytest.fixture(params=["cpu", "gpu"])
+def norm(request, monkeypatch):
+    """Normalise as on a CPU, and as on a GPU."""
+
+    def on_gpu(hidden, groups, scale, shift, eps):
+        return convtasnet._GlobalNorm.apply(hidden, scale, shift)
+
+    if request.param == "gpu":
+        monkeypatch.setattr(F, "group_norm", on_gpu)
+
+
 @pytest.mark.parametrize("sizes", [{}, {"P": 5}, {"C": 1}, {"X": 1, "R": 1}])
-def test_equals_speechbrain_with_gradients(sizes):
+def test_equals_speechbrain_with_gradients(sizes, norm):
     results = []
     representation = torch.rand(3, 12, 40, dtype=torch.float64)
     for network in pair_of_networks(**sizes):

@@ -136,7 +136,49 @@ def _convolve(hidden, layer):
 def _normalise(hidden, norm):
     """Normalise over channels and frames; group norm with one group."""
     scale, shift = norm.gamma.flatten(), norm.beta.flatten()
+    if hidden.is_cuda and not torch.compiler.is_compiling():
+        at_least_float32 = torch.promote_types(hidden.dtype, torch.float32)
+        return _GlobalNorm.apply(hidden.to(at_least_float32), scale, shift)
     return F.group_norm(hidden, 1, scale, shift, conv_tasnet.EPS)
+
+
+class _GlobalNorm(torch.autograd.Function):
+    """Group norm with one group, for a GPU.
+
+    torch's own sums up each mixture in one thread block, which leaves most of a
+    GPU idle: on an H200, 101 of the 226 ms of a published ConvTasNet's step.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        scale: torch.Tensor,
+        shift: torch.Tensor,
+    ) -> torch.Tensor:
+        variance, mean = torch.var_mean(
+            hidden, (1, 2), correction=0, keepdim=True
+        )
+        rstd = torch.rsqrt(variance + conv_tasnet.EPS)
+        ctx.save_for_backward(hidden, mean, rstd, scale)
+        factor = rstd * scale[:, None]
+        offset = torch.addcmul(shift[:, None], mean, factor, value=-1)
+        return torch.addcmul(offset, hidden, factor)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, doutput: torch.Tensor) -> tuple:
+        hidden, mean, rstd, scale = ctx.saved_tensors
+        return torch.ops.aten.native_group_norm_backward(
+            doutput.contiguous(),
+            hidden.contiguous(),
+            mean[:, :, 0],
+            rstd[:, :, 0],
+            scale,
+            *hidden.shape,
+            1,
+            [True, True, True],
+        )
 
 
 def _normalise_frames(hidden, norm):
