@@ -151,6 +151,7 @@ def test_a_mistake_is_told_once(tmp_path):
 # of two batches: in the first the loss, at the second it is averaged; the fifth
 # is a group by itself.
 LOST = [(1,), (2,), (1, 2), (5,)]
+COUNTS = [1, 1, 2, 1]  # of the batches themselves
 
 POISONED = """
 import sys
@@ -180,7 +181,12 @@ train.main(sys.argv[2:])
 """
 
 
-def test_a_loss_of_one_process_is_skipped_by_all(small_corpus, tmp_path):
+@pytest.mark.parametrize(
+    ("factor", "skipped"), [(2, [1, 2, 2, 1]), (1, COUNTS)]
+)
+def test_a_loss_of_one_process_is_skipped_by_all(
+    factor, skipped, small_corpus, tmp_path
+):
     script = tmp_path / "poisoned.py"
     script.write_text(POISONED.format(lost=LOST))
     run(
@@ -190,7 +196,7 @@ def test_a_loss_of_one_process_is_skipped_by_all(small_corpus, tmp_path):
         script=[script, tmp_path],
         number_of_epochs=len(LOST),
         batch_size=1,
-        grad_accumulation_factor=2,
+        grad_accumulation_factor=factor,
     )
     for epoch in range(1, len(LOST) + 1):
         first, second = (
@@ -199,7 +205,7 @@ def test_a_loss_of_one_process_is_skipped_by_all(small_corpus, tmp_path):
         assert all(torch.equal(first[name], second[name]) for name in first)
     curve = pd.read_csv(tmp_path / "run/curve.csv")
     # All of a group whose averaged loss or gradient was not finite.
-    assert list(curve["skipped_batches"]) == [1, 2, 2, 1]
+    assert list(curve["skipped_batches"]) == skipped
 
 
 def make_batches(n_rows, batch_size, processes=1, rank=0):
@@ -304,17 +310,19 @@ def test_a_single_gpu_does_not_do_for_several_processes(gpus, monkeypatch):
 
 
 @pytest.fixture
-def torch_s_tf32():
+def tf32_after():
     """Switch back what the test switches."""
+    backends = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [backend.allow_tf32 for backend in backends]
     yield
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = True
+    for backend, allowed in zip(backends, before, strict=True):
+        backend.allow_tf32 = allowed
 
 
 @pytest.mark.parametrize("tf32", [True, False])
 @pytest.mark.parametrize("capability", [7, 9])
 def test_the_gpu_and_its_precision_are_described(
-    tf32, capability, monkeypatch, torch_s_tf32
+    tf32, capability, monkeypatch, tf32_after
 ):
     set_up_device({"device": "cpu", "tf32": tf32})
     backends = torch.backends

@@ -250,6 +250,40 @@ def test_averaged_weights_are_tested_beside_the_others(small_corpus, tmp_path):
     assert different.all()
 
 
+def flatten(lstm):
+    """Lay the weights out in one storage, as torch does on a GPU."""
+    weights = list(lstm.parameters())
+    storage = torch.cat([weight.detach().flatten() for weight in weights])
+    parts = storage.split([weight.numel() for weight in weights])
+    for weight, part in zip(weights, parts, strict=True):
+        weight.data = part.view_as(weight)
+
+
+def test_averaged_lstms_stay_in_one_piece(small_corpus, tmp_path, monkeypatch):
+    # Else cuDNN would copy all weights together at each call.
+    monkeypatch.setattr(torch.nn.LSTM, "flatten_parameters", flatten)
+    original = train.Separation.finish_epoch
+    stores = []
+
+    def look(self, *arguments):
+        for module in self.averaged.modules():
+            if isinstance(module, torch.nn.LSTM):
+                weights = module._flat_weights
+                stores.append({w.untyped_storage().data_ptr() for w in weights})
+        original(self, *arguments)
+
+    monkeypatch.setattr(train.Separation, "finish_epoch", look)
+    for epochs in (1, 2):  # the second one is loaded
+        run(
+            "dprnn",
+            small_corpus,
+            tmp_path,
+            number_of_epochs=epochs,
+            ema_decay=0.9,
+        )
+    assert [len(pointers) for pointers in stores] == [1, 1, 1, 1]
+
+
 # torch.compile, and deterministic algorithms
 
 

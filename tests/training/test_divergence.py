@@ -13,7 +13,7 @@ from polsess.training.brain import (
     SkippedBatches,
     gradients_are_finite,
 )
-from small_runs import run, weights
+from small_runs import assert_same_weights, run, weights
 
 import speechbrain as sb
 
@@ -204,6 +204,32 @@ def test_fp16_stops_when_no_scale_helps(small_corpus, tmp_path, monkeypatch):
     damage_gradients(monkeypatch, lambda brain: True)
     with pytest.raises(UserError, match="2 batches in a row up to batch 4 of"):
         run("convtasnet", small_corpus, tmp_path, nonfinite_patience=1)
+
+
+@pytest.mark.parametrize("bad", ["gradients", "loss"])
+def test_fp16_skips_a_step_and_lowers_its_scale_for_gradients_alone(
+    bad, small_corpus, tmp_path, monkeypatch
+):
+    original = train.Separation.on_fit_start
+    scaler = torch.GradScaler("cpu", init_scale=4.0)
+
+    def scale(self):
+        original(self)
+        self.scaler = scaler
+
+    monkeypatch.setattr(train.Separation, "on_fit_start", scale)
+    if bad == "gradients":
+        damage_gradients(monkeypatch, lambda brain: brain.step == 2)
+    else:
+        poison(monkeypatch, lambda brain, stage, call: call == 2)
+    # Powers of two change no rounding: the steps are those of FP32.
+    folder = run("convtasnet", small_corpus, tmp_path / bad, number_of_epochs=1)
+    monkeypatch.setattr(train.Separation, "on_fit_start", original)
+    plain = run("convtasnet", small_corpus, tmp_path / "b", number_of_epochs=1)
+    assert_same_weights(folder, plain)
+    curve = pd.read_csv(folder / "curve.csv")
+    assert list(curve["skipped_batches"]) == [1]
+    assert scaler.get_scale() == (2.0 if bad == "gradients" else 4.0)
 
 
 def test_it_goes_back_to_what_was_validated(

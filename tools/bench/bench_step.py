@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from counting import COUNTED, count_step
 from measuring import (
     MODELS,
     build,
@@ -252,11 +253,32 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     figure.savefig(path)
 
 
+def counts(options: argparse.Namespace) -> None:
+    """What a training step asks of a GPU, counted on the CPU.
+
+    > python tools/bench/bench_step.py counts
+
+    For each model, in FP32 and with FP16's scaler: operators that compute,
+    forward and backward and of the optimiser, synchronisations (reads of a
+    value, which wait for the GPU), and copies to the GPU that wait or do not.
+    The networks have the published depth, which counts, but less width.
+    """
+    rows = []
+    for model in options.models:
+        for fp16 in (False, True):
+            found = in_new_process(count_step, model, fp16)
+            rows.append(
+                {"model": NAMES[model], "precision": "fp16" if fp16 else "fp32"}
+                | {name: found[name] for name in COUNTED}
+            )
+    print_table(rows)
+
+
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function in (compare, scaling):
+    for function in (compare, scaling, counts):
         command = commands.add_parser(
             function.__name__,
             help=str(function.__doc__).partition("\n")[0],
@@ -279,7 +301,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
             add("--rounds", type=int, default=2, help="repeats (default: 2)")
             text = "compile our networks with torch.compile"
             command.add_argument("--compile", action="store_true", help=text)
-        else:
+        elif function is scaling:
             many = partial(add, nargs="+")
             many(
                 "--durations",

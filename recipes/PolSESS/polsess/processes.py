@@ -3,6 +3,7 @@
 import atexit
 import ctypes
 import dataclasses
+import math
 import os
 import sys
 import time
@@ -58,7 +59,7 @@ def set_up_device(options: dict, *modules: Any) -> str:
         If there is no such device, FP16 was requested on the CPU, or a module
         cannot compute there.
     """
-    # By torch's defaults, convolutions and LSTMs use it, matrix products not.
+    # SpeechBrain has switched it on when it was imported (its quirks).
     torch.backends.cuda.matmul.allow_tf32 = options.get("tf32", False)
     torch.backends.cudnn.allow_tf32 = options.get("tf32", False)
     device = str(options.get("device") or infer_device())
@@ -253,19 +254,22 @@ def gather_batches(batches: list[list]) -> list:
     return [row for turn in turns for batch in turn for row in batch]
 
 
-def all_true(value: bool, device: str) -> bool:
-    """Check whether a condition holds in all processes, which exchange tensors.
+def read_values(*scalars: torch.Tensor) -> list[float]:
+    """Read scalars of the device; all together, since each read waits for it.
+
+    One that is not finite in some process becomes NaN in all of them.
 
     Example
     -------
-    >>> all_true(True, "cpu")
-    True
+    >>> read_values(torch.tensor(2.5), torch.tensor(1.0))
+    [2.5, 1.0]
     """
-    if not is_distributed_initialized():
-        return value
-    holds = torch.tensor(int(value), device=device)
-    torch.distributed.all_reduce(holds, op=torch.distributed.ReduceOp.MIN)
-    return bool(holds)
+    values = torch.stack(scalars).detach()
+    if is_distributed_initialized():
+        finite = values.isfinite().int()
+        torch.distributed.all_reduce(finite, op=torch.distributed.ReduceOp.MIN)
+        values = torch.where(finite.bool(), values, math.nan)
+    return values.tolist()
 
 
 def on_main(function: Callable, *arguments: object) -> Any:

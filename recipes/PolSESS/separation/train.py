@@ -117,7 +117,8 @@ class Separation(ReliableBrain):
             # The processes' parts need not be as long, and the wrapper would
             # wait for the others.
             separator = getattr(separator, "module", separator)
-        return separator(batch.mixture.data.to(self.device))
+        batch.to(self.device, non_blocking=True)  # in place
+        return separator(batch.mixture.data)
 
     def compute_objectives(
         self, estimates: torch.Tensor, batch: PaddedBatch, stage: sb.Stage
@@ -138,7 +139,7 @@ class Separation(ReliableBrain):
         torch.Tensor
             A scalar.
         """
-        targets = batch.targets.data.to(self.device)
+        targets = batch.targets.data
         # Half precision cannot hold the energies that SI-SDR compares.
         with torch.autocast(self.device_type, enabled=False):
             si_sdr, permutation = pit_si_sdr(estimates, targets)
@@ -164,8 +165,8 @@ class Separation(ReliableBrain):
         loss = super().evaluate_batch(batch, stage)
         if self.averaged is not None:
             with self.evaluation_ctx:
-                estimates = self.averaged(batch.mixture.data.to(self.device))
-            scores = pit_si_sdr(estimates, batch.targets.data.to(self.device))
+                estimates = self.averaged(batch.mixture.data)
+            scores = pit_si_sdr(estimates, batch.targets.data)
             rows = score_batch(batch, estimates, *scores)
             self.averaged_scores.append(rows)
         return loss
@@ -327,6 +328,7 @@ def main(arguments: list[str]) -> None:
                 batch_size=hparams["batch_size"],
                 valid_batch_size=hparams["valid_batch_size"],
                 num_workers=hparams["num_workers"],
+                pin_memory=device.startswith("cuda"),
             )
             brain = Separation(
                 modules=hparams["modules"],

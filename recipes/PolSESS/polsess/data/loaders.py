@@ -28,10 +28,12 @@ def make_loaders(
     batch_size: int,
     valid_batch_size: int,
     num_workers: int,
+    pin_memory: bool,
 ) -> list[DataLoader]:
     """Make the loaders of training, validation and test.
 
-    The arguments are settings of the model's YAML file.
+    The arguments are settings of the model's YAML file, and ``pin_memory`` is
+    whether batches are copied to a GPU.
 
     Returns
     -------
@@ -65,6 +67,7 @@ def make_loaders(
             batch_sampler=sampler,
             collate_fn=PaddedBatch,
             num_workers=num_workers,
+            pin_memory=pin_memory,
             # Without its own, each epoch would draw from the global state.
             generator=torch.Generator().manual_seed(seed),
         )

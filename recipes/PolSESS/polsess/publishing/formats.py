@@ -25,6 +25,10 @@ PARTS = {"encoder": "encoder", "masknet": "mask_network", "decoder": "decoder"}
 MODELS = "speechbrain.lobes.models"
 STOCK: dict[str, tuple[str, dict]] = {
     "polsess.models.convtasnet.MaskNet": (f"{MODELS}.conv_tasnet.MaskNet", {}),
+    "polsess.models.dual_path.DualPathModel": (
+        f"{MODELS}.dual_path.Dual_Path_Model",
+        {},
+    ),
     "polsess.models.sepformer.TransformerBlock": (
         f"{MODELS}.dual_path.SBTransformerBlock",
         {"norm_before": True},

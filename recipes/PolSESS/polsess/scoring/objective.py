@@ -104,9 +104,8 @@ def pit_si_sdr(
         )
     n_sources = targets.shape[-1]
     pairs = pairwise_si_sdr(estimates, targets)
-    orders = torch.tensor(
-        list(permutations(range(n_sources))), device=pairs.device
-    )
+    orders = torch.tensor(list(permutations(range(n_sources))))
+    orders = orders.to(pairs.device, non_blocking=True)
     # [batch, n_orders, n_sources]
     candidates = pairs[:, orders, torch.arange(n_sources, device=pairs.device)]
     best = candidates.detach().nan_to_num(0.0).mean(dim=-1).argmax(dim=-1)

@@ -51,13 +51,14 @@ def score_sources(
     mixture = batch.mixture.data.to(estimates.device).unsqueeze(-1)
     unprocessed = pairwise_si_sdr(mixture, targets)[:, 0].tolist()
     finite = estimates.isfinite().all(dim=(1, 2)).tolist()
+    numbers = (permutation + 1).tolist()
     return [
         {
             "ID": batch.id[index],
             "variant": batch.variant[index],
             "scores": scores,
             "mixture": unprocessed[index],
-            "assigned": [number + 1 for number in permutation[index].tolist()],
+            "assigned": numbers[index],
             "reason": missing_reason(scores, finite[index]),
         }
         for index, scores in enumerate(si_sdr.tolist())

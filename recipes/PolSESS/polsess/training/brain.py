@@ -24,11 +24,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import speechbrain as sb
 from polsess.errors import UserError
 from polsess.processes import (
-    all_true,
     gather,
     on_main,
     process_count,
     process_rank,
+    read_values,
 )
 from polsess.run_folder import Curve, RunFiles, read_divergence, write_on_main
 from polsess.training.checkpoints import is_of_an_epochs_end
@@ -264,6 +264,11 @@ class ReliableBrain(sb.Brain):
             self.averaged = AveragedModel(
                 separator, multi_avg_fn=average
             ).eval()
+            for module in self.averaged.modules():
+                # A copy's weights are apart from each other, and cuDNN would
+                # gather them at each call.
+                if isinstance(module, torch.nn.RNNBase):
+                    module.flatten_parameters()
             add("averaged", self.averaged)
 
     def on_fit_start(self) -> None:
@@ -373,51 +378,90 @@ class ReliableBrain(sb.Brain):
             with self.training_ctx:
                 estimates = self.compute_forward(batch, sb.Stage.TRAIN)
                 loss = self.compute_objectives(estimates, batch, sb.Stage.TRAIN)
-            # All processes or none: a backward pass waits for the others.
-            finite = all_true(bool(torch.isfinite(loss)), self.device)
-            problem = None if finite else "loss is"
-            if finite:
+            # The backward pass of a bad batch would spoil the gradients of the
+            # others of its step, and waits for the other processes. With one
+            # batch to a step there are no others: its loss is read afterwards,
+            # together with its gradients' norm.
+            value = read_values(loss)[0] if factor > 1 else 0.0
+            if math.isfinite(value):
                 weight = self.batches.weight(self.step, factor)
                 self.scaler.scale(loss * weight).backward()
                 self.group_batches += 1
-                self.training_state.add_loss(
-                    loss.item(), self.batches.examples_here(self.step)
-                )
-        lost = 1
-        if should_step:
-            if not finite and process_count() > 1:
-                # This batch's backward pass would have averaged the gradients
-                # of the group over the processes.
-                self.zero_grad(set_to_none=True)
-                lost += self.group_batches
-            elif self.group_batches and not self.step_if_finite():
+        stepping = should_step and self.group_batches
+        if stepping:
+            norm = self.gradient_norm()
+            size, value = read_values(norm, loss)
+        problem, lost = None, 1
+        if math.isfinite(value):
+            self.training_state.add_loss(
+                value, self.batches.examples_here(self.step)
+            )
+        else:
+            problem = "loss is"
+        if stepping:
+            if problem and (factor == 1 or process_count() > 1):
+                # Of several processes, this batch's backward pass would have
+                # averaged the gradients of the group.
+                self.drop_gradients()
+                lost = self.group_batches + (factor > 1)
+            elif not self.step_if_finite(norm, size):
                 problem, lost = "gradients are", self.group_batches
+        if should_step:
             self.group_batches = 0
         if problem or should_step:
             where = f"batch {self.step} of epoch {self.batches.epoch}"
             self.skipped.note(problem, where, lost)
         self.on_fit_batch_end(batch, estimates, loss, should_step)
-        return loss.detach().cpu()
+        return torch.tensor(value)  # on the CPU, where SpeechBrain reads it
 
-    def step_if_finite(self) -> bool:
-        """Apply finite gradients; return False to count a skipped batch."""
+    def gradient_norm(self) -> torch.Tensor:
+        """Compute the norm of all gradients, without the scale of FP16."""
+        self.scaler.unscale_(self.optimizer)
+        gradients = [
+            p.grad for p in self.modules.parameters() if p.grad is not None
+        ]
+        return torch.nn.utils.get_total_norm(gradients)
+
+    def drop_gradients(self) -> None:
+        """Discard the gradients, and what FP16's scaler has noted of them."""
+        self.zero_grad(set_to_none=True)
         if self.scaler.is_enabled():
-            # FP16's scaler finds its scale by infinities, and skips these steps
-            # itself. No scale below 1 would help.
-            before = self.scaler.get_scale()
-            self.optimizers_step()
-            after = self.scaler.get_scale()
-            stepped, hope = after >= before, after >= min(before, 1.0)
-            if hope and not stepped:
-                self.skipped.in_epoch += self.group_batches
-        else:
-            stepped = hope = gradients_are_finite(self.modules.parameters())
-            if stepped:
-                self.optimizers_step()
-            else:
-                self.zero_grad(set_to_none=True)
-        if stepped and self.averaged is not None:
-            self.averaged.update_parameters(self.hparams.separator)
+            self.scaler.update(self.scaler.get_scale())
+
+    def step_if_finite(self, norm: torch.Tensor, size: float) -> bool:
+        """Apply finite gradients; return False to count a skipped batch.
+
+        SpeechBrain's own step computes the norm once more, and with FP16 waits
+        for the device three times.
+
+        Arguments
+        ---------
+        norm : torch.Tensor
+            What ``gradient_norm`` returned.
+        size : float
+            The same, read.
+        """
+        parameters = list(self.modules.parameters())
+        # The squares of large gradients may overflow.
+        stepped = math.isfinite(size) or gradients_are_finite(parameters)
+        if stepped:
+            torch.nn.utils.clip_grads_with_norm_(
+                parameters, self.max_grad_norm, norm
+            )
+            self.optimizer.step()
+            self.optimizer_step += 1
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.hparams.separator)
+        self.zero_grad(set_to_none=True)
+        self.scaler.update()
+        if stepped or not self.scaler.is_enabled():
+            return stepped
+        # FP16's scaler finds its scale by infinities. No scale below 1 would
+        # help.
+        scale = self.scaler.get_scale()
+        hope = scale >= min(scale / self.scaler.get_backoff_factor(), 1.0)
+        if hope:
+            self.skipped.in_epoch += self.group_batches
         return hope
 
     def go_back(self, error: DivergenceError, factor: float) -> None:

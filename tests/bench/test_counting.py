@@ -1,0 +1,45 @@
+"""What a training step asks of a GPU: one read of a value, no blocking copy."""
+
+from collections import Counter
+
+import pytest
+import torch
+from counting import Devices, Kernels, count_step
+from measuring import in_new_process
+
+
+@pytest.mark.parametrize("model", ["convtasnet", "dprnn", "sepformer"])
+@pytest.mark.parametrize("fp16", [False, True])
+def test_a_step_waits_once(model, fp16):
+    counts = in_new_process(count_step, model, fp16)
+    assert counts["synchronisations"] == 1
+    assert counts["blocking copies"] == 0
+    assert counts["operators"] > 500
+
+
+def test_reads_and_copies_are_counted():
+    counts = Counter()
+    value = torch.ones(2)  # as if on a GPU
+    with Devices(counts), Kernels(counts):
+        made = torch.zeros(2).type(torch.float64)
+        assert made.tolist() == [0.0, 0.0]
+        assert not made[0]
+        assert not counts["synchronisations"]
+        moved = made.to("cpu")
+        assert counts["blocking copies"] == 1
+        torch.zeros(2).to("cpu", non_blocking=True)
+        torch.tensor([1.0], device="cpu")
+        assert (counts["blocking copies"], counts["other copies"]) == (2, 1)
+        for number, read in enumerate(
+            (
+                lambda: float(moved.sum()),
+                lambda: bool(value[0]),
+                lambda: value.sum().item(),
+                value.tolist,
+                lambda: value.cpu().sum().item(),
+                lambda: value.nonzero(),
+            ),
+            start=1,
+        ):
+            read()
+            assert counts["synchronisations"] == number
