@@ -221,7 +221,10 @@ def test_fp16_skips_a_step_and_lowers_its_scale_for_gradients_alone(
     if bad == "gradients":
         damage_gradients(monkeypatch, lambda brain: brain.step == 2)
     else:
-        poison(monkeypatch, lambda brain, stage, call: call == 2)
+        poison(
+            monkeypatch,
+            lambda brain, stage, _: (stage, brain.step) == (sb.Stage.TRAIN, 2),
+        )
     # Powers of two change no rounding: the steps are those of FP32.
     folder = run("convtasnet", small_corpus, tmp_path / bad, number_of_epochs=1)
     monkeypatch.setattr(train.Separation, "on_fit_start", original)

@@ -41,7 +41,9 @@ class Kernels(TorchDispatchMode):
         super().__init__()
         self.counts = counts
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Count an operator, of the backward pass too."""
         if func.overloadpacket.__name__ in WAITING:
             self.counts["synchronisations"] += 1
@@ -59,7 +61,9 @@ class Devices(TorchFunctionMode):
         super().__init__()
         self.counts = counts
 
-    def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Count a read or a copy, and mark the result."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
@@ -67,7 +71,7 @@ class Devices(TorchFunctionMode):
         host = all(hasattr(tensor, "host") for tensor in tensors)
         made = func in FACTORIES
         host &= bool(tensors) or (made and kwargs.get("device") is None)
-        result = func(*args, **kwargs)
+        result: Any = func(*args, **kwargs)
         read = name in READS
         if read and not host:
             self.counts["synchronisations"] += 1
@@ -82,11 +86,13 @@ class Devices(TorchFunctionMode):
         if (moved and host) or placed:
             waits = not kwargs.get("non_blocking")
             self.counts["blocking copies" if waits else "other copies"] += 1
-        if isinstance(result, torch.Tensor):
-            if name == "cpu" or (host and not moved):
-                result.host = True
-            elif hasattr(result, "host"):  # the same tensor, moved
-                del result.host
+        if not torch.is_tensor(result):
+            return result
+        tensor: Any = result
+        if name == "cpu" or (host and not moved):
+            tensor.host = True
+        elif hasattr(result, "host"):  # the same tensor, moved
+            del tensor.host
         return result
 
 
