@@ -7,6 +7,7 @@ on the GPU from what would not.
 """
 
 import importlib
+import logging
 import sys
 import tempfile
 from collections import Counter
@@ -116,6 +117,7 @@ def count_step(model: str, fp16: bool) -> Counter:
         ``operators`` that compute, ``synchronisations``, ``blocking copies``
         and ``other copies`` to the device.
     """
+    logging.disable()
     sys.path.append(str(RECIPE / "separation"))
     train = importlib.import_module("train")
     counts: Counter = Counter()
@@ -142,8 +144,9 @@ def count_step(model: str, fp16: bool) -> Counter:
     for name, value in NARROW[model].items():
         arguments += [f"--{name}", str(value)]
     with tempfile.TemporaryDirectory() as folder:
+        arguments += ["--output_folder", folder, "--noprogressbar"]
         try:
-            train.main([*arguments, "--output_folder", folder])
+            train.main(arguments)
         except _CountedError:
             return counts
         finally:
