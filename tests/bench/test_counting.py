@@ -1,10 +1,8 @@
 """What a training step asks of a GPU: one read of a value, no blocking copy."""
 
-from collections import Counter
-
 import pytest
 import torch
-from counting import Devices, Kernels, count_step
+from counting import COUNTS, Devices, Kernels, count_step
 from measuring import in_new_process
 
 
@@ -18,18 +16,18 @@ def test_a_step_waits_once(model, fp16):
 
 
 def test_reads_and_copies_are_counted():
-    counts = Counter()
+    COUNTS.clear()
     value = torch.ones(2)  # as if on a GPU
-    with Devices(counts), Kernels(counts):
+    with Devices(), Kernels():
         made = torch.zeros(2).type(torch.float64)
         assert made.tolist() == [0.0, 0.0]
         assert not made[0]
-        assert not counts["synchronisations"]
+        assert not COUNTS["synchronisations"]
         moved = made.to("cpu")
-        assert counts["blocking copies"] == 1
+        assert COUNTS["blocking copies"] == 1
         torch.zeros(2).to("cpu", non_blocking=True)
         torch.tensor([1.0], device="cpu")
-        assert (counts["blocking copies"], counts["other copies"]) == (2, 1)
+        assert (COUNTS["blocking copies"], COUNTS["other copies"]) == (2, 1)
         for number, read in enumerate(
             (
                 lambda: float(moved.sum()),
@@ -42,4 +40,4 @@ def test_reads_and_copies_are_counted():
             start=1,
         ):
             read()
-            assert counts["synchronisations"] == number
+            assert COUNTS["synchronisations"] == number

@@ -259,18 +259,16 @@ def counts(options: argparse.Namespace) -> None:
     > python tools/bench/bench_step.py counts
 
     For each model, in FP32 and with FP16's scaler: operators that compute,
-    forward and backward and of the optimiser, synchronisations (reads of a
-    value, which wait for the GPU), and copies to the GPU that wait or do not.
-    The networks have the published depth, which counts, but less width.
+    forward, backward and for the norm of the gradients, synchronisations (reads
+    of a value, which wait for the GPU), and copies to the GPU that wait or do
+    not. The networks have the published depth, which counts, but less width.
     """
     rows = []
     for model in options.models:
         for fp16 in (False, True):
             found = in_new_process(count_step, model, fp16)
-            rows.append(
-                {"model": NAMES[model], "precision": "fp16" if fp16 else "fp32"}
-                | {name: found[name] for name in COUNTED}
-            )
+            row = {"model": NAMES[model], "precision": ("fp32", "fp16")[fp16]}
+            rows.append(row | {name: found[name] for name in COUNTED})
     print_table(rows)
 
 
