@@ -269,7 +269,7 @@ def add_run_options(parser: argparse.ArgumentParser, nargs: str) -> None:
     """Add the options for evaluated runs to a parser."""
     add = parser.add_argument
     add("runs", type=Path, nargs=nargs, metavar="RUN", help="folder of runs")
-    add("--evaluation", default="test", help="its name (default: test)")
+    add("--evaluation", default="test", help="of each run (default: test)")
     add("--baseline", help="reference model for gains (default: none)")
 
 

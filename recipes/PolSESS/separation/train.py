@@ -17,7 +17,7 @@ model that SpeechBrain's ``SepformerSeparation`` loads.
 Files of a run in ``results/<experiment_name>/<seed>``:
 
 * ``train_log.txt`` and ``curve.csv``: a line an epoch;
-* ``save/``: the best and the newest checkpoint;
+* ``save/``: the best and the newest checkpoints;
 * ``test.csv``: scores of every test utterance in every variant;
 * ``result.json``: best validation, test averages, settings and versions.
 

@@ -104,7 +104,8 @@ def lower_memory(stage: sb.Stage | None, settings: dict) -> str:
         f"for the training: lower --batch_size ({settings['batch_size']}), and "
         "raise --grad_accumulation_factor "
         f"({settings['grad_accumulation_factor']}) for as many mixtures a "
-        "step, or give a shorter --training_segment"
+        "step, or give a shorter --training_segment; a run that has a "
+        "checkpoint needs a new --experiment_name for that"
     )
 
 

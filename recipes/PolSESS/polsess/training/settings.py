@@ -591,7 +591,8 @@ def make_help(
     group = parser.add_argument_group("SpeechBrain's options")
     texts = HELP_TEXTS | {"compile_module_keys": "The modules to compile."}
     for name, text in texts.items():
-        if name in listed or SETTINGS.get(name, Setting()).refused:
+        # The YAML files have values of their own.
+        if name in IN_EACH_YAML or SETTINGS.get(name, Setting()).refused:
             continue
         text = text.rstrip(".").replace("%", "%%")
         default = RunOptions()[name]
