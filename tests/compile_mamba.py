@@ -1,7 +1,7 @@
 """Registers of the Mamba layer's kernels on GPUs that need not be there.
 
 Each line has compute capability, kernel, bytes of registers that did not fit,
-and registers, as the assembler in the wheel of Triton tells them.
+and registers, as the assembler in Triton's wheel prints them.
 """
 
 import re
@@ -45,21 +45,21 @@ def compile_kernel(kernel, constants, capability):
 
 
 def assemble(ptx, capability):
-    """Assemble, and find bytes spilled and registers in what is told."""
+    """Assemble, and read bytes spilled and registers from the report."""
     folder = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
     ptxas = folder / ("ptxas-blackwell" if capability >= 100 else "ptxas")
     name = f"sm_{capability}" + ("a" if capability >= 90 else "")
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
         file.write(ptx)
         file.flush()
-        told = subprocess.run(
+        report = subprocess.run(
             [ptxas, "-v", f"--gpu-name={name}", file.name, "-o", "/dev/null"],
             stderr=subprocess.PIPE,
             text=True,
             check=True,
         ).stderr
     patterns = r"(\d+) bytes spill stores", r"Used (\d+) registers"
-    return [re.search(pattern, told)[1] for pattern in patterns]
+    return [re.search(pattern, report)[1] for pattern in patterns]
 
 
 if __name__ == "__main__":

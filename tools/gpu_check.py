@@ -126,8 +126,8 @@ class Result:
             for key, note in self.notes.items()
             if not isinstance(note, (dict, list))
         ]
-        told = ", ".join(figures), f"{self.seconds:.1f} s", ", ".join(notes)
-        parts = [f"{self.name:<24} {self.status:<4}", *told, self.reason]
+        found = ", ".join(figures), f"{self.seconds:.1f} s", ", ".join(notes)
+        parts = [f"{self.name:<24} {self.status:<4}", *found, self.reason]
         return "  ".join(filter(None, parts))
 
 
@@ -180,7 +180,10 @@ def serve(
 
 
 async def run_in_process(
-    names: Sequence[str], how: Sequence[str], found: list[Result]
+    names: Sequence[str],
+    how: Sequence[str],
+    environment: dict[str, str],
+    found: list[Result],
 ) -> None:
     """Run checks in a process of their own, and in another after a crash.
 
@@ -190,8 +193,10 @@ async def run_in_process(
         Of the checks.
     how : sequence of str
         Further arguments of ``serve``.
+    environment : dict
+        Of the process.
     found : list of Result
-        The results are added, and told.
+        The results are added, and printed.
     """
     waiting = list(names)
     script = "import gpu_check, sys; gpu_check.serve(*sys.argv[1:])"
@@ -202,6 +207,7 @@ async def run_in_process(
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 cwd=ROOT,
+                env=environment,
                 start_new_session=True,
                 limit=2**24,
             )
@@ -211,7 +217,7 @@ async def run_in_process(
                     result = Result("")
                     vars(result).update(json.loads(line))
                     waiting.remove(result.name)
-                    tell(result, log, found)
+                    report(result, log, found)
                 with suppress(asyncio.TimeoutError):  # it may hang at its end
                     await asyncio.wait_for(process.wait(), 10)
             finally:
@@ -221,10 +227,10 @@ async def run_in_process(
             if status and waiting:
                 result = Result(waiting.pop(0))
                 result.require(False, f"its process ended, status {status}")
-                tell(result, log, found)
+                report(result, log, found)
 
 
-def tell(result: Result, log: Any, found: list[Result]) -> None:
+def report(result: Result, log: Any, found: list[Result]) -> None:
     """Print a result, and add it; to a failure what was printed last."""
     if result.status == "FAIL":
         log.seek(0)
@@ -236,7 +242,10 @@ def tell(result: Result, log: Any, found: list[Result]) -> None:
 
 
 async def run_checks(
-    names: Sequence[str], how: Sequence[str], jobs: int
+    names: Sequence[str],
+    how: Sequence[str],
+    environment: dict[str, str],
+    jobs: int,
 ) -> list[Result]:
     """Run checks, some at once, then those that measure time.
 
@@ -246,6 +255,8 @@ async def run_checks(
         Of the checks.
     how : sequence of str
         Further arguments of ``serve``.
+    environment : dict
+        Of its processes.
     jobs : int
         Processes at once.
 
@@ -260,7 +271,7 @@ async def run_checks(
     async def run_list(listed):
         async with free:
             chosen = [name for name in listed if name in names]
-            await run_in_process(chosen, how, found)
+            await run_in_process(chosen, how, environment, found)
 
     await asyncio.gather(*map(run_list, TOGETHER))
     await run_list(ALONE)
@@ -315,14 +326,15 @@ def main(arguments: list[str], module: str = "gpu_checks") -> int:
     start = time.time()
     cpus = os.cpu_count() or 1
     jobs = max(1, min(6, cpus // 2))
-    # Before torch is imported
-    os.environ["OMP_NUM_THREADS"] = str(max(1, cpus // jobs))
     folders = [*(str(ROOT / f) for f in FOLDERS), *sys.path]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(max(1, cpus // jobs)),
+        "PYTHONPATH": os.pathsep.join(filter(None, folders)),
+    }
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         latest = str(start + options.deadline)
         how = module, options.device, latest, folder
-        results = asyncio.run(run_checks(names, how, jobs))
+        results = asyncio.run(run_checks(names, how, environment, jobs))
     seconds = time.time() - start
     statuses = [result.status for result in results]
     content = {
@@ -331,8 +343,10 @@ def main(arguments: list[str], module: str = "gpu_checks") -> int:
         "checks": [result.as_dict() for result in results],
     }
     write_atomically(options.output, to_json(content))
-    told = ", ".join(f"{statuses.count(s)} {s}" for s in ("ok", "FAIL", "skip"))
-    print(f"{told} in {seconds:.0f} s; everything is in {options.output}")
+    counts = ", ".join(
+        f"{statuses.count(s)} {s}" for s in ("ok", "FAIL", "skip")
+    )
+    print(f"{counts} in {seconds:.0f} s; everything is in {options.output}")
     return int("FAIL" in statuses)
 
 

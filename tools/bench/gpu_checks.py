@@ -316,8 +316,8 @@ def count_synchronisations(
         for _ in range(PROFILED):
             brain.fit_batch(batch)
         torch.cuda.set_sync_debug_mode("default")
-    told = [w for w in caught if "synchronizing CUDA" in str(w.message)]
-    return len(told) / PROFILED
+    waits = [w for w in caught if "synchronizing CUDA" in str(w.message)]
+    return len(waits) / PROFILED
 
 
 # Commands
@@ -425,8 +425,8 @@ def averaging(result: Result) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         train.main(train_arguments(result, "dprnn", options))
-    told = [w for w in caught if "contiguous" in str(w.message)]
-    result.at_most("warnings of scattered weights", len(told), 0)
+    found = [w for w in caught if "contiguous" in str(w.message)]
+    result.at_most("warnings of scattered weights", len(found), 0)
     curve = read_curve(result.folder / "run", ["valid_averaged_si_sdr"])
     result.require(curve is not None, "there is no curve")
 
@@ -443,10 +443,11 @@ def out_of_memory(result: Result) -> None:
     options = {"data_folder": CORPUS, "precision": "fp32", "num_workers": 0}
     arguments = train_arguments(result, "convtasnet", options)
     ended = run_command(result, "-c", script, *arguments)
-    told = [t for t in ended.stdout.splitlines() if t.startswith("Error: ")]
-    message = "".join(told)
+    lines = ended.stdout.splitlines()
+    errors = [line for line in lines if line.startswith("Error: ")]
+    message = "".join(errors)
     helps = "--batch_size" in message and "--training_segment" in message
     result.note(message=message.partition(" (CUDA")[0])
-    result.require(len(told) == 1 and helps, "no such message")
+    result.require(len(errors) == 1 and helps, "no such message")
     result.require("Traceback" not in ended.stdout, "there is a traceback")
     result.require(ended.returncode == 1, f"exit status {ended.returncode}")

@@ -287,7 +287,7 @@ def main(arguments: list[str]) -> None:
         from polsess.search.trial import reporting
 
         arguments, trial = read_sweep_arguments(arguments)
-        report = reporting(trial)
+        report = reporting(trial) if trial else None
 
     hparams_file, run_opts, overrides = parse_arguments(arguments)
     hparams = load_hparams(hparams_file, run_opts, overrides)

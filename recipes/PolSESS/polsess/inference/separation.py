@@ -79,6 +79,8 @@ class SpeechSeparation(Pretrained):
         SpeechSeparation
             Its ``.run`` is a TrainedModel.
 
+        TF32 is switched off for the process, unless ``run_opts`` has ``tf32``.
+
         Raises
         ------
         UserError

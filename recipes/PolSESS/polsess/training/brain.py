@@ -25,6 +25,7 @@ import speechbrain as sb
 from polsess.errors import UserError
 from polsess.processes import (
     gather,
+    is_out_of_memory,
     on_main,
     process_count,
     process_rank,
@@ -308,6 +309,8 @@ class ReliableBrain(sb.Brain):
             if dict(self.modules.items()) != plain:
                 self._try_compiled()
         except Exception as error:  # whatever a compiler raises
+            if is_out_of_memory(error):
+                raise
             self.modules.update(plain)
             logger.warning(
                 "--compile does not work here, the training goes on without: "

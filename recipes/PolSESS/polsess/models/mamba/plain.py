@@ -62,7 +62,11 @@ class _Once(torch.autograd.Function):
     def backward(ctx: Any, doutput: torch.Tensor) -> tuple:
         wanted = [tensor for tensor in ctx.inputs if tensor.requires_grad]
         with torch.autocast(doutput.device.type, enabled=False):
-            found = iter(torch.autograd.grad(ctx.output, wanted, doutput))
+            found = iter(
+                torch.autograd.grad(
+                    ctx.output, wanted, doutput, retain_graph=True
+                )
+            )
         gradients = [
             next(found) if tensor.requires_grad else None
             for tensor in ctx.inputs
@@ -91,8 +95,9 @@ def _compute(
         *(t.split(CHUNK, 1) for t in (x, delta, inward, outward)), strict=True
     ):
         output, state = checkpoint(
-            _scan_chunk, state, rates, *chunk, use_reentrant=False
-        )
+            _scan_chunk, state, rates, *chunk,
+            use_reentrant=False, preserve_rng_state=False,
+        )  # fmt: skip
         outputs.append(output)
     y = torch.cat(outputs, dim=1) + skip * x
     return F.linear(y * F.silu(z), out_weight)

@@ -36,6 +36,8 @@ import triton.language as tl
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from polsess.models.mamba.plain import mamba_in_torch
+
 # Tile of the scan: so much of all that the backward pass needs fits registers.
 SCAN = {"STEPS": 16, "CHANNELS": 32, "num_warps": 1}
 # Tile of the convolution, which nothing but bandwidth limits
@@ -436,6 +438,11 @@ def mamba_in_triton(*tensors: torch.Tensor) -> torch.Tensor:
     torch.Tensor
         Of the shape of the first one.
     """
+    tokens = tensors[0].shape[0] * tensors[0].shape[1]
+    if (
+        tensors[4].shape[0] * tokens >= 2**31
+    ):  # the kernels' offsets have 32 bits
+        return mamba_in_torch(*tensors)
     # Whether there will be a backward pass, for which states are kept
     keep_states = torch.is_grad_enabled() and any(
         tensor.requires_grad for tensor in tensors
@@ -457,12 +464,11 @@ class _MambaInTriton(torch.autograd.Function):
         hidden: torch.Tensor,
         *weights: torch.Tensor,
     ) -> torch.Tensor:
-        in_weight, *_, rates, _, out_weight = weights
         weights = tuple(weight.contiguous() for weight in weights)
         rates = weights[6].T.contiguous()
         batch, length, _ = hidden.shape
         n_states, channels = rates.shape
-        xz = F.linear(hidden, in_weight).contiguous()
+        xz = F.linear(hidden, weights[0]).contiguous()
         u = _convolve(xz, weights[1], weights[2])
         projected = weights[3] @ u.flatten(0, 1).T
         gated = torch.empty_like(u)
@@ -477,7 +483,7 @@ class _MambaInTriton(torch.autograd.Function):
             )
         if keep_states:
             ctx.save_for_backward(hidden, xz, projected, states, *weights)
-        return F.linear(gated, out_weight)
+        return F.linear(gated, weights[-1])
 
     @staticmethod
     @once_differentiable
