@@ -283,8 +283,8 @@ class Trial:
 
 
 @contextmanager
-def reporting(trial: Trial | None) -> Iterator[None]:
-    """Report the outcome of a trial's training; without a trial do nothing.
+def reporting(trial: Trial) -> Iterator[None]:
+    """Report the outcome of a trial's training.
 
     A training that diverges is the fault of the drawn parameters, and reported
     as a bad score. So is one that runs out of memory, if a parameter of the
@@ -295,7 +295,7 @@ def reporting(trial: Trial | None) -> Iterator[None]:
 
     Arguments
     ---------
-    trial : Trial, None
+    trial : Trial
         The trained one.
 
     Raises
@@ -303,9 +303,6 @@ def reporting(trial: Trial | None) -> Iterator[None]:
     UserError
         If there is too little memory for any trial.
     """
-    if trial is None:
-        yield
-        return
     on_main(trial.claim)
     with trial.lock:
         failed = reason = None
