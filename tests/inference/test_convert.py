@@ -15,6 +15,8 @@ from small_models import SMALL
 def make_earlier(folder, text, name):
     """Bring a folder, and the text of a YAML file, into the earlier state."""
     (folder / "separator.json").unlink()
+    earlier_class = "speechbrain.lobes.models.dual_path.Dual_Path_Model"
+    text = text.replace("polsess.models.dual_path.DualPathModel", earlier_class)
     for earlier, module in convert.EARLIER_NAMES.items():
         text = text.replace(f"!new:{module}.", f"!new:{earlier}.")
     assert "!new:polsess" not in text
