@@ -187,16 +187,7 @@ async def run_in_process(
 ) -> None:
     """Run checks in a process of their own, and in another after a crash.
 
-    Arguments
-    ---------
-    names : sequence of str
-        Of the checks.
-    how : sequence of str
-        Further arguments of ``serve``.
-    environment : dict
-        Of the process.
-    found : list of Result
-        The results are added, and printed.
+    Results are added to ``found``, and printed; the rest as ``run_checks``.
     """
     waiting = list(names)
     script = "import gpu_check, sys; gpu_check.serve(*sys.argv[1:])"
