@@ -337,14 +337,11 @@ def test_the_gpu_and_its_precision_are_described(
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: gpu)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
 
-    class Driver:
-        """The CUDA library of a driver."""
+    def set_version(pointer):  # as CUDA gives it
+        pointer._obj.value = 12080
 
-        def cuDriverGetVersion(self, pointer):  # noqa: N802
-            """Give the version as CUDA does."""
-            pointer._obj.value = 12080
-
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
+    driver = SimpleNamespace(cuDriverGetVersion=set_version)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
     found = describe_gpu("cuda:1")
     del found["cudnn"]
     assert found == {

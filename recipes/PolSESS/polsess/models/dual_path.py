@@ -22,8 +22,8 @@ class DualPathModel(Dual_Path_Model):
     torch.Size([2, 3, 8, 101])
     """
 
-    def _padding(self, input: torch.Tensor, K: int) -> tuple[torch.Tensor, int]:  # noqa: A002, N803
-        """Pad frames so that chunks of ``K`` that overlap by half fill them."""
-        half = K // 2
-        gap = K - (half + input.shape[2] % K) % K
-        return F.pad(input, (half, gap + half)), gap
+    def _padding(self, hidden: torch.Tensor, size: int) -> tuple:
+        """Pad frames so that chunks that overlap by half fill them."""
+        half = size // 2
+        gap = size - (half + hidden.shape[2] % size) % size
+        return F.pad(hidden, (half, gap + half)), gap
