@@ -11,6 +11,7 @@ from experiments.statistics import (
     Sample,
     bootstrap_means,
     cohen_dz,
+    correlation,
     holm,
     mean_part,
     paired_tests,
@@ -131,6 +132,31 @@ def test_no_interval_without_variance():
     assert mean_part(np.array([1.0])) == []
     for values in ([], [1.0] * 3, [0.3, 0.1 + 0.2, 0.3]):
         assert np.isnan(t_interval(1.0, mean_part(np.array(values)))).all()
+
+
+def test_the_correlations_are_scipys():
+    x, y = generator().normal(size=(2, 12))
+    y = np.where(np.arange(12) < 3, 0.5, x + y)  # with ties
+    pearson = stats.pearsonr(x, y)
+    ends = pearson.confidence_interval(0.95)
+    assert correlation(x, y) == pytest.approx((pearson.statistic, *ends))
+    rho = stats.spearmanr(x, y).statistic
+    assert correlation(x, y, ranks=True)[0] == pytest.approx(rho)
+    assert correlation(x, 3 * x) == pytest.approx((1, 1, 1))
+    assert np.isnan(correlation(x, np.ones(12))).all()
+    assert np.isnan(correlation(x[:2], y[:2])).all()
+    assert np.isnan(correlation(x[-3:], y[-3:])).tolist() == [0, 1, 1]
+
+
+def test_intervals_of_ranks_hold_the_true_correlation():
+    truth = 6 / np.pi * np.arcsin(0.7 / 2)  # of a normal pair
+    draws = generator().normal(size=(400, 2, 40))
+    held = 0
+    for x, noise in draws:
+        y = np.exp(0.7 * x + np.sqrt(1 - 0.7**2) * noise)
+        _, low, high = correlation(x, y, ranks=True)
+        held += low <= truth <= high
+    assert held / 400 == pytest.approx(0.95, abs=0.025)
 
 
 def covered(seeds, utterances, deviation):

@@ -369,6 +369,45 @@ def mean_interval(values: np.ndarray) -> tuple[float, ...]:
     return t_interval(values.mean(), parts)
 
 
+def correlation(
+    first: np.ndarray, second: np.ndarray, ranks: bool = False
+) -> tuple[float, ...]:
+    """Correlate two variables, with the 95 % interval by Fisher's z.
+
+    Arguments
+    ---------
+    first, second : numpy.ndarray
+        Of shape [count].
+    ranks : bool
+        Whether to correlate their ranks (Spearman) instead of their values
+        (Pearson). The z of ranks has the variance of Bonett and Wright, "Sample
+        Size Requirements for Estimating Pearson, Kendall and Spearman
+        Correlations", 2000.
+
+    Returns
+    -------
+    tuple of float
+        Correlation, and lower and upper end: NaN with fewer than four pairs.
+        All are NaN without variation, or with fewer than three pairs.
+
+    Example
+    -------
+    >>> x, y = np.arange(6.0), np.array([1.0, 0, 2, 3, 5, 4])
+    >>> [round(value, 2) for value in correlation(x, y, ranks=True)]
+    [0.89, 0.07, 0.99]
+    """
+    if len(first) < 3 or not (np.ptp(first) and np.ptp(second)):
+        return math.nan, math.nan, math.nan
+    if ranks:
+        first, second = stats.rankdata(first), stats.rankdata(second)
+    r = float(stats.pearsonr(first, second).statistic)
+    if len(first) < 4 or abs(r) == 1:  # of -1 and 1 the interval is a point
+        return r, *[r if len(first) > 3 else math.nan] * 2
+    half = stats.norm.ppf((1 + LEVEL) / 2)
+    half *= math.sqrt((1 + ranks * r**2 / 2) / (len(first) - 3))
+    return r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
+
+
 def subtract(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Subtract the values of two models on the same utterances.
 

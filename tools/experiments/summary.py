@@ -9,6 +9,7 @@ import pandas as pd
 from polsess.run_folder import FINISHED
 
 from experiments.finalists import Selection
+from experiments.statistics import correlation
 from experiments.tables import Table
 from experiments.trials import Trials
 
@@ -24,8 +25,8 @@ def correlate(trials: Trials) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row per parameter with the columns pearson and spearman; NaN with
-        fewer than three trials, or where one of both is constant.
+        A row per parameter, with the columns pearson, pearson_ci_low,
+        pearson_ci_high, and those of spearman, as of ``correlation``.
 
     Example
     -------
@@ -33,21 +34,21 @@ def correlate(trials: Trials) -> pd.DataFrame:
     >>> rows = [["a", "1", "finished", "4", "1"], ["b", "1", "finished", "3",
     ... "2"], ["c", "1", "finished", "1", "4"]]
     >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "lr"])
-    >>> correlate(check_trials(table, None, "here")).round(2).values.tolist()
+    >>> table = correlate(check_trials(table, None, "here"))
+    >>> table[["pearson", "spearman"]].round(2).values.tolist()
     [[-1.0, -1.0]]
     """
     pool = trials.pool
-    varied = [name for name in trials.parameters if np.ptp(pool[name])]
-    if len(pool) < 3 or not np.ptp(pool["objective"]):
-        varied = []
-    table = pd.DataFrame(
-        {
-            kind: pool[varied].corrwith(pool["objective"], method=kind)
-            for kind in ("pearson", "spearman")
-        },
-        dtype=float,
-    )
-    return table.reindex(trials.parameters)
+    columns = pool[[*trials.parameters, "objective"]].T.to_numpy(float)
+    kinds = {"pearson": False, "spearman": True}
+    rows = [
+        [v for r in kinds.values() for v in correlation(values, columns[-1], r)]
+        for values in columns[:-1]
+    ]
+    names = [
+        f"{kind}{end}" for kind in kinds for end in ("", "_ci_low", "_ci_high")
+    ]
+    return pd.DataFrame(rows, trials.parameters, names)
 
 
 def summarise_sweeps(trials: Trials) -> pd.DataFrame:
@@ -113,13 +114,18 @@ def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
     sweeps = sweeps.rename(columns={"mean": "mean of finished"})
     names = ["lowest", "highest", "mean", "sample std"]
     figures = pool[parameters].agg(["min", "max", "mean", "std"]).T
-    figures = figures.set_axis(names, axis="columns")
-    figures[["Pearson", "Spearman"]] = correlate(trials)
+    figures = figures.set_axis(names, axis="columns").join(correlate(trials))
+    figures = figures.rename_axis("parameter").reset_index()
+    columns = [("parameter", "parameter", "")]
+    columns += [(name, name, ".4g") for name in names]
+    for kind in ("Pearson", "Spearman"):
+        columns.append((kind, kind.lower(), ".2f"))
+        columns.append((f"{kind}'s 95 % CI", f"{kind.lower()}_ci", ".2f"))
     parts += [
         "## Sweeps",
         _markdown(sweeps),
         "## Parameters, over the finished trials",
-        _markdown(figures.rename_axis("parameter").reset_index(), names),
+        Table("", figures, columns).markdown(),
     ]
     notes = [*trials.notes, *selection.notes]
     if notes:
