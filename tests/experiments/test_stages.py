@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from experiments.stages import find_stage, find_stages, narrow
+from experiments.stages import crowded_ends, find_stage, find_stages, narrow
 from polsess.errors import UserError
 from polsess.search.sweep import read_prior
 from small_trials import (
@@ -65,6 +65,22 @@ def test_the_best_stay_inside_and_nothing_goes_out(seed):
         low, high = bounds(name, values, margin)
         assert axis.low <= low < high <= axis.high
         assert low <= values.min() and values.max() <= high
+
+
+@pytest.mark.parametrize(
+    "axis, values, expected",
+    [
+        # A tenth of the range in logarithms reaches to 3.8e-4 and from 2.4e-3.
+        ("lr", [3e-4, 3.7e-4, 1e-3, 2e-3], ["lower"]),
+        ("lr", [3e-4, 3.9e-4, 1e-3, 2e-3], []),
+        ("lr", [2.4e-3, 2.5e-3, 3e-4, 3e-4], ["lower", "upper"]),
+        ("clip", [18.1, 18.2, 5.0, 6.0], ["upper"]),
+        ("patience", [4, 5, 5, 4], ["upper"]),
+        ("patience", [4, 2, 5, 4], []),
+    ],
+)
+def test_ends_at_which_the_best_lie(axis, values, expected):
+    assert crowded_ends(SPACE[axis], pd.Series(values)) == expected
 
 
 def test_next_beside_the_published_choice(tmp_path, capsys):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from polsess.errors import UserError
 from polsess.files import write_atomically
@@ -26,6 +27,7 @@ from experiments.tables import DASH, cell, markdown_table
 from experiments.trials import OPEN, Trial
 
 LEAST = 4  # trials for a proposed space
+EDGE = 0.1  # part of a range that is one of its ends
 
 
 def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
@@ -272,6 +274,36 @@ def _round(value, rounding):
     """Round to two digits, up or down."""
     # Digits after the tenth are errors of binary fractions.
     return float(Context(2, rounding).create_decimal(f"{value:.10g}"))
+
+
+def crowded_ends(prior: Prior, best: pd.Series) -> list[str]:
+    """Find the ends of a prior at which the best trials lie.
+
+    Arguments
+    ---------
+    prior : Prior
+        Of a parameter.
+    best : pandas.Series
+        Of the parameter in the best trials.
+
+    Returns
+    -------
+    list of str
+        ``lower`` and ``upper``, where at least half of the trials lie within
+        EDGE of the range; on a logarithmic axis it is measured in logarithms.
+
+    Example
+    -------
+    >>> from polsess.search.sweep import read_prior
+    >>> prior = read_prior("lr", "loguniform(1e-4, 1e-2)", "a.yaml")
+    >>> crowded_ends(prior, pd.Series([9e-3, 8e-3, 2e-4]))
+    ['upper']
+    """
+    forth = np.log if prior.log else np.asarray
+    low, high = forth(prior.low), forth(prior.high)
+    places = (forth(best) - low) / (high - low)
+    shares = {"lower": places <= EDGE, "upper": places >= 1 - EDGE}
+    return [end for end, there in shares.items() if there.mean() >= 0.5]
 
 
 def best_trials(pool: pd.DataFrame, fraction: float) -> pd.DataFrame:
