@@ -10,7 +10,9 @@ import torch
 from bench_mamba import sequential_mamba
 
 
-def straight_spmamba(weights, mixture, fft_size, hop_size, unfold_size):
+def straight_spmamba(
+    weights, mixture, fft_size, hop_size, unfold_size, epsilon=1e-5
+):
     """Estimate the sources.
 
     Arguments
@@ -23,6 +25,8 @@ def straight_spmamba(weights, mixture, fft_size, hop_size, unfold_size):
         Of the STFT, in samples.
     unfold_size : int
         Neighbouring bins that make a step.
+    epsilon : float
+        Of all norms but those before the Mamba layers.
 
     Returns
     -------
@@ -42,7 +46,9 @@ def straight_spmamba(weights, mixture, fft_size, hop_size, unfold_size):
     x = torch.conv2d(
         x, weights["conv.0.weight"], weights["conv.0.bias"], padding=1
     )
-    x = torch.group_norm(x, 1, weights["conv.1.weight"], weights["conv.1.bias"])
+    x = torch.group_norm(
+        x, 1, weights["conv.1.weight"], weights["conv.1.bias"], epsilon
+    )
     n_blocks = 1 + max(
         int(name.split(".")[1]) for name in weights if name.startswith("blocks")
     )
@@ -53,10 +59,11 @@ def straight_spmamba(weights, mixture, fft_size, hop_size, unfold_size):
             for name, value in weights.items()
             if name.startswith(prefix)
         }
-        x = x + along_bins(block, "intra", x, unfold_size)
+        x = x + along_bins(block, "intra", x, unfold_size, epsilon)
         turned = x.transpose(2, 3)  # frames in the place of bins
-        x = x + along_bins(block, "inter", turned, unfold_size).transpose(2, 3)
-        x = x + over_frames(block, x)
+        along_time = along_bins(block, "inter", turned, unfold_size, epsilon)
+        x = x + along_time.transpose(2, 3)
+        x = x + over_frames(block, x, epsilon)
     x = torch.conv_transpose2d(
         x, weights["deconv.weight"], weights["deconv.bias"], padding=1
     )
@@ -76,17 +83,17 @@ def as_signals(x, deviation, fft_size, hop_size, length):
     return torch.stack(sources, dim=2)
 
 
-def normed(x, dimensions):
+def normed(x, dimensions, epsilon):
     """Subtract the mean, divide by the deviation."""
     centred = x - x.mean(dimensions, keepdim=True)
     variance = centred.square().mean(dimensions, keepdim=True)
-    return centred / (variance + 1e-5).sqrt()
+    return centred / (variance + epsilon).sqrt()
 
 
-def along_bins(block, path, x, unfold_size):
+def along_bins(block, path, x, unfold_size, epsilon):
     """Go along the last dimension, one row after the other."""
     x = (
-        normed(x, [1]) * block[f"{path}_norm.gamma"]
+        normed(x, [1], epsilon) * block[f"{path}_norm.gamma"]
         + block[f"{path}_norm.beta"]
     )
     batch, channels, rows, bins = x.shape
@@ -136,25 +143,27 @@ def one_direction(block, prefix, steps):
     )
 
 
-def over_frames(block, x):
+def over_frames(block, x, epsilon):
     """Attend over frames with every head; project."""
     heads = []
     while f"attn_conv_Q_{len(heads)}.0.weight" in block:
         query, key, value = (
-            projected(block, f"attn_conv_{name}_{len(heads)}.", x)
+            projected(block, f"attn_conv_{name}_{len(heads)}.", x, epsilon)
             for name in "QKV"
         )
         scores = torch.einsum("bctf,bcsf->bts", query, key)
         size = query.shape[1] * query.shape[3]
         weights = torch.softmax(scores / math.sqrt(size), dim=2)
         heads.append(torch.einsum("bts,bcsf->bctf", weights, value))
-    return projected(block, "attn_concat_proj.", torch.cat(heads, dim=1))
+    heads = torch.cat(heads, dim=1)
+    return projected(block, "attn_concat_proj.", heads, epsilon)
 
 
-def projected(block, prefix, x):
+def projected(block, prefix, x, epsilon):
     """1x1 convolution, PReLU, and norm over channels and bins."""
     x = torch.conv2d(x, block[f"{prefix}0.weight"], block[f"{prefix}0.bias"])
     x = torch.where(x > 0, x, block[f"{prefix}1.weight"] * x)
     return (
-        normed(x, [1, 3]) * block[f"{prefix}2.gamma"] + block[f"{prefix}2.beta"]
+        normed(x, [1, 3], epsilon) * block[f"{prefix}2.gamma"]
+        + block[f"{prefix}2.beta"]
     )

@@ -7,6 +7,7 @@ import pytest
 import torch
 from bench_mamba import sequential_mamba
 from polsess.errors import UserError
+from polsess.models.description import build
 from polsess.models.mamba import BACKENDS
 from polsess.models.spmamba import Block, SPMamba
 from polsess.training.settings import load_hparams, parse_arguments
@@ -17,7 +18,7 @@ YAML = str(HPARAMS / "spmamba.yaml")
 PAPER = "--blocks 6 --unfold_size 8 --attention_heads 4 --attention_size 512"
 
 
-def make_small():
+def make_small(**options):
     """Make a small network, its parameters off their first values."""
     torch.manual_seed(0)
     model = SPMamba(
@@ -29,6 +30,7 @@ def make_small():
         attention_size=32,
         state_size=3,
         expansion=2,
+        **options,
     )
     with torch.no_grad():
         for parameter in model.parameters():
@@ -63,13 +65,37 @@ def test_the_papers_setting_is_reachable_by_options():
     assert sum(p.numel() for p in separator.parameters()) == 6094498
 
 
-def test_the_network_is_the_published_one():
-    model = make_small().double()
+@pytest.mark.parametrize("epsilon", [1e-5, 1e-4])
+def test_the_network_is_the_published_one(epsilon):
+    model = make_small(norm_epsilon=epsilon).double()
     mixture = torch.randn(2, 504, dtype=torch.float64)
+    sizes = 32, 8, 3
     with torch.no_grad():
-        expected = straight_spmamba(model.state_dict(), mixture, 32, 8, 3)
         found = model(mixture)
+        expected, other = (
+            straight_spmamba(model.state_dict(), mixture, *sizes, eps)
+            for eps in (epsilon, 1.1 * epsilon)
+        )
     assert (found - expected).abs().max() / expected.abs().max() < 1e-9
+    assert (found - other).abs().max() / expected.abs().max() > 1e-8
+
+
+def test_the_epsilon_is_of_all_norms_but_the_rms_and_earlier_models_have_theirs():
+    arguments = [YAML, "--data_folder", "unused"]
+    names = {"ChannelNorm", "GroupNorm", "RMSNorm"}
+    for options, expected in (([], 1e-4), (["--norm_epsilon", "1e-5"], 1e-5)):
+        hparams = load_hparams(*parse_arguments([*arguments, *options]))
+        kinds = {
+            (type(module).__name__, module.eps)
+            for module in hparams["separator"].modules()
+            if hasattr(module, "eps")
+        }
+        of_norms = {(name, expected) for name in names - {"RMSNorm"}}
+        assert kinds == of_norms | {("RMSNorm", 1e-5)}
+    # Exports and runs from before it was a setting do not name it.
+    name = "polsess.models.spmamba.SPMamba"
+    earlier = build({"class": name, "arguments": {"blocks": 1}}, "")
+    assert earlier.conv[1].eps == earlier.blocks[0].intra_norm.eps == 1e-5
 
 
 def test_the_network_with_a_slow_exact_scan(monkeypatch):

@@ -162,6 +162,7 @@ def test_corrupt_checkpoints_do_not_make_it_start_from_nothing(
             r"conv2d\.weight: .*64, 32, 1, 1.*32, 32, 1, 1",
         ),
         ("spmamba", {"hop_size": 16}, "hop_size is 32, here 16"),
+        ("spmamba", {"norm_epsilon": 1e-5}, "eps is 0.0001, here 1e-05"),
     ],
 )
 def test_what_does_not_fit_is_named_before_anything_is_done(

@@ -11,6 +11,7 @@ from polsess.training.settings import (
     MAY_CHANGE,
     MAY_DIFFER,
     SETTINGS,
+    check_same_run,
     effective_run_options,
     load_hparams,
     make_help,
@@ -66,6 +67,29 @@ def test_published_settings_are_the_defaults():
         "precision": "fp16",
     }
     assert {key: hparams[key] for key in published} == published
+
+
+def test_the_precisions_and_the_epsilon_are_those_of_the_published_runs():
+    used = {path.stem: read_defaults(path)[0] for path in YAML_FILES}
+    precisions = {
+        name: defaults["precision"] for name, defaults in used.items()
+    }
+    assert precisions == {
+        "convtasnet": "fp32",
+        "dprnn": "fp16",
+        "sepformer": "fp16",
+        "spmamba": "fp32",
+    }
+    assert used["spmamba"]["norm_epsilon"] == 1e-4
+
+
+def test_a_run_from_before_it_was_a_setting_keeps_its_epsilon(tmp_path):
+    files = RunFiles(tmp_path)
+    write_on_main(files.settings, {"lr": 0.001})
+    check_same_run(files, {"lr": 0.001})  # of a network without it
+    check_same_run(files, {"lr": 0.001, "norm_epsilon": 1e-5})
+    with pytest.raises(UserError, match="epsilon was 1e-05, now 0.0001"):
+        check_same_run(files, {"lr": 0.001, "norm_epsilon": 1e-4})
 
 
 def test_a_list_and_a_curriculum_can_be_given():
@@ -163,7 +187,7 @@ def test_each_setting_of_the_table_is_known(path):
     assert required == ["data_folder"]
     assert IN_EACH_YAML.keys() <= defaults.keys()
     noted = {"manifest_train", "manifest_val", "manifest_test", "rendering"}
-    sizes = {"kernel_size", "chunk_frames"}
+    sizes = {"kernel_size", "chunk_frames", "norm_epsilon"}
     options = set(vars(RunOptions()))
     assert SETTINGS.keys() - IN_EACH_YAML.keys() <= noted | sizes | options
 

@@ -32,6 +32,8 @@ AVERAGED = "-averaged"  # ends the name of an evaluation of averaged weights
 SCORE_TEXTS = ["ID", "variant", "metric", "environment"]
 SCORE_TEXTS += ["scene_class", "event_class", "reason"]
 TEST_SCORES = ("variant", "si_sdr", "si_sdr_mixture", "si_sdr_improvement")
+# What runs had before it was a setting
+EARLIER = {"norm_epsilon": 1e-5}
 # Keys of a result that all its readers need, and their types
 RESULT_TYPES: dict = {
     "best_valid_si_sdr": (int, float),
@@ -288,7 +290,7 @@ def differences(
     Arguments
     ---------
     before, now : dict
-        Names and values.
+        Names and values; those of EARLIER may be missing.
     ignored : collection of str
         Names to leave out.
 
@@ -302,6 +304,7 @@ def differences(
     >>> differences({"lr": 0.1, "seed": 1}, {"lr": 0.2, "seed": 2}, {"seed"})
     ['lr was 0.1, now 0.2']
     """
+    before, now = ({**EARLIER, **settings} for settings in (before, now))
     return [
         f"{name} was {before.get(name, 'no setting')!r}, now "
         f"{now.get(name, 'none')!r}"

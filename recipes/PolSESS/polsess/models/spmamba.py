@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from polsess.models.mamba import Mamba, choose_backend
 
-EPSILON = 1e-5  # of all normalisations
+EPSILON = 1e-5  # of the normalisations, unless another is given
 SMALLEST_LEVEL = 1e-4  # of a mixture, as a part of its peak
 
 
@@ -37,6 +37,8 @@ class Block(torch.nn.Module):
         Approximate number of values in a query.
     mamba : dict
         Options of the Mamba layers.
+    epsilon : float
+        Of the layer norms.
 
     Example
     -------
@@ -54,6 +56,7 @@ class Block(torch.nn.Module):
         heads: int,
         attention_size: int,
         mamba: dict,
+        epsilon: float = EPSILON,
     ) -> None:
         super().__init__()
         self.unfold_size = unfold_size
@@ -61,7 +64,8 @@ class Block(torch.nn.Module):
         self.heads = heads
         steps = unfold_size * channels
         for path in ("intra", "inter"):
-            self.add_module(f"{path}_norm", ChannelNorm(channels))
+            norm = ChannelNorm(channels, epsilon=epsilon)
+            self.add_module(f"{path}_norm", norm)
             self.add_module(f"{path}_mamba", BidirectionalMamba(steps, mamba))
             self.add_module(
                 f"{path}_linear",
@@ -73,9 +77,10 @@ class Block(torch.nn.Module):
         sizes = {"Q": query, "K": query, "V": channels // heads}
         for head in range(heads):
             for name, size in sizes.items():
-                projection = _projection(channels, size, bins)
+                projection = _projection(channels, size, bins, epsilon)
                 self.add_module(f"attn_conv_{name}_{head}", projection)
-        self.attn_concat_proj = _projection(channels, channels, bins)
+        projection = _projection(channels, channels, bins, epsilon)
+        self.attn_concat_proj = projection
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Transform [batch, frames, bins, channels]."""
@@ -172,7 +177,7 @@ def _normalise_heads(projected, projections):
     )
     projected = _as_float32(F.prelu(projected, slopes))
     size = projected.shape[3:]
-    projected = F.layer_norm(projected, size, eps=EPSILON)
+    projected = F.layer_norm(projected, size, eps=norms[0].eps)
     return torch.addcmul(beta, projected, gamma)
 
 
@@ -247,6 +252,8 @@ class ChannelNorm(torch.nn.Module):
         Number of channels.
     bins : int, None
         Number of bins, if the norm goes over them too.
+    epsilon : float
+        Added to the variance.
 
     Example
     -------
@@ -254,8 +261,14 @@ class ChannelNorm(torch.nn.Module):
     tensor(True)
     """
 
-    def __init__(self, channels: int, bins: int | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        bins: int | None = None,
+        epsilon: float = EPSILON,
+    ) -> None:
         super().__init__()
+        self.eps = epsilon
         self.first_dimension = 3 if bins is None else 2
         shape = (1, channels, 1, bins or 1)
         self.gamma = torch.nn.Parameter(torch.ones(shape))
@@ -268,15 +281,16 @@ class ChannelNorm(torch.nn.Module):
             parameter.transpose(1, 3).reshape(normed)
             for parameter in (self.gamma, self.beta)
         )
-        return F.layer_norm(_as_float32(hidden), normed, gamma, beta, EPSILON)
+        hidden = _as_float32(hidden)
+        return F.layer_norm(hidden, normed, gamma, beta, self.eps)
 
 
-def _projection(channels, out_channels, bins):
+def _projection(channels, out_channels, bins, epsilon):
     """A 1x1 convolution with PReLU and norm, of the attention."""
     return torch.nn.Sequential(
         torch.nn.Conv2d(channels, out_channels, 1),
         torch.nn.PReLU(),
-        ChannelNorm(out_channels, bins),
+        ChannelNorm(out_channels, bins, epsilon),
     )
 
 
@@ -309,6 +323,9 @@ class SPMamba(torch.nn.Module):
         Steps of a Mamba layer's convolution.
     expansion : int
         Ratio of a Mamba layer's inner channels to its outer ones.
+    norm_epsilon : float
+        Of the group norm and the layer norms; the RMS norms before the Mamba
+        layers have 1e-5, as published.
 
     Raises
     ------
@@ -338,6 +355,7 @@ class SPMamba(torch.nn.Module):
         state_size: int = 16,
         convolution_size: int = 4,
         expansion: int = 4,
+        norm_epsilon: float = EPSILON,
     ) -> None:
         super().__init__()
         if hop_size > fft_size // 2:
@@ -357,7 +375,7 @@ class SPMamba(torch.nn.Module):
         self.register_buffer("window", window, persistent=False)
         self.conv = torch.nn.Sequential(
             torch.nn.Conv2d(2, hidden_channels, 3, padding=1),
-            torch.nn.GroupNorm(1, hidden_channels, eps=EPSILON),
+            torch.nn.GroupNorm(1, hidden_channels, eps=norm_epsilon),
         )
         self.blocks = torch.nn.ModuleList(
             Block(
@@ -372,6 +390,7 @@ class SPMamba(torch.nn.Module):
                     "d_conv": convolution_size,
                     "expand": expansion,
                 },
+                norm_epsilon,
             )
             for _ in range(blocks)
         )

@@ -141,6 +141,7 @@ SETTINGS = IN_EACH_YAML | {
     # Sizes whose half is a stride.
     "kernel_size": Setting(int, least=2),
     "chunk_frames": Setting(int, least=2),
+    "norm_epsilon": Setting(float, memory=False),
     # Run options
     "test_only": Setting(may_change=True, of_trial=True),
     **dict.fromkeys(
