@@ -80,7 +80,7 @@ def test_the_network_is_the_published_one(epsilon):
     assert (found - other).abs().max() / expected.abs().max() > 1e-8
 
 
-def test_the_epsilon_is_of_all_norms_but_the_rms_and_earlier_models_have_theirs():
+def test_the_epsilon_is_of_all_norms_but_the_rms_norms():
     arguments = [YAML, "--data_folder", "unused"]
     names = {"ChannelNorm", "GroupNorm", "RMSNorm"}
     for options, expected in (([], 1e-4), (["--norm_epsilon", "1e-5"], 1e-5)):
