@@ -84,7 +84,9 @@ def assert_damage_is_found(corpus, save, check, damage):
     assert reason in line
     assert not save.exists()
 
-    record = prepare_polsess(root, save, check=check, on_error="drop")
+    record = prepare_polsess(
+        root, save, check=check, on_error="drop", duplicates="drop"
+    )
     with open(save / "rejected.csv", newline="") as rejected:
         found = list(csv.DictReader(rejected))
     assert {(f["split"], f["row"]) for f in found} == {(split, str(row))}

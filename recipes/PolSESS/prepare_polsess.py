@@ -10,7 +10,8 @@ write its subsets for other toolkits:
 
 SAVE_FOLDER then holds <split>_all.csv and <split>_<variant>_all.csv for every
 split, train_<size>.csv and train_<variant>_<size>.csv for every subset size,
-rejected.csv with --on_error drop, and prepare.json, a record of the checks.
+rejected.csv with --on_error or --duplicates drop, duplicates.csv (which row
+repeats which) with --duplicates keep, and prepare.json, a record of the checks.
 One row is one mixture; SpeechBrain replaces $data_root by the corpus's folder
 when it reads a manifest:
 
@@ -25,7 +26,12 @@ import sys
 
 from polsess.commands import at_least, make_parser, run
 from polsess.corpus.checks import CHECKS
-from polsess.corpus.manifests import ON_ERROR, SUBSET_SIZES, prepare_polsess
+from polsess.corpus.manifests import (
+    DUPLICATES,
+    ON_ERROR,
+    SUBSET_SIZES,
+    prepare_polsess,
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -55,6 +61,11 @@ def main(arguments: list[str]) -> None:
         "and list them in rejected.csv (default: %(default)s)"
     )
     add("--on_error", choices=ON_ERROR, default="stop", help=text)
+    text = (
+        "rows that repeat another: stop; drop: leave them out; keep: train on "
+        "them, as the published runs did (default: %(default)s)"
+    )
+    add("--duplicates", choices=DUPLICATES, default="stop", help=text)
     text = "required sample rate in Hz (default: any)"
     add("--sample_rate", type=int, metavar="HZ", help=text)
     text = "processes that read audio (default: one per CPU)"

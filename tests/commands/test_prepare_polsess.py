@@ -17,8 +17,9 @@ RECIPE = Path(__file__).parents[2] / "recipes/PolSESS"
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"check": "thorough"}, "check 'thorough' .* choose from"),
+        ({"check": "thorough"}, "check 'thorough': choose from"),
         ({"on_error": "ignore"}, "on_error 'ignore': choose from"),
+        ({"duplicates": "no"}, "duplicates 'no': choose from"),
         ({"subset_sizes": [4, 0]}, r"no subsets of \[0, 4\]"),
     ],
 )

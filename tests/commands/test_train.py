@@ -10,7 +10,7 @@ import soundfile
 import torch
 import train
 from polsess.errors import UserError
-from small_corpus import write_small_corpus
+from small_corpus import write_metadata, write_small_corpus
 from small_models import SMALL, small_arguments
 from small_runs import assert_same_weights, command, run, weights
 
@@ -65,6 +65,25 @@ def test_curriculum_and_scheduler_act(trained):
     # From epoch 3: the first is the best, the second is borne with, the third
     # halves the rate for the next.
     assert list(curve["lr"] * 1e3) == [1, 1, 1, 1, 1, 0.5, 0.5]
+
+
+def test_a_corpus_with_duplicates_is_trained_on_when_told(tmp_path):
+    root = tmp_path / "PolSESS_T"
+    table = write_small_corpus(root, {"train": 2, "val": 2, "test": 2})["train"]
+    write_metadata(root, "train", pd.concat([table, table]))
+    options: dict = {"number_of_epochs": 1}
+    with pytest.raises(UserError, match="--duplicates drop"):
+        run("convtasnet", root, tmp_path / "run", **options)
+    folder = run(
+        "convtasnet", root, tmp_path / "run", duplicates="keep", **options
+    )
+    result = json.loads((folder / "result.json").read_text())
+    prepared = json.loads((folder / "manifests/prepare.json").read_text())
+    assert result["corpus"] == prepared["counts"]
+    train, test = (result["corpus"][split] for split in ("train", "test"))
+    assert (train["rows"], train["duplicates"]) == (4, 2)
+    assert (test["rows"], test["duplicates"]) == (2, 0)
+    assert result["settings"]["duplicates"] == "keep"
 
 
 def test_a_loss_scaler_changes_nothing(trained, monkeypatch):

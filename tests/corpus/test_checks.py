@@ -12,10 +12,11 @@ from damaged_corpus import (
     read,
     write,
 )
-from polsess.corpus.manifests import prepare_polsess
+from polsess.corpus.manifests import prepare_polsess, read_counts
 from polsess.corpus.metadata import SPLITS
+from polsess.data.dataset import read_manifest
 from polsess.errors import UserError
-from small_corpus import write_metadata, write_small_corpus
+from small_corpus import metadata_path, write_metadata, write_small_corpus
 
 
 @pytest.mark.parametrize("damage", ["metadata", "audio"])
@@ -125,6 +126,92 @@ DAMAGE = [
 @pytest.mark.parametrize(("check", "damage"), DAMAGE)
 def test_damage_stops_or_is_dropped(corpus, tmp_path, check, damage):
     assert_damage_is_found(corpus, tmp_path / "save", check, damage)
+
+
+DUPLICATES = [pair for pair in DAMAGE if "leak" not in pair[1].__name__]
+
+
+@pytest.mark.parametrize(("check", "damage"), DUPLICATES)
+def test_duplicates_stop_whatever_on_error_says(
+    corpus, tmp_path, check, damage
+):
+    root, tables = corpus
+    damage(root, tables)
+    options = {"check": check, "on_error": "drop"}
+    with pytest.raises(UserError, match="rows out with --duplicates drop"):
+        prepare_polsess(root, tmp_path / "save", **options)
+    assert not (tmp_path / "save").exists()
+
+
+@pytest.mark.parametrize(("check", "damage"), DUPLICATES)
+def test_duplicates_can_be_kept(corpus, tmp_path, check, damage):
+    root, tables = corpus
+    split, row, file, reason = damage(root, tables)
+    save, options = tmp_path / "save", {"check": check, "duplicates": "keep"}
+    record = prepare_polsess(root, save, **options)
+    rows = len(pd.read_csv(metadata_path(root, split)))
+    counts = record["counts"]
+    assert read_counts(save) == counts
+    assert (counts[split]["rows"], counts[split]["dropped"]) == (rows, 0)
+    assert [c["duplicates"] for c in counts.values()] == [1, 0, 0]
+    assert record["notes"][0] == (
+        "duplicates kept, listed in duplicates.csv: 1"
+    )
+    # Each has an ID of its own, and the file says of which row it is a copy.
+    names = pd.read_csv(save / f"{split}_all.csv")["ID"].tolist()
+    assert len(set(names)) == rows
+    listed = pd.read_csv(save / "duplicates.csv").to_dict("records")
+    first = int(reason.rpartition(" ")[2])
+    assert listed == [
+        {
+            "split": split,
+            "row": row,
+            "ID": names[row - 2],
+            "duplicate_of": names[first - 2],
+            "reason": listed[0]["reason"],
+        }
+    ]
+    assert reason in listed[0]["reason"]
+    again = prepare_polsess(root, save, **options)
+    assert again == record
+    # A copy is rendered as any other row.
+    read = read_manifest(save / f"{split}_all.csv", root)
+    assert len(read) == rows and read[row - 2]["mix_wav"].endswith(file)
+
+
+def test_half_of_a_corpus_repeated_is_kept_dropped_or_refused(corpus, tmp_path):
+    root, tables = corpus
+    table = tables["train"]
+    write_metadata(root, "train", pd.concat([table, table]))
+    message = "findings: 4, in 4 of 12 rows"
+    with pytest.raises(UserError, match=message):
+        prepare_polsess(root, tmp_path / "save")
+    kept = prepare_polsess(root, tmp_path / "keep", duplicates="keep")
+    dropped = prepare_polsess(root, tmp_path / "drop", duplicates="drop")
+    counts = [record["counts"]["train"] for record in (kept, dropped)]
+    assert [c["rows"] for c in counts] == [8, 4]
+    assert [c["duplicates"] for c in counts] == [4, 0]
+    assert [c["dropped"] for c in counts] == [0, 4]
+    names = list(pd.read_csv(tmp_path / "keep/train_all.csv")["ID"])
+    assert names[4:] == [f"{name}_2" for name in names[:4]]
+    rejected = pd.read_csv(tmp_path / "drop/rejected.csv")
+    assert rejected["row"].tolist() == [6, 7, 8, 9]
+    assert rejected["duplicate_of"].tolist() == [2, 3, 4, 5]
+
+
+def test_other_faults_stop_although_duplicates_are_kept(corpus, tmp_path):
+    root, tables = corpus
+    table = tables["train"]
+    write_metadata(root, "train", pd.concat([table, table]))
+    audio_path(root, tables["val"], 0, "sceneFile").unlink()
+    save = tmp_path / "save"
+    with pytest.raises(
+        UserError, match=r"findings: 1,(.|\n)*--on_error drop\."
+    ):
+        prepare_polsess(root, save, duplicates="keep")
+    record = prepare_polsess(root, save, duplicates="keep", on_error="drop")
+    assert record["counts"]["train"]["duplicates"] == 4
+    assert pd.read_csv(save / "rejected.csv")["split"].tolist() == ["val"]
 
 
 def test_a_damaged_duplicate_does_not_cost_the_good_row(corpus, tmp_path):

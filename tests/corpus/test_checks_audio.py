@@ -139,7 +139,14 @@ def test_parallel_reading_finds_the_same(tmp_path):
     copy_row_audio(root, tables["train"], 5, target=101)
     for jobs in (1, 2):
         save = tmp_path / str(jobs)
-        prepare_polsess(root, save, check="audio", on_error="drop", jobs=jobs)
+        prepare_polsess(
+            root,
+            save,
+            check="audio",
+            on_error="drop",
+            duplicates="drop",
+            jobs=jobs,
+        )
     rejected = pd.read_csv(tmp_path / "1" / "rejected.csv")
     assert list(rejected.row) == [5, 72, 103, 141]
     for path in (tmp_path / "1").glob("*.csv"):

@@ -263,6 +263,7 @@ def prepare_run(
         save_folder=hparams["manifest_folder"],
         check=hparams["check"],
         on_error=hparams["on_error"],
+        duplicates=hparams["duplicates"],
         sample_rate=hparams["sample_rate"],
         subset_sizes=[],  # training cuts them itself
     )

@@ -50,7 +50,11 @@ class AudioFormat(NamedTuple):
 
 
 def check_corpus(
-    data_folder: Path, table: pd.DataFrame, check: str, jobs: int | None = None
+    data_folder: Path,
+    table: pd.DataFrame,
+    check: str,
+    jobs: int | None = None,
+    keep_duplicates: bool = False,
 ) -> tuple[pd.DataFrame, list[Finding], AudioFormat | None]:
     """Find the good rows of a corpus, and the faults of the others.
 
@@ -67,6 +71,8 @@ def check_corpus(
         none, headers or audio.
     jobs : int
         Number of processes that read audio.
+    keep_duplicates : bool
+        Whether a row that is only found to repeat another is good.
 
     Returns
     -------
@@ -95,10 +101,12 @@ def check_corpus(
         )
         findings += found
         good = _without(good, found)
-    for find in (find_duplicates, find_leaks):
-        found = find(good)
-        findings += found
-        good = _without(good, found)
+    duplicates = find_duplicates(good)
+    if not keep_duplicates:
+        good = _without(good, duplicates)
+    leaks = find_leaks(good)
+    good = _without(good, leaks)
+    findings += duplicates + leaks
     findings.sort(key=lambda found: (SPLITS.index(found.split), found.row))
     return good, findings, audio
 
@@ -282,8 +290,11 @@ def find_duplicates(table: pd.DataFrame) -> list[Finding]:
             keys["sounds exactly like"] = (row.split, row.mix_digest)
         repeated = [reason for reason, key in keys.items() if key in earlier]
         if repeated:
-            reason = f"{repeated[0]} row {earlier[keys[repeated[0]]]}"
-            findings.append(Finding(row.split, row.row, row.mix_wav, reason))
+            first = earlier[keys[repeated[0]]]
+            place = row.split, row.row, row.mix_wav
+            findings.append(
+                Finding(*place, f"{repeated[0]} row {first}", first)
+            )
         else:
             earlier.update(dict.fromkeys(keys.values(), row.row))
     return findings

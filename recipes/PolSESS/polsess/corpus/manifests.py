@@ -28,6 +28,7 @@ from polsess.files import hash_file, locked, to_json, write_atomically
 FORMAT_VERSION = 2
 
 ON_ERROR = ("stop", "drop")
+DUPLICATES = ("stop", "drop", "keep")
 SUBSET_SIZES = (2000, 4000, 8000, 16000)
 SAMPLE_RATES = (8000, 16000)  # Hz
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ def prepare_polsess(
     on_error: str = "stop",
     sample_rate: int | None = None,
     jobs: int | None = None,
+    duplicates: str = "stop",
 ) -> dict:
     """Check a PolSESS corpus and write its manifests.
 
@@ -70,13 +72,16 @@ def prepare_polsess(
         and that no audio occurs twice.
     on_error : str
         stop: report what was found and write nothing; drop: leave out the rows
-        with findings and list them in rejected.csv. Of duplicates the first
-        is kept; of splits that share speech, test is kept before val, and val
-        before train.
+        with findings and list them in rejected.csv. Of splits that share
+        speech, test is kept before val, and val before train.
     sample_rate : int
         In Hz, if the corpus must have it.
     jobs : int
         Number of processes that read audio. None means one per available CPU.
+    duplicates : str
+        The same for rows that repeat an earlier one of their split, which
+        itself is kept; or keep: leave them in, each with an ID of its own, and
+        list them in duplicates.csv.
 
     Returns
     -------
@@ -88,13 +93,15 @@ def prepare_polsess(
     UserError
         If an option or the corpus is at fault; the message is complete.
     """
-    if check not in CHECKS or on_error not in ON_ERROR:
-        raise UserError(
-            f"check '{check}' and on_error '{on_error}': choose from {CHECKS} "
-            f"and {ON_ERROR}."
-        )
+    chosen = {"check": check, "on_error": on_error, "duplicates": duplicates}
+    allowed = CHECKS, ON_ERROR, DUPLICATES
+    for (name, value), choices in zip(chosen.items(), allowed, strict=True):
+        if value not in choices:
+            raise UserError(f"{name} '{value}': choose from {choices}.")
+    if duplicates == "stop":  # Not in older records, which stay current.
+        del chosen["duplicates"]
     sizes = None if subset_sizes is None else sorted(set(subset_sizes))
-    options = {"subset_sizes": sizes, "check": check, "on_error": on_error}
+    options = {"subset_sizes": sizes, **chosen}
     data_folder = Path(data_folder).expanduser()
     save_folder = Path(save_folder).expanduser()
     try:
@@ -162,18 +169,28 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     """Check the corpus; return what to record, and names and texts to write."""
     tables = [read_metadata(path, split) for split, path in metadata.items()]
     table = pd.concat(tables, ignore_index=True)
+    keep = options.get("duplicates") == "keep"
     good, findings, audio = check_corpus(
-        data_folder, table, options["check"], jobs
+        data_folder, table, options["check"], jobs, keep
     )
+    kept = [f for f in findings if keep and f.duplicate_of]
+    findings = [f for f in findings if not (keep and f.duplicate_of)]
     found = report_findings(data_folder, findings, len(table))
     if audio:
         _check_sample_rate(audio.sample_rate, sample_rate)
-    if findings and options["on_error"] == "stop":
+    of_option = {
+        "duplicates" if f.duplicate_of else "on_error" for f in findings
+    }
+    stops = [n for n in of_option if options.get(n, "stop") == "stop"]
+    if stops:
+        ways = " and ".join(f"--{name} drop" for name in sorted(stops))
         raise UserError(
             f"{found}\nNothing was written. Repair the corpus, or leave these "
-            "rows out with --on_error drop."
+            f"rows out with {ways}. (--duplicates keep trains on duplicates.)"
         )
-    counts = _count_rows(table, good)
+    good = good.assign(ID=_name_rows(good))
+    repeated = _list_duplicates(good, kept)
+    counts = _count_rows(table, good, repeated)
     empty = [split for split in SPLITS if not counts[split]["rows"]]
     if empty or audio is None:
         raise UserError(
@@ -190,10 +207,15 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
             f"({counts['train']['dropped']} dropped). Nothing was written."
         )
     files = _make_manifests(good, audio.samples / audio.sample_rate, sizes)
-    if options["on_error"] == "drop":
-        columns = Finding._fields
-        files["rejected.csv"] = pd.DataFrame(findings, columns=columns)
+    if "drop" in (options["on_error"], options.get("duplicates")):
+        rejected = pd.DataFrame(findings, columns=Finding._fields, dtype=object)
+        files["rejected.csv"] = rejected
     notes = []
+    if keep:
+        files["duplicates.csv"] = repeated
+        notes.append(
+            f"duplicates kept, listed in duplicates.csv: {len(repeated)}"
+        )
     if findings:
         left_out = len(table) - len(good)
         notes.append(f"rows left out, listed in rejected.csv: {left_out}")
@@ -206,17 +228,37 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
             f"the mixture may differ from the sum there: {len(limited)}, the "
             f"first in {limited['split'].iloc[0]} row {limited['row'].iloc[0]}"
         )
-    rejected = sorted({finding.file for finding in findings})
+    paths = sorted({finding.file for finding in findings})
     outcome = {
         **audio._asdict(),
         "counts": counts,
         "notes": notes,
-        "rejected_files": _file_states(data_folder, rejected),
+        "rejected_files": _file_states(data_folder, paths),
     }
     return outcome, files
 
 
-def _count_rows(table, good):
+def _name_rows(table):
+    """Name rows by their mixtures; copies in a split are numbered from 2."""
+    names = table["mixFile"].str.removesuffix(".wav")
+    numbers = names.groupby([table["split"], names]).cumcount() + 1
+    return names.where(numbers == 1, names + "_" + numbers.astype(str))
+
+
+def _list_duplicates(table, findings):
+    """List which of the table's rows repeat which."""
+    places = zip(table["split"], table["row"], strict=True)
+    names = dict(zip(places, table["ID"], strict=True))
+    rows = [
+        [split, row, names[split, row], names[split, first], reason]
+        for split, row, _, reason, first in findings
+        if (split, row) in names and (split, first) in names
+    ]
+    columns = ["split", "row", "ID", "duplicate_of", "reason"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _count_rows(table, good, repeated):
     """Count each split's rows: kept, dropped, and of what kind the kept are."""
     counts = {}
     for split in SPLITS:
@@ -224,7 +266,9 @@ def _count_rows(table, good):
         count = {name: environments.count(name) for name in VARIANTS}
         rows = sum(count.values())
         dropped = int((table["split"] == split).sum()) - rows
-        counts[split] = {"rows": rows, "dropped": dropped, **count}
+        copies = int((repeated["split"] == split).sum())
+        counts[split] = {"rows": rows, "dropped": dropped, "duplicates": copies}
+        counts[split] |= count
         for variant, own in ENVIRONMENTS.items():
             counts[split][variant] = sum(count[name] for name in own)
     return counts
@@ -252,7 +296,7 @@ def _build_manifest(table, seconds):
     """Make a manifest of strings; values that the corpus lacks are empty."""
     paths = table[list(AUDIO_COLUMNS)]
     manifest = ("$data_root/" + paths).where(paths != "", "")
-    manifest.insert(0, "ID", table["mixFile"].str.removesuffix(".wav"))
+    manifest.insert(0, "ID", table["ID"])
     manifest.insert(1, "duration", str(seconds))
     return manifest.assign(
         environment=table["environment"],
@@ -261,6 +305,11 @@ def _build_manifest(table, seconds):
         ssr=table["SSR"].astype(float).astype(int).astype(str),
         scene_offset=table["sceneOffsetDB"],
     )
+
+
+def read_counts(save_folder: str | Path) -> dict | None:
+    """Read each split's counts of rows; None where they are not known."""
+    return _read_record(Path(save_folder)).get("counts")
 
 
 def _read_record(save_folder):

@@ -69,13 +69,15 @@ class Finding(NamedTuple):
     """One thing that is wrong with one row.
 
     Rows are counted as a text editor or a spreadsheet shows them: the header
-    is row 1, the first mixture row 2.
+    is row 1, the first mixture row 2. A duplicate names the row that it
+    repeats.
     """
 
     split: str
     row: int
     file: str
     reason: str
+    duplicate_of: int | None = None
 
     def __str__(self) -> str:
         """As messages show it."""

@@ -277,6 +277,7 @@ def read_test_set(
             subset_sizes=[],
             check=settings["check"],
             on_error=settings["on_error"],
+            duplicates=settings.get("duplicates", "stop"),
         )
     rows = read_manifest(manifest, folder)
     rows_hash = hash_file(manifest)

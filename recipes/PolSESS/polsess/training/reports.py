@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 import speechbrain as sb
+from polsess.corpus.manifests import read_counts
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.processes import describe_gpu, on_main
@@ -255,6 +256,7 @@ def describe_run(brain: Any, best: Checkpoint, settings: dict) -> dict:
         "parameters": sum(p.numel() for p in parameters),
         "device": str(brain.device),
         "gpu": describe_gpu(str(brain.device)),
+        "corpus": read_counts(settings["manifest_folder"]),
         "test": _by_variant(brain.scores),
         "test_averaged": _by_variant(brain.averaged_scores),
         "settings": settings,

@@ -24,7 +24,7 @@ from ruamel.yaml.error import YAMLError
 import speechbrain as sb
 from polsess.commands import make_parser
 from polsess.corpus.checks import CHECKS
-from polsess.corpus.manifests import ON_ERROR, manifest_path
+from polsess.corpus.manifests import DUPLICATES, ON_ERROR, manifest_path
 from polsess.corpus.metadata import SPLITS
 from polsess.data.curriculum import Curriculum, check_variants
 from polsess.data.mmipc import TASKS
@@ -105,6 +105,7 @@ IN_EACH_YAML = {
     "n_sources": Setting(int),
     "check": Setting(choices=CHECKS, may_change=True),
     "on_error": Setting(choices=ON_ERROR, may_change=True),
+    "duplicates": Setting(choices=DUPLICATES, may_change=True),
     "train_size": Setting(int, may_be_null=True),
     "training_segment": Setting(float, may_be_null=True),
     "valid_variants": Setting(list),
