@@ -7,12 +7,15 @@ import pandas as pd
 import pytest
 import yaml
 from experiments.series import read_series
+from experiments.summary import correlate
 from experiments.trials import read_table
 from polsess.errors import UserError
+from polsess.search.sweep import SWEEPS, read_sweep_file
 from select_configs import main
 from small_pools import DEVIATIONS, PARAMETERS, PUBLISHED, published_pool
 
 TOOL = Path(__file__).parents[2] / "tools/select_configs.py"
+RUNS = SWEEPS / "as_run/dprnn_stage3_runs.csv"
 HPARAMS = TOOL.parent.parent / "recipes/PolSESS/hparams/dprnn.yaml"
 
 
@@ -43,6 +46,77 @@ def test_the_published_selection(tmp_path, capsys, lr, third):
     assert f"{row} 5 | 1.98 |" in summary
     assert "| 3a | 26 | 25 | 1 | 4.08 |" in summary
     assert "| all | 66 | 65 | 1 | 4.08 |" in summary
+
+
+def select_from_the_runs(*options):
+    """Select from the published runs of stage 3; return the finalists."""
+    params = ["--params", *PARAMETERS]
+    main([str(RUNS), *params, "--output", "out", *options])
+    return pd.read_csv("out/finalists.csv")
+
+
+# By the diversity too, and by rank alone, as the published script.
+@pytest.mark.parametrize("threshold", ["1.0", "0"])
+def test_the_published_selection_from_the_published_runs(threshold):
+    finalists = select_from_the_runs("--min_diversity", threshold)
+    assert finalists["name"].tolist() == PUBLISHED["name"].tolist()
+    assert finalists["rank"].tolist() == [1, 2, 3, 4, 5]
+    diversities = finalists["diversity"][1:].round(2).tolist()
+    assert diversities == [1.98, 3.58, 1.53, 1.02]
+    for name in ("objective", *PARAMETERS):
+        expected = PUBLISHED[name].astype(float)
+        np.testing.assert_allclose(finalists[name], expected, rtol=0.015)
+
+
+def test_the_published_runs_are_those_of_the_log():
+    trials = read_table(RUNS, PARAMETERS)
+    table, pool = trials.table, trials.pool
+    assert len(pool) == 65
+    deviations = pool[PARAMETERS].std(ddof=1)
+    np.testing.assert_allclose(deviations, DEVIATIONS, rtol=2e-4)
+    whole = pd.read_csv(RUNS)
+    for sweep in ("3a", "3b"):
+        own = read_sweep_file(SWEEPS / f"as_run/dprnn_stage{sweep}.yaml")
+        finished = pool[pool["sweep"] == sweep]["objective"]
+        mine = whole[whole["sweep"] == sweep]
+        assert own.published == {
+            "runs": len(mine),
+            "finished": len(finished),
+            "best": finished.max(),
+            "mean": pytest.approx(finished.mean(), abs=0.0051),
+            "hours": pytest.approx(mine["hours"].sum(), abs=0.05),
+        }
+        # Within their spaces, but for rounding.
+        for name, prior in own.space.items():
+            for value in table[table["sweep"] == sweep][name]:
+                prior.check(name, float(f"{value:.3g}"), "")
+    # Improvements were counted: the stops came later than at 10 and 30.
+    stops = whole["epochs"][whole["status"] == "stopped"]
+    assert sorted(set(stops)) == [12, 13, 14, 15, 17, 58]
+    log = read_sweep_file(SWEEPS / "dprnn_stage3a.yaml").space
+    outside = [
+        any(not p.low <= row[name] <= p.high for name, p in log.items())
+        for _, row in pool[pool["sweep"] == "3a"].head(10).iterrows()
+    ]
+    assert sum(outside) == 7
+
+
+def test_the_correlations_of_the_published_runs():
+    found = correlate(read_table(RUNS, PARAMETERS)).round(2)
+    ends = ["pearson", "pearson_ci_low", "pearson_ci_high"]
+    expected = {
+        "lr": [0.14, -0.11, 0.37],
+        "weight_decay": [0.32, 0.08, 0.52],
+        "max_grad_norm": [-0.31, -0.52, -0.07],
+        "lr_factor": [0.27, 0.02, 0.48],
+        "lr_patience": [0.18, -0.06, 0.41],
+    }
+    assert found[ends].T.to_dict("list") == expected
+    # The README has them, and the log's is not among them.
+    readme = (SWEEPS / "README.md").read_text()
+    for name, (r, low, high) in expected.items():
+        assert f"| `{name}` | {r:+.2f} | {low:.2f} to {high:.2f} |" in readme
+    assert (found["pearson"] > -0.27)["weight_decay"]
 
 
 def test_the_series_trains_the_finalists_as_the_shipped_one(tmp_path):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from experiments.stages import crowded_ends, find_stage, find_stages, narrow
 from polsess.errors import UserError
-from polsess.search.sweep import read_prior
+from polsess.search.sweep import SWEEPS, read_prior
 from small_trials import (
     PARAMETERS,
     rows_of,
@@ -170,6 +170,20 @@ def test_status_has_the_published_figures(capsys):
         stage, _, figures = line.partition(" ")
         assert " ".join(rows[f"{stage}, published"]) == figures
     assert " ".join(rows["stage1"]) == "0 of 91 0 0 0 – 0 – – 0.0 – –"
+
+
+def test_status_of_the_set_as_run_has_its_own_rows(capsys):
+    own = ["--sweeps", str(SWEEPS / "as_run")]
+    assert main(["status", "dprnn", *own]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    figures = "132 48 (36%) – – – – 3.06 2.47 48.6 +1.31 +0.03"
+    assert " ".join(rows["stage2, published"]) == figures
+    # Two stages, and not the shipped ones of that name and further ones.
+    assert main(["status", "spmamba", *own]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    figures = "20 4 (20%) – – – – 5.26 – – +2.42 -0.30"
+    assert " ".join(rows.pop("stage2, published")) == figures
+    assert set(rows) == {"stage", "stage1", "stage2", "stage1, published"}
 
 
 def test_status_counts_trials(tmp_path, capsys):

@@ -23,6 +23,35 @@ def slow_hyperband(curve, others, min_iter, eta, s):
     return max(curve) < everybody[places - 1]
 
 
+def slow_improvements(curve, others, min_iter, eta, s):
+    """Whether to stop: write down each improvement of everybody, as a log."""
+
+    def log(values):
+        written = []
+        for value in values:
+            if not written or value > written[-1]:
+                written.append(value)
+        return written
+
+    mine = log(curve)
+    if len(mine) not in [min_iter * eta**k for k in range(s)]:
+        return False
+    if log(curve[:-1]) == mine:  # the newest epoch wrote nothing
+        return False
+    logs = [log(other) for other in others]
+    everybody = [line[len(mine) - 1] for line in logs if len(line) >= len(mine)]
+    everybody = sorted([*everybody, mine[-1]], reverse=True)
+    places = 0
+    while places * eta < len(everybody):
+        places += 1
+    return mine[-1] < everybody[places - 1]
+
+
+def by_improvements(**numbers):
+    """The rule that counts improvements."""
+    return Hyperband(**numbers, count="improvements")
+
+
 def slow_median(curve, others, from_epoch, patience):
     """Whether to stop: count the epochs below the median one by one."""
     in_a_row = 0
@@ -67,6 +96,7 @@ def test_rules_agree_with_the_slow_ones(seed):
             curve = whole[:length]
             for rule, slow, numbers in (
                 (Hyperband, slow_hyperband, hyperband),
+                (by_improvements, slow_improvements, hyperband),
                 (Median, slow_median, median),
             ):
                 reason = rule(**numbers).reason_to_stop(curve, others)
@@ -115,6 +145,7 @@ def replay(curves, generator, workers, decide):
     [
         (Hyperband, slow_hyperband, {"min_iter": 10, "eta": 3, "s": 2}),
         (Hyperband, slow_hyperband, {"min_iter": 2, "eta": 3, "s": 2}),
+        (by_improvements, slow_improvements, {"min_iter": 3, "eta": 3, "s": 2}),
         (Median, slow_median, {"from_epoch": 20, "patience": 5}),
         (Median, slow_median, {"from_epoch": 3, "patience": 2}),
     ],
@@ -145,6 +176,22 @@ def test_published_brackets_are_epochs_10_and_30():
         if rule.reason_to_stop([0.0] * epoch, better)
     ]
     assert stops == [10, 30]
+
+
+def test_improvements_come_later_than_epochs():
+    rule = by_improvements(min_iter=10, eta=3, s=2)
+    better = [[float(e) for e in range(1, 81)]] * 3
+    curve = []
+    stops = []
+    for epoch in range(1, 81):
+        # Every fourth epoch is no better than the one before.
+        curve.append(curve[-1] if epoch % 4 == 0 else epoch / 1000)
+        if reason := rule.reason_to_stop(curve, better):
+            stops.append((epoch, reason))
+    assert stops == [
+        (13, "hyperband: rank 4 of 4 at improvement 10, and only 2 go on"),
+        (39, "hyperband: rank 4 of 4 at improvement 30, and only 2 go on"),
+    ]
 
 
 def test_the_first_to_arrive_passes_and_equals_pass_together():

@@ -58,10 +58,85 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_dprnn_is_searched_as_published(stage):
-    sweep = read_sweep_file(SWEEPS / f"dprnn_{stage}_hpopt.yaml")
-    size, epochs, patience, rule, space, published, last = PUBLISHED[stage]
+BY_IMPROVEMENTS = Hyperband(min_iter=10, eta=3, s=2, count="improvements")
+LATER = Hyperband(min_iter=15, eta=3, s=2, count="improvements")
+STAGE3 = [(6e-4, 2.5e-3), (1.5e-7, 2e-4), (0.1, 14), (0.3, 0.9), (2, 5)]
+SEPFORMER = [(5e-5, 3e-3), (1e-6, 1e-4), (0.5, 15), (0.3, 0.95), (1, 4)]
+# The same of the runs themselves; mean and hours are not known of the others.
+AS_RUN = {
+    "dprnn_stage1": (
+        *(2000, 50, 12, BY_IMPROVEMENTS),
+        [(1e-5, 1e-2), (1e-7, 1e-3), (0.1, 15), (0.3, 0.95), (2, 6)],
+        *((91, 42, 1.75, 1.15, 19.8), 6),
+    ),
+    "dprnn_stage2": (
+        *(4000, 60, 15, BY_IMPROVEMENTS),
+        [(5e-4, 5e-3), (1.2e-7, 5e-4), (0.1, 14), (0.3, 0.9), (1, 5)],
+        *((132, 48, 3.06, 2.47, 48.65), 8),
+    ),
+    "dprnn_stage3a": (
+        *(8000, 80, 15, BY_IMPROVEMENTS, STAGE3),
+        *((69, 25, 4.08, 3.51, 47.6), 8),
+    ),
+    "dprnn_stage3b": (
+        *(8000, 80, 15, None, STAGE3, (41, 40, 3.74, 3.46, 57.1), 8),
+    ),
+    "convtasnet_stage1": (
+        *(2000, 50, 10, LATER),
+        [(1e-4, 1e-2), (1e-6, 1e-4), (0.5, 15), (0.3, 0.95), (1, 6)],
+        *((27, 21, 1.41, None, None), 5),
+    ),
+    "convtasnet_stage2": (
+        *(8000, 80, 15, LATER),
+        [(3e-4, 1.5e-3), (1e-6, 1e-4), (1.5, 15), (0.3, 0.95), (2, 4)],
+        *((34, 11, 3.36, None, None), 6),
+    ),
+    "sepformer_stage1": (
+        *(2000, 50, 12, BY_IMPROVEMENTS, SEPFORMER),
+        *((19, 7, -1.15, None, None), 5),
+    ),
+    "sepformer_stage2": (
+        *(8000, 80, 15, LATER, SEPFORMER, (41, 11, 4.30, None, None), 6),
+    ),
+    "spmamba_stage1": (
+        *(2000, 50, 10, BY_IMPROVEMENTS),
+        [(1e-4, 3e-3), (1e-6, 1e-4), (0.5, 10), (0.3, 0.9), (1, 4)],
+        *((19, 6, 2.84, None, None), 5),
+    ),
+    "spmamba_stage2": (
+        *(8000, 80, 10, BY_IMPROVEMENTS),
+        [(3e-4, 2e-3), (1e-6, 5e-5), (1.5, 10), (0.3, 0.9), (1, 3)],
+        *((20, 4, 5.26, None, None), 6),
+    ),
+}
+# Options in which the searches differ from the models' YAML files
+OPTIONS = {
+    "dprnn": {},
+    "convtasnet": {"batch_size": 16, "precision": "fp16"},
+    "sepformer": {"use_positional_encoding": False},
+    "spmamba": {"norm_epsilon": 1e-5},
+}
+EXPECTED = {f"dprnn_{stage}": figures for stage, figures in PUBLISHED.items()}
+EXPECTED |= {f"as_run/{stem}": figures for stem, figures in AS_RUN.items()}
+
+
+def test_a_set_as_run_is_complete_and_has_names_of_its_own():
+    found = {path.stem for path in (SWEEPS / "as_run").glob("*.yaml")}
+    assert found == {f"{stem}_hpopt" for stem in AS_RUN}
+    for stem in AS_RUN:
+        sweep = read_sweep_file(SWEEPS / f"as_run/{stem}.yaml")
+        assert stem == f"{sweep.model}_{sweep.stage}"
+        assert sweep.name == f"{sweep.model}-as-run-{sweep.stage}"
+        names = OPTIONS[sweep.model]
+        assert {name: sweep.settings[name] for name in names} == names
+        # Without C, unlike SepFormer's and SPMamba's baselines.
+        assert "C" not in sweep.settings["curriculum"][-1]["variants"]
+
+
+@pytest.mark.parametrize("stem", EXPECTED)
+def test_stages_are_those_of_the_log_and_of_the_runs(stem):
+    sweep = read_sweep_file(SWEEPS / f"{stem}_hpopt.yaml")
+    size, epochs, patience, rule, space, published, last = EXPECTED[stem]
     assert sweep.settings["train_size"] == size
     assert sweep.settings["number_of_epochs"] == epochs
     assert sweep.settings["early_stopping_patience"] == patience
@@ -78,7 +153,8 @@ def test_dprnn_is_searched_as_published(stage):
     assert sweep.algorithm == "optunagp"
     assert [s["epoch"] for s in sweep.settings["curriculum"]] == [1, 3, last]
     assert sweep.settings["seed"] == 42
-    assert sweep.baseline == 3.03
+    means = {"dprnn": 3.03, "convtasnet": 2.95, "sepformer": 5.1}
+    assert sweep.baseline == (means | {"spmamba": 5.56})[sweep.model]
 
 
 def test_there_is_a_file_a_model_and_stage():
@@ -161,6 +237,11 @@ def edit(tmp_path, edit_content):
         ("sweep", "options", {"train_size": 5}, r"options: train_size"),
         ("sweep", "termination", {"asha": {}}, r"asha is not one of"),
         ("sweep", "termination", {"median": {"patience": 5}}, r"from_epoch"),
+        (
+            *("sweep", "termination"),
+            {"hyperband": {"min_iter": 1, "eta": 2, "s": 1, "count": "steps"}},
+            "count 'steps': give one of epochs, improvements",
+        ),
         (
             *("sweep", "termination"),
             {"hyperband": {"min_iter": 2, "eta": 2, "s": 2}},

@@ -30,7 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--n", type=at_least(1), default=5, metavar="N", help=text)
     text = (
         "least distance between finalists, in standard deviations of the "
-        "parameters; 0 for none (default: %(default)s)"
+        "parameters; 0 for none: by rank alone, as the published script "
+        "(default: %(default)s)"
     )
     add("--min_diversity", type=float, default=1.0, help=text)
     text = (

@@ -39,7 +39,8 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
         Name of the YAML file in ``hparams/``.
     own : iterable of Path
         Folders with files that replace those of the same name, shipped or in an
-        earlier folder.
+        earlier folder; a shipped folder, such as ``sweeps/as_run``, replaces
+        all.
 
     Returns
     -------
@@ -56,6 +57,8 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
     for folder in (SWEEPS, *own):
         if not folder.is_dir():
             raise UserError(f"--sweeps {folder}: there is no such folder")
+        if folder.resolve().parent == SWEEPS:
+            paths.clear()  # a set of its own
         paths |= {path.name: path for path in folder.glob("*_*.yaml")}
     of_model = sorted(name for name in paths if _model_of(name) == model)
     if not of_model:

@@ -9,14 +9,17 @@ import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar
+
+COUNTED = ("epochs", "improvements")
 
 
 @dataclass(frozen=True)
 class Hyperband:
     """Let only the best trials pass certain epochs, the brackets.
 
-    A trial that reaches a bracket's epoch, ``min_iter * eta**k``, goes on only
+    A trial that reaches a bracket, epoch ``min_iter * eta**k``, goes on only
     when its best value so far is in the top ``1 / eta`` of the trials that
     reached it: of n trials, ``n / eta`` rounded up, and those that equal the
     last of them. So the first to arrive passes.
@@ -29,6 +32,9 @@ class Hyperband:
         One of ``eta`` trials goes on; at least 2.
     s : int
         Number of brackets.
+    count : str
+        What is counted up to a bracket: ``epochs``, or ``improvements`` of the
+        best value, as in the published runs, which logged nothing else.
 
     Example
     -------
@@ -43,14 +49,22 @@ class Hyperband:
     min_iter: int
     eta: int
     s: int
+    count: str = "epochs"
 
     def last_epoch(self) -> int:
-        """Return the last epoch at which a first stop is possible."""
+        """Return the first epoch at which all brackets can be reached."""
         return self.min_iter * self.eta ** (self.s - 1)
 
-    def acts_at(self, epoch: int) -> bool:
-        """Check whether a trial can be ended after an epoch."""
-        return epoch in [self.min_iter * self.eta**k for k in range(self.s)]
+    def acts_at(self, curve: list[float]) -> bool:
+        """Check whether a trial can be ended after its newest epoch."""
+        brackets = [self.min_iter * self.eta**k for k in range(self.s)]
+        reached = len(self._counted(curve))
+        return reached in brackets and reached > len(self._counted(curve[:-1]))
+
+    def _counted(self, curve):
+        """List the best values after each of what is counted."""
+        best = accumulate(curve, max)
+        return sorted(set(best)) if self.count == "improvements" else list(best)
 
     def reason_to_stop(
         self, curve: list[float], others: Iterable[list[float]]
@@ -64,19 +78,22 @@ class Hyperband:
         others : iterable of list of float
             Those of all other trials, including ended ones.
         """
-        epoch = len(curve)
-        if not self.acts_at(epoch):
+        if not self.acts_at(curve):
             return None
-        best = max(curve)
-        rivals = [max(o[:epoch]) for o in others if len(o) >= epoch]
-        rank = 1 + sum(rival > best for rival in rivals)
+        reached = len(self._counted(curve))
+        rivals = [
+            known[reached - 1]
+            for known in map(self._counted, others)
+            if len(known) >= reached
+        ]
+        rank = 1 + sum(rival > max(curve) for rival in rivals)
         count = len(rivals) + 1
         places = math.ceil(count / self.eta)
         if rank <= places:
             return None
         return (
-            f"hyperband: rank {rank} of {count} at epoch {epoch}, and only "
-            f"{places} go on"
+            f"hyperband: rank {rank} of {count} at {self.count[:-1]} "
+            f"{reached}, and only {places} go on"
         )
 
 
@@ -111,15 +128,15 @@ class Median:
         """Return the first epoch after which a trial can be ended."""
         return self.from_epoch + self.patience - 1
 
-    def acts_at(self, epoch: int) -> bool:
-        """Check whether a trial can be ended after an epoch."""
-        return epoch >= self.last_epoch()
+    def acts_at(self, curve: list[float]) -> bool:
+        """Check whether a trial can be ended after its newest epoch."""
+        return len(curve) >= self.last_epoch()
 
     def reason_to_stop(
         self, curve: list[float], others: Iterable[list[float]]
     ) -> str | None:
         """Return the reason to end a trial after its newest epoch, or None."""
-        if not self.acts_at(len(curve)):
+        if not self.acts_at(curve):
             return None
         others = list(others)
         for epoch in range(len(curve) - self.patience + 1, len(curve) + 1):

@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 from polsess.data.curriculum import Curriculum
 from polsess.errors import UserError, one_line
 from polsess.files import RECIPE
-from polsess.search.early_termination import Hyperband, Median
+from polsess.search.early_termination import COUNTED, Hyperband, Median
 from polsess.training.settings import (
     BUILT,
     SETTINGS,
@@ -305,7 +305,7 @@ SWEEP = dict.fromkeys(STAGE_SETTINGS, ANY) | {
     "baseline": FINITE,
     "published": ANY,
 }
-NULLABLE = ("after", "termination", "baseline")
+NULLABLE = ("after", "termination", "baseline", "mean", "hours")
 PUBLISHED = dict.fromkeys(("runs", "finished", "best", "mean", "hours"), FINITE)
 RULES: dict[str, Any] = {rule.name: rule for rule in (Hyperband, Median)}
 # Options of algorithms: Orion ends with a traceback at any other. It checks
@@ -462,8 +462,10 @@ def _read_rule(sweep, where):
     name, options = next(iter(sweep["termination"].items()), ("", {}))
     if len(sweep["termination"]) != 1 or name not in RULES:
         raise UserError(f"{where}: {name} is not one of {', '.join(RULES)}")
-    keys = [key.name for key in fields(RULES[name])]
+    keys = [key.name for key in fields(RULES[name]) if key.name != "count"]
     kinds = {key: _whole(2 if key == "eta" else 1) for key in keys}
+    if name == Hyperband.name and "count" in (options or ()):
+        kinds["count"] = f"one of {', '.join(COUNTED)}", COUNTED.__contains__
     _check(options, kinds, f"{where}: {name}")
     rule = RULES[name](**options)
     if rule.last_epoch() >= sweep["number_of_epochs"]:

@@ -71,7 +71,9 @@ def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:
     """
     settings = read_json(run_settings) | sweep.settings
     settings["space"] = {n: p.text for n, p in sweep.space.items()}
-    settings["termination"] = repr(sweep.termination)
+    # Written as before it could count anything else
+    rule = repr(sweep.termination).replace(", count='epochs'", "")
+    settings["termination"] = rule
     ignored = (MAY_CHANGE | sweep.space.keys()) - sweep.settings.keys()
     settings = {n: v for n, v in settings.items() if n not in ignored}
     with locked(path.with_name(f".{path.name}.lock")):
@@ -216,7 +218,7 @@ class Trial:
         rule, epoch = self.sweep.termination, len(values)
         if rule is None or decision.get("epoch") == epoch:
             return False
-        if not rule.acts_at(epoch):
+        if not rule.acts_at(values):
             return False
         reason = rule.reason_to_stop(values, self.others.read())
         decision = {"epoch": epoch, "reason": reason}
