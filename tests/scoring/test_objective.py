@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from polsess.scoring.objective import (
-    negative_si_sdr,
+    log_spectral_distance,
     pairwise_si_sdr,
     pit_si_sdr,
+    separation_loss,
 )
 from torchmetrics.functional.audio import (
     permutation_invariant_training,
@@ -57,13 +59,13 @@ def test_pit_equals_torchmetrics(n_sources):
     assert torch.equal(permutation, order)
 
 
-def test_gradients_are_those_of_the_formula():
+@pytest.mark.parametrize("weight", [None, 1.0])
+def test_gradients_are_those_of_the_formula(weight):
     estimates, targets = random_pair(batch=2, time=40)
     estimates = estimates.double().requires_grad_()
     targets = targets.double()
     assert torch.autograd.gradcheck(
-        lambda e: negative_si_sdr(pit_si_sdr(e, targets)[0], targets),
-        (estimates,),
+        lambda e: separation_loss(targets, e, weight, [16]), (estimates,)
     )
 
 
@@ -85,7 +87,7 @@ def test_silent_target_is_undefined_and_trains_nothing():
     assert si_sdr.isnan().sum() == 1
     assert si_sdr[1, 0].isnan()
     assert permutation[1].tolist() == [1, 0]
-    loss = negative_si_sdr(si_sdr, targets)
+    loss = separation_loss(targets, estimates)
     loss.backward()
     defined = si_sdr[~si_sdr.isnan()]
     assert loss.item() == pytest.approx(-defined.mean().item(), abs=1e-4)
@@ -98,15 +100,14 @@ def test_silent_estimate_gets_the_lowest_value_and_finite_gradients():
     estimates = torch.zeros_like(targets, requires_grad=True)
     si_sdr, _ = pit_si_sdr(estimates, targets)
     assert (si_sdr < -90).all()
-    negative_si_sdr(si_sdr, targets).backward()
+    separation_loss(targets, estimates, 1.0).backward()
     assert estimates.grad.isfinite().all()
 
 
 def test_all_targets_silent_gives_a_loss_of_zero():
     estimates = torch.randn(2, 100, 2, requires_grad=True)
     targets = torch.zeros(2, 100, 2)
-    si_sdr, _ = pit_si_sdr(estimates, targets)
-    loss = negative_si_sdr(si_sdr, targets)
+    loss = separation_loss(targets, estimates, 1.0, [64])
     loss.backward()
     assert loss.item() == 0.0
     assert (estimates.grad == 0).all()
@@ -116,8 +117,8 @@ def test_all_targets_silent_gives_a_loss_of_zero():
 def test_a_diverged_estimate_makes_the_loss_nan(value):
     estimates, targets = random_pair()
     estimates[1, 7, 0] = value
-    si_sdr, _ = pit_si_sdr(estimates, targets)
-    assert negative_si_sdr(si_sdr, targets).isnan()
+    for settings in ({}, {"spectral_weight": 1.0}, {"threshold": -30.0}):
+        assert separation_loss(targets, estimates, **settings).isnan()
 
 
 def test_half_precision_estimates_are_scored_in_fp32():
@@ -126,3 +127,46 @@ def test_half_precision_estimates_are_scored_in_fp32():
     expected, _ = pit_si_sdr(estimates.bfloat16().float(), targets)
     assert si_sdr.dtype == torch.float32
     assert torch.equal(si_sdr, expected)
+
+
+def spectral_distance(estimate, target, size):
+    """Mean distance of two signals' log magnitudes in dB, frame by frame."""
+    magnitudes = []
+    for signal in (estimate, target):
+        signal = signal.double().numpy()
+        signal = signal - signal.mean()
+        padded = np.pad(signal / np.linalg.norm(signal), size // 2)
+        frames = sliding_window_view(padded, size)[:: size // 4]
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+        magnitudes.append(np.abs(np.fft.rfft(frames * window)))
+    floor = 10 ** (-60 / 20) * magnitudes[1].max()
+    levels = [20 * np.log10(np.maximum(m, floor)) for m in magnitudes]
+    return np.abs(levels[0] - levels[1]).mean()
+
+
+def test_spectral_distance_equals_the_formula():
+    estimates, targets = random_pair(batch=2, time=3000)
+    distance = log_spectral_distance(estimates, targets, [64, 256])
+    for item, source in np.ndindex(2, 2):
+        pair = estimates[item, :, source], targets[item, :, source]
+        sizes = [spectral_distance(*pair, size) for size in (64, 256)]
+        expected = np.mean(sizes)
+        assert distance[item, source] == pytest.approx(expected, rel=1e-4)
+
+
+def test_spectral_distance_is_that_of_the_order_by_si_sdr():
+    estimates, targets = random_pair(noise=0.1)
+    in_order = estimates.flip(-1)
+    weighted = separation_loss(targets, estimates, 2.0)
+    distance = log_spectral_distance(in_order, targets, (256, 512, 1024))
+    expected = separation_loss(targets, estimates) + 2.0 * distance.mean()
+    torch.testing.assert_close(weighted, expected)
+
+
+def test_threshold_leaves_out_mixtures_that_are_separated_well():
+    estimates, targets = random_pair(noise=0.5)
+    estimates[0] = targets[0]  # the only one below -30 dB
+    loss = separation_loss(targets, estimates, threshold=-30.0)
+    expected = separation_loss(targets[1:], estimates[1:])
+    torch.testing.assert_close(loss, expected)
+    assert separation_loss(targets, targets, threshold=-30.0) == 0.0

@@ -50,7 +50,7 @@ from polsess.processes import (
     use_deterministic_algorithms,
 )
 from polsess.run_folder import RunFiles, write_on_main
-from polsess.scoring.objective import negative_si_sdr, pit_si_sdr
+from polsess.scoring.objective import pit_si_sdr
 from polsess.scoring.scores import score_batch, write_examples
 from polsess.training.brain import DivergenceError, ReliableBrain
 from polsess.training.reports import (
@@ -76,7 +76,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 
 class Separation(ReliableBrain):
-    """Trains ``modules.separator`` with negative SI-SDR and PIT."""
+    """Trains ``modules.separator`` with the YAML's ``loss``."""
 
     best_keys: tuple[str, ...] = ("si_sdr",)
 
@@ -123,7 +123,7 @@ class Separation(ReliableBrain):
     def compute_objectives(
         self, estimates: torch.Tensor, batch: PaddedBatch, stage: sb.Stage
     ) -> torch.Tensor:
-        """Compute the loss, negative SI-SDR in dB; in evaluation, scores too.
+        """Compute the training's loss, or in evaluation the scores.
 
         Arguments
         ---------
@@ -137,16 +137,16 @@ class Separation(ReliableBrain):
         Returns
         -------
         torch.Tensor
-            A scalar.
+            A scalar; in evaluation the negative SI-SDR in dB.
         """
         targets = batch.targets.data
         # Half precision cannot hold the energies that SI-SDR compares.
         with torch.autocast(self.device_type, enabled=False):
+            if stage == sb.Stage.TRAIN:
+                # Of one of SpeechBrain's losses, a value for each mixture.
+                return self.hparams.loss(targets, estimates).mean()
             si_sdr, permutation = pit_si_sdr(estimates, targets)
-            loss = negative_si_sdr(si_sdr, targets)
-        if stage != sb.Stage.TRAIN:
-            rows = score_batch(batch, estimates, si_sdr, permutation)
-            self.scores.append(rows)
+        self.scores.append(score_batch(batch, estimates, si_sdr, permutation))
         if stage == sb.Stage.TEST and self.examples_to_write:
             write_examples(
                 self.files.audio,
@@ -156,7 +156,7 @@ class Separation(ReliableBrain):
                 permutation,
                 self.hparams.sample_rate,
             )
-        return loss
+        return -si_sdr.nanmean()
 
     def evaluate_batch(
         self, batch: PaddedBatch, stage: sb.Stage

@@ -122,6 +122,10 @@ IN_EACH_YAML = {
     "grad_accumulation_factor": Setting(int),
     "lr": Setting(float, memory=False),
     "weight_decay": Setting(float, least=0, memory=False),
+    "spectral_weight": Setting(float, may_be_null=True),
+    "loss_threshold": Setting(
+        float, least=-100, may_be_null=True, memory=False
+    ),
     "max_grad_norm": Setting(float, memory=False),
     "lr_factor": Setting(float, below_one=True, memory=False),
     "lr_patience": Setting(int, least=0, memory=False),
