@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from polsess.commands import run
+from polsess.commands import make_parser, read_options, run, write_options
 from polsess.errors import UserError
 from small_models import SEPARATION
 from small_sweeps import act_as_orion
@@ -72,3 +73,56 @@ def test_a_mistake_is_one_line(error, line, monkeypatch, capsys):
     assert ended.value.code == 1
     output = capsys.readouterr().err
     assert output.endswith(line) and output.count("\n") == 1
+
+
+ODD = os.fsdecode(b"za\xbf \xc3\xb3 \xe2\x80\x93")
+SHOW = """
+import sys
+from pathlib import Path
+from polsess.commands import run
+from polsess.files import write_atomically
+
+def main(arguments):
+    print(arguments[0], "\\u2013")
+    write_atomically(Path(arguments[0], "text"), arguments[0] + "\\u2013")
+
+run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "latin2"},
+    ],
+)
+def test_names_and_terminals_that_are_no_utf8(tmp_path, environment):
+    (tmp_path / ODD).mkdir()
+    script = tmp_path / "show.py"
+    script.write_text(SHOW)
+    process = subprocess.run(
+        [sys.executable, script, ODD],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+    )
+    assert process.returncode == 0, process.stderr
+    latin = "latin2" in environment.values()
+    shown = rb"za\udcbf %b \u2013" % (b"\xf3" if latin else rb"\xf3")
+    assert process.stdout == shown + rb" \u2013" + b"\n"
+    text = (tmp_path / ODD / "text").read_text(encoding="utf-8")
+    assert text == "za\\xbf ó ––"
+
+
+def test_home_folders_in_options(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    parser = make_parser(None)
+    parser.add_argument("--output", type=Path)
+    assert parser.parse_args(["--output=~/x"]).output == Path("/home/me/x")
+
+
+def test_options_are_written_as_they_are_read():
+    options = {"lr": "1", "x": "--y", "name": "a=b #", "flag": None, "m": "-1"}
+    assert read_options(write_options(options)) == options

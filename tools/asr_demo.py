@@ -25,7 +25,7 @@ from corpus import random_generator
 from corpus.speech import draw_sentence
 from corpus.voices import Spoken, draw_voices, speak
 from hyperpyyaml import load_hyperpyyaml
-from polsess.commands import at_least, make_parser, run
+from polsess.commands import SEED, at_least, make_parser, run
 from polsess.errors import UserError
 from polsess.files import read_json, to_json, write_atomically
 from polsess.run_folder import differences
@@ -229,17 +229,17 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="recogniser to make")
-    for name, least, default, text in (
-        ("sentences", 1, 3000, "sentences for training"),
-        ("steps", 1, 4000, f"training batches of {BATCH}"),
-        ("test_sentences", 1, 80, "sentences for the test"),
-        ("seed", 0, 0, "random seed"),
+    for name, kind, default, text in (
+        ("sentences", at_least(1), 3000, "sentences for training"),
+        ("steps", at_least(1), 4000, f"training batches of {BATCH}"),
+        ("test_sentences", at_least(1), 80, "sentences for the test"),
+        ("seed", SEED, 0, "random seed"),
     ):
         text += f" (default: {default})"
-        add(f"--{name}", type=at_least(least), default=default, help=text)
+        add(f"--{name}", type=kind, default=default, help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
     options = parser.parse_args(arguments)
-    options.folder = options.folder.expanduser().resolve()
+    options.folder = options.folder.resolve()
     return options
 
 

@@ -20,7 +20,7 @@ from asr.listening import listen, open_hypotheses
 from asr.rates import count_all, format_summary, summarise
 from asr.recognisers import open_recogniser
 from asr.transcripts import read_transcripts
-from polsess.commands import at_least, make_parser, run
+from polsess.commands import SEED, at_least, make_parser, run
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 from polsess.files import write_atomically
@@ -60,7 +60,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     text = "cpu, cuda, cuda:1 ... (default: a GPU if there is one)"
     add("--device", help=text)
     text = "for the bootstrap intervals (default: %(default)s)"
-    add("--seed", type=at_least(0), default=0, metavar="N", help=text)
+    add("--seed", type=SEED, default=0, metavar="N", help=text)
     add("--resamples", type=at_least(100), default=2000, metavar="N", help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
     options = parser.parse_args(arguments)
@@ -83,7 +83,7 @@ def open_mixtures(
     transcripts : dict
         Name of a mixture -> a Reference for each speaker.
     """
-    corpus = options.data_folder.expanduser()
+    corpus = options.data_folder
     transcripts = read_transcripts(corpus, options.split)
     manifests_made = options.output / ".manifests"
     place = (corpus, options.split, options.variants, manifests_made)

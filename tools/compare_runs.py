@@ -19,7 +19,7 @@ from pathlib import Path
 from experiments.comparison import compare_evaluations, compare_values
 from experiments.runs import add_run_options, read_evaluated
 from experiments.statistics import read_values
-from polsess.commands import at_least, make_parser, run
+from polsess.commands import SEED, at_least, make_parser, run
 from polsess.errors import UserError
 
 
@@ -33,7 +33,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--variants", nargs="+", help="variants (default: SER and SE)")
     text = "folder for the tables (default: %(default)s)"
     add("--output", type=Path, default="comparison", help=text)
-    add("--seed", type=at_least(0), default=0, help="random seed (default: 0)")
+    add("--seed", type=SEED, default=0, help="random seed (default: 0)")
     text = "bootstrap and permutation samples (default: %(default)s)"
     add("--resamples", type=at_least(100), default=10000, help=text)
     options = parser.parse_args(arguments)

@@ -23,7 +23,7 @@ from pathlib import Path
 from corpus.building import KINDS, make_corpus
 from corpus.tables import DEFAULT_TABLES
 from joblib import cpu_count
-from polsess.commands import at_least, make_parser, run
+from polsess.commands import SEED, at_least, make_parser, run
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 
@@ -59,7 +59,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     for split in ("train", "valid", "test"):
         add(f"--{split}", type=count, required=True, metavar="N", help=text)
     text = "random seed (default: %(default)s)"
-    add("--seed", type=at_least(0), default=0, metavar="N", help=text)
+    add("--seed", type=SEED, default=0, metavar="N", help=text)
     for kind in KINDS:
         part = "speaker" if kind == "speech" else "class"
         text = f"recordings, a sub-folder per {part} (default: embedded ones)"

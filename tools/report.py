@@ -59,7 +59,8 @@ def main(arguments: list[str]) -> None:
             title = re.sub(r"\W+", "-", figure.title.lower()).strip("-")
             path = options.figures / f"{section.anchor}-{title}.svg"
             write_atomically(path, figure.svg)
-    print(f"Wrote {options.output}, {len(page.encode()) / 1e6:.1f} MB")
+    size = options.output.stat().st_size
+    print(f"Wrote {options.output}, {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

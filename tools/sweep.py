@@ -346,7 +346,7 @@ def _add_next_options(add):
 def main(arguments: list[str]) -> int:
     """Run the command of a command line; return an exit status."""
     parser = _make_parser()
-    options, others = parser.parse_known_args(arguments)
+    options, others = commands.parse_known(parser, arguments)
     if options.function in (run, validate):
         return options.function(options, others) or 0
     if others:

@@ -1,11 +1,15 @@
 """``--sweep FILE``: what becomes of the command line, and what contradicts."""
 
 import signal
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from orion.core.io.orion_cmdline_parser import OrionCmdlineParser
 from orion.core.utils.working_dir import SetupWorkingDir
 from polsess.errors import UserError
 from polsess.search.arguments import read_sweep_arguments
+from polsess.search.sweep import SWEEPS, decode_path, read_sweep_file
 from polsess.training.settings import parse_arguments
 from small_sweeps import VALUES, act_as_orion, trial_arguments, write_sweep
 
@@ -110,3 +114,17 @@ def test_a_temporary_working_folder_is_refused(
         monkeypatch.setenv("ORION_WORKING_DIR", f"{folder}/a1")
         with pytest.raises(UserError, match="--working-dir FOLDER"):
             read_sweep_arguments(trial_arguments(sweep, "corpus", "out"))
+
+
+@pytest.mark.parametrize("name", ["a {lr} ~b", "Run: #1", "{trial.id}\udcbf"])
+def test_folders_whose_names_orion_would_change(name, tmp_path):
+    sweep = read_sweep_file(SWEEPS / "dprnn_stage1_hpopt.yaml")
+    sweep = replace(sweep, path=tmp_path / f"{name}.yaml")
+    command = sweep.hunt_command(tmp_path / name, tmp_path / "out")
+    parser = OrionCmdlineParser(allow_non_existing_files=True)
+    parser.parse(command[command.index("python") :])
+    assert parser.priors.keys() == {f"/{name}" for name in sweep.space}
+    words = parser.format(trial=SimpleNamespace(params={}))
+    words = list(map(decode_path, words))
+    assert words[words.index("--data_folder") + 1] == str(tmp_path / name)
+    assert words[words.index("--sweep") + 1] == str(sweep.path)

@@ -3,6 +3,7 @@
 from hashlib import sha256
 
 import pytest
+from hyperpyyaml import resolve_references
 from polsess.errors import UserError
 from polsess.processes import set_up_device
 from polsess.run_folder import RunFiles, read_settings, write_on_main
@@ -13,12 +14,15 @@ from polsess.training.settings import (
     SETTINGS,
     check_same_run,
     effective_run_options,
+    encode_texts,
     load_hparams,
     make_help,
     parse_arguments,
+    quote_texts,
     read_defaults,
     update_noted_hashes,
 )
+from ruamel.yaml import YAML
 from small_models import HPARAMS
 
 from speechbrain.utils.run_opts import RunOptions
@@ -46,6 +50,55 @@ def test_both_ways_to_give_an_option(option):
     assert hparams["seed"] == 456
     assert hparams["output_folder"] == "results/dprnn/456"
     assert overrides == {"data_folder": "somewhere", "seed": 456}
+
+
+TEXTS = [
+    "Corpus #2",
+    "Run: a",
+    "r/<lr>",
+    "'a' \"b",
+    "$x {lr} [1] *a &b !c",
+    "7",
+]
+TEXTS += ["(a, b)", "a  b" * 30, "yes", "a=b", "--x", "~~", "-\n- \udcbf|%@`"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_taken_as_it_is(text, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for name in ("data_folder", "output_folder", "pretrained"):
+        options = {"data_folder": "x", name: text}
+        hparams, *_ = load(DPRNN, *(f"--{n}={t}" for n, t in options.items()))
+        assert hparams[name] == text
+    hparams, *_ = read(f"--output_folder={text}")
+    logger = hparams["train_logger"]
+    assert hparams["save_folder"] == f"{text}/save"
+    assert logger.save_file == f"{text}/train_log.txt"
+    hparams, *_ = read(f"--experiment_name={text}")
+    assert hparams["output_folder"] == f"results/{text}/42"
+
+
+def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    hparams, *_ = read("--output_folder=~/run")
+    assert hparams["manifest_folder"] == "/home/me/run/manifests"
+    text = (HPARAMS / "dprnn.yaml").read_text()
+    path = tmp_path / "a.yaml"
+    path.write_text(text.replace("!ref results/<exp", "!ref ~/<exp"))
+    hparams, *_ = load(str(path), "--data_folder", "~/corpus")
+    assert hparams["save_folder"] == "/home/me/dprnn/42/save"
+    assert hparams["data_folder"] == "/home/me/corpus"
+
+
+def test_the_written_settings_can_be_read(tmp_path):
+    for text in TEXTS[:-1]:
+        options = {"data_folder": "x", "output_folder": text}
+        with open(DPRNN) as file:
+            encoded = encode_texts(DPRNN, options)
+            written = resolve_references(file, encoded).read()
+        loaded = YAML().load(quote_texts(written))
+        assert loaded["output_folder"] == text
+        assert loaded["save_folder"] == f"{text}/save"
 
 
 def test_published_settings_are_the_defaults():
@@ -124,7 +177,8 @@ def test_the_command_line_goes_before_the_yaml():
         (["--weight_decay", "-1"], "--weight_decay -1.*from 0"),
         (["--seed", "-1"], "--seed -1.*from 0"),
         (["--seed"], "--seed None: give a whole number"),
-        (["--experiment_name", "7"], "--experiment_name 7: give a text"),
+        (["--experiment_name="], "--experiment_name None: give a text"),
+        (["--seed", "9" * 20], "--seed 9*: give .* from 0 to 4294967295$"),
         (["--hidden_channels", "0"], "--hidden_channels 0"),
         (["--valid_variants", "SER"], "--valid_variants 'SER': give a list"),
         (["--valid_variants", "[SRE]"], "valid_variants: 'SRE' is not one of"),
@@ -139,10 +193,9 @@ def test_the_command_line_goes_before_the_yaml():
         ),
         (["--check", "all"], "check 'all': give one of headers, audio, none"),
         (["--on_error", "x"], "on_error 'x': give one of stop, drop"),
-        (["--seed", "1", "--seed", "2"], "give each option once"),
+        (["--seed", "1", "--seed", "2"], "--seed: give it once"),
         (["--encoder", "5"], "--encoder is built by .*dprnn.yaml: change it"),
         (["--kernel_size", "1"], "kernel_size 1: give a whole number from 2"),
-        (["--pretrained", "42"], "--pretrained 42: give a text, or null"),
         (["--compile_mode", "default"], "nothing without --compile"),
         (["--prec", "bf16"], "--prec: write it out, --precision"),
         (["--h"], "--h: write it out, --help"),
@@ -257,7 +310,9 @@ def test_a_device_that_cannot_do_it_is_named(options, message):
 
 
 def test_options_without_dashes_are_named():
-    with pytest.raises(UserError, match="seed 1.*as --name value"):
+    with pytest.raises(
+        UserError, match="'seed': options are given as --name value"
+    ):
         load(DPRNN, "seed", "1")
     with pytest.raises(UserError, match="data_folder is missing: give it with"):
         load(DPRNN)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from polsess.errors import UserError
+from polsess.errors import UserError, readable
 from polsess.files import hash_file
 from torchaudio.functional import resample
 
@@ -47,7 +47,7 @@ def checksum_of_files(folder: Path) -> str:
     for path in sorted(folder.iterdir()):
         if path.is_file():
             content = hash_file(path, "blake2b")
-            total.update(f"{content} {path.name}\n".encode())
+            total.update(readable(f"{content} {path.name}\n").encode())
     return total.hexdigest()
 
 

@@ -7,6 +7,8 @@ both in the same way.
 
 import argparse
 import hashlib
+import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 from polsess.corpus.metadata import SPLITS
-from polsess.errors import UserError
+from polsess.errors import UserError, readable
 
 from corpus import random_generator
 from corpus.audio import resample
@@ -72,7 +74,7 @@ def list_embedded(root: Path, kind: str, split: str) -> list[Recording]:
     folder = embedded_folder(root, kind, split)
     recordings = []
     for path in sorted(folder.rglob("*.wav")):
-        info = soundfile.info(path)
+        info = soundfile.info(os.fsencode(path))
         name = f"{LABEL[kind]}/{path.relative_to(folder.parent).as_posix()}"
         group = path.parent.name
         recordings.append(
@@ -120,7 +122,8 @@ def load_recordings(
     kept = [result for result in checked if result]
     if not kept:
         raise UserError(f"{option} {folder}: all files are silent")
-    silent = sorted({name for _, name in tasks} - {r.name for r in kept})
+    names = {readable(name) for _, name in tasks}
+    silent = sorted(names - {r.name for r in kept})
     if silent:
         shown = ", ".join(silent[:MOST_REPORTED])
         say(f"{option}: left out as silent, {len(silent)}: {shown}")
@@ -173,7 +176,7 @@ def check_recording(
     """
     path, n_samples, silent = getattr(options, kind) / name, 0, True
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             expected, rate = file.frames, file.samplerate
             truncated = "should be" in file.extra_info
             # Not SoundFile.blocks, which does not notice short reads.
@@ -190,7 +193,10 @@ def check_recording(
         return f"{path} is truncated: it has {n_samples} samples"
     if silent:
         return None
-    return Recording(str(path), name, name.split("/")[0], n_samples, rate)
+    name = readable(name)
+    # A Mac writes the letters of a folder's name and their accents apart.
+    group = unicodedata.normalize("NFC", name.split("/")[0])
+    return Recording(str(path), name, group, n_samples, rate)
 
 
 def read_part(
@@ -216,7 +222,9 @@ def read_part(
     """
     path = recording.path
     try:
-        samples, _ = soundfile.read(path, n_samples, start, always_2d=True)
+        samples, _ = soundfile.read(
+            os.fsencode(path), n_samples, start, always_2d=True
+        )
     except soundfile.SoundFileError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if len(samples) != n_samples:
@@ -323,4 +331,5 @@ def digest_files(folder: Path) -> str:
         for path in folder.rglob("*")
         if path.is_file()
     )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    content = readable("\n".join(lines)).encode()
+    return hashlib.sha256(content).hexdigest()[:16]

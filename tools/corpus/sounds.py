@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import os
 
 import numpy as np
 import soundfile
@@ -334,7 +335,7 @@ def make_sound(
         synth.n_samples = round(seconds * options.sample_rate)
         babble = embedded_folder(options.root, "babble", split)
         paths = sorted(babble.rglob("*.wav"))
-        synth.talkers = [soundfile.read(path)[0] for path in paths]
+        synth.talkers = [soundfile.read(os.fsencode(p))[0] for p in paths]
     waveform = SOUNDS[kind][name](synth, rng)
     if kind == "scenes":
         waveform = np.clip(waveform * from_db(SCENE_LEVEL_DB), -0.99, 0.99)

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -295,6 +296,6 @@ def _said_by(root, row, speech):
         end = length + row[f"{speech}End"]
         found = json.loads(words_path(recording).read_text(encoding="utf-8"))
         words += [(text, a + length, b + length) for text, a, b in found]
-        length += soundfile.info(recording).frames
+        length += soundfile.info(os.fsencode(recording)).frames
     # Start counts from 1 in the first one, End is the last one's last sample.
     return transcribe(words, row[f"{speech}Start"] - 1, end)

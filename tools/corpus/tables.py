@@ -1,6 +1,7 @@
 """Table of scene and event classes: rooms, and fitting events."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -102,7 +103,8 @@ def normalise_class(name: str) -> str:
     >>> normalise_class("Cafe/Restaurant (busy)")
     'cafe_restaurant_busy'
     """
-    return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
+    name = unicodedata.normalize("NFC", name).lower()
+    return re.sub(r"[\W_]+", "_", name).strip("_")
 
 
 def _check(content):

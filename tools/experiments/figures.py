@@ -1,6 +1,7 @@
 """Figures: rows of dots, means by level, learning curves, spectrograms."""
 
 import io
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -428,7 +429,7 @@ def read_audio(folder: Path) -> dict:
     audio = {}
     for part in parts:
         try:
-            audio[part.stem] = signal, rate = soundfile.read(part)
+            audio[part.stem] = signal, rate = soundfile.read(os.fsencode(part))
             if len(signal) < WINDOW_SECONDS * rate:
                 raise ValueError("it is too short, or torn")
         except (OSError, ValueError, soundfile.SoundFileError) as error:

@@ -12,12 +12,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from polsess.commands import write_options
 from polsess.errors import UserError
 from polsess.files import RECIPE, read_json
 from polsess.run_folder import RunFiles, differences
 from polsess.search.sweep import Sweep, SweepFiles, read_prior
+from polsess.training.settings import read_value
 
-from experiments.series import interrupted_by_signals, last_words, read_value
+from experiments.series import interrupted_by_signals, last_words
 from experiments.trials import OPEN, read_trials
 
 SEPARATION = RECIPE / "separation"  # where hunts are run
@@ -48,7 +50,8 @@ def check_options(stage: Sweep, options: dict) -> None:
                 f"--{name}: is a parameter, whose values Orion draws; leave "
                 f"the option out, or change {stage.path}"
             )
-        stage.check_setting(name, True if text is None else read_value(text))
+        value = True if text is None else read_value(name, text)
+        stage.check_setting(name, value)
 
 
 def check_algorithm(stage: Sweep) -> None:
@@ -192,10 +195,7 @@ def hunt_command(
     command = stage.hunt_command(
         data_folder.resolve(), folder.resolve(), programs, workers
     )
-    command.append("--noprogressbar")
-    for name, text in options.items():
-        command += [f"--{name}"] if text is None else [f"--{name}", text]
-    return command
+    return command + write_options({"noprogressbar": None} | options)
 
 
 def format_command(command: list[str], variables: dict) -> str:

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from polsess.commands import make_parser
+from polsess.commands import (
+    LARGEST_SEED,
+    make_parser,
+    parse_known,
+    read_options,
+    write_options,
+)
 from polsess.errors import UserError, one_line
 from polsess.files import RECIPE, write_atomically
 from polsess.run_folder import DIVERGED, EARLY_STOPPED, FINISHED, differences
@@ -67,13 +73,11 @@ class Job:
         >>> job.command("cpu")[-4:]
         ['--device', 'cpu', '--lr', '0.1']
         """
-        words = [sys.executable, TRAIN, self.hparams, "--seed", self.seed]
-        words += ["--output_folder", self.folder, "--noprogressbar"]
-        if device is not None:
-            words += ["--device", device]
-        for name, text in self.options.items():
-            words += [f"--{name}"] if text is None else [f"--{name}", text]
-        return list(map(str, words))
+        given: dict = {"seed": str(self.seed)}
+        given |= {"output_folder": str(self.folder), "noprogressbar": None}
+        given |= {"device": device} if device else {}
+        words = [sys.executable, str(TRAIN), str(self.hparams)]
+        return words + write_options(given | self.options)
 
     def read(self) -> Run:
         """Read the state of the run."""
@@ -193,49 +197,17 @@ def check_seeds(values: object, where: str) -> list[int]:
     """
     texts = [str(v) for v in values] if isinstance(values, list) else []
     seeds = [int(text) for text in texts if re.fullmatch("[0-9]+", text)]
-    if not texts or len(set(seeds)) < len(texts):
+    if not texts or len(set(seeds)) < len(texts) or max(seeds) > LARGEST_SEED:
         raise UserError(
-            f"{where}: {values!r}; give whole numbers from 0, each once"
+            f"{where}: {values!r}; give whole numbers from 0 to "
+            f"{LARGEST_SEED}, each once"
         )
     return seeds
 
 
 def read_train_options(texts: list[str], given_by: dict = GIVEN_BY) -> dict:
-    """Read the options for train.py from a command line.
-
-    Arguments
-    ---------
-    texts : list of str
-        ``--name value``, ``--name=value`` or ``--name``.
-    given_by : dict
-        Options that are not accepted -> their replacement.
-
-    Returns
-    -------
-    dict
-        Name -> text, None for an option without a value.
-
-    Raises
-    ------
-    UserError
-        If a value has no name, or an option is repeated or not accepted.
-
-    Example
-    -------
-    >>> read_train_options(["--lr", "0.1", "--seconds=2", "--test_only"])
-    {'lr': '0.1', 'seconds': '2', 'test_only': None}
-    """
-    options: dict = {}
-    for text in texts:
-        if text.startswith("--"):
-            name, equals, value = text[2:].partition("=")
-            if name in options:
-                raise UserError(f"--{name}: give it once")
-            options[name] = value if equals else None
-        elif not options or options[name] is not None:
-            raise UserError(f"{text!r}: options are given as --name value")
-        else:
-            options[name] = text
+    """Read options for train.py; ``given_by`` has those not accepted."""
+    options = read_options(texts)
     _check_options(options, "--", given_by)
     return options
 
@@ -283,21 +255,15 @@ def changes(run: Run, options: dict) -> list[str]:
     >>> changes(run, {"lr": "1e-1", "blocks": "2"})
     ['lr was 0.01, now 0.1']
     """
+    # Imported here, since it imports torch, which takes seconds.
+    from polsess.training.settings import read_value
+
     now = {
-        name: read_value(text)
+        name: read_value(name, text)
         for name, text in options.items()
         if text is not None and name in run.settings
     }
     return differences({name: run.settings[name] for name in now}, now)
-
-
-def read_value(text: str) -> object:
-    """Read an option's value, also 1e-4, which PyYAML takes for a text."""
-    try:
-        value = yaml.safe_load(text)
-        return float(value) if isinstance(value, str) else value
-    except (yaml.YAMLError, ValueError):
-        return text
 
 
 @contextlib.contextmanager
@@ -506,11 +472,11 @@ def train_series(arguments: list[str], description: str | None = None) -> int:
             status = status or 1
     table = runs_table(runs)
     tables = f"{table.markdown()}\n\n{published_table(runs)}\n"
-    print(f"\n{tables}", end="")
     if not options.table:
         name = options.series.stem
         write_atomically(options.output / f"{name}.md", tables)
         write_atomically(options.output / f"{name}.csv", table.csv())
+    print(f"\n{tables}", end="")
     return status
 
 
@@ -531,4 +497,4 @@ def _parse(arguments, description):
     text = "folder for the results (default: %(default)s)"
     add("--output", type=Path, default="results", help=text)
     add("--table", action="store_true", help="only print the tables")
-    return parser.parse_known_args(arguments)
+    return parse_known(parser, arguments)

@@ -6,25 +6,31 @@ SIGTERM meanwhile would mark the trial as crashed.
 """
 
 import argparse
+import io
 import logging
+import math
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from polsess.errors import UserError
+from polsess.errors import UserError, readable
 
 logger = logging.getLogger(__name__)
+LARGEST_SEED = 2**32 - 1  # of NumPy's global generator
 
 
 def make_parser(
     description: str | None, **others: Any
 ) -> argparse.ArgumentParser:
-    """Make a parser that takes no abbreviations of options.
+    """Make a parser that takes no abbreviations, and expands ``~`` in paths.
 
-    An abbreviation would mean another option as soon as there is a new one.
+    An abbreviation would mean another option as soon as there is a new one, and
+    a shell leaves the ``~`` of ``--output=~/x``.
 
     Example
     -------
@@ -33,15 +39,89 @@ def make_parser(
     >>> parser.parse_known_args(["--out", "x"])
     (Namespace(output=None), ['--out', 'x'])
     """
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         **others,
     )
+    parser.register("type", Path, lambda s: Path(os.path.expanduser(s)))
+    return parser
 
 
-def at_least(least: int) -> Callable:
+def parse_known(
+    parser: argparse.ArgumentParser, arguments: list[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parse a command line; return other options, those of train.py, too.
+
+    argparse takes an unknown ``--name=a b`` for a value of the option before.
+
+    Example
+    -------
+    >>> parser = make_parser(None)
+    >>> _ = parser.add_argument("--seeds", nargs="+")
+    >>> parse_known(parser, ["--seeds", "1", "--data_folder=Corpus #2"])
+    (Namespace(seeds=['1']), ['--data_folder', 'Corpus #2'])
+    """
+    words = []
+    for text in arguments:
+        with_blank = re.match(r"--\w+=[^-].* ", text)
+        words += text.split("=", 1) if with_blank else [text]
+    return parser.parse_known_args(words)
+
+
+def read_options(texts: list[str]) -> dict:
+    """Read the options of train.py.
+
+    Arguments
+    ---------
+    texts : list of str
+        ``--name value``, ``--name=value`` or ``--name``.
+
+    Returns
+    -------
+    dict
+        Name -> text, None for an option without a value.
+
+    Raises
+    ------
+    UserError
+        If a value has no name, or an option is repeated.
+
+    Example
+    -------
+    >>> read_options(["--lr", "0.1", "--seconds=2", "--test_only"])
+    {'lr': '0.1', 'seconds': '2', 'test_only': None}
+    """
+    options: dict = {}
+    for text in texts:
+        if text.startswith("--"):
+            name, equals, value = text[2:].partition("=")
+            if name in options:
+                raise UserError(f"--{name}: give it once")
+            options[name] = value if equals else None
+        elif not options or options[name] is not None:
+            raise UserError(
+                f"{text!r}: options are given as --name value, lists and "
+                "mappings as YAML"
+            )
+        else:
+            options[name] = text
+    return options
+
+
+def write_options(options: dict) -> list[str]:
+    """Write the options of train.py, as ``read_options`` reads them."""
+    words = []
+    for name, text in options.items():
+        if text is None or text.startswith("-"):
+            words.append(f"--{name}" + ("" if text is None else f"={text}"))
+        else:
+            words += [f"--{name}", text]
+    return words
+
+
+def at_least(least: int, most: float = math.inf) -> Callable:
     """Make the type of an option that takes whole numbers from ``least`` on.
 
     Example
@@ -51,11 +131,15 @@ def at_least(least: int) -> Callable:
     """
 
     def number(text):
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"give a number from {least}")
+        if not least <= int(text) <= most:
+            to = f" to {most}" if most < math.inf else ""
+            raise argparse.ArgumentTypeError(f"give a number from {least}{to}")
         return int(text)
 
     return number
+
+
+SEED = at_least(0, LARGEST_SEED)  # the type of an option
 
 
 def called_by_orion() -> bool:
@@ -93,6 +177,17 @@ def run(main: Callable, hint: str = "The same command goes on.") -> None:
     hint : str
         Printed after Ctrl-C or SIGTERM: the effect of the same command.
     """
+    utf8 = os.environ.get("PYTHONUTF8") == "1"
+    if sys.getfilesystemencoding() != "utf-8" and not utf8:
+        # Of such a locale, as C, Python can neither name all files nor write
+        # all texts. What it prints stays in the terminal's encoding.
+        os.environ["PYTHONUTF8"] = "1"
+        os.environ["PYTHONIOENCODING"] = sys.stdout.encoding
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logging.setLogRecordFactory(_make_readable_record)
     if not called_by_orion() and "RANK" not in os.environ:
         treat_sigterm_as_interrupt()
     rank = int(os.environ.get("RANK", "0"))
@@ -125,6 +220,13 @@ def run(main: Callable, hint: str = "The same command goes on.") -> None:
         if rank == 0:
             print(f"Interrupted. {hint}", file=sys.stderr)
         sys.exit(130)
+
+
+def _make_readable_record(*arguments, **options):
+    """Make a record that can be written to a file in UTF-8."""
+    record = logging.LogRecord(*arguments, **options)
+    record.msg, record.args = readable(record.getMessage()), ()
+    return record
 
 
 def _leave_at_once(number, frame):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from polsess.errors import UserError
+from polsess.errors import UserError, readable
 
 RECIPE = Path(__file__).resolve().parents[1]
 CHECKSUMS = "checksums.json"
@@ -138,7 +138,7 @@ def write_atomically(
     scratch: Path | None = None,
     sync: bool = True,
 ) -> None:
-    """Write a file atomically; text in UTF-8.
+    """Write a file atomically; text in UTF-8, see ``readable``.
 
     Arguments
     ---------
@@ -159,7 +159,7 @@ def write_atomically(
         If the folder cannot be written to, or the disk is full.
     """
     if isinstance(content, str):
-        content = content.encode()
+        content = readable(content).encode()
     temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
 
 def check_output(output: Path, run_folder: Path, force: bool) -> None:
     """Check that nothing but an exported model is replaced, by ``force``."""
-    run_folder = run_folder.expanduser().resolve()
+    run_folder = run_folder.resolve()
     if ExportedFiles(run_folder).description.exists():
         raise UserError(f"{run_folder}: is exported already; give the run")
     if output.is_relative_to(run_folder) or run_folder.is_relative_to(output):
@@ -148,7 +148,7 @@ def write_model(
 def main(arguments: list[str]) -> None:
     """Export a run with the options of a command line."""
     options = read_options(arguments)
-    output = options.output.expanduser().resolve()
+    output = options.output.resolve()
     check_output(output, options.run_folder, options.force)
     model = load_trained_run(options.run_folder, options.averaged)
     if options.onnx:

@@ -37,7 +37,8 @@ def format_command(sweep: Sweep) -> str:
 def main(arguments: list[str]) -> None:
     """Check sweeps, and print their commands."""
     parser = make_parser(__doc__)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="sweep file")
+    text = "sweep file"
+    parser.add_argument("files", type=Path, nargs="+", help=text)
     for sweep in map(read_sweep_file, parser.parse_args(arguments).files):
         print(format_command(sweep))
 

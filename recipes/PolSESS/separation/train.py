@@ -38,7 +38,7 @@ from polsess.corpus.manifests import manifest_path, prepare_polsess
 from polsess.corpus.metadata import SPLITS
 from polsess.data.loaders import make_loaders
 from polsess.data.sampling import fixed_examples
-from polsess.files import hash_file
+from polsess.files import hash_file, write_atomically
 from polsess.models.description import describe
 from polsess.processes import (
     gather_batches,
@@ -63,10 +63,12 @@ from polsess.training.reports import (
 from polsess.training.settings import (
     check_same_run,
     effective_run_options,
+    encode_texts,
     load_hparams,
     make_help,
     parse_arguments,
     plain_settings,
+    quote_texts,
     update_noted_hashes,
 )
 
@@ -250,11 +252,12 @@ def prepare_run(
     sb.create_experiment_directory(
         hparams["output_folder"],
         hparams_file,
-        overrides,
+        encode_texts(hparams_file, overrides),
         run_opts.log_config or sb.core.DEFAULT_LOG_CONFIG,
     )
     resolved = files.folder / "hyperparams.yaml"
-    text = resolved.read_text(encoding="utf-8")
+    text = quote_texts(resolved.read_text(encoding="utf-8"))
+    write_atomically(resolved, text)
     write_on_main(files.separator, describe(text, resolved))
     if not resumed:  # of a run whose checkpoints were deleted
         files.divergence.unlink(missing_ok=True)

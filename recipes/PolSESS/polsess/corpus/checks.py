@@ -130,7 +130,7 @@ def open_wav(path: str | Path) -> soundfile.SoundFile:
     array([    0, 16384, -8192], dtype=int16)
     """
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(os.fsencode(path))
     except soundfile.LibsndfileError as error:
         os.stat(path)
         raise ValueError(
@@ -229,7 +229,10 @@ def _read_row(paths, read_samples):
             problems.append((column, str(error)))
     if problems or not read_samples or len(set(formats.values())) > 1:
         return formats, problems, {}
-    audio = {c: soundfile.read(p, dtype="int16")[0] for c, p in paths.items()}
+    audio = {
+        column: soundfile.read(os.fsencode(path), dtype="int16")[0]
+        for column, path in paths.items()
+    }
     problems, limited = _check_samples(audio)
     samples = {"limited": limited}
     for name in ("mix", "s1", "s2"):

@@ -276,8 +276,14 @@ class Estimates:
         size = self.length * (2 if subtype == "16-bit" else 4)
         kind = "WAV" if size < LARGEST_WAV else "RF64"
         try:
+            # soundfile takes names that are no UTF-8 as bytes only.
             with soundfile.SoundFile(
-                path, "w", sample_rate, 1, SUBTYPES[subtype], format=kind
+                os.fsencode(path),
+                "w",
+                sample_rate,
+                1,
+                SUBTYPES[subtype],
+                format=kind,
             ) as file:
                 for block in self._blocks():
                     samples = block[:, source] * self.gain

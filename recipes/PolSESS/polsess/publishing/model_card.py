@@ -10,7 +10,7 @@ from jinja2 import StrictUndefined, Template
 
 from polsess.corpus.manifests import manifest_path
 from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
-from polsess.files import read_json
+from polsess.files import read_json, write_atomically
 from polsess.inference.models import ExportedFiles, TrainedModel
 from polsess.models.separator import MaskingSeparator
 from polsess.publishing.formats import shortest_mixture
@@ -90,7 +90,7 @@ def write_card(
         difference=difference,
         **_tabulate_scores(run),
     )
-    files.card.write_text(text, encoding="utf-8")
+    write_atomically(files.card, text)
 
 
 def _mixture_counts(run):

@@ -5,6 +5,7 @@ table: no row is dropped.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -259,6 +260,7 @@ def write_example(
         for name, signal in signals.items():
             # Samples beyond full scale are clipped.
             samples = signal.float().cpu().numpy()
-            soundfile.write(folder / f"{name}.wav", samples, sample_rate)
+            path = os.fsencode(folder / f"{name}.wav")
+            soundfile.write(path, samples, sample_rate)
     except (OSError, soundfile.SoundFileError) as error:
         raise UserError(f"{folder}: cannot be written ({error})") from error

@@ -12,10 +12,12 @@ from pathlib import Path
 from polsess.commands import (
     called_by_orion,
     make_parser,
+    parse_known,
     treat_sigterm_as_interrupt,
+    write_options,
 )
 from polsess.errors import UserError
-from polsess.search.sweep import read_sweep_file
+from polsess.search.sweep import decode_path, read_sweep_file
 from polsess.search.trial import Trial, experiment_name
 from polsess.training.settings import (
     SETTINGS,
@@ -57,7 +59,8 @@ def read_sweep_arguments(
     """
     parser = make_parser(None, add_help=False)
     add_sweep_options(parser)
-    own, arguments = parser.parse_known_args(arguments)
+    arguments = list(map(decode_path, arguments))
+    own, arguments = parse_known(parser, arguments)
     if own.sweep_folder and not called_by_orion():
         raise UserError("--sweep_folder: is for trials that Orion starts")
     if own.sweep is None:
@@ -73,10 +76,11 @@ def read_sweep_arguments(
         if name in given:
             continue
         if RunOptions().as_dict().get(name) is False:  # takes no value
-            arguments = [*arguments, *([f"--{name}"] if value else [])]
+            options: dict = {name: None} if value else {}
         else:
             text = value if isinstance(value, str) else json.dumps(value)
-            arguments = [*arguments, f"--{name}", text]
+            options = {name: text}
+        arguments += write_options(options)
     if not called_by_orion():
         return arguments, None
     _check_working_folder()
@@ -84,9 +88,9 @@ def read_sweep_arguments(
     folder = own.sweep_folder or Path("results/sweeps", experiment_name())
     parameters = {name: given[name] for name in sweep.space}
     trial = Trial(sweep, folder, os.environ["ORION_TRIAL_ID"], parameters)
-    arguments += ["--output_folder", str(trial.folder)]
-    arguments += ["--manifest_folder", str(trial.sweep_files.manifests)]
-    return arguments, trial
+    folders = {"output_folder": str(trial.folder)}
+    folders["manifest_folder"] = str(trial.sweep_files.manifests)
+    return arguments + write_options(folders), trial
 
 
 def _read_given(arguments, sweep):

@@ -6,11 +6,13 @@ misspelt one would silently change the search: all keys are checked here.
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -38,6 +40,28 @@ PRIOR = re.compile(
     rf"(uniform|loguniform)\(\s*{NUMBER}\s*,\s*{NUMBER}\s*"
     r"(,\s*discrete\s*=\s*True\s*)?\)"
 )
+
+
+def encode_path(path: str | Path) -> str:
+    """Write a path for Orion, which takes ~ for a prior, and fills in braces.
+
+    Example
+    -------
+    >>> encode_path("/a~b #2"), encode_path("/a #2")
+    ('file:///a%7Eb%20%232', '/a #2')
+    >>> decode_path("file:///a%7Eb%20%232")
+    '/a~b #2'
+    """
+    if not re.search("[~{}]", str(path)):
+        return str(path)
+    return Path(path).absolute().as_uri().replace("~", "%7E")
+
+
+def decode_path(text: str) -> str:
+    """Read what ``encode_path`` wrote."""
+    if not text.startswith("file:///"):
+        return text
+    return os.fsdecode(unquote_to_bytes(text.removeprefix("file://")))
 
 
 class SweepFiles:
@@ -238,16 +262,17 @@ class Sweep:
         list of str
             Program and arguments.
         """
-        file = self.path.resolve()
-        if file.is_relative_to(SWEEPS):
-            file = Path("../sweeps", file.relative_to(SWEEPS))
+        path = self.path.resolve()
+        if path.is_relative_to(SWEEPS):
+            path = Path("../sweeps", path.relative_to(SWEEPS))
         orion, python = programs
-        command = [orion, "hunt", "-n", self.name, "--config", str(file)]
+        command = [orion, "hunt", "-n", self.name, "--config", str(path)]
         command += ["--working-dir", str(Path(folder, "orion"))]
         command += ["--n-workers", str(workers)]
         command += [python, "train.py", f"hparams/{self.model}.yaml"]
-        command += ["--sweep", str(file), "--sweep_folder", str(folder)]
-        command += ["--data_folder", str(data_folder)]
+        command += ["--sweep", encode_path(path)]
+        command += ["--sweep_folder", encode_path(folder)]
+        command += ["--data_folder", encode_path(data_folder)]
         return command + [f"--{n}~{p.text}" for n, p in self.space.items()]
 
 

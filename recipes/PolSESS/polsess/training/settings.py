@@ -10,6 +10,7 @@ import argparse
 import difflib
 import hashlib
 import json
+import os
 import re
 import sys
 from itertools import takewhile
@@ -17,18 +18,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hyperpyyaml import load_hyperpyyaml, resolve_references
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, Loader
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 import speechbrain as sb
-from polsess.commands import make_parser
+from polsess.commands import (
+    LARGEST_SEED,
+    make_parser,
+    read_options,
+    write_options,
+)
 from polsess.corpus.checks import CHECKS
 from polsess.corpus.manifests import DUPLICATES, ON_ERROR, manifest_path
 from polsess.corpus.metadata import SPLITS
 from polsess.data.curriculum import Curriculum, check_variants
 from polsess.data.mmipc import TASKS
-from polsess.errors import UserError
+from polsess.errors import UserError, readable
 from polsess.files import RECIPE, hash_file, to_json
 from polsess.processes import PRECISIONS
 from polsess.run_folder import (
@@ -39,6 +45,9 @@ from polsess.run_folder import (
 )
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
+# A text of the command line in a YAML file, whatever is in it: in hexadecimal,
+# between characters that nobody uses
+ENCODED = re.compile("\ue000([0-9a-f]*)\ue001")
 # A line of a YAML file
 SETTING = re.compile(r"(\w+): *(?:!ref )?(.*?) *(?:#\s(.*))?$")
 COMMENT = re.compile("# ")
@@ -55,6 +64,8 @@ class Setting(NamedTuple):
         Allowed values; empty without such a restriction.
     least : float, None
         Minimum of a number; None for numbers above 0.
+    most : float
+        Maximum of a number.
     below_one : bool
         Whether a number must be below 1.
     may_be_null : bool
@@ -79,6 +90,7 @@ class Setting(NamedTuple):
     kind: type | None = None
     choices: tuple[str, ...] = ()
     least: float | None = None
+    most: float = sys.float_info.max
     below_one: bool = False
     may_be_null: bool = False
     may_change: bool = False
@@ -95,7 +107,7 @@ USE_TORCHRUN = "start several processes with torchrun"
 # Every YAML file has these keys.
 IN_EACH_YAML = {
     "experiment_name": Setting(str, may_differ=True),
-    "seed": Setting(int, least=0, may_differ=True),
+    "seed": Setting(int, least=0, most=LARGEST_SEED, may_differ=True),
     "data_folder": Setting(str, may_change=True),
     "output_folder": Setting(str, may_change=True, of_trial=True),
     "save_folder": Setting(str, may_change=True, of_trial=True),
@@ -195,7 +207,6 @@ KINDS = {
     list: "a list",
 }
 BUILT = object()
-LARGEST = sys.float_info.max
 
 
 # Reading a command line
@@ -237,27 +248,84 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     """
     if not arguments or arguments[0].startswith("-"):
         raise UserError("give a model's YAML file first, as hparams/dprnn.yaml")
+    hparams_file, texts = arguments[0], read_options(arguments[1:])
     options = [*HELP_TEXTS, "compile_module_keys", "help"]
-    for text in arguments:
-        if not text.startswith("--"):
-            continue
-        name = text[2:].partition("=")[0]
+    for name in texts:
         refuse(f"--{name}", name)
         longer = [option for option in options if option.startswith(name)]
         if longer and name not in options:
             raise UserError(f"--{name}: write it out, --{longer[0]}")
-    hparams_file, run_opts, text = sb.parse_arguments(arguments)
-    try:
-        overrides = dict(YAML(typ="safe").load(text) or {})
-    except (YAMLError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{text!r:.300}: give each option once, as --name value, lists and "
-            "mappings as YAML"
-        ) from error
+    own = {name: texts.pop(name) for name in options if name in texts}
+    run_opts = sb.parse_arguments([hparams_file, *write_options(own)])[1]
+    overrides = {name: read_value(name, text) for name, text in texts.items()}
     below_recipe = RECIPE / hparams_file
     if not Path(hparams_file).exists() and below_recipe.is_file():
         hparams_file = str(below_recipe)
     return hparams_file, run_opts, overrides
+
+
+def read_value(name: str, text: str | None) -> Any:
+    """Read an option's value: a text as it is, everything else as YAML.
+
+    Raises UserError if it is no YAML.
+
+    Example
+    -------
+    >>> read_value("data_folder", "Corpus #2"), read_value("seed", "7 # 6")
+    ('Corpus #2', 7)
+    """
+    setting = SETTINGS.get(name, Setting())
+    if not text or (text == "null" and setting.may_be_null):
+        return None
+    if setting.kind is str or setting.choices:
+        return os.path.expanduser(text)
+    try:
+        return YAML(typ="safe").load(text)
+    except (YAMLError, ValueError, TypeError) as error:
+        raise UserError(
+            f"--{name} {text!r:.300}: give lists and mappings as YAML"
+        ) from error
+
+
+def encode_texts(hparams_file: str, overrides: dict) -> dict:
+    """Encode texts of a command line, and paths with ``~``, for HyperPyYAML.
+
+    It reads strings as YAML once more, replaces ``<lr>`` in them, and takes
+    ``(1, 2)`` for a tuple.
+    """
+    texts = {
+        name: os.path.expanduser(value)
+        for name, value in (read_defaults(hparams_file)[0] | overrides).items()
+        if isinstance(value, str)
+        and (name in overrides or value.startswith("~"))
+    }
+    encoded = {
+        name: f"\ue000{text.encode('utf-8', 'surrogateescape').hex()}\ue001"
+        for name, text in texts.items()
+    }
+    return overrides | encoded
+
+
+def decode_texts(text: str) -> str:
+    """Replace what ``encode_texts`` encoded by the texts."""
+    return ENCODED.sub(lambda match: os.fsdecode(bytes.fromhex(match[1])), text)
+
+
+def quote_texts(text: str) -> str:
+    """Write what ``encode_texts`` encoded in a YAML file as quoted texts."""
+
+    def quote(match):
+        return json.dumps(readable(decode_texts(match[0])), ensure_ascii=False)
+
+    return re.sub("\\S*\ue000\\S*", quote, text)
+
+
+class TextLoader(Loader):
+    """ruamel.yaml's loader, with the texts of ``encode_texts``."""
+
+    def construct_scalar(self, node: Any) -> Any:
+        """Read a scalar."""
+        return decode_texts(super().construct_scalar(node))
 
 
 def refuse(where: str, name: str) -> None:
@@ -318,7 +386,8 @@ def load_hparams(
     _check_together(defaults | given)
     try:
         with open(hparams_file, encoding="utf-8") as file:
-            return load_hyperpyyaml(file, overrides)
+            encoded = encode_texts(hparams_file, overrides)
+            return load_hyperpyyaml(file, encoded, loader=TextLoader)
     except (UserError, OSError):
         raise
     except Exception as error:  # whatever the YAML's constructors raise
@@ -366,11 +435,12 @@ def check_value(
         least = 0 if default == 0 else setting.least
         right = type(value) in (int, kind) and (
             (value > 0 if least is None else value >= least)
-            and (value < 1 if setting.below_one else value <= LARGEST)
+            and (value < 1 if setting.below_one else value <= setting.most)
         )
         wanted = KINDS[kind]
         wanted += " above 0" if least is None else f" from {least}"
         wanted += " below 1" if setting.below_one else ""
+        wanted += f" to {LARGEST_SEED}" if setting.most == LARGEST_SEED else ""
     else:
         right = isinstance(value, kind)
         wanted = KINDS.get(kind, "a mapping")
