@@ -22,6 +22,9 @@ from experiments.statistics import read_values
 from polsess.commands import SEED, at_least, make_parser, run
 from polsess.errors import UserError
 
+# Of the options for runs
+DEFAULTS = "test", "si_sdr", None, False
+
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     """Read and check the command line."""
@@ -40,9 +43,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if bool(options.runs) == (options.values is not None):
         raise UserError("give either runs or --values CSV")
     of_runs = options.evaluation, options.metric, options.variants
-    if options.values and of_runs != ("test", "si_sdr", None):
+    if options.values and (*of_runs, options.published) != DEFAULTS:
         raise UserError(
-            "--evaluation, --metric and --variants say nothing about --values"
+            "--evaluation, --metric, --variants and --published say nothing "
+            "about --values"
         )
     return options
 

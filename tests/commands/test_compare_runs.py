@@ -40,6 +40,7 @@ def test_files_and_output(tmp_path, capsys):
         (["RUNS", "--values", "x.csv"], "give either runs or --values"),
         (["RUNS", "--baseline", "x"], "--baseline x.*high"),
         (["--values", "x.csv", "--metric", "sdr"], "--metric.* say nothing"),
+        (["--values", "x.csv", "--published"], "--published say nothing"),
     ],
 )
 def test_wrong_options_are_named(tmp_path, options, message):

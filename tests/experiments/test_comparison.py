@@ -121,11 +121,23 @@ def test_the_published_table_is_reproduced(tmp_path, capsys):
     rows = [line.split(" | ") for line in text.splitlines() if "| 3 |" in line]
     # mean, sample standard deviation, best, worst; improvement in dB and %
     assert [[row[0][2:], *row[2:6], *row[7:]] for row in rows] == [
-        ["SPMamba", "5.56", "0.12", "5.68", "5.45", "+2.61", "+89 |"],
-        ["SepFormer", "5.10", "0.19", "5.26", "4.89", "+2.15", "+73 |"],
+        ["SPMamba [1]", "5.56", "0.12", "5.68", "5.45", "+2.61", "+89 |"],
+        ["SepFormer [2]", "5.10", "0.19", "5.26", "4.89", "+2.15", "+73 |"],
         ["DPRNN", "3.03", "0.17", "3.20", "2.87", "+0.08", "+3 |"],
-        ["ConvTasNet", "2.95", "0.30", "3.28", "2.70", "–", "– |"],
+        ["ConvTasNet [3]", "2.95", "0.30", "3.28", "2.70", "–", "– |"],
     ]
+    # The footnotes; the unrounded figures have the names themselves.
+    for note in (
+        "[1] SPMamba, seed 42: mixed precision",
+        "[2] SepFormer, seed 456: resumed",
+        "[3] ConvTasNet, seed 123: stopped by hand at epoch 28",
+        "ConvTasNet, seed 456: stopped by hand at epoch 37",
+    ):
+        assert note in text
+    models = pd.read_csv(tmp_path / "comparison/models.csv")["model"]
+    assert set(models) == {"SPMamba", "SepFormer", "DPRNN", "ConvTasNet"}
+    latex = (tmp_path / "comparison/comparison.tex").read_text()
+    assert "SepFormer [2]" in latex
 
 
 def test_the_readme_has_the_tables_that_are_printed():

@@ -11,6 +11,7 @@ from polsess.errors import UserError
 from polsess.files import write_atomically
 
 from experiments import statistics as stats
+from experiments.published import compare_published
 from experiments.runs import Evaluation, Measure, measure_of
 from experiments.statistics import Sample, choose_variants, take_sample
 from experiments.tables import Table
@@ -66,7 +67,8 @@ class Comparison:
         needs = r"% Needs \usepackage{booktabs}"
         write_atomically(folder / "comparison.md", self.markdown())
         write_atomically(folder / "comparison.tex", "\n".join([needs, *latex]))
-        for name in ("models", "differences", "seeds", *BREAKDOWNS.values()):
+        names = "models", "differences", "seeds", "published"
+        for name in (*names, *BREAKDOWNS.values()):
             path = folder / f"{name}.csv"
             path.unlink(missing_ok=True)  # of another comparison
         for table in self.tables:
@@ -81,6 +83,7 @@ def compare_evaluations(
     seed: int = 0,
     resamples: int = 10000,
     left_out: Sequence[str] = (),
+    published: bool = False,
 ) -> Comparison:
     """Compare evaluated runs.
 
@@ -101,12 +104,14 @@ def compare_evaluations(
         Of the bootstrap and the permutation tests.
     left_out : sequence of str
         Commands that evaluate missing runs, for the text.
+    published : bool
+        Whether to compare the validation with that of the published runs.
 
     Returns
     -------
     Comparison
         With the tables ``models``, ``differences`` and ``seeds`` (of several
-        models), ``variants`` and ``environments``.
+        models), ``variants``, ``environments`` and ``published``.
 
     Raises
     ------
@@ -125,6 +130,8 @@ def compare_evaluations(
     tables = _tables(sample, measure, baseline, seed, resamples)
     for by in BREAKDOWNS:
         tables += _breakdown(evaluations, metric, chosen, sample.ranking, by)
+    if published:
+        tables.append(compare_published(evaluations))
     conditions = (
         f"{measure.text}, split {info['split']} of {info['corpus']}, task "
         f"{info['task']}, {info['sample_rate']} Hz. {sample.utterances} "
@@ -283,7 +290,12 @@ def _models(sample, drawn, measure, baseline):
         (f"over {baseline}{measure.unit}", "over_baseline", f"+{form}"),
         (f"over {baseline} (%)", "over_baseline_percent", "+.0f"),
     ]
-    return Table(f"Models: {measure.text}", figures, columns, "models", note)
+    marks = {}
+    for number, (name, texts) in enumerate(sample.notes.items(), 1):
+        marks[name] = f"{name} [{number}]"
+        note += f" [{number}] {'; '.join(texts)}."
+    title = f"Models: {measure.text}"
+    return Table(title, figures, columns, "models", note, marks=marks)
 
 
 def _of_seeds(sample, name):

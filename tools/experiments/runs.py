@@ -271,6 +271,8 @@ def add_run_options(parser: argparse.ArgumentParser, nargs: str) -> None:
     add("runs", type=Path, nargs=nargs, metavar="RUN", help="folder of runs")
     add("--evaluation", default="test", help="of each run (default: test)")
     add("--baseline", help="reference model for gains (default: none)")
+    text = "compare the validation with that of the published runs, too"
+    add("--published", action="store_true", help=text)
 
 
 def group_of(run: Path, seed: int, model: str) -> str:
@@ -438,12 +440,13 @@ def read_evaluated(options: argparse.Namespace) -> dict:
     -------
     dict
         Arguments of ``compare_evaluations``: evaluations, commands that
-        evaluate the runs left out, and the baseline.
+        evaluate the runs left out, the baseline, and ``published``.
     """
     return {
         "evaluations": read_evaluations(options.runs, options.evaluation),
         "left_out": evaluate_left_out(options.runs, options.evaluation),
         "baseline": options.baseline,
+        "published": options.published,
     }
 
 

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from polsess.errors import UserError
 from polsess.run_folder import read_numbers, read_table
 from scipy import stats
@@ -35,6 +36,8 @@ class Sample:
         Of the unprocessed mixtures, of shape [utterances].
     undefined : int
         Utterances left out of all runs, since one has no value.
+    notes : dict
+        Model -> notes on its seeds.
 
     Example
     -------
@@ -48,6 +51,7 @@ class Sample:
     seeds: dict
     mixture: np.ndarray | None = None
     undefined: int = 0
+    notes: dict = field(default_factory=dict)
 
     @property
     def mixture_mean(self) -> float:
@@ -173,8 +177,8 @@ def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
     ---------
     path : Path
         With the columns ``model`` or ``name``, ``seed``, and ``value``, of any
-        unit, or ``best_valid_si_sdr``, in dB; others are not read. Higher
-        values are better.
+        unit, or ``best_valid_si_sdr``, in dB; ``note``, if there is one; others
+        are not read. Higher values are better.
 
     Returns
     -------
@@ -223,7 +227,39 @@ def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
     models = dict(list(table[defined].groupby("model", sort=False)))
     values = {m: rows[[column]].to_numpy() for m, rows in models.items()}
     seeds = {m: rows["seed"].map(int).tolist() for m, rows in models.items()}
-    return Sample(values, seeds), VALUES[column], missing
+    sample = Sample(values, seeds, notes=list_notes(table))
+    return sample, VALUES[column], missing
+
+
+def list_notes(table: pd.DataFrame) -> dict:
+    """List the notes in a table of values, each with its model and seeds.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        Of texts, with model and seed.
+
+    Returns
+    -------
+    dict
+        Model -> list of str; seeds are named where they do not all share it.
+
+    Example
+    -------
+    >>> columns = ["model", "seed", "note"]
+    >>> rows = [["a", "1", "late"], ["a", "2", ""], ["b", "1", "new"]]
+    >>> list(list_notes(pd.DataFrame(rows, columns=columns)).values())
+    [['a, seed 1: late'], ['b: new']]
+    """
+    notes: dict = {}
+    if "note" not in table:
+        return notes
+    noted = table[table["note"] != ""].groupby(["model", "note"], sort=False)
+    for (model, note), rows in noted:
+        some = len(rows) < (table["model"] == model).sum()
+        seeds = f", seed {', '.join(rows['seed'])}" if some else ""
+        notes.setdefault(model, []).append(f"{model}{seeds}: {note}")
+    return notes
 
 
 def bootstrap_means(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -71,6 +71,8 @@ class Table:
         Text below the table.
     labels : int
         Number of columns, from the left, that label a row.
+    marks : dict
+        Text of a cell -> the same with a mark, of a footnote in ``note``.
 
     Example
     -------
@@ -88,6 +90,7 @@ class Table:
     name: str = ""
     note: str = ""
     labels: int = 1
+    marks: dict = field(default_factory=dict)
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -110,7 +113,7 @@ class Table:
                 ]
             elif name in self.figures:
                 shown[header] = [cell(v, form) for v in self.figures[name]]
-        return pd.DataFrame(shown)
+        return pd.DataFrame(shown).replace(self.marks)
 
     def markdown(self) -> str:
         """Format the table in Markdown."""
