@@ -50,6 +50,8 @@ def write_trial(folder, number, parameters, best=None, **changes):
         "best_epoch": None if best is None else 3,
         "epochs": 5,
         "seconds": 1800.0,
+        "device": "cpu",
+        "unixtime": 1e9 + number if isinstance(number, int) else 1e9,
         **changes,
     }
     trial = folder / "trials" / name

@@ -11,7 +11,7 @@ becomes a row of the picture.
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from experiments.figures import STYLE, read_audio, spectrograms
+from experiments.figures import STYLE, read_audio, save_figure, spectrograms
 from polsess.commands import make_parser, run
 from polsess.errors import UserError
 
@@ -40,11 +40,7 @@ def draw(mixtures: dict, output: Path) -> None:
         row[0].set_ylabel("frequency (kHz)")
     for axis in axes[-1]:
         axis.set_xlabel("time (s)")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(output, dpi=110)
-    except ValueError as error:  # of another suffix
-        raise UserError(f"{output}: {error}") from error
+    save_figure(figure, output)
 
 
 def main(arguments: list[str]) -> None:

@@ -13,20 +13,21 @@ those too similar to a better one. The output folder gets
     summary.md       finalists, skipped trials and why, sweeps, parameters
     finalists.csv    the finalists, with unrounded figures
     finalists.yaml   the finalists as a series for tools/run_series.py
-    objectives.png   the trials of each sweep, finalists by rank
+    objectives.png   the trials by sweep and over the search space
 """
 
 import argparse
 from pathlib import Path
 
 from experiments.database import add_storage_options, read_experiments
+from experiments.figures import save_figure
 from experiments.finalists import (
     SETTINGS,
     add_options,
     make_series,
     select_finalists,
 )
-from experiments.summary import draw_sweeps, write_summary
+from experiments.summary import draw_trials, write_summary
 from experiments.trials import Trials, read_table
 from polsess.commands import make_parser, run
 from polsess.files import write_atomically
@@ -76,8 +77,8 @@ def select(
     table = finalists.drop(columns="status").to_csv(index=False)
     write_atomically(folder / "finalists.csv", table)
     write_atomically(folder / "finalists.yaml", series)
-    picture = draw_sweeps(trials, finalists)
-    write_atomically(folder / "objectives.png", picture)
+    picture = draw_trials([(trials, None, None)], finalists["rank"])
+    save_figure(picture, options.figure or folder / "objectives.png")
     print(summary)
 
 

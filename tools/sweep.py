@@ -2,8 +2,9 @@
 r"""Run the staged hyperparameter search of a model, up to its winner.
 
 > python tools/sweep.py run dprnn stage1 --data_folder /corpora/PolSESS_C_16k
-> python tools/sweep.py slurm dprnn stage1 --data_folder ... --jobs 8 > job.sh
-> python tools/sweep.py status dprnn
+> python tools/sweep.py status dprnn --figure stages.svg
+> python tools/sweep.py watch dprnn
+> python tools/sweep.py dashboard dprnn
 > python tools/sweep.py next dprnn stage1
 > python tools/sweep.py select dprnn
 > python tools/sweep.py validate dprnn --data_folder /corpora/PolSESS_C_16k
@@ -18,12 +19,15 @@ stage, the database, the finalists and their validation.
 import argparse
 import inspect
 import shlex
+import shutil
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from experiments import hunting
+from experiments.costs import best_by_hour, hours_table
 from experiments.database import (
     Database,
     add_storage_options,
@@ -33,6 +37,7 @@ from experiments.database import (
 from experiments.finalists import SETTINGS, add_options, train_finalists
 from experiments.series import read_train_options
 from experiments.stages import (
+    BEST,
     best_trials,
     find_stage,
     find_stages,
@@ -45,11 +50,14 @@ from experiments.stages import (
     write_stages,
 )
 from experiments.trials import pool_trials, read_stages, read_trials, short_name
+from experiments.watch import view
 from polsess import commands
 from polsess.errors import UserError
 from polsess.files import write_atomically
+from polsess.run_folder import FINISHED
 from polsess.search.sweep import HPARAMS, SweepFiles
 
+WATCH_SECONDS = 5.0
 # Options of train.py that a sweep sets
 GIVEN_BY = {
     "sweep": "--sweeps",
@@ -85,10 +93,8 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     folder = options.output / stage.name
     hunting.check_options(stage, for_train)
     hunting.check_algorithm(stage)
-    if path.is_dir():
-        raise UserError(f"--storage {path}: is a folder; give a file in it")
-    check_writable(folder)
-    check_writable(path.parent)
+    if config is None:
+        check_writable(path)
     database = Database(path, config)
     experiment = database.experiment(stage.name)
     hunting.check_begun(stage, folder, experiment, database.where)
@@ -103,44 +109,9 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     database.complete_algorithm(stage.name)
     environments = [variables | environment for environment in environments]
     endings = hunting.hunt(stage, options.output, command, environments)
-    if any(status for status, _ in endings):
-        check_writable(folder)  # on a full disk the logs say nothing
     # The hunts may have made the database.
     counts = Counter(_statuses(Database(path, config), stage).values())
     print(hunting.conclude(stage, endings, counts, variables))
-
-
-def slurm(options: argparse.Namespace, texts: list[str]) -> None:
-    r"""Print a job array that runs a stage on a SLURM cluster.
-
-    > python tools/sweep.py slurm dprnn stage1 --jobs 8 \
-        --data_folder /corpora/PolSESS_C_16k --output /shared/sweeps \
-        --storage_config /shared/lab.yaml > stage1.sh
-    > sbatch --partition gpu --cpus-per-task 8 stage1.sh
-
-    Each job is a `sweep.py run` on the GPUs that SLURM gives it. Two minutes
-    before its time is up it leaves its trials open; the same script, submitted
-    again, goes on. Options that are not listed are passed to train.py.
-    """
-    stage = find_stage(
-        find_stages(options.model, options.sweeps), options.stage
-    )
-    hunting.check_options(stage, read_train_options(texts, GIVEN_BY))
-    command = [sys.executable, Path(__file__).resolve(), "run"]
-    command += [options.model, options.stage, "--workers", options.workers]
-    for name in ("output", "data_folder", "storage", "storage_config"):
-        path = getattr(options, name)
-        command += [] if path is None else [f"--{name}", path.resolve()]
-    if options.sweeps:
-        command += ["--sweeps", *(path.resolve() for path in options.sweeps)]
-    devices = [f"cuda:{number}" for number in range(options.gpus)] or ["cpu"]
-    command += [*texts, "--devices", *devices]
-    print(f"#!/bin/bash\n#SBATCH --job-name={stage.name}")
-    print(f"#SBATCH --array=1-{options.jobs} --time={options.time}")
-    if options.gpus:
-        print(f"#SBATCH --gres=gpu:{options.gpus}")
-    # To the command, and early: it needs a minute to end its trials.
-    print(f"#SBATCH --signal=B:TERM@120\nexec {shlex.join(map(str, command))}")
 
 
 def _database_path(options):
@@ -172,6 +143,61 @@ def status(options: argparse.Namespace) -> None:
     crashed = [_crashed(database, stage) for stage in stages]
     ended = [read_trials(stage, options.output) for stage in stages]
     print(status_table(stages, ended, crashed, _baseline(options, stages)))
+    print(f"\n{hours_table(stages, ended, crashed)}")
+    # Here, since pictures and importances take a second to import
+    from experiments import summary
+    from experiments.figures import save_figure
+
+    drawn = []
+    for stage, mine in zip(stages, ended, strict=True):
+        if not any(trial.status == FINISHED for trial in mine):
+            continue
+        trials = pool_trials([stage], options.output)
+        drawn.append((trials, stage, best_by_hour(mine)))
+        print(f"\n## Parameters of {stage.stage}, over the finished trials\n")
+        print(summary.parameter_table(trials).markdown())
+        for warning in summary.edge_warnings(trials):
+            print(f"Warning: {warning}")
+    if options.figure:
+        if not drawn:
+            raise UserError("--figure: no stage has a finished trial yet")
+        save_figure(summary.draw_trials(drawn), options.figure)
+        print(f"\nWrote {options.figure}")
+
+
+def watch(options: argparse.Namespace) -> None:
+    r"""Show stages and trials with their curves, refreshed until Ctrl-C.
+
+    > python tools/sweep.py watch dprnn
+
+    Reads the trials' files only. Without a terminal it prints them once.
+    """
+    stages = find_stages(options.model, options.sweeps)
+    while True:
+        found = [read_trials(stage, options.output) for stage in stages]
+        width, lines = shutil.get_terminal_size()
+        text = view(stages, found, lines, width)
+        if not sys.stdout.isatty():
+            return print(text)
+        print(f"\033[H\033[J{text}", end="", flush=True)  # on an empty screen
+        time.sleep(WATCH_SECONDS)
+
+
+def dashboard(options: argparse.Namespace) -> None:
+    r"""Serve the trials with their curves in optuna-dashboard, until Ctrl-C.
+
+    > python tools/sweep.py dashboard dprnn
+
+    A copy in memory, read again while it is looked at, and read-only: nothing
+    of the search is written.
+    """
+    import bottle  # here, since these take a second to import
+    from experiments.dashboard import make_app
+
+    stages = find_stages(options.model, options.sweeps)
+    app = make_app(stages, options.output)
+    print(f"http://localhost:{options.port}/dashboard", flush=True)
+    bottle.run(app, host="localhost", port=options.port, quiet=True)
 
 
 def _crashed(database, stage):
@@ -318,13 +344,13 @@ def _make_parser():
     subparsers = parser.add_subparsers(
         required=True, metavar="COMMAND", parser_class=alike
     )
-    functions = {"run": run, "slurm": slurm, "status": status}
-    functions |= {"next": propose_next}
-    functions |= {"select": select, "validate": validate, "trials": trials}
+    functions = {"run": run, "status": status, "next": propose_next}
+    functions |= {"watch": watch, "dashboard": dashboard, "select": select}
+    functions |= {"validate": validate, "trials": trials}
     added = {n: _add_command(subparsers, n, f) for n, f in functions.items()}
-    for name in ("run", "slurm", "next"):
+    for name in ("run", "next"):
         added[name].add_argument("stage", metavar="STAGE", help="e.g. stage1")
-    for name in ("run", "slurm", "status"):
+    for name in ("run", "status"):
         add_storage_options(added[name], "OUTPUT/MODEL.pkl")
     several: dict = {"nargs": "+", "metavar": "STAGE", "dest": "from_"}
     for name, default in (("select", "the last ones"), ("trials", "all")):
@@ -334,17 +360,11 @@ def _make_parser():
     for name in ("status", "validate"):
         added[name].add_argument("--baseline_si_sdr", type=float, help=text)
     add_options(added["select"])
-    for name in ("run", "slurm"):
-        _add_run_options(added[name].add_argument)
-    text = "cpu, or e.g. cuda:0 cuda:1 (default: train.py's choice)"
-    added["run"].add_argument("--devices", nargs="+", default=[None], help=text)
-    text = "GPUs of each job; 0 for jobs on the CPU (default: %(default)s)"
-    add = added["slurm"].add_argument
-    add("--gpus", type=commands.at_least(0), default=1, help=text)
-    text = "jobs of the array (default: %(default)s)"
-    add("--jobs", type=commands.at_least(1), default=1, help=text)
-    text = "time limit of each job, as SLURM's (default: %(default)s)"
-    add("--time", default="24:00:00", help=text)
+    text = "picture of the stages, .png, .svg or .pdf (default: none)"
+    added["status"].add_argument("--figure", type=Path, help=text)
+    text = "port (default: %(default)s)"
+    added["dashboard"].add_argument("--port", type=int, default=8080, help=text)
+    _add_run_options(added["run"].add_argument)
     _add_next_options(added["next"].add_argument)
     text = "file for the table (default: print it)"
     added["trials"].add_argument("--csv", type=Path, help=text)
@@ -373,17 +393,19 @@ def _add_command(subparsers, name, function):
 
 
 def _add_run_options(add):
-    """Add the options that ``run`` and ``slurm`` have."""
+    """Add the options of ``run``."""
     text = "corpus, a folder with train, val and test (required)"
     add("--data_folder", type=Path, required=True, help=text)
     text = "trials at a time on each device (default: %(default)s)"
     add("--workers", type=commands.at_least(1), default=1, help=text)
+    text = "cpu, or e.g. cuda:0 cuda:1 (default: train.py's choice)"
+    add("--devices", nargs="+", default=[None], help=text)
 
 
 def _add_next_options(add):
     """Add the options of ``next``."""
     text = "part of the finished trials, the best (default: %(default)s)"
-    add("--fraction", type=float, default=0.25, help=text)
+    add("--fraction", type=float, default=BEST, help=text)
     text = "part of the range added at either end (default: %(default)s)"
     add("--margin", type=float, default=0.1, help=text)
     text = "folder for the next stage's file, for --sweeps (default: print)"
@@ -395,7 +417,7 @@ def main(arguments: list[str]) -> int:
     """Run the command of a command line; return an exit status."""
     parser = _make_parser()
     options, others = commands.parse_known(parser, arguments)
-    if options.function in (run, slurm, validate):
+    if options.function in (run, validate):
         return options.function(options, others) or 0
     if others:
         parser.error(f"unknown arguments: {' '.join(others)}")

@@ -1,6 +1,7 @@
 """tools/sweep.py: mistakes, finalists, and their validation."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from experiments import series as jobs
 from polsess.errors import UserError
+from scipy import stats
 from select_configs import main as select_configs
 from small_series import STAND_IN
 from small_trials import rows_of, write_stage, written_stage
@@ -52,8 +54,12 @@ def test_trials_go_into_select_configs(tmp_path, capsys):
     command = ["select", "dprnn", "--output", "out", "--min_diversity", "0"]
     assert main(command) == 0
     ours, theirs = Path("out/dprnn-selection"), Path("one")
-    for name in ("summary.md", "finalists.csv"):
-        assert (ours / name).read_text() == (theirs / name).read_text()
+    text = (theirs / "finalists.csv").read_text()
+    assert (ours / "finalists.csv").read_text() == text
+    # The stages' files know the search space, too.
+    assert "| space |" not in (theirs / "summary.md").read_text()
+    summary = (ours / "summary.md").read_text()
+    assert "| lr | loguniform(0.0007, 0.002) | 0.0003 | 0.003 |" in summary
     finalists = pd.read_csv(ours / "finalists.csv")
     assert list(finalists["objective"]) == [3.0, 2.5, 2.0, 1.0, 0.5]
     assert "dprnn-stage3a" in finalists["sweep"][0]
@@ -97,7 +103,7 @@ def test_validation(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     command = ["validate", "dprnn", *output, "--data_folder", "corpus"]
     assert main([*command, "--seeds", "42", "123"]) == 0
-    assert "with a mean of 3.82 dB (+0.79 over" in capsys.readouterr().out
+    assert "with a mean of 3.82 dB (95 % interval" in capsys.readouterr().out
     assert main([*command, "--devices", "cpu", "cpu"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("skipped, finished") == 4
@@ -110,7 +116,16 @@ def test_validation(tmp_path, monkeypatch, capsys):
     for row, numbers in zip((one, two), values, strict=True):
         figures = [*numbers, numbers.mean(), numbers.std(ddof=1)]
         assert row[:5] == [f"{x:.2f}" for x in figures]
-    assert f"The winner is {second} with a mean of 5.07 dB (+2.04 over" in told
+    interval = stats.ttest_1samp(values[1], 0).confidence_interval(0.95)
+    assert (
+        f"The winner is {second} with a mean of 5.07 dB (95 % interval "
+        f"{interval.low:.2f} to {interval.high:.2f}; +2.04 over" in told
+    )
+    test = stats.dunnett(values[0], control=values[1]).confidence_interval(0.95)
+    assert "Not told apart from it by Dunnett's 95 % intervals" in told
+    ends = re.search(rf"{first} \((.*) to (.*) dB\)\.", told).groups()
+    expected = test.low[0], test.high[0]  # integrated by chance
+    assert tuple(map(float, ends)) == pytest.approx(expected, abs=0.05)
     arguments = Path(f"out/dprnn-validation/{first}/42/arguments.json")
     options = json.loads(arguments.read_text())
     assert options[options.index("--number_of_epochs") + 1] == "80"
@@ -121,7 +136,4 @@ def test_validation(tmp_path, monkeypatch, capsys):
     shutil.rmtree(f"out/dprnn-validation/{first}/42")
     assert main([*command, "--fail", "no corpus"]) == 1
     told = Path("out/dprnn-validation/validation.md").read_text()
-    assert (
-        f"So far the best is {second} with a mean of 5.07 dB (+2.04 over"
-        in told
-    )
+    assert f"So far the best is {second} with a mean of 5.07 dB (95 %" in told

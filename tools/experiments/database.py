@@ -135,17 +135,16 @@ def storage_variables(path: Path, config: Path | None) -> dict:
     }
 
 
-def check_writable(folder: Path) -> None:
-    """Check that a folder can be written; Orion reports it late, or never.
+def check_writable(path: Path) -> None:
+    """Check that a PickledDB can be written; Orion reports it late.
 
-    Raises UserError if it cannot, as on a full disk.
+    Raises OSError or UserError if it cannot.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(2**16))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error})") from error
+    if path.is_dir():
+        raise UserError(f"--storage {path}: is a folder; give a file in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):  # Orion replaces the file
+        pass
 
 
 class Database:

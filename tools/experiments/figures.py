@@ -20,6 +20,7 @@ from matplotlib.figure import Figure as MplFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from polsess.errors import UserError
+from polsess.files import write_atomically
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
@@ -134,6 +135,20 @@ def to_svg(figure: MplFigure, name: str, description: str) -> Markup:
     label = f'role="img" aria-label="{escape(description)}"'
     svg = svg.replace("<svg", f"<svg {label}", 1)
     return Markup("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
+
+
+def save_figure(figure: MplFigure, path: Path) -> None:
+    """Write a figure, and close it; the path's suffix determines the format.
+
+    Raises UserError for a suffix that matplotlib does not know.
+    """
+    content = io.BytesIO()
+    try:
+        figure.savefig(content, format=path.suffix[1:], dpi=110)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    plt.close(figure)
+    write_atomically(path, content.getvalue())
 
 
 def draw_dots(

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import re
-import statistics
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from polsess.errors import UserError
 from experiments.runs import DONE, published_table, read_run
 from experiments.series import check_seeds, read_series, train_series
 from experiments.stages import gain
+from experiments.statistics import intervals_from, mean_interval
+from experiments.tables import cell
 from experiments.trials import Trials
 
 SETTINGS = Path(__file__).resolve().parents[1] / "series/dprnn_finalists.yaml"
@@ -44,6 +45,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "(default: hparams/dprnn.yaml, trained as long as the published ones)"
     )
     add("--settings", type=Path, metavar="FILE", help=text)
+    text = "picture, .png, .svg or .pdf (default: OUTPUT/objectives.png)"
+    add("--figure", type=Path, metavar="FILE", help=text)
 
 
 REDUNDANT = "redundant"
@@ -345,7 +348,7 @@ def train_finalists(
 
 
 def name_winner(runs: dict, baseline: float | None) -> str:
-    """Name the finalist with the highest mean over the seeds, in a sentence.
+    """Name the finalist with the highest mean over the seeds.
 
     Arguments
     ---------
@@ -355,23 +358,48 @@ def name_winner(runs: dict, baseline: float | None) -> str:
     baseline : float, None
         SI-SDR without a search, in dB.
 
+    Returns
+    -------
+    str
+        A sentence, with the mean's 95 % interval; a second about the finalists
+        that are not told apart from it.
+
     Example
     -------
     >>> from experiments.runs import Run
-    >>> runs = {"a": [Run("a", 1, "finished", best=4.67)]}
-    >>> name_winner(runs, 3.03)
-    'The winner is a with a mean of 4.67 dB (+1.64 over the baseline).'
+    >>> bests = {"a": (4.67, 4.75, 4.60), "b": (4.2, 4.3, 4.4)}
+    >>> runs = {
+    ...     name: [Run(name, n, "finished", best) for n, best in enumerate(of)]
+    ...     for name, of in bests.items()
+    ... }
+    >>> print(name_winner(runs, 3.03))
+    The winner is a with a mean of 4.67 dB (95 % interval 4.49 to 4.86; +1.64 \
+over the baseline). All others are told apart from it.
     """
-    means = {
-        name: statistics.fmean(run.best for run in by_seed)
+    values = {
+        name: np.array([run.best for run in by_seed])
         for name, by_seed in runs.items()
         if all(run.ended in DONE and run.best is not None for run in by_seed)
     }
-    if not means:
+    if not values:
         return "No finalist has all its runs yet."
-    best = max(means, key=means.__getitem__)
+    best = max(values, key=lambda name: values[name].mean())
+    mean, spread = values[best].mean(), mean_interval(values[best][:, None])
+    known = [cell(end, ".2f") for end in spread]
+    alike = [
+        f"{name} ({cell(low, '+.2f')} to {cell(high, '+.2f')} dB)"
+        for name, (low, high) in intervals_from(values, best).items()
+        if not high < 0
+    ]
+    others = (
+        " Not told apart from it by Dunnett's 95 % intervals of the "
+        f"differences: {', '.join(alike)}."
+        if alike
+        else " All others are told apart from it."
+    )
     return (
-        f"{'The winner' if len(means) == len(runs) else 'So far the best'} is "
-        f"{best} with a mean of {means[best]:.2f} dB "
-        f"({gain(means[best], baseline)} over the baseline)."
+        f"{'The winner' if len(values) == len(runs) else 'So far the best'} is "
+        f"{best} with a mean of {mean:.2f} dB (95 % interval "
+        f"{' to '.join(known)}; {gain(mean, baseline)} over the baseline)."
+        f"{others * (len(values) > 1)}"
     )

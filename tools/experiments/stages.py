@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from polsess.errors import UserError
 from polsess.files import write_atomically
@@ -22,11 +21,13 @@ from polsess.search.sweep import (
     Sweep,
     read_sweep_file,
 )
+from scipy.stats import binomtest
 
 from experiments.tables import DASH, cell, markdown_table
 from experiments.trials import OPEN, Trial
 
 LEAST = 4  # trials for a proposed space
+BEST = 0.25  # part of the finished trials that counts as the best
 EDGE = 0.1  # part of a range that is one of its ends
 
 
@@ -258,11 +259,9 @@ def narrow(prior: Prior, values: pd.Series, margin: float) -> Prior:
     >>> narrow(prior, pd.Series([1e-6, 5e-6]), 0.1).text
     'loguniform(1e-06, 8e-06)'
     """
-    forth, back = (math.log, math.exp) if prior.log else (float, float)
-    values = values.clip(prior.low, prior.high)
-    wider = margin * (forth(prior.high) - forth(prior.low))
-    low = back(forth(values.min()) - wider)
-    high = back(forth(values.max()) + wider)
+    places = prior.places(values.clip(prior.low, prior.high))
+    low = prior.value_at(places.min() - margin)
+    high = prior.value_at(places.max() + margin)
     if prior.discrete:
         # A margin below half a step adds no value.
         low, high = round(low), round(high)
@@ -293,23 +292,32 @@ def crowded_ends(prior: Prior, best: pd.Series) -> list[str]:
     -------
     list of str
         ``lower`` and ``upper``, where at least half of the trials lie within
-        EDGE of the range; on a logarithmic axis it is measured in logarithms.
+        EDGE of the range, on a logarithmic axis in logarithms, and not by
+        chance (binomial test, p < 0.01).
 
     Example
     -------
     >>> from polsess.search.sweep import read_prior
     >>> prior = read_prior("lr", "loguniform(1e-4, 1e-2)", "a.yaml")
-    >>> crowded_ends(prior, pd.Series([9e-3, 8e-3, 2e-4]))
+    >>> crowded_ends(prior, pd.Series([9e-3, 8e-3, 7e-3, 2e-4]))
     ['upper']
     """
-    forth = np.log if prior.log else np.asarray
-    low, high = forth(prior.low), forth(prior.high)
-    places = (forth(best) - low) / (high - low)
-    shares = {"lower": places <= EDGE, "upper": places >= 1 - EDGE}
-    return [end for end, there in shares.items() if there.mean() >= 0.5]
+    places = prior.places(best)
+    inside = {"lower": places <= EDGE, "upper": places >= 1 - EDGE}
+    width = prior.high - prior.low
+    part = (EDGE * width // 1 + 1) / (width + 1) if prior.discrete else EDGE
+    return [
+        end
+        for end, there in inside.items()
+        if there.mean() >= 0.5
+        and binomtest(
+            int(there.sum()), len(best), part, alternative="greater"
+        ).pvalue
+        < 0.01
+    ]
 
 
-def best_trials(pool: pd.DataFrame, fraction: float) -> pd.DataFrame:
+def best_trials(pool: pd.DataFrame, fraction: float = BEST) -> pd.DataFrame:
     """Select the best part of the finished trials, at least LEAST.
 
     Arguments

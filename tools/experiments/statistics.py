@@ -444,6 +444,45 @@ def correlation(
     return r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
 
 
+def intervals_from(values: dict, control: str) -> dict:
+    """Compute simultaneous intervals of differences from one model's mean.
+
+    (Dunnett, "A Multiple Comparison Procedure for Comparing Several Treatments
+    with a Control", 1955; valid for the best model of the sample as the control
+    by Hsu, "Multiple Comparisons", 1996.)
+
+    Arguments
+    ---------
+    values : dict
+        Model -> numpy.ndarray of shape [seeds].
+    control : str
+        The model from which the others' differences are taken.
+
+    Returns
+    -------
+    dict
+        Each other model -> lower and upper end; NaN without any deviation of
+        seeds.
+
+    Example
+    -------
+    >>> values = {"a": np.array([4.6, 4.8]), "b": np.array([1.1, 1.0])}
+    >>> low, high = intervals_from(values, "a")["b"]
+    >>> bool(-4.5 < low < -3.65 < high < -3)
+    True
+    """
+    others = {name: v for name, v in values.items() if name != control}
+    if not others or not any(deviation(v) > 0 for v in values.values()):
+        return dict.fromkeys(others, (math.nan, math.nan))
+    test = stats.dunnett(
+        *others.values(),
+        control=values[control],
+        rng=np.random.default_rng(0),
+    )
+    ends = test.confidence_interval(LEVEL)
+    return dict(zip(others, zip(ends.low, ends.high, strict=True), strict=True))
+
+
 def subtract(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Subtract the values of two models on the same utterances.
 

@@ -1,54 +1,130 @@
-"""Summary and picture of a selection of finalists."""
+"""Summary and pictures of a search: its trials, parameters, finalists."""
 
-import io
+from collections.abc import Iterable
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import optuna
 import pandas as pd
+from matplotlib.figure import Figure
+from optuna.distributions import FloatDistribution
+from optuna.importance import FanovaImportanceEvaluator
+from optuna.trial import create_trial
 from polsess.run_folder import FINISHED
+from polsess.search.sweep import Prior
 
+from experiments.figures import STYLE, VALIDATION, model_styles
 from experiments.finalists import Selection
+from experiments.stages import EDGE, best_trials, crowded_ends
 from experiments.statistics import correlation
 from experiments.tables import Table
 from experiments.trials import Trials
 
-matplotlib.use("Agg")  # no screen needed
+FEWEST = 10  # trials for an importance
+# Of a picture's crowded ends
+CROWDED: dict = {"facecolor": "#f5d0b5", "edgecolor": "#d55e00", "hatch": "//"}
 
-# In the order of their columns; others follow.
-STATUSES = (FINISHED, "stopped", "failed", "running")
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def correlate(trials: Trials) -> pd.DataFrame:
-    """Correlate each parameter with the objective over the finished trials.
+def importances(pool: pd.DataFrame, space: dict) -> pd.Series:
+    """Compute the importance of parameters by functional ANOVA.
+
+    Each is the part of the objective's variance, over the search space, that a
+    random forest attributes to the parameter alone (Hutter et al., "An
+    Efficient Approach for Assessing Hyperparameter Importance", 2014); all are
+    scaled to a sum of 1. As a forest has no interval, read them beside the
+    correlations'.
+
+    Arguments
+    ---------
+    pool : pandas.DataFrame
+        Finished trials with the column objective and the parameters.
+    space : dict
+        Parameter -> Prior.
 
     Returns
     -------
-    pandas.DataFrame
-        A row per parameter, with the columns pearson, pearson_ci_low,
-        pearson_ci_high, and those of spearman, as of ``correlation``.
+    pandas.Series
+        By parameter; NaN with fewer than FEWEST trials, or if all have the
+        same objective.
 
     Example
     -------
-    >>> from experiments.trials import COLUMNS, check_trials
-    >>> rows = [["a", "1", "finished", "4", "1"], ["b", "1", "finished", "3",
-    ... "2"], ["c", "1", "finished", "1", "4"]]
-    >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "lr"])
-    >>> table = correlate(check_trials(table, None, "here"))
-    >>> table[["pearson", "spearman"]].round(2).values.tolist()
-    [[-1.0, -1.0]]
+    >>> from polsess.search.sweep import read_prior
+    >>> names = ("lr", "clip")
+    >>> space = {n: read_prior(n, "loguniform(1e-3, 1)", "") for n in names}
+    >>> drawn = 10 ** np.random.default_rng(0).uniform(-3, 0, (40, 2))
+    >>> pool = pd.DataFrame(drawn, columns=names)
+    >>> found = importances(pool.assign(objective=np.log(pool["lr"])), space)
+    >>> bool(found["lr"] > 0.9), round(float(found.sum()), 6)
+    (True, 1.0)
     """
-    pool = trials.pool
-    columns = pool[[*trials.parameters, "objective"]].T.to_numpy(float)
-    kinds = {"pearson": False, "spearman": True}
-    rows = [
-        [v for r in kinds.values() for v in correlation(values, columns[-1], r)]
-        for values in columns[:-1]
+    if len(pool) < FEWEST or not np.ptp(pool["objective"]):
+        return pd.Series(np.nan, list(space))
+    # The variance is over the prior, hence over places in it.
+    places = {n: p.places(pool[n]).clip(0, 1) for n, p in space.items()}
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(
+        create_trial(
+            value=value,
+            params={name: column[row] for name, column in places.items()},
+            distributions=dict.fromkeys(space, FloatDistribution(0, 1)),
+        )
+        for row, value in enumerate(pool["objective"])
+    )
+    found = optuna.importance.get_param_importances(
+        study, evaluator=FanovaImportanceEvaluator(seed=0)
+    )
+    return pd.Series(found)[list(space)]
+
+
+def parameter_table(trials: Trials) -> Table:
+    """Describe the parameters of the finished trials.
+
+    Returns
+    -------
+    Table
+        A row per parameter: the search space, if it is known, range, mean and
+        sample standard deviation, range of the best trials, correlations with
+        their intervals, and importance.
+    """
+    pool, names = trials.pool, trials.parameters
+    best, objective = best_trials(pool)[names], pool["objective"].to_numpy()
+    space = trials.space or {
+        name: Prior(low, max(high, low + 1e-12), False, False, "")
+        for name, low, high in pool[names].agg(["min", "max"]).T.itertuples()
+    }
+    figures = pool[names].agg(["min", "max", "mean", "std"]).T
+    figures["importance"] = importances(pool, space)
+    figures[["best_low", "best_high"]] = best.agg(["min", "max"]).T
+    columns = [("parameter", "parameter", ""), ("space", "space", "")]
+    columns += [("lowest", "min", ".4g"), ("highest", "max", ".4g")]
+    columns += [("mean", "mean", ".4g"), ("sample std", "std", ".4g")]
+    columns.append((f"best {len(best)}", "best", ".4g"))
+    for kind in ("Pearson", "Spearman"):
+        figures[[kind, f"{kind}_ci_low", f"{kind}_ci_high"]] = [
+            correlation(pool[name].to_numpy(), objective, kind == "Spearman")
+            for name in names
+        ]
+        columns.append((kind, kind, ".2f"))
+        columns.append((f"{kind}'s 95 % CI", f"{kind}_ci", ".2f"))
+    columns.append(("importance", "importance", ".2f"))
+    if trials.space:
+        figures["space"] = [space[name].text for name in names]
+    figures = figures.rename_axis("parameter").reset_index()
+    return Table("", figures, columns)
+
+
+def edge_warnings(trials: Trials) -> list[str]:
+    """Warn of ends of the search space at which the best trials lie."""
+    best = best_trials(trials.pool)
+    return [
+        f"{name}: most of the best {len(best)} trials lie at the {end} end of "
+        f"{prior.text}; beyond it may be better ones."
+        for name, prior in trials.space.items()
+        for end in crowded_ends(prior, best[name])
     ]
-    names = [
-        f"{kind}{end}" for kind in kinds for end in ("", "_ci_low", "_ci_high")
-    ]
-    return pd.DataFrame(rows, trials.parameters, names)
 
 
 def summarise_sweeps(trials: Trials) -> pd.DataFrame:
@@ -73,12 +149,10 @@ def summarise_sweeps(trials: Trials) -> pd.DataFrame:
     if len(trials.sweeps) > 1:
         table = pd.concat([table, table.assign(sweep="all")])
     counts = pd.crosstab(table["sweep"], table["status"])
-    known = [name for name in STATUSES if name in counts]
-    summary = counts[[*known, *counts.columns.drop(known)]]
-    summary.insert(0, "total", counts.sum(axis=1))
+    counts.insert(0, "total", counts.sum(axis=1))
     finished = table[table["status"] == FINISHED].groupby("sweep")["objective"]
-    summary = summary.assign(best=finished.max(), mean=finished.mean())
-    return summary.reindex(table["sweep"].unique()).reset_index()
+    counts["best"], counts["mean of finished"] = finished.max(), finished.mean()
+    return counts.reindex(table["sweep"].unique()).reset_index()
 
 
 def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
@@ -99,7 +173,7 @@ def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
         Tables of finalists, of the trials passed over, of the sweeps and of
         the parameters.
     """
-    pool, parameters = trials.pool, trials.parameters
+    parameters = trials.parameters
     parts = [
         "# Finalists",
         f"Selected with {asked}. SI-SDR in dB, of the validation; diversity: "
@@ -110,24 +184,13 @@ def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
     if len(selection.passed_over):
         rows = _trials_table(selection.passed_over, parameters)
         parts += ["## Passed over", rows]
-    sweeps = summarise_sweeps(trials)
-    sweeps = sweeps.rename(columns={"mean": "mean of finished"})
-    names = ["lowest", "highest", "mean", "sample std"]
-    figures = pool[parameters].agg(["min", "max", "mean", "std"]).T
-    figures = figures.set_axis(names, axis="columns").join(correlate(trials))
-    figures = figures.rename_axis("parameter").reset_index()
-    columns = [("parameter", "parameter", "")]
-    columns += [(name, name, ".4g") for name in names]
-    for kind in ("Pearson", "Spearman"):
-        columns.append((kind, kind.lower(), ".2f"))
-        columns.append((f"{kind}'s 95 % CI", f"{kind.lower()}_ci", ".2f"))
     parts += [
         "## Sweeps",
-        _markdown(sweeps),
+        _markdown(summarise_sweeps(trials)),
         "## Parameters, over the finished trials",
-        Table("", figures, columns).markdown(),
+        parameter_table(trials).markdown(),
     ]
-    notes = [*trials.notes, *selection.notes]
+    notes = [*trials.notes, *selection.notes, *edge_warnings(trials)]
     if notes:
         parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
     return "\n\n".join(parts) + "\n"
@@ -149,49 +212,76 @@ def _markdown(table, four_digits=()):
     return Table("", table, columns).markdown()
 
 
-def draw_sweeps(trials: Trials, finalists: pd.DataFrame) -> bytes:
-    """Draw the objectives of each sweep, its mean, and finalists by rank.
+@plt.style.context(STYLE)
+def draw_trials(rows: list[tuple], finalists: Iterable[int] = ()) -> Figure:
+    """Draw finished trials over the search space.
 
     Arguments
     ---------
-    trials : Trials
-        A column per sweep.
-    finalists : pandas.DataFrame
-        Numbered by their rank.
-
-    Returns
-    -------
-    bytes
-        A PNG file.
+    rows : list of tuple
+        For each row of panels Trials, and Sweep and table of ``best_by_hour``,
+        both None for trials of several sweeps.
+    finalists : iterable of int
+        Ranks in the trials; circled.
     """
-    pool, sweeps = trials.pool, trials.sweeps
-    size = (2.5 + 1.8 * len(sweeps), 4.2)
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
-    axis.spines[["top", "right"]].set_visible(False)
-    generator = np.random.default_rng(0)  # so that equal values can be seen
-    x = pool["sweep"].map(sweeps.index)
-    x = x + generator.uniform(-0.2, 0.2, len(pool))
-    y = pool["objective"]
-    axis.plot(x, y, "o", color="black", markerfacecolor="0.75")
-    for sweep, mean in y.groupby(pool["sweep"]).mean().items():
-        number = sweeps.index(str(sweep))
-        axis.hlines(mean, number - 0.35, number + 0.35, color="black")
-    for rank in finalists["rank"]:  # the pool is sorted by it
+    most = 1 + max(len(trials.parameters) for trials, _, _ in rows)
+    figure, axes = plt.subplots(
+        *(len(rows), most),
+        squeeze=False,
+        sharey="row",
+        figsize=(2.6 * most, 2.8 * len(rows)),
+    )
+    for (first, *others), row in zip(axes, rows, strict=True):
+        trials, stage, progress = row
+        best = best_trials(trials.pool)
+        first.set_ylabel(VALIDATION)
+        if stage is None:
+            _draw_pool(first, trials.pool["sweep"], trials, finalists)
+            first.margins(x=0.3)
+        else:
+            _draw_progress(first, stage, progress)
+        for axis, name in zip(others, trials.parameters, strict=False):
+            _draw_pool(axis, trials.pool[name], trials, finalists)
+            axis.set_xlabel(name)
+            axis.locator_params(axis="x", nbins=3)
+            if name in trials.space:
+                _draw_space(axis, trials.space[name], best[name])
+    return figure
+
+
+def _draw_progress(axis, stage, progress):
+    """Draw finished trials and the best one by the hours of all."""
+    hours = progress["hours"]
+    axis.step(hours, progress["best"], where="post", color="black")
+    axis.plot(hours, progress["finished"], "ok", fillstyle="none")
+    axis.set(title=stage.stage, xlabel="hours")
+    if stage.published and stage.published["hours"]:
+        point = stage.published["hours"], stage.published["best"]
+        axis.plot(*point, "D", color="#d55e00", label="published")
+        axis.legend(loc="lower right", frameon=True)
+
+
+def _draw_space(axis, prior, best):
+    """Draw a prior's bounds, and the ends at which the best trials lie."""
+    axis.set_xscale("log" if prior.log else "linear")
+    axis.set_xlim(prior.value_at(-0.05), prior.value_at(1.05))
+    for end in crowded_ends(prior, best):
+        ends = (1 - EDGE, 1.05) if end == "upper" else (-0.05, EDGE)
+        axis.axvspan(*map(prior.value_at, ends), **CROWDED)
+    bounds = prior.low, prior.high
+    for bound in bounds:
+        axis.axvline(bound, color="black", ls=":", linewidth=1.2)
+    axis.set_xticks(bounds, [f"{bound:g}" for bound in bounds])
+    axis.minorticks_off()
+
+
+def _draw_pool(axis, x, trials, finalists):
+    """Draw the finished trials' objectives; circle and number finalists."""
+    y, sweeps = trials.pool["objective"], trials.pool["sweep"]
+    for sweep, style in model_styles(trials.sweeps).items():
+        mine = sweeps == sweep
+        axis.plot(x[mine], y[mine], markersize=5, **style | {"linestyle": ""})
+    for rank in finalists:  # the pool is sorted by it
         point = x[rank - 1], y[rank - 1]
-        axis.plot(*point, "ok", markersize=13, markerfacecolor="none")
-        axis.annotate(
-            str(rank),
-            point,
-            xytext=(13, 8),
-            textcoords="offset points",
-            fontweight="bold",
-        )
-    labels = [f"{s}\n({(pool['sweep'] == s).sum()} finished)" for s in sweeps]
-    axis.set_xticks(range(len(sweeps)), labels)
-    axis.set_xlim(-0.6, len(sweeps) - 0.4)
-    axis.set_ylabel("SI-SDR of the validation (dB)")
-    axis.set_title("Finished trials, finalists by rank", fontsize=10)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    plt.close(figure)
-    return content.getvalue()
+        axis.plot(*point, "ok", markersize=12, fillstyle="none")
+        axis.annotate(f"  {rank}", point, va="bottom", weight="bold")

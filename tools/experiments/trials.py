@@ -4,7 +4,8 @@ An ended trial has a ``trial.json``. A started one without is open: it is
 running, waits to be resumed, or crashed, which Orion knows.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,14 @@ class Trial:
         Duration.
     reason : str, None
         Reason why it was stopped or failed.
+    folder : Path, None
+        Its run's, if it is known.
+    epochs : int
+        Number of epochs trained.
+    device : str, None
+        ``cpu`` or ``gpu``, where it ended.
+    unixtime : float
+        Time of its end; infinite for an open one.
     """
 
     name: str
@@ -62,6 +71,10 @@ class Trial:
     best: float | None = None
     seconds: float = 0.0
     reason: str | None = None
+    folder: Path | None = None
+    epochs: int = 0
+    device: str | None = None
+    unixtime: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -77,11 +90,15 @@ class Trials:
         Names of the parameters, in their order.
     notes : list of str
         For the reader, a sentence each.
+    space : dict
+        Parameter -> Prior: the search space, the widest of all sweeps; empty
+        if it is not known.
     """
 
     table: pd.DataFrame
     parameters: list
     notes: list
+    space: dict = field(default_factory=dict)
 
     @property
     def pool(self) -> pd.DataFrame:
@@ -137,9 +154,16 @@ def _read_trial(folder, sweep):
     if not files.trial.exists():
         given = read_json(files.settings) if files.settings.exists() else {}
         parameters = {n: given[n] for n in sweep.space if n in given}
+        trial = Trial(name, sweep.name, OPEN, None, parameters, folder=folder)
         curve = read_curve(folder, ["seconds"])
-        seconds = 0.0 if curve is None else float(curve["seconds"].sum())
-        return Trial(name, sweep.name, OPEN, None, parameters, seconds=seconds)
+        if curve is None or curve.empty:
+            return trial
+        return replace(
+            trial,
+            best=curve["valid_si_sdr"].max(),
+            seconds=curve["seconds"].sum(),
+            epochs=len(curve),
+        )
     content = read_json(files.trial)
     best = content["best_valid_si_sdr"]
     return Trial(
@@ -152,6 +176,11 @@ def _read_trial(folder, sweep):
         best=None if best is None else float(best),
         seconds=float(content["seconds"]),
         reason=content["reason"],
+        folder=folder,
+        epochs=content["epochs"],
+        # What earlier versions did not write
+        device=content.get("device"),
+        unixtime=content.get("unixtime", files.trial.stat().st_mtime),
     )
 
 
@@ -166,11 +195,16 @@ def short_name(sweep: str, trial: str) -> str:
     return f"{sweep}-{trial[:8]}"
 
 
+def as_frame(trials: list[Trial]) -> pd.DataFrame:
+    """Make a table with a row per trial and its attributes as columns."""
+    names = [attribute.name for attribute in fields(Trial)]
+    return pd.DataFrame([vars(trial) for trial in trials], columns=names)
+
+
 def make_table(trials: list[Trial]) -> pd.DataFrame:
     """Make a table of trials, of texts: COLUMNS and the parameters."""
-    rows = [vars(trial) | trial.parameters for trial in trials]
-    names = dict.fromkeys(n for trial in trials for n in trial.parameters)
-    table = pd.DataFrame(rows, columns=[*COLUMNS, *names], dtype=object)
+    rows = [trial.parameters for trial in trials]
+    table = as_frame(trials)[[*COLUMNS]].join(pd.DataFrame(rows, dtype=object))
     return table.map(
         lambda v: v if isinstance(v, str) else "" if pd.isna(v) else repr(v)
     )
@@ -185,7 +219,15 @@ def pool_trials(stages: list[Sweep], output: Path) -> Trials:
         If a file is damaged, or no trial is finished.
     """
     table = read_stages(stages, output)
-    return check_trials(table, list(table.columns[len(COLUMNS) :]), output)
+    trials = check_trials(table, list(table.columns[len(COLUMNS) :]), output)
+    priors: dict = {}
+    for name, prior in (item for s in stages for item in s.space.items()):
+        priors.setdefault(name, []).append(prior)
+    space = {
+        name: of[0].between(min(p.low for p in of), max(p.high for p in of))
+        for name, of in priors.items()
+    }
+    return replace(trials, space=space)
 
 
 def read_stages(stages: list[Sweep], output: Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -113,6 +114,25 @@ class Prior:
         discrete = ", discrete=True" if self.discrete else ""
         text = f"{kind}({low:g}, {high:g}{discrete})"
         return replace(self, low=low, high=high, text=text)
+
+    def places(self, values: Any) -> np.ndarray:
+        """Compute where values lie in the range, uniformly drawn from 0 to 1.
+
+        Example
+        -------
+        >>> prior = read_prior("lr", "loguniform(1e-4, 1e-2)", "a.yaml")
+        >>> prior.places([1e-4, 1e-3]).round(6).tolist()
+        [0.0, 0.5]
+        """
+        forth: Any = np.log if self.log else np.asarray
+        low, high = forth(self.low), forth(self.high)
+        return (forth(values) - low) / (high - low)
+
+    def value_at(self, place: float) -> float:
+        """Compute the value at a place in the range, as of ``places``."""
+        if self.log:
+            return self.low * (self.high / self.low) ** place
+        return self.low + place * (self.high - self.low)
 
     def check(self, name: str, value: object, source: str | Path) -> None:
         """Check that a value is a number within the bounds.
@@ -227,14 +247,6 @@ class Sweep:
     termination: Hyperband | Median | None
     baseline: float | None
     published: dict | None
-
-    @property
-    def points(self) -> float:
-        """The number of points of the space; infinite with a real axis."""
-        return math.prod(
-            prior.high - prior.low + 1 if prior.discrete else math.inf
-            for prior in self.space.values()
-        )
 
     def check_setting(self, name: str, value: object) -> None:
         """Check that an option of train.py does not contradict the file."""

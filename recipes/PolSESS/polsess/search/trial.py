@@ -8,9 +8,12 @@ reports the same.
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import torch
 
 from polsess.errors import UserError
 from polsess.files import locked, read_json, to_json, write_atomically
@@ -281,6 +284,8 @@ class Trial:
             "best_epoch": best.get("epoch"),
             "epochs": len(rows),
             "seconds": round(sum(row["seconds"] for row in rows), 2),
+            "device": "gpu" if torch.cuda.is_initialized() else "cpu",
+            "unixtime": round(time.time(), 2),
         }
 
 
@@ -311,8 +316,7 @@ def reporting(trial: Trial) -> Iterator[None]:
         try:
             yield
         except TrainingStoppedError as error:
-            # The cause: what a run can do next is not for a trial.
-            failed, reason = DIVERGED, str(error.__cause__)
+            failed, reason = DIVERGED, str(error)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
