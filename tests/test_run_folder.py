@@ -83,8 +83,9 @@ HEADER = "variant,si_sdr,si_sdr_mixture,si_sdr_improvement\n"
     ("text", "problem"),
     [
         ("variant,si_sdr\nC,1\n", "it has no column si_sdr_mixture"),
+        (f"{HEADER}C,1,1,0\nC,1\n", "row 3 has 2 cells, not 4"),
         (f"{HEADER}C,1,x,0\n", "row 2, si_sdr_mixture: 'x' is no finite"),
-        (f"{HEADER}C,1,1,0,2\n", "longer than its header"),
+        (f"{HEADER}C,1,1,0,2\n", "row 2 has 5 cells, not 4"),
     ],
 )
 def test_damaged_scores_are_named(text, problem, tmp_path):

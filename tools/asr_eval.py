@@ -19,14 +19,14 @@ from pathlib import Path
 from asr.listening import listen, open_hypotheses
 from asr.rates import count_all, format_summary, summarise
 from asr.recognisers import open_recogniser
-from asr.transcripts import read_transcripts
+from asr.transcripts import TIMES, read_transcripts
 from polsess.commands import SEED, at_least, make_parser, run
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.models import load_model
 from polsess.processes import set_up_device
-from polsess.scoring.test_sets import EvaluationSet, read_test_set
+from polsess.scoring.test_sets import EvaluationSet, check_files, read_test_set
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -91,6 +91,7 @@ def open_mixtures(
     if options.limit:
         kept = [e for e in test_set.examples if e.row < options.limit]
         test_set.examples = kept
+    check_files(test_set, options.noprogressbar)
     names = {test_set.rows[example.row]["ID"] for example in test_set.examples}
     missing = sorted(names - set(transcripts))
     if missing:
@@ -140,6 +141,16 @@ def main(arguments: list[str] | None = None) -> None:
         "In brackets the bootstrap's 95 % over mixtures. Everything is in "
         f"{options.output}"
     )
+    timed = [
+        row for row in hypotheses.known.values() if TIMES.search(row["text"])
+    ]
+    if timed:
+        print(
+            f"{len(timed)} texts have time stamps, which count as words: let "
+            f"the recogniser leave them out. That of {timed[0]['ID']}: "
+            f"{timed[0]['text'][:100]!r}",
+            file=sys.stderr,
+        )
     if failures:
         print(
             f"{len(failures)} recordings were not recognised and count as "

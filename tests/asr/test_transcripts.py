@@ -5,7 +5,13 @@ import unicodedata
 
 import numpy as np
 import pytest
-from asr.transcripts import Reference, count_errors, normalise, read_transcripts
+from asr.transcripts import (
+    TIMES,
+    Reference,
+    count_errors,
+    normalise,
+    read_transcripts,
+)
 from polsess.errors import UserError
 
 
@@ -119,10 +125,36 @@ def test_transcripts_are_read_and_normalised(tmp_path):
         "a-b": (Reference("", "na", "kot"), Reference("", "mój brat", ""))
     }
     path.write_text("mixFile,speaker1Text,speaker2Text\na.wav,Kot,Brat,\n")
-    with pytest.raises(UserError, match="longer than its header"):
+    with pytest.raises(UserError, match="row 2 has 4 cells, not 3"):
+        read_transcripts(tmp_path, "val")
+    path.write_text("mixFile,speaker1Text,speaker2Text\na.wav,Kot,B\nb.wav,")
+    with pytest.raises(UserError, match="row 3 has 2 cells, not 3"):
+        read_transcripts(tmp_path, "val")
+    rows = "a.wav,Kot,B\nb.wav,Pies,C\na.wav,Kot,D\n"
+    path.write_text("mixFile,speaker1Text,speaker2Text\n" + rows)
+    with pytest.raises(UserError, match="rows 2 and 4: both .* of a.wav"):
         read_transcripts(tmp_path, "val")
     path.write_text("mixFile,speaker1Text\n")
     with pytest.raises(UserError, match="speaker2Text"):
         read_transcripts(tmp_path, "val")
     with pytest.raises(UserError, match=r"test.transcripts\.csv"):
         read_transcripts(tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[00:00:00.000 --> 00:00:04.000]  Ala ma kota", True),
+        ("1\n00:00:00,000 --> 00:00:02,500\nAla", True),
+        ("[0.00s -> 4.20s] Ala ma kota", True),
+        ("<|0.00|> Ala ma kota <|2.00|>", True),
+        ("(0:05) Ala", True),
+        ("[1.25] Ala", True),
+        ("0:01.5 Ala", True),
+        ("rec 1 0.12 0.30 ala", True),
+        ("Mam 2,5 kg; o 10:30 i 3.14", False),
+        ("Psalm 119:105, (12 osób) [śmiech] 1.000.000 zł", False),
+    ],
+)
+def test_time_stamps_are_told_from_words(text, found):
+    assert bool(TIMES.search(text)) == found

@@ -1,5 +1,6 @@
 """asr_eval.py through its command line."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -144,7 +145,14 @@ def test_rates_of_known_hypotheses(evaluated, tmp_path, capsys):
         assert mixture["wer_low"] == mixture["wer_high"] == mixture["wer"]
     errors = pd.read_csv(copied / "errors.csv")
     assert len(errors) == 4 * 3
-    assert "| C | clean | 2 | 0.0 (0.0 to 0.0)" in capsys.readouterr().out
+    output = capsys.readouterr()
+    assert "| C | clean | 2 | 0.0 (0.0 to 0.0)" in output.out
+    assert output.err == ""
+    table["text"] = "[0:00.0 --> 0:04.0] " + table["text"]
+    table.to_csv(copied / "hypotheses.csv", index=False)
+    asr_eval.main(again)
+    told = rf"{len(table)} texts have time stamps.*'\[0:00.0 --> "
+    assert re.search(told, capsys.readouterr().err)
 
 
 def test_an_interrupted_evaluation_goes_on(evaluated, tmp_path):
@@ -205,7 +213,7 @@ def test_failures_are_told_and_heard_again(evaluated, tmp_path, capsys):
     ("options", "named"),
     [
         (("--data_folder", "nowhere"), "nowhere.test.transcripts.csv"),
-        (("--split", "val"), "val.transcripts.csv: cannot be used"),
+        (("--split", "val"), "val.transcripts.csv: cannot be read"),
         (("--command", "nothing {file}"), "there is no program nothing"),
         (("--command", "basename {file}"), "hypotheses of something else"),
         (("--command", ""), "write {file}"),

@@ -35,7 +35,7 @@ def test_parameters_are_the_numeric_columns_or_those_named(tmp_path):
     [
         (None, "trials.csv: cannot be read"),
         ("name,sweep,status,lr\na,1,finished,1\n", "no column objective; it"),
-        ("H\na,1,finished,4,1,5\n", "longer than its header"),
+        ("H\na,1,finished,4,1,5\n", "row 2 has 6 cells, not 5"),
         ("H\na,1,finished,4,1\nb,1,finished,3,\n", "row 2 .b.: lr is ''"),
         ("H\na,1,finished,4,x\n", "no numeric column beside name, sweep"),
         ("H\na,1,finished,four,1\n", "row 1 .a.: objective is 'four'"),

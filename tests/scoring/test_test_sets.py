@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import soundfile
 from polsess.errors import UserError
 from polsess.scoring.test_sets import (
     check_files,
@@ -152,6 +153,8 @@ def test_csv_columns_and_paths(tmp_path):
         ({"s1_wav": ["other.wav"] * 2}, r"\(16000, 400\).*in all 2 such"),
         ({"ssr": ["1.5", "high"]}, "row 3: ssr is no number of dB"),
         ({"s1_wav": ["empty.wav", "s1.wav"]}, "empty.wav has 0 samples"),
+        ({"s1_wav": ["s1.wav", "nan.wav"]}, "row 3 .*nan.wav holds NaN"),
+        ({"mix_wav": ["nan.wav", "mix.wav"]}, "row 2 .*nan.wav holds NaN"),
         ({"s1_wav": ["s1\0.wav", "s1.wav"]}, "cannot be read .*null"),
     ],
 )
@@ -162,6 +165,8 @@ def test_what_is_wrong_with_a_csv_file_is_named(change, named, tmp_path):
     write(tmp_path / "short.wav", np.ones(300))
     write(tmp_path / "other.wav", np.ones(400), 16000)
     write(tmp_path / "empty.wav", np.ones(0))
+    nan = np.r_[np.ones(399), np.nan]
+    soundfile.write(tmp_path / "nan.wav", nan, 8000, "FLOAT")
     columns = {f"{n}_wav": [f"{n}.wav"] * 2 for n in ("mix", "s1", "s2")}
     columns |= {"ID": ["a", "b"]} | change
     path = write_table(

@@ -12,12 +12,17 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
 from meeteval.wer.wer.cp import cp_word_error_rate
 from meeteval.wer.wer.orc import orc_word_error_rate
 from polsess.errors import UserError
+from polsess.run_folder import read_table
 
 APOSTROPHES = re.compile("['’‘ʼ`´]")
+# Such as [00:01.20 --> 00:02.00], (0:05), <|0.00|> and 0.48 1.02
+TIMES = re.compile(
+    r"-->|<\|\d|[\[(<]\s*\d+(?:[:.,]\d+)+\s*s?\s*(?:[\])>-])"
+    r"|\d:\d\d[:.,]\d|\d\.\d\d+\s+\d+\.\d\d"
+)
 # Combining marks: some letters have no composed form in Unicode.
 NO_LETTERS = re.compile(r"[^\w\s\u0300-\u036f]|_")
 
@@ -85,27 +90,25 @@ def read_transcripts(corpus: Path, split: str) -> dict:
     Raises
     ------
     UserError
-        If the file is missing, or a column.
+        If the file is missing, or a column, or a mixture is there twice.
     """
     path = corpus / split / "transcripts.csv"
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table[list(NEEDED)]  # names those that are missing
-        if not isinstance(table.index, pd.RangeIndex):
-            raise ValueError("its rows are longer than its header")
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: cannot be used ({error})") from error
+    table = read_table(path, NEEDED)
+    names = table["mixFile"].str.removesuffix(".wav")
+    for row in table.index[names.duplicated()]:
+        first = names.tolist().index(names[row])
+        raise UserError(
+            f"{path}, rows {first + 2} and {row + 2}: both are the transcript "
+            f"of {names[row]}.wav; keep the right one"
+        )
 
     def said(row, speaker):
         parts = (f"{speaker}{part}" for part in PARTS)
         return Reference(*(normalise(row.get(part, "")) for part in parts))
 
     return {
-        row["mixFile"].removesuffix(".wav"): (
-            said(row, "speaker1"),
-            said(row, "speaker2"),
-        )
-        for row in table.to_dict("records")
+        name: (said(row, "speaker1"), said(row, "speaker2"))
+        for name, row in zip(names, table.to_dict("records"), strict=True)
     }
 
 

@@ -9,6 +9,7 @@ a trial. Each is written under a temporary name and renamed, so that no reader
 finds half of one.
 """
 
+import csv
 import platform
 import subprocess
 import sys
@@ -234,21 +235,27 @@ def read_divergence(folder: str | Path) -> dict:
 def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """Read a CSV file, its cells as texts, with at least some columns.
 
-    Raises UserError if it is damaged.
+    Raises UserError if it is damaged, naming the row.
     """
     try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, skip_blank_lines=False
-        )
-        missing = [column for column in columns if column not in table]
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            header, *rows = [*csv.reader(file, strict=True)] or [[]]
+        missing = [column for column in columns if column not in header]
         if missing:
-            raise ValueError(f"it has no column {missing[0]}")
-        if not isinstance(table.index, pd.RangeIndex):
-            raise ValueError("its rows are longer than its header")
-        return table.fillna("")
-    except (OSError, ValueError) as error:
+            there = ", ".join(header)
+            raise ValueError(f"it has no column {missing[0]}; it has {there}")
+        if len({*header}) < len(header):
+            raise ValueError("two columns have the same name")
+        blank = [""] * len(header)
+        for number, row in enumerate(rows, 2):
+            if row and len(row) != len(header):
+                raise ValueError(
+                    f"row {number} has {len(row)} cells, not {len(header)}"
+                )
+        return pd.DataFrame([row or blank for row in rows], columns=header)
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(
-            f"{path}: cannot be read ({error}); make it again"
+            f"{path}: cannot be read ({error}); mend it or make it again"
         ) from error
 
 

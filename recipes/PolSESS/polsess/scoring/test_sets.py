@@ -24,6 +24,7 @@ from polsess.data.dataset import Example, RenderedMixtures, read_manifest
 from polsess.data.sampling import all_examples
 from polsess.errors import UserError
 from polsess.files import hash_file
+from polsess.run_folder import read_table
 from polsess.scoring.metrics import resample
 from speechbrain.dataio.dataio import read_audio
 
@@ -171,6 +172,10 @@ def _read_file(path):
         return f"cannot be read ({getattr(error, 'error_string', error)})", ""
     if info.channels != 1 or not info.frames:
         return f"has {info.frames} samples of {info.channels} channels", ""
+    if info.subtype in ("FLOAT", "DOUBLE"):  # others hold finite samples only
+        samples, _ = soundfile.read(io.BytesIO(content), dtype="float32")
+        if not np.isfinite(samples).all():
+            return "holds NaN or infinite samples", ""
     return (info.samplerate, info.frames), _hash(content)
 
 
@@ -409,30 +414,20 @@ def read_csv_corpus(
         no number, or two rows have the same ID and variant.
     """
     columns = _audio_columns(settings["task"])
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if not isinstance(table.index, pd.RangeIndex):
-            raise ValueError("its rows are longer than its header")
-        if table.empty:
-            raise ValueError("it has no rows")
-        if "variant" not in table:
-            table["variant"] = "mix"
-        if "ID" not in table:
-            table["ID"] = [Path(name).stem for name in table["mix_wav"]]
-        _check_rows(table, ["ID", "variant", *columns])
-    except KeyError as error:
-        raise UserError(
-            f"{path}: has no column {error.args[0]}; it has "
-            f"{', '.join(table.columns)}"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
+    table = read_table(path, columns)
+    if table.empty:
+        raise UserError(f"{path}: has no rows")
+    if "variant" not in table:
+        table["variant"] = "mix"
+    if "ID" not in table:
+        table["ID"] = [Path(name).stem for name in table["mix_wav"]]
+    _check_rows(path, table, ["ID", "variant", *columns])
     rows, root = table.to_dict("records"), path.resolve().parent
     place = path.stem, "test", path
     return _stored_set(settings, place, root, rows, variants)
 
 
-def _check_rows(table, needed):
+def _check_rows(path, table, needed):
     """Check the values of a CSV file."""
     checks = [(f"has no {c}", table[c].str.strip() == "") for c in needed]
     for column in table.columns.intersection(LEVELS):
@@ -443,7 +438,7 @@ def _check_rows(table, needed):
     checks.append((problem, table.duplicated(["ID", "variant"])))
     for problem, wrong in checks:
         if wrong.any():
-            raise ValueError(f"row {wrong.argmax() + 2}: {problem}")
+            raise UserError(f"{path}, row {wrong.argmax() + 2}: {problem}")
 
 
 def _stored_set(settings, place, root, rows, variants):
