@@ -5,6 +5,7 @@ import re
 import runpy
 import signal
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,12 @@ def test_each_command_has_help_and_tells_a_mistake_in_one_line(
         assert not parser.allow_abbrev, parser.prog
         assert script.name in parser.description, "no example"
         assert parser.format_help()  # no faulty % in it
+
+
+def test_linters_leave_out_what_commands_write():
+    text = (ROOT / ".gitignore").read_text()
+    outputs = text.partition("pyproject.toml.\n")[2].split()
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    skipped = settings["tool"]["codespell"]["skip"].split(",")
+    names = {name.strip("/") for name in outputs} - {"separation.png"}
+    assert names <= {name.removeprefix("./") for name in skipped}

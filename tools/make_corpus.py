@@ -64,6 +64,8 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         part = "speaker" if kind == "speech" else "class"
         text = f"recordings, a sub-folder per {part} (default: embedded ones)"
         add(f"--{kind}", type=Path, metavar="FOLDER", help=text)
+    text = "dBFS of the active speech of each file (default: as recorded)"
+    add("--level", type=float, metavar="DBFS", help=text)
     rates, text = (8000, 16000), "of the corpus, in Hz (default: %(default)s)"
     add("--sample_rate", type=int, default=8000, choices=rates, help=text)
     text = "length of a mixture (default: %(default)s)"
@@ -76,6 +78,11 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not 0.5 <= options.duration <= 60:
         raise UserError(f"--duration {options.duration:g}: give 0.5 to 60 s")
+    if options.level is not None:
+        if options.speech is None:
+            raise UserError("--level: is for recordings of --speech")
+        if not -60 <= options.level <= -10:
+            raise UserError(f"--level {options.level:g}: give -60 to -10 dBFS")
     sizes = (options.train, options.valid, options.test)
     options.sizes = dict(zip(SPLITS, sizes, strict=True))
     return options

@@ -5,8 +5,12 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from corpus.audio import active_rms
+from corpus.recordings import Recording, read_part, set_level
+from make_corpus import read_options
 from polsess.errors import UserError
-from small_made_corpora import hash_files, make
+from polsess.files import read_json
+from small_made_corpora import hash_files, make, read_components, read_rows
 from small_recordings import SIZES, write_audio, write_recordings
 
 
@@ -110,7 +114,7 @@ def test_recordings_too_loud_to_be_added_up_are_explained(
     square = np.sign(np.sin(np.arange(5 * 8000) / 9))
     for path in (folder / "speech").rglob("*.flac"):
         soundfile.write(path, square, 8000)
-    with pytest.raises(UserError, match=r"clipping.* 20.*lower their level"):
+    with pytest.raises(UserError, match=r"clipping.* 20.*--level -26"):
         make(folder / "corpus", *SIZES, *options)
     assert not list((folder / "corpus").rglob("corpus_*.csv"))
 
@@ -145,3 +149,62 @@ def test_foreign_folders_are_left_alone(tmp_path):
         with pytest.raises(OSError, match=r"thesis\.txt"):
             make(tmp_path / folder, *SIZES)
     assert hash_files(tmp_path).keys() == {"thesis.txt"}
+
+
+def scale_speech(folder, peak):
+    """Scale the speech to a peak; each speaker by 2 dB more than the last."""
+    for number, speaker in enumerate(sorted((folder / "speech").iterdir())):
+        for path in speaker.rglob("*.flac"):
+            samples, rate = soundfile.read(path)
+            gain = peak / abs(samples).max() * 10 ** (-number / 10)
+            soundfile.write(path, gain * samples, rate)
+
+
+def test_loud_speech_leaves_the_classes_their_shares(spoilable):
+    folder, options = spoilable
+    sizes = ("--train", "30", "--valid", "1", "--test", "1", "--jobs", "1")
+    sizes += ("--duration", "1")
+    classes, thrown_away = [], []
+    for number, peak in enumerate((0.1, 0.9)):
+        scale_speech(folder, peak)
+        root = folder / f"corpus{number}"
+        told = make(root, *sizes, *options)
+        rows = read_rows(root, "train")
+        classes.append([row["sceneClass"] for row in rows])
+        made = read_json(root / "make_corpus.json")["made"]["train"]
+        thrown_away.append(made["thrown_away"])
+        share = classes[-1].count("car") / 30
+        assert made["scenes"]["car"] == pytest.approx(share, abs=1e-4)
+        assert made["environments"]["indoor"] == made["scenes"]["car"]
+        assert made["events"].keys() == {"car-horn", "cough"}
+        mixtures = [
+            read_components(root, "train", row)["mix"].std() for row in rows
+        ]
+        level = 20 * np.log10(np.median(mixtures))
+        assert made["levels"]["mixture"][1] == pytest.approx(level, abs=0.1)
+        level = made["levels"]["mixture"][1]
+        assert f"car {share:.0%}" in told and f"mixture {level:.1f}" in told
+    assert thrown_away[0] == 0 and thrown_away[1] > 10
+    assert classes[0] == classes[1]
+
+
+def test_speech_of_one_level(spoilable):
+    folder, options = spoilable
+    scale_speech(folder, 0.9)
+    arguments = ["corpus", *SIZES, *options, "--level", "-30"]
+    for path in (folder / "speech").rglob("*.flac"):
+        samples, rate = soundfile.read(path)
+        recording = Recording(str(path), "a", "s", len(samples), rate)
+        levelled = set_level(read_options(arguments), recording)
+        samples = read_part(levelled, 0, len(samples), 8000)
+        assert active_rms([samples], 8000) == pytest.approx(10 ** (-30 / 20))
+    make(folder / "corpus", *SIZES, *options, "--level", "-30")
+    made = read_json(folder / "corpus/make_corpus.json")
+    assert made["options"]["level"] == -30
+    low, _, high = made["made"]["train"]["levels"]["speaker1"]
+    assert -31 < low <= high < -29
+    for wrong in ("3", "-99"):
+        with pytest.raises(UserError, match="--level .*give -60 to -10"):
+            read_options([*arguments[:-1], wrong])
+    with pytest.raises(UserError, match="--level: is for .* --speech"):
+        read_options(["corpus", *SIZES, "--level", "-26"])

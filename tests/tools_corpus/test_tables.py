@@ -1,8 +1,10 @@
 """Tables of scene and event classes."""
 
+import unicodedata
+
 import pytest
 from corpus.sounds import SOUNDS
-from corpus.tables import DEFAULT_TABLES, Tables
+from corpus.tables import DEFAULT_TABLES, Tables, normalise_class
 from polsess.errors import UserError
 
 
@@ -41,3 +43,14 @@ def test_bad_tables_are_explained(tmp_path, content, tells):
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=f"--tables .*mine.yaml.*{tells}"):
         Tables(path)
+
+
+def test_nearest_classes_are_offered():
+    tables = Tables()
+    decomposed = unicodedata.normalize("NFD", "Café")
+    with pytest.raises(UserError, match=r"bus_stop \(near: bus.*\), cafés"):
+        tables.check_classes("scenes", ["park", "bus_stop", "cafés"])
+    with pytest.raises(UserError, match="not known: zzz; rename"):
+        tables.check_classes("events", ["zzz"])
+    tables.scenes[normalise_class("Café")] = tables.scenes["cafe"]
+    tables.check_classes("scenes", [decomposed])

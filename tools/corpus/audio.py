@@ -26,20 +26,28 @@ def from_db(level: float) -> float:
     return 10.0 ** (level / 20.0)
 
 
-def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
-    """Compute the RMS of the active frames of speech.
+def to_db(factor: float) -> float:
+    """Convert an amplitude factor to dB."""
+    return 20.0 * math.log10(factor)
+
+
+def active_rms(blocks: Iterable[np.ndarray], sample_rate: int) -> float:
+    """Compute the RMS of the active frames of speech, read in blocks.
 
     These are frames of 20 ms that are at most 35 dB below the loudest.
 
     Example
     -------
-    >>> active_rms(np.r_[np.zeros(8000), np.ones(8000)], 8000)
+    >>> active_rms([np.zeros(8000), np.ones(8000)], 8000)
     1.0
     """
-    frame = min(sample_rate // 50, len(waveform))
-    n_frames = len(waveform) // frame
-    frames = waveform[: n_frames * frame].reshape(n_frames, frame)
-    powers = np.mean(frames**2, axis=1)
+    parts = []
+    for block in blocks:
+        frame = min(sample_rate // 50, len(block))
+        n_frames = len(block) // frame
+        frames = block[: n_frames * frame].reshape(n_frames, frame)
+        parts.append(np.mean(frames**2, axis=1))
+    powers = np.concatenate(parts)
     return math.sqrt(np.mean(powers[powers >= 10**-3.5 * powers.max()]))
 
 

@@ -6,18 +6,21 @@ import itertools
 import json
 import pickle
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from operator import itemgetter
 
+import numpy as np
 from polsess.corpus.metadata import AUDIO_SOURCES, METADATA_COLUMNS, SPLITS
 from polsess.errors import UserError
-from polsess.files import hash_file
+from polsess.files import hash_file, read_json
 from polsess.worker_pool import WorkerPool
 from tqdm import tqdm
 
 from corpus import files, recordings, rooms, speech
+from corpus.audio import active_rms, rms, to_db
 from corpus.mixtures import Sources, draw_mixture
 from corpus.sounds import SOUNDS, make_sound, sound_tasks
 from corpus.tables import Tables
@@ -29,6 +32,7 @@ IMPORTS = ["pandas", "pyroomacoustics", "scipy.signal", "soundfile", "tqdm"]
 
 # Mixtures of a task; at most as many are repeated after a kill.
 CHUNK = 20
+QUANTILES = (0.05, 0.5, 0.95)
 
 
 def make_corpus(options: argparse.Namespace) -> None:
@@ -73,7 +77,8 @@ def describe(options: argparse.Namespace) -> dict:
     stand_in = f"; a stand-in with synthetic {', '.join(embedded)}"
     note = "Made by tools/make_corpus.py in the layout of PolSESS. It is not "
     note += f"PolSESS{stand_in if embedded else ''}."
-    names = ("train", "valid", "test", "seed", "sample_rate", "duration")
+    names = ["train", "valid", "test", "seed", "sample_rate", "duration"]
+    names += ["level"]
     return {
         "note": note,
         "options": {
@@ -146,6 +151,11 @@ class Builder:
                 found = recordings.load_recordings(
                     options, kind, self.run, print
                 )
+                if kind == "speech" and options.level is not None:
+                    tasks = [(recording,) for recording in found]
+                    found = self.run(
+                        recordings.set_level, tasks, "levels", "file"
+                    )
                 if kind != "speech":
                     self.tables.check_classes(kind, recordings.by_group(found))
                 dealt = recordings.deal_recordings(options, kind, found, print)
@@ -198,7 +208,7 @@ class Builder:
         ]
         missing = [c for c in chunks if not _rows_path(root, *c).exists()]
         unit = f"{CHUNK} mixtures"
-        n_failed = sum(self.run(make_chunk, missing, split, unit))
+        self.run(make_chunk, missing, split, unit)
         rows = [
             row
             for chunk in chunks
@@ -206,13 +216,18 @@ class Builder:
         ]
         if self.options.speech is None:
             speech.write_transcripts(root, split, rows)
+        made = summarise(rows)
+        path = root / files.OPTIONS_FILE
+        content = read_json(path)
+        content["made"] = content.get("made", {}) | {split: made}
+        files.write_json(root, path, content)
         name = f"corpus_{root.resolve().name}_{split}_final.csv"
         files.write_table(root, root / split / name, rows, METADATA_COLUMNS)
-        print(f"{split}: {size} mixtures, {n_failed} draws thrown away.")
-        if n_failed > size:
+        print(format_summary(split, made))
+        if made["thrown_away"] > size and self.options.level is None:
             print(
                 "Most draws clip, so that the corpus prefers quiet recordings: "
-                "lower their level, say to -26 dBFS."
+                "make it with --level -26."
             )
 
     def _gather_sources(self, split):
@@ -253,21 +268,70 @@ class Builder:
         return {one: others for one, others in partners.items() if others}
 
 
-def make_chunk(
-    options: argparse.Namespace, split: str, first: int, end: int
-) -> int:
-    """Make some mixtures; write their rows last, to mark them as complete.
+def summarise(rows: list[dict]) -> dict:
+    """Summarise a split, for make_corpus.json.
+
+    Arguments
+    ---------
+    rows : list of dict
+        As ``make_chunk`` writes them.
 
     Returns
     -------
-    int
-        Number of rejected draws.
+    dict
+        Numbers of ``mixtures`` and of draws ``thrown_away``; the shares of
+        ``environments``, ``scenes`` and ``events``; ``levels`` in dBFS, 5 %,
+        50 % and 95 % of the mixtures: of speaker 1's active speech, RMS of the
+        mixture.
     """
-    folder, rows, n_failed = options.root / split, [], 0
+
+    def shares(names):
+        counts = Counter(names).most_common()
+        return {name: round(count / len(rows), 4) for name, count in counts}
+
+    indoor = ["reverbForSpeaker1" in row for row in rows]
+    levels = {
+        name: np.quantile([row["levels"][name] for row in rows], QUANTILES)
+        for name in ("speaker1", "mixture")
+    }
+    return {
+        "mixtures": len(rows),
+        "thrown_away": sum(row["thrown_away"] for row in rows),
+        "environments": shares("indoor" if i else "outdoor" for i in indoor),
+        "scenes": shares(row["sceneClass"] for row in rows),
+        "events": shares(row["eventClass"] for row in rows),
+        "levels": {n: v.round(2).tolist() for n, v in levels.items()},
+    }
+
+
+def format_summary(split: str, made: dict) -> str:
+    """Format what ``summarise`` returns, for the terminal."""
+    shares = "; ".join(
+        ", ".join(f"{name} {share:.0%}" for name, share in made[kind].items())
+        for kind in ("environments", "scenes")
+    )
+    levels = ", ".join(
+        f"{name} {middle:.1f} ({low:.1f} to {high:.1f}) dBFS"
+        for name, (low, middle, high) in made["levels"].items()
+    )
+    return (
+        f"{split}: {made['mixtures']} mixtures, {made['thrown_away']} draws "
+        f"thrown away.\n  {shares}\n  {levels}"
+    )
+
+
+def make_chunk(
+    options: argparse.Namespace, split: str, first: int, end: int
+) -> None:
+    """Make some mixtures; write their rows last, to mark them as complete."""
+    folder, rows = options.root / split, []
     sources = _load_plan(_plan_path(options.root, split))
     for index in range(first, end):
         components, row, failed = draw_mixture(sources, options, split, index)
-        n_failed += failed
+        speech = active_rms([components["speaker1File"]], options.sample_rate)
+        levels = {"speaker1": speech, "mixture": rms(components["mixFile"])}
+        row["levels"] = {name: to_db(level) for name, level in levels.items()}
+        row["thrown_away"] = failed
         for place, column in AUDIO_SOURCES.values():
             if column in components:
                 path = folder / place / row[column]
@@ -275,7 +339,6 @@ def make_chunk(
         rows.append(row)
     path = _rows_path(options.root, split, first, end)
     files.write_json(options.root, path, rows)
-    return n_failed
 
 
 def _plan_path(root, split):

@@ -20,11 +20,12 @@ from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError, readable
 
 from corpus import random_generator
-from corpus.audio import resample
+from corpus.audio import active_rms, from_db, resample
 from corpus.files import STEP, embedded_folder
 
 BLOCK = 1 << 20
 MOST_REPORTED = 20
+LEVEL_BLOCK = 60  # s
 
 # Two speakers a split, and the splits disjoint.
 ENOUGH_SPEAKERS = 2 * len(SPLITS)
@@ -52,6 +53,8 @@ class Recording(NamedTuple):
         Length in samples at its own rate.
     rate : int
         Its own sample rate in Hz.
+    gain : float
+        Factor by which its samples are multiplied.
     """
 
     path: str
@@ -59,6 +62,7 @@ class Recording(NamedTuple):
     group: str
     n_samples: int
     rate: int
+    gain: float = 1.0
 
 
 def by_group(recordings: list[Recording]) -> dict:
@@ -229,7 +233,23 @@ def read_part(
         raise UserError(f"{path} cannot be read: {error}") from error
     if len(samples) != n_samples:
         raise UserError(f"{path} has become shorter meanwhile")
-    return resample(samples.mean(axis=1), recording.rate, sample_rate)
+    return resample(samples.mean(axis=1), recording.rate, sample_rate) * (
+        recording.gain
+    )
+
+
+def set_level(options: argparse.Namespace, recording: Recording) -> Recording:
+    """Give a speaker's recording the gain that ``--level`` asks for."""
+    rate = recording.rate
+    size = LEVEL_BLOCK * rate
+    blocks = (
+        read_part(
+            recording, start, min(size, recording.n_samples - start), rate
+        )
+        for start in range(0, recording.n_samples, size)
+    )
+    gain = from_db(options.level) / active_rms(blocks, rate)
+    return recording._replace(gain=gain)
 
 
 def deal(

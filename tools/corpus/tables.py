@@ -1,5 +1,6 @@
 """Table of scene and event classes: rooms, and fitting events."""
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -87,10 +88,16 @@ class Tables:
     def check_classes(self, kind: str, classes: Iterable[str]) -> None:
         """Raise a UserError for unknown classes of scenes or events."""
         known = getattr(self, kind)
-        unknown = [c for c in classes if normalise_class(c) not in known]
+        unknown = []
+        for name in classes:
+            own = normalise_class(name)
+            close = difflib.get_close_matches(own, known, cutoff=0.5)
+            hint = f" (near: {', '.join(close)})" if close else ""
+            unknown += [] if own in known else [f"{name}{hint}"]
         if unknown:
             raise UserError(
-                f"--{kind}: not known: {', '.join(unknown)}; add them under "
+                f"--{kind}: not known: {', '.join(unknown)}; rename the "
+                f"folders, or add them under "
                 f"'{kind}' in a copy of {self.path}, and give it as --tables"
             )
 

@@ -235,4 +235,4 @@ def _finish(voice, text, samples, found, sample_rate):
         for position, length, word_start, word_end in found
     ]
     waveform = waveform[first:end]
-    return Spoken(waveform / active_rms(waveform, sample_rate), words)
+    return Spoken(waveform / active_rms([waveform], sample_rate), words)
