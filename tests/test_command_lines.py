@@ -5,10 +5,10 @@ import re
 import runpy
 import signal
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes/PolSESS"
