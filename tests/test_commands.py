@@ -1,5 +1,6 @@
 """How commands end: one line for a mistake, statuses, SIGTERM."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 from polsess.commands import make_parser, read_options, run, write_options
 from polsess.errors import UserError
+from small_disks import small_disk
 from small_models import SEPARATION
 from small_sweeps import act_as_orion
 
+PATH = {"PYTHONPATH": str(SEPARATION)}
 # The first of the packages that train.py loads.
 SLOW_PACKAGE = """
 import os, signal, time
@@ -33,6 +36,38 @@ def test_sigterm_among_the_imports(tmp_path, monkeypatch, by_orion, status):
     )
     assert process.returncode == status
     assert not process.stderr
+
+
+FILLING = """
+import logging, sys
+from polsess.commands import run
+
+def fill(arguments):
+    logging.basicConfig(filename=arguments[0], level="DEBUG")
+    print("some output")
+    with open(arguments[0], "ab") as file:
+        file.write(bytes(2**20))
+
+run(fill)
+"""
+
+
+@pytest.mark.parametrize("disk", ["/dev/full", "mounted"])
+def test_a_trial_stays_open_when_nothing_can_be_written(
+    tmp_path, monkeypatch, disk
+):
+    act_as_orion(monkeypatch, tmp_path / "results")
+    with contextlib.ExitStack() as stack:
+        path = "/dev/full"
+        if disk == "mounted":
+            stack.enter_context(small_disk(tmp_path / "disk", 64))
+            path = str(tmp_path / "disk/log")
+        log = stack.enter_context(open(path, "ab"))
+        command = [sys.executable, "-c", FILLING, path]
+        process = subprocess.run(
+            command, stdout=log, stderr=log, env={**os.environ, **PATH}
+        )
+    assert process.returncode == 130
 
 
 def _interrupted(arguments):

@@ -2,6 +2,7 @@
 r"""Run the staged hyperparameter search of a model, up to its winner.
 
 > python tools/sweep.py run dprnn stage1 --data_folder /corpora/PolSESS_C_16k
+> python tools/sweep.py slurm dprnn stage1 --data_folder ... --jobs 8 > job.sh
 > python tools/sweep.py status dprnn --figure stages.svg
 > python tools/sweep.py watch dprnn
 > python tools/sweep.py dashboard dprnn
@@ -93,8 +94,10 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     folder = options.output / stage.name
     hunting.check_options(stage, for_train)
     hunting.check_algorithm(stage)
-    if config is None:
-        check_writable(path)
+    if path.is_dir():
+        raise UserError(f"--storage {path}: is a folder; give a file in it")
+    check_writable(folder)
+    check_writable(path.parent)
     database = Database(path, config)
     experiment = database.experiment(stage.name)
     hunting.check_begun(stage, folder, experiment, database.where)
@@ -109,9 +112,44 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     database.complete_algorithm(stage.name)
     environments = [variables | environment for environment in environments]
     endings = hunting.hunt(stage, options.output, command, environments)
+    if any(status for status, _ in endings):
+        check_writable(folder)  # on a full disk the logs say nothing
     # The hunts may have made the database.
     counts = Counter(_statuses(Database(path, config), stage).values())
     print(hunting.conclude(stage, endings, counts, variables))
+
+
+def slurm(options: argparse.Namespace, texts: list[str]) -> None:
+    r"""Print a job array that runs a stage on a SLURM cluster.
+
+    > python tools/sweep.py slurm dprnn stage1 --jobs 8 \
+        --data_folder /corpora/PolSESS_C_16k --output /shared/sweeps \
+        --storage_config /shared/lab.yaml > stage1.sh
+    > sbatch --partition gpu --cpus-per-task 8 stage1.sh
+
+    Each job is a `sweep.py run` on the GPUs that SLURM gives it. Two minutes
+    before its time is up it leaves its trials open; the same script, submitted
+    again, goes on. Options that are not listed are passed to train.py.
+    """
+    stage = find_stage(
+        find_stages(options.model, options.sweeps), options.stage
+    )
+    hunting.check_options(stage, read_train_options(texts, GIVEN_BY))
+    command = [sys.executable, Path(__file__).resolve(), "run"]
+    command += [options.model, options.stage, "--workers", options.workers]
+    for name in ("output", "data_folder", "storage", "storage_config"):
+        path = getattr(options, name)
+        command += [] if path is None else [f"--{name}", path.resolve()]
+    if options.sweeps:
+        command += ["--sweeps", *(path.resolve() for path in options.sweeps)]
+    devices = [f"cuda:{number}" for number in range(options.gpus)] or ["cpu"]
+    command += [*texts, "--devices", *devices]
+    print(f"#!/bin/bash\n#SBATCH --job-name={stage.name}")
+    print(f"#SBATCH --array=1-{options.jobs} --time={options.time}")
+    if options.gpus:
+        print(f"#SBATCH --gres=gpu:{options.gpus}")
+    # To the command, and early: it needs a minute to end its trials.
+    print(f"#SBATCH --signal=B:TERM@120\nexec {shlex.join(map(str, command))}")
 
 
 def _database_path(options):
@@ -344,13 +382,14 @@ def _make_parser():
     subparsers = parser.add_subparsers(
         required=True, metavar="COMMAND", parser_class=alike
     )
-    functions = {"run": run, "status": status, "next": propose_next}
-    functions |= {"watch": watch, "dashboard": dashboard, "select": select}
+    functions = {"run": run, "slurm": slurm, "status": status}
+    functions |= {"watch": watch, "dashboard": dashboard}
+    functions |= {"next": propose_next, "select": select}
     functions |= {"validate": validate, "trials": trials}
     added = {n: _add_command(subparsers, n, f) for n, f in functions.items()}
-    for name in ("run", "next"):
+    for name in ("run", "slurm", "next"):
         added[name].add_argument("stage", metavar="STAGE", help="e.g. stage1")
-    for name in ("run", "status"):
+    for name in ("run", "slurm", "status"):
         add_storage_options(added[name], "OUTPUT/MODEL.pkl")
     several: dict = {"nargs": "+", "metavar": "STAGE", "dest": "from_"}
     for name, default in (("select", "the last ones"), ("trials", "all")):
@@ -360,11 +399,21 @@ def _make_parser():
     for name in ("status", "validate"):
         added[name].add_argument("--baseline_si_sdr", type=float, help=text)
     add_options(added["select"])
+    for name in ("run", "slurm"):
+        _add_run_options(added[name].add_argument)
+    text = "cpu, or e.g. cuda:0 cuda:1 (default: train.py's choice)"
+    added["run"].add_argument("--devices", nargs="+", default=[None], help=text)
+    text = "GPUs of each job; 0 for jobs on the CPU (default: %(default)s)"
+    add = added["slurm"].add_argument
+    add("--gpus", type=commands.at_least(0), default=1, help=text)
+    text = "jobs of the array (default: %(default)s)"
+    add("--jobs", type=commands.at_least(1), default=1, help=text)
+    text = "time limit of each job, as SLURM's (default: %(default)s)"
+    add("--time", default="24:00:00", help=text)
     text = "picture of the stages, .png, .svg or .pdf (default: none)"
     added["status"].add_argument("--figure", type=Path, help=text)
     text = "port (default: %(default)s)"
     added["dashboard"].add_argument("--port", type=int, default=8080, help=text)
-    _add_run_options(added["run"].add_argument)
     _add_next_options(added["next"].add_argument)
     text = "file for the table (default: print it)"
     added["trials"].add_argument("--csv", type=Path, help=text)
@@ -393,13 +442,11 @@ def _add_command(subparsers, name, function):
 
 
 def _add_run_options(add):
-    """Add the options of ``run``."""
+    """Add the options that ``run`` and ``slurm`` have."""
     text = "corpus, a folder with train, val and test (required)"
     add("--data_folder", type=Path, required=True, help=text)
     text = "trials at a time on each device (default: %(default)s)"
     add("--workers", type=commands.at_least(1), default=1, help=text)
-    text = "cpu, or e.g. cuda:0 cuda:1 (default: train.py's choice)"
-    add("--devices", nargs="+", default=[None], help=text)
 
 
 def _add_next_options(add):
@@ -417,7 +464,7 @@ def main(arguments: list[str]) -> int:
     """Run the command of a command line; return an exit status."""
     parser = _make_parser()
     options, others = commands.parse_known(parser, arguments)
-    if options.function in (run, validate):
+    if options.function in (run, slurm, validate):
         return options.function(options, others) or 0
     if others:
         parser.error(f"unknown arguments: {' '.join(others)}")

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,12 @@ import sweep
 import yaml
 from experiments import hunting
 from experiments.database import Database
+from experiments.stages import find_stages
 from polsess.errors import UserError
 from polsess.search.sweep import SWEEPS
-from small_series import interrupt
+from small_disks import small_disk
+from small_hunts import PROGRAM
+from small_series import ROOT, interrupt
 from small_trials import (
     PARAMETERS,
     arguments_of_run,
@@ -23,56 +28,6 @@ from small_trials import (
     written_stage,
 )
 from sweep import main
-
-# Stands in for train.py: ends its trial, or does as its options say.
-STAND_IN = """
-import json, os, sys, time
-from pathlib import Path
-
-words = [word for word in sys.argv[2:] if word != "--noprogressbar"]
-options = dict(zip(words[::2], words[1::2]))
-name = os.environ["ORION_TRIAL_ID"]
-folder = Path(options["--sweep_folder"], "trials", name)
-folder.mkdir(parents=True, exist_ok=True)
-(folder / "process").write_text(str(os.getpid()))
-(folder / "device").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "any"))
-if "--wait" in options and not Path(options["--wait"]).exists():
-    try:
-        time.sleep(60)
-    except KeyboardInterrupt:
-        sys.exit(int(os.environ["ORION_INTERRUPT_CODE"]))
-if "--fail" in options:
-    sys.exit("Error: " + options["--fail"])
-names = "lr weight_decay max_grad_norm lr_factor lr_patience".split()
-values = {n: float(options["--" + n]) for n in names}
-best = -abs(values["lr"] - 0.001)
-(folder / "trial.json").write_text(json.dumps({
-    "parameters": values, "ended": "finished", "reason": None, "epochs": 5,
-    "objective": -best, "best_valid_si_sdr": best, "seconds": 60.0,
-}))
-Path(os.environ["ORION_RESULTS_PATH"]).write_text(json.dumps([
-    {"name": "objective", "type": "objective", "value": -best},
-]))
-"""
-
-# Calls the tool with the stand-in.
-PROGRAM = """
-import sys, pathlib, sweep
-from experiments import hunting
-from polsess.commands import run
-hunting.SEPARATION = pathlib.Path(sys.argv.pop(1))
-run(sweep.main)
-"""
-
-
-@pytest.fixture
-def stand_in(tmp_path, monkeypatch):
-    """Put a stand-in in the place of train.py; return its folder."""
-    folder = tmp_path / "stand_in"
-    folder.mkdir()
-    (folder / "train.py").write_text(STAND_IN)
-    monkeypatch.setattr(hunting, "SEPARATION", folder)
-    return folder
 
 
 def read_all(name):
@@ -123,16 +78,91 @@ def test_trials_that_crash_are_told_and_can_be_opened_again(
 ):
     command = arguments_of_run(tmp_path, max_trials=2, max_broken=2)
     with pytest.raises(UserError) as raised:
-        main([*command, "--fail", "no corpus"])
+        main([*command, "--kill", "it"])
     told = str(raised.value)
     assert told.startswith("0 of 2 trials, 2 crashed; with max_broken 2 ")
-    assert told.endswith(": no corpus")
+    killed = "was killed by SIGKILL, as by the system when memory runs out"
+    assert told.endswith(killed)
     crashed = read_all("process").keys()
     reopening = told.split("`")[1]
     subprocess.run(reopening, shell=True, check=True, capture_output=True)
     assert main(command) == 0
     assert "2 of 2 trials" in capsys.readouterr().out
     assert read_all("trial.json").keys() == crashed
+
+
+def test_a_full_disk_leaves_trials_open(stand_in, tmp_path):
+    command = arguments_of_run(tmp_path, max_trials=2)
+    command += ["--storage", str(tmp_path / "lab.pkl")]
+    with small_disk(tmp_path / "out", 512):
+        with pytest.raises(UserError, match="dprnn-stage1: cannot be written"):
+            main([*command, "--fill", str(tmp_path / "out/full")])
+        (begun,) = read_all("process")
+        with pytest.raises(UserError, match="cannot be written .*No space"):
+            main(command)  # at once
+    (trial,) = Database(tmp_path / "lab.pkl").trials("dprnn-stage1")
+    assert (trial.id, trial.status) == (begun, "interrupted")
+
+
+def test_devices_are_counted_within_what_is_visible(monkeypatch):
+    def number(device):
+        return hunting.environment_of(device)["CUDA_VISIBLE_DEVICES"]
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [number(d) for d in ("cuda:1", "MIG-8f/1/0")] == ["1", "MIG-8f/1/0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-5a")
+    assert [number(d) for d in ("cuda:0", "cuda:1")] == ["3", "GPU-5a"]
+    assert [number(d) for d in ("GPU-5a", "cpu")] == ["GPU-5a", ""]
+    assert hunting.environment_of(None) == {}
+    for device in ("cuda:2", "GPU-7"):
+        with pytest.raises(UserError, match=f"{device}: is none of the 2 that"):
+            number(device)
+    with pytest.raises(UserError, match="--devices 3: give cpu, cuda:0"):
+        number("3")
+
+
+def test_a_job_array_uses_the_gpus_that_it_is_given(
+    stand_in, tmp_path, capsys, monkeypatch
+):
+    command = arguments_of_run(tmp_path, max_trials=3)[1:]
+    slurm = ["slurm", *command, "--jobs", "8", "--gpus", "2", "--wait", "a b"]
+    assert main(slurm) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    directives = [line for line in lines if line.startswith("#SBATCH --")]
+    assert len(directives) == len(lines) - 2
+    for text in ("--array=1-8", "--gres=gpu:2", "--signal=B:TERM@120"):
+        assert text in " ".join(directives).split()
+    word, python, tool, *arguments = shlex.split(lines[-1])
+    assert (word, python) == ("exec", sys.executable)
+    assert tool == str(ROOT / "tools/sweep.py")
+    # What the jobs do, one after the other here
+    environments = []
+    monkeypatch.setattr(
+        hunting, "hunt", lambda *given: environments.extend(given[3]) or []
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.chdir("/")
+    with pytest.raises(UserError, match="0 of 3 trials"):
+        main(arguments)
+    assert "--wait 'a b'" in capsys.readouterr().out
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in environments] == ["3", "5"]
+    assert {e["ORION_DB_ADDRESS"] for e in environments} == {
+        str(tmp_path / "out/dprnn.pkl")
+    }
+
+
+def test_each_hunt_has_a_log_of_its_own(tmp_path):
+    written_stage(tmp_path / "own")
+    stage = find_stages("dprnn", [tmp_path / "own"])[0]
+    for text in ("one", "two"):
+        endings = hunting.hunt(stage, tmp_path, ["echo", text], [{}])
+        assert [status for status, _ in endings] == [0]
+    logs = sorted(tmp_path.glob("dprnn-stage1/*.log"))
+    assert [(log.name, log.read_text()) for log in logs] == [
+        ("hunt-1.log", "one\n"),
+        ("hunt-2.log", "two\n"),
+    ]
 
 
 SHIPPED = yaml.safe_load((SWEEPS / "dprnn_stage1_hpopt.yaml").read_text())

@@ -201,7 +201,11 @@ def test_command_is_read_by_orion_as_the_file_says(monkeypatch):
     monkeypatch.chdir(SEPARATION)
     sweep = read_sweep_file("../sweeps/dprnn_stage1_hpopt.yaml")
     words = shlex.split(format_command(sweep).replace("\\\n", ""))
-    assert words[:8] == [
+    assert words[:2] == [
+        "ORION_DB_TYPE=pickleddb",
+        "ORION_DB_ADDRESS=results/sweeps/dprnn.pkl",
+    ]
+    assert words[2:10] == [
         *("orion", "hunt", "-n", "dprnn-stage1", "--config"),
         *("../sweeps/dprnn_stage1_hpopt.yaml", "--working-dir"),
         "results/sweeps/dprnn-stage1/orion",

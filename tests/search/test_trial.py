@@ -185,6 +185,7 @@ def test_a_diverged_trial_reports_a_finite_worst_value(sweep, method, reason):
     outcome = sweep.outcome("a1")
     assert outcome["ended"] == "diverged"
     assert reason in outcome["reason"]
+    assert "--" not in outcome["reason"]  # no advice for a single run
     best = sweep.curve("a1").max() if report["epochs"] else None
     assert outcome["best_valid_si_sdr"] == best
     # Not better when it is started again.

@@ -323,6 +323,9 @@ def test_settings_that_do_not_fit_together_are_told():
     options = ["--data_folder", "x"]
     with pytest.raises(UserError, match="do not fit together: .*divi"):
         load(sepformer, *options, "--attention_heads", "7")
+    # The weights of 10^14 filters do not fit into any machine.
+    with pytest.raises(UserError, match="too little memory to build the model"):
+        load(sepformer, *options, "--encoder_filters", str(10**14))
 
 
 @pytest.mark.parametrize(

@@ -135,16 +135,17 @@ def storage_variables(path: Path, config: Path | None) -> dict:
     }
 
 
-def check_writable(path: Path) -> None:
-    """Check that a PickledDB can be written; Orion reports it late.
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be written; Orion reports it late, or never.
 
-    Raises OSError or UserError if it cannot.
+    Raises UserError if it cannot, as on a full disk.
     """
-    if path.is_dir():
-        raise UserError(f"--storage {path}: is a folder; give a file in it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):  # Orion replaces the file
-        pass
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(2**16))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error})") from error
 
 
 class Database:

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import itertools
 import os
 import re
 import shlex
@@ -158,19 +159,40 @@ def environment_of(device: str | None) -> dict:
     Arguments
     ---------
     device : str, None
-        E.g. ``cuda:1`` or ``cpu``; with None train.py chooses.
+        ``cpu``, a GPU's name, as MIG-..., or e.g. ``cuda:1``, as torch counts
+        those that CUDA_VISIBLE_DEVICES lists, if a scheduler has set it; with
+        None train.py chooses.
+
+    Raises
+    ------
+    UserError
+        If it is none of these, or not visible.
 
     Example
     -------
-    >>> environment_of("cuda:1"), environment_of("cpu"), environment_of(None)
-    ({'CUDA_VISIBLE_DEVICES': '1'}, {'CUDA_VISIBLE_DEVICES': ''}, {})
+    >>> environment_of("cpu"), environment_of(None)
+    ({'CUDA_VISIBLE_DEVICES': ''}, {})
     """
     if device is None:
         return {}
-    match = re.fullmatch(r"cpu|cuda:(\d+)", device)
+    match = re.fullmatch(r"cpu|cuda:(\d+)|(?:GPU|MIG)-.+", device)
     if not match:
-        raise UserError(f"--devices {device}: give cpu, or cuda:0, cuda:1 ...")
-    return {"CUDA_VISIBLE_DEVICES": match[1] or ""}
+        raise UserError(
+            f"--devices {device}: give cpu, cuda:0, cuda:1 ..., or names of "
+            "GPUs, as `nvidia-smi -L` prints them"
+        )
+    name = "" if device == "cpu" else match[1] or device
+    text = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if name and text is not None:
+        visible = [name.strip() for name in text.split(",") if name.strip()]
+        names = {f"cuda:{n}": name for n, name in enumerate(visible)}
+        name = names.get(device, device)
+        if name not in visible:
+            raise UserError(
+                f"--devices {device}: is none of the {len(visible)} that "
+                f"CUDA_VISIBLE_DEVICES={text} lists, counted from cuda:0"
+            )
+    return {"CUDA_VISIBLE_DEVICES": name}
 
 
 def hunt_command(
@@ -240,46 +262,51 @@ def hunt(
     folder = output / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     known = {t.name for t in read_trials(stage, output) if t.status != OPEN}
-    hunts = []  # process, its log, the log's previous size
+    hunts = []  # process and its log
     with interrupted_by_signals():
         try:
-            for number, environment in enumerate(environments, start=1):
-                log = folder / f"hunt-{number}.log"
-                start = log.stat().st_size if log.exists() else 0
-                hunts.append((_start(command, environment, log), log, start))
-                print(f"Started, see {log}", flush=True)
-            while any(process.poll() is None for process, _, _ in hunts):
+            for environment in environments:
+                with _new_log(folder) as file:
+                    process = _start(command, environment, file)
+                hunts.append((process, Path(file.name)))
+                print(f"Started, see {file.name}", flush=True)
+            while any(process.poll() is None for process, _ in hunts):
                 time.sleep(LOOK_SECONDS)
                 _report_new_trials(stage, output, known)
         except BaseException:  # after an error, too, no hunt must remain
-            _end([process for process, _, _ in hunts])
+            _end([process for process, _ in hunts])
             raise
     _report_new_trials(stage, output, known)
+    endings = [(process.returncode, log) for process, log in hunts]
     return [
-        (
-            process.returncode,
-            last_words(log, start, process.returncode).removeprefix("Error: "),
-        )
-        for process, log, start in hunts
+        (status, last_words(log, 0, status).removeprefix("Error: "))
+        for status, log in endings
     ]
 
 
-def _start(command, environment, log):
-    """Start a hunt."""
+def _new_log(folder):
+    """Open the first of hunt-1.log, hunt-2.log ... that is not there.
+
+    Other `run`s, also on other machines, have theirs in the same folder.
+    """
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):
+            return (folder / f"hunt-{number}.log").open("xb")
+
+
+def _start(command, environment, file):
+    """Start a hunt, with its output in a file."""
     ignored = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), *WARNINGS]
-    with log.open("ab") as file:
-        return subprocess.Popen(
-            command,
-            cwd=SEPARATION,
-            env=os.environ
-            | environment
-            | {"PYTHONWARNINGS": ",".join(ignored)},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C reaches this command alone, which ends them all.
-            start_new_session=True,
-        )
+    return subprocess.Popen(
+        command,
+        cwd=SEPARATION,
+        env=os.environ | environment | {"PYTHONWARNINGS": ",".join(ignored)},
+        stdin=subprocess.DEVNULL,
+        stdout=file,
+        stderr=subprocess.STDOUT,
+        # Ctrl-C reaches this command alone, which ends them all.
+        start_new_session=True,
+    )
 
 
 def _end(processes):
@@ -343,6 +370,8 @@ def conclude(
     if completed >= stage.max_trials:
         # Such as one that waited for a trial of another hunt.
         return f"{done}. A hunt failed meanwhile: {failed}" if failed else done
+    if completed + broken >= stage.points and broken < stage.max_broken:
+        return f"{done}: all {stage.points:g} points of the space were tried"
     goes_on = "the same command goes on"
     if broken >= stage.max_broken:
         # -f: without asking

@@ -190,13 +190,16 @@ def run(main: Callable, hint: str = "The same command goes on.") -> None:
     logging.setLogRecordFactory(_make_readable_record)
     if not called_by_orion() and "RANK" not in os.environ:
         treat_sigterm_as_interrupt()
+    # A log that cannot be written, as on a full disk, ends no command, and
+    # Python's words on it would hide the error that does.
+    logging.raiseExceptions = False
     rank = int(os.environ.get("RANK", "0"))
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()
         sys.exit(status)
     except BrokenPipeError:  # nobody reads on, as after `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_error("")
         sys.exit(1)
     except (UserError, OSError) as error:
         # A loader's process hands its whole traceback over as the message.
@@ -207,7 +210,7 @@ def run(main: Callable, hint: str = "The same command goes on.") -> None:
             time.sleep(10)
         else:
             logger.debug(message)  # goes to log.txt, not to the terminal
-        print(f"Error: {message}", file=sys.stderr)
+        _print_error(f"Error: {message}\n")
         sys.exit(interrupt_status())
     except SystemExit as error:
         # argparse ends with 2 after the message on a wrong option.
@@ -227,6 +230,19 @@ def _make_readable_record(*arguments, **options):
     record = logging.LogRecord(*arguments, **options)
     record.msg, record.args = readable(record.getMessage()), ()
     return record
+
+
+def _print_error(text):
+    """Print to stderr, and give up what cannot be printed.
+
+    Python would try again when it ends, and end with a status of its own.
+    """
+    for stream, words in ((sys.stdout, ""), (sys.stderr, text)):
+        try:
+            stream.write(words)
+            stream.flush()
+        except OSError:  # such as a log on a full disk
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _leave_at_once(number, frame):

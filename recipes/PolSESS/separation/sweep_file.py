@@ -27,11 +27,15 @@ def format_command(sweep: Sweep) -> str:
     >>> from polsess.search.sweep import SWEEPS
     >>> sweep = read_sweep_file(SWEEPS / "dprnn_stage1_hpopt.yaml")
     >>> print(format_command(sweep).splitlines()[0])
-    orion hunt -n dprnn-stage1 --config ../sweeps/dprnn_stage1_hpopt.yaml \
+    ORION_DB_TYPE=pickleddb ORION_DB_ADDRESS=results/sweeps/dprnn.pkl \
     """
-    command = sweep.hunt_command(CORPUS, Path("results/sweeps", sweep.name))
-    breaks = r" (--(?!config|n-workers)|python |'--)"
-    return re.sub(breaks, r" \\\n    \1", shlex.join(command))
+    output = Path("results/sweeps")
+    # As tools/sweep.py has it
+    database = f"ORION_DB_ADDRESS={output / sweep.model}.pkl"
+    command = sweep.hunt_command(CORPUS, output / sweep.name)
+    breaks = r" (orion hunt|--(?!config|n-workers)|python |'--)"
+    lines = re.sub(breaks, r" \\\n    \1", f" {shlex.join(command)}")
+    return f"ORION_DB_TYPE=pickleddb {database}{lines}"
 
 
 def main(arguments: list[str]) -> None:

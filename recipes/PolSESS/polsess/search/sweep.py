@@ -248,6 +248,14 @@ class Sweep:
     baseline: float | None
     published: dict | None
 
+    @property
+    def points(self) -> float:
+        """The number of points of the space; infinite with a real axis."""
+        return math.prod(
+            prior.high - prior.low + 1 if prior.discrete else math.inf
+            for prior in self.space.values()
+        )
+
     def check_setting(self, name: str, value: object) -> None:
         """Check that an option of train.py does not contradict the file."""
         if name in self.settings and value != self.settings[name]:

@@ -316,7 +316,8 @@ def reporting(trial: Trial) -> Iterator[None]:
         try:
             yield
         except TrainingStoppedError as error:
-            failed, reason = DIVERGED, str(error)
+            # The cause: what a run can do next is not for a trial.
+            failed, reason = DIVERGED, str(error.__cause__)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

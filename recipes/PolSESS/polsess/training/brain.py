@@ -494,7 +494,7 @@ class ReliableBrain(sb.Brain):
             raise TrainingStoppedError(
                 f"training stops: {error}, {problem}; with a new "
                 "--experiment_name try a lower --lr or --precision fp32"
-            )
+            ) from error
         logger.warning(
             f"{error}: going back to {checkpoint.path.name}, with the learning "
             f"rate times {factor}"

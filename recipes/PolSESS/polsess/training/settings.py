@@ -34,9 +34,9 @@ from polsess.corpus.manifests import DUPLICATES, ON_ERROR, manifest_path
 from polsess.corpus.metadata import SPLITS
 from polsess.data.curriculum import Curriculum, check_variants
 from polsess.data.mmipc import TASKS
-from polsess.errors import UserError, readable
+from polsess.errors import UserError, one_line, readable
 from polsess.files import RECIPE, hash_file, to_json
-from polsess.processes import PRECISIONS
+from polsess.processes import PRECISIONS, is_out_of_memory
 from polsess.run_folder import (
     RunFiles,
     differences,
@@ -391,6 +391,11 @@ def load_hparams(
     except (UserError, OSError):
         raise
     except Exception as error:  # whatever the YAML's constructors raise
+        if is_out_of_memory(error):
+            raise UserError(
+                "too little memory to build the model: make it smaller, or "
+                f"free some ({one_line(error)})"
+            ) from error
         raise UserError(
             f"{hparams_file}: these settings do not fit together: {error}"
         ) from error
