@@ -20,6 +20,7 @@ from fake_separators import (
     noise,
     write_recording,
 )
+from odd_recordings import A, B, flac, wav
 from polsess.errors import UserError
 from polsess.inference.separation import SpeechSeparation
 from small_models import SEPARATION
@@ -122,10 +123,45 @@ def test_a_damaged_recording_does_not_stop_the_others(model):
     with pytest.raises(UserError) as error:
         run("in")
     lines = str(error.value).splitlines()
-    assert len(lines) == 2
-    assert "in/c.wav: cannot be read as audio" in lines[0]
-    assert "in/b.wav: is damaged at 0.500 s (a sample" in lines[1]
+    assert lines[0] == "not separated, or in part: 2"
+    assert "in/c.wav: cannot be read as audio" in lines[1]
+    assert "in/b.wav: is damaged at 0.500 s (a sample" in lines[2]
     assert {path.name[0] for path in Path("out/in").iterdir()} == {"a", "d"}
+
+
+def test_recordings_as_they_are(model, capsys):
+    """What is there is separated, and what is not is told, each time."""
+    joined = np.concatenate([A, B])
+    content = wav(A)
+    Path("in").mkdir()
+    Path("elsewhere").mkdir()
+    Path("in/linked").symlink_to("../elsewhere")
+    Path("in/cut.wav").write_bytes(content[: 44 + 2 * 20_000])
+    Path("in/died.wav").write_bytes(wav(A, 16_036, 16_000))
+    Path("in/x.m4a").touch()
+    Path(f"in/{'n' * 250}.wav").write_bytes(content)
+    Path("elsewhere/joined.flac").write_bytes(flac(A, len(A)) + flac(B, len(B)))
+    for _ in range(2):
+        with pytest.raises(UserError) as error:
+            run("in")
+        lines = str(error.value).splitlines()
+        assert lines[0] == "not separated, or in part: 3"
+        assert "in/x.m4a: .m4a cannot be read here" in lines[1]
+        assert "nnn.wav: its name is too long" in lines[2]
+        assert "in/cut.wav: is cut off or damaged: 1.250 of 1.500 s" in lines[3]
+    output = capsys.readouterr().out
+    assert "died: 0.5 s in" in output and "1.000 s after the end" in output
+    for name, expected in {
+        "cut": A[:20_000],
+        "died": A[:8000],
+        "linked/joined": joined,
+    }.items():
+        found, _ = estimates(f"out/in/{name}")
+        assert len(found) == len(expected)
+        correlation = np.corrcoef(found.sum(axis=1), expected)[0, 1]
+        assert correlation > 0.99
+    assert described("out/in/died")["unread_seconds"] == 1
+    assert "1.250 of 1.500 s" in described("out/in/cut")["damage"]
 
 
 def test_an_earlier_result_stays_until_the_new_one_is_whole(model):

@@ -14,6 +14,7 @@ from damaged_corpus import (
     read,
     write,
 )
+from odd_recordings import A, wav
 from polsess.corpus.checks import open_wav
 from polsess.corpus.manifests import prepare_polsess
 from polsess.errors import UserError
@@ -153,6 +154,18 @@ def test_parallel_reading_finds_the_same(tmp_path):
         assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes()
 
 
+def test_sizes_in_a_header_are_hints(tmp_path):
+    path = tmp_path / "a.wav"
+    for riff, data in ((2**32 - 1, 2**32 - 1), (None, 0), (16_044, None)):
+        path.write_bytes(wav(A[:8000], riff, data))
+        with open_wav(path) as file:
+            found = file.read(file.frames, dtype="int16")
+        np.testing.assert_allclose(found, A[:8000] * 2**15, atol=1)
+    path.write_bytes(wav(A[:8000], 4036, 4000))
+    with pytest.raises(ValueError, match="2000 samples .* and 0.375 s after"):
+        open_wav(path)
+
+
 def test_samples_of_files_that_other_programs_wrote(tmp_path):
     path = tmp_path / "a.wav"
     samples = np.array([0, -(2**15), 2**15 - 1, 258], np.int16)
@@ -163,4 +176,5 @@ def test_samples_of_files_that_other_programs_wrote(tmp_path):
     data = whole.index(b"data")
     path.write_bytes(whole[:data] + note + whole[data:] + b"trailing")
     with open_wav(path) as file:
-        np.testing.assert_array_equal(file.read(dtype="int16"), samples)
+        found = file.read(100, dtype="int16")
+    np.testing.assert_array_equal(found, samples)

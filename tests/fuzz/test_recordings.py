@@ -12,8 +12,8 @@ from damage import damaged_bytes
 from fake_separators import Halves, fake_model
 from hypothesis import assume, given
 from outcomes import attempt, files_of, new_file, new_folder
+from polsess.audio import Recording
 from polsess.errors import UserError
-from polsess.inference.audio_files import Recording
 from polsess.inference.separation import SpeechSeparation
 
 FORMATS = [

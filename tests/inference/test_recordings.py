@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import resource
 import threading
 from contextlib import contextmanager
@@ -227,7 +228,7 @@ def make(*names):
 
 def names(*given, output=OUT):
     """Name the outputs of what is given."""
-    return sorted(find_recordings([Path(p) for p in given], output))
+    return sorted(find_recordings([Path(p) for p in given], output)[0])
 
 
 def test_names_have_no_more_than_they_need():
@@ -286,12 +287,30 @@ def test_errors(given, output, message):
         names(*given, output=Path(output))
 
 
+@pytest.mark.parametrize(("each", "more"), [(False, 14), (True, 23)])
+def test_names_may_be_as_long_as_the_disk_takes(each, more, estimates):
+    """Temporary names are no longer than those of the outputs."""
+    for name in ("a" * (255 - more), "b" * (256 - more), "c"):
+        soundfile.write(f"{name}.wav", noise(10), 8000)
+    found, _ = find_recordings([Path(".")], OUT)
+    work, problems = plan(found, OUT, each, 2)
+    assert sorted(base.name[0] for _, base in work) == ["a", "c"]
+    [problem] = problems
+    assert re.search(r"/b+\.wav: .*too long .* by 1 byte", str(problem))
+    base = next(base for _, base in work if base.name[0] == "a")
+    base.parent.mkdir(parents=True)
+    files = SeparatedFiles(base, 2, IDENTITY)
+    assert {len(path.name) for path in files.audio} == {255}
+    files.write(estimates, 8000, "float", {})
+    assert sorted(base.parent.iterdir()) == [files.description, *files.audio]
+
+
 def test_no_recording_is_overwritten():
     for name in ("a.wav", "a_estimate2.wav"):
         soundfile.write(name, noise(100), 8000)
     here = Path(".")
-    found = find_recordings([Path("a.wav")], here)
+    found, _ = find_recordings([Path("a.wav")], here)
     assert plan(found, here, False, 2)[0][0][1] == Path("a")
-    found = find_recordings([Path("a.wav"), Path("a_estimate2.wav")], OUT)
+    found, _ = find_recordings([Path("a.wav"), Path("a_estimate2.wav")], OUT)
     with pytest.raises(UserError, match="a_estimate2.wav: is a recording"):
         plan(found, here, False, 2)

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from odd_recordings import A, flac, wav
 from polsess.errors import UserError
 from polsess.scoring.test_sets import (
     check_files,
@@ -141,6 +142,28 @@ def test_csv_columns_and_paths(tmp_path):
     assert both[both.examples[0]]["targets"].shape == (400, 2)
 
 
+def test_what_is_decoded_counts(tmp_path):
+    parts = {"s1_wav": np.concatenate([A, A]), "s2_wav": np.zeros(2 * len(A))}
+    (tmp_path / "s1_wav").write_bytes(flac(A, len(A)) * 2)
+    (tmp_path / "s2_wav").write_bytes(wav(parts["s2_wav"], 0, 0))
+    (tmp_path / "mix_wav").write_bytes(flac(parts["s1_wav"], 0))
+    columns = {name: [name] for name in ("mix_wav", *parts)}
+    path = write_table(tmp_path / "pairs.csv", **columns)
+    found = read_csv_corpus(SETTINGS | {"sample_rate": 16000}, path, None)
+    check_files(found, quiet=True)
+    [example] = found.examples
+    assert found.formats == {0: (16000, 2 * len(A))}
+    item = found[example]
+    for name, signal in (
+        (item["mixture"], parts["s1_wav"]),
+        *zip(item["targets"].T, parts.values(), strict=True),
+    ):
+        np.testing.assert_allclose(name, signal, atol=2**-14)
+    (tmp_path / "s2_wav").write_bytes(wav(parts["s2_wav"])[:-20_000])
+    with pytest.raises(UserError, match=r"s2_wav is cut off .* of 3\.000 s"):
+        check_files(read_csv_corpus(SETTINGS, path, None), quiet=True)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -152,9 +175,9 @@ def test_csv_columns_and_paths(tmp_path):
         ({"s1_wav": ["short.wav", "s1.wav"]}, r"row 2 \(a\): .* .*0, 300\)"),
         ({"s1_wav": ["other.wav"] * 2}, r"\(16000, 400\).*in all 2 such"),
         ({"ssr": ["1.5", "high"]}, "row 3: ssr is no number of dB"),
-        ({"s1_wav": ["empty.wav", "s1.wav"]}, "empty.wav has 0 samples"),
-        ({"s1_wav": ["s1.wav", "nan.wav"]}, "row 3 .*nan.wav holds NaN"),
-        ({"mix_wav": ["nan.wav", "mix.wav"]}, "row 2 .*nan.wav holds NaN"),
+        ({"s1_wav": ["empty.wav", "s1.wav"]}, "empty.wav holds no audio"),
+        ({"s1_wav": ["s1.wav", "nan.wav"]}, "row 3 .*nan.wav .*not a finite"),
+        ({"mix_wav": ["nan.wav", "mix.wav"]}, "row 2 .*nan.wav .*not a finite"),
         ({"s1_wav": ["s1\0.wav", "s1.wav"]}, "cannot be read .*null"),
     ],
 )

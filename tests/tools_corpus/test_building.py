@@ -83,12 +83,18 @@ def no_fitting_event(folder):
     [
         (remove("speech/*/*/*"), r"--speech .*no audio file"),
         (remove("speech/s[1-9]/*/*"), "--speech .*too little is left for"),
-        (truncate("scenes/Street Traffic/1.wav"), r"Traffic.1\.wav is truncat"),
+        (
+            truncate("scenes/Street Traffic/1.wav"),
+            r"Traffic.1\.wav: is cut off",
+        ),
         (
             lambda folder: (folder / "scenes/car/0.ogg").write_text("no"),
-            r"car.0\.ogg cannot be read",
+            r"car.0\.ogg: cannot be read",
         ),
-        (add("events/cough/n.wav", [0, np.nan]), r"cough.n\.wav holds NaN"),
+        (
+            add("events/cough/n.wav", [0, np.nan]),
+            r"cough.n\.wav: is damaged at 0",
+        ),
         (add("events/stray.wav"), r"--events .*stray\.wav lies directly in it"),
         (add("scenes/moon base/0.wav"), r"--scenes: .*moon base.*tables\.yaml"),
         (

@@ -1,8 +1,13 @@
 """tools/make_corpus.py with the user's own recordings."""
 
+from argparse import Namespace
+
 import numpy as np
 import pytest
 import soundfile
+from corpus.recordings import load_recordings, read_part
+from odd_recordings import A, B, encode, mp3, wav
+from polsess.errors import UserError
 from scipy.signal import resample
 from small_made_corpora import make, read_components, read_rows
 from small_recordings import SIZES, write_recordings
@@ -112,3 +117,42 @@ def test_short_recordings_of_a_speaker_are_joined(tmp_path):
         assert int(row["speech1End"]) <= last.frames
         speech = read_components(tmp_path / "corpus", split, row)["speech1"]
         assert np.all(np.abs(speech).reshape(-1, 800).max(axis=1) > 0.01)
+
+
+def test_recordings_as_they_are(tmp_path):
+    """Read to the end, in linked folders; the rest is said, or named."""
+    joined = np.concatenate([A, B])
+    (tmp_path / "far").mkdir()
+    for name, content in {
+        "joined.mp3": mp3(A) + mp3(B),
+        "chained.ogg": encode(A, "OGG", "OPUS") + encode(B, "OGG", "OPUS"),
+        "joined.wav": wav(A) + wav(B),
+        "died.wav": wav(A, 16_036, 16_000),
+    }.items():
+        (tmp_path / "far" / name).write_bytes(content)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/anna").symlink_to("../far")
+    options, said = Namespace(speech=tmp_path / "in"), []
+
+    def run(function, tasks, title, unit):
+        return [function(options, *task) for task in tasks]
+
+    found = load_recordings(options, "speech", run, said.append)
+    lengths = {r.name: r.n_samples for r in found}
+    assert lengths.pop("anna/died.wav") == 8000
+    assert set(lengths.values()) == {len(joined)} and len(lengths) == 3
+    assert "not read, in 1: anna/died.wav (1.000 s)" in said[-1]
+    start = len(A) - 300
+    for recording in found:
+        if recording.n_samples == len(joined):
+            part = read_part(recording, start, 9000, 16000)
+            expected = joined[start : start + 9000]
+            assert np.corrcoef(part, expected)[0, 1] > 0.99
+
+    (tmp_path / "far/x.raw").touch()
+    (tmp_path / "far/gone.wav").symlink_to("nowhere.wav")
+    (tmp_path / "far/cut.wav").write_bytes(wav(A)[:30_000])
+    with pytest.raises(UserError, match="3 of 7 files") as error:
+        load_recordings(options, "speech", run, said.append)
+    for name in ("x.raw: .raw cannot", "gone.wav: links", "cut.wav: is cut"):
+        assert f"anna/{name}" in str(error.value)

@@ -32,9 +32,9 @@ from measuring import (
     take_turns,
     with_stock_blocks,
 )
+from polsess.audio import Recording
 from polsess.commands import make_parser
 from polsess.inference import SpeechSeparation
-from polsess.inference.audio_files import Recording
 from polsess.inference.overlap_add import OVERLAP
 from polsess.inference.recordings import Estimates
 

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
+from polsess import audio
+from polsess.audio import find_audio
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError, readable
 
@@ -23,7 +25,6 @@ from corpus import random_generator
 from corpus.audio import active_rms, from_db, resample
 from corpus.files import STEP, embedded_folder
 
-BLOCK = 1 << 20
 MOST_REPORTED = 20
 LEVEL_BLOCK = 60  # s
 
@@ -55,6 +56,10 @@ class Recording(NamedTuple):
         Its own sample rate in Hz.
     gain : float
         Factor by which its samples are multiplied.
+    streams : list, None
+        Of the file, for ``audio.Recording``.
+    unread : float
+        Seconds after the end that its header tells.
     """
 
     path: str
@@ -63,6 +68,8 @@ class Recording(NamedTuple):
     n_samples: int
     rate: int
     gain: float = 1.0
+    streams: list | None = None
+    unread: float = 0.0
 
 
 def by_group(recordings: list[Recording]) -> dict:
@@ -114,13 +121,15 @@ def load_recordings(
         If there is none, or if some cannot be read; names up to twenty.
     """
     folder, option = getattr(options, kind), f"--{kind}"
-    tasks = [(kind, name) for name in _list_audio(folder, option)]
+    names, errors = _list_audio(folder, option)
+    tasks = [(kind, name) for name in names]
     checked = run(check_recording, tasks, f"checking {option}", "file")
-    errors = [result for result in checked if isinstance(result, str)]
+    total = len(tasks) + len(errors)
+    errors += [result for result in checked if isinstance(result, str)]
     if errors:
         shown = "\n  ".join(errors[:MOST_REPORTED])
         raise UserError(
-            f"{option} {folder}: {len(errors)} of {len(tasks)} files cannot be "
+            f"{option} {folder}: {len(errors)} of {total} files cannot be "
             f"used; mend or remove them:\n  {shown}"
         )
     kept = [result for result in checked if result]
@@ -131,24 +140,31 @@ def load_recordings(
     if silent:
         shown = ", ".join(silent[:MOST_REPORTED])
         say(f"{option}: left out as silent, {len(silent)}: {shown}")
+    unread = [f"{r.name} ({r.unread:.3f} s)" for r in kept if r.unread]
+    if unread:
+        shown = ", ".join(unread[:MOST_REPORTED])
+        say(
+            f"{option}: audio after the end that its header tells is not read, "
+            f"in {len(unread)}: {shown}"
+        )
     return kept
 
 
 def _list_audio(folder, option):
-    """List the names of the audio files below a folder, sorted by path."""
+    """List the audio files below a folder, and what cannot be read there."""
     if not folder.is_dir():
         raise UserError(f"{option} {folder}: there is no such folder")
-    suffixes = {f".{name.lower()}" for name in soundfile.available_formats()}
-    suffixes |= {".aif", ".oga", ".opus", ".snd"}
-    paths = sorted(
-        path.relative_to(folder)
-        for path in folder.rglob("[!.]*")
-        if path.suffix.lower() in suffixes and path.is_file()
-    )
+    found, problems = find_audio(folder)
+    paths = [path.relative_to(folder) for path in found]
     if not paths:
         raise UserError(
-            f"{option} {folder}: no audio file in it that libsndfile reads "
-            f"(wav, flac, ogg, opus, mp3, ...)"
+            "\n  ".join(
+                [
+                    f"{option} {folder}: no audio file in it that libsndfile "
+                    "reads (wav, flac, ogg, opus, mp3, ...)",
+                    *problems[:MOST_REPORTED],
+                ]
+            )
         )
     stray = [path.name for path in paths if len(path.parts) == 1]
     if stray:
@@ -156,7 +172,7 @@ def _list_audio(folder, option):
             f"{option} {folder}: {stray[0]} lies directly in it; put every "
             f"file into a sub-folder that names its speaker or class"
         )
-    return [path.as_posix() for path in paths]
+    return [path.as_posix() for path in paths], problems
 
 
 def check_recording(
@@ -174,33 +190,27 @@ def check_recording(
     Returns
     -------
     Recording, str, None
-        Text is the reason why it cannot be used: it is unreadable, shorter than
-        its header says, empty, or holds values that are not finite. None if it
-        is completely silent.
+        Text is the reason why it cannot be used: it is unreadable, cut off,
+        empty, or holds values that are not finite. None if it is completely
+        silent.
     """
-    path, n_samples, silent = getattr(options, kind) / name, 0, True
+    path, silent = getattr(options, kind) / name, True
     try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            expected, rate = file.frames, file.samplerate
-            truncated = "should be" in file.extra_info
-            # Not SoundFile.blocks, which does not notice short reads.
-            while len(block := file.read(BLOCK, "float32", always_2d=True)):
-                if not np.all(np.isfinite(block)):
-                    return f"{path} holds NaN or infinite samples"
-                n_samples += len(block)
-                silent &= bool(np.abs(block.mean(axis=1)).max() < STEP / 2)
-    except (soundfile.SoundFileError, OSError) as error:
-        return f"{path} cannot be read: {error}"
-    if n_samples == 0:
-        return f"{path} holds no samples"
-    if n_samples < expected or truncated:
-        return f"{path} is truncated: it has {n_samples} samples"
+        recording = audio.Recording(path)
+        for block in recording.blocks():
+            silent &= bool(np.abs(block).max() < STEP / 2)
+    except audio.RecordingError as error:
+        return str(error)
+    if recording.damage:
+        return f"{path}: {recording.damage}"
     if silent:
         return None
     name = readable(name)
     # A Mac writes the letters of a folder's name and their accents apart.
     group = unicodedata.normalize("NFC", name.split("/")[0])
-    return Recording(str(path), name, group, n_samples, rate)
+    length, rate = recording.length, recording.sample_rate
+    file = 1.0, recording.streams, recording.unread
+    return Recording(str(path), name, group, length, rate, *file)
 
 
 def read_part(
@@ -225,17 +235,11 @@ def read_part(
         If the file changed since it was checked.
     """
     path = recording.path
-    try:
-        samples, _ = soundfile.read(
-            os.fsencode(path), n_samples, start, always_2d=True
-        )
-    except soundfile.SoundFileError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    opened = audio.Recording(path, streams=recording.streams)
+    samples = opened.read(start, n_samples, "float64")
     if len(samples) != n_samples:
         raise UserError(f"{path} has become shorter meanwhile")
-    return resample(samples.mean(axis=1), recording.rate, sample_rate) * (
-        recording.gain
-    )
+    return recording.gain * resample(samples, recording.rate, sample_rate)
 
 
 def set_level(options: argparse.Namespace, recording: Recording) -> Recording:
@@ -345,11 +349,10 @@ def deal_recordings(
 
 
 def digest_files(folder: Path) -> str:
-    """Hash the names and sizes of the files in one of the user's folders."""
-    lines = sorted(
+    """Hash the names and sizes of the recordings in a user's folder."""
+    lines = [
         f"{path.relative_to(folder).as_posix()} {path.stat().st_size}"
-        for path in folder.rglob("*")
-        if path.is_file()
-    )
+        for path in find_audio(folder)[0]
+    ]
     content = readable("\n".join(lines)).encode()
     return hashlib.sha256(content).hexdigest()[:16]

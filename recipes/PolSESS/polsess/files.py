@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -97,6 +98,22 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         os.close(handle)
 
 
+def excess_length(path: Path) -> int:
+    """Count the bytes by which a path or a name in it is too long.
+
+    Example
+    -------
+    >>> excess_length(getfixture("tmp_path") / ("ł" * 150))
+    45
+    """
+    there = next(p for p in path.absolute().parents if os.path.exists(p))
+    names = [len(os.fsencode(part)) for part in path.parts]
+    excess = max(names) - os.pathconf(there, "PC_NAME_MAX")
+    # The operating system counts a zero at the path's end, too.
+    whole = len(os.fsencode(path)) + 1 - os.pathconf(there, "PC_PATH_MAX")
+    return max(excess, whole, 0)
+
+
 def to_json(value: object) -> str:
     """Format as JSON, NaN and infinity as null."""
     return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
@@ -160,7 +177,9 @@ def write_atomically(
     """
     if isinstance(content, str):
         content = readable(content).encode()
-    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
+    # Short, since a path's name may be as long as the file system takes.
+    name = f".{uuid.uuid4().hex[:8]}.tmp"
+    temporary = (scratch or path.parent) / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:

@@ -153,7 +153,7 @@ def main(arguments: list[str]) -> None:
     model = load_trained_run(options.run_folder, options.averaged)
     if options.onnx:
         check_onnx(model.separator)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    temporary = output.with_name(f".{os.getpid()}.tmp")
     replaced = temporary.with_suffix(".old")
     try:
         temporary.mkdir(parents=True)

@@ -19,9 +19,9 @@ import argparse
 import time
 from pathlib import Path
 
+from polsess.audio import Recording, RecordingError
 from polsess.commands import make_parser, run
 from polsess.errors import UserError
-from polsess.inference.audio_files import Recording, RecordingError
 from polsess.inference.overlap_add import CHUNK, OVERLAP
 from polsess.inference.recordings import (
     SUBTYPES,
@@ -82,6 +82,11 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def expected_seconds(recording: Recording) -> float:
+    """Return a recording's length by its header, for the progress bar."""
+    return (recording.header_length or 0) / recording.sample_rate
+
+
 def separate(
     model: SpeechSeparation,
     recording: Recording,
@@ -113,13 +118,17 @@ def separate(
     identity = identify(recording, model, options)
     n_sources = model.hparams.n_sources
     files = SeparatedFiles(base, n_sources, identity, options.force)
+    expected = expected_seconds(recording)
     if files.are_complete():
-        progress.update(recording.seconds)
+        recording.damage = files.damage
+        progress.update(expected)
         return f"{base}: is there already"
     base.parent.mkdir(parents=True, exist_ok=True)
     with Estimates(base.parent, n_sources) as estimates:
         separation = model.make_separation(options.chunk, options.overlap)
         for block in model.separate_recording(recording, separation):
+            if not estimates.length:  # its length is known now
+                progress.total += recording.seconds - expected
             estimates.add(block)
             progress.update(len(block) / recording.sample_rate)
         estimates.finish(separation.levels.level())
@@ -139,7 +148,7 @@ def main(arguments: list[str]) -> None:
     options = read_options(arguments)
     if options.output.is_file():
         raise UserError(f"--output {options.output}: is a file; give a folder")
-    found = find_recordings(options.recordings, options.output)
+    found, left_out = find_recordings(options.recordings, options.output)
     model = SpeechSeparation.from_hparams(
         options.model,
         {"device": options.device},
@@ -150,7 +159,7 @@ def main(arguments: list[str]) -> None:
     each = options.channels == "each"
     work, problems = plan(found, options.output, each, model.hparams.n_sources)
     with tqdm(
-        total=sum(recording.seconds for recording, _ in work),
+        total=sum(expected_seconds(recording) for recording, _ in work),
         bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s, {remaining} left",
         disable=options.noprogressbar or None,
     ) as progress:
@@ -158,10 +167,17 @@ def main(arguments: list[str]) -> None:
             try:
                 done = separate(model, recording, base, options, progress)
                 progress.write(done)
+                if damage := recording.damage:
+                    raise RecordingError(
+                        f"{recording.path}: {damage}; separated so far"
+                    )
             except RecordingError as error:
                 problems.append(error)
-    if problems:
-        raise UserError("\nError: ".join(map(str, problems)))
+    # Once for all channels of a recording.
+    lines = list(dict.fromkeys([*left_out, *map(str, problems)]))
+    if lines:
+        lines.insert(0, f"not separated, or in part: {len(lines)}")
+        raise UserError("\nError: ".join(lines))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from polsess.corpus.metadata import (
     check_metadata,
 )
 from polsess.errors import UserError
+from polsess.streams import ForwardFile, Stream, find_streams, open_stream
 
 CHECKS = ("headers", "audio", "none")
 REPORTED_FINDINGS = 20
@@ -33,6 +34,8 @@ FRAGMENT_COLUMNS = ["SSR"] + [
 
 # The generator's hard limiter on speech, in 16-bit samples.
 LIMITER = 0.999 * 2**15
+
+WAV_HEADER = 44  # bytes, of most files
 
 # Fewer rows than these are read sooner than processes are started.
 ROWS_A_PROCESS = 1000
@@ -111,7 +114,7 @@ def check_corpus(
     return good, findings, audio
 
 
-def open_wav(path: str | Path) -> soundfile.SoundFile:
+def open_wav(path: str | Path) -> ForwardFile:
     """Open a mono WAV file of 16-bit samples.
 
     Raises
@@ -119,30 +122,42 @@ def open_wav(path: str | Path) -> soundfile.SoundFile:
     OSError
         If there is no such file.
     ValueError
-        If it is something else or has no audio.
+        If it is something else, has no audio, or some after the end that its
+        header tells.
 
     Example
     -------
     >>> path = getfixture("tmp_path") / "short.wav"
     >>> soundfile.write(path, [0.0, 0.5, -0.25], 8000, subtype="PCM_16")
     >>> with open_wav(path) as file:
-    ...     file.read(dtype="int16")
+    ...     file.read(file.frames, dtype="int16")
     array([    0, 16384, -8192], dtype=int16)
     """
+    stream = Stream()
     try:
-        file = soundfile.SoundFile(os.fsencode(path))
+        file = open_stream(path, stream)
+        # Mostly there is nothing but a short header and the samples.
+        if os.stat(path).st_size != WAV_HEADER + 2 * file.frames:
+            file.close()
+            stream = find_streams(path)[0]
+            file = open_stream(path, stream)
     except soundfile.LibsndfileError as error:
         os.stat(path)
         raise ValueError(
             f"cannot be read as a WAV file: {error.error_string}"
         ) from error
+    problem = ""
     kind = file.format.removesuffix("EX"), file.subtype, file.channels
-    if kind == ("WAV", "PCM_16", 1) and file.frames:
+    if kind[0] not in ("WAV", "RF64") or kind[1:] != ("PCM_16", 1):
+        problem = "not 16-bit mono WAV"
+    elif stream.unread:
+        problem = f"and {stream.unread:.3f} s after their end by the header"
+    elif file.frames:
         return file
     file.close()
     raise ValueError(
         f"has {file.frames} samples of {file.channels} channels, "
-        f"{file.subtype}, in a {file.format} file; not 16-bit mono WAV"
+        f"{file.subtype}, in a {file.format} file; {problem or 'no audio'}"
     )
 
 
@@ -216,11 +231,13 @@ def _read_row(paths, read_samples):
         If samples were read: digests of the mixture and of clean speech, and
         whether the generator's limiter touched the speech.
     """
-    formats, problems = {}, []
+    formats, problems, audio = {}, [], {}
     for column, path in paths.items():
         try:
             with open_wav(path) as file:
                 formats[column] = AudioFormat(file.samplerate, file.frames)
+                if read_samples:
+                    audio[column] = file.read(file.frames, dtype="int16")
         except FileNotFoundError:
             problems.append((column, "is missing"))
         except OSError as error:
@@ -229,10 +246,6 @@ def _read_row(paths, read_samples):
             problems.append((column, str(error)))
     if problems or not read_samples or len(set(formats.values())) > 1:
         return formats, problems, {}
-    audio = {
-        column: soundfile.read(os.fsencode(path), dtype="int16")[0]
-        for column, path in paths.items()
-    }
     problems, limited = _check_samples(audio)
     samples = {"limited": limited}
     for name in ("mix", "s1", "s2"):

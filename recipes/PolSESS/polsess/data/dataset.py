@@ -228,7 +228,9 @@ class RenderedMixtures(torch.utils.data.Dataset):
                 if start >= file.frames:
                     raise ValueError(f"ends before sample {start}")
                 file.seek(start)
-                samples = file.read(self.segment or -1, dtype="int16")
+                samples = file.read(
+                    self.segment or file.frames - start, dtype="int16"
+                )
             return torch.from_numpy(samples)
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(

@@ -16,15 +16,18 @@ from pathlib import Path, PurePath
 import numpy as np
 import soundfile
 
+from polsess.audio import Recording, RecordingError, find_audio
 from polsess.errors import UserError
-from polsess.files import locked, read_json, to_json, write_atomically
-from polsess.inference.audio_files import Recording, RecordingError
+from polsess.files import (
+    excess_length,
+    locked,
+    read_json,
+    to_json,
+    write_atomically,
+)
 from polsess.inference.overlap_add import UNCERTAIN, Level, OverlapAdd
 from polsess.inference.separation import SpeechSeparation
 
-# Suffixes of files that soundfile can read
-SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()}
-SUFFIXES = (SUFFIXES | {".aif", ".oga", ".opus"}) - {".raw"}
 ESTIMATE = re.compile(r"(.+)_estimate\d+\.wav")
 BLOCK = 65536  # samples at once
 FULL_SCALE = 32767 / 32768
@@ -33,7 +36,7 @@ LARGEST_WAV = 2**32 - 2**16
 SUBTYPES = {"float": "FLOAT", "16-bit": "PCM_16"}
 
 
-def find_recordings(given: list[Path], output: Path) -> dict:
+def find_recordings(given: list[Path], output: Path) -> tuple[dict, list[str]]:
     """Find the files to separate, and name their outputs.
 
     Arguments
@@ -45,8 +48,10 @@ def find_recordings(given: list[Path], output: Path) -> dict:
 
     Returns
     -------
-    dict
+    found : dict
         Name, with folders where names alone are ambiguous -> Path.
+    problems : list of str
+        What cannot be read in the folders.
 
     Raises
     ------
@@ -59,14 +64,18 @@ def find_recordings(given: list[Path], output: Path) -> dict:
     >>> (folder / "1").mkdir(parents=True)
     >>> for name in ("a.wav", "1/a.wav", "a.flac", "notes.txt"):
     ...     (folder / name).touch()
-    >>> sorted(find_recordings([folder], folder / "separated"))
-    ['day/1/a', 'day/a.flac', 'day/a.wav']
+    >>> found, problems = find_recordings([folder], folder / "separated")
+    >>> sorted(found), problems
+    (['day/1/a', 'day/a.flac', 'day/a.wav'], [])
     """
+    problems: list = []
     found: dict = {}  # path -> how many parts of it the name has at least
     for path in given:
         absolute = Path(os.path.abspath(path))
         if path.is_dir():
-            for file in _search(absolute, output.resolve()):
+            files, unreadable = _search(absolute, output.resolve())
+            problems += unreadable
+            for file in files:
                 depth = len(file.relative_to(absolute).parts)
                 # The folder's own name too, which only / has not.
                 found.setdefault(file, depth + bool(absolute.name))
@@ -82,28 +91,31 @@ def find_recordings(given: list[Path], output: Path) -> dict:
         found = {p: d + (again[names[p]] > 1) for p, d in found.items()}
     short = {p: str(PurePath(n).with_suffix("")) for p, n in names.items()}
     again = Counter([*short.values(), *names.values()])
-    return {names[p] if again[s] > 1 else s: p for p, s in short.items()}
+    found = {names[p] if again[s] > 1 else s: p for p, s in short.items()}
+    return found, problems
 
 
 def _search(folder, output):
-    """List a folder's recordings."""
+    """List a folder's recordings, and what cannot be read in it."""
     if folder.resolve().is_relative_to(output):
         raise UserError(
             f"--output {output}: is or contains {folder}, whose recordings are "
             "separated; give another folder"
         )
+    files, problems = find_audio(folder)
     files = [
         path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-        and not path.resolve().is_relative_to(output)
-        and not _is_estimate(path)
+        for path in files
+        if not path.resolve().is_relative_to(output) and not _is_estimate(path)
     ]
     if not files:
-        raise UserError(f"{folder}: has no recordings, such as *.wav or *.mp3")
-    return files
+        raise UserError(
+            "\nError: ".join(
+                [f"{folder}: has no recordings, such as *.wav or *.mp3"]
+                + problems
+            )
+        )
+    return files, problems
 
 
 def _is_estimate(path):
@@ -126,7 +138,7 @@ def plan(
     Arguments
     ---------
     found : dict
-        As ``find_recordings`` returns it.
+        The first that ``find_recordings`` returns.
     output : Path
         Folder of the outputs.
     each_channel : bool
@@ -139,7 +151,7 @@ def plan(
     work : list
         Pairs of a Recording and the base of its outputs' names.
     problems : list of RecordingError
-        Of those that cannot be opened.
+        Of those that cannot be opened, or whose outputs' names are too long.
 
     Raises
     ------
@@ -151,15 +163,25 @@ def plan(
         base = output / name
         try:
             mean = Recording(path)
+            own = [(mean, base)]
+            if each_channel:
+                own = [
+                    (
+                        Recording(path, number),
+                        base.with_name(f"{base.name}_channel{number}"),
+                    )
+                    for number in range(1, mean.channels + 1)
+                ]
+            _, longest = own[-1]
+            estimate = estimate_paths(longest, n_sources)[-1]
+            if excess := excess_length(estimate):
+                raise RecordingError(
+                    f"{path}: its name is too long for that of an estimate; "
+                    f"shorten it by {excess} bytes"
+                )
+            work += own
         except RecordingError as error:
             problems.append(error)
-            continue
-        if not each_channel:
-            work.append((mean, base))
-        else:
-            for number in range(1, mean.channels + 1):
-                own = base.with_name(f"{base.name}_channel{number}")
-                work.append((Recording(path, number), own))
     recordings = {recording.path.resolve() for recording, _ in work}
     for _, base in work:
         for path in estimate_paths(base, n_sources):
@@ -338,6 +360,7 @@ class SeparatedFiles:
         self.identity = identity
         self.audio = estimate_paths(base, n_sources)
         self.description = base.with_name(f"{base.name}.json")
+        self.damage = ""  # of the recording, as the files' description has it
         self.changed = []  # parts of the identity that differ from the files'
         self.outdated = []  # estimates of a model that had more of them
         if not self.description.exists():
@@ -361,6 +384,7 @@ class SeparatedFiles:
                 f"{self.description}: belongs to the {name} {before.get(name)};"
                 " give another --output, or, for another model, --force"
             )
+        self.damage = made.get("damage", "")
         self.outdated = [p for p in earlier if p not in self.audio]
         self.changed = [name for name in changed if name != "model"]
 
@@ -394,12 +418,13 @@ class SeparatedFiles:
         UserError
             If a file cannot be written.
         """
-        temporary = [path.with_name(f".{path.name}.tmp") for path in self.audio]
+        folder = self.description.parent
+        temporary = [folder / f".{n}.tmp" for n in range(len(self.audio))]
         description = description | {
             "estimates": [path.name for path in self.audio],
             "identity": self.identity,
         }
-        with locked(self.description.parent):
+        with locked(folder):
             try:
                 for source, path in enumerate(temporary):
                     estimates.write(path, sample_rate, subtype, source)
@@ -464,10 +489,12 @@ def describe(
     margins = [c.margin for c in separation.chunks if c.margin is not None]
     return {
         "recording": str(recording.path),
-        "format": recording.format,
+        "format": f"{recording.container} {recording.subtype}",
         "sample_rate": recording.sample_rate,
         "samples": recording.length,
         "audio_seconds": recording.seconds,
+        "damage": recording.damage,
+        "unread_seconds": recording.unread,
         "channels": recording.channels,
         "channel": recording.channel or "mean",
         "model": run.settings["experiment_name"],
@@ -514,20 +541,19 @@ def summarise(description: dict) -> str:
     -------
     >>> description = {
     ...     "audio_seconds": 16,
+    ...     "unread_seconds": 2.5,
     ...     "seconds": 2.04,
     ...     "gain": 1.0,
-    ...     "order": {"boundaries": 2, "uncertain": 1},
-    ...     "chunks": [
-    ...         {"seconds": 0.0, "uncertain": False},
-    ...         {"seconds": 4.0, "uncertain": False},
-    ...         {"seconds": 8.0, "uncertain": True},
-    ...     ],
+    ...     "order": {"boundaries": 0, "uncertain": 0},
+    ...     "chunks": [{"seconds": 0.0, "uncertain": False}],
     ... }
     >>> summarise(description)
-    '16.0 s in 2.0 s, order of speakers uncertain at 1 of 2 boundaries (8.0 s)'
+    '16.0 s in 2.0 s, 2.500 s after the end that its header tells not read'
     """
     audio, seconds = description["audio_seconds"], description["seconds"]
     text = f"{audio:.1f} s in {seconds:.1f} s"
+    if unread := description["unread_seconds"]:
+        text += f", {unread:.3f} s after the end that its header tells not read"
     if description["gain"] < 1:
         quieter = -20 * math.log10(description["gain"])
         text += f", made {quieter:.1f} dB quieter so that nothing clips"

@@ -8,15 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from polsess.audio import Recording, RecordingError
 from polsess.errors import UserError
-from polsess.inference.audio_files import (
-    Recording,
-    RecordingError,
-    ResampledReader,
-    StreamResampler,
-)
 from polsess.inference.models import load_model
 from polsess.inference.overlap_add import CHUNK, OVERLAP, OverlapAdd
+from polsess.inference.resampling import ResampledReader, StreamResampler
 from polsess.processes import set_up_device, too_little_memory
 from speechbrain.inference.interfaces import Pretrained
 

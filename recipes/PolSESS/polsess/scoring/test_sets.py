@@ -1,7 +1,6 @@
 """Test sets: of PolSESS, in the layout of LibriMix, or of a CSV file."""
 
 import hashlib
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import soundfile
 import torch
 from tqdm.contrib.concurrent import thread_map
 
+from polsess.audio import Recording
 from polsess.corpus.manifests import (
     is_prepared_from,
     manifest_path,
@@ -26,7 +25,6 @@ from polsess.errors import UserError
 from polsess.files import hash_file
 from polsess.run_folder import read_table
 from polsess.scoring.metrics import resample
-from speechbrain.dataio.dataio import read_audio
 
 # The folders of LibriMix's mixtures for each task. mix_clean is EB's target.
 LIBRIMIX_VARIANTS = {
@@ -165,18 +163,20 @@ def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
 def _read_file(path):
     """Read an audio file's rate and length, or its fault, and its hash."""
     try:
+        recording = Recording(path)
         content = Path(path).read_bytes()
-        info = soundfile.info(io.BytesIO(content))
-    # ValueError: of a path with a null character.
-    except (OSError, ValueError, soundfile.LibsndfileError) as error:
-        return f"cannot be read ({getattr(error, 'error_string', error)})", ""
-    if info.channels != 1 or not info.frames:
-        return f"has {info.frames} samples of {info.channels} channels", ""
-    if info.subtype in ("FLOAT", "DOUBLE"):  # others hold finite samples only
-        samples, _ = soundfile.read(io.BytesIO(content), dtype="float32")
-        if not np.isfinite(samples).all():
-            return "holds NaN or infinite samples", ""
-    return (info.samplerate, info.frames), _hash(content)
+        if recording.subtype in ("FLOAT", "DOUBLE"):
+            for _ in recording.blocks():  # others hold finite samples only
+                pass
+        samples = recording.length
+    except (OSError, UserError) as error:
+        return str(error).removeprefix(f"{path}: "), ""
+    problem = recording.damage
+    if recording.channels != 1:
+        problem = f"has {samples} samples of {recording.channels} channels"
+    elif recording.unread:
+        problem = f"has {recording.unread:.3f} s after its end by the header"
+    return problem or (recording.sample_rate, samples), _hash(content)
 
 
 def _hash(content):
@@ -321,9 +321,12 @@ class StoredExamples(torch.utils.data.Dataset):
 
     def __getitem__(self, example: Example) -> dict:
         """Read an example, as ``RenderedMixtures`` returns it."""
-        mixture, *sources = map(read_audio, self.files(example).values())
+        mixture, *sources = (
+            torch.from_numpy(Recording(path).read())
+            for path in self.files(example).values()
+        )
         if self.task == "EB":
-            sources = [sum(sources)]
+            sources = [torch.stack(sources).sum(dim=0)]
         return {
             "id": self.rows[example.row]["ID"],
             "row": example.row,
