@@ -25,13 +25,16 @@ import logging
 import sys
 
 from polsess.commands import at_least, make_parser, run
-from polsess.corpus.checks import CHECKS
-from polsess.corpus.manifests import (
-    DUPLICATES,
-    ON_ERROR,
-    SUBSET_SIZES,
-    prepare_polsess,
-)
+from polsess.corpus.manifests import CHOICES, SUBSET_SIZES, prepare_polsess
+
+TEXTS = {
+    "check": "headers: all files exist, complete and alike; audio: also sums "
+    "and contents, reads everything; none: the metadata only",
+    "on_error": "stop: report and write nothing; drop: leave rows with findings "
+    "out and list them in rejected.csv",
+    "duplicates": "rows that repeat another: stop; drop: leave them out; keep: "
+    "train on them, as the published runs did",
+}
 
 
 def main(arguments: list[str]) -> None:
@@ -50,22 +53,9 @@ def main(arguments: list[str]) -> None:
     )
     number = at_least(1)
     add("--subset_sizes", type=number, nargs="*", metavar="N", help=text)
-    text = (
-        "headers: all files exist, complete and alike; audio: also sums and "
-        "contents, reads everything; none: the metadata only (default: "
-        "%(default)s)"
-    )
-    add("--check", choices=CHECKS, default="headers", help=text)
-    text = (
-        "stop: report and write nothing; drop: leave rows with findings out "
-        "and list them in rejected.csv (default: %(default)s)"
-    )
-    add("--on_error", choices=ON_ERROR, default="stop", help=text)
-    text = (
-        "rows that repeat another: stop; drop: leave them out; keep: train on "
-        "them, as the published runs did (default: %(default)s)"
-    )
-    add("--duplicates", choices=DUPLICATES, default="stop", help=text)
+    for name, text in TEXTS.items():
+        first, text = CHOICES[name][0], f"{text} (default: %(default)s)"
+        add(f"--{name}", choices=CHOICES[name], default=first, help=text)
     text = "required sample rate in Hz (default: any)"
     add("--sample_rate", type=int, metavar="HZ", help=text)
     text = "processes that read audio (default: one per CPU)"

@@ -9,8 +9,7 @@ import pytest
 from damage import csv_files, damaged_bytes, from_csv, json_files
 from hypothesis import given, settings
 from outcomes import attempt, files_of, new_folder
-from polsess.corpus.checks import CHECKS
-from polsess.corpus.manifests import DUPLICATES, ON_ERROR, prepare_polsess
+from polsess.corpus.manifests import CHOICES, prepare_polsess
 from polsess.corpus.metadata import AUDIO_COLUMNS, SPLITS
 from polsess.data.dataset import read_manifest
 from polsess.errors import UserError
@@ -19,11 +18,7 @@ from small_corpus import metadata_path, write_small_corpus
 # They read and write many files.
 HALF = settings(max_examples=settings.default.max_examples // 2)
 OPTIONS = st.fixed_dictionaries(
-    {
-        "check": st.sampled_from(CHECKS),
-        "on_error": st.sampled_from(ON_ERROR),
-        "duplicates": st.sampled_from(DUPLICATES),
-    }
+    {name: st.sampled_from(choices) for name, choices in CHOICES.items()}
 )
 ROWS = {"train": 4, "val": 2, "test": 2}
 

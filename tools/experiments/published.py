@@ -4,28 +4,26 @@ import numpy as np
 import pandas as pd
 from polsess.errors import UserError
 from polsess.files import RECIPE
-from polsess.run_folder import (
-    EARLIER,
-    read_numbers,
-    read_result,
-    read_settings,
-    read_table,
-)
+from polsess.run_folder import EARLIER, read_result, read_settings, read_table
 
 from experiments import statistics as stats
 from experiments.runs import BEST, Evaluation, by_group, read_run
 from experiments.tables import Table
 
-PUBLISHED = [
-    RECIPE / "published_results.csv",
-    RECIPE / "published_later.csv",
-]
-NO_CONDITIONS = ["model", "network", "seed", BEST, "si_sdr_improvement", "note"]
+PUBLISHED = [RECIPE / f"published_{name}.csv" for name in ("results", "later")]
+# Columns of these that are no conditions
+FIGURES = ["model", "network", "seed", BEST, "si_sdr_improvement", "note"]
 NOTE = (
     "The best of each run's validation, not the test. The intervals are of "
     "95 %, by Welch over the seeds. Where conditions differ, so may the "
     "results; duplicated: share of the training mixtures that repeat others."
 )
+COLUMNS = [
+    *(("model", "model", ""), ("seeds", "seeds", "")),
+    *(("here", "mean", ".2f"), ("published", "published", ".2f")),
+    *(("difference (dB)", "difference", "+.2f"), ("95 % CI", "t", ".2f")),
+    ("conditions", "conditions", ""),
+]
 
 
 def compare_published(evaluations: list[Evaluation]) -> Table:
@@ -51,56 +49,37 @@ def compare_published(evaluations: list[Evaluation]) -> Table:
     known = pd.concat(tables, ignore_index=True).fillna("")
     known = known[known[BEST] != ""]
     by_name = dict(list(known.groupby(known["model"].str.lower())))
-    rows: list = []
-    notes: list = []
-    missing: list = []
+    rows, notes, missing = [], [NOTE], []
     for group, runs in by_group(evaluations).items():
         names = group.lower(), runs[0].info["model"].lower()
         theirs = by_name.get(names[0], by_name.get(names[1]))
         if theirs is None:
             missing.append(group)
             continue
-        ended = [read_run(run.folder, group, run.seed) for run in runs]
-        values = [
-            np.array([run.best for run in ended if run.best is not None]),
-            read_numbers(theirs[BEST], PUBLISHED[0]).to_numpy(),
-        ]
-        difference = values[0].mean() - values[1].mean()
-        several = min(map(len, values)) > 1  # as Welch needs
-        parts = (
-            [p for v in values for p in stats.mean_part(v)] if several else []
-        )
-        low, high = stats.t_interval(difference, parts)
-        rows.append(
-            {
-                "model": group,
-                "seeds": " and ".join(str(len(v)) for v in values),
-                "mean": values[0].mean(),
-                "published": values[1].mean(),
-                "difference": difference,
-                "t_low": low,
-                "t_high": high,
-                "conditions": compare_conditions(runs, theirs),
-            }
-        )
-        notes += stats.list_notes(theirs).values()
+        best = [read_run(run.folder, group, run.seed).best for run in runs]
+        own = np.array([value for value in best if value is not None])
+        published = theirs[BEST].to_numpy(float)
+        row = {"model": group, "seeds": f"{len(own)} and {len(published)}"}
+        row |= {"mean": own.mean(), "published": published.mean()}
+        row["difference"] = row["mean"] - row["published"]
+        parts = stats.mean_part(own) + stats.mean_part(published)
+        several = len(parts) == 2  # as Welch needs
+        ends = stats.t_interval(row["difference"], parts if several else [])
+        row["t_low"], row["t_high"] = ends
+        rows.append(row | {"conditions": compare_conditions(runs, theirs)})
+        for texts in stats.list_notes(theirs).values():
+            notes += [f"{text}." for text in texts]
     if not rows:
         raise UserError(
             f"--published: there are no published runs of "
             f"{', '.join(missing)}; call the folder above a run's seed by one "
             f"of {', '.join(known['model'].unique())}"
         )
-    note = " ".join([NOTE, *(f"{text}." for texts in notes for text in texts)])
     if missing:
-        note += f" Not published: {', '.join(missing)}."
-    columns = [
-        *(("model", "model", ""), ("seeds", "seeds", "")),
-        *(("here", "mean", ".2f"), ("published", "published", ".2f")),
-        *(("difference (dB)", "difference", "+.2f"), ("95 % CI", "t", ".2f")),
-        ("conditions", "conditions", ""),
-    ]
+        notes.append(f"Not published: {', '.join(missing)}.")
     title = "Against the published runs: best SI-SDR of the validation (dB)"
-    return Table(title, pd.DataFrame(rows), columns, "published", note)
+    figures = pd.DataFrame(rows)
+    return Table(title, figures, COLUMNS, "published", " ".join(notes))
 
 
 def compare_conditions(runs: list[Evaluation], theirs: pd.DataFrame) -> str:
@@ -116,10 +95,10 @@ def compare_conditions(runs: list[Evaluation], theirs: pd.DataFrame) -> str:
     """
     own = [_read_conditions(run.folder) for run in runs]
     differing = []
-    for name in theirs.columns.difference(NO_CONDITIONS, sort=False):
-        wanted = list(dict.fromkeys(map(_text, theirs[name])))
-        found = list(dict.fromkeys(_text(run.get(name)) for run in own))
-        if wanted != [""] and found != wanted:
+    for name in theirs.columns.difference(FIGURES, sort=False):
+        wanted = dict.fromkeys(map(_text, theirs[name]))
+        found = dict.fromkeys(_text(run.get(name)) for run in own)
+        if "" not in wanted and list(found) != list(wanted):
             ours = ", ".join(found) or "unknown"
             differing.append(f"{name} {ours}, not {', '.join(wanted)}")
     return "; ".join(differing) or "the same"

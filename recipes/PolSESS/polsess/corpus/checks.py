@@ -24,7 +24,6 @@ from polsess.corpus.metadata import (
 from polsess.errors import UserError
 from polsess.streams import ForwardFile, Stream, find_streams, open_stream
 
-CHECKS = ("headers", "audio", "none")
 REPORTED_FINDINGS = 20
 FRAGMENT_COLUMNS = ["SSR"] + [
     column

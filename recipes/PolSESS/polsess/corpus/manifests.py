@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polsess.corpus.checks import CHECKS, check_corpus, report_findings
+from polsess.corpus.checks import check_corpus, report_findings
 from polsess.corpus.metadata import (
     AUDIO_COLUMNS,
     AUDIO_FOLDERS,
@@ -27,8 +27,12 @@ from polsess.files import hash_file, locked, to_json, write_atomically
 # Raise it when the manifests change so that older ones must not be used.
 FORMAT_VERSION = 2
 
-ON_ERROR = ("stop", "drop")
-DUPLICATES = ("stop", "drop", "keep")
+# Options of the preparation, the default first
+CHOICES = {
+    "check": ("headers", "audio", "none"),
+    "on_error": ("stop", "drop"),
+    "duplicates": ("stop", "drop", "keep"),
+}
 SUBSET_SIZES = (2000, 4000, 8000, 16000)
 SAMPLE_RATES = (8000, 16000)  # Hz
 logger = logging.getLogger(__name__)
@@ -94,10 +98,9 @@ def prepare_polsess(
         If an option or the corpus is at fault; the message is complete.
     """
     chosen = {"check": check, "on_error": on_error, "duplicates": duplicates}
-    allowed = CHECKS, ON_ERROR, DUPLICATES
-    for (name, value), choices in zip(chosen.items(), allowed, strict=True):
-        if value not in choices:
-            raise UserError(f"{name} '{value}': choose from {choices}.")
+    for name, value in chosen.items():
+        if value not in CHOICES[name]:
+            raise UserError(f"{name} '{value}': choose from {CHOICES[name]}.")
     if duplicates == "stop":  # Not in older records, which stay current.
         del chosen["duplicates"]
     sizes = None if subset_sizes is None else sorted(set(subset_sizes))
@@ -189,7 +192,13 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
             f"rows out with {ways}. (--duplicates keep trains on duplicates.)"
         )
     good = good.assign(ID=_name_rows(good))
-    repeated = _list_duplicates(good, kept)
+    names = good.set_index(["split", "row"])["ID"]
+    repeated = [
+        (split, row, names.get((split, row)), names.get((split, first)), reason)
+        for split, row, _, reason, first in kept
+    ]
+    columns = ["split", "row", "ID", "duplicate_of", "reason"]
+    repeated = pd.DataFrame(repeated, columns=columns).dropna()
     counts = _count_rows(table, good, repeated)
     empty = [split for split in SPLITS if not counts[split]["rows"]]
     if empty or audio is None:
@@ -243,19 +252,6 @@ def _name_rows(table):
     names = table["mixFile"].str.removesuffix(".wav")
     numbers = names.groupby([table["split"], names]).cumcount() + 1
     return names.where(numbers == 1, names + "_" + numbers.astype(str))
-
-
-def _list_duplicates(table, findings):
-    """List which of the table's rows repeat which."""
-    places = zip(table["split"], table["row"], strict=True)
-    names = dict(zip(places, table["ID"], strict=True))
-    rows = [
-        [split, row, names[split, row], names[split, first], reason]
-        for split, row, _, reason, first in findings
-        if (split, row) in names and (split, first) in names
-    ]
-    columns = ["split", "row", "ID", "duplicate_of", "reason"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def _count_rows(table, good, repeated):

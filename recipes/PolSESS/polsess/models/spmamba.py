@@ -37,8 +37,6 @@ class Block(torch.nn.Module):
         Approximate number of values in a query.
     mamba : dict
         Options of the Mamba layers.
-    epsilon : float
-        Of the layer norms.
 
     Example
     -------
@@ -56,7 +54,6 @@ class Block(torch.nn.Module):
         heads: int,
         attention_size: int,
         mamba: dict,
-        epsilon: float = EPSILON,
     ) -> None:
         super().__init__()
         self.unfold_size = unfold_size
@@ -64,8 +61,7 @@ class Block(torch.nn.Module):
         self.heads = heads
         steps = unfold_size * channels
         for path in ("intra", "inter"):
-            norm = ChannelNorm(channels, epsilon=epsilon)
-            self.add_module(f"{path}_norm", norm)
+            self.add_module(f"{path}_norm", ChannelNorm(channels))
             self.add_module(f"{path}_mamba", BidirectionalMamba(steps, mamba))
             self.add_module(
                 f"{path}_linear",
@@ -77,10 +73,9 @@ class Block(torch.nn.Module):
         sizes = {"Q": query, "K": query, "V": channels // heads}
         for head in range(heads):
             for name, size in sizes.items():
-                projection = _projection(channels, size, bins, epsilon)
+                projection = _projection(channels, size, bins)
                 self.add_module(f"attn_conv_{name}_{head}", projection)
-        projection = _projection(channels, channels, bins, epsilon)
-        self.attn_concat_proj = projection
+        self.attn_concat_proj = _projection(channels, channels, bins)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Transform [batch, frames, bins, channels]."""
@@ -252,8 +247,6 @@ class ChannelNorm(torch.nn.Module):
         Number of channels.
     bins : int, None
         Number of bins, if the norm goes over them too.
-    epsilon : float
-        Added to the variance.
 
     Example
     -------
@@ -261,14 +254,9 @@ class ChannelNorm(torch.nn.Module):
     tensor(True)
     """
 
-    def __init__(
-        self,
-        channels: int,
-        bins: int | None = None,
-        epsilon: float = EPSILON,
-    ) -> None:
+    def __init__(self, channels: int, bins: int | None = None) -> None:
         super().__init__()
-        self.eps = epsilon
+        self.eps = EPSILON
         self.first_dimension = 3 if bins is None else 2
         shape = (1, channels, 1, bins or 1)
         self.gamma = torch.nn.Parameter(torch.ones(shape))
@@ -285,12 +273,12 @@ class ChannelNorm(torch.nn.Module):
         return F.layer_norm(hidden, normed, gamma, beta, self.eps)
 
 
-def _projection(channels, out_channels, bins, epsilon):
+def _projection(channels, out_channels, bins):
     """A 1x1 convolution with PReLU and norm, of the attention."""
     return torch.nn.Sequential(
         torch.nn.Conv2d(channels, out_channels, 1),
         torch.nn.PReLU(),
-        ChannelNorm(out_channels, bins, epsilon),
+        ChannelNorm(out_channels, bins),
     )
 
 
@@ -375,7 +363,7 @@ class SPMamba(torch.nn.Module):
         self.register_buffer("window", window, persistent=False)
         self.conv = torch.nn.Sequential(
             torch.nn.Conv2d(2, hidden_channels, 3, padding=1),
-            torch.nn.GroupNorm(1, hidden_channels, eps=norm_epsilon),
+            torch.nn.GroupNorm(1, hidden_channels, eps=EPSILON),
         )
         self.blocks = torch.nn.ModuleList(
             Block(
@@ -390,13 +378,15 @@ class SPMamba(torch.nn.Module):
                     "d_conv": convolution_size,
                     "expand": expansion,
                 },
-                norm_epsilon,
             )
             for _ in range(blocks)
         )
         self.deconv = torch.nn.ConvTranspose2d(
             hidden_channels, 2 * n_sources, 3, padding=1
         )
+        for module in self.modules():
+            if isinstance(module, ChannelNorm | torch.nn.GroupNorm):
+                module.eps = norm_epsilon
 
     def forward(self, mixture: torch.Tensor) -> torch.Tensor:
         """Estimate the sources [batch, time, n_sources] of [batch, time]."""

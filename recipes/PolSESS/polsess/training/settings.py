@@ -29,8 +29,7 @@ from polsess.commands import (
     read_options,
     write_options,
 )
-from polsess.corpus.checks import CHECKS
-from polsess.corpus.manifests import DUPLICATES, ON_ERROR, manifest_path
+from polsess.corpus.manifests import CHOICES, manifest_path
 from polsess.corpus.metadata import SPLITS
 from polsess.data.curriculum import Curriculum, check_variants
 from polsess.data.mmipc import TASKS
@@ -115,9 +114,7 @@ IN_EACH_YAML = {
     "sample_rate": Setting(int),
     "task": Setting(choices=tuple(TASKS)),
     "n_sources": Setting(int),
-    "check": Setting(choices=CHECKS, may_change=True),
-    "on_error": Setting(choices=ON_ERROR, may_change=True),
-    "duplicates": Setting(choices=DUPLICATES, may_change=True),
+    **{n: Setting(choices=c, may_change=True) for n, c in CHOICES.items()},
     "train_size": Setting(int, may_be_null=True),
     "training_segment": Setting(float, may_be_null=True),
     "valid_variants": Setting(list),
