@@ -30,10 +30,10 @@ from polsess.corpus.manifests import CHOICES, SUBSET_SIZES, prepare_polsess
 TEXTS = {
     "check": "headers: all files exist, complete and alike; audio: also sums "
     "and contents, reads everything; none: the metadata only",
-    "on_error": "stop: report and write nothing; drop: leave rows with findings "
-    "out and list them in rejected.csv",
-    "duplicates": "rows that repeat another: stop; drop: leave them out; keep: "
-    "train on them, as the published runs did",
+    "on_error": "stop: report and write nothing; drop: leave rows with "
+    "findings out and list them in rejected.csv",
+    "duplicates": "rows that repeat another: stop; drop: leave them out; "
+    "keep: train on them, as the published runs did",
 }
 
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import report
 from compare_runs import main
 from experiments.published import PUBLISHED, compare_published
 from experiments.runs import read_evaluations
@@ -153,5 +154,9 @@ def test_a_finalist_is_compared_with_its_own_row(tmp_path, capsys):
     assert "Not published: mine." in text
     rows = pd.read_csv("comparison/published.csv")
     assert rows["published"].round(2).tolist() == [4.67]
+    page = tmp_path / "page.html"
+    options = ["--published", "--examples", "0", "--output", str(page)]
+    report.main([str(tmp_path / "runs"), *options])
+    assert "Against the published runs" in page.read_text()
     with pytest.raises(UserError, match="no published runs of mine; call the"):
         compare(tmp_path / "runs/mine")

@@ -1,5 +1,6 @@
 """Exported models in SpeechBrain's loaders and in onnxruntime."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from polsess.errors import UserError
-from polsess.inference.models import load_trained_run
+from polsess.inference.models import load_model, load_trained_run
 from small_exports import LENGTHS, MASKING, estimates_of
 from small_models import SMALL
 
@@ -31,6 +32,14 @@ def test_onnxruntime_gives_the_same_estimates(model, exported, trained_runs):
     for found, wanted in zip(theirs, expected, strict=True):
         assert found.shape == wanted.shape
         assert (found - wanted).abs().max() < 2e-4 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("kind", ["run", "exported"])
+def test_a_model_carries_its_epsilon(kind, exported, trained_runs):
+    folder = (exported if kind == "exported" else trained_runs)("spmamba")
+    description = json.loads((folder / "separator.json").read_text())
+    assert description["arguments"]["norm_epsilon"] == 1e-4
+    assert load_model(folder).separator.conv[1].eps == 1e-4
 
 
 @pytest.mark.parametrize(

@@ -193,12 +193,12 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
         )
     good = good.assign(ID=_name_rows(good))
     names = good.set_index(["split", "row"])["ID"]
-    repeated = [
+    rows = [
         (split, row, names.get((split, row)), names.get((split, first)), reason)
         for split, row, _, reason, first in kept
     ]
     columns = ["split", "row", "ID", "duplicate_of", "reason"]
-    repeated = pd.DataFrame(repeated, columns=columns).dropna()
+    repeated = pd.DataFrame(rows, columns=columns).dropna()
     counts = _count_rows(table, good, repeated)
     empty = [split for split in SPLITS if not counts[split]["rows"]]
     if empty or audio is None:
@@ -206,13 +206,13 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
             f"No good row is left in '{empty[0]}', so nothing was written. "
             f"{found}"
         )
-    rows = counts["train"]["rows"]
+    most = counts["train"]["rows"]
     sizes = options["subset_sizes"]
     if sizes is None:
-        sizes = [size for size in SUBSET_SIZES if size <= rows]
-    if any(not 0 < size <= rows for size in sizes):
+        sizes = [size for size in SUBSET_SIZES if size <= most]
+    if any(not 0 < size <= most for size in sizes):
         raise UserError(
-            f"There are no subsets of {sizes} rows: train has {rows} "
+            f"There are no subsets of {sizes} rows: train has {most} "
             f"({counts['train']['dropped']} dropped). Nothing was written."
         )
     files = _make_manifests(good, audio.samples / audio.sample_rate, sizes)
