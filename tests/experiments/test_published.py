@@ -124,8 +124,8 @@ def test_each_condition_that_differs_is_named(tmp_path):
     correct = {"rows": 16000, "duplicates": 0}
     write_runs(tmp_path, "convtasnet", [3.0, 3.5], settings, correct)
     assert compare(tmp_path)[0].loc["convtasnet", "conditions"] == (
-        "mixtures 2000, not 16000; duplicated 0, not 0.5; precision bf16, not "
-        "fp32; valid_variants SER, not SER SE"
+        "mixtures 2000, not 16000; duplicated 0.0, not 0.5; precision bf16, "
+        "not fp32; valid_variants SER, not SER SE"
     )
 
 

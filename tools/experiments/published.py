@@ -96,8 +96,8 @@ def compare_conditions(runs: list[Evaluation], theirs: pd.DataFrame) -> str:
     own = [_read_conditions(run.folder) for run in runs]
     differing = []
     for name in theirs.columns.difference(FIGURES, sort=False):
-        wanted = dict.fromkeys(map(_text, theirs[name]))
-        found = dict.fromkeys(_text(run.get(name)) for run in own)
+        wanted = dict.fromkeys(theirs[name])
+        found = dict.fromkeys(run.get(name, "") for run in own)
         if "" not in wanted and list(found) != list(wanted):
             ours = ", ".join(found) or "unknown"
             differing.append(f"{name} {ours}, not {', '.join(wanted)}")
@@ -111,14 +111,7 @@ def _read_conditions(folder):
     if rows := train.get("rows"):
         settings["mixtures"] = min(settings.get("train_size") or rows, rows)
         settings["duplicated"] = round(train.get("duplicates", 0) / rows, 1)
-    return settings
-
-
-def _text(value):
-    """Format a condition; a number always in the same way."""
-    if isinstance(value, list):
-        return " ".join(value)
-    try:
-        return str(value) if isinstance(value, bool) else f"{float(value):g}"
-    except (TypeError, ValueError):
-        return value or ""
+    return {
+        name: " ".join(value) if name == "valid_variants" else str(value)
+        for name, value in settings.items()
+    }
