@@ -15,7 +15,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 CAPABILITIES = (80, 90, 120)
-NUMBERS = {"length", "tokens", "channels", "n_states", "rank", "slot"}
+NUMBERS = {"batch", "length", "tokens", "channels", "n_states", "rank", "slot"}
 CONVOLUTION = {"WIDTH": 4, **ours.CONVOLUTION}
 KERNELS = {
     ours.convolve: CONVOLUTION,

@@ -6,9 +6,13 @@ from counting import COUNTS, Devices, Kernels, count_step
 from measuring import in_new_process
 
 
-@pytest.mark.parametrize("model", ["convtasnet", "dprnn", "sepformer"])
+@pytest.mark.parametrize(
+    "model", ["convtasnet", "dprnn", "sepformer", "spmamba"]
+)
 @pytest.mark.parametrize("fp16", [False, True])
 def test_a_step_waits_once(model, fp16):
+    if model == "spmamba":
+        pytest.importorskip("triton")
     counts = in_new_process(count_step, model, fp16)
     assert counts["synchronisations"] == 1
     assert counts["blocking copies"] == 0

@@ -58,7 +58,7 @@ def fake_mamba_ssm(monkeypatch):
 
 
 @pytest.fixture(params=NAMES)
-def backend(request, monkeypatch):
+def both_directions(request, monkeypatch):
     """Each backend in turn."""
     if request.param == "mamba_ssm":
         request.getfixturevalue("fake_mamba_ssm")
@@ -68,6 +68,14 @@ def backend(request, monkeypatch):
         # The interpreter takes 0.2 ms for each number of a tile.
         monkeypatch.setitem(triton.SCAN, "CHANNELS", 4)
     return BACKENDS[request.param]
+
+
+@pytest.fixture
+def backend(both_directions):
+    """Each backend in turn, for one direction."""
+    return lambda hidden, *weights: both_directions(
+        hidden, *(weight[None] for weight in weights)
+    ).squeeze(0)
 
 
 def assert_exact(backend, inputs):
@@ -91,6 +99,28 @@ def test_output_and_gradients_are_those_of_the_equations(
     shape, options, backend
 ):
     assert_exact(backend, make_inputs(*shape, **options))
+
+
+@pytest.mark.parametrize("length", [1, 18])
+def test_the_second_direction_goes_backwards(length, both_directions):
+    hidden, *weights = make_inputs(2, length, 3, n_states=3, width=3)
+    others = make_inputs(2, length, 3, n_states=3, width=3, seed=1)[1:]
+    stacked = [
+        torch.stack(pair).detach().requires_grad_()
+        for pair in zip(weights, others, strict=True)
+    ]
+
+    def expected(hidden, *stacked):
+        forwards, backwards = zip(*stacked, strict=True)
+        turned = sequential_mamba(hidden.flip(1), *backwards).flip(1)
+        return torch.stack([sequential_mamba(hidden, *forwards), turned])
+
+    errors = relative_errors(
+        results(both_directions, [hidden, *stacked]),
+        results(expected, in_double([hidden, *stacked])),
+    )
+    assert errors[0] < 1e-5
+    assert max(errors[1:]) < 1e-4
 
 
 def test_large_and_small_step_sizes_and_rates_are_exact(backend):
@@ -253,7 +283,7 @@ def test_without_mamba_ssm_nothing_is_said(as_if_on_a_gpu, caplog):
 
 
 @pytest.mark.parametrize("fault", ["import", "call", "values"])
-def test_a_broken_mamba_ssm_is_told_and_not_used(
+def test_a_broken_mamba_ssm_is_reported_and_not_used(
     fault, as_if_on_a_gpu, fake_mamba_ssm, monkeypatch, caplog
 ):
     interface = sys.modules["mamba_ssm.ops.selective_scan_interface"]
@@ -282,7 +312,7 @@ def test_mamba_ssm_leaves_to_triton_what_it_cannot(fake_mamba_ssm, monkeypatch):
     from polsess.models.mamba import ssm
 
     fallback = types.ModuleType("polsess.models.mamba.triton")
-    fallback.mamba_in_triton = lambda *tensors: tensors[0] * 7
+    fallback.mamba_in_triton = lambda hidden, *_: hidden[None] * 7
     monkeypatch.setitem(sys.modules, fallback.__name__, fallback)
     for options in ({"width": 5}, {"width": 1}, {"n_states": 257}):
         inputs = make_inputs(1, 3, 2, **options)

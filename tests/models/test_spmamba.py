@@ -1,6 +1,7 @@
 """SPMamba's parameters, its parts, and the levels it takes."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from bench_mamba import sequential_mamba
 from polsess.errors import UserError
 from polsess.models.description import build
 from polsess.models.mamba import BACKENDS
+from polsess.models.mamba.plain import in_each_direction
 from polsess.models.spmamba import Block, SPMamba
 from polsess.training.settings import load_hparams, parse_arguments
 from small_models import HPARAMS, small_arguments
@@ -104,7 +106,8 @@ def test_the_network_with_a_slow_exact_scan(monkeypatch):
     estimates = model(mixture)
     estimates.square().sum().backward()
     exact = make_small().double()
-    monkeypatch.setitem(BACKENDS, "cpu", sequential_mamba)
+    exact_scan = partial(in_each_direction, sequential_mamba)
+    monkeypatch.setitem(BACKENDS, "cpu", exact_scan)
     expected = exact(mixture.double())
     expected.square().sum().backward()
     largest = expected.abs().max()
@@ -127,7 +130,9 @@ def test_levels_pass_through():
 
 
 def test_a_gpu_is_never_waited_for(monkeypatch):
-    monkeypatch.setitem(BACKENDS, "torch", lambda hidden, *_: hidden)
+    monkeypatch.setitem(
+        BACKENDS, "torch", lambda hidden, *_: hidden.expand(2, -1, -1, -1)
+    )
     # Up to torch 2.10 there is none for this device.
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda _: torch.float16)
     # Tensors without values: what would read one raises an error.

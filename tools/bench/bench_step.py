@@ -254,14 +254,15 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 
 def counts(options: argparse.Namespace) -> None:
-    """What a training step asks of a GPU, counted on the CPU.
+    """Operators, synchronisations and copies of a training step on a GPU.
 
     > python tools/bench/bench_step.py counts
 
-    For each model, in FP32 and with FP16's scaler: operators that compute,
-    forward, backward and for the norm of the gradients, synchronisations (reads
-    of a value, which wait for the GPU), and copies to the GPU that wait or do
-    not. The networks have the published depth, which counts, but less width.
+    Counted on the CPU, for each model in FP32 and with FP16's scaler: operators
+    that compute, forward, backward and for the norm of the gradients,
+    synchronisations (reads of a value, which wait for the GPU), and copies to
+    the GPU that wait or do not. The networks have the published depth, which
+    counts, but less width.
     """
     rows = []
     for model in options.models:

@@ -15,6 +15,7 @@ from polsess.files import RECIPE
 from polsess.models.convtasnet import MaskNet
 from polsess.models.mamba import Mamba
 from polsess.models.sepformer import TransformerBlock
+from polsess.models.spmamba import BidirectionalMamba
 from polsess.training.settings import load_hparams, parse_arguments
 
 MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
@@ -52,10 +53,25 @@ def with_stock_blocks(network: torch.nn.Module) -> torch.nn.Module:
         if isinstance(module, MaskNet | TransformerBlock):
             # Ours are SpeechBrain's classes, with another forward.
             module.__class__ = type(module).__mro__[1]
+        if isinstance(module, BidirectionalMamba):
+            module.__class__ = _EachDirection
         for name, child in module.named_children():
             if isinstance(child, Mamba):
                 setattr(module, name, as_mambapy(child))
     return network
+
+
+class _EachDirection(BidirectionalMamba):
+    """Bidirectional layer that calls each direction's norm and Mamba layer."""
+
+    def forward(
+        self, steps: torch.Tensor, weights: Sequence | None = None
+    ) -> torch.Tensor:
+        """Transform [batch, time, d_model] to [batch, time, 2 * d_model]."""
+        onward = steps + self.forward_blocks[0](steps)
+        turned = steps.flip(1)
+        backward = turned + self.backward_blocks[0](turned)
+        return torch.cat([onward, backward.flip(1)], dim=-1)
 
 
 def as_mambapy(layer: Mamba) -> torch.nn.Module:

@@ -8,11 +8,18 @@ names and shapes of the published implementation.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch.nn import functional as F
 
-from polsess.models.mamba import Mamba, choose_backend
+from polsess.models.mamba import (
+    Mamba,
+    choose_backend,
+    compute_mamba,
+    stack_weights,
+)
 
 EPSILON = 1e-5  # of the normalisations, unless another is given
 SMALLEST_LEVEL = 1e-4  # of a mixture, as a part of its peak
@@ -77,14 +84,22 @@ class Block(torch.nn.Module):
                 self.add_module(f"attn_conv_{name}_{head}", projection)
         self.attn_concat_proj = _projection(channels, channels, bins)
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Transform [batch, frames, bins, channels]."""
+    def forward(
+        self, hidden: torch.Tensor, weights: Sequence | None = None
+    ) -> torch.Tensor:
+        """Transform [batch, frames, bins, channels].
+
+        ``weights`` are those of the Mamba layers along frequency and along
+        time, if they have been stacked with other blocks'.
+        """
+        layers = self.intra_mamba, self.inter_mamba
+        intra, inter = weights or _gather_weights(layers)
         frames, bins = hidden.shape[1:3]
         missing = 0, 0, 0, self._missing(bins), 0, self._missing(frames)
         if any(missing):
             hidden = F.pad(hidden, missing)
-        hidden = hidden + self._run_along("intra", hidden)
-        along_time = self._run_along("inter", hidden)
+        hidden = hidden + self._run_along("intra", hidden, intra)
+        along_time = self._run_along("inter", hidden, inter)
         hidden = (hidden + along_time.transpose(1, 2))[:, :frames, :bins]
         return hidden + self._attend(hidden)
 
@@ -94,7 +109,7 @@ class Block(torch.nn.Module):
         steps = -(-beyond // self.unfold_step)
         return self.unfold_size + steps * self.unfold_step - length
 
-    def _run_along(self, path, hidden):
+    def _run_along(self, path, hidden, weights):
         """Run a bidirectional Mamba layer along bins, or along frames.
 
         Returns [batch, frames, bins, channels] or, along frames, [batch, bins,
@@ -109,7 +124,7 @@ class Block(torch.nn.Module):
         batch, rows, _, channels, _ = steps.shape
         # [batch * rows, steps, channels * unfold_size]
         steps = steps.flatten(3).flatten(0, 1)
-        steps = getattr(self, f"{path}_mamba")(steps)
+        steps = getattr(self, f"{path}_mamba")(steps, weights)
         # A transposed convolution, whose channels come last
         linear = getattr(self, f"{path}_linear")
         output = _as_float32(steps @ linear.weight.flatten(1))
@@ -215,11 +230,33 @@ class BidirectionalMamba(torch.nn.Module):
         self.forward_blocks = _direction(d_model, options)
         self.backward_blocks = _direction(d_model, options)
 
-    def forward(self, steps: torch.Tensor) -> torch.Tensor:
-        """Transform [batch, time, d_model] to [batch, time, 2 * d_model]."""
-        onward = _run_blocks(self.forward_blocks, steps)
-        backward = _run_blocks(self.backward_blocks, steps.flip(1))
-        return torch.cat([onward, backward.flip(1)], dim=-1)
+    def forward(
+        self, steps: torch.Tensor, weights: Sequence | None = None
+    ) -> torch.Tensor:
+        """Transform [batch, time, d_model] to [batch, time, 2 * d_model].
+
+        ``weights`` are its own if they have been stacked with other layers'.
+        """
+        weights = weights or _gather_weights([self])[0]
+        # The norms' weights are in those of the first projections.
+        normed = F.rms_norm(steps, steps.shape[-1:], eps=EPSILON)
+        outputs = compute_mamba(normed, *weights).permute(1, 2, 0, 3)
+        return (steps.unsqueeze(2) + outputs).flatten(2)
+
+
+def _gather_weights(layers):
+    """Stack the weights of all directions of all layers, for few operators.
+
+    Returns those of each bidirectional layer, of shapes [2, ...].
+    """
+    both = [(layer.forward_blocks, layer.backward_blocks) for layer in layers]
+    blocks = [block for (block,) in chain(*both)]
+    if not blocks:
+        return []
+    norms = [block.norm.weight for block in blocks]
+    stacked = stack_weights([block.mixer for block in blocks], norms)
+    pairs = [weight.unflatten(0, (-1, 2)).unbind() for weight in stacked]
+    return list(zip(*pairs, strict=True))
 
 
 def _direction(d_model, options):
@@ -229,13 +266,6 @@ def _direction(d_model, options):
         "mixer": Mamba(d_model, **options),
     }
     return torch.nn.ModuleList([torch.nn.Sequential(OrderedDict(layers))])
-
-
-def _run_blocks(blocks, hidden):
-    """Run a direction's blocks with their residuals."""
-    for block in blocks:
-        hidden = hidden + block(hidden)
-    return hidden
 
 
 class ChannelNorm(torch.nn.Module):
@@ -397,8 +427,10 @@ class SPMamba(torch.nn.Module):
         hidden = self.conv(torch.stack([spectrum.real, spectrum.imag], dim=1))
         # Channels come last, for norms and Mamba layers without copies.
         hidden = hidden.permute(0, 2, 3, 1).contiguous()
+        layers = [(b.intra_mamba, b.inter_mamba) for b in self.blocks]
+        weights = iter(_gather_weights(chain(*layers)))
         for block in self.blocks:
-            hidden = block(hidden)
+            hidden = block(hidden, (next(weights), next(weights)))
         # [batch, n_sources * 2, frames, bins]
         parts = self.deconv(hidden.permute(0, 3, 1, 2)).to(dtype)
         estimates = self._synthesise(parts, mixture.shape[1])

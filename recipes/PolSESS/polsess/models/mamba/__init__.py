@@ -9,11 +9,12 @@ import functools
 import importlib.util
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from polsess.errors import one_line
+from polsess.models.mamba.plain import in_each_direction
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +22,13 @@ logger = logging.getLogger(__name__)
 SMALLEST_STEP, LARGEST_STEP = 0.001, 0.1
 
 
-def _backend(module: str, function: str, double: bool = False) -> Callable:
+def _backend(
+    module: str, function: str, double: bool = False, together: bool = False
+) -> Callable:
     """Make a backend, which is imported when it is called.
 
-    Not all can be imported everywhere, and not all compute in FP64.
+    Not all can be imported everywhere, not all compute in FP64, and not all
+    compute both directions together.
     """
 
     def compute(hidden, *weights):
@@ -33,19 +37,22 @@ def _backend(module: str, function: str, double: bool = False) -> Callable:
             return BACKENDS["torch"](hidden, *weights)
         package = importlib.import_module(f"polsess.models.mamba.{module}")
         with torch.autocast(hidden.device.type, enabled=False):
+            layer = getattr(package, function)
+            if not together:
+                layer = functools.partial(in_each_direction, layer)
             tensors = [tensor.to(dtype) for tensor in (hidden, *weights)]
-            return getattr(package, function)(*tensors).to(hidden.dtype)
+            return layer(*tensors).to(hidden.dtype)
 
     return compute
 
 
-# What computes the layer: all in FP32, or in FP64 for FP64 input, whatever
-# autocast says. Arguments are those of `mamba_on_cpu`, of any floating type;
-# the result has the shape and the type of the first one.
+# What computes `compute_mamba`: in FP32, or in FP64 for FP64 input, whatever
+# autocast says. Arguments are of any floating type; the result has that of the
+# first one.
 BACKENDS: dict[str, Callable] = {
     "cpu": _backend("cpu", "mamba_on_cpu", double=True),
     "mamba_ssm": _backend("ssm", "mamba_in_mamba_ssm"),
-    "triton": _backend("triton", "mamba_in_triton"),
+    "triton": _backend("triton", "mamba_in_triton", together=True),
     "torch": _backend("plain", "mamba_in_torch", double=True),
 }
 
@@ -98,8 +105,9 @@ def _try_backend(name, kind, length):
     """Compare output and gradient of a small layer with plain torch's."""
     found = []
     with torch.inference_mode(False), torch.enable_grad():
-        shapes = [(2, length, 8), (32, 8), (16, 1, 4), (16,), (9, 16), (16, 1)]
-        shapes += [(16,), (16, 4), (16,), (8, 16)]
+        weights = [(32, 8), (16, 1, 4), (16,), (9, 16), (16, 1)]
+        weights += [(16,), (16, 4), (16,), (8, 16)]
+        shapes = [(2, length, 8), *((2, *shape) for shape in weights)]
         for backend in (name, "torch"):
             # Nothing random, which would change what is drawn afterwards
             tensors = [
@@ -115,9 +123,29 @@ def _try_backend(name, kind, length):
         torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-3)
 
 
-# Its kernels are compiled already.
-@torch.compiler.disable
-def _compute_layer(hidden, *weights):
+@torch.compiler.disable  # Its kernels are compiled already.
+def compute_mamba(hidden: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+    """Compute a Mamba layer in one direction, or in both.
+
+    Arguments
+    ---------
+    hidden : torch.Tensor
+        Shape [batch, time, d_model].
+    *weights : torch.Tensor
+        Shape [directions, ...], as ``stack_weights`` returns them. The second
+        direction, if there is one, goes backwards in time.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape [directions, batch, time, d_model].
+
+    Example
+    -------
+    >>> weights = stack_weights([Mamba(8), Mamba(8)])
+    >>> compute_mamba(torch.randn(3, 50, 8), *weights).shape
+    torch.Size([2, 3, 50, 8])
+    """
     return choose_backend(hidden.device)(hidden, *weights)
 
 
@@ -177,16 +205,40 @@ class Mamba(torch.nn.Module):
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Transform sequences [batch, time, d_model]."""
-        at_least_float32 = torch.promote_types(self.A_log.dtype, torch.float32)
-        return _compute_layer(
-            hidden,
-            self.in_proj.weight,
-            self.conv1d.weight,
-            self.conv1d.bias,
-            self.x_proj.weight,
-            self.dt_proj.weight,
-            self.dt_proj.bias,
-            -torch.exp(self.A_log.to(at_least_float32)),
-            self.D,
-            self.out_proj.weight,
+        return compute_mamba(hidden, *stack_weights([self]))[0]
+
+
+def stack_weights(
+    layers: Sequence[Mamba], scales: Sequence[torch.Tensor] = ()
+) -> list[torch.Tensor]:
+    """Stack the weights of layers of the same sizes, in at least FP32.
+
+    Arguments
+    ---------
+    layers : sequence of Mamba
+        The layers, such as those of two directions.
+    scales : sequence of torch.Tensor
+        Of each layer, factors of its input's channels [d_model], such as a
+        norm's weight, that the first projection includes.
+
+    Returns
+    -------
+    list of torch.Tensor
+        Arguments of ``mamba_on_cpu`` from the second one on, each of shape
+        [layers, ...].
+    """
+    stacked = [
+        torch.stack(weights)
+        for weights in zip(
+            *(layer.parameters() for layer in layers), strict=True
         )
+    ]
+    dtype = torch.promote_types(stacked[0].dtype, torch.float32)
+    stacked = [weight.to(dtype) for weight in stacked]
+    # In the order in which a layer's parameters are registered
+    log_rates, skip, in_weight, *projections, out_weight = stacked
+    if scales:
+        in_weight = in_weight * torch.stack(list(scales)).to(dtype).unsqueeze(1)
+    # Transposed in memory, as most backends want them
+    rates = -log_rates.mT.contiguous().exp()
+    return [in_weight, *projections, rates.mT, skip, out_weight]

@@ -20,7 +20,8 @@ def mamba_in_mamba_ssm(*tensors: torch.Tensor) -> torch.Tensor:
     if not small or torch.are_deterministic_algorithms_enabled():
         from polsess.models.mamba.triton import mamba_in_triton
 
-        return mamba_in_triton(*tensors)
+        hidden, *weights = tensors
+        return mamba_in_triton(hidden, *(w[None] for w in weights))[0]
     # mamba-ssm itself misses it only when it is called.
     importlib.import_module("causal_conv1d")
     return differentiate_once(_compute, *tensors)

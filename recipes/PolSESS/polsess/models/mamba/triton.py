@@ -6,12 +6,15 @@ state. States after each tile are kept, and the backward pass computes a tile's
 states from them again. Convolution with SiLU, step sizes (projection, bias and
 softplus), D and the gate are part of the kernels. Sums over channels, sequences
 or tiles are written in parts and added up afterwards: without atomics, results
-are the same each time.
+are the same each time. The same calls compute both directions of a layer: xz
+and what the gate lets through are in the sequences' order, all else in that of
+a direction.
 
 What 256 channels with 16 states need, along frequency (501 sequences of 126
-steps), the time that this takes at least, with 4.3 TB/s and 132 multiprocessors
-on an H200, 360 GB/s and 28 on an RTX 3060, and what was measured on an H200
-(torch 2.11, Triton 3.6; along time, 129 sequences of 498, 0.46 and 1.09 ms):
+steps) in one direction, the time that this takes at least, with 4.3 TB/s and
+132 multiprocessors on an H200, 360 GB/s and 28 on an RTX 3060, and what was
+measured on an H200, before both directions shared calls (torch 2.11, Triton
+3.6; along time, 129 sequences of 498, 0.46 and 1.09 ms):
 
 ========  ======  =================  ========  ========  ===========
 scan      memory  instructions       H200      RTX 3060  H200,
@@ -34,9 +37,8 @@ import torch
 import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-from polsess.models.mamba.plain import mamba_in_torch
+from polsess.models.mamba.plain import in_each_direction, mamba_in_torch
 
 # Tile of the scan: so much of all that the backward pass needs fits registers.
 SCAN = {"STEPS": 16, "CHANNELS": 32, "num_warps": 1}
@@ -119,41 +121,60 @@ def _sum_channels(x):
 
 
 @triton.jit
-def _cells(t, channels, c):
-    """Locate a tile in [time, channels], and in the second half of xz."""
-    cells = t[:, None] * channels + c[None, :]
-    return cells, cells + (t + 1)[:, None] * channels
+def _place(t, length, direction):
+    """Convert steps of a direction to steps of the sequence."""
+    return tl.where(direction == 0, t, length - 1 - t)
 
 
 @triton.jit
-def _convolve_at(x, t, weight, bias, length, channels, c, WIDTH: tl.constexpr):
+def _cells(t, channels, c):
+    """Locate a tile in [time, channels]."""
+    return t[:, None] * channels + c[None, :]
+
+
+@triton.jit
+def _gate_cells(t, length, direction, channels, c):
+    """Locate a tile in what goes out, and in the second half of xz."""
+    place = _place(t, length, direction)
+    cells = _cells(place, channels, c)
+    return cells, cells + (place + 1)[:, None] * channels
+
+
+@triton.jit
+def _convolve_at(
+    x, t, weight, bias, length, channels, c, direction, WIDTH: tl.constexpr
+):
     """Compute the convolution at some steps, before SiLU."""
+    bias += direction * channels
+    weight += direction * channels * WIDTH
     result = tl.load(bias + c, mask=c < channels, other=0.0)[None, :]
     for k in tl.static_range(WIDTH):
         source = (t + (k - WIDTH + 1))[:, None]
         mask = (source >= 0) & (source < length) & (c < channels)[None, :]
         w = tl.load(weight + c * WIDTH + k, mask=c < channels, other=0.0)
-        result += w * tl.load(
-            x + source * 2 * channels + c[None, :], mask=mask, other=0.0
-        )
+        cells = _place(source, length, direction) * 2 * channels + c[None, :]
+        result += w * tl.load(x + cells, mask=mask, other=0.0)
     return result
 
 
-@triton.jit(do_not_specialize=["length", "channels"])
+@triton.jit(do_not_specialize=["batch", "length", "channels"])
 def convolve(
-    xz, weight, bias, u, length, channels,
+    xz, weight, bias, u, batch, length, channels,
     WIDTH: tl.constexpr, STEPS: tl.constexpr, CHANNELS: tl.constexpr,
 ) -> None:  # fmt: skip
     """Convolve xz's first half and apply SiLU.
 
-    ``xz`` is of shape [batch, time, 2 * channels], ``weight`` of
-    [channels, WIDTH], ``u`` of [batch, time, channels].
+    ``xz`` is of shape [directions, batch, time, 2 * channels], ``weight`` of
+    [directions, channels, WIDTH], ``u`` of [directions, batch, time, channels].
     """
     sequence = tl.program_id(0).to(tl.int64) * length
+    direction = tl.program_id(0) // batch
     t = tl.program_id(1) * STEPS + tl.arange(0, STEPS)
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     x = xz + sequence * 2 * channels
-    before = _convolve_at(x, t, weight, bias, length, channels, c, WIDTH)
+    before = _convolve_at(
+        x, t, weight, bias, length, channels, c, direction, WIDTH
+    )
     tl.store(
         u + sequence * channels + t[:, None] * channels + c[None, :],
         before * _sigmoid(before),
@@ -161,24 +182,25 @@ def convolve(
     )
 
 
-@triton.jit(do_not_specialize=["length", "channels"])
+@triton.jit(do_not_specialize=["batch", "length", "channels"])
 def convolve_backward(
-    xz, weight, bias, du, parts, length, channels,
+    xz, weight, bias, du, parts, batch, length, channels,
     WIDTH: tl.constexpr, STEPS: tl.constexpr, CHANNELS: tl.constexpr,
 ) -> None:  # fmt: skip
     """Compute the gradients of ``convolve`` but for that of its input.
 
     ``du`` becomes the gradient before SiLU. ``parts`` are each tile's gradients
-    of weight and bias, of shape [batch, tiles, WIDTH + 1, channels].
+    of weight and bias: [directions, batch, tiles, WIDTH + 1, channels].
     """
     sequence = tl.program_id(0).to(tl.int64)
+    direction = tl.program_id(0) // batch
     t = tl.program_id(1) * STEPS + tl.arange(0, STEPS)
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     valid = c < channels
     x = xz + sequence * length * 2 * channels
-    y = _convolve_at(x, t, weight, bias, length, channels, c, WIDTH)
+    y = _convolve_at(x, t, weight, bias, length, channels, c, direction, WIDTH)
     gate = _sigmoid(y)
-    cells = du + sequence * length * channels + _cells(t, channels, c)[0]
+    cells = du + sequence * length * channels + _cells(t, channels, c)
     mask = (t < length)[:, None] & valid[None, :]
     dy = tl.load(cells, mask=mask, other=0.0)
     dy *= gate * (1.0 + y * (1.0 - gate))
@@ -188,21 +210,24 @@ def convolve_backward(
     tl.store(own + WIDTH * channels, tl.sum(dy, 0), mask=valid)
     for k in tl.static_range(WIDTH):
         source = t + (k - WIDTH + 1)
+        place = _place(source, length, direction)[:, None]
         past = tl.load(
-            x + source[:, None] * 2 * channels + c[None, :],
+            x + place * 2 * channels + c[None, :],
             mask=mask & (source >= 0)[:, None],
             other=0.0,
         )
         tl.store(own + k * channels, tl.sum(dy * past, 0), mask=valid)
 
 
-@triton.jit(do_not_specialize=["length", "channels"])
+@triton.jit(do_not_specialize=["batch", "length", "channels"])
 def convolve_input_backward(
-    dy, weight, dxz, length, channels,
+    dy, weight, dxz, batch, length, channels,
     WIDTH: tl.constexpr, STEPS: tl.constexpr, CHANNELS: tl.constexpr,
 ) -> None:  # fmt: skip
     """Compute the gradient of the input, the first half of ``dxz``."""
     sequence = tl.program_id(0).to(tl.int64) * length * channels
+    direction = tl.program_id(0) // batch
+    weight += direction * channels * WIDTH
     t = tl.program_id(1) * STEPS + tl.arange(0, STEPS)
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     valid = c < channels
@@ -215,7 +240,8 @@ def convolve_input_backward(
             mask=(later < length)[:, None] & valid[None, :],
             other=0.0,
         )
-    cells = dxz + sequence * 2 + t[:, None] * 2 * channels + c[None, :]
+    place = _place(t, length, direction)[:, None]
+    cells = dxz + sequence * 2 + place * 2 * channels + c[None, :]
     tl.store(cells, dx, mask=(t < length)[:, None] & valid[None, :])
 
 
@@ -245,7 +271,7 @@ def _step_sizes(projected, tokens, inside, weight, rank, bias, c, valid):
     ]
 )  # fmt: skip
 def scan(
-    u, projected, xz, rates, step_weight, bias, skip, gated, states,
+    u, projected, xz, step_weight, bias, rates, skip, gated, states,
     length, tokens, channels, n_states, rank, slot,
     STEPS: tl.constexpr, CHANNELS: tl.constexpr,
 ) -> None:  # fmt: skip
@@ -253,16 +279,22 @@ def scan(
 
     Arguments
     ---------
-    u, gated : [batch, time, channels]
-    projected : [rank + 2 * n_states, tokens], tokens = batch * time
-    xz : [batch, time, 2 * channels]
-    rates : [n_states, channels]
-    step_weight : [channels, rank]
-    bias, skip : [channels]
-    states : [batch, tiles, n_states, channels], after each tile; with a
-        distance ``slot`` between tiles of 0, only the last one
+    u, gated : [directions, batch, time, channels]
+    projected : [directions, rank + 2 * n_states, tokens], tokens = batch * time
+    xz : [directions, batch, time, 2 * channels]
+    step_weight : [directions, channels, rank]
+    bias, skip : [directions, channels]
+    rates : [directions, n_states, channels]
+    states : [directions, batch, tiles, n_states, channels], after each tile;
+        with a distance ``slot`` between tiles of 0, only the last one
     """
-    sequence = tl.program_id(0).to(tl.int64)
+    direction = tl.program_id(2).to(tl.int64)
+    sequence = direction * tl.num_programs(0) + tl.program_id(0)
+    projected += direction * (rank + 2 * n_states) * tokens
+    step_weight += direction * channels * rank
+    bias += direction * channels
+    rates += direction * n_states * channels
+    skip += direction * channels
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     valid = c < channels
     k = tl.arange(0, STEPS)
@@ -270,10 +302,10 @@ def scan(
     tiles = tl.cdiv(length, STEPS)
     state = states + sequence * tl.maximum(slot * tiles, n_states * channels)
     for tile in range(0, tiles):
-        token = sequence * length + tile * STEPS
         inside = k < length - tile * STEPS
         mask = inside[:, None] & valid[None, :]
-        cells, z_cells = _cells(tile * STEPS + k, channels, c)
+        token = tl.program_id(0) * length + tile * STEPS
+        cells = _cells(tile * STEPS + k, channels, c)
         raw = _step_sizes(
             projected + token, tokens, inside, step_weight, rank, bias, c, valid
         )
@@ -296,6 +328,8 @@ def scan(
             y += h * g[:, None]
             last = tl.sum(tl.where(k[:, None] == STEPS - 1, h, 0.0), 0)
             tl.store(own, last, mask=valid)
+        t = tile * STEPS + k
+        cells, z_cells = _gate_cells(t, length, tl.program_id(2), channels, c)
         z = xz + sequence * length * 2 * channels + z_cells
         z = tl.load(z, mask=mask, other=0.0)
         out = gated + sequence * length * channels + cells
@@ -308,7 +342,7 @@ def scan(
     do_not_specialize=["length", "tokens", "channels", "n_states", "rank"]
 )
 def scan_backward(
-    u, projected, xz, rates, step_weight, bias, skip, gated, states,
+    u, projected, xz, step_weight, bias, rates, skip, gated, states,
     du, dxz, parts, totals,
     length, tokens, channels, n_states, rank,
     STEPS: tl.constexpr, CHANNELS: tl.constexpr,
@@ -319,14 +353,21 @@ def scan_backward(
     ---------
     u to states : as in ``scan``, but that ``gated`` has the result's gradient,
         over which the result is written
-    du : [batch, time, channels]
-    dxz : [batch, time, 2 * channels], its second half is written
-    parts : [blocks of channels, rank + 2 * n_states, tokens], of projected
-    totals : [batch, 2 * n_states + rank + 2, channels], each sequence's
-        gradients of the first state, rates, step_weight, bias and skip
+    du : [directions, batch, time, channels]
+    dxz : [directions, batch, time, 2 * channels], its second half is written
+    parts : [directions, blocks of channels, rank + 2 * n_states, tokens], of
+        projected
+    totals : [directions, batch, 2 * n_states + rank + 2, channels], each
+        sequence's gradients of the first state, rates, step_weight, bias, skip
     """
-    sequence = tl.program_id(0).to(tl.int64)
-    block = tl.program_id(1).to(tl.int64)
+    direction = tl.program_id(2).to(tl.int64)
+    sequence = direction * tl.num_programs(0) + tl.program_id(0)
+    projected += direction * (rank + 2 * n_states) * tokens
+    step_weight += direction * channels * rank
+    bias += direction * channels
+    rates += direction * n_states * channels
+    skip += direction * channels
+    block = direction * tl.num_programs(1) + tl.program_id(1)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     valid = c < channels
     k = tl.arange(0, STEPS)
@@ -338,10 +379,10 @@ def scan_backward(
     start = tiles * STEPS
     for i in range(0, tiles):
         tile = tiles - 1 - i
-        token = sequence * length + tile * STEPS
         inside = k < length - tile * STEPS
         mask = inside[:, None] & valid[None, :]
-        cells, z_cells = _cells(tile * STEPS + k, channels, c)
+        token = tl.program_id(0) * length + tile * STEPS
+        cells = _cells(tile * STEPS + k, channels, c)
         raw = _step_sizes(
             projected + token, tokens, inside, step_weight, rank, bias, c, valid
         )
@@ -349,6 +390,8 @@ def scan_backward(
         x = tl.load(
             u + sequence * length * channels + cells, mask=mask, other=0.0
         )
+        t = tile * STEPS + k
+        cells, z_cells = _gate_cells(t, length, tl.program_id(2), channels, c)
         z = xz + sequence * length * 2 * channels + z_cells
         z = tl.load(z, mask=mask, other=0.0)
         dy = tl.load(
@@ -388,7 +431,7 @@ def scan_backward(
             _add(own + slot, tl.sum(dlog * delta, 0), valid, i > 0)
         # Loaded and computed again: registers are needed above.
         start -= STEPS
-        cells, z_cells = _cells(start + k, channels, c)
+        cells = _cells(start + k, channels, c)
         x = tl.load(
             u + sequence * length * channels + cells, mask=mask, other=0.0
         )
@@ -402,6 +445,16 @@ def scan_backward(
         _add(own + channels, tl.sum(dy * x, 0), valid, i > 0)
         dx = d[None, :] * dy + dstep * delta
         tl.store(du + sequence * length * channels + cells, dx, mask=mask)
+        for r in range(0, rank):
+            w = tl.load(step_weight + c * rank + r, mask=valid, other=0.0)
+            row = r * tokens + token
+            value = tl.load(projected + row + k, mask=inside, other=0.0)
+            part = _sum_channels(draw * w[None, :])
+            tl.store(parts + row + k, part, mask=inside)
+            own = totals + (2 * n_states + r) * channels
+            _add(own, tl.sum(draw * value[:, None], 0), valid, i > 0)
+        t = start + k
+        cells, z_cells = _gate_cells(t, length, tl.program_id(2), channels, c)
         z = xz + sequence * length * 2 * channels + z_cells
         z = tl.load(z, mask=mask, other=0.0)
         gate = _sigmoid(z)
@@ -415,46 +468,41 @@ def scan_backward(
         # next tile of totals.
         tl.debug_barrier()
         tl.store(out, y * z * gate, mask=mask)
-        for r in range(0, rank):
-            w = tl.load(step_weight + c * rank + r, mask=valid, other=0.0)
-            row = r * tokens + token
-            value = tl.load(projected + row + k, mask=inside, other=0.0)
-            part = _sum_channels(draw * w[None, :])
-            tl.store(parts + row + k, part, mask=inside)
-            own = totals + (2 * n_states + r) * channels
-            _add(own, tl.sum(draw * value[:, None], 0), valid, i > 0)
 
 
-def mamba_in_triton(*tensors: torch.Tensor) -> torch.Tensor:
-    """Compute a Mamba layer in FP32.
+def mamba_in_triton(
+    hidden: torch.Tensor, *weights: torch.Tensor
+) -> torch.Tensor:
+    """Compute a Mamba layer in FP32, both directions by the same kernels.
 
     Arguments
     ---------
-    *tensors : torch.Tensor
-        As in ``mamba_on_cpu``, on a GPU, in FP32.
+    hidden, *weights : torch.Tensor
+        As for ``compute_mamba``, on a GPU, in FP32.
 
     Returns
     -------
     torch.Tensor
-        Of the shape of the first one.
+        Shape [directions, batch, time, d_model].
     """
-    tokens = tensors[0].shape[0] * tensors[0].shape[1]
-    if (
-        tensors[4].shape[0] * tokens >= 2**31
-    ):  # the kernels' offsets have 32 bits
-        return mamba_in_torch(*tensors)
+    # The kernels' offsets have 32 bits.
+    if weights[3].shape[1] * hidden.shape[0] * hidden.shape[1] >= 2**31:
+        return in_each_direction(mamba_in_torch, hidden, *weights)
+    *others, rates, skip, out_weight = weights
+    others += rates.mT, skip, out_weight
+    inputs = hidden, *(weight.contiguous() for weight in others)
     # Whether there will be a backward pass, for which states are kept
     keep_states = torch.is_grad_enabled() and any(
-        tensor.requires_grad for tensor in tensors
+        tensor.requires_grad for tensor in inputs
     )
-    return _MambaInTriton.apply(keep_states, *tensors)
+    return _MambaInTriton.apply(keep_states, *inputs)
 
 
 class _MambaInTriton(torch.autograd.Function):
     """Forward and backward.
 
     xz, its projection and states are kept; u and what the gate lets through
-    are computed again.
+    are computed again. Batch and time are one dimension, of tokens.
     """
 
     @staticmethod
@@ -464,26 +512,28 @@ class _MambaInTriton(torch.autograd.Function):
         hidden: torch.Tensor,
         *weights: torch.Tensor,
     ) -> torch.Tensor:
-        weights = tuple(weight.contiguous() for weight in weights)
-        rates = weights[6].T.contiguous()
+        in_weight, *convolution, x_weight, _, _, rates, _, out_weight = weights
         batch, length, _ = hidden.shape
-        n_states, channels = rates.shape
-        xz = F.linear(hidden, weights[0]).contiguous()
-        u = _convolve(xz, weights[1], weights[2])
-        projected = weights[3] @ u.flatten(0, 1).T
+        directions, n_states, channels = rates.shape
+        xz = torch.bmm(_tokens(hidden, directions), in_weight.mT)
+        u = _convolve(xz, batch, *convolution)
+        projected = torch.bmm(x_weight, u.mT)
         gated = torch.empty_like(u)
         tiles = triton.cdiv(length, SCAN["STEPS"]) if keep_states else 1
-        states = u.new_empty(batch, tiles, n_states, channels)
+        states = u.new_empty(directions * batch, tiles, n_states, channels)
         slot = n_states * channels if keep_states else 0
-        scanned = u, projected, xz, rates, *weights[4:6], weights[7]
-        sizes = _sizes(u, projected, rates, weights[4])
+        scanned = u, projected, xz, *weights[4:8], gated, states
+        sizes = _sizes(length, projected, rates)
         with torch.cuda.device_of(u):
-            scan[batch, triton.cdiv(channels, SCAN["CHANNELS"])](
-                *scanned, gated, states, *sizes, slot, **SCAN
-            )
+            blocks = triton.cdiv(channels, SCAN["CHANNELS"])
+            scan[batch, blocks, directions](*scanned, *sizes, slot, **SCAN)
         if keep_states:
             ctx.save_for_backward(hidden, xz, projected, states, *weights)
-        return F.linear(gated, weights[-1])
+        # Side by side, as they are needed
+        output = hidden.new_empty(batch, length, directions, hidden.shape[2])
+        out = output.flatten(0, 1).transpose(0, 1)
+        torch.bmm(gated, out_weight.mT, out=out)
+        return output.permute(2, 0, 1, 3)
 
     @staticmethod
     @once_differentiable
@@ -502,76 +552,85 @@ def _backward(
 ):  # fmt: skip
     """Compute the gradients of input and weights."""
     batch, length, _ = hidden.shape
-    channels, n_states = rates.shape
-    width, rank = conv_weight.shape[2], step_weight.shape[1]
-    rates = rates.T.contiguous()
-    u = _convolve(xz, conv_weight, conv_bias)
+    directions, n_states, channels = rates.shape
+    width, rank = conv_weight.shape[3], step_weight.shape[2]
+    doutput = doutput.flatten(1, 2)
+    u = _convolve(xz, batch, conv_weight, conv_bias)
     # Its gradient, over which it is written
-    gated = (doutput @ out_weight).contiguous()
+    gated = torch.bmm(doutput, out_weight)
     du, dxz = torch.empty_like(u), torch.empty_like(xz)
     blocks = triton.cdiv(channels, SCAN["CHANNELS"])
-    parts = u.new_empty(blocks, *projected.shape)
-    totals = u.new_empty(batch, 2 * n_states + rank + 2, channels)
-    scanned = u, projected, xz, rates, step_weight, step_bias, skip
-    sizes = _sizes(u, projected, rates, step_weight)
+    parts = u.new_empty(directions, blocks, *projected.shape[1:])
+    totals = u.new_empty(directions, batch, 2 * n_states + rank + 2, channels)
+    scanned = u, projected, xz, step_weight, step_bias, rates, skip
     with torch.cuda.device_of(u):
-        scan_backward[batch, blocks](
-            *scanned, gated, states, du, dxz, parts, totals, *sizes,
-            **SCAN,
+        scan_backward[batch, blocks, directions](
+            *scanned, gated, states, du, dxz, parts, totals,
+            *_sizes(length, projected, rates), **SCAN,
         )  # fmt: skip
-    dprojected = parts.sum(0)
+    dprojected = parts.sum(1)
     drates, dstep_weight, dstep_bias, dskip = (
-        totals[:, n_states:].sum(0).split([n_states, rank, 1, 1])
+        totals[:, :, n_states:].sum(1).split([n_states, rank, 1, 1], dim=1)
     )
-    u, du = u.flatten(0, 1), du.flatten(0, 1)
-    du.addmm_(dprojected.T, x_weight)
-    grid = _convolution_grid(xz)
-    parts = u.new_empty(*grid[:2], width + 1, channels)
-    sizes = {"length": length, "channels": channels, "WIDTH": width}
+    du.baddbmm_(dprojected.mT, x_weight)
+    grid, sizes = _convolution(u, batch, conv_weight)
+    parts = u.new_empty(directions, batch, grid[1], width + 1, channels)
     with torch.cuda.device_of(u):
-        convolve_backward[grid](
-            xz, conv_weight, conv_bias, du, parts, **sizes, **CONVOLUTION
-        )
-        convolve_input_backward[grid](
-            du, conv_weight, dxz, **sizes, **CONVOLUTION
-        )
-    dconv = parts.sum((0, 1)).T
+        convolve_backward[grid](xz, conv_weight, conv_bias, du, parts, **sizes)
+        convolve_input_backward[grid](du, conv_weight, dxz, **sizes)
+    dconv = parts.sum((1, 2)).mT
     return (
-        dxz @ in_weight,
-        dxz.flatten(0, 1).T @ hidden.flatten(0, 1),
-        dconv[:, None, :width],
-        dconv[:, width],
-        dprojected @ u,
-        dstep_weight.T,
-        dstep_bias[0],
-        drates.T,
-        dskip[0],
-        doutput.flatten(0, 1).T @ gated.flatten(0, 1),
+        torch.bmm(dxz, in_weight).sum(0).view_as(hidden),
+        _multiply(dxz.mT, _tokens(hidden, directions)),
+        dconv[:, :, None, :width],
+        dconv[:, :, width],
+        _multiply(dprojected, u),
+        dstep_weight.mT,
+        dstep_bias[:, 0],
+        drates,
+        dskip[:, 0],
+        _multiply(doutput.mT, gated),
     )
 
 
-def _convolve(xz, weight, bias):
+def _tokens(hidden, directions):
+    """Repeat [batch, time, d_model] as [directions, tokens, d_model]."""
+    return hidden.flatten(0, 1).expand(directions, -1, -1)
+
+
+def _multiply(left, right):
+    """Multiply matrices, summing over all tokens.
+
+    One by one: a single long sum is shared out over multiprocessors.
+    """
+    products = left.new_empty(*left.shape[:2], right.shape[2])
+    for pair in zip(left, right, products, strict=True):
+        torch.mm(*pair[:2], out=pair[2])
+    return products
+
+
+def _convolve(xz, batch, weight, bias):
     """Convolve and apply SiLU."""
-    batch, length, channels = xz.shape
-    u = xz.new_empty(batch, length, channels // 2)
+    u = xz.new_empty(*xz.shape[:2], weight.shape[1])
+    grid, sizes = _convolution(u, batch, weight)
     with torch.cuda.device_of(xz):
-        convolve[_convolution_grid(xz)](
-            xz, weight, bias, u, length, channels // 2,
-            WIDTH=weight.shape[2], **CONVOLUTION,
-        )  # fmt: skip
+        convolve[grid](xz, weight, bias, u, **sizes)
     return u
 
 
-def _convolution_grid(xz):
-    """Sequences, tiles, and blocks of channels."""
-    batch, length, channels = xz.shape
-    return (
-        batch,
-        triton.cdiv(length, CONVOLUTION["STEPS"]),
-        triton.cdiv(channels // 2, CONVOLUTION["CHANNELS"]),
-    )
+def _convolution(u, batch, weight):
+    """Find grid (sequences, tiles, blocks of channels) and sizes."""
+    directions, tokens, channels = u.shape
+    length = tokens // batch
+    tiles = triton.cdiv(length, CONVOLUTION["STEPS"])
+    blocks = triton.cdiv(channels, CONVOLUTION["CHANNELS"])
+    sizes = {"batch": batch, "length": length, "channels": channels}
+    sizes |= {"WIDTH": weight.shape[3], **CONVOLUTION}
+    return (directions * batch, tiles, blocks), sizes
 
 
-def _sizes(u, projected, rates, step_weight):
-    """Sizes of a scan, as its kernels take them."""
-    return u.shape[1], projected.shape[1], *rates.T.shape, step_weight.shape[1]
+def _sizes(length, projected, rates):
+    """List a scan's sizes, as its kernels take them."""
+    _, n_states, channels = rates.shape
+    rank = projected.shape[1] - 2 * n_states
+    return length, projected.shape[2], channels, n_states, rank
