@@ -97,12 +97,7 @@ class Recording:
                 frames = file.frames
         # TypeError: of samples without a header; ValueError: of a name with a
         # null character.
-        except (
-            OSError,
-            TypeError,
-            ValueError,
-            soundfile.LibsndfileError,
-        ) as error:
+        except (OSError, TypeError, ValueError, RuntimeError) as error:
             reason = getattr(error, "error_string", error)
             raise self._error(f"cannot be read as audio ({reason})") from error
         if self.container in ("WAV", "WAVEX", "RF64"):
