@@ -32,7 +32,7 @@ help:
 	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
 	@echo "make test           style, types, tests: as the continuous integration"
 	@echo "make coverage       the tests, and which lines they run"
-	@echo "make test-browser   looks at a report in chromium: 2 CPU minutes"
+	@echo "make test-browser   looks at a report and a dashboard in chromium: 3 CPU minutes"
 	@echo "make fuzz           damaged inputs of all kinds: 5 minutes"
 	@echo "make lint           style and types only"
 	@echo "make format         put the style right"
@@ -196,6 +196,7 @@ fuzz: setup
 test-browser: setup
 	$(BIN)/python -m pip install --quiet -r tests/browser/requirements.txt
 	$(BIN)/python tests/browser/check_report.py browser
+	$(BIN)/python tests/browser/check_dashboard.py browser
 
 clean:
 	rm -rf $(FOLDER) $(DEMONSTRATION) $(SWEEP_FOLDER) browser

@@ -58,7 +58,7 @@ def test_status_shows_the_space_and_warns_at_its_edges(tmp_path, capsys):
     assert "| lr | loguniform(0.0003, 0.003) | 0.0003 | 0.003 |" in printed
     # Of the best 26 half have the highest patience, and fewer than half lie in
     # the last tenth of another parameter.
-    assert "Warning: lr_patience: most of the best 26" in printed
+    assert "Warning: lr_patience: half or more of the best 26" in printed
     assert "the upper end of uniform(1, 5, discrete=True)" in printed
     assert printed.count("Warning") == 1
     height, width, _ = imread("new/stages.png").shape

@@ -120,7 +120,7 @@ def edge_warnings(trials: Trials) -> list[str]:
     """Warn of ends of the search space at which the best trials lie."""
     best = best_trials(trials.pool)
     return [
-        f"{name}: most of the best {len(best)} trials lie at the {end} end of "
+        f"{name}: half or more of the best {len(best)} lie at the {end} end of "
         f"{prior.text}; beyond it may be better ones."
         for name, prior in trials.space.items()
         for end in crowded_ends(prior, best[name])
