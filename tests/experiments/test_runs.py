@@ -1,6 +1,8 @@
 """Runs and evaluations: what their folders tell, what is refused."""
 
 import csv
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 from experiments.runs import (
     Run,
     find_runs,
+    group_of,
     published_table,
     read_evaluations,
     read_run,
@@ -219,3 +222,8 @@ def test_a_damaged_description_is_named(tmp_path, old, new):
     path = folders[0] / "evaluation/test/evaluation.json"
     path.write_text(path.read_text().replace(old, new, 1))
     assert f"{path}: is damaged" in refusal(folders)
+
+
+def test_models_are_labelled_by_text():
+    folder = os.fsdecode(b"za\xbf o\xcc\x81")
+    assert group_of(Path(folder, "7"), 7, "dprnn") == "za\\xbf ó"

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from polsess.corpus.metadata import SPLITS
-from polsess.errors import UserError
+from polsess.errors import UserError, readable
 from polsess.files import read_json
 from polsess.run_folder import (
     AVERAGED,
@@ -270,9 +271,18 @@ def add_run_options(parser: argparse.ArgumentParser, nargs: str) -> None:
     add = parser.add_argument
     add("runs", type=Path, nargs=nargs, metavar="RUN", help="folder of runs")
     add("--evaluation", default="test", help="of each run (default: test)")
-    add("--baseline", help="reference model for gains (default: none)")
+    add(
+        "--baseline",
+        type=label_of,
+        help="reference model for gains (default: none)",
+    )
     text = "compare the validation with that of the published runs, too"
     add("--published", action="store_true", help=text)
+
+
+def label_of(name: str) -> str:
+    """Write a folder's name as text; a Mac keeps letters and accents apart."""
+    return unicodedata.normalize("NFC", readable(name))
 
 
 def group_of(run: Path, seed: int, model: str) -> str:
@@ -289,7 +299,7 @@ def group_of(run: Path, seed: int, model: str) -> str:
     'dprnn'
     """
     path = run.resolve()
-    return path.parent.name if path.name == str(seed) else model
+    return label_of(path.parent.name) if path.name == str(seed) else model
 
 
 def evaluate_command(run: Path, name: str = "test") -> str:

@@ -183,12 +183,12 @@ def _load_exported(files, averaged):
     settings = _read(files.settings, NEEDED_OF_EXPORT)
     # Imported here, since a run's own folder needs no safetensors.
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
         if hash_file(files.weights, "blake2b") != description["weights"]:
             raise ValueError("it is not the one that was exported")
-        weights = load_file(files.weights)
+        weights = load(files.weights.read_bytes())
     except (OSError, ValueError, SafetensorError) as error:
         raise _damaged(files.weights, f"cannot be read ({error})") from error
     return TrainedModel(
