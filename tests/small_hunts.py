@@ -23,7 +23,7 @@ if "--fill" in options:
     from polsess.commands import run
     run(lambda _: Path(options["--fill"]).write_bytes(bytes(2**20)))
 names = "lr weight_decay max_grad_norm lr_factor lr_patience".split()
-values = {n: float(options["--" + n]) for n in names}
+values = {n: json.loads(options["--" + n]) for n in names}
 best = -abs(values["lr"] - 0.001)
 (folder / "trial.json").write_text(json.dumps({
     "parameters": values, "ended": "finished", "reason": None, "epochs": 5,

@@ -146,7 +146,8 @@ def write_database(path, name, statuses):
     database = {"type": "pickleddb", "host": str(path)}
     experiment = build_experiment(
         name,
-        space=stage["sweep"]["space"],
+        # With the slash that those of the command line have.
+        space={f"/{n}": text for n, text in stage["sweep"]["space"].items()},
         algorithm={"random": {"seed": 1}},
         max_trials=100,
         max_broken=100,

@@ -23,7 +23,6 @@ import shlex
 import shutil
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from experiments.database import (
     Database,
     add_storage_options,
     check_writable,
+    set_aside_damaged,
     storage_variables,
 )
 from experiments.finalists import SETTINGS, add_options, train_finalists
@@ -56,7 +56,7 @@ from polsess import commands
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.run_folder import FINISHED
-from polsess.search.sweep import HPARAMS, SweepFiles
+from polsess.search.sweep import HPARAMS
 
 WATCH_SECONDS = 5.0
 # Options of train.py that a sweep sets
@@ -101,22 +101,44 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     database = Database(path, config)
     experiment = database.experiment(stage.name)
     hunting.check_begun(stage, folder, experiment, database.where)
-    statuses = _statuses(database, stage)
-    hunting.check_trials(SweepFiles(folder).trials, statuses, database.where)
     command = hunting.hunt_command(
         stage, options.data_folder, folder, options.workers, for_train
     )
     print(f"cd {shlex.quote(str(hunting.SEPARATION))}")
     print(hunting.format_command(command, variables), flush=True)
-    database.release_stale_lock(stage.name)
-    database.complete_algorithm(stage.name)
+    database.complete(stage, options.output)
     environments = [variables | environment for environment in environments]
     endings = hunting.hunt(stage, options.output, command, environments)
     if any(status for status, _ in endings):
         check_writable(folder)  # on a full disk the logs say nothing
-    # The hunts may have made the database.
-    counts = Counter(_statuses(Database(path, config), stage).values())
-    print(hunting.conclude(stage, endings, counts, variables))
+    database = Database(path, config)  # which the hunts may have made
+    ended = database.complete(stage, options.output)
+    broken = list(_statuses(database, stage).values()).count("broken")
+    print(hunting.conclude(stage, endings, ended, broken, variables))
+
+
+def rebuild(options: argparse.Namespace) -> None:
+    r"""Make a stage's experiment in Orion's database anew from its trials.
+
+    > python tools/sweep.py rebuild dprnn stage1
+
+    For a database that is damaged (it is renamed), or an algorithm that is to
+    know what the trials' folders say and nothing else. Trials that crashed are
+    open again. `sweep.py run` itself adds what the database lacks. End all
+    hunts of the stage before.
+    """
+    stages = find_stages(options.model, options.sweeps)
+    stage = find_stage(stages, options.stage)
+    folder = options.output / stage.name
+    read_stages([stage], options.output)  # at least one trial
+    hunting.check_begun(stage, folder, None, folder)
+    hunting.check_algorithm(stage)
+    path, config = _database_path(options), options.storage_config
+    if config is None:
+        set_aside_damaged(path)
+    database = Database(path, config)
+    database.forget(stage.name)
+    database.complete(stage, options.output)
 
 
 def slurm(options: argparse.Namespace, texts: list[str]) -> None:
@@ -384,12 +406,12 @@ def _make_parser():
     )
     functions = {"run": run, "slurm": slurm, "status": status}
     functions |= {"watch": watch, "dashboard": dashboard}
-    functions |= {"next": propose_next, "select": select}
+    functions |= {"rebuild": rebuild, "next": propose_next, "select": select}
     functions |= {"validate": validate, "trials": trials}
     added = {n: _add_command(subparsers, n, f) for n, f in functions.items()}
-    for name in ("run", "slurm", "next"):
+    for name in ("run", "slurm", "rebuild", "next"):
         added[name].add_argument("stage", metavar="STAGE", help="e.g. stage1")
-    for name in ("run", "slurm", "status"):
+    for name in ("run", "slurm", "status", "rebuild"):
         add_storage_options(added[name], "OUTPUT/MODEL.pkl")
     several: dict = {"nargs": "+", "metavar": "STAGE", "dest": "from_"}
     for name, default in (("select", "the last ones"), ("trials", "all")):

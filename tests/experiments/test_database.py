@@ -1,5 +1,9 @@
 """Orion's database: its place, its trials, and what killed hunts leave."""
 
+import json
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,12 +14,13 @@ from experiments import (
 from experiments.database import Database, read_experiments
 from filelock import FileLock
 from orion.client import build_experiment
+from orion.core.io.database import pickleddb
 from orion.core.io.experiment_builder import ExperimentBuilder
 from orion.core.worker.producer import Producer
 from orion.storage.base import setup_storage
 from polsess.errors import UserError
 from select_configs import main as select_configs
-from small_trials import arguments_of_run, write_database
+from small_trials import arguments_of_run, write_database, write_trial
 from sweep import main
 
 RESULTS = {
@@ -108,17 +113,46 @@ def test_mistakes_are_named(database, tmp_path, monkeypatch):
     assert "a.yaml: no storage" in problem(config=Path("a.yaml"))
     monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
     with FileLock(f"{database}.lock"):
-        assert "not acquire lock" in problem(path=database)
+        assert "could not be acquired" in problem(path=database)
+
+
+def test_a_soft_lock_of_a_killed_process_goes(database, monkeypatch):
+    # As Orion does on tmpfs, XFS, Btrfs, overlays and NFS.
+    monkeypatch.setattr(pickleddb, "local_file_systems", [])
+    monkeypatch.setattr(module, "STALE_SECONDS", 0.3)
+    lock = Path(f"{database}.lock")
+    lock.unlink(missing_ok=True)
+    program = "import os, sys, filelock; a = filelock.SoftFileLock(sys.argv[1])"
+    program += "; a.acquire(); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", program, lock], check=False)
+    # Of this machine, of another, and of a copy from a file system without.
+    for left in (lock.read_text(), "1\nelsewhere\n", ""):
+        lock.write_text(left)
+        assert len(Database(database).trials("dprnn-stage3b")) == 1
+        assert not lock.exists()
 
 
 def write_search(path, name, statuses):
     """Write a database, and beside it the folders of its trials."""
-    trials = write_database(path, name, statuses)
-    for trial in trials:
-        folder = path.parent / name / "trials" / trial
-        folder.mkdir(parents=True)
-        (folder / "trial.json").write_text("{}")
-    return trials
+    names = write_database(path, name, statuses)
+    for number, trial in enumerate(Database(path).trials(name)):
+        if trial.id in names and trial.status == "completed":
+            objective = -trial.objective.value
+            parameters = {n.lstrip("/"): v for n, v in trial.params.items()}
+            folder = path.parent / name
+            folder = write_trial(folder, number, parameters, objective)
+            folder.rename(folder.with_name(trial.id))
+    return names
+
+
+def write_open_trial(path, name, trial):
+    """Write the folder of a trial that has not ended; return its parameters."""
+    (found,) = [t for t in Database(path).trials(name) if t.id == trial]
+    parameters = {n.lstrip("/"): value for n, value in found.params.items()}
+    folder = path.parent / name / "trials" / trial
+    folder.mkdir()
+    (folder / "settings.json").write_text(json.dumps(parameters))
+    return parameters
 
 
 @pytest.fixture
@@ -181,16 +215,13 @@ def test_the_lock_of_hunts_that_live_stays(tmp_path, monkeypatch, capsys):
     path = tmp_path / "dprnn.pkl"
     write_database(path, "dprnn-stage1", [])
     opened = Database(path)
+    experiment = opened.experiment("dprnn-stage1")
     held = [opened.storage.acquire_algorithm_lock(uid=1)]
     held[0].__enter__()
-    now = 0.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
     seen = []
 
     def sleep(seconds):
-        """Let half the time pass, in which the hunt releases its lock."""
-        nonlocal now
-        now += module.STALE_SECONDS / 2
+        """Let the hunt release its lock meanwhile."""
         held[-1].__exit__(None, None, None)
         seen.append(seconds)
         if len(seen) < 6:  # taken by others
@@ -198,33 +229,111 @@ def test_the_lock_of_hunts_that_live_stays(tmp_path, monkeypatch, capsys):
             held[-1].__enter__()
 
     monkeypatch.setattr(module.time, "sleep", sleep)
-    opened.release_stale_lock("dprnn-stage1")
+    opened._release_stale_lock(experiment)
     printed = capsys.readouterr().out
     assert "Waiting for the hunt" in printed
     assert "Released" not in printed
     assert len(seen) == 6
 
 
+@pytest.fixture
+def known():
+    """Give a function: the statuses in the database, and to the algorithm."""
+
+    def read(path):
+        opened = Database(path)
+        builder = ExperimentBuilder(opened.storage)
+        experiment = builder.load("dprnn-stage1", mode="w")
+        with experiment.acquire_algorithm_lock() as algorithm:
+            told = {t.id: t.status for t in algorithm.unwrapped.registry}
+        return {t.id: t.status for t in opened.trials("dprnn-stage1")}, told
+
+    return read
+
+
 def test_results_that_a_killed_hunt_did_not_tell_reach_the_algorithm(
-    tmp_path, monkeypatch, hunts_end
+    tmp_path, monkeypatch, hunts_end, known
 ):
     path = tmp_path / "out/dprnn.pkl"
     # As by a hunt that is killed when the database knows, before Orion has
     # told the algorithm.
     with monkeypatch.context() as patch:
         patch.setattr(Producer, "observe", lambda *_: None)
-        untold = write_search(path, "dprnn-stage1", ["completed", "broken"])
-    told = write_search(path, "dprnn-stage1", ["completed"])
-
-    def known():
-        opened = Database(path).storage
-        builder = ExperimentBuilder(opened)
-        experiment = builder.load("dprnn-stage1", mode="w")
-        with experiment.acquire_algorithm_lock() as algorithm:
-            return {t.id: t.status for t in algorithm.unwrapped.registry}
-
-    one, two = untold
-    assert known() == {one: "new", two: "new", told[0]: "completed"}
+        one, two = write_search(path, "dprnn-stage1", ["completed", "broken"])
+    three = write_search(path, "dprnn-stage1", ["completed"])[-1]
+    assert known(path)[1] == {one: "new", two: "new", three: "completed"}
     hunts_end((0, "Hints"))
     assert main(arguments_of_run(tmp_path, max_trials=2)) == 0
-    assert known() == {one: "completed", two: "broken", told[0]: "completed"}
+    told = {one: "completed", two: "broken", three: "completed"}
+    assert known(path) == (told, told)
+
+
+def test_a_lost_or_damaged_or_older_database_loses_nothing(
+    tmp_path, capsys, hunts_end, known
+):
+    path = tmp_path / "out/dprnn.pkl"
+    write_search(path, "dprnn-stage1", ["completed", "interrupted"])
+    older = path.read_bytes()
+    more = ["completed", "completed", "interrupted"]  # the first is that one
+    *_, last = write_search(path, "dprnn-stage1", more)
+    parameters = write_open_trial(path, "dprnn-stage1", last)
+    command = arguments_of_run(tmp_path, max_trials=3)
+    hunts_end((0, "Hints"))
+    full, _ = known(path)
+    counts = {"completed": 3, "interrupted": 1}
+    assert Counter(full.values()) == counts
+    ended = {name: s for name, s in full.items() if s == "completed"}
+    found = Database(path).trials("dprnn-stage1")
+    objectives = {trial.id: trial.objective for trial in found}
+
+    def check():
+        assert main(command) == 0
+        printed = capsys.readouterr().out
+        assert "\n3 of 3 trials\n" in printed
+        statuses, told = known(path)
+        assert statuses == full
+        assert ended.items() <= told.items()
+        for trial in Database(path).trials("dprnn-stage1"):
+            assert trial.objective == objectives[trial.id]
+            if trial.id == last:
+                assert trial.params == {
+                    f"/{n}": v for n, v in parameters.items()
+                }
+        return printed
+
+    whole = path.read_bytes()
+    for content in (None, b"", older, whole[: len(whole) // 2]):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        if content and content != older:
+            with pytest.raises(UserError, match="`sweep.py rebuild` mends it"):
+                main(command)
+            main(["rebuild", *command[1:3], *command[5:]])
+        assert "trials from their files" in check()
+    assert Path(f"{path}.damaged").read_bytes() == content
+    assert "from their files" not in check()
+
+
+def test_a_rebuilt_experiment_knows_what_the_files_say(
+    tmp_path, hunts_end, known
+):
+    path = tmp_path / "out/dprnn.pkl"
+    statuses = ["completed", "completed", "broken"]
+    one, two, three = write_search(path, "dprnn-stage1", statuses)
+    (other,) = write_search(path, "dprnn-stage2", ["completed"])
+    command = arguments_of_run(tmp_path, max_trials=2)
+    hunts_end((0, "Hints"))
+    folder = tmp_path / "out/dprnn-stage1/trials" / two
+    (folder / "trial.json").unlink()
+    # It does not count, as its file does not.
+    with pytest.raises(UserError, match="1 of 2 trials, 1 crashed"):
+        main(command)
+    assert known(path)[0].keys() == {one, three}
+    rebuild = ["rebuild", *command[1:3], *command[5:]]
+    main(rebuild)
+    assert known(path) == ({one: "completed"}, {one: "completed"})
+    (trial,) = Database(path).trials("dprnn-stage2")
+    assert (trial.id, trial.status) == (other, "completed")
+    with pytest.raises(UserError, match="no trials yet"):
+        main([*rebuild, "--output", "elsewhere"])

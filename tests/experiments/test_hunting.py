@@ -69,6 +69,11 @@ def test_interrupted_and_gone_on_with(stand_in, tmp_path, capsys):
     kept = ["--output", "out", "--sweeps", "own"]
     assert main(["status", "dprnn", *kept]) == 0
     row = rows_of(capsys.readouterr().out)["stage1"]
+    statuses = [
+        trial.status
+        for trial in Database(Path("out/dprnn.pkl")).trials("dprnn-stage1")
+    ]
+    assert statuses.count("completed") == count
     assert row[:2] == [f"{count} of 2", f"{count} (100%)"]
     assert row[4:6] == ["0", "0"]  # crashed, open
 
@@ -237,15 +242,23 @@ def test_another_output_or_database(tmp_path, no_hunts):
     statuses = ["completed", "completed", "broken"]
     trials = write_database(tmp_path / "lab.pkl", "dprnn-stage1", statuses)
     command = [*RUN, "--storage", "lab.pkl"]
-    with pytest.raises(UserError, match="have 0 and 2 trials"):
+    with pytest.raises(
+        UserError, match="has 2 trials .*stage1 0, none of them"
+    ):
         main(command)
     # One is enough: others may have been moved away, as damaged.
-    folder = tmp_path / "out/dprnn-stage1/trials" / trials[1]
-    folder.mkdir(parents=True)
-    (folder / "trial.json").write_text("{}")
-    assert main(command) == 0
-    write_database(tmp_path / "other.pkl", "dprnn-stage2", [])
-    with pytest.raises(UserError, match="have 1 and 0 trials"):
+    (trial,) = [
+        t
+        for t in Database(Path("lab.pkl")).trials("dprnn-stage1")
+        if t.id == trials[1]
+    ]
+    parameters = {n.lstrip("/"): value for n, value in trial.params.items()}
+    folder = write_trial(tmp_path / "out/dprnn-stage1", 1, parameters, -1.0)
+    folder.rename(folder.with_name(trial.id))
+    with pytest.raises(UserError, match="1 of 2 trials, 1 crashed"):
+        main(command)
+    # Another database has them from the files.
+    with pytest.raises(UserError, match="1 of 2 trials; the same"):
         main([*RUN, "--storage", "other.pkl"])
 
 

@@ -121,6 +121,6 @@ def test_two_hunts_and_a_server_that_is_killed(
     held.__enter__()
     monkeypatch.setattr(module, "STALE_SECONDS", 0.2)
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.1)
-    database.release_stale_lock("dprnn-stage1")
+    database._release_stale_lock(database.experiment("dprnn-stage1"))
     assert database.storage.get_algorithm_lock_info(uid=uid).locked == 0
     assert "Released the lock" in capsys.readouterr().out

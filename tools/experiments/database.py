@@ -1,28 +1,36 @@
-"""Orion's database: storage, trials, and recovery after killed hunts."""
+"""Orion's database: storage, trials, and recovery from the trials' files."""
 
 import argparse
+import pickle
 import tempfile
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 from polsess.errors import UserError
-from polsess.run_folder import FINISHED
+from polsess.files import read_json
+from polsess.run_folder import FINISHED, RunFiles
+from polsess.search.sweep import Sweep
+from polsess.search.trial import results_of
 
 from experiments.trials import (
     COLUMNS,
+    OPEN,
     Trial,
     Trials,
     check_trials,
     make_table,
+    read_trials,
     short_name,
 )
 
 LOCK_SECONDS = 60  # to wait for other processes that use the database
-# After as long, Orion itself gives up waiting for the algorithm's lock.
+# After as long, Orion itself gives up waiting for a lock, of the database or of
+# the algorithm; both are held for moments.
 STALE_SECONDS = 60
 LOOK_SECONDS = 0.5
 # Keys of Orion's configuration -> its environment variables
@@ -135,6 +143,29 @@ def storage_variables(path: Path, config: Path | None) -> dict:
     }
 
 
+def set_aside_damaged(path: Path) -> None:
+    """Rename a PickledDB that cannot be read, so that a new one is made.
+
+    Arguments
+    ---------
+    path : Path
+        The database, which need not exist.
+
+    Raises
+    ------
+    UserError
+        If it cannot be used for another reason, such as a lock.
+    """
+    try:
+        Database(path)
+    except UserError as error:
+        if not isinstance(error.__cause__, (EOFError, pickle.UnpicklingError)):
+            raise
+        damaged = path.with_name(f"{path.name}.damaged")
+        path.replace(damaged)
+        print(f"{error}\nRenamed it to {damaged}")
+
+
 def check_writable(folder: Path) -> None:
     """Check that a folder can be written; Orion reports it late, or never.
 
@@ -167,26 +198,44 @@ class Database:
 
     def __init__(self, path: Path | None, config: Path | None = None) -> None:
         self.where = config or path or "Orion's database"
+        self.path = path if config is None else None
+        self.described = describe_storage(path, config)
         self.storage: Any = None
-        if config is None and path is not None and not path.exists():
-            return
-        described = describe_storage(path, config)
+        if self.path is None or self.path.exists():
+            self._open()
+
+    def _open(self):
+        """Open the database; a missing PickledDB is made."""
         # Imported late: it takes seconds, and its own imports warn.
         with self._errors_named(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            from filelock import SoftFileLock
+            from orion.core.io.database.pickleddb import _create_lock
             from orion.storage.base import setup_storage
 
-            self.storage = setup_storage(described)
+            if self.path is not None:
+                # The kind that Orion takes on this file system. If a soft one
+                # stays, its process was killed, perhaps on another machine: of
+                # this machine's the lock itself finds out.
+                lock = _create_lock(f"{self.path.resolve()}.lock")
+                if isinstance(lock, SoftFileLock):
+                    lock.lifetime = STALE_SECONDS
+                with lock.acquire(2 * LOCK_SECONDS):
+                    pass
+            self.storage = setup_storage(self.described)
 
     @contextmanager
     def _errors_named(self):
         """Name the database in any error that a damaged one causes."""
         try:
             yield
+        except UserError:
+            raise
         except Exception as error:
             problem = str(error) or type(error).__name__
             raise UserError(
-                f"{self.where}: cannot be used as Orion's database ({problem})"
+                f"{self.where}: cannot be used as Orion's database "
+                f"({problem}); if it is damaged, `sweep.py rebuild` mends it"
             ) from error
 
     def experiment(self, name: str) -> dict | None:
@@ -208,73 +257,144 @@ class Database:
         with self._errors_named():
             return self.storage.fetch_trials(uid=experiment["_id"])
 
-    def release_stale_lock(self, name: str) -> None:
-        """Release the algorithm's lock if a killed hunt holds it.
+    def forget(self, name: str) -> None:
+        """Remove an experiment, its trials and its algorithm's knowledge."""
+        while (experiment := self.experiment(name)) is not None:
+            with self._errors_named():
+                self.storage.delete_trials(uid=experiment["_id"])
+                self.storage.delete_algorithm_lock(uid=experiment["_id"])
+                self.storage.delete_experiment(uid=experiment["_id"])
 
-        A hunt takes it for moments, to draw parameters or to save a result, and
-        nothing else would release that of a hunt killed meanwhile. A lock that
-        does not change for as long as Orion itself waits is such a one.
+    def complete(self, stage: Sweep, output: Path) -> int:
+        """Make the database agree with the trials' files, which are the truth.
 
-        Arguments
-        ---------
-        name : str
-            Of the experiment.
-        """
-        experiment = self.experiment(name)
-        with self._errors_named():
-            lock = experiment and self._find_lock(experiment)
-            if not lock:
-                return
-            print("Waiting for the hunt that locks the algorithm", flush=True)
-            since = time.monotonic()
-            while time.monotonic() < since + STALE_SECONDS:
-                time.sleep(LOOK_SECONDS)
-                held, lock = lock, self._find_lock(experiment)
-                if not lock:
-                    return
-                if lock != held:  # by another hunt
-                    since = time.monotonic()
-            # None that was taken in this very moment.
-            self.storage._db.read_and_write("algo", lock, {"locked": 0})
-            print("Released the lock; the hunt must have been killed")
-
-    def complete_algorithm(self, name: str) -> None:
-        """Pass results to the algorithm that a killed hunt did not pass.
-
-        A hunt saves a trial's end in the database first, and then passes it to
-        the algorithm. If it is killed in between, the algorithm would wait for
-        the result for ever.
+        A trial writes its file first; then its hunt notes the result in the
+        database, and then tells the algorithm. It may be killed in between, and
+        the database may be an older copy, or lost. A trial whose file says that
+        it has ended is completed, one without its file is open, and the
+        algorithm is told what it has not been told.
 
         Arguments
         ---------
-        name : str
-            Of the experiment.
+        stage : Sweep
+            The stage.
+        output : Path
+            Of all sweeps.
+
+        Returns
+        -------
+        int
+            Number of trials that have ended.
         """
-        if self.experiment(name) is None:
-            return
-        with self._errors_named():
+        experiment = self.experiment(stage.name)
+        if experiment is None and not read_trials(stage, output):
+            return 0
+        if self.storage is None:
+            self._open()
+        with self._errors_named(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             from orion.core.io.experiment_builder import ExperimentBuilder
 
-            experiment = ExperimentBuilder(self.storage).load(name, mode="w")
-            with experiment.acquire_algorithm_lock() as algorithm:
-                known = {t.id: t.status for t in algorithm.registry}
+            builder = ExperimentBuilder(self.storage)
+            if experiment is None:
+                builder.build(
+                    stage.name,
+                    # With the slash that those of the command line have.
+                    space={f"/{n}": p.text for n, p in stage.space.items()},
+                    algorithm={stage.algorithm: stage.algorithm_options},
+                    max_trials=stage.max_trials,
+                    max_broken=stage.max_broken,
+                    working_dir=str(output.resolve() / stage.name / "orion"),
+                )
+            else:
+                self._release_stale_lock(experiment)
+            loaded = builder.load(stage.name, mode="w")
+            loaded.fix_lost_trials()
+            known = {trial.id: trial.status for trial in loaded.fetch_trials()}
+            # Read after the database: a trial that is ended there has its file.
+            trials: Any = read_trials(stage, output)
+            trials.sort(key=lambda trial: trial.unixtime)
+            ended = {t.folder.name for t in trials if t.status != OPEN}
+            noted = {n for n, word in known.items() if word == "completed"}
+            if noted and not ended & noted:
+                raise UserError(
+                    f"{self.where}: has {len(noted)} trials that have ended, "
+                    f"{output / stage.name} {len(ended)}, none of them in "
+                    "common. Was one moved? Give its place with --output or "
+                    "--storage; to begin anew, give another place of both"
+                )
+            # What a hunt has reserved is left to it.
+            held = {n for n, word in known.items() if word == "reserved"}
+            for name in (noted ^ ended) & known.keys() - held:
+                query = {"id": name, "status": known.pop(name)}
+                self.storage.delete_trials(uid=loaded.id, where=query)
+            lacking = [t for t in trials if t.folder.name not in known]
+            for trial in lacking:
+                self._register(trial, loaded)
+            if lacking:
+                print(f"{self.where}: {len(lacking)} trials from their files")
+            with loaded.acquire_algorithm_lock() as algorithm:
+                told = {t.id: t.status for t in algorithm.registry}
                 algorithm.observe(
                     [
                         trial
-                        for trial in experiment.fetch_trials()
+                        for trial in loaded.fetch_trials()
                         if trial.status in ("completed", "broken")
-                        and known.get(trial.id) != trial.status
+                        and told.get(trial.id) != trial.status
                     ]
                 )
+        return len(ended)
 
-    def _find_lock(self, experiment):
-        """Find the held lock of an experiment's algorithm, if it is held.
+    def _register(self, found, experiment):
+        """Register a trial of the files, ended or to be resumed."""
+        from orion.core.io.database import DuplicateKeyError
+        from orion.core.utils.format_trials import dict_to_trial
 
-        Orion's own function does not return when it was taken.
+        if len(found.parameters) < len(experiment.space):
+            return  # killed before it had written them
+        trial = dict_to_trial(
+            {n: found.parameters[n.lstrip("/")] for n in experiment.space},
+            experiment.space,
+        )
+        if trial.id != found.folder.name:
+            raise UserError(
+                f"{found.folder}: is not the folder of its parameters; move it "
+                "away, and the trial does not count"
+            )
+        values = trial.to_dict() | {"experiment": experiment.id}
+        values |= {"exp_working_dir": experiment.working_dir}
+        values |= {"status": "interrupted", "submit_time": _utc(time.time())}
+        if found.status != OPEN:
+            start = _utc(found.unixtime - found.seconds)
+            outcome = read_json(RunFiles(found.folder).trial)
+            values |= {"status": "completed", "results": results_of(outcome)}
+            values |= {"submit_time": start, "start_time": start}
+            values |= {"end_time": _utc(found.unixtime)}
+        with suppress(DuplicateKeyError):  # by another `sweep.py run`
+            self.storage.register_trial(type(trial)(**values))
+
+    def _release_stale_lock(self, experiment):
+        """Release the algorithm's lock if a killed hunt holds it.
+
+        A hunt takes it for moments, to draw parameters or to save a result, and
+        nothing else would release that of a hunt killed meanwhile. One taken as
+        long ago as Orion itself waits is such a one.
         """
-        query = {"experiment": experiment["_id"], "locked": 1}
-        found = self.storage._db.read("algo", query)
-        return found and query | {"heartbeat": found[0]["heartbeat"]}
+        end = time.monotonic() + 2 * STALE_SECONDS
+        held = {"experiment": experiment["_id"], "locked": 1}
+        if self.storage._db.read("algo", held):
+            print("Waiting for the hunt that locks the algorithm", flush=True)
+        while self.storage._db.read("algo", held) and time.monotonic() < end:
+            past = _utc(time.time() - STALE_SECONDS)
+            stale = held | {"heartbeat": {"$lte": past}}
+            if self.storage._db.read_and_write("algo", stale, {"locked": 0}):
+                print("Released the lock; the hunt must have been killed")
+            time.sleep(LOOK_SECONDS)
+
+
+def _utc(unixtime):
+    """Convert a time as Orion notes it."""
+    return datetime.fromtimestamp(unixtime, UTC).replace(tzinfo=None)
 
 
 def read_experiments(

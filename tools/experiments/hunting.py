@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 from polsess.commands import write_options
 from polsess.errors import UserError
 from polsess.files import RECIPE, read_json
-from polsess.run_folder import RunFiles, differences
+from polsess.run_folder import differences
 from polsess.search.sweep import Sweep, SweepFiles, read_prior
 from polsess.training.settings import read_value
 
@@ -91,20 +90,27 @@ def check_begun(
         settings = read_json(path)
         begun = {name: settings.get(name) for name in stage.settings}
         _compare(stage, path, begun, stage.settings)
+        _compare_space(stage, path, settings.get("space", {}))
     if experiment is None:
         return
-    begun = {n.lstrip("/"): text for n, text in experiment["space"].items()}
+    space = {n.lstrip("/"): text for n, text in experiment["space"].items()}
+    _compare_space(stage, where, space)
+    ((algorithm, options),) = experiment["algorithm"].items()
+    given = stage.algorithm_options
+    begun = {"algorithm": algorithm.lower()}
+    begun |= {f"its {name}": options.get(name) for name in given}
+    now = {"algorithm": stage.algorithm.lower()}
+    now |= {f"its {name}": value for name, value in given.items()}
+    _compare(stage, where, begun, now)
+
+
+def _compare_space(stage, where, begun):
+    """Check that priors are unchanged."""
+    now = {name: prior.text for name, prior in stage.space.items()}
     for name, prior in stage.space.items():
         with contextlib.suppress(UserError):  # of one that Orion alone knows
             if read_prior(name, begun.get(name), "") == prior:
-                begun[name] = prior.text  # means the same
-    now = {name: prior.text for name, prior in stage.space.items()}
-    ((algorithm, options),) = experiment["algorithm"].items()
-    given = stage.algorithm_options
-    begun |= {"algorithm": algorithm.lower()}
-    begun |= {f"its {name}": options.get(name) for name in given}
-    now |= {"algorithm": stage.algorithm.lower()}
-    now |= {f"its {name}": value for name, value in given.items()}
+                now[name] = begun[name]  # means the same
     _compare(stage, where, begun, now)
 
 
@@ -117,37 +123,6 @@ def _compare(stage, where, begun, now):
             f"settings ({where}): "
             f"{'; '.join(differing)}. Change the file back, or give another "
             "`experiment: name`"
-        )
-
-
-def check_trials(folder: Path, statuses: dict, where: object) -> None:
-    """Check that a folder has the trials of Orion's database.
-
-    Arguments
-    ---------
-    folder : Path
-        With a folder per trial.
-    statuses : dict
-        A trial's ID -> its status in Orion.
-    where : object
-        The database, for the messages.
-
-    Raises
-    ------
-    UserError
-        If the database has ended trials and the folder none of them, or the
-        other way round.
-    """
-    ended = {p.name for p in folder.glob("*") if RunFiles(p).trial.exists()}
-    completed = {name for name, word in statuses.items() if word == "completed"}
-    if (ended and not ended & statuses.keys()) or (
-        completed and not ended & completed
-    ):
-        raise UserError(
-            f"{folder}, {where}: have {len(ended)} and {len(completed)} trials "
-            "that have ended, none of them in common. Was one moved? Give its "
-            "place with --output or --storage; to begin anew, give another "
-            "place of both"
         )
 
 
@@ -348,7 +323,11 @@ def _report_new_trials(stage, output, known):
 
 
 def conclude(
-    stage: Sweep, endings: list[tuple], counts: Counter, variables: dict
+    stage: Sweep,
+    endings: list[tuple],
+    ended: int,
+    broken: int,
+    variables: dict,
 ) -> str:
     """Describe a stage's end, or raise an error if trials are missing.
 
@@ -358,19 +337,20 @@ def conclude(
         The stage.
     endings : list of tuple
         Of the hunts: exit status and last words.
-    counts : collections.Counter
-        Status in Orion -> number of trials.
+    ended : int
+        Number of trials that have ended.
+    broken : int
+        Number of trials that crashed.
     variables : dict
         Of the hunts' environment.
     """
-    completed, broken = counts["completed"], counts["broken"]
-    done = f"{completed} of {stage.max_trials} trials"
+    done = f"{ended} of {stage.max_trials} trials"
     done += f", {broken} crashed" if broken else ""
     failed = "; ".join(said for status, said in endings if status)
-    if completed >= stage.max_trials:
+    if ended >= stage.max_trials:
         # Such as one that waited for a trial of another hunt.
         return f"{done}. A hunt failed meanwhile: {failed}" if failed else done
-    if completed + broken >= stage.points and broken < stage.max_broken:
+    if ended + broken >= stage.points and broken < stage.max_broken:
         return f"{done}: all {stage.points:g} points of the space were tried"
     goes_on = "the same command goes on"
     if broken >= stage.max_broken:

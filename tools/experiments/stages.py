@@ -209,6 +209,8 @@ def _count(trials, crashed):
     counts = Counter(trial.status for trial in trials)
     values = [trial.best for trial in trials if trial.status == FINISHED]
     waiting = {trial.name for trial in trials if trial.status == OPEN}
+    if crashed is not None:  # in an older database they may have
+        crashed -= {trial.name for trial in trials if trial.status != OPEN}
     return {
         "total": len(trials) - len(waiting),
         "crashed": None if crashed is None else len(crashed),

@@ -170,7 +170,7 @@ def _read_trial(folder, sweep):
         name=name,
         sweep=sweep.name,
         status=STATUS[content["ended"]],
-        objective=-float(content["objective"]),
+        objective=float(-content["objective"]),
         # + 0 fails if it is not a number.
         parameters={n: content["parameters"][n] + 0 for n in sweep.space},
         best=None if best is None else float(best),

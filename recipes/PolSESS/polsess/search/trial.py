@@ -352,6 +352,25 @@ def report(outcome: dict) -> None:
     outcome : dict
         Content of ``trial.json``.
     """
+    text = json.dumps(results_of(outcome), allow_nan=False)
+    path = Path(os.environ["ORION_RESULTS_PATH"])
+    path.write_text(text, encoding="utf-8")
+
+
+def results_of(outcome: dict) -> list[dict]:
+    """List a trial's results as Orion has them.
+
+    Arguments
+    ---------
+    outcome : dict
+        Content of ``trial.json``.
+
+    Example
+    -------
+    >>> outcome = {"ended": "stopped", "epochs": 10, "objective": -2.5}
+    >>> [(result["name"], result["value"]) for result in results_of(outcome)]
+    [('objective', -2.5), ('stopped', 1), ('failed', 0), ('epochs', 10)]
+    """
     statistics = {
         "stopped": int(outcome["ended"] == STOPPED),
         "failed": int(outcome["ended"] in FAILED),
@@ -361,5 +380,4 @@ def report(outcome: dict) -> None:
     results = [objective | {"type": "objective"}]
     for name, value in statistics.items():
         results.append({"name": name, "type": "statistic", "value": value})
-    path = Path(os.environ["ORION_RESULTS_PATH"])
-    path.write_text(json.dumps(results, allow_nan=False), encoding="utf-8")
+    return results
