@@ -6,6 +6,7 @@ r"""Run the staged hyperparameter search of a model, up to its winner.
 > python tools/sweep.py status dprnn --figure stages.svg
 > python tools/sweep.py watch dprnn
 > python tools/sweep.py dashboard dprnn
+> python tools/sweep.py rebuild dprnn stage1
 > python tools/sweep.py next dprnn stage1
 > python tools/sweep.py select dprnn
 > python tools/sweep.py validate dprnn --data_folder /corpora/PolSESS_C_16k
