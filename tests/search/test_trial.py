@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 from types import SimpleNamespace
 
 import pandas as pd
@@ -82,6 +83,7 @@ def sweep(tmp_path, small_corpus, monkeypatch):
 
 
 def test_a_finished_trial_reports_its_best_and_no_test(sweep):
+    started = time.time()
     report = sweep.train("a1")
     curve = sweep.curve("a1")
     assert len(curve) == 4
@@ -89,6 +91,8 @@ def test_a_finished_trial_reports_its_best_and_no_test(sweep):
     outcome = sweep.outcome("a1")
     assert outcome["ended"] == "finished"
     assert outcome["best_epoch"] == curve.argmax() + 1
+    assert outcome["device"] == "cpu"
+    assert started <= outcome["unixtime"] <= time.time()
     assert outcome["parameters"]["lr"] == 0.001
     for name in ("test.csv", "result.json"):
         assert not sweep.path("a1", name).exists()
