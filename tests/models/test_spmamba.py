@@ -9,8 +9,7 @@ import torch
 from bench_mamba import sequential_mamba
 from polsess.errors import UserError
 from polsess.models.description import build
-from polsess.models.mamba import BACKENDS
-from polsess.models.mamba.plain import in_each_direction
+from polsess.models.mamba import BACKENDS, in_each_direction
 from polsess.models.spmamba import Block, SPMamba
 from polsess.training.settings import load_hparams, parse_arguments
 from small_models import HPARAMS, small_arguments

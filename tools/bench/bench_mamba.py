@@ -24,8 +24,7 @@ from measuring import (
     take_turns,
 )
 from polsess.commands import make_parser
-from polsess.models.mamba import BACKENDS, Mamba
-from polsess.models.mamba.plain import in_each_direction
+from polsess.models.mamba import BACKENDS, Mamba, in_each_direction
 from polsess.models.spmamba import SPMamba
 from torch.nn import functional as F
 

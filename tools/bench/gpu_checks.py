@@ -39,7 +39,6 @@ from measuring import (
     output_and_gradient,
 )
 from polsess.models import mamba
-from polsess.models.mamba.plain import in_each_direction
 from polsess.processes import describe_gpu, set_up_device
 from polsess.run_folder import read_curve, software_versions
 from torch.autograd import DeviceType
@@ -115,7 +114,7 @@ def scan(result: Result, backend: str) -> None:
         exact = copy.deepcopy(layer).double()
         for length in (1, 15, 126, 498):
             hidden = torch.randn(4, length, sizes["d_model"]).to(result.device)
-            loop = partial(in_each_direction, sequential_mamba)
+            loop = partial(mamba.in_each_direction, sequential_mamba)
             expected = run_layer(exact, hidden.double(), loop)
             found = run_layer(layer, hidden, mamba.BACKENDS[backend])
             errors.append([*map(error, found, expected)])

@@ -14,12 +14,45 @@ from collections.abc import Callable, Sequence
 import torch
 
 from polsess.errors import one_line
-from polsess.models.mamba.plain import in_each_direction
 
 logger = logging.getLogger(__name__)
 
 # Range of the step sizes at the start of a training
 SMALLEST_STEP, LARGEST_STEP = 0.001, 0.1
+
+
+def in_each_direction(
+    layer: Callable, hidden: torch.Tensor, *weights: torch.Tensor
+) -> torch.Tensor:
+    """Compute a layer with each direction's weights, the second backwards.
+
+    Arguments
+    ---------
+    layer : callable
+        Takes [batch, time, d_model] and weights of one direction.
+    hidden : torch.Tensor
+        Shape [batch, time, d_model].
+    *weights : torch.Tensor
+        Shape [directions, ...].
+
+    Returns
+    -------
+    torch.Tensor
+        Shape [directions, batch, time, d_model].
+
+    Example
+    -------
+    >>> hidden = torch.arange(3.0).reshape(1, 3, 1)
+    >>> twice = in_each_direction(torch.mul, hidden, torch.tensor([1.0, 10.0]))
+    >>> twice[:, 0, :, 0]
+    tensor([[ 0.,  1.,  2.],
+            [ 0., 10., 20.]])
+    """
+    forwards, *others = zip(*(w.unbind() for w in weights), strict=True)
+    outputs = [layer(hidden, *forwards)]
+    outputs += [layer(hidden.flip(1), *other).flip(1) for other in others]
+    # In memory side by side, as they are needed
+    return torch.stack(outputs, dim=2).permute(2, 0, 1, 3)
 
 
 def _backend(

@@ -38,7 +38,8 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from polsess.models.mamba.plain import in_each_direction, mamba_in_torch
+from polsess.models.mamba import in_each_direction
+from polsess.models.mamba.plain import mamba_in_torch
 
 # Tile of the scan: so much of all that the backward pass needs fits registers.
 SCAN = {"STEPS": 16, "CHANNELS": 32, "num_warps": 1}
