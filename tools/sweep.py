@@ -108,6 +108,12 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     print(f"cd {shlex.quote(str(hunting.SEPARATION))}")
     print(hunting.format_command(command, variables), flush=True)
     database.complete(stage, options.output)
+    start = hunting.find_start(stage, stages, options.output)
+    if start is not None:
+        if database.experiment(stage.name) is None:
+            hunting.create_experiment(command, variables)
+            database = Database(path, config)
+        database.start(stage.name, start)
     environments = [variables | environment for environment in environments]
     endings = hunting.hunt(stage, options.output, command, environments)
     if any(status for status, _ in endings):
@@ -278,8 +284,8 @@ def propose_next(options: argparse.Namespace) -> None:
 
     The published narrowing was judgement. This one is a rule: the hull of the
     best part of the finished trials, wider by a margin at either end, and
-    nowhere wider than before. It is printed beside the space in the next
-    stage's file.
+    nowhere wider than before, unless --widen is given and the best trials lie
+    there. It is printed beside the space in the next stage's file.
     """
     if not 0 < options.margin < float("inf"):
         raise UserError(f"--margin {options.margin}: give more than 0")
@@ -288,7 +294,7 @@ def propose_next(options: argparse.Namespace) -> None:
     pool = pool_trials([stage], options.output).pool
     best = best_trials(pool, options.fraction)
     proposed = {
-        name: narrow(prior, best[name], options.margin)
+        name: narrow(prior, best[name], options.margin, options.widen)
         for name, prior in stage.space.items()
     }
     following = stages_after(stages, stage)
@@ -297,6 +303,14 @@ def propose_next(options: argparse.Namespace) -> None:
         f"{stage.stage}, at either end wider by {options.margin:.0%} of the "
         f"range in {stage.stage}, and within that range"
     )
+    wider = [
+        f"{name} {prior.text}"
+        for name, prior in proposed.items()
+        if prior.low < stage.space[name].low
+        or prior.high > stage.space[name].high
+    ]
+    if wider:
+        rule += f", but for ends at which the best lie: {', '.join(wider)}"
     print(proposal_table(stage, best, proposed, following))
     print(f"\nProposed: {rule}.")
     if options.write is None:
@@ -478,6 +492,8 @@ def _add_next_options(add):
     add("--fraction", type=float, default=BEST, help=text)
     text = "part of the range added at either end (default: %(default)s)"
     add("--margin", type=float, default=0.1, help=text)
+    text = "move ends at which the best trials lie outwards, by the margin"
+    add("--widen", action="store_true", help=text)
     text = "folder for the next stage's file, for --sweeps (default: print)"
     add("--write", type=Path, help=text)
     add("--force", action="store_true", help="replace an existing file")

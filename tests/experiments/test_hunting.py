@@ -12,8 +12,9 @@ import pytest
 import sweep
 import yaml
 from experiments import hunting
-from experiments.database import Database
+from experiments.database import Database, describe_storage
 from experiments.stages import find_stages
+from orion.client import get_experiment
 from polsess.errors import UserError
 from polsess.search.sweep import SWEEPS
 from small_disks import small_disk
@@ -168,6 +169,56 @@ def test_each_hunt_has_a_log_of_its_own(tmp_path):
         ("hunt-1.log", "one\n"),
         ("hunt-2.log", "two\n"),
     ]
+
+
+def test_a_stage_starts_with_what_the_one_before_has_found(
+    stand_in, tmp_path, capsys
+):
+    """The real Orion: trials in the database, others in the algorithm."""
+    before = tmp_path / "out/dprnn-stage1"
+    values = PARAMETERS | {"weight_decay": 2e-6}
+    for number, lr in enumerate([6e-4, 9e-4, 1.2e-3, 1.8e-3, 2.9e-3]):
+        write_trial(before, number, values | {"lr": lr}, number)
+    stopped = {"ended": "stopped", "epochs": 1, "curve": [-3.5]}
+    write_trial(before, 5, values | {"lr": 7e-4}, 3.5, **stopped)
+    write_trial(before, 6, values, 9.0, ended="diverged")
+    written_stage(
+        tmp_path / "own",
+        name := "dprnn_stage2_hpopt.yaml",
+        {"max_trials": 3, "algorithm": {"optunatpe": {"seed": 1}}},
+        start_from={"best": 2, "weight": 0.6},
+        termination=None,
+    )
+    command = ["run", "dprnn", "stage2", "--data_folder", str(tmp_path)]
+    command += ["--sweeps", "own", "--output", "out"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "Starts with the best 2 configurations and 3 trials of dprnn-stage1; "
+        "1 trials lie outside of the space\n" in printed
+    )
+    path = Path("out/dprnn.pkl")
+    start = json.loads(Path("out/dprnn-stage2/start.json").read_text())
+    for _ in range(2):
+        experiment = get_experiment(
+            "dprnn-stage2", mode="w", storage=describe_storage(path, None)
+        )
+        trials = experiment.fetch_trials()
+        trials.sort(key=lambda trial: trial.submit_time)
+        # The best of stage 1 has a learning rate beyond stage 2's space.
+        assert [t.params["/lr"] for t in trials[:2]] == [1.8e-3, 1.2e-3]
+        assert len(trials) == 3
+        with experiment._experiment.acquire_algorithm_lock() as algorithm:
+            prior = algorithm.unwrapped.prior
+            assert algorithm.n_observed == 3
+        # Spread over the ranks, the stopped one among them.
+        assert [params["/lr"] for params, _ in prior] == [7e-4, 1.8e-3, 9e-4]
+        # Again it changes nothing.
+        Database(path).start("dprnn-stage2", start)
+    path = tmp_path / "own" / name
+    path.write_text(path.read_text().replace("weight: 0.6", "weight: 0.5"))
+    with pytest.raises(UserError, match="start_from was .*0.6.*, now .*0.5"):
+        main(command)
 
 
 SHIPPED = yaml.safe_load((SWEEPS / "dprnn_stage1_hpopt.yaml").read_text())

@@ -55,6 +55,29 @@ def test_the_hull_is_widened_and_clipped(axis, values, expected):
     assert bounds(axis, values) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    "prior, values, expected",
+    [
+        # By hand: half a factor of ten is 3.16.
+        ("loguniform(1e-4, 1e-3)", [1e-4, 1e-4, 1.1e-4], (3.1e-5, 3.5e-4)),
+        ("loguniform(1e-4, 1e-3)", [1e-4, 9e-4, 9e-4, 9e-4], (1e-4, 2.9e-3)),
+        ("loguniform(1e-4, 1e-3)", [3e-4, 4e-4], (1e-4, 1e-3)),
+        # No further than halfway to 0 or 1.
+        ("uniform(0.5, 0.9)", [0.9, 0.9, 0.9], (0.7, 0.95)),
+        ("uniform(0.1, 0.9)", [0.1, 0.1, 0.1], (0.05, 0.5)),
+        ("uniform(1, 5, discrete=True)", [1, 1, 1], (1, 3)),
+        ("uniform(1, 5, discrete=True)", [5, 5, 5], (3, 7)),
+        ("uniform(0, 20)", [0.0, 20.0, 20.0, 20.0], (0, 30)),
+        ("uniform(-4, 0)", [-4.0, -4.0, -4.0], (-6, -2)),
+    ],
+)
+def test_crowded_ends_may_be_widened(prior, values, expected):
+    prior = read_prior("x", prior, "")
+    widened = narrow(prior, pd.Series(values), 0.5, widen=True)
+    assert read_prior("x", widened.text, "") == widened
+    assert (widened.low, widened.high) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_best_stay_inside_and_nothing_goes_out(seed):
     generator = np.random.default_rng(seed)
@@ -106,6 +129,21 @@ def test_next_beside_the_published_choice(tmp_path, capsys):
         "uniform(4, 5, discrete=True) | uniform(1, 5, discrete=True) |"
         in printed
     )
+
+
+def test_what_is_widened_is_told(tmp_path, capsys):
+    write_stage(tmp_path / "out/dprnn-stage1", list(range(40)))
+    command = ["next", "dprnn", "stage1", "--output", "out", "--widen"]
+    command += ["--fraction", "0.125", "--write", "own"]
+    assert main(command) == 0
+    told = "ends at which the best lie: lr loguniform(0.0018, 0.0038), max_grad"
+    printed = capsys.readouterr().out
+    assert told in printed
+    assert "weight_decay loguniform" not in printed.split("best lie")[1]
+    stage = find_stage(find_stages("dprnn", [Path("own")]), "stage2")
+    assert stage.space["lr"].high == 0.0038
+    text = " ".join(stage.path.read_text().replace("#", "").split())
+    assert told in text
 
 
 def test_the_written_stages_can_be_run(tmp_path):

@@ -69,6 +69,25 @@ def test_running_trials_are_kept_away_from(name):
     assert median(known) > 1.5 * median(unknown)
 
 
+@BOTH
+def test_a_search_begins_where_an_earlier_one_found_the_best(name):
+    """From its first trial on, and again from a restored state."""
+    former = make({"x": "uniform(0, 1)"}, name, seed=3)
+    run(former, 20, lambda params: 9 + abs(params["x"] - 0.3))
+    known = [t for t in former.registry if t.status == "completed"]
+    algorithm = make({"x": "uniform(0, 1)"}, name, seed=4)
+    algorithm.warm_start([(None, known)])
+    assert algorithm.n_suggested == 0
+    restored = make({"x": "uniform(0, 1)"}, name, seed=5)
+    restored.set_state(pickle.loads(pickle.dumps(algorithm.state_dict)))
+    places = []
+    for other in (algorithm, restored):
+        tried = run(other, 4, lambda params: abs(params["x"] - 0.3))
+        places.append([params["x"] for params in tried])
+    assert places[0] == places[1]
+    assert median(abs(place - 0.3) for place in places[0]) < 0.1
+
+
 def min_distance(places):
     """The smallest distance between any two numbers."""
     return min(abs(a - b) for a, b in combinations(places, 2))
@@ -81,11 +100,11 @@ def min_distance(places):
         ("optunagp", -math.inf, {}),
         ("optunatpe", -1e9, {"failed": 1}),
         ("optunagp", -1e9, {"failed": 1}),
-        ("optunatpe", -5.0, {"stopped": 1, "epochs": 10}),
+        ("optunatpe", 5.0, {"stopped": 1, "epochs": 10}),
     ],
 )
 def test_failed_and_stopped_trials_repel(name, value, statistics):
-    """Above 0.4 everything fails or is stopped, with whatever value."""
+    """Above 0.4 everything fails, with whatever value, or is stopped."""
     algorithm = make({"x": "uniform(0, 1)"}, name, seed=2)
     places = []
     for _ in range(40):

@@ -15,10 +15,10 @@ from orion.core.io.space_builder import SpaceBuilder
 from orion.core.worker.primary_algo import create_algo
 from orion.core.worker.trial import Trial
 from orion_optuna.algorithms import (
+    describe_outcomes,
     make_distributions,
-    ranked_outcomes,
+    shift_prior,
     to_optuna,
-    valued_outcomes,
 )
 from small_samplers import completed
 
@@ -69,11 +69,10 @@ def test_what_a_user_inserted_at_a_bound_is_clipped():
     ("status", "value", "statistics", "state"),
     [
         ("completed", -3.0, {"stopped": 0, "failed": 0}, TrialState.COMPLETE),
-        ("completed", -3.0, {"stopped": 1, "epochs": 9}, TrialState.PRUNED),
-        ("completed", 30.0, {"failed": 1, "epochs": 2}, TrialState.PRUNED),
-        ("completed", math.nan, {}, TrialState.PRUNED),
+        ("completed", -3.0, {"stopped": 1, "epochs": 9}, TrialState.COMPLETE),
         ("broken", None, {}, TrialState.FAIL),
         ("new", None, {}, TrialState.RUNNING),
+        ("reserved", None, {}, TrialState.RUNNING),
     ],
 )
 def test_what_a_trial_counts_as(status, value, statistics, state):
@@ -81,22 +80,43 @@ def test_what_a_trial_counts_as(status, value, statistics, state):
     if value is not None:
         completed(trial, value, **statistics)
     trial.status = status
-    [result] = ranked_outcomes([trial])
-    assert result["state"] == state
-    stopped = {9: -3.0} if "epochs" in statistics else {}
-    if "failed" not in statistics:
-        assert result.get("intermediate_values", {}) == stopped
+    [outcome] = describe_outcomes([trial])
+    assert outcome == {"state": state} | ({"value": value} if value else {})
 
 
 def test_what_stopped_and_failed_trials_are_worth():
+    """A stopped one at epoch 2: others gained 0, 1 and 4 afterwards."""
     trials = [
-        completed(Trial(params=[]), -3.0),
-        completed(Trial(params=[]), -1.0, stopped=1, epochs=9),
+        completed(Trial(params=[]), -3.0, curve=[-1.0, -3.0, -3.0]),
+        completed(Trial(params=[]), -6.0, curve=[-1.0, -2.0, -6.0]),
+        completed(Trial(params=[]), -2.0, curve=[-1.0, -1.0, -2.0]),
+        completed(Trial(params=[]), -0.5, curve=[-0.5]),  # ended before
+        completed(Trial(params=[]), -1.5, stopped=1, epochs=2),
+        completed(Trial(params=[]), 9.0, stopped=1, epochs=1, curve=[9.0]),
         completed(Trial(params=[]), -9e9, failed=1, epochs=2),
         completed(Trial(params=[]), math.nan),
     ]
-    values = [result["value"] for result in valued_outcomes(trials)]
-    assert values == [-3.0, -1.0, -1.0, -1.0]
-    # With nothing to compare with, they are left out.
-    [alone] = valued_outcomes(trials[3:])
+    values = [outcome["value"] for outcome in describe_outcomes(trials)]
+    # The second is no worse than the worst finished one.
+    assert values == [-3.0, -6.0, -2.0, -0.5, -2.5, -0.5, -0.5, -0.5]
+    # Without a finished one a stopped one has what it reached.
+    assert describe_outcomes(trials[4:5])[0]["value"] == -1.5
+    # With nothing to compare with, failed ones are left out.
+    [alone] = describe_outcomes(trials[7:])
     assert alone == {"state": TrialState.FAIL}
+
+
+def test_the_prior_is_moved_to_the_level_of_the_search():
+    def observed(x, value):
+        return {"x": x}, {"state": TrialState.COMPLETE, "value": value}
+
+    prior = [observed(0.1, 1.0), observed(0.2, 2.0), observed(0.3, 3.0)]
+    running = ({"x": 0.1}, {"state": TrialState.RUNNING})
+    assert shift_prior(prior, [running]) == prior
+    # Of the best values.
+    moved = shift_prior(prior, [running, observed(0.5, 4.0)])
+    assert [outcome["value"] for _, outcome in moved] == [4.0, 5.0, 6.0]
+    # Of what both tried: by 3, 1 and 7.
+    known = [observed(0.2, 5.0), observed(0.3, 4.0), observed(0.1, 8.0)]
+    moved = shift_prior(prior, [*known, observed(0.5, -9.0)])
+    assert [outcome["value"] for _, outcome in moved] == [4.0, 5.0, 6.0]

@@ -329,6 +329,25 @@ def test_a_missing_key_is_named(tmp_path, section):
             read_sweep_file(path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start_from": {"best": 3}}, "start_from: weight is missing"),
+        ({"start_from": {"best": -1, "weight": 0}}, "best -1: give a whole"),
+        ({"start_from": {"best": 3, "weight": 1.5}}, "weight 1.5: give a num"),
+        ({"start_from": {"best": 3, "weight": 0.3}}, "random cannot begin"),
+        ({"after": None}, "no stage comes before"),
+    ],
+)
+def test_what_a_stage_starts_with(tmp_path, changes, message):
+    right = {"after": "dprnn_stage1", "start_from": {"best": 3, "weight": 0}}
+    path = write_sweep(tmp_path / "a.yaml", **right)
+    assert read_sweep_file(path).start_from == right["start_from"]
+    write_sweep(path, **right | changes)
+    with pytest.raises(UserError, match=message):
+        read_sweep_file(path)
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHM_OPTIONS)
 def test_options_are_those_that_orions_algorithms_take(algorithm):
     taken = inspect.signature(algo_factory.get_class(algorithm)).parameters

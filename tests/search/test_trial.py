@@ -51,8 +51,11 @@ class Sweep:
         )
         train.main(arguments)
         report = json.loads(self.results.read_text())
-        assert [r["type"] for r in report] == ["objective"] + ["statistic"] * 3
-        return {r["name"]: r["value"] for r in report}
+        assert [r["type"] for r in report] == ["objective"] + ["statistic"] * 4
+        told = {r["name"]: r["value"] for r in report}
+        curve = self.curve(trial) if told["epochs"] else pd.Series()
+        assert told.pop("curve") == list(-curve.cummax())
+        return told
 
     def path(self, trial, name):
         """Name a file of a trial."""
@@ -301,14 +304,16 @@ def test_the_first_of_several_trials_says_what_all_have(tmp_path):
 def test_orion_reads_what_is_reported(monkeypatch, tmp_path):
     path = tmp_path / "results"
     act_as_orion(monkeypatch, path)
-    outcome = {"objective": -1.5, "ended": "stopped", "epochs": 10}
+    outcome = {"objective": -1.5, "ended": "stopped", "epochs": 2}
+    outcome |= {"curve": [0.5, -1.5]}
     report(outcome)
     trial = orion_trial.Trial(
         params=[], results=JSONConverter().parse(str(path))
     )  # as Orion makes one
     assert trial.objective.value == -1.5
     statistics = {r.name: r.value for r in trial.statistics}
-    assert statistics == {**ENDED, "stopped": 1, "epochs": 10}
+    told = {"stopped": 1, "epochs": 2, "curve": [0.5, -1.5]}
+    assert statistics == ENDED | told
     with pytest.raises(ValueError, match="JSON"):
         report(outcome | {"objective": float("nan")})
 

@@ -345,6 +345,49 @@ class Database:
                 )
         return len(ended)
 
+    def start(self, name: str, start: dict) -> None:
+        """Hand what a stage starts with to its experiment, once or again.
+
+        Arguments
+        ---------
+        name : str
+            Of the experiment.
+        start : dict
+            As ``hunting.find_start`` returns it.
+        """
+        with self._errors_named():
+            from orion.core.io.database import DuplicateKeyError
+            from orion.core.io.experiment_builder import ExperimentBuilder
+            from orion.core.utils.format_trials import dict_to_trial
+            from orion.core.worker import trial as orion_trial
+
+            experiment = ExperimentBuilder(self.storage).load(name, mode="w")
+
+            def make(known, status):
+                named = known["parameters"]
+                values = {name: named[name.lstrip("/")] for name in space}
+                trial = dict_to_trial(values, space)
+                trial.status = status
+                if status == "completed":
+                    trial.results = [
+                        orion_trial.Trial.Result(**result)
+                        for result in results_of(known)
+                    ]
+                return trial
+
+            space = experiment.space
+            prior = [make(known, "completed") for known in start["prior"]]
+            first = []
+            for known in start["first"]:
+                with suppress(DuplicateKeyError):
+                    trial = make(known, "new")
+                    experiment.register_trial(trial, status="new")
+                    first.append(trial)
+            with experiment.acquire_algorithm_lock() as algorithm:
+                algorithm.observe(first)  # as running
+                if prior:
+                    algorithm.warm_start([(experiment, prior)])
+
     def _register(self, found, experiment):
         """Register a trial of the files, ended or to be resumed."""
         from orion.core.io.database import DuplicateKeyError

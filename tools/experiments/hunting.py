@@ -14,10 +14,11 @@ from pathlib import Path
 
 from polsess.commands import write_options
 from polsess.errors import UserError
-from polsess.files import RECIPE, read_json
-from polsess.run_folder import differences
-from polsess.search.sweep import Sweep, SweepFiles, read_prior
-from polsess.training.settings import read_value
+from polsess.files import RECIPE, read_json, to_json, write_atomically
+from polsess.run_folder import EARLY_STOPPED, FINISHED, RunFiles, differences
+from polsess.search.sweep import HPARAMS, Sweep, SweepFiles, read_prior
+from polsess.search.trial import STOPPED
+from polsess.training.settings import read_defaults, read_value
 
 from experiments.series import interrupted_by_signals, last_words
 from experiments.trials import OPEN, read_trials
@@ -124,6 +125,108 @@ def _compare(stage, where, begun, now):
             f"{'; '.join(differing)}. Change the file back, or give another "
             "`experiment: name`"
         )
+
+
+def find_start(stage: Sweep, stages: list[Sweep], output: Path) -> dict | None:
+    """Find what a stage starts with, of the trials of the stage before.
+
+    It is chosen when the stage is begun, and then read from ``start.json``.
+
+    Arguments
+    ---------
+    stage : Sweep
+        The stage.
+    stages : list of Sweep
+        All of the model.
+    output : Path
+        Of all sweeps.
+
+    Returns
+    -------
+    dict, None
+        ``first``, whose parameters are tried first, and ``prior``, which the
+        algorithm knows from the start, as in their ``trial.json``. None if the
+        stage starts with nothing.
+
+    Raises
+    ------
+    UserError
+        If the stage before has no finished trial in the stage's space, or the
+        stage was begun with another ``start_from``.
+    """
+    path = SweepFiles(output / stage.name).start
+    if not path.exists():
+        if stage.start_from is None:
+            return None
+        before = next(s for s in stages if s.path.stem == stage.after)
+        write_atomically(path, to_json(_choose_start(stage, before, output)))
+    start = read_json(path)
+    begun, now = start["start_from"], stage.start_from
+    _compare(stage, path, {"start_from": begun}, {"start_from": now})
+    print(
+        f"Starts with the best {len(start['first'])} configurations and "
+        f"{len(start['prior'])} trials of {start['stage']}; "
+        f"{start['outside']} trials lie outside of the space"
+    )
+    return start
+
+
+def _choose_start(stage, before, output):
+    """Choose the best trials, and some spread over the ranks."""
+    # What was no parameter before had the same value in all trials.
+    given = read_defaults(HPARAMS / f"{before.model}.yaml")[0] | before.settings
+    trials, outside = [], 0
+    for folder in sorted(SweepFiles(output / before.name).trials.glob("*")):
+        path = RunFiles(folder).trial
+        trial = read_json(path) if path.exists() else {"ended": None}
+        if trial["ended"] not in (FINISHED, EARLY_STOPPED, STOPPED):
+            continue
+        values = given | trial["parameters"]
+        mine = {name: values[name] for name in stage.space}
+        if all(stage.space[name].contains(mine[name]) for name in mine):
+            trials.append(trial | {"parameters": mine})
+        else:
+            outside += 1
+    trials.sort(key=lambda trial: trial["objective"])
+    finished = [trial for trial in trials if trial["ended"] != STOPPED]
+    if not finished:
+        raise UserError(
+            f"{stage.path}: start_from: {output / before.name} has no finished "
+            f"trial in the space of {stage.stage} ({outside} outside of it)"
+        )
+    best, weight = stage.start_from["best"], stage.start_from["weight"]
+    count = round(weight * len(trials))
+    return {
+        "start_from": stage.start_from,
+        "stage": before.name,
+        "outside": outside,
+        "first": finished[:best],
+        "prior": [trials[int(number / weight)] for number in range(count)],
+    }
+
+
+def create_experiment(command: list[str], variables: dict) -> None:
+    """Create a stage's experiment in Orion's database, without a trial.
+
+    Arguments
+    ---------
+    command : list of str
+        Of a hunt.
+    variables : dict
+        Of its environment.
+    """
+    made = subprocess.run(
+        [*command[:2], "--init-only", *command[2:]],
+        cwd=SEPARATION,
+        env=os.environ | variables | {"PYTHONWARNINGS": ",".join(WARNINGS)},
+        capture_output=True,
+        text=True,
+    )
+    if made.returncode:
+        words = made.stderr.strip().splitlines() or [
+            f"status {made.returncode}"
+        ]
+        raise UserError(f"orion hunt --init-only: {words[-1]}")
 
 
 def environment_of(device: str | None) -> dict:

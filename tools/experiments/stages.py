@@ -234,7 +234,9 @@ def gain(value: float | None, before: float | None) -> str:
     return cell(None if missing else value - before, "+.2f")  # type: ignore
 
 
-def narrow(prior: Prior, values: pd.Series, margin: float) -> Prior:
+def narrow(
+    prior: Prior, values: pd.Series, margin: float, widen: bool = False
+) -> Prior:
     """Narrow a prior to the range of some values.
 
     Arguments
@@ -247,12 +249,15 @@ def narrow(prior: Prior, values: pd.Series, margin: float) -> Prior:
         Above 0. Either end of the range is moved outwards by this part of the
         prior's own range; on a logarithmic axis both are measured in
         logarithms.
+    widen : bool
+        Whether ``crowded_ends`` may go beyond the prior. On a linear axis an
+        end above 0 or below 1 goes halfway there at most.
 
     Returns
     -------
     Prior
-        Nowhere wider than before. Its bounds are rounded outwards to two
-        digits; whole numbers keep at least two values.
+        Otherwise nowhere wider than before. Its bounds are rounded outwards to
+        two digits; whole numbers keep at least two values.
 
     Example
     -------
@@ -260,7 +265,15 @@ def narrow(prior: Prior, values: pd.Series, margin: float) -> Prior:
     >>> prior = read_prior("weight_decay", "loguniform(1e-6, 1e-4)", "a.yaml")
     >>> narrow(prior, pd.Series([1e-6, 5e-6]), 0.1).text
     'loguniform(1e-06, 8e-06)'
+    >>> narrow(prior, pd.Series([1e-6] * 3), 0.1, widen=True).text
+    'loguniform(6.3e-07, 1.6e-06)'
     """
+    least, most = prior.low, prior.high
+    ends = crowded_ends(prior, values) if widen else []
+    if "lower" in ends and least:
+        least = least / 2 if least > 0 and not prior.log else -math.inf
+    if "upper" in ends and most not in (0, 1):
+        most = (most + (most > 0)) / 2 if most < 1 else math.inf
     places = prior.places(values.clip(prior.low, prior.high))
     low = prior.value_at(places.min() - margin)
     high = prior.value_at(places.max() + margin)
@@ -269,9 +282,10 @@ def narrow(prior: Prior, values: pd.Series, margin: float) -> Prior:
         low, high = round(low), round(high)
         if low == high:
             low, high = low - 1, high + 1
+        least = math.ceil(least) if math.isfinite(least) else least
     else:
         low, high = _round(low, ROUND_FLOOR), _round(high, ROUND_CEILING)
-    return prior.between(max(prior.low, low), min(prior.high, high))
+    return prior.between(max(least, low), min(most, high))
 
 
 def _round(value, rounding):

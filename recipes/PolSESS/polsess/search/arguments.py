@@ -88,6 +88,12 @@ def read_sweep_arguments(
     folder = own.sweep_folder or Path("results/sweeps", experiment_name())
     parameters = {name: given[name] for name in sweep.space}
     trial = Trial(sweep, folder, os.environ["ORION_TRIAL_ID"], parameters)
+    if sweep.start_from and not trial.sweep_files.start.exists():
+        raise UserError(
+            f"{sweep.path}: start_from: there is no {trial.sweep_files.start}; "
+            "start the stage with tools/sweep.py run, which hands over what "
+            "the stage before has found"
+        )
     folders = {"output_folder": str(trial.folder)}
     folders["manifest_folder"] = str(trial.sweep_files.manifests)
     return arguments + write_options(folders), trial

@@ -76,6 +76,7 @@ class SweepFiles:
 
     def __init__(self, folder: str | Path) -> None:
         self.settings = Path(folder, "sweep.json")  # of the first trial
+        self.start = Path(folder, "start.json")  # from the stage before
         self.manifests = Path(folder, "manifests")
         self.trials = Path(folder, "trials")  # a folder each
 
@@ -134,6 +135,16 @@ class Prior:
             return self.low * (self.high / self.low) ** place
         return self.low + place * (self.high - self.low)
 
+    def contains(self, value: object, tolerance: float = 0.0) -> bool:
+        """Check whether a value can be drawn, within a relative tolerance."""
+        return (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and self.low - tolerance * abs(value) <= value
+            and value <= self.high + tolerance * abs(value)
+            and (not self.discrete or float(value).is_integer())
+        )
+
     def check(self, name: str, value: object, source: str | Path) -> None:
         """Check that a value is a number within the bounds.
 
@@ -147,13 +158,7 @@ class Prior:
             The file with the prior, for the message.
         """
         # Orion rounds to five digits, and may round beyond a bound.
-        if not (
-            isinstance(value, (int, float))
-            and not isinstance(value, bool)
-            and self.low - 1e-4 * abs(value) <= value
-            and value <= self.high + 1e-4 * abs(value)
-            and (not self.discrete or float(value).is_integer())
-        ):
+        if not self.contains(value, 1e-4):
             raise UserError(
                 f"--{name} {value!r}: lies outside of {source}, which has "
                 f"{name} from {self.text}"
@@ -221,6 +226,10 @@ class Sweep:
         Of the search, e.g. ``stage1``.
     after : str, None
         Stem of the file of the stage before.
+    start_from : dict, None
+        What is taken from the stage before: ``best``, the number of its best
+        configurations, which are tried first, and ``weight``, the part of its
+        trials that the algorithm knows from the start.
     settings : dict
         Options of ``train.py`` that are the same in every trial.
     space : dict
@@ -242,6 +251,7 @@ class Sweep:
     model: str
     stage: str
     after: str | None
+    start_from: dict | None
     settings: dict
     space: dict
     termination: Hyperband | Median | None
@@ -352,20 +362,28 @@ SWEEP = dict.fromkeys(STAGE_SETTINGS, ANY) | {
     "model": NAME,
     "stage": NAME,
     "after": NAME,
+    "start_from": MAPPING,
     "termination": MAPPING,
     "space": MAPPING,
     "options": MAPPING,
     "baseline": FINITE,
     "published": ANY,
 }
-NULLABLE = ("after", "termination", "baseline", "mean", "hours")
+NULLABLE = ("after", "start_from", "termination", "baseline", "mean", "hours")
+START: dict[str, Kind] = {
+    "best": _whole(0),
+    "weight": (
+        "a number from 0 to 1",
+        lambda value: type(value) in (int, float) and 0 <= value <= 1,
+    ),
+}
 PUBLISHED = dict.fromkeys(("runs", "finished", "best", "mean", "hours"), FINITE)
 RULES: dict[str, Any] = {rule.name: rule for rule in (Hyperband, Median)}
+OURS = ("optunagp", "optunatpe")
 # Options of algorithms: Orion ends with a traceback at any other. It checks
 # those of its other algorithms itself.
-ALGORITHM_OPTIONS = {
-    "optunagp": ("seed", "n_startup_trials"),
-    "optunatpe": ("seed", "n_startup_trials"),
+ALGORITHM_OPTIONS: dict[str, tuple] = {
+    **dict.fromkeys(OURS, ("seed", "n_startup_trials")),
     "random": ("seed",),
 }
 
@@ -402,12 +420,15 @@ def read_sweep_file(path: str | Path) -> Sweep:
     where = f"{path}: sweep"
     _check(experiment, EXPERIMENT, f"{path}: experiment")
     _check(content["worker"], WORKER, f"{path}: worker")
+    if isinstance(sweep, dict):
+        sweep = {"start_from": None} | sweep
     _check(sweep, SWEEP, where)
     if sweep["published"] is not None:
         _check(sweep["published"], PUBLISHED, f"{where}: published")
     algorithm, options = _read_algorithm(experiment["algorithm"], path)
+    _check_start(sweep, algorithm, f"{where}: start_from")
     settings, space = _read_settings(sweep, where)
-    names = ("model", "stage", "after", "baseline", "published")
+    names = ("model", "stage", "after", "start_from", "baseline", "published")
     return Sweep(
         path=path,
         **experiment | {"algorithm": algorithm},
@@ -452,6 +473,21 @@ def _read_algorithm(content, path):
                 f"{', '.join(known)}"
             )
     return name, options
+
+
+def _check_start(sweep, algorithm, where):
+    """Check what is taken from the stage before."""
+    start = sweep["start_from"]
+    if start is None:
+        return
+    _check(start, START, where)
+    if sweep["after"] is None:
+        raise UserError(f"{where}: no stage comes before; give null")
+    if start["weight"] and algorithm.lower() not in OURS:
+        raise UserError(
+            f"{where}: weight {start['weight']}: {algorithm} cannot begin with "
+            f"other trials; give 0, or one of {', '.join(OURS)} as algorithm"
+        )
 
 
 def _read_settings(sweep, where):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ from optuna.distributions import (
 )
 from optuna.samplers import GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
-from orion.algo.base import BaseAlgorithm
 from orion.core.utils.exceptions import NoConfigurationError
 from orion.core.utils.flatten import flatten
 from orion.core.utils.format_trials import dict_to_trial
 from orion.core.worker.transformer import TransformedDimension, TransformedSpace
 from orion.core.worker.trial import Trial
+from orion.core.worker.warm_start.warm_starteable import WarmStarteable
 
 # Orion calls loguniform by scipy's name, and puts int_ before an integer's.
 SCALES = {"uniform": False, "reciprocal": True}
@@ -144,21 +145,19 @@ def _round(number, digits, rounding):
 
 
 def make_study(
-    trials: list[Trial],
-    outcomes: list[dict],
+    observations: list[tuple[dict, dict]],
     space: TransformedSpace,
     distributions: dict,
 ) -> optuna.Study:
-    """Make an Optuna study, in memory, of everything that Orion knows.
+    """Make an Optuna study, in memory, of everything that is known.
 
     Arguments
     ---------
-    trials : list of orion.core.worker.trial.Trial
-        In the order in which they were suggested.
-    outcomes : list of dict
-        Their states and values, as ``ranked_outcomes`` returns them.
+    observations : list of tuple
+        Of each trial, in the order of suggestion, its parameters and its
+        outcome, as `describe_outcomes` returns it.
     space : orion.core.worker.transformer.TransformedSpace
-        Their dimensions.
+        The parameters' dimensions.
     distributions : dict
         As `make_distributions` returns them.
 
@@ -172,28 +171,29 @@ def make_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize")
     optuna.logging.set_verbosity(verbosity)
-    for trial, result in zip(trials, outcomes, strict=True):
-        values = flatten(trial.params)
+    for values, outcome in observations:
+        values = flatten(values)
         params = {
             name: to_optuna(values[name], space[name], axis)
             for name, axis in distributions.items()
         }
         study.add_trial(
-            create_trial(params=params, distributions=distributions, **result)
+            create_trial(params=params, distributions=distributions, **outcome)
         )
     return study
 
 
-def ranked_outcomes(trials: Iterable[Trial]) -> list[dict]:
-    """Describe trials for a sampler that only ranks them.
+def describe_outcomes(trials: Iterable[Trial]) -> list[dict]:
+    """Describe what trials have come to.
 
-    A completed trial with a finite objective has that value. One whose
-    statistic `stopped` is not 0 is pruned at the epoch of its statistic
-    `epochs`: worse than every completed one, and among the pruned ones the
-    later the better. One whose statistic `failed` is not 0, or whose objective
-    is not finite, is pruned before the first epoch: the worst of all. A broken
-    one, whose script crashed, says nothing about its parameters. All others
-    are running, or will.
+    A completed trial has its objective. One whose statistic `stopped` is not 0
+    has what it would probably have reached: its objective, and what the
+    finished ones gained after as many epochs (its statistic `epochs`), the
+    median of their statistics `curve`; but nothing worse than the worst
+    finished one. One whose statistic `failed` is not 0,
+    or whose objective is not finite, has the worst value of all. A broken one,
+    whose script crashed, says nothing about its parameters. All others are
+    running, or will.
 
     Arguments
     ---------
@@ -203,58 +203,75 @@ def ranked_outcomes(trials: Iterable[Trial]) -> list[dict]:
     Returns
     -------
     outcomes : list of dict
-        Arguments for Optuna's `create_trial`: `state`, and with it `value` or
-        `intermediate_values`.
+        Arguments for Optuna's `create_trial`: `state`, and maybe `value`.
 
     Example
     -------
     >>> from orion.core.worker.trial import Trial
     >>> trial = Trial(params=[], status="completed")
     >>> trial.results = [Trial.Result(name="o", type="objective", value=-2.5)]
-    >>> ranked_outcomes([trial])[0]["value"]
+    >>> describe_outcomes([trial])[0]["value"]
     -2.5
     """
-    return [_outcome(trial) for trial in trials]
-
-
-def valued_outcomes(trials: Iterable[Trial]) -> list[dict]:
-    """Describe trials for a sampler that models their values.
-
-    As `ranked_outcomes`, but a stopped trial has the value that it reached,
-    and a failed one the worst that any reached.
-    """
-    outcomes = []
-    for result in ranked_outcomes(trials):
-        for value in result.get("intermediate_values", {}).values():
-            result = {"state": TrialState.COMPLETE, "value": value}
-        outcomes.append(result)
-    reached = [result["value"] for result in outcomes if "value" in result]
+    outcomes, finished, stopped, curves = [], [], [], []
+    for trial in trials:
+        outcome: dict[str, Any] = {"state": TrialState.COMPLETE}
+        told = {result.name: result.value for result in trial.statistics}
+        value = float(trial.objective.value) if trial.objective else math.nan
+        if trial.status == "broken":
+            outcome = {"state": TrialState.FAIL}
+        elif trial.status != "completed":
+            outcome = {"state": TrialState.RUNNING}
+        elif not told.get("failed") and math.isfinite(value):
+            outcome["value"] = value
+            if told.get("stopped"):
+                stopped.append((outcome, told.get("epochs", 0)))
+            else:
+                finished.append(value)
+                curves.append(told.get("curve", []))
+        outcomes.append(outcome)
+    worst = max(finished, default=math.inf)
+    for outcome, epochs in stopped:
+        gains = [c[-1] - c[epochs - 1] for c in curves if len(c) >= epochs > 0]
+        outcome["value"] += median(gains) if gains else 0
+        # Far worse values would hide the differences of good ones.
+        outcome["value"] = min(outcome["value"], worst)
+    reached = [outcome["value"] for outcome in outcomes if "value" in outcome]
     failed = {"state": TrialState.FAIL}
     if reached:
         failed = {"state": TrialState.COMPLETE, "value": max(reached)}
     return [
-        failed if result["state"] == TrialState.PRUNED else result
-        for result in outcomes
+        failed if outcome == {"state": TrialState.COMPLETE} else outcome
+        for outcome in outcomes
     ]
 
 
-def _outcome(trial):
-    """Describe one trial."""
-    if trial.status == "broken":
-        return {"state": TrialState.FAIL}
-    if trial.status != "completed" or trial.objective is None:
-        return {"state": TrialState.RUNNING}
-    statistics = {result.name: result.value for result in trial.statistics}
-    objective = float(trial.objective.value)
-    if statistics.get("failed") or not math.isfinite(objective):
-        return {"state": TrialState.PRUNED}
-    if statistics.get("stopped"):
-        epochs = int(statistics.get("epochs", 0))
-        return {
-            "state": TrialState.PRUNED,
-            "intermediate_values": {epochs: objective},
-        }
-    return {"state": TrialState.COMPLETE, "value": objective}
+def shift_prior(prior: list, observations: list) -> list[tuple[dict, dict]]:
+    """Move the values of an earlier search to the level of this one.
+
+    Arguments
+    ---------
+    prior, observations : list of tuple
+        Parameters and outcomes of either search.
+
+    Returns
+    -------
+    prior : list of tuple
+        With the same shift for all values: the median difference of parameters
+        that both have; without such, that of the best values.
+    """
+    values = [(p, o["value"]) for p, o in observations if "value" in o]
+    shifts = [
+        value - outcome["value"]
+        for params, outcome in prior
+        for others, value in values
+        if params == others
+    ]
+    if values and prior and not shifts:
+        best = min(value for _, value in values)
+        shifts = [best - min(outcome["value"] for _, outcome in prior)]
+    shift = median(shifts) if shifts else 0
+    return [(p, o | {"value": o["value"] + shift}) for p, o in prior]
 
 
 # Draws until one is new: from the model, then at random.
@@ -291,6 +308,7 @@ class _OptunaSampler(_Base):
                 )
         super().__init__(space, seed=seed, n_startup_trials=n_startup_trials)
         self.distributions = make_distributions(space)
+        self.prior: list = []
 
     def seed_rng(self, seed: int | None) -> None:
         """Seed the generator; with None by the operating system."""
@@ -300,12 +318,31 @@ class _OptunaSampler(_Base):
     def state_dict(self) -> dict:
         """State of trials and generator, on which all suggestions depend."""
         state = self.generator.bit_generator.state
-        return super().state_dict | {"generator": state}
+        return super().state_dict | {"generator": state, "prior": self.prior}
 
     def set_state(self, state_dict: dict) -> None:
         """Go on from a state, as `state_dict` gave it."""
         super().set_state(state_dict)
         self.generator.bit_generator.state = state_dict["generator"]
+        self.prior = state_dict.get("prior", [])
+
+    def warm_start(self, warm_start_trials: list[tuple]) -> None:
+        """Begin with what earlier searches have found.
+
+        Arguments
+        ---------
+        warm_start_trials : list of tuple
+            Of each search, its configuration, which is ignored, and its
+            completed trials; they replace those of an earlier call.
+        """
+        trials = [trial for _, found in warm_start_trials for trial in found]
+        self.prior = [
+            (trial.params, outcome)
+            for trial, outcome in zip(
+                trials, describe_outcomes(trials), strict=True
+            )
+            if "value" in outcome
+        ]
 
     def suggest(self, num: int) -> list[Trial]:
         """Suggest a trial that was not suggested before.
@@ -323,9 +360,15 @@ class _OptunaSampler(_Base):
         if self.is_done:
             return []
         trials = list(self.registry)
-        study = make_study(
-            trials, self.outcomes(trials), self.space, self.distributions
+        observations = list(
+            zip(
+                [trial.params for trial in trials],
+                describe_outcomes(trials),
+                strict=True,
+            )
         )
+        observations = shift_prior(self.prior, observations) + observations
+        study = make_study(observations, self.space, self.distributions)
         # Samplers of their own for each suggestion, so that the generator is
         # all the random state there is to restore.
         seed = int(self.generator.integers(2**32))
@@ -346,7 +389,7 @@ class _OptunaSampler(_Base):
         return dict_to_trial(values, self.space)
 
 
-class OptunaGP(_OptunaSampler, BaseAlgorithm):
+class OptunaGP(_OptunaSampler, WarmStarteable):
     """Optuna's Gaussian process with logarithmic expected improvement.
 
     Trials that are still running are taken into account by the improvement
@@ -366,8 +409,6 @@ class OptunaGP(_OptunaSampler, BaseAlgorithm):
     SettingError
         As `OptunaTPE`.
     """
-
-    outcomes = staticmethod(valued_outcomes)
 
     def suggest(self, num: int) -> list[Trial]:
         """Suggest a trial, with one thread."""
@@ -391,7 +432,7 @@ class OptunaGP(_OptunaSampler, BaseAlgorithm):
         )
 
 
-class OptunaTPE(_OptunaSampler, BaseAlgorithm):
+class OptunaTPE(_OptunaSampler, WarmStarteable):
     """Optuna's multivariate tree-structured Parzen estimator.
 
     Trials that are still running count as bad ones ("constant liar"), so that
@@ -426,8 +467,6 @@ class OptunaTPE(_OptunaSampler, BaseAlgorithm):
     >>> 3e-4 <= trial.params["lr"] <= 3e-3
     True
     """
-
-    outcomes = staticmethod(ranked_outcomes)
 
     def make_sampler(self, seed: int) -> TPESampler:
         """Make Optuna's sampler from a seed."""
