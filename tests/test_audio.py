@@ -126,7 +126,7 @@ def test_a_wav_file_beyond_4_gb(tmp_path):
     assert Recording(path).length == size // 2
 
 
-def test_what_follows_the_end_that_a_header_tells(tmp_path):
+def test_what_follows_the_end_that_a_header_gives(tmp_path):
     path = tmp_path / "died.wav"
     path.write_bytes(wav(A, 16_036, 16_000))
     recording = Recording(path)

@@ -56,7 +56,7 @@ def parsers_of(monkeypatch):
 
 
 @pytest.mark.parametrize("script", sorted(COMMANDS), ids=lambda s: s.stem)
-def test_each_command_has_help_and_tells_a_mistake_in_one_line(
+def test_each_command_has_help_and_reports_a_mistake_in_one_line(
     script, parsers_of
 ):
     text = script.read_text(encoding="utf-8")

@@ -139,7 +139,7 @@ def test_processes_that_were_killed_come_to_the_same(small_corpus, tmp_path):
     assert_same_runs(whole, killed)
 
 
-def test_a_mistake_is_told_once(tmp_path):
+def test_a_mistake_is_reported_once(tmp_path):
     process = launch(2, tmp_path / "nothing", tmp_path)
     assert process.returncode != 0
     lines = process.stderr.splitlines()

@@ -156,5 +156,5 @@ def test_transcripts_are_read_and_normalised(tmp_path):
         ("Psalm 119:105, (12 osób) [śmiech] 1.000.000 zł", False),
     ],
 )
-def test_time_stamps_are_told_from_words(text, found):
+def test_time_stamps_are_distinguished_from_words(text, found):
     assert bool(TIMES.search(text)) == found

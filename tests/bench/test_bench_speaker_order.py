@@ -18,7 +18,7 @@ def first(raw, output, decided=9.0):
     return chunk(raw, output, decided, margin=None)
 
 
-def test_changes_of_the_output_and_of_the_network_are_told_apart():
+def test_changes_of_the_output_and_of_the_network_are_distinguished():
     mended = [first(False, False), chunk(True, False), chunk(False, False)]
     faulty = [first(True, True), chunk(True, False), chunk(True, False)]
     counts = count_changes([mended, faulty])

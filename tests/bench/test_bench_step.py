@@ -53,7 +53,7 @@ ROWS = [
 ]
 
 
-def test_what_costs_too_much_is_told_by_what_was_measured():
+def test_what_costs_too_much_is_estimated_by_what_was_measured():
     # The last row: two mixtures of 4 s took 2 s and 3 GB; each cell runs twice.
     cell = ("dprnn", bench_step.STEP, 1, 1, 60.0)
     assert bench_step.expect(cell, ROWS) == (2 * 2 * 60 / 8, 3 * 60 / 8)

@@ -178,7 +178,7 @@ print("Ala")
 """
 
 
-def test_failures_are_told_and_heard_again(evaluated, tmp_path, capsys):
+def test_failures_are_reported_and_heard_again(evaluated, tmp_path, capsys):
     arguments, *_ = evaluated
     program = tmp_path / "program.py"
     program.write_text(FAILING.format(folder=str(tmp_path)))

@@ -28,7 +28,7 @@ def test_averaged_weights(trained_runs, tmp_path):
     assert re.search(rf"\| SER \| \d+ \| {mean:.2f} \(", card)
 
 
-def test_nothing_tells_where_it_was_trained(
+def test_nothing_shows_where_it_was_trained(
     exported, trained_runs, small_corpus
 ):
     for path in exported("spmamba").rglob("*"):

@@ -113,7 +113,7 @@ def result(tmp_path, monkeypatch):
     return found
 
 
-def test_a_missing_gpu_is_told(result):
+def test_a_missing_gpu_is_reported(result):
     gpu_checks.environment(result)
     assert result.status == "FAIL"
     assert "no NVIDIA GPU" in result.line()

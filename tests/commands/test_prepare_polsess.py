@@ -64,7 +64,9 @@ def test_command_line(small_corpus, tmp_path):
     assert rest == done.stdout.splitlines()
 
 
-def test_command_line_tells_errors_without_a_traceback(small_corpus, tmp_path):
+def test_command_line_reports_errors_without_a_traceback(
+    small_corpus, tmp_path
+):
     corpus = shutil.copytree(small_corpus, tmp_path / small_corpus.name)
     shutil.rmtree(corpus / "val" / "clean")
     failed = run_script(corpus, tmp_path / "save", "--check", "headers")

@@ -67,7 +67,7 @@ def test_curriculum_and_scheduler_act(trained):
     assert list(curve["lr"] * 1e3) == [1, 1, 1, 1, 1, 0.5, 0.5]
 
 
-def test_a_corpus_with_duplicates_is_trained_on_when_told(tmp_path):
+def test_a_corpus_with_duplicates_is_trained_on_when_asked(tmp_path):
     root = tmp_path / "PolSESS_T"
     table = write_small_corpus(root, {"train": 2, "val": 2, "test": 2})["train"]
     write_metadata(root, "train", pd.concat([table, table]))
@@ -256,7 +256,7 @@ def test_out_of_memory_says_what_to_lower(where, words, trained, monkeypatch):
         trained("run", number_of_epochs=1)
 
 
-def test_a_model_too_large_for_the_device_is_told(trained, monkeypatch):
+def test_a_model_too_large_for_the_device_is_reported(trained, monkeypatch):
     def move(self, *_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 

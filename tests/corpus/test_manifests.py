@@ -122,7 +122,7 @@ def test_the_limit_counts_compatible_rows_and_subsets_are_nested(tmp_path):
             assert rows == (compatible if size == "all" else compatible[:size])
 
 
-def test_older_corpora_do_not_tell_the_scene_offset(tmp_path):
+def test_older_corpora_lack_the_scene_offset(tmp_path):
     root = tmp_path / "PolSESS_T"
     write_small_corpus(root, seconds=0.05, older=True)
     prepare_polsess(root, tmp_path / "save")

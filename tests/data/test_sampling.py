@@ -100,7 +100,7 @@ def test_segments_lie_within_the_mixture():
     assert {e.start for e in epoch_of(long, 1)} == {0}
 
 
-def test_too_few_rows_are_told_before_training():
+def test_too_few_rows_are_reported_before_training():
     with pytest.raises(UserError, match="21 mixtures.*only 20 of the 60"):
         make_batches(size=21)
     indoor = [row for row in ROWS if row["environment"] == "indoor"]

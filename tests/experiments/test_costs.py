@@ -39,7 +39,7 @@ def test_hours_saved_by_stopping(tmp_path):
     assert hours_saved(unfinished) != hours_saved(unfinished)  # NaN
 
 
-def test_status_tells_the_costs(tmp_path, capsys):
+def test_status_shows_the_costs(tmp_path, capsys):
     write_stage1(tmp_path / "out")
     crashed, waiting = write_database(
         tmp_path / "out/dprnn.pkl", "dprnn-stage1", ["broken", "interrupted"]

@@ -251,7 +251,7 @@ def known():
     return read
 
 
-def test_results_that_a_killed_hunt_did_not_tell_reach_the_algorithm(
+def test_results_that_a_killed_hunt_did_not_report_reach_the_algorithm(
     tmp_path, monkeypatch, hunts_end, known
 ):
     path = tmp_path / "out/dprnn.pkl"

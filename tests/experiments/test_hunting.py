@@ -79,7 +79,7 @@ def test_interrupted_and_gone_on_with(stand_in, tmp_path, capsys):
     assert row[4:6] == ["0", "0"]  # crashed, open
 
 
-def test_trials_that_crash_are_told_and_can_be_opened_again(
+def test_trials_that_crash_are_reported_and_can_be_opened_again(
     stand_in, tmp_path, capsys
 ):
     command = arguments_of_run(tmp_path, max_trials=2, max_broken=2)

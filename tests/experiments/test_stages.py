@@ -131,7 +131,7 @@ def test_next_beside_the_published_choice(tmp_path, capsys):
     )
 
 
-def test_what_is_widened_is_told(tmp_path, capsys):
+def test_what_is_widened_is_reported(tmp_path, capsys):
     write_stage(tmp_path / "out/dprnn-stage1", list(range(40)))
     command = ["next", "dprnn", "stage1", "--output", "out", "--widen"]
     command += ["--fraction", "0.125", "--write", "own"]

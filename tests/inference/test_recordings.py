@@ -185,7 +185,7 @@ def full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_is_told_while_separating(tmp_path):
+def test_a_full_disk_is_reported_while_separating(tmp_path):
     with (
         pytest.raises(UserError, match="cannot be written") as error,
         full_disk(),
@@ -196,7 +196,7 @@ def test_a_full_disk_is_told_while_separating(tmp_path):
     assert str(tmp_path) in str(error.value)
 
 
-def test_a_full_disk_is_told_while_writing(estimates):
+def test_a_full_disk_is_reported_while_writing(estimates):
     with pytest.raises(UserError, match="cannot be written"), full_disk():
         write(estimates)
     assert list(Path("out").iterdir()) == []

@@ -89,7 +89,7 @@ def test_devices_are_checked(run_opts, message, trained_runs):
         SpeechSeparation.from_hparams(trained_runs("dprnn"), run_opts)
 
 
-def test_too_little_memory_is_told():
+def test_too_little_memory_is_reported():
     model = fake_model(separator := Halves())
     separator.forward = lambda mixture: torch.empty(10**17)
     with pytest.raises(UserError, match="2 times 300 samples .* shorter chun"):

@@ -105,7 +105,7 @@ def test_what_is_not_the_network_is_not_built(other, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_descriptions_are_told_apart_by_what_they_say():
+def test_descriptions_are_distinguished_by_their_content():
     first, second, *others = (
         hash_description(describe(text, ""))
         for text in (

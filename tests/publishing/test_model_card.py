@@ -76,7 +76,7 @@ def test_the_language_of_own_recordings_is_not_guessed(
 
 
 @pytest.mark.parametrize("model", MASKING)
-def test_the_card_tells_from_which_length_on(model, exported, trained_runs):
+def test_the_card_says_from_which_length_on(model, exported, trained_runs):
     card = (exported(model) / "README.md").read_text()
     (shortest,) = map(int, re.findall(r"from (\d+) samples on", card))
     loaded = SepformerSeparation.from_hparams(source=str(exported(model)))

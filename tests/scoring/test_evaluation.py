@@ -23,7 +23,7 @@ def evaluation(function, test_set=None, files=None):
     return Evaluation(run, test_set, files, "cpu", "fp32")
 
 
-def test_too_little_memory_is_told():
+def test_too_little_memory_is_reported():
     greedy = evaluation(lambda mixture: torch.empty(10**17))
     with pytest.raises(UserError, match=r"shape \[2, 400\].* smaller --batch"):
         greedy.separate(torch.zeros(2, 400))
@@ -80,7 +80,7 @@ def kill_scoring_processes(mixture):
 POOLS = []
 
 
-def test_a_killed_process_is_told(tmp_path, monkeypatch):
+def test_a_killed_process_is_reported(tmp_path, monkeypatch):
     from polsess.scoring import evaluation as module
 
     class Pool(module.WorkerPool):

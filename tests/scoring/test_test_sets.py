@@ -66,7 +66,7 @@ def test_librimix_prefers_the_models_rate_and_min(tmp_path):
     assert {example.variant for example in found.examples} == {"mix_both"}
 
 
-def test_a_part_of_librimix_is_told_from_other_parts(tmp_path):
+def test_a_part_of_librimix_is_distinguished_from_other_parts(tmp_path):
     root = tmp_path / "Libri2Mix"
     hashes = []
     for part, rate in (("wav8k/min", 8000), ("wav16k/min", 16000)):

@@ -59,7 +59,7 @@ def test_without_folder_and_size(tmp_path, orion):
     assert options["train_size"] is None
 
 
-def test_outside_orion_it_trains_once_and_where_it_is_told(sweep):
+def test_outside_orion_it_trains_once_in_the_given_folder(sweep):
     given = trial_arguments(sweep, "corpus", None, output_folder="here")
     arguments, trial = read_sweep_arguments(given)
     assert trial is None

@@ -318,7 +318,7 @@ def test_orion_reads_what_is_reported(monkeypatch, tmp_path):
         report(outcome | {"objective": float("nan")})
 
 
-def test_damaged_and_foreign_files_take_no_part_and_are_told_once(
+def test_damaged_and_foreign_files_take_no_part_and_are_reported_once(
     tmp_path, caplog
 ):
     contents = {

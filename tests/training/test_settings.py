@@ -318,7 +318,7 @@ def test_options_without_dashes_are_named():
         load(DPRNN)
 
 
-def test_settings_that_do_not_fit_together_are_told():
+def test_settings_that_do_not_fit_together_are_reported():
     sepformer = str(HPARAMS / "sepformer.yaml")
     options = ["--data_folder", "x"]
     with pytest.raises(UserError, match="do not fit together: .*divi"):
