@@ -8,6 +8,17 @@ from small_models import SEPARATION, small_arguments
 
 from speechbrain.utils.checkpoints import Checkpointer
 
+# Dynamic mixing and augmentation, all of it
+CHANGES = {
+    "dynamic_mixing": 0.8,
+    "remix_rooms": "any",
+    "remix_shift": 0.05,
+    "speed_perturbation": "[90, 100, 110]",
+    "gain_perturbation": 3,
+    "drop_frequencies": 2,
+    "drop_chunks": 2,
+}
+
 
 def run(model, corpus, folder, **options):
     """Train in this process; return the output folder."""

@@ -12,8 +12,7 @@ import pytest
 import torch
 from killed_runs import assert_same_runs
 from polsess import processes as processes_module
-from polsess.data.curriculum import Curriculum
-from polsess.data.sampling import TrainingBatches
+from polsess.data.sampling import Curriculum, TrainingBatches
 from polsess.errors import UserError
 from polsess.processes import (
     describe_gpu,
@@ -22,7 +21,7 @@ from polsess.processes import (
     set_up_device,
 )
 from small_models import HPARAMS, SEPARATION, small_arguments
-from small_runs import command, weights
+from small_runs import CHANGES, command, weights
 
 from speechbrain.utils.run_opts import RunOptions
 
@@ -69,9 +68,10 @@ def test_two_processes_equal_one_with_the_doubled_batch(small_corpus, tmp_path):
     # Ten mixtures: batches of six and four, which are one group.
     options = {
         "yaml": sgd_yaml(tmp_path),
-        "lr": 0.01,
+        "lr": 0.003,
         "number_of_epochs": 2,
         "grad_accumulation_factor": 2,
+        **CHANGES,
     }
     one = run(1, tmp_path / "one", small_corpus, batch_size=6, **options)
     two = run(2, tmp_path / "two", small_corpus, batch_size=3, **options)

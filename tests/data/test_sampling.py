@@ -1,10 +1,14 @@
-"""Order, variants and segments of the examples."""
+"""The curriculum; order, variants and segments of the examples."""
 
 from collections import Counter
 
 import pytest
-from polsess.data.curriculum import Curriculum
-from polsess.data.sampling import TrainingBatches, all_examples, fixed_examples
+from polsess.data.sampling import (
+    Curriculum,
+    TrainingBatches,
+    all_examples,
+    fixed_examples,
+)
 from polsess.errors import UserError
 
 ROWS = [
@@ -119,3 +123,47 @@ def test_validation_takes_one_variant_a_row():
 def test_test_renders_every_variant():
     examples = all_examples(ROWS, ["SER", "SR", "ER", "R", "SE", "S", "E", "C"])
     assert len(set(examples)) == len(examples) == 40 * 5 + 20 * 4
+
+
+CURRICULUM = [
+    {"epoch": 1, "variants": ["C", "R"], "lr_scheduler": False},
+    {"epoch": 3, "variants": ["C", "R", "SR", "S"], "lr_scheduler": False},
+    {"epoch": 5, "variants": ["R", "SER", "SE"], "lr_scheduler": True},
+]
+
+
+def test_a_stage_holds_until_the_next():
+    curriculum = Curriculum(CURRICULUM)
+    first_epochs = [curriculum.at(epoch)["epoch"] for epoch in range(1, 8)]
+    assert first_epochs == [1, 1, 3, 3, 5, 5, 5]
+
+
+def changed(**values):
+    """Return one stage with other values."""
+    return [{**CURRICULUM[0], **values}]
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([], "at least one stage"),
+        ("C", "at least one stage"),
+        ([{"epoch": 1}], "stage 1: give exactly epoch, lr_scheduler, variants"),
+        (changed(epochs=1), "give exactly"),
+        (changed(epoch=0), "epoch 0 is not a number from 1"),
+        (changed(epoch="1"), "epoch '1' is not a number"),
+        (changed(lr_scheduler="off"), "'off' is not True or False"),
+        (changed(variants=["SRE"]), "'SRE' is not one of SER, SR"),
+        (changed(variants=[]), "is not a list"),
+        (changed(variants="C"), "is not a list"),
+        (changed(variants=["C", "C"]), "names one twice"),
+        (CURRICULUM[1:], "the first must be 1"),
+        (
+            [CURRICULUM[0], CURRICULUM[2], CURRICULUM[1]],
+            "each later one higher",
+        ),
+    ],
+)
+def test_errors_name_stage_and_value(stages, message):
+    with pytest.raises(UserError, match=message):
+        Curriculum(stages)

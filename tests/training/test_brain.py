@@ -16,7 +16,7 @@ from polsess.training import (
 )
 from small_corpus import write_small_corpus
 from small_models import CLOCKS, FLAG
-from small_runs import assert_same_weights, run, weights
+from small_runs import CHANGES, assert_same_weights, run, weights
 
 from speechbrain.utils.checkpoints import Checkpointer
 
@@ -76,10 +76,11 @@ def interrupt(monkeypatch, corpus, folder, **options):
             run("convtasnet", corpus, folder, **options)
 
 
+@pytest.mark.parametrize("changes", [{}, CHANGES])
 def test_a_checkpoint_within_an_epoch_resumes(
-    small_corpus, tmp_path, monkeypatch
+    changes, small_corpus, tmp_path, monkeypatch
 ):
-    options = {"number_of_epochs": 2, "ckpt_interval_steps": 2}
+    options = {"number_of_epochs": 2, "ckpt_interval_steps": 2, **changes}
     whole = run("convtasnet", small_corpus, tmp_path / "whole", **options)
     interrupt(monkeypatch, small_corpus, tmp_path / "parts", **options)
     run("convtasnet", small_corpus, tmp_path / "parts", **options)

@@ -333,6 +333,7 @@ def main(arguments: list[str]) -> None:
                 valid_batch_size=hparams["valid_batch_size"],
                 num_workers=hparams["num_workers"],
                 pin_memory=device.startswith("cuda"),
+                augmentation=hparams["augmentation"],
             )
             brain = Separation(
                 modules=hparams["modules"],

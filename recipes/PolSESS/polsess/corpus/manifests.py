@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,8 +26,9 @@ from polsess.errors import UserError
 from polsess.files import hash_file, locked, to_json, write_atomically
 
 # Raise it when the manifests change so that older ones must not be used.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
+SPEAKERS = "train_speakers.csv"  # ID, and the speaker of each source
 # Options of the preparation, the default first
 CHOICES = {
     "check": ("headers", "audio", "none"),
@@ -285,7 +287,40 @@ def _make_manifests(table, seconds, sizes):
             # every subset in the next larger one.
             for size in sizes if split == "train" else []:
                 files[f"{name}_{size}.csv"] = selection[:size]
+    train = table[table["split"] == "train"]
+    speech = train[["speech1OryginalPath", "speech2OryginalPath"]]
+    speakers = name_speakers(speech.set_axis(["s1", "s2"], axis=1))
+    speakers.insert(0, "ID", train["ID"])
+    files[SPEAKERS] = speakers
     return files
+
+
+def name_speakers(paths: pd.DataFrame) -> pd.DataFrame:
+    """Name the speakers of source files.
+
+    A speaker is the folder with whose name the file's name begins, as in MLS,
+    VCTK and LibriSpeech; else the folder that holds the file; but where all
+    files lie in one folder, each file has a speaker of its own.
+
+    Example
+    -------
+    >>> paths = ["mls/12/7/12_7_1.wav", "eva/1.wav"]
+    >>> name_speakers(pd.DataFrame({"s1": paths}))
+        s1
+    0   12
+    1  eva
+    """
+
+    def owner(path):
+        # A fragment of several files names them all, of one speaker.
+        *folders, file = path.partition(";")[0].replace("\\", "/").split("/")
+        for folder in folders[::-1]:
+            if re.match(rf"{re.escape(folder)}[^0-9A-Za-z]", file):
+                return folder
+        return "/".join(folders)
+
+    owners = paths.map(owner)
+    return paths if owners.stack().nunique() == 1 else owners
 
 
 def _build_manifest(table, seconds):

@@ -14,6 +14,7 @@ import torch
 
 from polsess.corpus.checks import open_wav
 from polsess.corpus.metadata import AUDIO_COLUMNS, VARIANTS, compatible_variants
+from polsess.data.augmentation import Augmentation, Changes, mix_anew
 from polsess.data.mmipc import render, required_components
 from polsess.errors import UserError
 from speechbrain.dataio.dataio import load_data_csv
@@ -30,11 +31,14 @@ class Example(NamedTuple):
         A variant that the row's environment has.
     start : int
         First sample of the segment; 0 where the mixture is used whole.
+    changes : Changes, None
+        Other components and augmentation; None for the stored mixture.
     """
 
     row: int
     variant: str
     start: int = 0
+    changes: Changes | None = None
 
 
 def read_manifest(manifest: str | Path, data_folder: str | Path) -> list[dict]:
@@ -152,14 +156,21 @@ class RenderedMixtures(torch.utils.data.Dataset):
         ``SB``, ``ES`` or ``EB``.
     segment : int, None
         Length of the segments in samples; None for whole mixtures.
+    augmentation : Augmentation, None
+        Applies the examples' changes; None where they have none.
     """
 
     def __init__(
-        self, rows: list[dict], task: str, segment: int | None = None
+        self,
+        rows: list[dict],
+        task: str,
+        segment: int | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.rows = rows
         self.task = task
         self.segment = segment
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -179,10 +190,32 @@ class RenderedMixtures(torch.utils.data.Dataset):
             ``id``, ``row``, ``environment``, ``variant``, ``mixture`` [time]
             and ``targets`` [time, n_sources].
         """
+        row, changes = self.rows[example.row], example.changes
+        if changes and changes.remix and self.augmentation:
+            rate = self.augmentation.sample_rate
+            mixture, targets = self._mix_anew(example, changes.remix, rate)
+        else:
+            mixture, targets = self._render(example)
+        # Rendered as integers, which is exact; scaled as 16-bit samples.
+        mixture, targets = mixture / 2**15, targets / 2**15
+        if changes and self.augmentation:
+            mixture, targets = self.augmentation.apply(
+                changes, mixture, targets
+            )
+        return {
+            "id": row["ID"],
+            "row": example.row,
+            "environment": row["environment"],
+            "variant": example.variant,
+            "mixture": mixture,
+            "targets": targets,
+        }
+
+    def _render(self, example):
+        """Render a stored mixture, or a segment of it."""
         row = self.rows[example.row]
-        environment = row["environment"]
         audio = {
-            name: self._read(path, example.start)
+            name: self._read(path, example.start, self.segment)
             for name, path in self.files(example).items()
         }
         lengths = {name: len(signal) for name, signal in audio.items()}
@@ -192,18 +225,20 @@ class RenderedMixtures(torch.utils.data.Dataset):
                 f"samples: {lengths}; run prepare_polsess.py with --check "
                 "headers"
             )
-        mixture, targets = render(
-            audio, environment, example.variant, self.task
-        )
-        return {
-            "id": row["ID"],
-            "row": example.row,
-            "environment": environment,
-            "variant": example.variant,
-            # Rendered as integers, which is exact; scaled as 16-bit samples.
-            "mixture": mixture.div_(2**15),
-            "targets": targets.div_(2**15),
+        return render(audio, row["environment"], example.variant, self.task)
+
+    def _mix_anew(self, example, remix, sample_rate):
+        """Mix components of other rows; return a segment, if it is one."""
+        audio = {
+            # Whole: the levels are those of the whole mixture.
+            name: self._read(path)
+            for name, path in self.files(example).items()
         }
+        duration = self.rows[example.row]["duration"]
+        n_samples = round(duration * sample_rate)
+        part = slice(example.start, example.start + (self.segment or n_samples))
+        mixture, targets = mix_anew(remix, audio, n_samples, self.task)
+        return mixture[part], targets[part]
 
     def files(self, example: Example) -> dict[str, str]:
         """Look up the files of an example's components.
@@ -216,21 +251,27 @@ class RenderedMixtures(torch.utils.data.Dataset):
         {'mix': 'm.wav', 's1': 'a.wav', 's2': 'b.wav'}
         """
         row = self.rows[example.row]
-        names = required_components(
-            row["environment"], example.variant, self.task
-        )
+        place = row["environment"], example.variant
+        if example.changes and example.changes.remix:
+            parts = example.changes.remix.components(*place)
+            return {
+                # Its own source's reverberation, which need not be s1's.
+                name: self.rows[part.row][
+                    f"{part.source}{'_reverb' * name.endswith('_reverb')}_wav"
+                ]
+                for name, part in parts.items()
+            }
+        names = required_components(*place, self.task)
         return {name: row[f"{name}_wav"] for name in names}
 
-    def _read(self, path, start):
+    def _read(self, path, start=0, count=None):
         """Read 16-bit samples, all or a segment's, of shape [time]."""
         try:
             with open_wav(path) as file:
                 if start >= file.frames:
                     raise ValueError(f"ends before sample {start}")
                 file.seek(start)
-                samples = file.read(
-                    self.segment or file.frames - start, dtype="int16"
-                )
+                samples = file.read(count or file.frames - start, dtype="int16")
             return torch.from_numpy(samples)
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(

@@ -1,13 +1,21 @@
 """Data loaders of the three stages: rows, examples, batches."""
 
+from pathlib import Path
+
+import pandas as pd
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
-from polsess.corpus.manifests import manifest_path
+from polsess.corpus.manifests import SPEAKERS, manifest_path
 from polsess.corpus.metadata import SPLITS
-from polsess.data.curriculum import Curriculum
+from polsess.data.augmentation import Augmentation
 from polsess.data.dataset import RenderedMixtures, read_manifest
-from polsess.data.sampling import TrainingBatches, all_examples, fixed_examples
+from polsess.data.sampling import (
+    Curriculum,
+    TrainingBatches,
+    all_examples,
+    fixed_examples,
+)
 from polsess.processes import process_count, process_rank
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import make_dataloader
@@ -29,11 +37,12 @@ def make_loaders(
     valid_batch_size: int,
     num_workers: int,
     pin_memory: bool,
+    augmentation: Augmentation,
 ) -> list[DataLoader]:
     """Make the loaders of training, validation and test.
 
-    The arguments are settings of the model's YAML file, and ``pin_memory`` is
-    whether batches are copied to a GPU.
+    The arguments are settings of the model's YAML file, ``pin_memory``, whether
+    batches are copied to a GPU, and the training's ``augmentation``.
 
     Returns
     -------
@@ -48,6 +57,10 @@ def make_loaders(
         read_manifest(manifest_path(manifest_folder, split), data_folder)
         for split in SPLITS
     )
+    used, speakers = None, None
+    if augmentation.active:
+        used = augmentation
+        speakers = read_speakers(Path(manifest_folder, SPEAKERS))
     batches = TrainingBatches(
         train,
         Curriculum(curriculum),
@@ -58,12 +71,14 @@ def make_loaders(
         sample_rate,
         process_count(),
         process_rank(),
+        used,
+        speakers,
     )
     validated = fixed_examples(valid, valid_variants)
     tested = all_examples(test, test_variants)
     return [
         make_dataloader(
-            RenderedMixtures(rows, task, length),
+            RenderedMixtures(rows, task, length, used),
             batch_sampler=sampler,
             collate_fn=PaddedBatch,
             num_workers=num_workers,
@@ -77,6 +92,12 @@ def make_loaders(
             (test, _cut(tested, valid_batch_size), None),
         )
     ]
+
+
+def read_speakers(path: Path) -> dict:
+    """Read the speakers of the training rows: ID -> a name for each source."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return dict(zip(table.pop("ID"), table.to_numpy().tolist(), strict=True))
 
 
 def _cut(examples, size):

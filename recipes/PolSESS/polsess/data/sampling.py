@@ -1,4 +1,4 @@
-"""Sampling of examples: order, variants and segments of an epoch.
+"""Curriculum, and sampling of examples: order, variants and segments.
 
 Every draw is a function of the seed, the epoch and, for a single mixture, its
 ID. It does not depend on the worker that renders it, on earlier draws, or on
@@ -10,8 +10,116 @@ from collections.abc import Iterator
 
 import torch
 
-from polsess.data.curriculum import Curriculum
+from polsess.corpus.metadata import ALL_VARIANTS
+from polsess.data.augmentation import Augmentation, Material
 from polsess.data.dataset import Example, select_rows
+from polsess.errors import UserError
+
+KEYS = {"epoch", "variants", "lr_scheduler"}
+
+
+class Curriculum:
+    """Stages of training, each with its variants, in order of epochs.
+
+    Arguments
+    ---------
+    stages : list of dict
+        Each with ``epoch`` (the first one it holds for, from 1), ``variants``
+        (list of str) and ``lr_scheduler`` (bool: whether the plateau
+        scheduler acts).
+
+    Raises
+    ------
+    UserError
+        If a stage is not of this form, or the epochs do not start at 1 and
+        rise.
+
+    Example
+    -------
+    >>> curriculum = Curriculum(
+    ...     [
+    ...         {"epoch": 1, "variants": ["C"], "lr_scheduler": False},
+    ...         {"epoch": 3, "variants": ["C", "R"], "lr_scheduler": True},
+    ...     ]
+    ... )
+    >>> curriculum.at(2)["variants"]
+    ['C']
+    >>> curriculum.at(40)["lr_scheduler"]
+    True
+    """
+
+    def __init__(self, stages: list[dict]) -> None:
+        if not isinstance(stages, list) or not stages:
+            raise UserError("curriculum: give a list of at least one stage")
+        for number, stage in enumerate(stages, start=1):
+            _check_stage(stage, f"curriculum, stage {number}")
+        epochs = [stage["epoch"] for stage in stages]
+        if epochs[0] != 1 or sorted(set(epochs)) != epochs:
+            raise UserError(
+                f"curriculum: stages start at epochs {epochs}; the first must "
+                "be 1 and each later one higher"
+            )
+        self.stages = stages
+
+    def at(self, epoch: int) -> dict:
+        """Return the stage of an epoch.
+
+        Arguments
+        ---------
+        epoch : int
+            From 1.
+
+        Returns
+        -------
+        dict
+            The last stage whose first epoch has been reached.
+        """
+        return [stage for stage in self.stages if stage["epoch"] <= epoch][-1]
+
+
+def _check_stage(stage, name):
+    """Check one stage's keys and values."""
+    if not isinstance(stage, dict) or set(stage) != KEYS:
+        raise UserError(f"{name}: give exactly {', '.join(sorted(KEYS))}")
+    epoch = stage["epoch"]
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 1:
+        raise UserError(f"{name}: epoch {epoch!r} is not a number from 1")
+    if not isinstance(stage["lr_scheduler"], bool):
+        raise UserError(
+            f"{name}: lr_scheduler {stage['lr_scheduler']!r} is not True or "
+            "False"
+        )
+    check_variants(stage["variants"], f"{name}: variants")
+
+
+def check_variants(variants: object, name: str) -> None:
+    """Check that a setting is a list of different variants.
+
+    Arguments
+    ---------
+    variants : object
+        The setting's value.
+    name : str
+        The setting's name, for the message.
+
+    Raises
+    ------
+    UserError
+        If it is empty or not a list, or names something else or one twice.
+
+    Example
+    -------
+    >>> check_variants(["SER", "SE"], "valid_variants")
+    """
+    if not isinstance(variants, list) or not variants:
+        raise UserError(f"{name}: {variants!r} is not a list such as [SER, SE]")
+    unknown = [v for v in variants if v not in ALL_VARIANTS]
+    if unknown:
+        raise UserError(
+            f"{name}: {unknown[0]!r} is not one of {', '.join(ALL_VARIANTS)}"
+        )
+    if len(set(variants)) < len(variants):
+        raise UserError(f"{name}: {variants} names one twice")
 
 
 def draw_example(
@@ -21,6 +129,8 @@ def draw_example(
     row: dict,
     variants: tuple[str, ...],
     latest_start: int = 0,
+    augmentation: Augmentation | None = None,
+    material: Material | None = None,
 ) -> Example:
     """Draw a training example's variant and the start of its segment.
 
@@ -38,6 +148,10 @@ def draw_example(
         Variants to draw from, each as likely.
     latest_start : int
         Last sample at which a segment can start.
+    augmentation : Augmentation, None
+        Draws the changes.
+    material : Material, None
+        Its rows.
 
     Returns
     -------
@@ -47,13 +161,17 @@ def draw_example(
     Example
     -------
     >>> draw_example(42, 1, 7, {"ID": "a-b-c-d"}, ("S", "E"))
-    Example(row=7, variant='S', start=0)
+    Example(row=7, variant='S', start=0, changes=None)
     """
     # Seeding with a string hashes it with SHA-512: the same on any machine
     # and in any process, unlike hash().
     generator = random.Random(f"{seed} {epoch} {row['ID']}")
     variant = generator.choice(variants)
-    return Example(row_index, variant, generator.randint(0, latest_start))
+    start = generator.randint(0, latest_start)
+    changes = None
+    if augmentation is not None and material is not None:
+        changes = augmentation.draw(row_index, material, generator)
+    return Example(row_index, variant, start, changes)
 
 
 class TrainingBatches(torch.utils.data.Sampler):
@@ -83,6 +201,10 @@ class TrainingBatches(torch.utils.data.Sampler):
         Number of processes that share each batch; each has ``batch_size``.
     rank : int
         Number of this process, from 0.
+    augmentation : Augmentation, None
+        Changes the mixtures.
+    speakers : dict, None
+        ID -> names of the row's speakers, for the augmentation.
 
     Raises
     ------
@@ -101,8 +223,11 @@ class TrainingBatches(torch.utils.data.Sampler):
         sample_rate: int,
         processes: int = 1,
         rank: int = 0,
+        augmentation: Augmentation | None = None,
+        speakers: dict | None = None,
     ) -> None:
         self.rows = rows
+        self.augmentation = augmentation
         self.seed = seed
         self.processes = processes
         self.rank = rank
@@ -113,10 +238,16 @@ class TrainingBatches(torch.utils.data.Sampler):
         self.curriculum = curriculum
         # All stages at once: a stage without rows is reported before training.
         self.chosen = {}
+        self.material: dict = {}
         for stage in curriculum.stages:
             epoch, variants = stage["epoch"], stage["variants"]
             setting = f"curriculum from epoch {epoch}"
             self.chosen[epoch] = select_rows(rows, variants, size, setting)
+            if augmentation is not None:
+                indices = [index for index, _ in self.chosen[epoch]]
+                self.material[epoch] = Material(
+                    rows, indices, speakers or {}, augmentation.rooms
+                )
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int) -> None:
@@ -181,6 +312,8 @@ class TrainingBatches(torch.utils.data.Sampler):
                     self.rows[row],
                     variants,
                     self.latest_starts[row],
+                    self.augmentation,
+                    self.material.get(self.stage["epoch"]),
                 )
                 for row, variants in batch[self._share(len(batch))] or batch[:1]
             ]
@@ -192,7 +325,7 @@ def fixed_examples(rows: list[dict], variants: list[str]) -> list[Example]:
     Example
     -------
     >>> fixed_examples([{"environment": "outdoor"}], ["SER", "SE"])
-    [Example(row=0, variant='SE', start=0)]
+    [Example(row=0, variant='SE', start=0, changes=None)]
     """
     chosen = select_rows(rows, variants, setting="valid_variants")
     return [

@@ -18,7 +18,7 @@ import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from polsess.data.curriculum import Curriculum
+from polsess.data.sampling import Curriculum
 from polsess.errors import UserError, one_line
 from polsess.files import RECIPE
 from polsess.search.early_termination import COUNTED, Hyperband, Median

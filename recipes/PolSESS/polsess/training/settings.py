@@ -31,8 +31,9 @@ from polsess.commands import (
 )
 from polsess.corpus.manifests import CHOICES, manifest_path
 from polsess.corpus.metadata import SPLITS
-from polsess.data.curriculum import Curriculum, check_variants
+from polsess.data.augmentation import ROOMS
 from polsess.data.mmipc import TASKS
+from polsess.data.sampling import Curriculum, check_variants
 from polsess.errors import UserError, one_line, readable
 from polsess.files import RECIPE, hash_file, to_json
 from polsess.processes import PRECISIONS, is_out_of_memory
@@ -148,6 +149,13 @@ IN_EACH_YAML = {
         float, below_one=True, may_change=True, memory=False
     ),
     "curriculum": Setting(list),
+    "dynamic_mixing": Setting(float, least=0, most=1, memory=False),
+    "remix_rooms": Setting(choices=ROOMS, memory=False),
+    "remix_shift": Setting(float, least=0, memory=False),
+    "speed_perturbation": Setting(list, may_be_null=True, memory=False),
+    "gain_perturbation": Setting(float, least=0, memory=False),
+    "drop_frequencies": Setting(int, least=0, memory=False),
+    "drop_chunks": Setting(int, least=0, memory=False),
 }
 # A setting that is not listed, such as most sizes of networks, has the type of
 # the YAML's value, is above 0 if that is, and may not change.

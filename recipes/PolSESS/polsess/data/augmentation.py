@@ -1,0 +1,404 @@
+"""Dynamic mixing and augmentation of training mixtures.
+
+Dynamic mixing makes new mixtures of the corpus's stored components: speakers,
+scene and event come from different rows (Zeghidour and Grangier, "Wavesplit",
+2020, arXiv 2002.08933). What is changed is drawn by the sampler, from seed,
+epoch and ID; the dataset applies it.
+"""
+
+import random
+from functools import cache, partial
+from typing import NamedTuple
+
+import torch
+from torch.nn.functional import pad
+
+from polsess.errors import UserError
+from speechbrain.augment.time_domain import DropChunk, DropFreq, Resample
+
+ROOMS = ("scene", "any")
+SSR_RANGE = (-5, 5)  # dB, whole numbers
+SCENE_OFFSETS = (-14.0, 0.0)  # dB of the scene's RMS from the speech's
+CLIPPING = 0.9999 * 2**15
+ATTEMPTS = 50  # to find another speaker
+
+
+class Part(NamedTuple):
+    """A stored component that becomes part of a new mixture.
+
+    Arguments
+    ---------
+    row : int
+        Index of its row.
+    source : str
+        ``s1``, ``s2`` ..., ``scene`` or ``event``; its reverberation goes with
+        it.
+    shift : int
+        Samples by which it starts later; negative for earlier.
+    speed : int
+        In per cent of the recording's.
+    """
+
+    row: int
+    source: str
+    shift: int = 0
+    speed: int = 100
+
+
+class Remix(NamedTuple):
+    """Parts of a new mixture, and their levels.
+
+    Arguments
+    ---------
+    speech : tuple of Part
+        One a speaker.
+    scene, event : Part
+        The background.
+    ssr : tuple of int
+        Level of speaker 1 above each further one in dB; empty to keep the
+        stored levels.
+    scene_offset : float, None
+        Level of the scene above that of the speech in dB; None to keep it.
+    """
+
+    speech: tuple[Part, ...]
+    scene: Part
+    event: Part
+    ssr: tuple[int, ...] = ()
+    scene_offset: float | None = None
+
+    def components(self, environment: str, variant: str) -> dict:
+        """List the parts of a variant: name of the component -> Part.
+
+        Example
+        -------
+        >>> speech = Part(0, "s1"), Part(1, "s1")
+        >>> remix = Remix(speech, Part(2, "scene"), Part(3, "event"))
+        >>> list(remix.components("indoor", "SR"))
+        ['s1', 's2', 's1_reverb', 's2_reverb', 'scene']
+        """
+        kept = "" if variant == "C" else variant
+        speech = {f"s{n}": part for n, part in enumerate(self.speech, 1)}
+        found = dict(speech)
+        if "R" in kept:
+            found |= {f"{name}_reverb": part for name, part in speech.items()}
+        if "S" in kept:
+            found["scene"] = self.scene
+        if "E" in kept:
+            found["event"] = self.event
+            if environment == "indoor":
+                found["event_reverb"] = self.event
+        return found
+
+
+class Changes(NamedTuple):
+    """Changes to a training example.
+
+    Arguments
+    ---------
+    remix : Remix, None
+        Other parts; None for the stored mixture.
+    gain : float
+        Of mixture and targets, in dB.
+    seed : int
+        For the frequencies and chunks that the mixture loses.
+    """
+
+    remix: Remix | None
+    gain: float
+    seed: int
+
+
+class Material:
+    """Rows whose components may be mixed anew.
+
+    Speech is taken from the same environment, indoors by default from the same
+    class of scenes, since it brings its room with it; scenes and events from
+    the same class of scenes, whose events fit.
+
+    Arguments
+    ---------
+    rows : list of dict
+        The manifest's.
+    indices : list of int
+        Rows that may be used.
+    speakers : dict
+        ID -> names of the row's speakers.
+    rooms : str
+        ``scene``, or ``any`` to take indoor speech from any indoor row.
+    """
+
+    def __init__(
+        self, rows: list[dict], indices: list[int], speakers: dict, rooms: str
+    ) -> None:
+        self.rows = rows
+        self.speakers = speakers
+        self.rooms = rooms
+        self.speech: dict = {}
+        self.scenes: dict = {}
+        for index in indices:
+            row = rows[index]
+            speech = self.speech.setdefault(self._room(row), [])
+            names = speakers[row["ID"]]
+            speech += [Part(index, f"s{n + 1}") for n in range(len(names))]
+            self.scenes.setdefault(_scene(row), []).append(index)
+
+    def _room(self, row):
+        """Name the rooms that fit a row."""
+        indoor = row["environment"] == "indoor"
+        by_scene = indoor and self.rooms == "scene"
+        return row["environment"], row["scene_class"] if by_scene else ""
+
+    def speaker(self, part: Part) -> str:
+        """Name a part's speaker."""
+        return self.speakers[self.rows[part.row]["ID"]][
+            int(part.source[1:]) - 1
+        ]
+
+    def draw(self, index: int, generator: random.Random) -> Remix | None:
+        """Draw a new mixture in the place of a row's.
+
+        Returns
+        -------
+        Remix, None
+            None if the rows that fit have too few speakers.
+        """
+        row = self.rows[index]
+        fitting = self.speech[self._room(row)]
+        speech: list[Part] = []
+        for _ in self.speakers[row["ID"]]:
+            taken = {self.speaker(part) for part in speech}
+            used = {part.row for part in speech}
+            for _ in range(ATTEMPTS):
+                part = generator.choice(fitting)
+                if part.row not in used and self.speaker(part) not in taken:
+                    speech.append(part)
+                    break
+            else:
+                return None
+        rows = self.scenes[_scene(row)]
+        return Remix(
+            tuple(speech),
+            Part(generator.choice(rows), "scene"),
+            Part(generator.choice(rows), "event"),
+            tuple(generator.randint(*SSR_RANGE) for _ in speech[1:]),
+            generator.uniform(*SCENE_OFFSETS),
+        )
+
+
+def _scene(row):
+    """Name the class of a row's scene."""
+    return row["environment"], row["scene_class"]
+
+
+class Augmentation:
+    """Changes to training mixtures: their settings, draws and application.
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    dynamic_mixing : float
+        Share of the examples whose parts come from different rows.
+    remix_rooms : str
+        See ``Material``.
+    remix_shift : float
+        Largest shift of a part of these in time, in s.
+    speeds : list of int, None
+        Speeds of a speaker, in per cent, one of which is drawn for each.
+    gain : float
+        Largest change of a mixture's level, in dB.
+    drop_frequencies : int
+        Most notches in a mixture, as SpeechBrain's ``DropFreq`` makes them.
+    drop_chunks : int
+        Most silenced parts of a mixture, as ``DropChunk`` makes them.
+
+    Raises
+    ------
+    UserError
+        If a speed is not a whole number of per cent, from 50 to 200.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        dynamic_mixing: float = 0.0,
+        remix_rooms: str = "scene",
+        remix_shift: float = 0.0,
+        speeds: list[int] | None = None,
+        gain: float = 0.0,
+        drop_frequencies: int = 0,
+        drop_chunks: int = 0,
+    ) -> None:
+        for speed in speeds or []:
+            if type(speed) is not int or not 50 <= speed <= 200:
+                raise UserError(
+                    f"speed_perturbation {speed!r}: give a list of whole per "
+                    "cent, from 50 to 200"
+                )
+        self.sample_rate = sample_rate
+        self.share = dynamic_mixing
+        self.rooms = remix_rooms
+        self.shift = round(remix_shift * sample_rate)
+        self.speeds = speeds
+        self.gain = gain
+        self.droppers: list = []
+        if drop_frequencies:
+            self.droppers.append(
+                DropFreq(
+                    drop_freq_count_low=0, drop_freq_count_high=drop_frequencies
+                )
+            )
+        if drop_chunks:
+            # SpeechBrain's lengths, of 6 to 62 ms, are meant for 16 kHz.
+            chunk = DropChunk(
+                drop_length_low=sample_rate // 160,
+                drop_length_high=sample_rate // 16,
+                drop_count_low=0,
+                drop_count_high=drop_chunks,
+            )
+            self.droppers.append(partial(chunk, lengths=torch.ones(1)))
+        self.active = bool(
+            dynamic_mixing or speeds or gain or drop_frequencies or drop_chunks
+        )
+
+    def draw(
+        self, index: int, material: Material, generator: random.Random
+    ) -> Changes | None:
+        """Draw the changes to a row's mixture; None if all are off."""
+        if not self.active:
+            return None
+        remix = None
+        if generator.random() < self.share:
+            remix = material.draw(index, generator)
+            if remix and self.shift:
+                remix = self._shifted(remix, generator)
+        if self.speeds:
+            if remix is None:
+                names = range(
+                    len(material.speakers[material.rows[index]["ID"]])
+                )
+                remix = Remix(
+                    tuple(Part(index, f"s{n + 1}") for n in names),
+                    Part(index, "scene"),
+                    Part(index, "event"),
+                )
+            speech = (
+                part._replace(speed=generator.choice(self.speeds))
+                for part in remix.speech
+            )
+            remix = remix._replace(speech=tuple(speech))
+        gain = generator.uniform(-self.gain, self.gain)
+        return Changes(remix, gain, generator.getrandbits(62))
+
+    def _shifted(self, remix, generator):
+        """Shift each part in time."""
+
+        def shifted(part):
+            shift = generator.randint(-self.shift, self.shift)
+            return part._replace(shift=shift)
+
+        return remix._replace(
+            speech=tuple(shifted(part) for part in remix.speech),
+            scene=shifted(remix.scene),
+            event=shifted(remix.event),
+        )
+
+    def apply(
+        self, changes: Changes, mixture: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Apply gain and drops to a mixture [time] and its targets.
+
+        The targets, [time, n_sources], keep what the mixture loses.
+        """
+        gain = 10 ** (changes.gain / 20)
+        mixture, targets = gain * mixture, gain * targets
+        if self.droppers:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(changes.seed)
+                for drop in self.droppers:
+                    mixture = drop(mixture.unsqueeze(0)).squeeze(0)
+        return mixture, targets
+
+
+def mix_anew(
+    remix: Remix, audio: dict[str, torch.Tensor], n_samples: int, task: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix the components of different rows.
+
+    Levels are set as in the corpus's definition: further speakers by the SSR,
+    their reverberation with them, and the scene by its offset from the speech;
+    events keep theirs. If the mixture clips, all of it is scaled.
+
+    Arguments
+    ---------
+    remix : Remix
+        The parts.
+    audio : dict of str to torch.Tensor
+        Name of a component -> 16-bit samples, of shape [time].
+    n_samples : int
+        Length of the mixture.
+    task : str
+        ``SB``, ``ES`` or ``EB``.
+
+    Returns
+    -------
+    mixture : torch.Tensor
+        Shape [time], on the scale of 16-bit samples.
+    targets : torch.Tensor
+        Dry speech, of shape [time, n_sources].
+
+    Example
+    -------
+    >>> remix = Remix((Part(0, "s1"), Part(1, "s1")), None, None, ssr=(0,))
+    >>> audio = {"s1": torch.ones(4), "s2": 2 * torch.ones(4)}
+    >>> mix_anew(remix, audio, 4, "SB")[0]
+    tensor([2., 2., 2., 2.])
+    """
+    names = [f"s{n}" for n in range(1, len(remix.speech) + 1)]
+    parts = dict(zip(names, remix.speech, strict=True))
+    parts |= {f"{name}_reverb": part for name, part in parts.items()}
+    parts |= {"scene": remix.scene, "event": remix.event}
+    parts["event_reverb"] = remix.event
+    fitted = {
+        name: _fit(samples.to(torch.float32), parts[name], n_samples)
+        for name, samples in audio.items()
+    }
+    for name, ssr in zip(names[1:], remix.ssr, strict=False):
+        gain = _gain(fitted[names[0]], fitted[name], -ssr)
+        for component in {name, f"{name}_reverb"} & fitted.keys():
+            fitted[component] = gain * fitted[component]
+    speech = torch.stack([fitted[name] for name in names])
+    if remix.scene_offset is not None and "scene" in fitted:
+        gain = _gain(speech.sum(dim=0), fitted["scene"], remix.scene_offset)
+        fitted["scene"] = gain * fitted["scene"]
+    if task == "ES":
+        for name in names[1:]:
+            fitted.pop(name)
+            fitted.pop(f"{name}_reverb", None)
+        speech = speech[:1]
+    mixture = torch.stack(list(fitted.values())).sum(dim=0)
+    targets = speech.T if task != "EB" else speech.sum(dim=0).unsqueeze(-1)
+    scale = min(1.0, CLIPPING / max(mixture.abs().max().item(), 1.0))
+    return scale * mixture, scale * targets
+
+
+def _gain(reference, signal, level):
+    """Compute the gain that brings a signal ``level`` dB above another."""
+    norm = signal.norm()
+    wanted = reference.norm() * 10 ** (level / 20)
+    return wanted / norm if norm > 0 else torch.ones(())
+
+
+@cache
+def _resampler(speed):
+    """Make the resampler of a speed in per cent."""
+    return Resample(orig_freq=speed, new_freq=100)
+
+
+def _fit(samples, part, n_samples):
+    """Change speed and start of a component; cut it, or pad it with zeros."""
+    if part.speed != 100:
+        samples = _resampler(part.speed)(samples.unsqueeze(0)).squeeze(0)
+    # Negative padding cuts.
+    return pad(samples, (part.shift, n_samples - len(samples) - part.shift))
