@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import orion_repairs
 import pytest
 from experiments import (
     database as module,
@@ -113,13 +114,13 @@ def test_mistakes_are_named(database, tmp_path, monkeypatch):
     assert "a.yaml: no storage" in problem(config=Path("a.yaml"))
     monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
     with FileLock(f"{database}.lock"):
-        assert "could not be acquired" in problem(path=database)
+        assert "not acquire lock" in problem(path=database)
 
 
 def test_a_soft_lock_of_a_killed_process_goes(database, monkeypatch):
     # As Orion does on tmpfs, XFS, Btrfs, overlays and NFS.
     monkeypatch.setattr(pickleddb, "local_file_systems", [])
-    monkeypatch.setattr(module, "STALE_SECONDS", 0.3)
+    monkeypatch.setattr(orion_repairs, "STALE_SECONDS", 0.3)
     lock = Path(f"{database}.lock")
     lock.unlink(missing_ok=True)
     program = "import os, sys, filelock; a = filelock.SoftFileLock(sys.argv[1])"
@@ -130,6 +131,13 @@ def test_a_soft_lock_of_a_killed_process_goes(database, monkeypatch):
         lock.write_text(left)
         assert len(Database(database).trials("dprnn-stage3b")) == 1
         assert not lock.exists()
+
+
+def test_an_overlay_has_other_devices_for_its_files(monkeypatch):
+    mounts = {"/", "/overlay", "/overlay/orion.pkl.lock"}
+    monkeypatch.setattr(pickleddb.os.path, "ismount", mounts.__contains__)
+    find = pickleddb._find_mount_point
+    assert find("/overlay/orion.pkl.lock") == "/overlay"
 
 
 def write_search(path, name, statuses):

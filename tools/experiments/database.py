@@ -29,8 +29,7 @@ from experiments.trials import (
 )
 
 LOCK_SECONDS = 60  # to wait for other processes that use the database
-# After as long, Orion itself gives up waiting for a lock, of the database or of
-# the algorithm; both are held for moments.
+# After as long, Orion itself gives up waiting for the algorithm's lock.
 STALE_SECONDS = 60
 LOOK_SECONDS = 0.5
 # Keys of Orion's configuration -> its environment variables
@@ -209,19 +208,8 @@ class Database:
         # Imported late: it takes seconds, and its own imports warn.
         with self._errors_named(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from filelock import SoftFileLock
-            from orion.core.io.database.pickleddb import _create_lock
             from orion.storage.base import setup_storage
 
-            if self.path is not None:
-                # The kind that Orion takes on this file system. If a soft one
-                # stays, its process was killed, perhaps on another machine: of
-                # this machine's the lock itself finds out.
-                lock = _create_lock(f"{self.path.resolve()}.lock")
-                if isinstance(lock, SoftFileLock):
-                    lock.lifetime = STALE_SECONDS
-                with lock.acquire(2 * LOCK_SECONDS):
-                    pass
             self.storage = setup_storage(self.described)
 
     @contextmanager

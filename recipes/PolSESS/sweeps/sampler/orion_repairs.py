@@ -6,16 +6,40 @@ its commands, and wherever its library is used.
 """
 
 import contextlib
+import os
 import signal
 import sys
 
+from filelock import SoftFileLock
+from orion.core.io.database import pickleddb
 from orion.core.io.database.mongodb import MongoDB
 from orion.core.worker.consumer import Consumer, ExecutionError
 from pymongo.uri_parser import parse_uri
 
+# Half of what Orion waits for a PickledDB's lock, which is held for moments
+STALE_SECONDS = 30
+
+create_lock = pickleddb._create_lock
+find_mount_point = pickleddb._find_mount_point
 read_address = MongoDB._sanitize_attrs
 consume = Consumer._consume
 execute_process = Consumer.execute_process
+
+
+def _create_lock(path):
+    """Let a soft lock go that a killed process of another machine has left.
+
+    Of this machine's filelock itself finds out.
+    """
+    lock = create_lock(path)
+    if isinstance(lock, SoftFileLock):
+        lock.lifetime = STALE_SECONDS
+    return lock
+
+
+def _find_mount_point(path):
+    """Look at the folder: on an overlay a file's device may be another."""
+    return find_mount_point(os.path.dirname(path))
 
 
 def _read_address(self):
@@ -58,6 +82,8 @@ def _say(text):
         print(f"Error: {text}", file=sys.stderr, flush=True)
 
 
+pickleddb._create_lock = _create_lock
+pickleddb._find_mount_point = _find_mount_point
 MongoDB._sanitize_attrs = _read_address
 Consumer._consume = _consume
 Consumer.execute_process = _execute_process
