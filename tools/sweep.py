@@ -110,10 +110,7 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     database.complete(stage, options.output)
     start = hunting.find_start(stage, stages, options.output)
     if start is not None:
-        if database.experiment(stage.name) is None:
-            hunting.create_experiment(command, variables)
-            database = Database(path, config)
-        database.start(stage.name, start)
+        database.start(stage, options.output, start)
     environments = [variables | environment for environment in environments]
     endings = hunting.hunt(stage, options.output, command, environments)
     if any(status for status, _ in endings):

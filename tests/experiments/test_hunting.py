@@ -16,7 +16,7 @@ from experiments.database import Database, describe_storage
 from experiments.stages import find_stages
 from orion.client import get_experiment
 from polsess.errors import UserError
-from polsess.search.sweep import SWEEPS
+from polsess.search.sweep import SWEEPS, read_sweep_file
 from small_disks import small_disk
 from small_hunts import PROGRAM
 from small_series import ROOT, interrupt
@@ -199,6 +199,7 @@ def test_a_stage_starts_with_what_the_one_before_has_found(
     )
     path = Path("out/dprnn.pkl")
     start = json.loads(Path("out/dprnn-stage2/start.json").read_text())
+    stage = read_sweep_file(tmp_path / "own" / name)
     for _ in range(2):
         experiment = get_experiment(
             "dprnn-stage2", mode="w", storage=describe_storage(path, None)
@@ -214,7 +215,7 @@ def test_a_stage_starts_with_what_the_one_before_has_found(
         # Spread over the ranks, the stopped one among them.
         assert [params["/lr"] for params, _ in prior] == [7e-4, 1.8e-3, 9e-4]
         # Again it changes nothing.
-        Database(path).start("dprnn-stage2", start)
+        Database(path).start(stage, tmp_path / "out", start)
     path = tmp_path / "own" / name
     path.write_text(path.read_text().replace("weight: 0.6", "weight: 0.5"))
     with pytest.raises(UserError, match="start_from was .*0.6.*, now .*0.5"):

@@ -277,26 +277,11 @@ class Database:
         experiment = self.experiment(stage.name)
         if experiment is None and not read_trials(stage, output):
             return 0
-        if self.storage is None:
-            self._open()
         with self._errors_named(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from orion.core.io.experiment_builder import ExperimentBuilder
-
-            builder = ExperimentBuilder(self.storage)
-            if experiment is None:
-                builder.build(
-                    stage.name,
-                    # With the slash that those of the command line have.
-                    space={f"/{n}": p.text for n, p in stage.space.items()},
-                    algorithm={stage.algorithm: stage.algorithm_options},
-                    max_trials=stage.max_trials,
-                    max_broken=stage.max_broken,
-                    working_dir=str(output.resolve() / stage.name / "orion"),
-                )
-            else:
+            loaded = self._load(stage, output)
+            if experiment is not None:
                 self._release_stale_lock(experiment)
-            loaded = builder.load(stage.name, mode="w")
             loaded.fix_lost_trials()
             known = {trial.id: trial.status for trial in loaded.fetch_trials()}
             # Read after the database: a trial that is ended there has its file.
@@ -333,60 +318,64 @@ class Database:
                 )
         return len(ended)
 
-    def start(self, name: str, start: dict) -> None:
+    def start(self, stage: Sweep, output: Path, start: dict) -> None:
         """Hand what a stage starts with to its experiment, once or again.
 
         Arguments
         ---------
-        name : str
-            Of the experiment.
+        stage : Sweep
+            The stage.
+        output : Path
+            Of all sweeps.
         start : dict
             As ``hunting.find_start`` returns it.
         """
-        with self._errors_named():
+        with self._errors_named(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            experiment = self._load(stage, output)
             from orion.core.io.database import DuplicateKeyError
-            from orion.core.io.experiment_builder import ExperimentBuilder
-            from orion.core.utils.format_trials import dict_to_trial
-            from orion.core.worker import trial as orion_trial
 
-            experiment = ExperimentBuilder(self.storage).load(name, mode="w")
-
-            def make(known, status):
-                named = known["parameters"]
-                values = {name: named[name.lstrip("/")] for name in space}
-                trial = dict_to_trial(values, space)
-                trial.status = status
-                if status == "completed":
-                    trial.results = [
-                        orion_trial.Trial.Result(**result)
-                        for result in results_of(known)
-                    ]
-                return trial
-
-            space = experiment.space
-            prior = [make(known, "completed") for known in start["prior"]]
-            first = []
+            first, prior = [], []
             for known in start["first"]:
                 with suppress(DuplicateKeyError):
-                    trial = make(known, "new")
+                    trial = _make_trial(known["parameters"], experiment)
                     experiment.register_trial(trial, status="new")
                     first.append(trial)
+            for known in start["prior"]:
+                trial = _make_trial(known["parameters"], experiment)
+                values = {"status": "completed", "results": results_of(known)}
+                prior.append(type(trial)(**trial.to_dict() | values))
             with experiment.acquire_algorithm_lock() as algorithm:
                 algorithm.observe(first)  # as running
                 if prior:
                     algorithm.warm_start([(experiment, prior)])
 
+    def _load(self, stage, output):
+        """Load a stage's experiment; a missing one is made."""
+        if self.storage is None:
+            self._open()
+        from orion.core.io.experiment_builder import ExperimentBuilder
+
+        builder = ExperimentBuilder(self.storage)
+        if self.experiment(stage.name) is None:
+            builder.build(
+                stage.name,
+                # With the slash that those of the command line have.
+                space={f"/{n}": p.text for n, p in stage.space.items()},
+                algorithm={stage.algorithm: stage.algorithm_options},
+                max_trials=stage.max_trials,
+                max_broken=stage.max_broken,
+                working_dir=str(output.resolve() / stage.name / "orion"),
+            )
+        return builder.load(stage.name, mode="w")
+
     def _register(self, found, experiment):
         """Register a trial of the files, ended or to be resumed."""
         from orion.core.io.database import DuplicateKeyError
-        from orion.core.utils.format_trials import dict_to_trial
 
         if len(found.parameters) < len(experiment.space):
             return  # killed before it had written them
-        trial = dict_to_trial(
-            {n: found.parameters[n.lstrip("/")] for n in experiment.space},
-            experiment.space,
-        )
+        trial = _make_trial(found.parameters, experiment)
         if trial.id != found.folder.name:
             raise UserError(
                 f"{found.folder}: is not the folder of its parameters; move it "
@@ -426,6 +415,15 @@ class Database:
 def _utc(unixtime):
     """Convert a time as Orion notes it."""
     return datetime.fromtimestamp(unixtime, UTC).replace(tzinfo=None)
+
+
+def _make_trial(parameters, experiment):
+    """Make a trial of Orion's."""
+    from orion.core.utils.format_trials import dict_to_trial
+
+    space = experiment.space
+    values = {name: parameters[name.lstrip("/")] for name in space}
+    return dict_to_trial(values, space)
 
 
 def read_experiments(

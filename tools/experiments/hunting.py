@@ -205,30 +205,6 @@ def _choose_start(stage, before, output):
     }
 
 
-def create_experiment(command: list[str], variables: dict) -> None:
-    """Create a stage's experiment in Orion's database, without a trial.
-
-    Arguments
-    ---------
-    command : list of str
-        Of a hunt.
-    variables : dict
-        Of its environment.
-    """
-    made = subprocess.run(
-        [*command[:2], "--init-only", *command[2:]],
-        cwd=SEPARATION,
-        env=os.environ | variables | {"PYTHONWARNINGS": ",".join(WARNINGS)},
-        capture_output=True,
-        text=True,
-    )
-    if made.returncode:
-        words = made.stderr.strip().splitlines() or [
-            f"status {made.returncode}"
-        ]
-        raise UserError(f"orion hunt --init-only: {words[-1]}")
-
-
 def environment_of(device: str | None) -> dict:
     """Return the environment variables that select a hunt's GPU.
 
