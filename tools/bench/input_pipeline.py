@@ -4,54 +4,56 @@
 > python tools/bench/input_pipeline.py CORPUS
 > python tools/bench/input_pipeline.py CORPUS --num_workers 2
 
-Rows drawn from the training set, in variants of the last stage of the published
-curriculum: the dataset by itself, then in a DataLoader with SpeechBrain's
-PaddedBatch. The fastest round counts; the files are in the page cache by then.
-CORPUS is made by make_corpus.py.
+Stored mixtures, dynamic mixing alone, and all augmentation: an epoch in the
+variants of the published curriculum's last stage, by the dataset alone, then in
+a DataLoader with SpeechBrain's PaddedBatch. Rounds alternate, and the fastest
+counts; the files are in the page cache by then. CORPUS is made by
+make_corpus.py.
 """
 
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import torch
 from polsess.commands import make_parser
-from polsess.corpus.manifests import manifest_path, prepare_polsess
-from polsess.corpus.metadata import compatible_variants
-from polsess.data.dataset import Example, RenderedMixtures, read_manifest
+from polsess.corpus.manifests import SPEAKERS, manifest_path, prepare_polsess
+from polsess.data.augmentation import Augmentation
+from polsess.data.dataset import RenderedMixtures, read_manifest
+from polsess.data.loaders import read_speakers
+from polsess.data.sampling import Curriculum, TrainingBatches
 
 from speechbrain.dataio.batch import PaddedBatch
 
-LAST_STAGE = ("R", "SR", "S", "SE", "ER", "E", "SER")
-MIXTURES = 2400
+STAGE = {
+    "epoch": 1,
+    "variants": ["R", "SR", "S", "SE", "ER", "E", "SER"],
+    "lr_scheduler": True,
+}
+CHANGES: dict = {
+    "stored": {},
+    "dynamic mixing": {"dynamic_mixing": 1.0, "remix_shift": 0.5},
+    "with gain and drops": {
+        **{"dynamic_mixing": 1.0, "gain": 3.0},
+        **{"drop_frequencies": 2, "drop_chunks": 2},
+    },
+    "with speed": {"dynamic_mixing": 1.0, "speeds": [95, 100, 105]},
+}
 BATCH_SIZE, ROUNDS = 4, 5
 
 
-def draw_examples(rows: list[dict]) -> list[Example]:
-    """Draw rows and their variants."""
-    generator = np.random.default_rng(0)
-    examples = []
-    for index in generator.integers(0, len(rows), MIXTURES):
-        environment = rows[index]["environment"]
-        variants = compatible_variants(environment, LAST_STAGE)
-        variant = variants[generator.integers(len(variants))]
-        examples.append(Example(int(index), variant))
-    return examples
-
-
-def time_rendering(
-    dataset: torch.utils.data.Dataset, examples: list[Example]
-) -> float:
-    """Render all once in this process; return mixtures per second."""
+def time_rendering(loader: torch.utils.data.DataLoader) -> float:
+    """Render an epoch in this process; return mixtures per second."""
+    examples = [e for batch in loader.batch_sampler for e in batch]
     start = time.perf_counter()
     for example in examples:
-        dataset[example]
+        loader.dataset[example]
     return len(examples) / (time.perf_counter() - start)
 
 
 def time_loader(loader: torch.utils.data.DataLoader) -> float:
-    """Load all once; return mixtures per second, without the start."""
+    """Load an epoch; return mixtures per second, without the start."""
     iterator = iter(loader)
     next(iterator)
     start = time.perf_counter()
@@ -68,22 +70,42 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)  # as in a DataLoader's workers
     with tempfile.TemporaryDirectory() as folder:
-        prepare_polsess(str(options.data_folder), folder, check="audio")
-        path = manifest_path(folder, "train")
-        rows = read_manifest(path, options.data_folder)
-    dataset = RenderedMixtures(rows, "SB")
-    examples = draw_examples(rows)
-    starts = range(0, len(examples), BATCH_SIZE)
-    loader = torch.utils.data.DataLoader(
-        dataset,
-        batch_sampler=[examples[i : i + BATCH_SIZE] for i in starts],
-        collate_fn=PaddedBatch,
-        num_workers=options.num_workers,
-    )
-    rounds = range(ROUNDS)
-    rendered = max(time_rendering(dataset, examples) for _ in rounds)
-    loaded = max(time_loader(loader) for _ in rounds)
-    print(f"Mixtures a second: rendered {rendered:.0f}, loaded {loaded:.0f}")
+        rate = prepare_polsess(options.data_folder, folder)["sample_rate"]
+        rows = read_manifest(
+            manifest_path(folder, "train"), options.data_folder
+        )
+        speakers = read_speakers(Path(folder, SPEAKERS))
+    loaders = {}
+    for name, settings in CHANGES.items():
+        changes = Augmentation(rate, **settings)
+        batches = TrainingBatches(
+            *(rows, Curriculum([STAGE]), 0, BATCH_SIZE, None, None, rate),
+            augmentation=changes if changes.active else None,
+            speakers=speakers,
+        )
+        loaders[name] = torch.utils.data.DataLoader(
+            RenderedMixtures(rows, "SB", augmentation=changes),
+            batch_sampler=batches,
+            collate_fn=PaddedBatch,
+            num_workers=options.num_workers,
+        )
+    rounds = [
+        {
+            (name, measure): function(loader)
+            for name, loader in loaders.items()
+            for measure, function in (
+                ("rendered", time_rendering),
+                ("loaded", time_loader),
+            )
+        }
+        for _ in range(ROUNDS)
+    ]
+    best = pd.DataFrame(rounds).max()
+    best.index = pd.MultiIndex.from_tuples(best.index)
+    best = best.unstack()
+    share = best["loaded"] / best["loaded"]["stored"]
+    table = best.round().assign(share=share.round(2)).loc[list(CHANGES)]
+    print(f"Mixtures a second:\n{table}")
 
 
 if __name__ == "__main__":
