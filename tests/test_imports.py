@@ -178,7 +178,7 @@ def test_preparation_loads_the_corpus_only(small_corpus, tmp_path):
     loaded = run_and_list(tmp_path, script, small_corpus, tmp_path / "save")
     assert {room_of(name) for name in loaded} <= {
         *("polsess", "polsess.corpus", "polsess.errors", "polsess.files"),
-        *("polsess.commands", "polsess.streams"),
+        *("polsess.commands", "polsess.audio"),
     }
 
 

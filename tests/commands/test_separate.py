@@ -20,7 +20,7 @@ from fake_separators import (
     noise,
     write_recording,
 )
-from odd_recordings import A, B, flac, wav
+from odd_recordings import A, B, mp3, wav
 from polsess.errors import UserError
 from polsess.inference.separation import SpeechSeparation
 from small_models import SEPARATION
@@ -140,7 +140,7 @@ def test_recordings_as_they_are(model, capsys):
     Path("in/died.wav").write_bytes(wav(A, 16_036, 16_000))
     Path("in/x.m4a").touch()
     Path(f"in/{'n' * 250}.wav").write_bytes(content)
-    Path("elsewhere/joined.flac").write_bytes(flac(A, len(A)) + flac(B, len(B)))
+    Path("elsewhere/joined.mp3").write_bytes(mp3(A) + mp3(B))
     for _ in range(2):
         with pytest.raises(UserError) as error:
             run("in")

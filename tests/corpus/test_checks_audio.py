@@ -56,6 +56,11 @@ def as_flac(path):
     soundfile.write(path, read(path), 8000, format="FLAC")
 
 
+def longer_than_its_header(path):
+    samples = read(path) / 2**15
+    path.write_bytes(wav(np.tile(samples, 2), 8036, 8000))
+
+
 SAMPLES = "has {} samples at {} Hz, the corpus 4000 samples at 8000 Hz"
 HEADER_DAMAGE = [
     (lambda path: path.unlink(), "is missing"),
@@ -63,6 +68,7 @@ HEADER_DAMAGE = [
     (as_flac, "in a FLAC file; not 16-bit mono WAV"),
     (folder_instead, "cannot be read"),
     (lambda path: os.truncate(path, 44 + 2000), SAMPLES.format(1000, 8000)),
+    (longer_than_its_header, "has 0.250 s more after the end by its header"),
     (lambda path: write(path, read(path), 16000), SAMPLES.format(4000, 16000)),
     (lambda path: write(path, np.stack([read(path)] * 2, 1)), "of 2 channels"),
     (lambda path: write(path, read(path), subtype="FLOAT"), "FLOAT, in a WAV"),
@@ -156,14 +162,11 @@ def test_parallel_reading_finds_the_same(tmp_path):
 
 def test_sizes_in_a_header_are_hints(tmp_path):
     path = tmp_path / "a.wav"
-    for riff, data in ((2**32 - 1, 2**32 - 1), (None, 0), (16_044, None)):
+    for riff, data in ((2**32 - 1, 2**32 - 1), (16_044, None)):
         path.write_bytes(wav(A[:8000], riff, data))
         with open_wav(path) as file:
-            found = file.read(file.frames, dtype="int16")
+            found = file.read(dtype="int16")
         np.testing.assert_allclose(found, A[:8000] * 2**15, atol=1)
-    path.write_bytes(wav(A[:8000], 4036, 4000))
-    with pytest.raises(ValueError, match="2000 samples .* and 0.375 s after"):
-        open_wav(path)
 
 
 def test_samples_of_files_that_other_programs_wrote(tmp_path):

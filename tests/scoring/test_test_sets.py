@@ -144,7 +144,7 @@ def test_csv_columns_and_paths(tmp_path):
 
 def test_what_is_decoded_counts(tmp_path):
     parts = {"s1_wav": np.concatenate([A, A]), "s2_wav": np.zeros(2 * len(A))}
-    (tmp_path / "s1_wav").write_bytes(flac(A, len(A)) * 2)
+    (tmp_path / "s1_wav").write_bytes(wav(parts["s1_wav"], 2**32 - 1, 2**31))
     (tmp_path / "s2_wav").write_bytes(wav(parts["s2_wav"], 0, 0))
     (tmp_path / "mix_wav").write_bytes(flac(parts["s1_wav"], 0))
     columns = {name: [name] for name in ("mix_wav", *parts)}

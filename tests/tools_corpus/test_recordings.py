@@ -126,7 +126,7 @@ def test_recordings_as_they_are(tmp_path):
     for name, content in {
         "joined.mp3": mp3(A) + mp3(B),
         "chained.ogg": encode(A, "OGG", "OPUS") + encode(B, "OGG", "OPUS"),
-        "joined.wav": wav(A) + wav(B),
+        "piped.wav": wav(joined, 2**32 - 1, 2**32 - 1),
         "died.wav": wav(A, 16_036, 16_000),
     }.items():
         (tmp_path / "far" / name).write_bytes(content)

@@ -26,7 +26,6 @@ from corpus.audio import active_rms, from_db, resample
 from corpus.files import STEP, embedded_folder
 
 MOST_REPORTED = 20
-LEVEL_BLOCK = 60  # s
 
 # Two speakers a split, and the splits disjoint.
 ENOUGH_SPEAKERS = 2 * len(SPLITS)
@@ -56,7 +55,7 @@ class Recording(NamedTuple):
         Its own sample rate in Hz.
     gain : float
         Factor by which its samples are multiplied.
-    streams : list, None
+    parts : list, None
         Of the file, for ``audio.Recording``.
     unread : float
         Seconds after the end that its header tells.
@@ -68,7 +67,7 @@ class Recording(NamedTuple):
     n_samples: int
     rate: int
     gain: float = 1.0
-    streams: list | None = None
+    parts: list | None = None
     unread: float = 0.0
 
 
@@ -209,7 +208,7 @@ def check_recording(
     # A Mac writes the letters of a folder's name and their accents apart.
     group = unicodedata.normalize("NFC", name.split("/")[0])
     length, rate = recording.length, recording.sample_rate
-    file = 1.0, recording.streams, recording.unread
+    file = 1.0, recording.parts, recording.unread
     return Recording(str(path), name, group, length, rate, *file)
 
 
@@ -235,8 +234,8 @@ def read_part(
         If the file changed since it was checked.
     """
     path = recording.path
-    opened = audio.Recording(path, streams=recording.streams)
-    samples = opened.read(start, n_samples, "float64")
+    opened = audio.Recording(path, parts=recording.parts)
+    samples = opened.read(start, n_samples)
     if len(samples) != n_samples:
         raise UserError(f"{path} has become shorter meanwhile")
     return recording.gain * resample(samples, recording.rate, sample_rate)
@@ -244,15 +243,8 @@ def read_part(
 
 def set_level(options: argparse.Namespace, recording: Recording) -> Recording:
     """Give a speaker's recording the gain that ``--level`` asks for."""
-    rate = recording.rate
-    size = LEVEL_BLOCK * rate
-    blocks = (
-        read_part(
-            recording, start, min(size, recording.n_samples - start), rate
-        )
-        for start in range(0, recording.n_samples, size)
-    )
-    gain = from_db(options.level) / active_rms(blocks, rate)
+    blocks = audio.Recording(recording.path).blocks()
+    gain = from_db(options.level) / active_rms(blocks, recording.rate)
     return recording._replace(gain=gain)
 
 

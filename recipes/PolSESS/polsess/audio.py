@@ -6,24 +6,38 @@ bits, and of joined files it is the first one's. So everything is decoded to its
 end, and a header's length only tells what is missing.
 """
 
+import mmap
 import os
+import re
 from collections.abc import Iterator
-from functools import cached_property
+from io import FileIO
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 
 from polsess.errors import UserError
-from polsess.streams import find_streams, find_uncounted, open_stream
 
 BLOCK = 65536  # samples read at once
+LEAD = 65536  # samples decoded before those wanted: see ``Recording.read``
 LOWEST_RATE = 1000  # Hz; a damaged header would turn minutes into days
-UNKNOWN = 2**40  # samples; libsndfile tells 2^63 - 1 of a length it lacks
-# Formats whose number of samples is known once they are decoded
-CODED = ("MP3", "FLAC", "OGG")
-UNCODED = ("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # of the other formats
+LONGEST_HEADER = 65536  # bytes, of WAV
+UNKNOWN = 2**40  # samples; libsndfile tells up to 2^63 - 1 of what it lacks
+ENDLESS = 2**50  # bytes
+SLOPPY = 1024  # bytes by which the header of a complete file may be wrong
 
+# Errors of reading; TypeError: of samples without a header, ValueError: of a
+# name with a null character
+READING = OSError, TypeError, ValueError, soundfile.LibsndfileError
+# libsndfile's notes on headers: bytes that are promised, and that are there
+PROMISED = re.compile(
+    r"(?:data|SSND|Data Size) *: (\d+)(?: \(should be (\d+)\))?"
+)
+WAV_CHUNK = re.compile(rb"\0?[\w ]{4}")  # after the samples; may be padded
+MPEG_FRAME = re.compile(rb"\xff[\xe2-\xff]")
+OGG_START = re.compile(rb"OggS\0[\2\3\6\7]")  # a chain's link begins
 
 # Suffixes of files that libsndfile reads, and of audio that it does not
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()}
@@ -38,6 +52,73 @@ class RecordingError(UserError):
     """A recording that cannot be used; others can."""
 
 
+class Part(NamedTuple):
+    """A part of a file that one decoder reads.
+
+    Arguments
+    ---------
+    start, size : int
+        Its bytes, ``ENDLESS`` for all that follow; no size: the whole file, as
+        libsndfile sees it.
+    samples : int
+        Its length, once it is decoded.
+    """
+
+    start: int = 0
+    size: int = 0
+    samples: int = 0
+
+
+class _Window(FileIO):
+    """The bytes of a part, as a file."""
+
+    def __init__(self, path: Path, part: Part) -> None:
+        super().__init__(path)
+        self.part, self.at = part, 0
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        self.at = offset + (0, self.at, self.part.size)[whence]
+        return self.at
+
+    def tell(self):
+        return self.at
+
+    def readinto(self, buffer):
+        count = min(len(buffer), max(self.part.size - self.at, 0))
+        content = os.pread(self.fileno(), count, self.part.start + self.at)
+        if self.at > ENDLESS // 2:  # mpg123 looks for a tag in the last bytes
+            content = bytes(count)
+        buffer[: len(content)] = content
+        self.at += len(content)
+        return len(content)
+
+
+class _SoundFile(soundfile.SoundFile):
+    """A SoundFile without its seek after each block, which some cannot."""
+
+    def seekable(self):
+        return False
+
+    def close(self):
+        super().close()
+        if isinstance(self.name, _Window):
+            self.name.close()
+
+    def blocks_to_end(self):
+        """Read it to its end or to an error, which is raised."""
+        while True:
+            block = np.full((BLOCK, self.channels), np.nan, np.float32)
+            try:
+                block = self.read(out=block)
+            except soundfile.LibsndfileError:
+                # What was decoded before the error is there.
+                yield block[~np.isnan(block).any(axis=1)]
+                raise
+            if not len(block):
+                return
+            yield block
+
+
 class Recording:
     """A recording, or one channel of it, that is read block by block.
 
@@ -47,16 +128,17 @@ class Recording:
         A file that libsndfile reads.
     channel : int, None
         The channel to read, from 1; None for the mean of all.
-    streams : list, None
-        ``streams`` of an earlier object, which was read to the end.
+    parts : list, None
+        ``parts`` of an earlier object, which was read to the end.
 
     Attributes
     ----------
-    header_length : int, None
-        Number of samples that the header tells, rightly or not.
-    streams : list, None
-        Pairs of a Stream and its number of samples; None until it is read to
-        the end.
+    expected : float
+        Seconds that the header tells, rightly or not; 0 if unknown.
+    unread : float
+        Seconds of audio after the end that a WAV file's header tells.
+    parts : list of Part, None
+        None until it is read to the end.
     damage : str
         What is wrong with it, and how much can be read; empty until then.
 
@@ -80,35 +162,57 @@ class Recording:
         self,
         path: str | Path,
         channel: int | None = None,
-        streams: list | None = None,
+        parts: list | None = None,
     ) -> None:
         self.path = Path(path)
         self.channel = channel
-        self.streams = streams
+        self.parts = parts
         self.damage = ""
         try:
-            # Only a WAV file's header must be read before libsndfile sees it.
-            plan = find_streams(self.path)
-            with open_stream(self.path, plan[0]) as file:
+            # libsndfile's message for a missing file is 'System error'.
+            open(self.path, "rb").close()
+            with _SoundFile(os.fsencode(self.path)) as file:
                 self.sample_rate = file.samplerate
                 self.channels = file.channels
                 self.container, self.subtype = file.format, file.subtype
-                self._notes = file.extra_info
-                frames = file.frames
-        # TypeError: of samples without a header; ValueError: of a name with a
-        # null character.
-        except (OSError, TypeError, ValueError, RuntimeError) as error:
+                frames, notes = file.frames, file.extra_info
+        except READING as error:
             reason = getattr(error, "error_string", error)
             raise self._error(f"cannot be read as audio ({reason})") from error
-        if self.container in ("WAV", "WAVEX", "RF64"):
-            self._plan = plan
-        self.header_length = frames if frames < UNKNOWN else None
         if self.sample_rate < LOWEST_RATE:
             raise self._error(
                 f"says {self.sample_rate} Hz, less than {LOWEST_RATE}"
             )
+        self.expected = frames / self.sample_rate if frames < UNKNOWN else 0.0
+        self._whole, self._share, self.unread = Part(), 1.0, 0.0
+        if sizes := PROMISED.search(notes):
+            promised, there = int(sizes[1]), int(sizes[2] or 0)
+            # Of a program that writes to a pipe, and cannot know the length
+            unknown = promised == 0 or any(
+                abs(promised - 2**bits) < 2**16 for bits in (31, 32)
+            )
+            if there and promised - there > SLOPPY and not unknown:
+                self._share = there / promised
+            elif not there and self.container in ("WAV", "WAVEX"):
+                self._look_behind(promised, unknown)
         if not (frames or self.length):
             raise self._error("holds no audio")
+
+    def _look_behind(self, promised, unknown):
+        """Find what follows the samples that a WAV file's header tells."""
+        mark = b"data" + promised.to_bytes(4, "little")
+        with open(self.path, "rb") as file:
+            found = file.read(LONGEST_HEADER).find(mark)
+            start = found + len(mark)
+            there = os.fstat(file.fileno()).st_size - start
+            # 32 bits may be too few for the size.
+            behind = 0 if unknown else (there - promised) % 2**32
+            file.seek(start + there - behind)
+            is_chunk = WAV_CHUNK.match(file.read(5))
+        if found >= 0 and there - behind > promised:
+            self._whole = Part(start, there - behind)
+        elif found >= 0 and behind > SLOPPY and not is_chunk:
+            self.unread = self.expected * behind / promised
 
     def _error(self, problem):
         """Make an error that names the file."""
@@ -117,34 +221,15 @@ class Recording:
     @property
     def length(self) -> int:
         """Number of samples that can be read."""
-        if self.streams is None:
-            for _ in self._decode(count_only=True):
+        if self.parts is None:
+            for _ in self._decode():
                 pass
-        return sum(samples for _, samples in self.streams or [])
+        return sum(part.samples for part in self.parts or [])
 
     @property
     def seconds(self) -> float:
         """Its duration."""
         return self.length / self.sample_rate
-
-    @property
-    def unread(self) -> float:
-        """Seconds of audio after the end that a WAV file's header tells."""
-        return sum(stream.unread for stream in self._plan)
-
-    @property
-    def coded(self) -> bool:
-        """Whether only decoding tells the number of samples."""
-        uncoded = self.subtype.startswith(UNCODED)
-        return self.container in CODED or not uncoded
-
-    @cached_property
-    def _plan(self):
-        """List its streams."""
-        try:
-            return find_streams(self.path, self.container, self._notes)
-        except OSError as error:
-            raise self._error(f"cannot be read ({error})") from error
 
     def offset(self) -> np.float32:
         """Return the mean of all samples; raises as ``blocks`` does."""
@@ -178,122 +263,125 @@ class Recording:
         if not read:
             raise self._error(self.damage or "holds no audio")
 
-    def _decode(self, count_only=False):
-        """Decode all streams: blocks of shape [time, channels], in FP32."""
-        waiting, found, lengths = list(self._plan), [], []
-        error: Exception | None = None
-        while waiting and not error:
-            stream, samples, length = waiting.pop(0), 0, 0.0
-            try:
-                with open_stream(self.path, stream) as file:
-                    length = self._header_length(file, stream)
-                    if count_only and not self.coded:
-                        samples = file.frames
-                    else:
-                        for block in self._read_blocks(file):
-                            samples += len(block)
-                            yield block
-                    if self.container == "MP3" and not stream.estimated:
-                        waiting[:0] = find_uncounted(
-                            self.path, stream, file.position
+    def _decode(self):
+        """Decode all parts: blocks of shape [time, channels], in FP32."""
+        parts, told, problem = [], 0, ""
+        form = self.sample_rate, self.channels
+        try:
+            waiting = self._find_parts()
+            while waiting:
+                part = waiting.pop(0)
+                with self._open(part) as file:
+                    if (file.samplerate, file.channels) != form:
+                        raise ValueError(
+                            f"goes on with {file.samplerate} Hz, "
+                            f"{file.channels} channels"
                         )
-            except (OSError, ValueError, soundfile.LibsndfileError) as problem:
-                error = problem
-            if stream.share < 1:
-                length = samples / stream.share if stream.share else 0.0
-            found.append((stream, samples))
-            lengths.append(length)
-        self.streams = found
-        cut = any(
-            stream.share == 0 or length > samples
-            for (stream, samples), length in zip(found, lengths, strict=True)
-        )
-        self.damage = ""
-        if error or cut:
-            told = sum(lengths) if all(lengths) and not waiting else 0
-            self.damage = self._describe(told, error)
+                    told += file.frames
+                    parts.append(part)
+                    for block in file.blocks_to_end():
+                        samples = parts[-1].samples + len(block)
+                        parts[-1] = part._replace(samples=samples)
+                        yield block
+                    if self.container == "MP3" and parts[-1].samples:
+                        waiting = self._find_mpeg(part.start + file.name.at)
+        except READING as error:
+            problem = str(getattr(error, "error_string", error))
+        self.parts, self.damage = parts, ""
+        told = told / self._share / self.sample_rate
+        cut = self.seconds < told < UNKNOWN / self.sample_rate
+        if problem or cut:
+            read = f"{self.seconds:.3f}" + f" of {told:.3f}" * cut
+            self.damage = f"is cut off or damaged: {read} s can be read"
+            if problem:
+                self.damage = f"is damaged at {read} s ({problem})"
 
-    def _header_length(self, file, stream):
-        """Return a stream's number of samples by its header; 0 if unknown."""
-        if (file.samplerate, file.channels) != (
-            self.sample_rate,
-            self.channels,
-        ):
-            raise ValueError(
-                f"goes on with {file.samplerate} Hz, {file.channels} channels"
-            )
-        # MPEG audio in another container has an estimated length.
-        if self.subtype.startswith("MPEG") and self.container != "MP3":
-            return 0
-        return file.frames if stream.samples is None else stream.samples
+    def _find_parts(self):
+        """List the first part or, of a chained Ogg file, all."""
+        if self.container == "MP3":
+            return self._find_mpeg(0) or [Part(0, ENDLESS)]
+        if self.container == "OGG":
+            with (
+                open(self.path, "rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            ):
+                found = [m.start() for m in OGG_START.finditer(content)]
+                found.append(len(content))
+            if len(found) > 2:
+                return [Part(a, b - a) for a, b in pairwise(found)]
+        return [self._whole]
 
-    def _read_blocks(self, file):
-        """Read a stream to its end or to an error, which is raised."""
-        while True:
-            block = np.full((BLOCK, self.channels), np.nan, np.float32)
-            try:
-                block = file.read(out=block)
-            except soundfile.LibsndfileError:
-                # What was decoded before the error is there.
-                missing = np.append(np.isnan(block).any(axis=1), True)
-                if count := missing.argmax():
-                    yield block[:count]
-                raise
-            if not len(block):
-                return
-            yield block
+    def _find_mpeg(self, start):
+        """List the part of MPEG audio that begins at a byte, if there is."""
+        with open(self.path, "rb") as file:
+            size, tag = os.fstat(file.fileno()).st_size, 1
+            while tag:
+                file.seek(start)
+                head = file.read(64)
+                tag = 128 if head[:3] == b"TAG" else 0
+                if head[:3] == b"ID3":
+                    length = [
+                        byte << 7 * i for i, byte in enumerate(head[9:5:-1])
+                    ]
+                    tag = 10 + sum(length)
+                start += tag
+        if not MPEG_FRAME.match(head):
+            return []
+        # Without a count of its frames, libsndfile estimates the length by the
+        # size, and reads no further.
+        counted = b"Xing" in head or b"Info" in head
+        return [Part(start, size - start if counted else ENDLESS)]
 
-    def _describe(self, told, error):
-        """Describe the damage, where the header tells so many samples."""
-        read = f"{self.seconds:.3f}"
-        if told:
-            read += f" of {told / self.sample_rate:.3f}"
-        if error:
-            reason = getattr(error, "error_string", error)
-            return f"is damaged at {read} s ({reason})"
-        return f"is cut off or damaged: {read} s can be read"
+    def _open(self, part):
+        """Open a part for reading; raises as soundfile does."""
+        if not part.size:
+            # soundfile takes no str that is not UTF-8.
+            return _SoundFile(os.fsencode(self.path))
+        window = _Window(self.path, part)
+        if self.container not in ("WAV", "WAVEX"):
+            return _SoundFile(window)
+        # The part has no header.
+        form = self.sample_rate, self.channels, self.subtype, "LITTLE", "RAW"
+        return _SoundFile(window, "r", *form)
 
-    def read(
-        self, start: int = 0, count: int | None = None, dtype: str = "float32"
-    ) -> np.ndarray:
-        """Read a part of it, or all.
+    def read(self, start: int, count: int) -> np.ndarray:
+        """Read a part of it.
 
         Arguments
         ---------
         start : int
             First sample, from 0.
-        count : int, None
-            Number of samples, less at the end; None for all that follow.
-        dtype : str
-            ``float32``, ``float64`` or, of one channel, ``int16``.
+        count : int
+            Number of samples, less at the end.
 
         Returns
         -------
         numpy.ndarray
-            Shape [time].
+            Shape [time], in FP64.
 
         Raises
         ------
         RecordingError
             If it cannot be decoded.
         """
-        if self.streams is None and (self.coded or len(self._plan) > 1):
-            self.length  # noqa: B018
-        end = np.inf if count is None else start + count
-        parts, passed = [np.zeros((0, self.channels), dtype)], 0
+        end, passed = min(start + count, self.length), 0
+        found = [np.zeros((0, self.channels))]
         try:
-            for stream, samples in self.streams or [(self._plan[0], None)]:
-                with open_stream(self.path, stream) as file:
-                    length = file.frames if samples is None else samples
-                    first = max(start - passed, 0)
-                    last = int(min(end - passed, length))
-                    if first < last:
-                        file.skip(first)
-                        parts.append(file.read(last - first, dtype, True))
-                passed += length
-        except (OSError, soundfile.LibsndfileError) as error:
+            for part in self.parts or []:
+                first = max(start - passed, 0)
+                last = min(end - passed, part.samples)
+                passed += part.samples
+                if first < last:
+                    with self._open(part) as file:
+                        # A frame of MPEG audio needs others before it, and
+                        # libsndfile misses places in the last page of Vorbis.
+                        lead = min(first, LEAD)
+                        file.seek(first - lead)
+                        read = file.read(lead + last - first, always_2d=True)
+                        found.append(read[lead:])
+        except READING as error:
             raise self._error(f"cannot be read ({error})") from error
-        return self._choose(np.concatenate(parts))
+        return self._choose(np.concatenate(found))
 
     def _choose(self, block):
         """Average the channels, or take one: [time]."""

@@ -82,11 +82,6 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def expected_seconds(recording: Recording) -> float:
-    """Return a recording's length by its header, for the progress bar."""
-    return (recording.header_length or 0) / recording.sample_rate
-
-
 def separate(
     model: SpeechSeparation,
     recording: Recording,
@@ -118,17 +113,16 @@ def separate(
     identity = identify(recording, model, options)
     n_sources = model.hparams.n_sources
     files = SeparatedFiles(base, n_sources, identity, options.force)
-    expected = expected_seconds(recording)
     if files.are_complete():
         recording.damage = files.damage
-        progress.update(expected)
+        progress.update(recording.expected)
         return f"{base}: is there already"
     base.parent.mkdir(parents=True, exist_ok=True)
     with Estimates(base.parent, n_sources) as estimates:
         separation = model.make_separation(options.chunk, options.overlap)
         for block in model.separate_recording(recording, separation):
             if not estimates.length:  # its length is known now
-                progress.total += recording.seconds - expected
+                progress.total += recording.seconds - recording.expected
             estimates.add(block)
             progress.update(len(block) / recording.sample_rate)
         estimates.finish(separation.levels.level())
@@ -159,7 +153,7 @@ def main(arguments: list[str]) -> None:
     each = options.channels == "each"
     work, problems = plan(found, options.output, each, model.hparams.n_sources)
     with tqdm(
-        total=sum(expected_seconds(recording) for recording, _ in work),
+        total=sum(recording.expected for recording, _ in work),
         bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s, {remaining} left",
         disable=options.noprogressbar or None,
     ) as progress:

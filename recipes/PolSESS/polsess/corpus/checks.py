@@ -14,6 +14,7 @@ import soundfile
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
+from polsess.audio import Recording
 from polsess.corpus.metadata import (
     AUDIO_COLUMNS,
     METADATA_COLUMNS,
@@ -22,7 +23,6 @@ from polsess.corpus.metadata import (
     check_metadata,
 )
 from polsess.errors import UserError
-from polsess.streams import ForwardFile, Stream, find_streams, open_stream
 
 REPORTED_FINDINGS = 20
 FRAGMENT_COLUMNS = ["SSR"] + [
@@ -113,7 +113,7 @@ def check_corpus(
     return good, findings, audio
 
 
-def open_wav(path: str | Path) -> ForwardFile:
+def open_wav(path: str | Path) -> soundfile.SoundFile:
     """Open a mono WAV file of 16-bit samples.
 
     Raises
@@ -121,42 +121,30 @@ def open_wav(path: str | Path) -> ForwardFile:
     OSError
         If there is no such file.
     ValueError
-        If it is something else, has no audio, or some after the end that its
-        header tells.
+        If it is something else or has no audio.
 
     Example
     -------
     >>> path = getfixture("tmp_path") / "short.wav"
     >>> soundfile.write(path, [0.0, 0.5, -0.25], 8000, subtype="PCM_16")
     >>> with open_wav(path) as file:
-    ...     file.read(file.frames, dtype="int16")
+    ...     file.read(dtype="int16")
     array([    0, 16384, -8192], dtype=int16)
     """
-    stream = Stream()
     try:
-        file = open_stream(path, stream)
-        # Mostly there is nothing but a short header and the samples.
-        if os.stat(path).st_size != WAV_HEADER + 2 * file.frames:
-            file.close()
-            stream = find_streams(path)[0]
-            file = open_stream(path, stream)
+        file = soundfile.SoundFile(os.fsencode(path))
     except soundfile.LibsndfileError as error:
         os.stat(path)
         raise ValueError(
             f"cannot be read as a WAV file: {error.error_string}"
         ) from error
-    problem = ""
     kind = file.format.removesuffix("EX"), file.subtype, file.channels
-    if kind[0] not in ("WAV", "RF64") or kind[1:] != ("PCM_16", 1):
-        problem = "not 16-bit mono WAV"
-    elif stream.unread:
-        problem = f"and {stream.unread:.3f} s after their end by the header"
-    elif file.frames:
+    if kind == ("WAV", "PCM_16", 1) and file.frames:
         return file
     file.close()
     raise ValueError(
         f"has {file.frames} samples of {file.channels} channels, "
-        f"{file.subtype}, in a {file.format} file; {problem or 'no audio'}"
+        f"{file.subtype}, in a {file.format} file; not 16-bit mono WAV"
     )
 
 
@@ -236,7 +224,13 @@ def _read_row(paths, read_samples):
             with open_wav(path) as file:
                 formats[column] = AudioFormat(file.samplerate, file.frames)
                 if read_samples:
-                    audio[column] = file.read(file.frames, dtype="int16")
+                    audio[column] = file.read(dtype="int16")
+            # Mostly there is nothing but a short header and the samples.
+            size = WAV_HEADER + 2 * formats[column].samples
+            if path.stat().st_size != size and (s := Recording(path).unread):
+                problems.append(
+                    (column, f"has {s:.3f} s more after the end by its header")
+                )
         except FileNotFoundError:
             problems.append((column, "is missing"))
         except OSError as error:

@@ -164,19 +164,18 @@ def _read_file(path):
     """Read an audio file's rate and length, or its fault, and its hash."""
     try:
         recording = Recording(path)
+        recording.offset()  # reads it
         content = Path(path).read_bytes()
-        if recording.subtype in ("FLOAT", "DOUBLE"):
-            for _ in recording.blocks():  # others hold finite samples only
-                pass
-        samples = recording.length
     except (OSError, UserError) as error:
         return str(error).removeprefix(f"{path}: "), ""
     problem = recording.damage
     if recording.channels != 1:
-        problem = f"has {samples} samples of {recording.channels} channels"
+        problem = (
+            f"has {recording.length} samples of {recording.channels} channels"
+        )
     elif recording.unread:
         problem = f"has {recording.unread:.3f} s after its end by the header"
-    return problem or (recording.sample_rate, samples), _hash(content)
+    return problem or (recording.sample_rate, recording.length), _hash(content)
 
 
 def _hash(content):
@@ -322,7 +321,7 @@ class StoredExamples(torch.utils.data.Dataset):
     def __getitem__(self, example: Example) -> dict:
         """Read an example, as ``RenderedMixtures`` returns it."""
         mixture, *sources = (
-            torch.from_numpy(Recording(path).read())
+            torch.from_numpy(np.concatenate(list(Recording(path).blocks())))
             for path in self.files(example).values()
         )
         if self.task == "EB":
