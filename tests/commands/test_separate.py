@@ -146,7 +146,7 @@ def test_recordings_as_they_are(model, capsys):
             run("in")
         lines = str(error.value).splitlines()
         assert lines[0] == "not separated, or in part: 3"
-        assert "in/x.m4a: .m4a cannot be read here" in lines[1]
+        assert "in/x.m4a: .m4a cannot be read;" in lines[1]
         assert "nnn.wav: its name is too long" in lines[2]
         assert "in/cut.wav: is cut off or damaged: 1.250 of 1.500 s" in lines[3]
     output = capsys.readouterr().out

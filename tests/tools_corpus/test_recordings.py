@@ -141,7 +141,7 @@ def test_recordings_as_they_are(tmp_path):
     lengths = {r.name: r.n_samples for r in found}
     assert lengths.pop("anna/died.wav") == 8000
     assert set(lengths.values()) == {len(joined)} and len(lengths) == 3
-    assert "not read, in 1: anna/died.wav (1.000 s)" in said[-1]
+    assert "not read, 1: anna/died.wav (1.000 s)" in said[-1]
     start = len(A) - 300
     for recording in found:
         if recording.n_samples == len(joined):

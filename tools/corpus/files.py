@@ -9,11 +9,11 @@ import argparse
 import io
 import json
 import shutil
-import wave
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import soundfile
 from polsess.corpus import metadata
 from polsess.errors import UserError
 from polsess.files import read_json, write_atomically
@@ -55,12 +55,9 @@ def write_wav(
 ) -> None:
     """Write samples within +-1 as 16-bit PCM, rounded to the nearest step."""
     content = io.BytesIO()
-    # Not with soundfile, whose conversion truncates.
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(options.sample_rate)
-        file.writeframes(np.rint(waveform / STEP).astype("<i2").tobytes())
+    # Rounded here, since libsndfile's conversion truncates.
+    samples = np.rint(waveform / STEP).astype(np.int16)
+    soundfile.write(content, samples, options.sample_rate, format="WAV")
     write_file(options.root, path, content.getvalue())
 
 

@@ -136,16 +136,14 @@ def load_recordings(
         raise UserError(f"{option} {folder}: all files are silent")
     names = {readable(name) for _, name in tasks}
     silent = sorted(names - {r.name for r in kept})
-    if silent:
-        shown = ", ".join(silent[:MOST_REPORTED])
-        say(f"{option}: left out as silent, {len(silent)}: {shown}")
     unread = [f"{r.name} ({r.unread:.3f} s)" for r in kept if r.unread]
-    if unread:
-        shown = ", ".join(unread[:MOST_REPORTED])
-        say(
-            f"{option}: audio after the end that its header tells is not read, "
-            f"in {len(unread)}: {shown}"
-        )
+    for what, found in (
+        ("left out as silent", silent),
+        ("audio after the end by its header not read", unread),
+    ):
+        if found:
+            shown = ", ".join(found[:MOST_REPORTED])
+            say(f"{option}: {what}, {len(found)}: {shown}")
     return kept
 
 
@@ -156,15 +154,8 @@ def _list_audio(folder, option):
     found, problems = find_audio(folder)
     paths = [path.relative_to(folder) for path in found]
     if not paths:
-        raise UserError(
-            "\n  ".join(
-                [
-                    f"{option} {folder}: no audio file in it that libsndfile "
-                    "reads (wav, flac, ogg, opus, mp3, ...)",
-                    *problems[:MOST_REPORTED],
-                ]
-            )
-        )
+        problem = f"{option} {folder}: no audio in it (wav, flac, mp3, ...)"
+        raise UserError("\n  ".join([problem, *problems[:MOST_REPORTED]]))
     stray = [path.name for path in paths if len(path.parts) == 1]
     if stray:
         raise UserError(

@@ -177,20 +177,17 @@ class Recording:
                 self.container, self.subtype = file.format, file.subtype
                 frames, notes = file.frames, file.extra_info
         except READING as error:
-            reason = getattr(error, "error_string", error)
-            raise self._error(f"cannot be read as audio ({reason})") from error
+            problem = f"cannot be read as audio ({_reason(error)})"
+            raise self._error(problem) from error
         if self.sample_rate < LOWEST_RATE:
-            raise self._error(
-                f"says {self.sample_rate} Hz, less than {LOWEST_RATE}"
-            )
+            raise self._error(f"says {self.sample_rate} Hz; too low for speech")
         self.expected = frames / self.sample_rate if frames < UNKNOWN else 0.0
         self._whole, self._share, self.unread = Part(), 1.0, 0.0
         if sizes := PROMISED.search(notes):
             promised, there = int(sizes[1]), int(sizes[2] or 0)
             # Of a program that writes to a pipe, and cannot know the length
-            unknown = promised == 0 or any(
-                abs(promised - 2**bits) < 2**16 for bits in (31, 32)
-            )
+            most = min(abs(promised - n) for n in (2**31, 2**32)) < 2**16
+            unknown = most or not promised
             if there and promised - there > SLOPPY and not unknown:
                 self._share = there / promised
             elif not there and self.container in ("WAV", "WAVEX"):
@@ -273,10 +270,7 @@ class Recording:
                 part = waiting.pop(0)
                 with self._open(part) as file:
                     if (file.samplerate, file.channels) != form:
-                        raise ValueError(
-                            f"goes on with {file.samplerate} Hz, "
-                            f"{file.channels} channels"
-                        )
+                        raise ValueError("its rate or channels change")
                     told += file.frames
                     parts.append(part)
                     for block in file.blocks_to_end():
@@ -286,7 +280,7 @@ class Recording:
                     if self.container == "MP3" and parts[-1].samples:
                         waiting = self._find_mpeg(part.start + file.name.at)
         except READING as error:
-            problem = str(getattr(error, "error_string", error))
+            problem = _reason(error)
         self.parts, self.damage = parts, ""
         told = told / self._share / self.sample_rate
         cut = self.seconds < told < UNKNOWN / self.sample_rate
@@ -301,12 +295,10 @@ class Recording:
         if self.container == "MP3":
             return self._find_mpeg(0) or [Part(0, ENDLESS)]
         if self.container == "OGG":
-            with (
-                open(self.path, "rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            ):
-                found = [m.start() for m in OGG_START.finditer(content)]
-                found.append(len(content))
+            with open(self.path, "rb") as file:
+                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            found = [match.start() for match in OGG_START.finditer(content)]
+            found.append(len(content))
             if len(found) > 2:
                 return [Part(a, b - a) for a, b in pairwise(found)]
         return [self._whole]
@@ -426,17 +418,17 @@ def find_audio(folder: Path) -> tuple[list[Path], list[str]]:
                 continue
             if path.is_symlink() and not os.path.exists(path):
                 target = os.readlink(path)
-                problems.append(
-                    f"{path}: links to {target}, which is not there"
-                )
+                problems.append(f"{path}: links to {target}, which is gone")
             elif suffix in FOREIGN:
-                problems.append(
-                    f"{path}: {suffix} cannot be read here; convert it, for "
-                    "instance to FLAC"
-                )
+                problems.append(f"{path}: {suffix} cannot be read; convert it")
             elif suffix in SUFFIXES and path.is_file():
                 found.append(path)
     return sorted(found), sorted(problems)
+
+
+def _reason(error):
+    """Describe an error of reading."""
+    return str(getattr(error, "error_string", error))
 
 
 def _is_loop(path):

@@ -109,12 +109,8 @@ def _search(folder, output):
         if not path.resolve().is_relative_to(output) and not _is_estimate(path)
     ]
     if not files:
-        raise UserError(
-            "\nError: ".join(
-                [f"{folder}: has no recordings, such as *.wav or *.mp3"]
-                + problems
-            )
-        )
+        problem = f"{folder}: has no recordings, such as *.wav or *.mp3"
+        raise UserError("\nError: ".join([problem, *problems]))
     return files, problems
 
 
@@ -299,14 +295,8 @@ class Estimates:
         kind = "WAV" if size < LARGEST_WAV else "RF64"
         try:
             # soundfile takes names that are no UTF-8 as bytes only.
-            with soundfile.SoundFile(
-                os.fsencode(path),
-                "w",
-                sample_rate,
-                1,
-                SUBTYPES[subtype],
-                format=kind,
-            ) as file:
+            form = sample_rate, 1, SUBTYPES[subtype], None, kind
+            with soundfile.SoundFile(os.fsencode(path), "w", *form) as file:
                 for block in self._blocks():
                     samples = block[:, source] * self.gain
                     if subtype == "16-bit":
