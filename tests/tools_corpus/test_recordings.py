@@ -154,5 +154,5 @@ def test_recordings_as_they_are(tmp_path):
     (tmp_path / "far/cut.wav").write_bytes(wav(A)[:30_000])
     with pytest.raises(UserError, match="3 of 7 files") as error:
         load_recordings(options, "speech", run, said.append)
-    for name in ("x.raw: .raw cannot", "gone.wav: links", "cut.wav: is cut"):
+    for name in ("x.raw: .raw cannot", "gone.wav: a link", "cut.wav: is cut"):
         assert f"anna/{name}" in str(error.value)

@@ -1,13 +1,12 @@
 """Levels, resampling, and building blocks of synthetic sounds."""
 
-import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.fft import irfft, rfft, rfftfreq
-from scipy.signal import butter, firwin, resample_poly, sosfilt
+from scipy.signal import butter, resample_poly, sosfilt
 
 
 def rms(waveform: np.ndarray) -> float:
@@ -62,15 +61,7 @@ def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     if from_rate == to_rate:
         return waveform
     divisor = math.gcd(from_rate, to_rate)
-    up, down = to_rate // divisor, from_rate // divisor
-    return resample_poly(waveform, up, down, window=_low_pass(max(up, down)))
-
-
-@functools.cache
-def _low_pass(factor):
-    """Design the filter that resample_poly would design at every call."""
-    n_taps = 20 * factor + 1
-    return firwin(n_taps, 1 / factor, window=("kaiser", 5.0))
+    return resample_poly(waveform, to_rate // divisor, from_rate // divisor)
 
 
 def normalise(waveform: np.ndarray) -> np.ndarray:

@@ -154,7 +154,7 @@ def _list_audio(folder, option):
     found, problems = find_audio(folder)
     paths = [path.relative_to(folder) for path in found]
     if not paths:
-        problem = f"{option} {folder}: no audio in it (wav, flac, mp3, ...)"
+        problem = f"{option} {folder}: no audio file in it (wav, mp3, ...)"
         raise UserError("\n  ".join([problem, *problems[:MOST_REPORTED]]))
     stray = [path.name for path in paths if len(path.parts) == 1]
     if stray:

@@ -21,11 +21,11 @@ import soundfile
 from polsess.errors import UserError
 
 BLOCK = 65536  # samples read at once
-LEAD = 65536  # samples decoded before those wanted: see ``Recording.read``
 LOWEST_RATE = 1000  # Hz; a damaged header would turn minutes into days
 LONGEST_HEADER = 65536  # bytes, of WAV
 UNKNOWN = 2**40  # samples; libsndfile tells up to 2^63 - 1 of what it lacks
 ENDLESS = 2**50  # bytes
+LIMITS = (0, 2**31, 2**32)  # bytes, promised where the length is unknown
 SLOPPY = 1024  # bytes by which the header of a complete file may be wrong
 
 # Errors of reading; TypeError: of samples without a header, ValueError: of a
@@ -186,8 +186,7 @@ class Recording:
         if sizes := PROMISED.search(notes):
             promised, there = int(sizes[1]), int(sizes[2] or 0)
             # Of a program that writes to a pipe, and cannot know the length
-            most = min(abs(promised - n) for n in (2**31, 2**32)) < 2**16
-            unknown = most or not promised
+            unknown = any(promised in range(n - 2**16, n + 1) for n in LIMITS)
             if there and promised - there > SLOPPY and not unknown:
                 self._share = there / promised
             elif not there and self.container in ("WAV", "WAVEX"):
@@ -262,7 +261,7 @@ class Recording:
 
     def _decode(self):
         """Decode all parts: blocks of shape [time, channels], in FP32."""
-        parts, told, problem = [], 0, ""
+        parts, told, why = [], 0, ""
         form = self.sample_rate, self.channels
         try:
             waiting = self._find_parts()
@@ -280,15 +279,13 @@ class Recording:
                     if self.container == "MP3" and parts[-1].samples:
                         waiting = self._find_mpeg(part.start + file.name.at)
         except READING as error:
-            problem = _reason(error)
+            why = f" ({_reason(error)})"
         self.parts, self.damage = parts, ""
         told = told / self._share / self.sample_rate
         cut = self.seconds < told < UNKNOWN / self.sample_rate
-        if problem or cut:
+        if why or cut:
             read = f"{self.seconds:.3f}" + f" of {told:.3f}" * cut
-            self.damage = f"is cut off or damaged: {read} s can be read"
-            if problem:
-                self.damage = f"is damaged at {read} s ({problem})"
+            self.damage = f"is cut off or damaged: {read} s can be read{why}"
 
     def _find_parts(self):
         """List the first part or, of a chained Ogg file, all."""
@@ -312,10 +309,8 @@ class Recording:
                 head = file.read(64)
                 tag = 128 if head[:3] == b"TAG" else 0
                 if head[:3] == b"ID3":
-                    length = [
-                        byte << 7 * i for i, byte in enumerate(head[9:5:-1])
-                    ]
-                    tag = 10 + sum(length)
+                    bits = "".join(f"{byte:07b}" for byte in head[6:10])
+                    tag = 10 + int(bits, 2)
                 start += tag
         if not MPEG_FRAME.match(head):
             return []
@@ -367,7 +362,7 @@ class Recording:
                     with self._open(part) as file:
                         # A frame of MPEG audio needs others before it, and
                         # libsndfile misses places in the last page of Vorbis.
-                        lead = min(first, LEAD)
+                        lead = min(first, BLOCK)
                         file.seek(first - lead)
                         read = file.read(lead + last - first, always_2d=True)
                         found.append(read[lead:])
@@ -417,8 +412,7 @@ def find_audio(folder: Path) -> tuple[list[Path], list[str]]:
             if path.name.startswith("."):
                 continue
             if path.is_symlink() and not os.path.exists(path):
-                target = os.readlink(path)
-                problems.append(f"{path}: links to {target}, which is gone")
+                problems.append(f"{path}: a link to nothing")
             elif suffix in FOREIGN:
                 problems.append(f"{path}: {suffix} cannot be read; convert it")
             elif suffix in SUFFIXES and path.is_file():

@@ -99,7 +99,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def excess_length(path: Path) -> int:
-    """Count the bytes by which a path or a name in it is too long.
+    """Count the bytes by which a name in a path is too long.
 
     Example
     -------
@@ -108,10 +108,7 @@ def excess_length(path: Path) -> int:
     """
     there = next(p for p in path.absolute().parents if os.path.exists(p))
     names = [len(os.fsencode(part)) for part in path.parts]
-    excess = max(names) - os.pathconf(there, "PC_NAME_MAX")
-    # The operating system counts a zero at the path's end, too.
-    whole = len(os.fsencode(path)) + 1 - os.pathconf(there, "PC_PATH_MAX")
-    return max(excess, whole, 0)
+    return max(max(names) - os.pathconf(there, "PC_NAME_MAX"), 0)
 
 
 def to_json(value: object) -> str:

@@ -156,20 +156,13 @@ def plan(
     """
     work, problems = [], []
     for name, path in found.items():
-        base = output / name
+        bases: dict = {None: output / name}
         try:
-            mean = Recording(path)
-            own = [(mean, base)]
             if each_channel:
-                own = [
-                    (
-                        Recording(path, number),
-                        base.with_name(f"{base.name}_channel{number}"),
-                    )
-                    for number in range(1, mean.channels + 1)
-                ]
-            _, longest = own[-1]
-            estimate = estimate_paths(longest, n_sources)[-1]
+                channels = range(1, Recording(path).channels + 1)
+                bases = {n: output / f"{name}_channel{n}" for n in channels}
+            own = [(Recording(path, n), base) for n, base in bases.items()]
+            estimate = estimate_paths(own[-1][1], n_sources)[-1]
             if excess := excess_length(estimate):
                 raise RecordingError(
                     f"{path}: its name is too long for that of an estimate; "

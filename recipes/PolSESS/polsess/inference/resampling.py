@@ -35,9 +35,7 @@ class StreamResampler:
         self.channels = channels
         self.taken = 0
         self.given = 0
-        self.stream = None
-        if from_rate != to_rate:
-            self.stream = soxr.ResampleStream(from_rate, to_rate, channels)
+        self.stream = soxr.ResampleStream(from_rate, to_rate, channels)
 
     def push(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         """Resample the next block.
@@ -55,9 +53,7 @@ class StreamResampler:
             The next samples; the filter holds some back until the next block.
         """
         self.taken += len(block)
-        if self.stream is not None:
-            block = np.ascontiguousarray(block)
-            block = self.stream.resample_chunk(block, last)
+        block = self.stream.resample_chunk(np.ascontiguousarray(block), last)
         self.given += len(block)
         return block
 
@@ -104,18 +100,16 @@ class ResampledReader:
 
     def read(self, count: int) -> np.ndarray:
         """Read the next samples, [time]; fewer only at the signal's end."""
-        parts = [self.waiting]
         resampler = self.resampler
-        while not self.ended and sum(map(len, parts)) < count:
+        while not self.ended and len(self.waiting) < count:
             block = next(self.blocks, None)
             if block is None:
                 self.ended = True
                 # Rounded up, so that the way back reaches the last sample.
                 needed = resampler.taken * resampler.to_rate
-                length = -(-needed // resampler.from_rate)
-                parts.append(resampler.finish(length)[:, 0])
+                new = resampler.finish(-(-needed // resampler.from_rate))
             else:
-                parts.append(resampler.push(block[:, np.newaxis])[:, 0])
-        samples = np.concatenate(parts)
-        self.waiting = samples[count:]
-        return samples[:count]
+                new = resampler.push(block[:, np.newaxis])
+            self.waiting = np.append(self.waiting, new[:, 0])
+        samples, self.waiting = np.split(self.waiting, [count])
+        return samples

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 import torchaudio
 
-from polsess.errors import UserError
+from polsess.errors import UserError, one_line
 from polsess.scoring.scores import NOT_FINITE
 
 FILTER_TAPS = 512  # of the distortion filter that SDR allows
@@ -281,8 +281,7 @@ def _describe(error):
     if isinstance(message, bytes):  # as those of pesq
         message = message.decode(errors="replace")
     # pystoi announces a return value that `stoi` does not return.
-    message = str(message).partition(". Returning")[0]
-    return " ".join(message.split())[:200]
+    return one_line(str(message).partition(". Returning")[0])
 
 
 def summarise_metrics(table: pd.DataFrame) -> pd.DataFrame:
@@ -307,8 +306,7 @@ def summarise_metrics(table: pd.DataFrame) -> pd.DataFrame:
     summary["count"] = groups.size()
     summary["undefined"] = summary["count"] - groups["improvement"].count()
     # By metric first, though the rows are by utterance first.
-    order = [name for name in METRICS if name in set(table["metric"])]
-    return pd.concat([summary.loc[[name]] for name in order])
+    return summary.reindex([n for n in METRICS if n in summary.index], level=0)
 
 
 def format_metrics(summary: pd.DataFrame) -> str:

@@ -170,9 +170,7 @@ def _read_file(path):
         return str(error).removeprefix(f"{path}: "), ""
     problem = recording.damage
     if recording.channels != 1:
-        problem = (
-            f"has {recording.length} samples of {recording.channels} channels"
-        )
+        problem = f"has {recording.channels} channels"
     elif recording.unread:
         problem = f"has {recording.unread:.3f} s after its end by the header"
     return problem or (recording.sample_rate, recording.length), _hash(content)
