@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 from polsess import audio
-from polsess.audio import find_audio
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError, readable
 
@@ -151,7 +150,7 @@ def _list_audio(folder, option):
     """List the audio files below a folder, and what cannot be read there."""
     if not folder.is_dir():
         raise UserError(f"{option} {folder}: there is no such folder")
-    found, problems = find_audio(folder)
+    found, problems = audio.find_audio(folder)
     paths = [path.relative_to(folder) for path in found]
     if not paths:
         problem = f"{option} {folder}: no audio file in it (wav, mp3, ...)"
@@ -224,11 +223,10 @@ def read_part(
     UserError
         If the file changed since it was checked.
     """
-    path = recording.path
-    opened = audio.Recording(path, parts=recording.parts)
+    opened = audio.Recording(recording.path, parts=recording.parts)
     samples = opened.read(start, n_samples)
     if len(samples) != n_samples:
-        raise UserError(f"{path} has become shorter meanwhile")
+        raise UserError(f"{recording.path} has become shorter meanwhile")
     return recording.gain * resample(samples, recording.rate, sample_rate)
 
 
@@ -335,7 +333,7 @@ def digest_files(folder: Path) -> str:
     """Hash the names and sizes of the recordings in a user's folder."""
     lines = [
         f"{path.relative_to(folder).as_posix()} {path.stat().st_size}"
-        for path in find_audio(folder)[0]
+        for path in audio.find_audio(folder)[0]
     ]
     content = readable("\n".join(lines)).encode()
     return hashlib.sha256(content).hexdigest()[:16]

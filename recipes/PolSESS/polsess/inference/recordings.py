@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import soundfile
 
-from polsess.audio import Recording, RecordingError, find_audio
+from polsess.audio import BLOCK, Recording, RecordingError, find_audio
 from polsess.errors import UserError
 from polsess.files import (
     excess_length,
@@ -29,7 +29,6 @@ from polsess.inference.overlap_add import UNCERTAIN, Level, OverlapAdd
 from polsess.inference.separation import SpeechSeparation
 
 ESTIMATE = re.compile(r"(.+)_estimate\d+\.wav")
-BLOCK = 65536  # samples at once
 FULL_SCALE = 32767 / 32768
 # Bytes that a WAV file's 32-bit length can count, less its header
 LARGEST_WAV = 2**32 - 2**16
