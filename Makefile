@@ -164,7 +164,7 @@ bench-step: setup
 		--duration 60 --transformer_layers 1 --dual_path_blocks 1
 
 bench-scaling: setup
-	$(BIN)/python tools/bench/bench_step.py scaling --output scaling
+	$(BIN)/python tools/bench/bench_step.py scaling
 
 bench-input: corpus
 	$(BIN)/python tools/bench/input_pipeline.py $(FOLDER)/corpus

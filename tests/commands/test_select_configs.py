@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 from experiments.series import read_series
-from experiments.summary import correlate
+from experiments.summary import parameter_table
 from experiments.trials import read_table
 from polsess.errors import UserError
 from polsess.search.sweep import SWEEPS, read_sweep_file
@@ -102,8 +102,9 @@ def test_the_published_runs_are_those_of_the_log():
 
 
 def test_the_correlations_of_the_published_runs():
-    found = correlate(read_table(RUNS, PARAMETERS)).round(2)
-    ends = ["pearson", "pearson_ci_low", "pearson_ci_high"]
+    figures = parameter_table(read_table(RUNS, PARAMETERS)).figures
+    found = figures.set_index("parameter").round(2)
+    ends = ["Pearson", "Pearson_ci_low", "Pearson_ci_high"]
     expected = {
         "lr": [0.14, -0.11, 0.37],
         "weight_decay": [0.32, 0.08, 0.52],
@@ -116,7 +117,7 @@ def test_the_correlations_of_the_published_runs():
     readme = (SWEEPS / "README.md").read_text()
     for name, (r, low, high) in expected.items():
         assert f"| `{name}` | {r:+.2f} | {low:.2f} to {high:.2f} |" in readme
-    assert (found["pearson"] > -0.27)["weight_decay"]
+    assert (found["Pearson"] > -0.27)["weight_decay"]
 
 
 def test_the_series_trains_the_finalists_as_the_shipped_one(tmp_path):

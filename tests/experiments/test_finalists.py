@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from experiments.finalists import PLACE_KEPT, REDUNDANT, select_finalists
-from experiments.summary import correlate
+from experiments.summary import parameter_table
 from polsess.errors import UserError
 from small_pools import make_trials
 
@@ -81,4 +81,5 @@ def test_ties_and_constant_parameters():
     selection = select_finalists(trials, n=2)
     assert list(selection.finalists["name"]) == ["b", "a"]  # as they stand
     assert list(selection.finalists["diversity"])[1] == pytest.approx(1.0)
-    assert correlate(trials)[["pearson", "spearman"]].isna().all(axis=None)
+    figures = parameter_table(trials).figures
+    assert figures[["Pearson", "Spearman"]].isna().all(axis=None)

@@ -4,10 +4,10 @@
 > python tools/bench/bench_mamba.py
 
 Ours, mambapy and a plain torch loop take turns, each time in a process of its
-own; then SPMamba as a whole. The fastest round counts; peak memory is the
-increase of a process's memory during the call. Errors are the largest over
-output, gradient of the input and gradients of all parameters, relative to the
-largest value of a sequential FP64 computation of some of the sequences.
+own. The fastest round counts; peak memory is the increase of a process's memory
+during the call. Errors are the largest over output, gradient of the input and
+gradients of all parameters, relative to the largest value of a sequential FP64
+computation of some of the sequences.
 """
 
 import copy
@@ -16,16 +16,9 @@ from functools import partial
 from unittest import mock
 
 import torch
-from measuring import (
-    as_mambapy,
-    in_new_process,
-    peak_memory,
-    print_table,
-    take_turns,
-)
+from measuring import as_mambapy, peak_memory, print_table, take_turns
 from polsess.commands import make_parser
 from polsess.models.mamba import BACKENDS, Mamba, in_each_direction
-from polsess.models.spmamba import SPMamba
 from torch.nn import functional as F
 
 # d_model 64 in the reduced setting: 501 frames of 126 steps along frequency,
@@ -126,25 +119,6 @@ def measure(name: str, shape: tuple[int, ...]) -> dict[str, float]:
     }
 
 
-def measure_network() -> str:
-    """Measure SPMamba, 4 s at 8 kHz, in this process."""
-    torch.manual_seed(0)
-    network = SPMamba()
-    mixture = torch.randn(1, 32000)
-    with torch.no_grad():
-        network(mixture[:, :2000])  # compiles
-        before, start = peak_memory(), time.perf_counter()
-        network(mixture)
-    middle, peak = time.perf_counter(), peak_memory()
-    network(mixture).square().mean().backward()
-    end, peak_training = time.perf_counter(), peak_memory()
-    return (
-        "SPMamba, reduced, one mixture of 4 s at 8 kHz: inference "
-        f"{middle - start:.1f} s and {peak - before:.2f} GB, training step "
-        f"{end - middle:.1f} s and {peak_training - before:.2f} GB"
-    )
-
-
 def main() -> None:
     """Run all rounds and print a table for each shape."""
     parser = make_parser(__doc__)
@@ -163,7 +137,6 @@ def main() -> None:
             for name, key in RATIOS.items():
                 row[name] = row[key] / best[OURS][key]
         print_table(rows)
-    print(f"\n{in_new_process(measure_network)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 """Cost of separations and training steps on the CPU.
 
 > python tools/bench/bench_step.py compare
-> python tools/bench/bench_step.py scaling --output scaling
+> python tools/bench/bench_step.py scaling
 
 Networks are of the published sizes, in FP32. ``COMMAND --help`` describes each
 measurement.
@@ -13,11 +13,8 @@ import copy
 import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-import pandas as pd
 import torch
-from counting import COUNTED, count_step
 from measuring import (
     MODELS,
     build,
@@ -194,14 +191,13 @@ def expect(cell: tuple, rows: list[dict]) -> tuple[float, float]:
 def scaling(options: argparse.Namespace) -> None:
     """Measure our networks by length, batch and threads.
 
-    > python tools/bench/bench_step.py scaling --output scaling
+    > python tools/bench/bench_step.py scaling
     > python tools/bench/bench_step.py scaling --models dprnn --durations 4 8
 
     For each model a separation and a training step, of several lengths with
     all threads, and of the first length in batches and with fewer threads;
     each in a process of its own. Measurements that, by the shorter ones, would
-    exceed ``--max_seconds`` or the free memory are left out. Writes
-    ``OUTPUT.csv``, prints it as a table and draws ``OUTPUT.svg``.
+    exceed ``--max_seconds`` or the free memory are left out.
     """
     rows: list[dict] = []
     columns = ("model", "task", "threads", "batch", "seconds")
@@ -215,61 +211,6 @@ def scaling(options: argparse.Namespace) -> None:
         found = in_new_process(measure, *arguments)
         row = dict(zip(columns, cell, strict=True)) | {"time": found.pop(task)}
         rows.append(row | found)
-        # Written at once, in case the user interrupts the rest.
-        pd.DataFrame(rows).to_csv(f"{options.output}.csv", index=False)
-    for row in rows:
-        row["s for 1 s"] = row["time"] / (row["batch"] * row["seconds"])
-    print_table(rows)
-    draw(pd.DataFrame(rows), Path(f"{options.output}.svg"))
-
-
-def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw time and memory by length, with all threads."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    threads = table["threads"].max()
-    lengths = table[(table["batch"] == 1) & (table["threads"] == threads)]
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True)
-    for column, task in zip(axes.T, (SEPARATION, STEP), strict=True):
-        chosen = lengths[lengths["task"] == task]
-        for axis, name in zip(column, ("time", "memory"), strict=True):
-            for model, rows in chosen.groupby("model", sort=False):
-                axis.loglog(rows["seconds"], rows[name], "o-")
-                # At the end of its line, since colours alone are not enough
-                end = rows["seconds"].iloc[-1] * 1.1, rows[name].iloc[-1]
-                axis.annotate(NAMES[str(model)], end, va="center", fontsize=8)
-        column[0].set_title(f"{task}, {threads} threads")
-        column[1].set_xlabel("length of the mixture, s")
-        ticks = sorted(table["seconds"].unique())
-        column[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        column[0].set_xlim(right=2 * ticks[-1])
-        column[0].minorticks_off()
-    axes[0, 0].set_ylabel("time, s")
-    axes[1, 0].set_ylabel("memory, GB")
-    figure.tight_layout()
-    figure.savefig(path)
-
-
-def counts(options: argparse.Namespace) -> None:
-    """Operators, synchronisations and copies of a training step on a GPU.
-
-    > python tools/bench/bench_step.py counts
-
-    Counted on the CPU, for each model in FP32 and with FP16's scaler: operators
-    that compute, forward, backward and for the norm of the gradients,
-    synchronisations (reads of a value, which wait for the GPU), and copies to
-    the GPU that wait or do not. The networks have the published depth, which
-    counts, but less width.
-    """
-    rows = []
-    for model in options.models:
-        for fp16 in (False, True):
-            found = in_new_process(count_step, model, fp16)
-            row = {"model": NAMES[model], "precision": ("fp32", "fp16")[fp16]}
-            rows.append(row | {name: found[name] for name in COUNTED})
     print_table(rows)
 
 
@@ -277,7 +218,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function in (compare, scaling, counts):
+    for function in (compare, scaling):
         command = commands.add_parser(
             function.__name__,
             help=str(function.__doc__).partition("\n")[0],
@@ -300,7 +241,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
             add("--rounds", type=int, default=2, help="repeats (default: 2)")
             text = "compile our networks with torch.compile"
             command.add_argument("--compile", action="store_true", help=text)
-        elif function is scaling:
+        else:
             many = partial(add, nargs="+")
             many(
                 "--durations",
@@ -314,8 +255,6 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
             many("--threads", type=int, default=known, help=text)
             text = "longest measurement in s (default: 60)"
             add("--max_seconds", default=60.0, help=text)
-            text = "path of the files, without suffix (default: scaling)"
-            add("--output", type=str, default="scaling", help=text)
     options, settings = parser.parse_known_args(arguments)
     options.settings = settings
     if options.settings and options.function is not compare:

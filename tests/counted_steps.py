@@ -18,13 +18,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from measuring import RECIPE
+from polsess.files import RECIPE
 from polsess.models import mamba
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 COUNTS: Counter = Counter()
-COUNTED = ("operators", "synchronisations", "blocking copies", "other copies")
 READS = ("item", "tolist", "cpu", "__bool__", "__float__", "__int__")
 # Operators that read a value themselves
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from counting import COUNTS, Devices, Kernels, count_step
+from counted_steps import COUNTS, Devices, Kernels, count_step
 from measuring import in_new_process
 
 
@@ -14,6 +14,7 @@ def test_a_step_waits_once(model, fp16):
     if model == "spmamba":
         pytest.importorskip("triton")
     counts = in_new_process(count_step, model, fp16)
+    print(counts)  # the documentation has them
     assert counts["synchronisations"] == 1
     assert counts["blocking copies"] == 0
     assert counts["operators"] > 300
