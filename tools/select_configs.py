@@ -2,8 +2,6 @@
 r"""Select the finalists of a search, for their validation.
 
 > python tools/select_configs.py TRIALS.csv --output results/selection
-> python tools/select_configs.py --experiment dprnn-stage3a dprnn-stage3b \
-    --storage results/sweeps/dprnn.pkl --output results/selection
 
 TRIALS.csv has a row per trial with the columns name, sweep, status (finished,
 stopped, failed, ...), objective (SI-SDR in dB, higher is better) and a column
@@ -19,7 +17,6 @@ those too similar to a better one. The output folder gets
 import argparse
 from pathlib import Path
 
-from experiments.database import add_storage_options, read_experiments
 from experiments.figures import save_figure
 from experiments.finalists import (
     SETTINGS,
@@ -82,36 +79,18 @@ def select(
     print(summary)
 
 
-def _parse(arguments):
-    """Read the command line."""
+def main(arguments: list[str]) -> None:
+    """Select finalists with the options of a command line."""
     parser = make_parser(__doc__)
-    source = parser.add_mutually_exclusive_group(required=True)
-    path: dict = {"type": Path, "metavar": "TRIALS.csv"}
-    source.add_argument("trials", nargs="?", **path, help="CSV table")
-    text = "Orion's experiments, one per sweep (default: TRIALS.csv)"
-    source.add_argument("--experiment", nargs="+", metavar="NAME", help=text)
-    add_storage_options(parser, "as Orion's environment and configuration say")
     add = parser.add_argument
+    add("trials", type=Path, metavar="TRIALS.csv", help="CSV table")
     text = "columns of parameters (default: all further numeric ones)"
     add("--params", nargs="+", metavar="NAME", help=text)
     add_options(parser)
     text = "folder for the files (default: %(default)s)"
     add("--output", type=Path, default="selection", help=text)
     options = parser.parse_args(arguments)
-    if options.trials and (options.storage or options.storage_config):
-        parser.error("--storage and --storage_config go with --experiment")
-    return options
-
-
-def main(arguments: list[str]) -> None:
-    """Select finalists with the options of a command line."""
-    options = _parse(arguments)
-    if options.trials:
-        trials = read_table(options.trials, options.params)
-    else:
-        storage = options.storage, options.storage_config
-        trials = read_experiments(options.experiment, options.params, *storage)
-    select(trials, options, options.output)
+    select(read_table(options.trials, options.params), options, options.output)
     print(f"Wrote {options.output}")
 
 

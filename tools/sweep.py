@@ -424,7 +424,7 @@ def _make_parser():
     for name in ("run", "slurm", "rebuild", "next"):
         added[name].add_argument("stage", metavar="STAGE", help="e.g. stage1")
     for name in ("run", "slurm", "status", "rebuild"):
-        add_storage_options(added[name], "OUTPUT/MODEL.pkl")
+        add_storage_options(added[name])
     several: dict = {"nargs": "+", "metavar": "STAGE", "dest": "from_"}
     for name, default in (("select", "the last ones"), ("trials", "all")):
         text = f"stages of the trials (default: {default})"

@@ -12,7 +12,7 @@ from experiments import (
     database as module,
     hunting,
 )
-from experiments.database import Database, read_experiments
+from experiments.database import Database
 from filelock import FileLock
 from orion.client import build_experiment
 from orion.core.io.database import pickleddb
@@ -20,101 +20,54 @@ from orion.core.io.experiment_builder import ExperimentBuilder
 from orion.core.worker.producer import Producer
 from orion.storage.base import setup_storage
 from polsess.errors import UserError
-from select_configs import main as select_configs
 from small_trials import arguments_of_run, write_database, write_trial
 from sweep import main
-
-RESULTS = {
-    # learning rate: negative SI-SDR, stopped, failed
-    0.1: (-3.5, 0, 0),
-    0.2: (-4.25, 0, 0),
-    0.3: (-9.0, 1, 0),
-    0.4: (100.0, 0, 1),
-    0.5: (float("nan"), 0, 0),
-}
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
-    """Make a database with two experiments, as hunts leave them."""
+    """Make a database with a trial."""
     path = tmp_path_factory.mktemp("orion") / "orion.pkl"
-    for name, count in (("dprnn-stage3a", 5), ("dprnn-stage3b", 1)):
-        experiment = build_experiment(
-            name,
-            # With the slash that those of the command line have.
-            space={"/lr": "uniform(0, 1)", "/patience": "uniform(1, 5)"},
-            algorithm={"random": {"seed": 1}},
-            storage={
-                "type": "legacy",
-                "database": {"type": "pickleddb", "host": str(path)},
-            },
-        )
-        for lr, (objective, stopped, failed) in list(RESULTS.items())[:count]:
-            results = [
-                {"name": "objective", "type": "objective", "value": objective},
-                {"name": "stopped", "type": "statistic", "value": stopped},
-                {"name": "failed", "type": "statistic", "value": failed},
-            ]
-            parameters = {"/lr": lr, "/patience": 2.0}
-            experiment.insert(parameters, results=results)
-        if count > 1:
-            experiment.insert({"/lr": 0.6, "/patience": 3.0})
-            running, broken = (
-                experiment.insert({"/lr": lr, "/patience": 3.0}, reserve=True)
-                for lr in (0.7, 0.8)
-            )
-            experiment.release(broken, "broken")
-            # As if its worker had been killed: the trial stays as it is.
-            experiment._pacemakers.pop(running.id).stop()
+    database = {"type": "pickleddb", "host": str(path)}
+    experiment = build_experiment(
+        "dprnn-stage3b",
+        # With the slash that those of the command line have.
+        space={"/lr": "uniform(0, 1)"},
+        algorithm={"random": {"seed": 1}},
+        storage={"type": "legacy", "database": database},
+    )
+    results = [{"name": "objective", "type": "objective", "value": -3.5}]
+    experiment.insert({"/lr": 0.1}, results=results)
     return path
 
 
-def test_what_orion_knows_of_the_trials(database):
-    trials = read_experiments(["dprnn-stage3a"], path=database)
-    assert trials.parameters == ["lr", "patience"]
-    table = trials.table.sort_values("lr").reset_index(drop=True)
-    assert list(table["lr"]) == pytest.approx([n / 10 for n in range(1, 9)])
-    assert list(table["status"]) == [
-        *("finished", "finished", "stopped", "failed"),
-        *("failed", "interrupted", "running", "failed"),
-    ]
-    assert list(table["objective"][:4]) == [3.5, 4.25, 9.0, -100.0]
-    assert set(table["sweep"]) == {"dprnn-stage3a"}
-    assert all(name.startswith("dprnn-stage3a-") for name in table["name"])
-    assert "Finished without a finite objective" in trials.notes[0]
-    assert list(trials.pool["objective"]) == [4.25, 3.5]
-
-
-def test_several_experiments_and_a_file_with_the_storage(database, tmp_path):
+def test_a_file_with_the_storage(database, tmp_path):
     config = tmp_path / "orion.yaml"
     config.write_text(
         f"storage: {{database: {{type: pickleddb, host: {database}}}}}\n"
     )
-    command = ["--experiment", "dprnn-stage3a", "dprnn-stage3b", "--output"]
-    select_configs([*command, "one", "--storage", str(database)])
-    select_configs([*command, "two", "--storage_config", str(config)])
-    summary = Path("one/summary.md").read_text()
-    assert Path("two/summary.md").read_text() == summary
-    assert "| dprnn-stage3b | 1 | 0 | 1 | 0 | 0 | 0 | 3.50 | 3.50 |" in summary
-    assert "| all | 9 | 3 | 3 | 1 | 1 | 1 | 4.25 | 3.75 |" in summary
+    for found in (Database(database), Database(Path("no.pkl"), config)):
+        (trial,) = found.trials("dprnn-stage3b")
+        assert trial.params == {"/lr": 0.1}
+        assert found.experiment("dprnn-stage3") is None
+        assert found.trials("dprnn-stage3") == []
 
 
 def test_mistakes_are_named(database, tmp_path, monkeypatch):
-    def problem(**options):
+    def problem(*where):
         with pytest.raises(UserError) as raised:
-            read_experiments(["dprnn-stage3"], **options)
+            Database(*where)
         return str(raised.value)
 
-    assert "has no experiment dprnn-stage3;" in problem(path=database)
-    assert "no.pkl: there is no such" in problem(path=Path("no.pkl"))
-    assert not Path("no.pkl").exists()
     Path("a.pkl").write_text("hello")
-    assert "a.pkl: cannot be used as Ori" in problem(path=Path("a.pkl"))
+    assert "a.pkl: cannot be used as Ori" in problem(Path("a.pkl"))
     Path("a.yaml").write_text("a: [")
-    assert "a.yaml: no storage" in problem(config=Path("a.yaml"))
+    assert "a.yaml: no storage" in problem(database, Path("a.yaml"))
+    assert Database(Path("no.pkl")).trials("dprnn-stage3") == []
+    assert not Path("no.pkl").exists()
     monkeypatch.setattr(module, "LOCK_SECONDS", 0.1)
     with FileLock(f"{database}.lock"):
-        assert "not acquire lock" in problem(path=database)
+        assert "not acquire lock" in problem(database)
 
 
 def test_a_soft_lock_of_a_killed_process_goes(database, monkeypatch):

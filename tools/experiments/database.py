@@ -13,20 +13,11 @@ from typing import Any
 import yaml
 from polsess.errors import UserError
 from polsess.files import read_json
-from polsess.run_folder import FINISHED, RunFiles
+from polsess.run_folder import RunFiles
 from polsess.search.sweep import Sweep
 from polsess.search.trial import results_of
 
-from experiments.trials import (
-    COLUMNS,
-    OPEN,
-    Trial,
-    Trials,
-    check_trials,
-    make_table,
-    read_trials,
-    short_name,
-)
+from experiments.trials import OPEN, read_trials
 
 LOCK_SECONDS = 60  # to wait for other processes that use the database
 # After as long, Orion itself gives up waiting for the algorithm's lock.
@@ -39,35 +30,32 @@ VARIABLES = {
     "host": "ORION_DB_ADDRESS",
     "port": "ORION_DB_PORT",
 }
-# Orion's status of a trial -> ours
-STATUS = {"completed": FINISHED, "broken": "failed", "reserved": "running"}
 
 
-def add_storage_options(parser: argparse.ArgumentParser, default: str) -> None:
+def add_storage_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for Orion's database."""
     storage = parser.add_mutually_exclusive_group()
     add = storage.add_argument
-    text = f"Orion's PickledDB (default: {default})"
+    text = "Orion's PickledDB (default: OUTPUT/MODEL.pkl)"
     add("--storage", type=Path, metavar="FILE.pkl", help=text)
     text = "another storage of Orion's, such as MongoDB (default: none)"
     add("--storage_config", type=Path, metavar="FILE.yaml", help=text)
 
 
-def describe_storage(path: Path | None, config: Path | None) -> dict | None:
+def describe_storage(path: Path, config: Path | None) -> dict:
     """Describe the storage as Orion's configuration does.
 
     Arguments
     ---------
-    path : Path, None
+    path : Path
         A PickledDB.
     config : Path, None
         Instead, a YAML file with a storage of Orion's.
 
     Returns
     -------
-    dict, None
-        With type and database; None without both arguments, for the storage of
-        Orion's environment variables and own configuration.
+    dict
+        With type and database.
 
     Raises
     ------
@@ -78,7 +66,7 @@ def describe_storage(path: Path | None, config: Path | None) -> dict | None:
     -------
     >>> path = getfixture("tmp_path") / "orion.yaml"
     >>> _ = path.write_text("storage: {database: {type: mongodb, name: lab}}")
-    >>> describe_storage(None, path)
+    >>> describe_storage(Path("unused"), path)
     {'type': 'legacy', 'database': {'type': 'mongodb', 'name': 'lab'}}
     """
     if config is not None:
@@ -92,8 +80,6 @@ def describe_storage(path: Path | None, config: Path | None) -> dict | None:
                 "; give e.g. storage: {database: {type: mongodb, name: NAME, "
                 "host: ADDRESS}}"
             ) from e
-    if path is None:
-        return None
     host = str(path.resolve())
     database = {"type": "pickleddb", "host": host, "timeout": LOCK_SECONDS}
     return {"type": "legacy", "database": database}
@@ -127,7 +113,7 @@ def storage_variables(path: Path, config: Path | None) -> dict:
     >>> variables["ORION_DB_TYPE"], variables["ORION_DB_ADDRESS"]
     ('pickleddb', '/lab/dprnn.pkl')
     """
-    described: Any = describe_storage(path, config)
+    described = describe_storage(path, config)
     database = described["database"]
     unknown = database.keys() - VARIABLES.keys()
     if config is not None and unknown:
@@ -183,11 +169,10 @@ class Database:
 
     Arguments
     ---------
-    path : Path, None
+    path : Path
         A PickledDB, which need not exist yet.
     config : Path, None
-        Instead, a YAML file with another storage. Without both, that of Orion's
-        environment variables and own configuration.
+        Instead, a YAML file with another storage.
 
     Raises
     ------
@@ -195,8 +180,8 @@ class Database:
         If it cannot be used.
     """
 
-    def __init__(self, path: Path | None, config: Path | None = None) -> None:
-        self.where = config or path or "Orion's database"
+    def __init__(self, path: Path, config: Path | None = None) -> None:
+        self.where = config or path
         self.path = path if config is None else None
         self.described = describe_storage(path, config)
         self.storage: Any = None
@@ -424,69 +409,3 @@ def _make_trial(parameters, experiment):
     space = experiment.space
     values = {name: parameters[name.lstrip("/")] for name in space}
     return dict_to_trial(values, space)
-
-
-def read_experiments(
-    names: list[str],
-    parameters: list[str] | None = None,
-    path: Path | None = None,
-    config: Path | None = None,
-) -> Trials:
-    """Read the trials of Orion's experiments, one per sweep.
-
-    Arguments
-    ---------
-    names : list of str
-        Of the experiments.
-    parameters : list of str, None
-        Names of the parameters; None for all numeric ones.
-    path, config : Path, None
-        Of the database, as for ``Database``.
-
-    Returns
-    -------
-    Trials
-        At least one of them finished.
-
-    Raises
-    ------
-    UserError
-        If the database or an experiment cannot be read, naming it.
-    """
-    if path is not None and not path.is_file():
-        raise UserError(f"{path}: there is no such database; was it moved?")
-    database = Database(path, config)
-    trials = []
-    for name in dict.fromkeys(names):
-        if database.experiment(name) is None:
-            raise UserError(
-                f"{database.where}: has no experiment {name}; `orion list` "
-                "shows what there is"
-            )
-        trials += [_convert_trial(t, name) for t in database.trials(name)]
-    return check_trials(make_table(trials), parameters, database.where)
-
-
-def _convert_trial(trial, sweep):
-    """Convert a trial of Orion's.
-
-    The program that it ran reports the negative SI-SDR as the objective, and
-    the statistics stopped and failed as 0 or 1.
-    """
-    parameters = {n.lstrip("/"): value for n, value in trial.params.items()}
-    for name in parameters.keys() & set(COLUMNS):
-        raise UserError(
-            f"experiment {sweep}: has a parameter {name}, which is a column "
-            "of the trials' table; make a TRIALS.csv with another name for it"
-        )
-    status = STATUS.get(trial.status, trial.status)
-    for result in trial.statistics:  # which only completed ones have
-        if result.name in ("failed", "stopped") and result.value:
-            status = result.name
-    return Trial(
-        name=short_name(sweep, trial.id),
-        sweep=sweep,
-        status=status,
-        objective=trial.objective and -trial.objective.value,
-        parameters=parameters,
-    )
