@@ -73,7 +73,7 @@ FILE_DAMAGE = [
         ),
         "corpus_B_train_final.csv\n",
     ),
-    (lambda path: path.write_text(""), "is empty: it has no header"),
+    (lambda path: path.write_text(""), "Missing: ['SSR', 'decay'"),
     (
         lambda path: path.write_text(path.read_text().splitlines()[0]),
         "has no rows below its header",
@@ -88,18 +88,18 @@ FILE_DAMAGE = [
             .assign(remark="good", mood="better")
             .to_csv(path, index=False)
         ),
-        "unknown or repeated: ['mood', 'remark']",
+        "unknown: ['mood', 'remark']",
     ),
     (
         lambda path: path.write_text(
             path.read_text().replace("decay,", "decay,decay,", 1)
         ),
-        "unknown or repeated: ['decay']",
+        "two columns have the same name",
     ),
-    (add_field, "row 4 has 35 fields instead of 34"),
+    (add_field, "row 4 has 35 cells, not 34"),
     (
         lambda path: path.write_bytes(path.read_bytes() + "ł".encode("cp1250")),
-        "is no CSV file in UTF-8",
+        "cannot be read ('utf-8' codec",
     ),
 ]
 

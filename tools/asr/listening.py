@@ -1,7 +1,6 @@
 """Recognition of mixtures, estimates and clean speech."""
 
 import csv
-import io
 import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,13 @@ import numpy as np
 import pandas as pd
 import torch
 from polsess.errors import UserError
-from polsess.files import locked, read_json, to_json, write_atomically
+from polsess.files import (
+    locked,
+    read_json,
+    read_table,
+    to_json,
+    write_atomically,
+)
 from polsess.run_folder import differences
 from polsess.scoring.objective import pit_si_sdr
 from polsess.scoring.test_sets import EvaluationSet
@@ -110,13 +115,8 @@ def open_hypotheses(folder: Path, identity: dict) -> Iterator[Hypotheses]:
 def _read(path):
     """Read the recognised rows, without a torn last one."""
     content = path.read_bytes()
-    whole = io.BytesIO(content[: content.rfind(b"\n") + 1])
-    try:
-        table = pd.read_csv(whole, dtype=str, keep_default_na=False)[COLUMNS]
-    except (ValueError, KeyError) as error:
-        raise UserError(
-            f"{path}: is damaged ({error}); delete it, or name another --output"
-        ) from error
+    path.write_bytes(content[: content.rfind(b"\n") + 1])
+    table = read_table(path, COLUMNS)
     return table[table["reason"] == ""]
 
 

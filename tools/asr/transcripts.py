@@ -15,7 +15,7 @@ from typing import NamedTuple
 from meeteval.wer.wer.cp import cp_word_error_rate
 from meeteval.wer.wer.orc import orc_word_error_rate
 from polsess.errors import UserError
-from polsess.run_folder import read_table
+from polsess.files import read_table
 
 APOSTROPHES = re.compile("['’‘ʼ`´]")
 # Such as [00:01.20 --> 00:02.00], (0:05), <|0.00|> and 0.48 1.02

@@ -15,13 +15,8 @@ import soundfile
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from polsess.errors import UserError
-from polsess.run_folder import (
-    RunFiles,
-    read_curve,
-    read_result,
-    read_settings,
-    read_table,
-)
+from polsess.files import read_table
+from polsess.run_folder import RunFiles, read_curve, read_result, read_settings
 from polsess.training.settings import MAY_DIFFER
 
 from experiments import figures as plots

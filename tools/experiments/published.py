@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 from polsess.errors import UserError
-from polsess.files import RECIPE
-from polsess.run_folder import EARLIER, read_result, read_settings, read_table
+from polsess.files import RECIPE, read_table
+from polsess.run_folder import EARLIER, read_result, read_settings
 
 from experiments import statistics as stats
 from experiments.runs import BEST, Evaluation, by_group, read_run

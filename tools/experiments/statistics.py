@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from polsess.errors import UserError
-from polsess.run_folder import read_numbers, read_table
+from polsess.files import read_numbers, read_table
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -210,7 +210,6 @@ def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
             f"{path}: give the columns model (or name), seed, and value or "
             "best_valid_si_sdr"
         )
-    table = table[(table != "").any(axis=1)]  # not the empty lines
     known = table["seed"].str.fullmatch("[0-9]+") & (table["model"] != "")
     for row in table.index[~known | table.duplicated(["model", "seed"])]:
         raise UserError(

@@ -1,14 +1,18 @@
-"""Files: checksums, locks, JSON, and atomic writing."""
+"""Files: checksums, locks, JSON, tables, and atomic writing."""
 
+import csv
 import fcntl
 import hashlib
 import json
 import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from polsess.errors import UserError, readable
 
@@ -144,6 +148,51 @@ def read_json(path: Path) -> dict:
         raise UserError(
             f"{path}: is damaged ({error}); delete it or restore it"
         ) from error
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a CSV file, its cells as texts, with at least some columns.
+
+    A row's label is its number in the file, counted from 0 below the header;
+    blank lines are left out. Raises UserError if it is damaged, naming the row.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            records = csv.reader(file, strict=True, skipinitialspace=True)
+            header, *rows = [*records] or [[]]
+        missing = [column for column in columns if column not in header]
+        if missing:
+            there = ", ".join(header)
+            raise ValueError(f"it has no column {missing[0]}; it has {there}")
+        if len({*header}) < len(header):
+            raise ValueError("two columns have the same name")
+        for number, row in enumerate(rows, 2):
+            if row and len(row) != len(header):
+                raise ValueError(
+                    f"row {number} has {len(row)} cells, not {len(header)}"
+                )
+        kept = [number for number, row in enumerate(rows) if any(row)]
+        return pd.DataFrame([rows[n] for n in kept], kept, header, dtype=object)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); mend it or make it again"
+        ) from error
+
+
+def read_numbers(texts: pd.Series, path: Path) -> pd.Series:
+    """Read a column of numbers, NaN where it is empty.
+
+    Raises UserError, naming the row, if one is not finite.
+    """
+    values = pd.to_numeric(texts.replace("", "nan"), errors="coerce")
+    values = values.astype(float)
+    bad = np.isinf(values) | (values.isna() & (texts != ""))
+    for row in texts.index[bad]:
+        raise UserError(
+            f"{path}, row {row + 2}, {texts.name}: {texts[row]!r} is no "
+            "finite number"
+        )
+    return values
 
 
 def write_atomically(

@@ -9,7 +9,6 @@ a trial. Each is written under a temporary name and renamed, so that no reader
 finds half of one.
 """
 
-import csv
 import platform
 import subprocess
 import sys
@@ -21,7 +20,13 @@ import numpy as np
 import pandas as pd
 
 from polsess.errors import UserError
-from polsess.files import read_json, to_json, write_atomically
+from polsess.files import (
+    read_json,
+    read_numbers,
+    read_table,
+    to_json,
+    write_atomically,
+)
 
 PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "numpy")
 # How a run ended
@@ -238,49 +243,6 @@ def read_divergence(folder: str | Path) -> dict:
     """
     path = RunFiles(folder).divergence
     return read_json(path) if path.exists() else {}
-
-
-def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV file, its cells as texts, with at least some columns.
-
-    Raises UserError if it is damaged, naming the row.
-    """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header, *rows = [*csv.reader(file, strict=True)] or [[]]
-        missing = [column for column in columns if column not in header]
-        if missing:
-            there = ", ".join(header)
-            raise ValueError(f"it has no column {missing[0]}; it has {there}")
-        if len({*header}) < len(header):
-            raise ValueError("two columns have the same name")
-        blank = [""] * len(header)
-        for number, row in enumerate(rows, 2):
-            if row and len(row) != len(header):
-                raise ValueError(
-                    f"row {number} has {len(row)} cells, not {len(header)}"
-                )
-        return pd.DataFrame([row or blank for row in rows], columns=header)
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); mend it or make it again"
-        ) from error
-
-
-def read_numbers(texts: pd.Series, path: Path) -> pd.Series:
-    """Read a column of numbers, NaN where it is empty.
-
-    Raises UserError, naming the row, if one is not finite.
-    """
-    values = pd.to_numeric(texts.replace("", "nan"), errors="coerce")
-    values = values.astype(float)
-    bad = np.isinf(values) | (values.isna() & (texts != ""))
-    for row in texts.index[bad]:
-        raise UserError(
-            f"{path}, row {row + 2}, {texts.name}: {texts[row]!r} is no "
-            "finite number"
-        )
-    return values
 
 
 def read_scores(

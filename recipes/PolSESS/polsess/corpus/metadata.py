@@ -1,8 +1,6 @@
 """The corpus's layout, its metadata, and rows that contradict themselves."""
 
-import csv
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from polsess.errors import UserError
+from polsess.files import read_table
 
 SPLITS = ("train", "val", "test")
 
@@ -166,27 +165,23 @@ def read_metadata(path: Path, split: str) -> pd.DataFrame:
     UserError
         If the file is no CSV of the corpus's columns or has no rows.
     """
-    header, *records = _read_csv(path)
-    # A blank line still counts as a row.
-    rows = {row: cells for row, cells in enumerate(records, 2) if cells}
-    if not rows:
+    table = read_table(path).rename(columns=str.strip)
+    missing = set(METADATA_COLUMNS) - set(table) - set(NEWER_COLUMNS)
+    unknown = set(table) - set(METADATA_COLUMNS)
+    if missing or unknown:
+        raise UserError(
+            f"'{path}' has not the columns of PolSESS. Missing: "
+            f"{sorted(missing)}; unknown: {sorted(unknown)}."
+        )
+    if table.empty:
         raise UserError(f"'{path}' has no rows below its header.")
-    for row, cells in rows.items():
-        if len(cells) != len(header):
-            raise UserError(
-                f"'{path}', row {row} has {len(cells)} fields instead of "
-                f"{len(header)}."
-            )
-    values = [
-        [NO_VALUE.get(cell, cell) for cell in map(str.strip, cells)]
-        for cells in rows.values()
-    ]
-    table = pd.DataFrame(values, columns=header, dtype=object)
+    rows = [number + 2 for number in table.index]
+    table = table.map(str.strip).replace(NO_VALUE).reset_index(drop=True)
     table = table.reindex(columns=METADATA_COLUMNS, fill_value="")
     indoor = table["reverbForSpeaker1"] != ""
     added: dict[str, Any] = {
         "split": split,
-        "row": list(rows),
+        "row": rows,
         "environment": np.where(indoor, "indoor", "outdoor"),
     }
     for column, (folder, name) in AUDIO_SOURCES.items():
@@ -194,28 +189,6 @@ def read_metadata(path: Path, split: str) -> pd.DataFrame:
         added[column] = audio.where(table[name] != "", "")
     # Python's strings: looping over pandas's own is slow.
     return table.assign(**added).astype(object)
-
-
-def _read_csv(path):
-    """Read all records of a CSV file, the header first, and check that."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            records = list(csv.reader(file, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"'{path}' is no CSV file in UTF-8: {error}."
-        ) from error
-    if not records or not any(records[0]):
-        raise UserError(f"'{path}' is empty: it has no header.")
-    header = [name.strip() for name in records[0]]
-    missing = set(METADATA_COLUMNS) - set(header) - set(NEWER_COLUMNS)
-    extra = Counter(header) - Counter(METADATA_COLUMNS)
-    if missing or extra:
-        raise UserError(
-            f"'{path}' has not the columns of PolSESS. Missing: "
-            f"{sorted(missing)}; unknown or repeated: {sorted(extra)}."
-        )
-    return [header, *records[1:]]
 
 
 def check_metadata(table: pd.DataFrame) -> list[Finding]:

@@ -10,11 +10,11 @@ from jinja2 import StrictUndefined, Template
 
 from polsess.corpus.manifests import manifest_path
 from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
-from polsess.files import read_json, write_atomically
+from polsess.files import read_json, read_table, write_atomically
 from polsess.inference.models import ExportedFiles, TrainedModel
 from polsess.models.separator import MaskingSeparator
 from polsess.publishing.formats import shortest_mixture
-from polsess.run_folder import RunFiles, read_scores, read_table
+from polsess.run_folder import RunFiles, read_scores
 from polsess.scoring.metrics import METRICS, summarise_metrics
 
 CARD = Path(__file__).with_name("card.md")

@@ -22,8 +22,7 @@ from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
 from polsess.data.dataset import Example, RenderedMixtures, read_manifest
 from polsess.data.sampling import all_examples
 from polsess.errors import UserError
-from polsess.files import hash_file
-from polsess.run_folder import read_table
+from polsess.files import hash_file, read_table
 from polsess.scoring.metrics import resample
 
 # The folders of LibriMix's mixtures for each task. mix_clean is EB's target.
@@ -438,7 +437,7 @@ def _check_rows(path, table, needed):
     checks.append((problem, table.duplicated(["ID", "variant"])))
     for problem, wrong in checks:
         if wrong.any():
-            raise UserError(f"{path}, row {wrong.argmax() + 2}: {problem}")
+            raise UserError(f"{path}, row {wrong.idxmax() + 2}: {problem}")
 
 
 def _stored_set(settings, place, root, rows, variants):
