@@ -88,7 +88,8 @@ quickstart: corpus
 # A recogniser for the quickstart's voices, and what the separation is worth to
 # it: ten minutes after the quickstart's.
 asr-demo: quickstart
-	$(BIN)/python tools/asr_demo.py $(FOLDER)/recogniser
+	test -d $(FOLDER)/recogniser || \
+		$(BIN)/python tools/asr_demo.py $(FOLDER)/recogniser
 	$(BIN)/python tools/asr_eval.py $(FOLDER)/run \
 		--data_folder $(FOLDER)/corpus --speechbrain $(FOLDER)/recogniser \
 		--output $(FOLDER)/asr_eval

@@ -81,10 +81,10 @@ def make_trials(*rows, parameters=("lr",)):
     [0.1]
     """
     table = pd.DataFrame(
-        [[n, s, "finished", *map(str, rest)] for n, s, *rest in rows],
+        [[n, s, "finished", *map(float, rest)] for n, s, *rest in rows],
         columns=[*COLUMNS, *parameters],
     )
-    return check_trials(table, None, "here")
+    return check_trials(table, list(parameters), "here")
 
 
 def read_lines(lines, header="name,sweep,status,objective,lr"):

@@ -27,8 +27,6 @@ from corpus.voices import Spoken, draw_voices, speak
 from hyperpyyaml import load_hyperpyyaml
 from polsess.commands import SEED, at_least, make_parser, run
 from polsess.errors import UserError
-from polsess.files import read_json, to_json, write_atomically
-from polsess.run_folder import differences
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
@@ -37,9 +35,6 @@ from speechbrain.nnet.losses import ctc_loss
 
 HPARAMS = Path(__file__).parent / "asr/demo.yaml"
 LETTERS = "aąbcćdeęfghijklłmnńoópqrsśtuvwxyzźż"
-# Options on which the recogniser depends, and the file that holds them
-TRAINING = ("sentences", "steps", "seed")
-RECORD = "training.json"
 
 RATE = 8000  # Hz, as in the YAML file
 VOICES = {"train": 120, "test": 8}
@@ -243,45 +238,21 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def is_trained(folder: Path, wanted: dict) -> bool:
-    """Check whether a folder holds the recogniser with the wanted options.
-
-    Raises
-    ------
-    UserError
-        If it holds another one, or something else.
-    """
-    if not folder.exists() or not any(folder.iterdir()):
-        return False
-    if not (folder / RECORD).is_file():
-        raise UserError(
-            f"{folder}: is there already and holds no recogniser of this "
-            "program; name another folder"
-        )
-    changed = differences(read_json(folder / RECORD), wanted)
-    if changed:
-        raise UserError(f"{folder}: {'; '.join(changed)}; name another folder")
-    return True
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Train and test with the options of a command line."""
     options = read_options(arguments)
     folder, seed = options.folder, options.seed
-    wanted = {name: getattr(options, name) for name in TRAINING}
-    if is_trained(folder, wanted):
-        print(f"{folder} is trained; testing it")
-    else:
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-        try:
-            temporary.mkdir(parents=True)
-            sentences = make_sentences("train", options.sentences, seed)
-            quiet = options.noprogressbar
-            train(temporary, sentences, options.steps, seed, quiet)
-            write_atomically(temporary / RECORD, to_json(wanted))
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    if folder.exists():
+        raise UserError(f"{folder}: is there already; name another folder")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        sentences = make_sentences("train", options.sentences, seed)
+        quiet = options.noprogressbar
+        train(temporary, sentences, options.steps, seed, quiet)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     rates = measure(folder, options.test_sentences, seed)
     print(
         f"{options.test_sentences} clean sentences of unseen voices: WER "

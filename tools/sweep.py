@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 from experiments import hunting
-from experiments.costs import best_by_hour, hours_table
 from experiments.database import (
     Database,
     add_storage_options,
@@ -48,11 +47,16 @@ from experiments.stages import (
     proposal_table,
     shared_options,
     stages_after,
-    status_table,
     write_stages,
 )
-from experiments.trials import pool_trials, read_stages, read_trials, short_name
-from experiments.watch import view
+from experiments.status import (
+    best_by_hour,
+    hours_table,
+    mark_crashed,
+    status_table,
+    view,
+)
+from experiments.trials import pool_trials, read_stages, read_trials
 from polsess import commands
 from polsess.errors import UserError
 from polsess.files import write_atomically
@@ -117,7 +121,8 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
         check_writable(folder)  # on a full disk the logs say nothing
     database = Database(path, config)  # which the hunts may have made
     ended = database.complete(stage, options.output)
-    broken = list(_statuses(database, stage).values()).count("broken")
+    statuses = [trial.status for trial in database.trials(stage.name)]
+    broken = statuses.count("broken")
     print(hunting.conclude(stage, endings, ended, broken, variables))
 
 
@@ -183,11 +188,6 @@ def _database_path(options):
     return options.storage or options.output / f"{options.model}.pkl"
 
 
-def _statuses(database, stage):
-    """Read each trial's status in Orion, by the trial's ID."""
-    return {trial.id: trial.status for trial in database.trials(stage.name)}
-
-
 def status(options: argparse.Namespace) -> None:
     r"""Print each stage's figures, beside the published ones.
 
@@ -204,16 +204,18 @@ def status(options: argparse.Namespace) -> None:
             f"--storage {options.storage}: there is no such database"
         )
     database = Database(_database_path(options), options.storage_config)
-    crashed = [_crashed(database, stage) for stage in stages]
-    ended = [read_trials(stage, options.output) for stage in stages]
-    print(status_table(stages, ended, crashed, _baseline(options, stages)))
-    print(f"\n{hours_table(stages, ended, crashed)}")
+    found = [
+        mark_crashed(stage, read_trials(stage, options.output), database)
+        for stage in stages
+    ]
+    print(status_table(stages, found, _baseline(options, stages)))
+    print(f"\n{hours_table(stages, found)}")
     # Here, since pictures and importances take a second to import
     from experiments import summary
     from experiments.figures import save_figure
 
     drawn = []
-    for stage, mine in zip(stages, ended, strict=True):
+    for stage, mine in zip(stages, found, strict=True):
         if not any(trial.status == FINISHED for trial in mine):
             continue
         trials = pool_trials([stage], options.output)
@@ -262,14 +264,6 @@ def dashboard(options: argparse.Namespace) -> None:
     app = make_app(stages, options.output)
     print(f"http://localhost:{options.port}/dashboard", flush=True)
     bottle.run(app, host="localhost", port=options.port, quiet=True)
-
-
-def _crashed(database, stage):
-    """Find the trials that Orion marked as broken; None without a database."""
-    if database.storage is None:
-        return None
-    names = _statuses(database, stage).items()
-    return {short_name(stage.name, n) for n, word in names if word == "broken"}
 
 
 def propose_next(options: argparse.Namespace) -> None:

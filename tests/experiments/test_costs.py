@@ -1,8 +1,8 @@
 """Hours of a search by outcome, hours saved, regret; by hand."""
 
 import pytest
-from experiments.costs import best_by_hour, hours_saved
 from experiments.stages import find_stages
+from experiments.status import best_by_hour, hours_saved
 from experiments.trials import read_trials
 from small_trials import PARAMETERS, rows_of, write_database, write_trial
 from sweep import main

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import report
 from compare_runs import main
-from experiments.published import PUBLISHED, compare_published
+from experiments.comparison import PUBLISHED, compare_published
 from experiments.runs import read_evaluations
 from polsess.errors import UserError
 from polsess.search.sweep import SWEEPS, read_sweep_file

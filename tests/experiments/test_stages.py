@@ -209,7 +209,7 @@ def test_status_has_the_published_figures(capsys):
     ):
         stage, _, figures = line.partition(" ")
         assert " ".join(rows[f"{stage}, published"]) == figures
-    assert " ".join(rows["stage1"]) == "0 of 91 0 0 0 – 0 – – 0.0 – –"
+    assert " ".join(rows["stage1"]) == "0 of 91 0 0 0 0 0 – – 0.0 – –"
 
 
 def test_status_of_the_set_as_run_has_its_own_rows(capsys):
@@ -244,8 +244,8 @@ def test_status_counts_trials(tmp_path, capsys):
     options = ["--output", "out", "--baseline_si_sdr", "2.0"]
     assert main(["status", "dprnn", *options]) == 0
     rows = rows_of(capsys.readouterr().out)
-    # Without a database nobody knows which of the open ones crashed.
-    shares = ["5 of 91", "2 (40%)", "1 (20%)", "2 (40%)", "–", "2"]
+    # Without a database those that crashed are open.
+    shares = ["5 of 91", "2 (40%)", "1 (20%)", "2 (40%)", "0", "2"]
     assert rows["stage1"] == [*shares, "1.50", "1.25", "3.5", "–", "-0.50"]
     assert rows["stage2"][-2:] == ["+0.75", "+0.25"]
     assert rows["stage3a"][-2:] == ["–", "–"]

@@ -36,12 +36,18 @@ def test_parameters_are_the_numeric_columns_or_those_named(tmp_path):
         (None, "trials.csv: cannot be read"),
         ("name,sweep,status,lr\na,1,finished,1\n", "no column objective; it"),
         ("H\na,1,finished,4,1,5\n", "row 2 has 6 cells, not 5"),
-        ("H\na,1,finished,4,1\nb,1,finished,3,\n", "row 2 .b.: lr is ''"),
+        (
+            "H\na,1,finished,4,1\nb,1,finished,3,\n",
+            "trial b has no lr;",
+        ),
         ("H\na,1,finished,4,x\n", "no numeric column beside name, sweep"),
-        ("H\na,1,finished,four,1\n", "row 1 .a.: objective is 'four'"),
+        ("H\na,1,finished,four,1\n", "row 2, objective: 'four' is no finite"),
         ("H\na,1,finished,nan,1\n", "no finished trial; there are 1 failed"),
-        ("H\na,1,finished,4,1\na,2,stopped,4,1\n", "row 2 .a.: an earlier row"),
-        ("H\na,,finished,4,1\n", "row 1 .a.: no sweep"),
+        (
+            "H\na,1,finished,4,1\na,2,stopped,4,1\n",
+            "row 3: give each trial",
+        ),
+        ("H\na,,finished,4,1\n", "row 2: give each trial"),
     ],
 )
 def test_mistakes_in_the_trials_are_named(tmp_path, text, problem):

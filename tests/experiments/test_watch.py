@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from experiments.watch import view
+from experiments.status import view
 from polsess.run_folder import RunFiles
 from small_trials import PARAMETERS, write_stage, write_trial
 from sweep import main

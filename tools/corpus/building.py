@@ -148,9 +148,7 @@ class Builder:
         options = self.options
         for kind in KINDS:
             if getattr(options, kind) is not None:
-                found = recordings.load_recordings(
-                    options, kind, self.run, print
-                )
+                found = recordings.load_recordings(options, kind, self.run)
                 if kind == "speech" and options.level is not None:
                     tasks = [(recording,) for recording in found]
                     found = self.run(
@@ -158,7 +156,7 @@ class Builder:
                     )
                 if kind != "speech":
                     self.tables.check_classes(kind, recordings.by_group(found))
-                dealt = recordings.deal_recordings(options, kind, found, print)
+                dealt = recordings.deal_recordings(options, kind, found)
                 self.recordings[kind] = dealt
         for split in SPLITS:
             classes: dict = dict(SOUNDS)

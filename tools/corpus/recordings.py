@@ -93,7 +93,7 @@ def list_embedded(root: Path, kind: str, split: str) -> list[Recording]:
 
 
 def load_recordings(
-    options: argparse.Namespace, kind: str, run: Callable, say: Callable
+    options: argparse.Namespace, kind: str, run: Callable
 ) -> list[Recording]:
     """Find and check the recordings of one of the user's folders.
 
@@ -105,8 +105,6 @@ def load_recordings(
         Speech, scenes or events.
     run : callable
         Calls a function for tasks, see ``Builder.run``.
-    say : callable
-        Prints messages for the user.
 
     Returns
     -------
@@ -142,7 +140,7 @@ def load_recordings(
     ):
         if found:
             shown = ", ".join(found[:MOST_REPORTED])
-            say(f"{option}: {what}, {len(found)}: {shown}")
+            print(f"{option}: {what}, {len(found)}: {shown}")
     return kept
 
 
@@ -286,7 +284,7 @@ def deal(
 
 
 def deal_recordings(
-    options: argparse.Namespace, kind: str, recordings: list, say: Callable
+    options: argparse.Namespace, kind: str, recordings: list
 ) -> dict:
     """Distribute the user's recordings: by speaker, or one by one.
 
@@ -313,7 +311,7 @@ def deal_recordings(
             for split, part in deal(group, options.sizes, 1, rng).items():
                 dealt[split] += sorted(part, key=lambda r: r.name)
         if kind == "speech":
-            say(
+            print(
                 f"--speech: fewer than {ENOUGH_SPEAKERS} speakers, so the "
                 f"splits share speakers (never recordings)."
             )
@@ -325,7 +323,7 @@ def deal_recordings(
                 f"the {split} split. A recording is used in one split only: "
                 f"give three files in each of {needed} folders or more"
             )
-        say(f"--{kind}, {split}: {len(part)} files in {n_groups} folders")
+        print(f"--{kind}, {split}: {len(part)} files in {n_groups} folders")
     return dealt
 
 

@@ -13,11 +13,12 @@ import pandas as pd
 import yaml
 from polsess.commands import at_least
 from polsess.errors import UserError
+from scipy.stats import zscore
 
 from experiments.runs import DONE, published_table, read_run
 from experiments.series import check_seeds, read_series, train_series
-from experiments.stages import gain
 from experiments.statistics import intervals_from, mean_interval
+from experiments.status import gain
 from experiments.tables import cell
 from experiments.trials import Trials
 
@@ -96,13 +97,8 @@ def standardise(pool: pd.DataFrame, parameters: list[str]) -> np.ndarray:
     [[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     """
     values = pool[parameters].to_numpy(float)
-    # A rounded mean can leave equal values a deviation that is not zero.
-    varied = np.ptp(values, axis=0) > 0
-    some = values[:, varied]
-    scaled = np.zeros_like(values)
-    if some.size:
-        scaled[:, varied] = (some - some.mean(0)) / some.std(0, ddof=1)
-    return scaled
+    with np.errstate(invalid="ignore"):  # of equal values
+        return np.nan_to_num(zscore(values, ddof=1))
 
 
 def select_finalists(
@@ -144,11 +140,12 @@ def select_finalists(
     Example
     -------
     >>> from experiments.trials import COLUMNS, check_trials
-    >>> rows = [["a", "1", "finished", "4", "0.1"]]
-    >>> rows += [["b", "1", "finished", "3", "0.11"]]
-    >>> rows += [["c", "2", "finished", "2", "0.9"]]
+    >>> rows = [["a", "1", "finished", 4.0, 0.1]]
+    >>> rows += [["b", "1", "finished", 3.0, 0.11]]
+    >>> rows += [["c", "2", "finished", 2.0, 0.9]]
     >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "lr"])
-    >>> selection = select_finalists(check_trials(table, None, "here"), n=2)
+    >>> trials = check_trials(table, ["lr"], "here")
+    >>> selection = select_finalists(trials, n=2)
     >>> list(selection.finalists["name"]), selection.passed_over["note"][0]
     (['a', 'c'], 'redundant')
     """

@@ -2,9 +2,7 @@
 
 import math
 import re
-import statistics
 import textwrap
-from collections import Counter
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from pathlib import Path
@@ -12,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 from polsess.errors import UserError
 from polsess.files import write_atomically
-from polsess.run_folder import FINISHED
 from polsess.search.sweep import (
     STAGE_SETTINGS,
     SUFFIX,
@@ -23,8 +20,7 @@ from polsess.search.sweep import (
 )
 from scipy.stats import binomtest
 
-from experiments.tables import DASH, cell, markdown_table
-from experiments.trials import OPEN, Trial
+from experiments.tables import DASH, markdown_table
 
 LEAST = 4  # trials for a proposed space
 BEST = 0.25  # part of the finished trials that counts as the best
@@ -144,94 +140,6 @@ def shared_options(stages: list[Sweep]) -> dict:
             "options; select from stages that train the same model"
         )
     return first
-
-
-ENDED = (FINISHED, "stopped", "failed")
-COUNTS = (*ENDED, "crashed", "open")
-HEADER = [
-    *("stage", "total", *COUNTS, "best", "mean of finished", "hours"),
-    *("over the stage before", "over the baseline"),
-]
-
-
-def status_table(
-    stages: list[Sweep],
-    trials: list[list[Trial]],
-    crashed: list[set[str] | None],
-    baseline: float | None,
-) -> str:
-    """Format a row per stage, each with the published figures below.
-
-    Arguments
-    ---------
-    stages : list of Sweep
-        Of a model.
-    trials : list of list of Trial
-        Of each stage.
-    crashed : list of set of str
-        Names of each stage's broken trials in Orion. None if unknown; they
-        count as open then.
-    baseline : float, None
-        SI-SDR without a search, in dB.
-
-    Returns
-    -------
-    str
-        The table, in Markdown.
-    """
-    best: dict = {}  # of each file's stage, and of the published one
-    rows = []
-    for stage, mine, lost in zip(stages, trials, crashed, strict=True):
-        figures = _count(mine, lost)
-        total = f"{figures['total']} of {stage.max_trials}"
-        names = [(stage.stage, total, figures, baseline)]
-        if stage.published:
-            theirs = stage.published | {"total": stage.published["runs"]}
-            name = f"{stage.stage}, published"
-            names.append((name, theirs["runs"], theirs, stage.baseline))
-        for number, (name, total, figures, base) in enumerate(names):
-            value = best[stage.path.stem, number] = figures["best"]
-            row = [name, total]
-            for status in COUNTS:
-                count = figures.get(status)
-                row.append(cell(count))
-                if count and status in ENDED:
-                    row[-1] += f" ({count / figures['total']:.0%})"
-            row += [cell(value, ".2f"), cell(figures["mean"], ".2f")]
-            row.append(cell(figures["hours"], ".1f"))
-            row.append(gain(value, best.get((stage.after, number))))
-            rows.append([*row, gain(value, base)])
-    return markdown_table(HEADER, rows)
-
-
-def _count(trials, crashed):
-    """Count a stage's trials, and average the finished ones."""
-    counts = Counter(trial.status for trial in trials)
-    values = [trial.best for trial in trials if trial.status == FINISHED]
-    waiting = {trial.name for trial in trials if trial.status == OPEN}
-    if crashed is not None:  # in an older database they may have
-        crashed -= {trial.name for trial in trials if trial.status != OPEN}
-    return {
-        "total": len(trials) - len(waiting),
-        "crashed": None if crashed is None else len(crashed),
-        "open": len(waiting - (crashed or set())),
-        "best": max(values, default=None),
-        "mean": statistics.fmean(values) if values else None,
-        "hours": sum(trial.seconds for trial in trials) / 3600,
-        **{name: counts[name] for name in ENDED},
-    }
-
-
-def gain(value: float | None, before: float | None) -> str:
-    """Format a difference in dB; a dash if a value is missing.
-
-    Example
-    -------
-    >>> gain(4.67, 3.03), gain(1.75, 3.03), gain(None, 3.03)
-    ('+1.64', '-1.28', '–')
-    """
-    missing = value is None or before is None
-    return cell(None if missing else value - before, "+.2f")  # type: ignore
 
 
 def narrow(

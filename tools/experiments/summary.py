@@ -139,10 +139,10 @@ def summarise_sweeps(trials: Trials) -> pd.DataFrame:
     Example
     -------
     >>> from experiments.trials import COLUMNS, check_trials
-    >>> rows = [["a", "1", "finished", "4", "1"], ["b", "1", "stopped", "1",
-    ... "2"]]
+    >>> rows = [["a", "1", "finished", 4.0, 1.0], ["b", "1", "stopped", 1.0,
+    ... 2.0]]
     >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "lr"])
-    >>> summarise_sweeps(check_trials(table, None, "here")).values.tolist()
+    >>> summarise_sweeps(check_trials(table, ["lr"], "here")).values.tolist()
     [['1', 2, 1, 1, 4.0, 4.0]]
     """
     table = trials.table

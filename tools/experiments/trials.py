@@ -5,12 +5,13 @@ running, waits to be resumed, or crashed, which Orion knows.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from polsess import run_folder
+from polsess import files
 from polsess.errors import UserError
 from polsess.files import read_json
 from polsess.run_folder import EARLY_STOPPED, FINISHED, RunFiles, read_curve
@@ -150,9 +151,9 @@ def read_trials(sweep: Sweep, output: Path) -> list[Trial]:
 def _read_trial(folder, sweep):
     """Read a trial from its folder."""
     name = short_name(sweep.name, folder.name)
-    files = RunFiles(folder)
-    if not files.trial.exists():
-        given = read_json(files.settings) if files.settings.exists() else {}
+    own = RunFiles(folder)
+    if not own.trial.exists():
+        given = read_json(own.settings) if own.settings.exists() else {}
         parameters = {n: given[n] for n in sweep.space if n in given}
         trial = Trial(name, sweep.name, OPEN, None, parameters, folder=folder)
         curve = read_curve(folder, ["seconds"])
@@ -164,7 +165,7 @@ def _read_trial(folder, sweep):
             seconds=curve["seconds"].sum(),
             epochs=len(curve),
         )
-    content = read_json(files.trial)
+    content = read_json(own.trial)
     best = content["best_valid_si_sdr"]
     return Trial(
         name=name,
@@ -178,9 +179,8 @@ def _read_trial(folder, sweep):
         reason=content["reason"],
         folder=folder,
         epochs=content["epochs"],
-        # What earlier versions did not write
-        device=content.get("device"),
-        unixtime=content.get("unixtime", files.trial.stat().st_mtime),
+        device=content["device"],
+        unixtime=content["unixtime"],
     )
 
 
@@ -202,12 +202,9 @@ def as_frame(trials: list[Trial]) -> pd.DataFrame:
 
 
 def make_table(trials: list[Trial]) -> pd.DataFrame:
-    """Make a table of trials, of texts: COLUMNS and the parameters."""
+    """Make a table of trials: COLUMNS and the parameters."""
     rows = [trial.parameters for trial in trials]
-    table = as_frame(trials)[[*COLUMNS]].join(pd.DataFrame(rows, dtype=object))
-    return table.map(
-        lambda v: v if isinstance(v, str) else "" if pd.isna(v) else repr(v)
-    )
+    return as_frame(trials)[[*COLUMNS]].join(pd.DataFrame(rows, dtype=object))
 
 
 def pool_trials(stages: list[Sweep], output: Path) -> Trials:
@@ -219,7 +216,9 @@ def pool_trials(stages: list[Sweep], output: Path) -> Trials:
         If a file is damaged, or no trial is finished.
     """
     table = read_stages(stages, output)
-    trials = check_trials(table, list(table.columns[len(COLUMNS) :]), output)
+    parameters = list(table.columns[len(COLUMNS) :])
+    table = table.astype(dict.fromkeys(["objective", *parameters], float))
+    trials = check_trials(table, parameters, output)
     priors: dict = {}
     for name, prior in (item for s in stages for item in s.space.items()):
         priors.setdefault(name, []).append(prior)
@@ -247,31 +246,72 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
     path : Path
         With COLUMNS and a column per parameter.
     parameters : list of str, None
-        Columns of the parameters; None for all further numeric ones.
+        Columns of the parameters; None for all further numeric ones, but for
+        those that have the name of one of ADDED.
     """
-    table = (
-        run_folder.read_table(path, ()).rename(columns=str.strip).map(str.strip)
-    )
-    if table.columns.has_duplicates:
-        raise UserError(f"{path}: two columns have the same name")
-    table = table[(table != "").any(axis="columns")]  # no blank lines
-    return check_trials(table.reset_index(drop=True), parameters, path)
+    given, notes = parameters or [], []
+    for name in given:
+        if name in (*COLUMNS, *ADDED) or given.count(name) > 1:
+            raise UserError(
+                f"--params: {name} is no parameter, or stands there twice"
+            )
+    texts = files.read_table(path, [*COLUMNS, *given])
+    wrong = (texts[["name", "sweep", "status"]] == "").any(axis="columns")
+    for row in texts.index[wrong | texts["name"].duplicated()]:
+        raise UserError(
+            f"{path}, row {row + 2}: give each trial a name of its own, a "
+            "sweep and a status"
+        )
+    if parameters is None:
+        further = [name for name in texts if name not in COLUMNS]
+        parameters = [
+            name
+            for name in further
+            if name not in ADDED and _is_numeric(texts[name])
+        ]
+        others = [name for name in further if name not in parameters]
+        if others:
+            notes.append(
+                "Not numeric, or written by a selection, hence no parameters: "
+                f"{', '.join(others)}."
+            )
+        if not parameters:
+            raise UserError(
+                f"{path}: no numeric column beside {', '.join(COLUMNS)}; name "
+                "the parameters with --params"
+            )
+    table = texts[[*COLUMNS, *parameters]].reset_index(drop=True)
+    for name in ("objective", *parameters):
+        numbers = files.read_numbers(texts[name].replace("nan", ""), path)
+        table[name] = numbers.to_numpy()
+    return check_trials(table, parameters, path, notes)
+
+
+def _is_numeric(texts):
+    """Check whether a column has numbers, and nothing else."""
+    values = texts[texts != ""]
+    numbers = pd.to_numeric(values, errors="coerce")
+    return len(values) > 0 and numbers.notna().all()
 
 
 def check_trials(
-    table: pd.DataFrame, parameters: list[str] | None, where: object
+    table: pd.DataFrame,
+    parameters: list[str],
+    where: object,
+    notes: Sequence[str] = (),
 ) -> Trials:
-    """Check a table of trials, and convert its texts to numbers.
+    """Check that trials can be selected from.
 
     Arguments
     ---------
     table : pandas.DataFrame
-        Of texts, a row per trial.
-    parameters : list of str, None
-        Columns of the parameters; None for all further numeric ones, but for
-        those that have the name of one of ADDED.
+        A row per trial, with COLUMNS and the parameters.
+    parameters : list of str
+        Columns of the parameters.
     where : object
         Its origin, for the messages.
+    notes : sequence of str
+        For the reader.
 
     Returns
     -------
@@ -282,100 +322,27 @@ def check_trials(
     Raises
     ------
     UserError
-        If a column or a value is missing or of another kind, naming it.
-
-    Example
-    -------
-    >>> rows = [["a", "1", "finished", "2", "3"], ["b", "1", "stopped", "", ""]]
-    >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "patience"])
-    >>> trials = check_trials(table, None, "trials.csv")
-    >>> trials.parameters, trials.table["patience"].tolist()
-    (['patience'], [3.0, nan])
+        If none is finished, or a finished one has no value of a parameter.
     """
-    notes: list = []
-    given = parameters or []
-    for name in given:
-        if name in (*COLUMNS, *ADDED) or given.count(name) > 1:
-            raise UserError(
-                f"--params: {name} is no parameter, or stands there twice"
-            )
-    for name in (*COLUMNS, *given):
-        if name not in table:
-            there = ", ".join(map(str, table))
-            raise UserError(f"{where}: no column {name}; it has {there}")
-    if parameters is None:
-        parameters = _find_parameters(table, where, notes)
-    table = table[[*COLUMNS, *parameters]].copy()
-    for column in ("name", "sweep", "status"):
-        for row in table.index[table[column] == ""]:
-            raise UserError(f"{where}: {_row(table, row)}: no {column}")
-    for row in table.index[table["name"].duplicated()]:
-        raise UserError(
-            f"{where}: {_row(table, row)}: an earlier row has the same name"
-        )
-    _convert(table, "objective", False, where)
-    finished = table["status"] == FINISHED
-    undefined = finished & ~np.isfinite(table["objective"])
+    undefined = (table["status"] == FINISHED) & ~np.isfinite(table["objective"])
     if undefined.any():
-        notes.append(
+        notes = [
+            *notes,
             "Finished without a finite objective, hence counted as failed: "
-            f"{', '.join(table.loc[undefined, 'name'])}."
-        )
-        table.loc[undefined, "status"] = "failed"
-    finished &= ~undefined
-    if not finished.any():
+            f"{', '.join(table['name'][undefined])}.",
+        ]
+        table = table.assign(status=table["status"].mask(undefined, "failed"))
+    pool = table[table["status"] == FINISHED]
+    if pool.empty:
         counts = table["status"].value_counts()
         there = ", ".join(f"{count} {name}" for name, count in counts.items())
         raise UserError(
             f"{where}: no finished trial; there are {there or 'none'}"
         )
-    for column in parameters:
-        _convert(table, column, finished, where)
-    return Trials(table, parameters, notes)
-
-
-def _find_parameters(table, where, notes):
-    """Find the numeric columns; note which further ones are left out."""
-    further = [name for name in table if name not in COLUMNS]
-    parameters = [
-        name
-        for name in further
-        if name not in ADDED
-        and any(table[name])
-        and _to_numbers(table[name])[table[name] != ""].notna().all()
-    ]
-    others = ", ".join(name for name in further if name not in parameters)
-    if others:
-        notes.append(
-            "Not numeric, or written by a selection, hence no parameters: "
-            f"{others}."
-        )
-    if not parameters:
-        raise UserError(
-            f"{where}: no numeric column beside {', '.join(COLUMNS)}; name "
-            "the parameters with --params"
-        )
-    return parameters
-
-
-def _to_numbers(texts):
-    """Convert texts to numbers, or NaN."""
-    return pd.to_numeric(texts, errors="coerce").astype(float)
-
-
-def _convert(table, column, needed, where):
-    """Convert a column to numbers, finite where they are needed."""
-    numbers = _to_numbers(table[column])
-    wrong = numbers.isna() & ~table[column].isin(["", "nan"])
-    for row in table.index[wrong | (needed & ~np.isfinite(numbers))]:
-        raise UserError(
-            f"{where}: {_row(table, row)}: {column} is "
-            f"{table[column][row]!r}; give a number, or name the parameters "
-            "that all finished trials have with --params"
-        )
-    table[column] = numbers
-
-
-def _row(table, row):
-    """Name a row in a message."""
-    return f"row {row + 1} ({table['name'][row] or 'without a name'})"
+    for name in parameters:
+        for trial in pool["name"][~np.isfinite(pool[name])]:
+            raise UserError(
+                f"{where}: the finished trial {trial} has no {name}; name the "
+                "parameters that all finished trials have with --params"
+            )
+    return Trials(table, parameters, list(notes))

@@ -75,9 +75,7 @@ def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:
     """
     settings = read_json(run_settings) | sweep.settings
     settings["space"] = {n: p.text for n, p in sweep.space.items()}
-    # Written as before it could count anything else
-    rule = repr(sweep.termination).replace(", count='epochs'", "")
-    settings["termination"] = rule
+    settings["termination"] = repr(sweep.termination)
     ignored = (MAY_CHANGE | sweep.space.keys()) - sweep.settings.keys()
     settings = {n: v for n, v in settings.items() if n not in ignored}
     with locked(path.with_name(f".{path.name}.lock")):
@@ -370,16 +368,17 @@ def results_of(outcome: dict) -> list[dict]:
 
     Example
     -------
-    >>> outcome = {"ended": "stopped", "epochs": 10, "objective": -2.5}
-        >>> {result["name"]: result["value"] for result in results_of(outcome)}
-    {'objective': -2.5, 'stopped': 1, 'failed': 0, 'epochs': 10, 'curve': []}
+    >>> outcome = {"ended": "stopped", "epochs": 1, "objective": -2.5}
+    >>> outcome["curve"] = [-2.5]
+    >>> {result["name"]: result["value"] for result in results_of(outcome)}
+    {'objective': -2.5, 'stopped': 1, 'failed': 0, 'epochs': 1, 'curve': [-2.5]}
     """
     statistics = {
         "stopped": int(outcome["ended"] == STOPPED),
         "failed": int(outcome["ended"] in FAILED),
         "epochs": outcome["epochs"],
         # One statistic: Orion copies a list quickly, many statistics slowly.
-        "curve": outcome.get("curve", []),
+        "curve": outcome["curve"],
     }
     objective = {"name": "objective", "value": outcome["objective"]}
     results = [objective | {"type": "objective"}]
