@@ -41,7 +41,7 @@ def test_one_process_at_a_time(tmp_path):
 def test_damaged_hypotheses_are_named(tmp_path):
     (tmp_path / "hypotheses.csv").write_text("ID,text\na,b\n")
     with (
-        pytest.raises(UserError, match="is damaged"),
+        pytest.raises(UserError, match="no column variant"),
         open_hypotheses(tmp_path, IDENTITY),
     ):
         pass
