@@ -1,12 +1,10 @@
 """Settings: what the command line changes, and every way to get it wrong."""
 
-from hashlib import sha256
-
 import pytest
 from hyperpyyaml import resolve_references
 from polsess.errors import UserError
 from polsess.processes import set_up_device
-from polsess.run_folder import RunFiles, read_settings, write_on_main
+from polsess.run_folder import RunFiles, write_on_main
 from polsess.training.settings import (
     IN_EACH_YAML,
     MAY_CHANGE,
@@ -20,7 +18,6 @@ from polsess.training.settings import (
     parse_arguments,
     quote_texts,
     read_defaults,
-    update_noted_hashes,
 )
 from ruamel.yaml import YAML
 from small_models import HPARAMS
@@ -239,7 +236,7 @@ def test_each_setting_of_the_table_is_known(path):
     defaults, required = read_defaults(path)
     assert required == ["data_folder"]
     assert IN_EACH_YAML.keys() <= defaults.keys()
-    noted = {"manifest_train", "manifest_val", "manifest_test", "rendering"}
+    noted = {"manifest_train", "manifest_val", "manifest_test"}
     sizes = {"kernel_size", "chunk_frames", "norm_epsilon"}
     options = set(vars(RunOptions()))
     assert SETTINGS.keys() - IN_EACH_YAML.keys() <= noted | sizes | options
@@ -274,22 +271,6 @@ def test_help_without_a_yaml_file_and_with_a_missing_one():
         make_help("", ["no.yaml", "--help"])
     with pytest.raises(UserError, match="give a model's YAML file first"):
         parse_arguments([])
-
-
-def test_manifests_of_earlier_runs_are_known_without_their_last_column(
-    tmp_path,
-):
-    files = RunFiles(tmp_path)
-    old, new = "ID,ssr,proven_sum\na,3,yes\nb,-1,\n", "ID,ssr\na,3\nb,-1\n"
-    noted = {"lr": 0.1, "manifest_train": sha256(old.encode()).hexdigest()}
-    write_on_main(files.settings, noted)
-    (tmp_path / "train_all.csv").write_text(old)
-    update_noted_hashes(files, tmp_path)
-    noted["manifest_train"] = sha256(new.encode()).hexdigest()
-    assert read_settings(tmp_path) == noted
-    (tmp_path / "train_all.csv").write_text(new)
-    update_noted_hashes(files, tmp_path)
-    assert read_settings(tmp_path) == noted
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from polsess.search.sweep import HPARAMS, Sweep, SweepFiles, read_prior
 from polsess.search.trial import STOPPED
 from polsess.training.settings import read_defaults, read_value
 
-from experiments.series import interrupted_by_signals, last_words
+from experiments.series import interrupted_by_signals, last_words, start_process
 from experiments.trials import OPEN, read_trials
 
 SEPARATION = RECIPE / "separation"  # where hunts are run
@@ -351,15 +351,9 @@ def _new_log(folder):
 def _start(command, environment, file):
     """Start a hunt, with its output in a file."""
     ignored = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), *WARNINGS]
-    return subprocess.Popen(
-        command,
-        cwd=SEPARATION,
-        env=os.environ | environment | {"PYTHONWARNINGS": ",".join(ignored)},
-        stdin=subprocess.DEVNULL,
-        stdout=file,
-        stderr=subprocess.STDOUT,
-        # Ctrl-C reaches this command alone, which ends them all.
-        start_new_session=True,
+    variables = environment | {"PYTHONWARNINGS": ",".join(ignored)}
+    return start_process(
+        command, file, cwd=SEPARATION, env=os.environ | variables
     )
 
 

@@ -4,13 +4,14 @@ import contextlib
 import json
 import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL, STDOUT, Popen
+from typing import Any, BinaryIO
 
 import yaml
 from polsess.commands import (
@@ -294,6 +295,21 @@ def interrupted_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def start_process(command: list[str], file: BinaryIO, **options: Any) -> Popen:
+    """Start a process with its output in a file.
+
+    Ctrl-C reaches its parent alone, which has to end it.
+    """
+    return Popen(
+        command,
+        stdin=DEVNULL,
+        stdout=file,
+        stderr=STDOUT,
+        start_new_session=True,
+        **options,
+    )
+
+
 def last_words(log: Path, start: int, status: int) -> str:
     """Find the last message of a process.
 
@@ -394,14 +410,7 @@ class Runner:
             job.folder.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as file:
                 start = file.tell()
-                process = subprocess.Popen(
-                    job.command(device),
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    # Ctrl-C reaches the series alone, which ends them all.
-                    start_new_session=True,
-                )
+                process = start_process(job.command(device), file)
             self.processes.append(process)
         verb = "started" if run.ended == NOT_STARTED else "resumed"
         job.log(f"{verb}{f' on {device}' if device else ''}, see {log}")

@@ -263,7 +263,7 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
             "sweep and a status"
         )
     if parameters is None:
-        further = [name for name in texts if name not in COLUMNS]
+        further = [str(name) for name in texts if name not in COLUMNS]
         parameters = [
             name
             for name in further

@@ -69,7 +69,6 @@ from polsess.training.settings import (
     parse_arguments,
     plain_settings,
     quote_texts,
-    update_noted_hashes,
 )
 
 import speechbrain as sb
@@ -248,7 +247,6 @@ def prepare_run(
     resumed = bool(hparams["checkpointer"].list_checkpoints())
     if resumed:
         check_same_run(files, settings)
-        update_noted_hashes(files, hparams["manifest_folder"])
     sb.create_experiment_directory(
         hparams["output_folder"],
         hparams_file,

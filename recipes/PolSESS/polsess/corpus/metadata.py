@@ -167,7 +167,7 @@ def read_metadata(path: Path, split: str) -> pd.DataFrame:
     """
     table = read_table(path).rename(columns=str.strip)
     missing = set(METADATA_COLUMNS) - set(table) - set(NEWER_COLUMNS)
-    unknown = set(table) - set(METADATA_COLUMNS)
+    unknown = set(map(str, table)) - set(METADATA_COLUMNS)
     if missing or unknown:
         raise UserError(
             f"'{path}' has not the columns of PolSESS. Missing: "

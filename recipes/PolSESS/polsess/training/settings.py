@@ -8,7 +8,6 @@ anything is trained.
 
 import argparse
 import difflib
-import hashlib
 import json
 import os
 import re
@@ -29,20 +28,14 @@ from polsess.commands import (
     read_options,
     write_options,
 )
-from polsess.corpus.manifests import CHOICES, manifest_path
-from polsess.corpus.metadata import SPLITS
+from polsess.corpus.manifests import CHOICES
 from polsess.data.augmentation import ROOMS
 from polsess.data.mmipc import TASKS
 from polsess.data.sampling import Curriculum, check_variants
 from polsess.errors import UserError, one_line, readable
-from polsess.files import RECIPE, hash_file, to_json
+from polsess.files import RECIPE, to_json
 from polsess.processes import PRECISIONS, is_out_of_memory
-from polsess.run_folder import (
-    RunFiles,
-    differences,
-    read_settings,
-    write_on_main,
-)
+from polsess.run_folder import RunFiles, differences, read_settings
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 # A text of the command line in a YAML file, whatever is in it: in hexadecimal,
@@ -173,7 +166,6 @@ SETTINGS = IN_EACH_YAML | {
             *("ckpt_interval_minutes", "ckpt_interval_steps"),
             *("compile", "compile_mode", "compile_module_keys"),
             *("compile_using_fullgraph", "compile_using_dynamic_shape_tracing"),
-            "rendering",  # of earlier runs, which gave the same mixtures
         ],
         Setting(may_change=True),
     ),
@@ -602,24 +594,6 @@ def check_same_run(files: RunFiles, settings: dict) -> None:
             f"{'; '.join(differing)}. Resume it with its own, or give "
             "--output_folder or --experiment_name for a new one"
         )
-
-
-def update_noted_hashes(files: RunFiles, manifest_folder: str) -> None:
-    """Hash an older run's manifests as today's are hashed.
-
-    They had one more column, ``proven_sum``, the last one. Call this before the
-    manifests are rewritten.
-    """
-    noted = read_settings(files.folder)
-    for split in SPLITS:
-        path = manifest_path(manifest_folder, split)
-        name = f"manifest_{split}"
-        if path.exists() and hash_file(path) == noted.get(name):
-            lines = path.read_text(encoding="utf-8").splitlines()
-            if lines[0].endswith(",proven_sum"):
-                text = "".join(f"{s.rpartition(',')[0]}\n" for s in lines)
-                noted[name] = hashlib.sha256(text.encode()).hexdigest()
-    write_on_main(files.settings, noted)
 
 
 # Help
