@@ -1,7 +1,7 @@
 """Stages of a model's search: their files, status, and the next space."""
 
+import io
 import math
-import re
 import textwrap
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
@@ -18,6 +18,7 @@ from polsess.search.sweep import (
     Sweep,
     read_sweep_file,
 )
+from ruamel.yaml import YAML
 from scipy.stats import binomtest
 
 from experiments.tables import DASH, markdown_table
@@ -338,21 +339,13 @@ def _format_stage(stage, proposed, rule):
             f"{stage.path}: has the parameters {', '.join(stage.space)}, not "
             f"{', '.join(proposed)}"
         )
-    text = stage.path.read_text(encoding="utf-8")
-    before, space, after = text.partition("\n  space:\n")
-    for name, prior in proposed.items():
-        line = re.compile(rf"^( +{re.escape(name)}: )[^#\n]*?( *#.*)?$", re.M)
-        after, count = line.subn(rf"\g<1>{prior.text}\g<2>", after, count=1)
-        if not count:
-            raise UserError(
-                f"{stage.path}: {name} does not stand on a line of its own "
-                "below `space:`"
-            )
-    bar = f"# {'#' * 76}\n"
-    head = textwrap.fill(
-        f"Search: {stage.model}, {stage.stage}; its space is {rule}.", 77
-    )
-    head = textwrap.indent(head, "# ")
-    # The file's head describes its old space.
-    before = re.sub(rf"\A{bar}.*?{bar}", "", before, flags=re.DOTALL)
-    return f"{bar}{head}\n{bar}{before}{space}{after}"
+    yaml, text = YAML(), io.StringIO()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    content = yaml.load(stage.path)
+    space = content["sweep"]["space"]
+    space |= {name: prior.text for name, prior in proposed.items()}
+    # The file's own head describes its old space.
+    head = f"Search: {stage.model}, {stage.stage}; its space is {rule}."
+    content.yaml_set_start_comment(textwrap.fill(head, 77) + "\n\n")
+    yaml.dump(content, text)
+    return text.getvalue()
