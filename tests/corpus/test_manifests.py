@@ -1,7 +1,6 @@
 """Manifests: what they say, which there are, and when they are written."""
 
 import csv
-import hashlib
 import json
 import os
 import signal
@@ -220,21 +219,6 @@ def test_another_option_is_prepared_again(corpus, tmp_path, options):
     record = prepare_polsess(corpus, save, **options)
     assert record["options"].items() >= options.items()
     assert record == json.loads((save / "prepare.json").read_text())
-
-
-def test_manifests_from_before_duplicates_could_be_kept_stay(corpus, tmp_path):
-    save = tmp_path / "save"
-    record = prepare_polsess(corpus, save)
-    assert "duplicates" not in record["options"]
-    del record["checksum"]
-    for counts in record["counts"].values():
-        del counts["duplicates"]
-    checksum = hashlib.sha256(json.dumps(record).encode()).hexdigest()
-    text = json.dumps(record | {"checksum": checksum})
-    (save / "prepare.json").write_text(text)
-    before = snapshot(save)
-    assert prepare_polsess(corpus, save)["counts"] == record["counts"]
-    assert snapshot(save) == before
 
 
 def test_a_removed_audio_file_is_noticed(corpus, tmp_path):

@@ -103,8 +103,6 @@ def prepare_polsess(
     for name, value in chosen.items():
         if value not in CHOICES[name]:
             raise UserError(f"{name} '{value}': choose from {CHOICES[name]}.")
-    if duplicates == "stop":  # Not in older records, which stay current.
-        del chosen["duplicates"]
     sizes = None if subset_sizes is None else sorted(set(subset_sizes))
     options = {"subset_sizes": sizes, **chosen}
     data_folder = Path(data_folder).expanduser()
@@ -174,7 +172,7 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     """Check the corpus; return what to record, and names and texts to write."""
     tables = [read_metadata(path, split) for split, path in metadata.items()]
     table = pd.concat(tables, ignore_index=True)
-    keep = options.get("duplicates") == "keep"
+    keep = options["duplicates"] == "keep"
     good, findings, audio = check_corpus(
         data_folder, table, options["check"], jobs, keep
     )
@@ -186,7 +184,7 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     of_option = {
         "duplicates" if f.duplicate_of else "on_error" for f in findings
     }
-    stops = [n for n in of_option if options.get(n, "stop") == "stop"]
+    stops = [n for n in of_option if options[n] == "stop"]
     if stops:
         ways = " and ".join(f"--{name} drop" for name in sorted(stops))
         raise UserError(
@@ -218,7 +216,7 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
             f"({counts['train']['dropped']} dropped). Nothing was written."
         )
     files = _make_manifests(good, audio.samples / audio.sample_rate, sizes)
-    if "drop" in (options["on_error"], options.get("duplicates")):
+    if "drop" in (options["on_error"], options["duplicates"]):
         rejected = pd.DataFrame(findings, columns=Finding._fields, dtype=object)
         files["rejected.csv"] = rejected
     notes = []
