@@ -23,7 +23,13 @@ from polsess.corpus.metadata import (
     read_metadata,
 )
 from polsess.errors import UserError
-from polsess.files import hash_file, locked, to_json, write_atomically
+from polsess.files import (
+    hash_file,
+    locked,
+    read_json,
+    to_json,
+    write_atomically,
+)
 
 # Raise it when the manifests change so that older ones must not be used.
 FORMAT_VERSION = 3
@@ -344,12 +350,10 @@ def read_counts(save_folder: str | Path) -> dict | None:
 def _read_record(save_folder):
     """Read prepare.json; empty if it is missing or damaged."""
     try:
-        text = (save_folder / "prepare.json").read_text(encoding="utf-8")
-        record = json.loads(text)
-    except (FileNotFoundError, ValueError):
+        record = read_json(save_folder / "prepare.json")
+    except UserError:
         return {}
-    is_whole = isinstance(record, dict) and record == _sealed(record)
-    return record if is_whole else {}
+    return record if record == _sealed(record) else {}
 
 
 def _sealed(record):
