@@ -83,7 +83,7 @@ def _backend(
 # autocast says. Arguments are of any floating type; the result has that of the
 # first one.
 BACKENDS: dict[str, Callable] = {
-    "cpu": _backend("cpu", "mamba_on_cpu", double=True),
+    "cpu": _backend("cpu", "mamba_on_cpu"),
     "mamba_ssm": _backend("ssm", "mamba_in_mamba_ssm"),
     "triton": _backend("triton", "mamba_in_triton", together=True),
     "torch": _backend("plain", "mamba_in_torch", double=True),

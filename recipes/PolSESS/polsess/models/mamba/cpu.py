@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -41,7 +40,7 @@ CHUNK = 32
 os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 ZERO, ONE, TWO, HALF = np.array([0, 1, 2, 0.5], np.float32)
-LOG2_E = math.log2(math.e)
+LOG2_E = np.float32(math.log2(math.e))
 LOWEST, HIGHEST = np.array([-126, 126], np.float32)  # exponents of FP32
 EXPONENT_BIAS, MANTISSA_BITS = np.array([127, 23], np.int32)
 # 2 ** x = sum of (x ln 2) ** k / k!, for |x| <= 1/2 within 2e-7
@@ -55,7 +54,7 @@ L1, L2, L3, L4, L5, L6, L7, L8 = np.array(
 
 # No "nnan" and "ninf": a NaN must stay one.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
-OPTIONS: Any = {"fastmath": FASTMATH, "error_model": "numpy"}
+OPTIONS: Any = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
 
 
 def compiled(function: Callable) -> Callable:
@@ -73,71 +72,41 @@ def compiled(function: Callable) -> Callable:
     array([2., 2., 2.])
     """
     try:
-        return njit(nogil=True, cache=True, **OPTIONS)(function)
+        return njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # neither this folder nor the user's can be written to
-        return njit(nogil=True, **OPTIONS)(function)
+        return njit(**OPTIONS)(function)
 
 
-# numba's own exp calls the C library for each number. These become vector
-# instructions in FP32; in FP64, for checks, exactness is all that matters.
-def _exp2(x: float) -> Any:
+# numba's own exp and log1p call the C library for each number. These become
+# vector instructions.
+@compiled
+def _exp2(x):
     """Compute 2 ** x."""
+    # In this order a NaN passes through.
+    x = LOWEST if x < LOWEST else x
+    x = HIGHEST if x > HIGHEST else x
+    whole = np.floor(x + HALF)  # math.floor returns an integer
+    rest = x - whole
+    power = ((((E6 * rest + E5) * rest + E4) * rest + E3) * rest + E2) * rest
+    power = (power + E1) * rest + ONE
+    bits = (np.int32(whole) + EXPONENT_BIAS) << MANTISSA_BITS
+    return power * np.int32(bits).view(np.float32)
 
 
-def _log1p(x: float) -> Any:
+@compiled
+def _log1p(x):
     """Compute log(1 + x), for x from 0 to 1."""
-
-
-def _log2_exp(x: float) -> Any:
-    """Compute log2(e ** x), which is x log2(e)."""
-
-
-@overload(_exp2, jit_options=OPTIONS)
-def _compile_exp2(x):
-    if x != types.float32:
-        return lambda x: 2.0**x
-
-    def exp2_in_float32(x):
-        # In this order a NaN passes through.
-        x = LOWEST if x < LOWEST else x
-        x = HIGHEST if x > HIGHEST else x
-        whole = np.floor(x + HALF)  # math.floor returns an integer
-        rest = x - whole
-        power = (
-            (((E6 * rest + E5) * rest + E4) * rest + E3) * rest + E2
-        ) * rest
-        power = (power + E1) * rest + ONE
-        bits = (np.int32(whole) + EXPONENT_BIAS) << MANTISSA_BITS
-        return power * np.int32(bits).view(np.float32)
-
-    return exp2_in_float32
-
-
-@overload(_log1p, jit_options=OPTIONS)
-def _compile_log1p(x):
-    if x != types.float32:
-        return lambda x: math.log1p(x)
-
-    def log1p_in_float32(x):
-        s = x / (TWO + x)
-        q = s * s
-        series = (((L8 * q + L7) * q + L6) * q + L5) * q
-        series = ((((series + L4) * q + L3) * q + L2) * q + L1) * q
-        return TWO * s * (series + ONE)
-
-    return log1p_in_float32
-
-
-@overload(_log2_exp, jit_options=OPTIONS)
-def _compile_log2_exp(x):
-    log2_e = np.float32(LOG2_E) if x == types.float32 else LOG2_E
-    return lambda x: x * log2_e
+    s = x / (TWO + x)
+    q = s * s
+    series = (((L8 * q + L7) * q + L6) * q + L5) * q
+    series = ((((series + L4) * q + L3) * q + L2) * q + L1) * q
+    return TWO * s * (series + ONE)
 
 
 @compiled
 def _sigmoid(x):
     """Compute 1 / (1 + e ** -x)."""
-    return ONE / (ONE + _exp2(_log2_exp(-x)))
+    return ONE / (ONE + _exp2(-x * LOG2_E))
 
 
 @compiled
@@ -283,12 +252,12 @@ def _step_size(raw, bias, u, delta, log2_delta, delta_u):
     """
     # Not one loop: LLVM does not vectorise an exp inside a log1p.
     for c in range(raw.size):
-        delta[c] = _exp2(_log2_exp(-abs(raw[c] + bias[c])))
+        delta[c] = _exp2(-abs(raw[c] + bias[c]) * LOG2_E)
     for c in range(raw.size):
         x = raw[c] + bias[c]
         delta[c] = _log1p(delta[c]) + HALF * (x + abs(x))
     for c in range(raw.size):
-        log2_delta[c] = _log2_exp(delta[c])
+        log2_delta[c] = delta[c] * LOG2_E
     for c in range(raw.size):
         delta_u[c] = delta[c] * u[c]
 
@@ -521,7 +490,7 @@ def mamba_on_cpu(
     skip: torch.Tensor,
     out_weight: torch.Tensor,
 ) -> torch.Tensor:
-    """Compute a Mamba layer, all in FP32 or all in FP64.
+    """Compute a Mamba layer, all in FP32.
 
     Arguments
     ---------
