@@ -6,7 +6,7 @@ import hyperpyyaml
 import pytest
 import torch
 from polsess.errors import UserError
-from polsess.models.description import build, describe, hash_description
+from polsess.models.description import build, describe
 from small_models import SEPARATION
 
 MALICE = "!apply:builtins.open [stolen, w]"
@@ -107,7 +107,7 @@ def test_what_is_not_the_network_is_not_built(other, tmp_path):
 
 def test_descriptions_are_distinguished_by_their_content():
     first, second, *others = (
-        hash_description(describe(text, ""))
+        describe(text, "")
         for text in (
             f"separator: {SMALL}",
             f"other: 3\nseparator: &a {SMALL}  # the same\nmodules: [*a]",
@@ -116,4 +116,5 @@ def test_descriptions_are_distinguished_by_their_content():
         )
     )
     assert first == second
-    assert len({first, *others}) == 3
+    assert first not in others
+    assert others[0] != others[1]

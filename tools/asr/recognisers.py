@@ -6,7 +6,6 @@ which may be trained again in place; and ``recognise``, which takes samples
 """
 
 import argparse
-import hashlib
 import math
 import os
 import shlex
@@ -18,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from polsess.errors import UserError, readable
-from polsess.files import hash_file
+from polsess.errors import UserError
+from polsess.files import hash_folder
+from polsess.scoring.test_sets import hash_rows
 from torchaudio.functional import resample
 
 WHISPER_RATE = 16_000  # Hz
@@ -27,28 +27,6 @@ WHISPER_LONGEST = 30  # s
 # Without words, Whisper may repeat itself until the maximum of tokens.
 TOKENS_A_SECOND = 15  # about twice as many as speech has
 PROMPT_TOKENS = 4  # start, language, task, no times
-
-
-def checksum_of_files(folder: Path) -> str:
-    """Hash names and contents of a folder's files, without sub-folders.
-
-    Example
-    -------
-    >>> folder = getfixture("tmp_path")
-    >>> weights = folder / "encoder.ckpt"
-    >>> sums = set()
-    >>> for content in (b"1", b"2", b"1"):
-    ...     _ = weights.write_bytes(content)
-    ...     sums.add(checksum_of_files(folder))
-    >>> len(sums)
-    2
-    """
-    total = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
-        if path.is_file():
-            content = hash_file(path, "blake2b")
-            total.update(readable(f"{content} {path.name}\n").encode())
-    return total.hexdigest()
 
 
 def at_speech_level(samples: np.ndarray) -> np.ndarray:
@@ -150,7 +128,7 @@ class SpeechBrainRecogniser:
         folder = Path(folder).expanduser().resolve()
         try:
             text = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
-            self.checksum = checksum_of_files(folder)
+            self.checksum = hash_rows([hash_folder(folder)])
             is_ctc = "\ndecoding_function:" in f"\n{text}"
             interface = EncoderASR if is_ctc else EncoderDecoderASR
             on = {"device": device}
@@ -210,7 +188,7 @@ class WhisperRecogniser:
         # transformers sets the commit of a hub's model.
         self.checksum = getattr(model.config, "_commit_hash", None) or ""
         if folder.is_dir():
-            self.checksum = checksum_of_files(folder)
+            self.checksum = hash_rows([hash_folder(folder)])
         self.model = model.to(device).eval()
         self.name, self.language = name, language
         self.description = f"Whisper {name}, {language}"

@@ -38,11 +38,14 @@ def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
 
 
 def hash_folder(path: Path) -> dict:
-    """Hash a folder's files by name, except the one with the checksums."""
+    """Hash a folder's files by name, except the one with the checksums.
+
+    Sub-folders are left out.
+    """
     return {
         file.name: hash_file(file, "blake2b")
         for file in sorted(path.iterdir())
-        if file.name != CHECKSUMS
+        if file.name != CHECKSUMS and file.is_file()
     }
 
 

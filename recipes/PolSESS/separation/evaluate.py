@@ -123,7 +123,7 @@ def main(arguments: list[str]) -> None:
     # estimates depend on the others of its batch by rounding at most.
     identity = {
         "weights": trained.weights_checksum,
-        "separator": trained.description_hash,
+        "separator": trained.description,
         "rows": test_set.rows_hash,
         "sample_rate": settings["sample_rate"],
         "task": settings["task"],

@@ -31,7 +31,7 @@ from polsess.inference.models import (
 )
 from polsess.publishing.formats import check_onnx, write_onnx, write_speechbrain
 from polsess.publishing.model_card import write_card
-from polsess.run_folder import RunFiles, software_versions
+from polsess.run_folder import software_versions
 from safetensors.torch import save
 
 # Paths on the machine of the training
@@ -119,14 +119,14 @@ def write_model(
     """
     separator: Any = model.separator
     settings = model.settings
-    network = read_json(RunFiles(model.folder).separator)
-    files.separator.write_text(to_json(network), encoding="utf-8")
+    network = to_json(model.description)
+    files.separator.write_text(network, encoding="utf-8")
     weights = {n: t.contiguous() for n, t in separator.state_dict().items()}
     # safetensors' own files are for their owner alone.
     files.weights.write_bytes(save(weights))
     kept = {key: v for key, v in settings.items() if key not in PLACES}
     files.settings.write_text(to_json(kept), encoding="utf-8")
-    write_speechbrain(files.folder, separator, network, settings)
+    write_speechbrain(files.folder, separator, model.description, settings)
     difference = write_onnx(separator, files.onnx) if options.onnx else None
     write_card(files, model, name, options.licence, difference)
     description = {

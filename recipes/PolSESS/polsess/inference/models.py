@@ -10,7 +10,7 @@ model that the user trusts.
 import hashlib
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import yaml
 
 from polsess.errors import UserError, one_line
 from polsess.files import CHECKSUMS, find_damage, hash_file, read_json
-from polsess.models.description import build, hash_description
+from polsess.models.description import build
 from polsess.models.separator import MaskingSeparator
 from polsess.run_folder import RunFiles, read_settings
 from speechbrain.inference.separation import SepformerSeparation
@@ -80,8 +80,8 @@ class TrainedModel:
         Validation SI-SDR of the weights, in dB.
     averaged : bool
         Whether they are the averaged ones.
-    description_hash : str
-        Identifies the network.
+    description : dict
+        The content of ``separator.json``; empty for a public model.
     """
 
     folder: Path
@@ -91,7 +91,7 @@ class TrainedModel:
     epoch: int | None = None
     valid_si_sdr: float | None = None
     averaged: bool = False
-    description_hash: str = ""
+    description: dict = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -216,10 +216,7 @@ def _build(path, weights, weights_path):
             f"{weights_path}: are weights of another network than {path} "
             f"describes ({one_line(error)})"
         ) from error
-    return {
-        "separator": separator.eval(),
-        "description_hash": hash_description(description),
-    }
+    return {"separator": separator.eval(), "description": description}
 
 
 def _load_public(folder, averaged, trust):

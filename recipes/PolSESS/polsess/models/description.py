@@ -9,8 +9,6 @@ An argument may be such a mapping itself. Such a file may come from elsewhere,
 so nothing but modules of the known networks is built.
 """
 
-import hashlib
-import json
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -184,9 +182,3 @@ def _build(description, what):
             for name, value in description["arguments"].items()
         }
     )
-
-
-def hash_description(description: dict) -> str:
-    """Hash a description."""
-    text = json.dumps(description, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
