@@ -49,6 +49,7 @@ def write_trial(folder, number, parameters, best=None, **changes):
         "best_valid_si_sdr": best,
         "best_epoch": None if best is None else 3,
         "epochs": 5,
+        "curve": [] if best is None else [-best],
         "seconds": 1800.0,
         "device": "cpu",
         "unixtime": 1e9 + number if isinstance(number, int) else 1e9,

@@ -86,11 +86,12 @@ def test_a_soft_lock_of_a_killed_process_goes(database, monkeypatch):
         assert not lock.exists()
 
 
-def test_an_overlay_has_other_devices_for_its_files(monkeypatch):
-    mounts = {"/", "/overlay", "/overlay/orion.pkl.lock"}
+def test_an_overlay_has_other_devices_for_its_files(monkeypatch, tmp_path):
+    lock = f"{tmp_path}/orion.pkl.lock"
+    mounts = {"/", str(tmp_path), lock}
     monkeypatch.setattr(pickleddb.os.path, "ismount", mounts.__contains__)
     find = pickleddb._find_mount_point
-    assert find("/overlay/orion.pkl.lock") == "/overlay"
+    assert find(lock) == str(tmp_path)
 
 
 def write_search(path, name, statuses):

@@ -19,7 +19,7 @@ def make_earlier(folder, text, name):
     text = text.replace("polsess.models.dual_path.DualPathModel", earlier_class)
     for earlier, module in convert.EARLIER_NAMES.items():
         text = text.replace(f"!new:{module}.", f"!new:{earlier}.")
-    assert "!new:polsess" not in text
+    assert "!new:polsess.models" not in text
     (folder / name).write_text(text)
 
 

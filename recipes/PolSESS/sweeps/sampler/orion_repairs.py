@@ -39,7 +39,9 @@ def _create_lock(path):
 
 def _find_mount_point(path):
     """Look at the folder: on an overlay a file's device may be another."""
-    return find_mount_point(os.path.dirname(path))
+    if not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return find_mount_point(path)
 
 
 def _read_address(self):
