@@ -22,6 +22,8 @@ from polsess.errors import UserError
 from scipy.signal import resample_poly
 from small_corpus import write_small_corpus
 
+from speechbrain.augment.time_domain import DropFreq
+
 RATE = 8000
 
 
@@ -201,3 +203,16 @@ def test_speakers_by_their_paths():
     assert names["s2"].tolist() == ["p225", "voices/anna"]
     flat = pd.DataFrame({"s1": ["speech/1.wav"], "s2": ["speech/2.wav"]})
     assert name_speakers(flat).to_numpy().tolist() == flat.to_numpy().tolist()
+
+
+def test_dropped_frequencies_are_those_of_speechbrain(prepared):
+    rows, _ = prepared
+    mixture = RenderedMixtures(rows, "SB")[Example(0, "SER")]["mixture"]
+    augmentation = Augmentation(RATE, drop_frequencies=3)
+    dropped, _ = augmentation.apply(
+        Changes(None, 0.0, 7), mixture, mixture.unsqueeze(-1)
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        expected = DropFreq(drop_freq_count_low=0)(mixture.unsqueeze(0))
+    torch.testing.assert_close(dropped, expected[0], atol=1e-6, rtol=0)

@@ -7,11 +7,12 @@ epoch and ID; the dataset applies it.
 """
 
 import random
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 import torch
-from torch.nn.functional import pad
+from scipy.signal import oaconvolve
+from torch.nn.functional import one_hot, pad
 
 from polsess.errors import UserError
 from speechbrain.augment.time_domain import DropChunk, DropFreq, Resample
@@ -21,6 +22,8 @@ SSR_RANGE = (-5, 5)  # dB, whole numbers
 SCENE_OFFSETS = (-14.0, 0.0)  # dB of the scene's RMS from the speech's
 CLIPPING = 0.9999 * 2**15
 ATTEMPTS = 50  # to find another speaker
+# As long as DropFreq's filter
+IMPULSE = one_hot(torch.tensor([50]), 101).float()
 
 
 class Part(NamedTuple):
@@ -242,22 +245,16 @@ class Augmentation:
         self.shift = round(remix_shift * sample_rate)
         self.speeds = speeds
         self.gain = gain
-        self.droppers: list = []
-        if drop_frequencies:
-            self.droppers.append(
-                DropFreq(
-                    drop_freq_count_low=0, drop_freq_count_high=drop_frequencies
-                )
-            )
-        if drop_chunks:
-            # SpeechBrain's lengths, of 6 to 62 ms, are meant for 16 kHz.
-            chunk = DropChunk(
-                drop_length_low=sample_rate // 160,
-                drop_length_high=sample_rate // 16,
-                drop_count_low=0,
-                drop_count_high=drop_chunks,
-            )
-            self.droppers.append(partial(chunk, lengths=torch.ones(1)))
+        self.drop_frequencies = DropFreq(
+            drop_freq_count_low=0, drop_freq_count_high=drop_frequencies
+        )
+        # SpeechBrain's lengths, of 6 to 62 ms, are meant for 16 kHz.
+        self.drop_chunks = DropChunk(
+            drop_length_low=sample_rate // 160,
+            drop_length_high=sample_rate // 16,
+            drop_count_low=0,
+            drop_count_high=drop_chunks,
+        )
         self.active = bool(
             dynamic_mixing or speeds or gain or drop_frequencies or drop_chunks
         )
@@ -313,12 +310,17 @@ class Augmentation:
         """
         gain = 10 ** (changes.gain / 20)
         mixture, targets = gain * mixture, gain * targets
-        if self.droppers:
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(changes.seed)
-                for drop in self.droppers:
-                    mixture = drop(mixture.unsqueeze(0)).squeeze(0)
-        return mixture, targets
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(changes.seed)
+            if self.drop_frequencies.drop_freq_count_high:
+                # Of an impulse: DropFreq convolves in the time domain, which
+                # takes longer than all else here.
+                response = self.drop_frequencies(IMPULSE)[0].numpy()
+                dropped = oaconvolve(mixture.numpy(), response, mode="same")
+                mixture = torch.from_numpy(dropped)
+            if self.drop_chunks.drop_count_high:
+                mixture = self.drop_chunks(mixture.unsqueeze(0), torch.ones(1))
+        return mixture.reshape(-1), targets
 
 
 def mix_anew(
@@ -357,37 +359,37 @@ def mix_anew(
     """
     names = [f"s{n}" for n in range(1, len(remix.speech) + 1)]
     parts = dict(zip(names, remix.speech, strict=True))
-    parts |= {f"{name}_reverb": part for name, part in parts.items()}
     parts |= {"scene": remix.scene, "event": remix.event}
-    parts["event_reverb"] = remix.event
     fitted = {
-        name: _fit(samples.to(torch.float32), parts[name], n_samples)
+        name: _fit(samples, parts[name.removesuffix("_reverb")], n_samples)
         for name, samples in audio.items()
     }
+    gains = dict.fromkeys(parts, 1.0)
     for name, ssr in zip(names[1:], remix.ssr, strict=False):
-        gain = _gain(fitted[names[0]], fitted[name], -ssr)
-        for component in {name, f"{name}_reverb"} & fitted.keys():
-            fitted[component] = gain * fitted[component]
-    speech = torch.stack([fitted[name] for name in names])
+        gains[name] = _gain(fitted[names[0]], fitted[name], -ssr)
+    speech = torch.stack([gains[name] * fitted[name] for name in names])
     if remix.scene_offset is not None and "scene" in fitted:
-        gain = _gain(speech.sum(dim=0), fitted["scene"], remix.scene_offset)
-        fitted["scene"] = gain * fitted["scene"]
+        everyone = speech.sum(dim=0)
+        gains["scene"] = _gain(everyone, fitted["scene"], remix.scene_offset)
     if task == "ES":
-        for name in names[1:]:
-            fitted.pop(name)
-            fitted.pop(f"{name}_reverb", None)
         speech = speech[:1]
-    mixture = torch.stack(list(fitted.values())).sum(dim=0)
+    mixture = speech.sum(dim=0)
+    for name in fitted.keys() - {*names}:
+        source = name.removesuffix("_reverb")
+        if not (task == "ES" and source in names[1:]):
+            mixture.add_(fitted[name], alpha=gains[source])
     targets = speech.T if task != "EB" else speech.sum(dim=0).unsqueeze(-1)
-    scale = min(1.0, CLIPPING / max(mixture.abs().max().item(), 1.0))
-    return scale * mixture, scale * targets
+    peak = mixture.abs().max().item()
+    if peak > CLIPPING:
+        mixture, targets = mixture * CLIPPING / peak, targets * CLIPPING / peak
+    return mixture, targets
 
 
 def _gain(reference, signal, level):
     """Compute the gain that brings a signal ``level`` dB above another."""
-    norm = signal.norm()
-    wanted = reference.norm() * 10 ** (level / 20)
-    return wanted / norm if norm > 0 else torch.ones(())
+    norm = signal.norm().item()
+    wanted = reference.norm().item() * 10 ** (level / 20)
+    return wanted / norm if norm else 1.0
 
 
 @cache
@@ -398,7 +400,10 @@ def _resampler(speed):
 
 def _fit(samples, part, n_samples):
     """Change speed and start of a component; cut it, or pad it with zeros."""
+    samples = samples.to(torch.float32)
     if part.speed != 100:
         samples = _resampler(part.speed)(samples.unsqueeze(0)).squeeze(0)
+    if not part.shift and len(samples) == n_samples:
+        return samples
     # Negative padding cuts.
     return pad(samples, (part.shift, n_samples - len(samples) - part.shift))
