@@ -20,7 +20,7 @@ DEMONSTRATION ?= demonstration
 
 .PHONY: help setup setup-mamba corpus quickstart demonstration sweep-demo \
 	asr-demo test coverage test-browser fuzz lint format bench-mamba \
-	bench-sampler bench-separate bench-step bench-scaling bench-input \
+	bench-sampler bench-separate bench-step bench-input \
 	gpu-check soak clean
 
 help:
@@ -40,7 +40,6 @@ help:
 	@echo "make bench-sampler  the search's samplers against others: 15 minutes"
 	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
 	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: 20 minutes, 12 GB"
-	@echo "make bench-scaling  cost by length, batch and threads: 20 minutes, 20 GB"
 	@echo "make bench-input    rate at which mixtures are read and rendered: 1 minute"
 	@echo "make gpu-check      models and commands on an NVIDIA GPU: 5 minutes"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
@@ -158,14 +157,11 @@ bench-separate: setup
 
 bench-step: setup
 	$(BIN)/python -m pip install --quiet -r tools/bench/requirements.txt
-	$(BIN)/python tools/bench/bench_step.py compare
-	$(BIN)/python tools/bench/bench_step.py compare --models convtasnet \
+	$(BIN)/python tools/bench/bench_step.py
+	$(BIN)/python tools/bench/bench_step.py --models convtasnet \
 		--compile
-	$(BIN)/python tools/bench/bench_step.py compare --models sepformer \
+	$(BIN)/python tools/bench/bench_step.py --models sepformer \
 		--duration 60 --transformer_layers 1 --dual_path_blocks 1
-
-bench-scaling: setup
-	$(BIN)/python tools/bench/bench_step.py scaling
 
 bench-input: corpus
 	$(BIN)/python tools/bench/input_pipeline.py $(FOLDER)/corpus

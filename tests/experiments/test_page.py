@@ -150,20 +150,6 @@ def test_tables_are_those_of_the_comparison(runs, text):
             assert row in rows
 
 
-def test_figures_show_the_means_of_the_scores(runs, text):
-    labels = Page(text).attributes("svg", "aria-label")
-    (said,) = [s for s in labels if "improvement (dB), variants" in s]
-    scores = pd.concat(
-        pd.read_csv(run / "evaluation/test/scores.csv") for run in runs[2:]
-    )
-    scores = scores[scores["metric"] == "si_sdr"]
-    for variant, of_variant in scores.groupby("variant"):
-        mean = of_variant["improvement"].mean()
-        assert re.search(
-            rf"\b{variant}: plain \S+, {re.escape(AWKWARD)} {mean:.2f}", said
-        )
-
-
 def test_the_best_run_that_has_audio_is_heard(runs, text):
     page = Page(text)
     players = page.attributes("audio", "src")
@@ -223,8 +209,9 @@ def test_one_run_that_knows_nothing_of_its_corpus_is_enough(tmp_path):
     (run / "result.json").unlink()
     (run / "curve.csv").unlink()
     page = Page(make_page([run], tmp_path, "--examples", "0"))
-    lacking = "Scene classes, Speech-to-speech ratio, Scene level"
-    assert f"Missing in the corpus's manifest: {lacking}." in page.texts
+    (lacking,) = (t for t in page.texts if t.startswith("Missing in the"))
+    for part in ("Scene classes", "Speech-to-speech ratio", "Scene level"):
+        assert part in lacking
     assert "examples" not in page.attributes("section", "id")
 
 
@@ -235,12 +222,13 @@ def test_settings_that_differ_stand_side_by_side(tmp_path):
     path.write_text(json.dumps(settings | {"lr": 0.5, "new": "<x>"}))
     rows = Page(make_page(runs, tmp_path)).rows
     start = rows.index(["setting", "a", "b"])
-    assert rows[start + 1 : start + 3] == [
+    assert rows[start + 1 : start + 4] == [
+        ["experiment_name", "a", "b"],
         ["lr", "0.001", "0.5"],
         ["new", "–", "<x>"],
     ]
-    assert rows[start + 3] == ["setting", "a", "b"]
-    assert ["version of", "a", "b"] in rows
+    assert rows[start + 4][0] == "output_folder"
+    assert all(len({*row[1:]}) == 1 for row in rows[start + 5 :])
     assert all(row[0] for row in rows)
 
 

@@ -139,18 +139,9 @@ def fastest(function: Callable, *arguments: Any) -> float:
 
 def peak_memory() -> float:
     """Read this process's peak memory, in GB."""
-    return _read_gb("/proc/self/status", "VmHWM")
-
-
-def free_memory() -> float:
-    """Read the machine's available memory, in GB."""
-    return _read_gb("/proc/meminfo", "MemAvailable")
-
-
-def _read_gb(path, name):
-    """Read a number of KiB."""
-    found = re.search(rf"{name}:\s+(\d+) kB", Path(path).read_text())
-    return int(found[1]) * 1024 / 1e9 if found else 0.0
+    status = Path("/proc/self/status").read_text()
+    found: Any = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 / 1e9
 
 
 def in_new_process(function: Callable, *arguments: Any) -> Any:

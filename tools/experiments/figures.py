@@ -1,4 +1,4 @@
-"""Figures: rows of dots, means by level, learning curves, spectrograms."""
+"""Figures: rows of dots, learning curves, spectrograms."""
 
 import io
 import os
@@ -24,8 +24,6 @@ from polsess.files import write_atomically
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from experiments.statistics import mean_interval
-
 mpl.use("Agg")  # no screen needed
 
 STYLE = Path(__file__).parent / "figures.mplstyle"
@@ -40,7 +38,6 @@ MODELS = cycler(fillstyle=["full", "none"]) * (
 )
 DYNAMIC_RANGE = 70.0  # dB, of a spectrogram
 WINDOW_SECONDS = 0.032
-FEWEST = 5  # utterances that have an interval
 LABEL = 0.58  # inches, three lines of text
 ROW = 0.2  # inches a model takes in a row of dots
 SEVERAL = 0.76  # of a row is taken by its models
@@ -213,47 +210,6 @@ def draw_dots(
     return to_svg(figure, name, description)
 
 
-def draw_levels(
-    samples: dict,
-    styles: dict,
-    label: str,
-    name: str,
-    description: str,
-    level: str,
-) -> Markup:
-    """Draw means, and intervals as in the tables, against a level.
-
-    Arguments
-    ---------
-    samples : dict
-        Level in dB -> Sample; one of fewer than FEWEST utterances has no
-        interval.
-    styles, label, name, description
-        As for ``draw_dots``.
-    level : str
-        Label of the levels' axis.
-
-    Returns
-    -------
-    Markup
-        The <svg> element.
-    """
-    levels = np.array(list(samples))
-    enough = np.array([s.utterances >= FEWEST for s in samples.values()])
-    figure, axis = plt.subplots()
-    figure.set_figheight(3.3 + 0.1 * len(styles))
-    gap = np.ptp(levels) / 90  # beside each other, not over each other
-    for number, (model, style) in enumerate(styles.items()):
-        places = levels + gap * (number - (len(styles) - 1) / 2)
-        values = [sample.values[model] for sample in samples.values()]
-        axis.plot(places, [v.mean() for v in values], linewidth=1.3, **style)
-        ends = np.array([mean_interval(v) for v in values])[enough]
-        axis.vlines(places[enough], *ends.T, color=style["color"])
-    axis.set(xlabel=level, ylabel=label)
-    add_legend(figure, styles)
-    return to_svg(figure, name, description)
-
-
 def stages(curve: pd.DataFrame) -> list[tuple]:
     """Find first epoch and variants of the curriculum's stages in a curve.
 
@@ -319,68 +275,43 @@ def _mean_curve(seeds):
 def _draw_means(curves, styles, where):
     """Draw the mean curve of every model."""
     figure, axis = plt.subplots()
-    best = []
     for model, seeds in curves.items():
         mean = _mean_curve(seeds)
         every = max(1, len(mean) // 8)
         axis.plot(mean, linewidth=2, markevery=every, **styles[model])
-        if len(mean):
-            best.append(f"{model} {mean.max():.2f} dB, epoch {mean.idxmax():g}")
     axis.set(xlabel="epoch", ylabel=VALIDATION)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     add_legend(figure, {model: styles[model] for model in curves})
-    description = (
-        f"Validation SI-SDR by epoch of {', '.join(curves)}. The highest mean "
-        f"of each: {'; '.join(best)}."
-    )
     counts = ", ".join(f"{model}: {len(s)}" for model, s in curves.items())
     return Figure(
         "All models",
-        to_svg(figure, "curve-means", description),
+        to_svg(figure, "curve-means", f"{VALIDATION} by epoch, all models"),
         "Mean over the seeds, in the epochs that all seeds of a model have "
         f"(seeds of {counts}). {'; '.join(dict.fromkeys(where.values()))}.",
     )
 
 
 def _draw_model(model, seeds, style, limits, name):
-    """Draw a model's seeds and their mean, learning rates and stages."""
-    figure, (top, bottom) = plt.subplots(
-        nrows=2, sharex=True, height_ratios=(3, 1)
-    )
-    figure.set_figheight(4.2)
+    """Draw a model's seeds, their mean, and the curriculum's stages."""
+    figure, axis = plt.subplots()
     thin: dict = {"color": style["color"], "linewidth": THIN}
     circle = style | {"linestyle": "", "fillstyle": "none"}
     legend = {"one seed": thin, "best epoch": circle}
-    rates = []
     for curve in seeds.values():
-        top.plot(curve["epoch"], curve["valid_si_sdr"], **thin)
-        bottom.step(curve["epoch"], curve["lr"], where="mid", **thin)
+        axis.plot(curve["epoch"], curve["valid_si_sdr"], **thin)
         best = curve.loc[curve["valid_si_sdr"].idxmax()]
-        top.plot(best["epoch"], best["valid_si_sdr"], **circle)
-        rates += curve["lr"].agg(["min", "max"]).tolist()
+        axis.plot(best["epoch"], best["valid_si_sdr"], **circle)
     if len(seeds) > 1:
         legend["mean of seeds"] = thin | {"linewidth": THICK}
-        top.plot(_mean_curve(seeds), **legend["mean of seeds"])
+        axis.plot(_mean_curve(seeds), **legend["mean of seeds"])
     longest = max(seeds.values(), key=len)
     for epoch, _ in stages(longest):
-        for axis in (top, bottom):
-            axis.axvline(epoch - 0.5, color="#555555", ls=":", linewidth=1.2)
-    top.set(ylabel=VALIDATION, ylim=limits)
-    top.set_xlim(0.3, longest["epoch"].max() + 0.7)
-    bottom.set(xlabel="epoch", ylabel=wrapped("learning rate", 9))
-    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ends = sorted({min(rates), max(rates)})
-    bottom.set_yscale("log" if ends[0] > 0 else "linear")
-    bottom.set_yticks(ends, [f"{rate:.3g}" for rate in ends])
-    bottom.minorticks_off()
-    figure.align_ylabels()
+        axis.axvline(epoch - 0.5, color="#555555", ls=":", linewidth=1.2)
+    axis.set(xlabel="epoch", ylabel=VALIDATION, ylim=limits)
+    axis.set_xlim(0.3, longest["epoch"].max() + 0.7)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     add_legend(figure, legend)
-    best = ", ".join(f"{c['valid_si_sdr'].max():.2f}" for c in seeds.values())
-    spoken = (
-        f"Validation SI-SDR and learning rate of {model} by epoch. The best "
-        f"epoch of each seed has {best} dB."
-    )
-    return to_svg(figure, name, spoken)
+    return to_svg(figure, name, f"{VALIDATION} of {model} by epoch")
 
 
 def spectrograms(audio: dict) -> dict:

@@ -17,7 +17,6 @@ from markupsafe import Markup
 from polsess.errors import UserError
 from polsess.files import read_table
 from polsess.run_folder import RunFiles, read_curve, read_result, read_settings
-from polsess.training.settings import MAY_DIFFER
 
 from experiments import figures as plots
 from experiments.comparison import Comparison
@@ -35,12 +34,12 @@ from experiments.tables import Table, cell
 
 TEMPLATES = Path(__file__).parent / "templates"
 IMPROVEMENT = "SI-SDR improvement (dB)"
-# Columns of scores.csv, titles of their figures, labels of levels' axes.
-PARTS = (
-    ("scene_class", "Scene classes", ""),
-    ("ssr", "Speech-to-speech ratio", "speaker 1 to speaker 2 (dB)"),
-    ("scene_offset", "Scene level", "scene to speech (dB)"),
-)
+# Columns of scores.csv -> titles of their figures
+PARTS = {
+    "scene_class": "Scene classes",
+    "ssr": "Speech-to-speech ratio, speaker 1 to speaker 2",
+    "scene_offset": "Scene level, scene to speech",
+}
 LEVEL_BINS = 6
 LISTED = ["folder", "rank", "ID", "variant"]  # columns of examples.csv
 PEAK = 10 ** (-1 / 20)  # of an example's loudest sample in the page
@@ -143,20 +142,16 @@ def seeds_of(evaluations: list[Evaluation]) -> str:
     return f"seeds {', '.join(map(str, seeds))}"
 
 
-def _draw(draw, evaluations, variants, samples, title, label, **others):
-    """Make a figure of samples with ``draw``; none if all are empty."""
+def _draw(evaluations, variants, samples, title, label, with_mixture=False):
+    """Make a figure of samples; none if all are empty."""
     samples = {name: s for name, s in samples.items() if s.utterances}
     if not samples:
         return []
-    means = [
-        f"{name if isinstance(name, str) else f'{name:.1f} dB'}: "
-        + ", ".join(f"{m} {v.mean():.2f}" for m, v in sample.values.items())
-        for name, sample in samples.items()
-    ]
     name = "figure-" + re.sub(r"\W+", "-", title.lower())
-    spoken = f"{label}, {title.lower()}. {'; '.join(means)}"
     styles = plots.model_styles(by_group(evaluations))
-    svg = draw(samples, styles, label, name, spoken, **others)
+    svg = plots.draw_dots(
+        samples, styles, label, name, f"{label}: {title}", with_mixture
+    )
     info, every = evaluations[0].info, samples.values()
     caption = (
         f"{info['corpus']}, {info['split']}; {', '.join(variants)}; at least "
@@ -194,8 +189,8 @@ def improvements_by(
     Returns
     -------
     dict
-        Class, or mean level of a range -> Sample. The ranges have about
-        equally many utterances; none if there are not two different levels.
+        Class, or range of the level -> Sample. The ranges have about equally
+        many utterances; none if there are not two different levels.
     """
     rows = evaluations[0].scores
     rows = rows[rows["variant"].isin(variants) & (rows[column] != "")]
@@ -205,8 +200,11 @@ def improvements_by(
     elif values.nunique() < 2:
         parts = {}
     else:
-        bins = pd.qcut(values, LEVEL_BINS, labels=False, duplicates="drop")
-        parts = {part.mean(): part.index for _, part in values.groupby(bins)}
+        bins = pd.qcut(values, LEVEL_BINS, duplicates="drop")
+        parts = {
+            f"{part.min():.1f} to {part.max():.1f} dB": part.index
+            for _, part in values.groupby(bins, observed=True)
+        }
     return {
         name: improvements(evaluations, variants, ids)
         for name, ids in parts.items()
@@ -242,17 +240,11 @@ def breakdown_section(evaluations: list[Evaluation]) -> Section:
     there = evaluations[0].info["variants"]
     chosen = choose_variants(evaluations)
     samples = {v: improvements(evaluations, [v]) for v in there}
-    figures = _draw(
-        plots.draw_dots, evaluations, there, samples, "Variants", IMPROVEMENT
-    )
+    figures = _draw(evaluations, there, samples, "Variants", IMPROVEMENT)
     lacking = []
-    for column, title, label in PARTS:
+    for column, title in PARTS.items():
         samples = improvements_by(evaluations, chosen, column)
-        what = evaluations, chosen, samples, title, IMPROVEMENT
-        if column == "scene_class":
-            drawn = _draw(plots.draw_dots, *what)
-        else:
-            drawn = _draw(plots.draw_levels, *what, level=label)
+        drawn = _draw(evaluations, chosen, samples, title, IMPROVEMENT)
         figures += drawn
         if not drawn:
             lacking.append(title)
@@ -270,8 +262,7 @@ def metrics_section(evaluations: list[Evaluation]) -> Section:
                 v: take_sample(evaluations, metric, [v]) for v in variants
             }
             text = measure_of(metric).text
-            what = evaluations, variants, samples, text, text
-            figures += _draw(plots.draw_dots, *what, with_mixture=True)
+            figures += _draw(evaluations, variants, samples, text, text, True)
     return Section("metrics", "Other metrics", figures=figures)
 
 
@@ -416,26 +407,20 @@ def _data_uri(kind, file):
 
 
 def runs_section(evaluations: list[Evaluation]) -> Section:
-    """Show budgets; folded, settings and versions."""
-    settings: dict = {}
-    versions: dict = {}
+    """Show budgets, and settings and versions."""
+    columns = {}
     for model, runs in by_group(evaluations).items():
-        settings[model] = [read_settings(run.folder) for run in runs]
         results = [read_result(run.folder) or {} for run in runs]
-        versions[model] = [result.get("versions", {}) for result in results]
-    folded = [
-        side_by_side("All settings", "setting", settings),
-        side_by_side("Versions", "version of", versions),
-    ]
-    if len(settings) > 1:
-        title = "Settings that differ between models"
-        folded.insert(0, side_by_side(title, "setting", settings, True))
+        columns[model] = [
+            read_settings(run.folder) | result.get("versions", {})
+            for run, result in zip(runs, results, strict=True)
+        ]
     runs = [read_run(e.folder, e.group, e.seed) for e in evaluations]
     budgets = runs_table(runs)
     budgets.figures["parameters"] = [
         e.info.get("parameters") for e in evaluations
     ]
-    title = "Runs, settings and versions"
+    title, folded = "Runs, settings and versions", [side_by_side(columns)]
     return Section("runs", title, tables=[budgets], folded=folded)
 
 
@@ -446,48 +431,41 @@ def _text(value):
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def side_by_side(
-    title: str, named: str, by_model: dict, only_different: bool = False
-) -> Table:
-    """Tabulate values of models side by side.
+def _join(texts):
+    """Join the different ones of some texts."""
+    return "; ".join(texts.unique())
+
+
+def side_by_side(by_model: dict) -> Table:
+    """Tabulate settings and versions of models.
 
     Arguments
     ---------
-    title : str
-        Of the table.
-    named : str
-        Heading of the names' column, e.g. ``setting``.
     by_model : dict
         Model -> list of dict, one per seed.
-    only_different : bool
-        Whether to show only settings that differ between models, without those
-        in which seeds of one model may differ.
 
     Returns
     -------
     Table
-        A row per name; where seeds of a model differ, all their values.
+        A row per name, first those in which models differ; where seeds of a
+        model differ, all their values.
 
     Example
     -------
-    >>> models = {"a": [{"lr": 0.1, "task": "SB"}], "b": [{"task": "SB"}]}
-    >>> table = side_by_side("Settings", "setting", models, only_different=True)
-    >>> table.shown.to_numpy().tolist()
-    [['lr', '0.1', '–']]
+    >>> models = {"a": [{"task": "SB", "lr": 0.1}], "b": [{"task": "SB"}]}
+    >>> side_by_side(models).shown.to_numpy().tolist()
+    [['lr', '0.1', '–'], ['task', 'SB', 'SB']]
     """
-    names = dict.fromkeys(
-        name for runs in by_model.values() for run in runs for name in run
+    figures = pd.DataFrame(
+        {
+            model: pd.DataFrame(runs, dtype=object).map(_text).agg(_join)
+            for model, runs in by_model.items()
+        }
     )
-    rows = []
-    for name in names:
-        cells = [
-            "; ".join(dict.fromkeys(_text(run.get(name)) for run in runs))
-            for runs in by_model.values()
-        ]
-        differs = name not in MAY_DIFFER and len(set(cells)) > 1
-        if differs or not only_different:
-            rows.append([name, *cells])
-    return Table(title, pd.DataFrame(rows, columns=[named, *by_model]))
+    alike = figures.nunique(axis="columns", dropna=False) == 1
+    figures = figures.loc[alike.sort_values(kind="stable").index]
+    figures = figures.rename_axis("setting").reset_index()
+    return Table("Settings and versions", figures)
 
 
 def render(title: str, summary: str, sections: list[Section]) -> str:
@@ -513,7 +491,7 @@ def render(title: str, summary: str, sections: list[Section]) -> str:
     environment.filters["decibels"] = _in_decibels
     content: dict = {"title": title, "summary": summary, "sections": sections}
     content["style"] = Markup((TEMPLATES / "report.css").read_text("utf-8"))
-    content |= {"fewest": plots.FEWEST, "range": plots.DYNAMIC_RANGE}
+    content["range"] = plots.DYNAMIC_RANGE
     return environment.get_template("report.html").render(content)
 
 
