@@ -10,7 +10,6 @@ r"""Run the staged hyperparameter search of a model, up to its winner.
 > python tools/sweep.py next dprnn stage1
 > python tools/sweep.py select dprnn
 > python tools/sweep.py validate dprnn --data_folder /corpora/PolSESS_C_16k
-> python tools/sweep.py trials dprnn --csv trials.csv
 
 The stages are the files in recipes/PolSESS/sweeps, whose README.md explains
 them; Orion runs their trials. results/sweeps, or --output, holds a folder per
@@ -38,7 +37,7 @@ from experiments.database import (
 from experiments.finalists import SETTINGS, add_options, train_finalists
 from experiments.series import read_train_options
 from experiments.stages import (
-    BEST,
+    MARGIN,
     best_trials,
     find_stage,
     find_stages,
@@ -208,7 +207,7 @@ def status(options: argparse.Namespace) -> None:
         mark_crashed(stage, read_trials(stage, options.output), database)
         for stage in stages
     ]
-    print(status_table(stages, found, _baseline(options, stages)))
+    print(status_table(stages, found, _baseline(stages)))
     print(f"\n{hours_table(stages, found)}")
     # Here, since pictures and importances take a second to import
     from experiments import summary
@@ -278,20 +277,18 @@ def propose_next(options: argparse.Namespace) -> None:
     nowhere wider than before, unless --widen is given and the best trials lie
     there. It is printed beside the space in the next stage's file.
     """
-    if not 0 < options.margin < float("inf"):
-        raise UserError(f"--margin {options.margin}: give more than 0")
     stages = find_stages(options.model, options.sweeps)
     stage = find_stage(stages, options.stage)
     pool = pool_trials([stage], options.output).pool
-    best = best_trials(pool, options.fraction)
+    best = best_trials(pool)
     proposed = {
-        name: narrow(prior, best[name], options.margin, options.widen)
+        name: narrow(prior, best[name], widen=options.widen)
         for name, prior in stage.space.items()
     }
     following = stages_after(stages, stage)
     rule = (
         f"the hull of the best {len(best)} of {len(pool)} finished trials of "
-        f"{stage.stage}, at either end wider by {options.margin:.0%} of the "
+        f"{stage.stage}, at either end wider by {MARGIN:.0%} of the "
         f"range in {stage.stage}, and within that range"
     )
     wider = [
@@ -320,14 +317,17 @@ def propose_next(options: argparse.Namespace) -> None:
 def select(options: argparse.Namespace) -> None:
     r"""Select the finalists, as tools/select_configs.py does.
 
-    > python tools/sweep.py select dprnn --from stage3a stage3b \
-        --min_per_sweep 1
+    > python tools/sweep.py select dprnn --from stage3a stage3b
 
     Writes the selection to OUTPUT/MODEL-selection.
     """
     import select_configs  # here, since its pictures take a second to import
 
-    stages = _find_named(options, last_stages)
+    every = find_stages(options.model, options.sweeps)
+    stages = last_stages(every)
+    if options.from_ is not None:
+        names = dict.fromkeys(options.from_)
+        stages = [find_stage(every, name) for name in names]
     settings = SETTINGS.with_name(f"{options.model}_finalists.yaml")
     if not settings.exists():
         settings = HPARAMS / f"{options.model}.yaml"
@@ -360,7 +360,7 @@ def validate(options: argparse.Namespace, texts: list[str]) -> int:
                 f"or change {_selection(options) / 'finalists.yaml'}"
             )
     folder = options.output / f"{options.model}-validation"
-    baseline = _baseline(options, stages)
+    baseline = _baseline(stages)
     exit_status, report = train_finalists(
         _selection(options), folder, baseline, options.seeds, texts
     )
@@ -369,32 +369,8 @@ def validate(options: argparse.Namespace, texts: list[str]) -> int:
     return exit_status
 
 
-def trials(options: argparse.Namespace) -> None:
-    r"""Print the trials as a table for tools/select_configs.py.
-
-    > python tools/sweep.py trials dprnn --from stage3a stage3b --csv trials.csv
-    """
-    table = read_stages(_find_named(options, list), options.output)
-    text = table.to_csv(index=False)
-    if options.csv is None:
-        print(text, end="")
-    else:
-        write_atomically(options.csv, text)
-        print(f"Wrote {len(table)} trials to {options.csv}")
-
-
-def _find_named(options, default):
-    """Find the stages of --from, or the default ones."""
-    stages = find_stages(options.model, options.sweeps)
-    if options.from_ is None:
-        return default(stages)
-    return [find_stage(stages, name) for name in dict.fromkeys(options.from_)]
-
-
-def _baseline(options, stages):
+def _baseline(stages):
     """Return the SI-SDR without a search; None if it is not known."""
-    if options.baseline_si_sdr is not None:
-        return options.baseline_si_sdr
     return next((s.baseline for s in stages if s.baseline is not None), None)
 
 
@@ -413,19 +389,15 @@ def _make_parser():
     functions = {"run": run, "slurm": slurm, "status": status}
     functions |= {"watch": watch, "dashboard": dashboard}
     functions |= {"rebuild": rebuild, "next": propose_next, "select": select}
-    functions |= {"validate": validate, "trials": trials}
+    functions |= {"validate": validate}
     added = {n: _add_command(subparsers, n, f) for n, f in functions.items()}
     for name in ("run", "slurm", "rebuild", "next"):
         added[name].add_argument("stage", metavar="STAGE", help="e.g. stage1")
     for name in ("run", "slurm", "status", "rebuild"):
         add_storage_options(added[name])
+    text = "stages of the trials (default: the last ones)"
     several: dict = {"nargs": "+", "metavar": "STAGE", "dest": "from_"}
-    for name, default in (("select", "the last ones"), ("trials", "all")):
-        text = f"stages of the trials (default: {default})"
-        added[name].add_argument("--from", **several, help=text)
-    text = "SI-SDR without a search, in dB (default: as in the stages' files)"
-    for name in ("status", "validate"):
-        added[name].add_argument("--baseline_si_sdr", type=float, help=text)
+    added["select"].add_argument("--from", **several, help=text)
     add_options(added["select"])
     for name in ("run", "slurm"):
         _add_run_options(added[name].add_argument)
@@ -443,8 +415,6 @@ def _make_parser():
     text = "port (default: %(default)s)"
     added["dashboard"].add_argument("--port", type=int, default=8080, help=text)
     _add_next_options(added["next"].add_argument)
-    text = "file for the table (default: print it)"
-    added["trials"].add_argument("--csv", type=Path, help=text)
     text = "seeds per finalist (default: 42 123 456)"
     added["validate"].add_argument("--seeds", nargs="+", help=text)
     return parser
@@ -479,10 +449,6 @@ def _add_run_options(add):
 
 def _add_next_options(add):
     """Add the options of ``next``."""
-    text = "part of the finished trials, the best (default: %(default)s)"
-    add("--fraction", type=float, default=BEST, help=text)
-    text = "part of the range added at either end (default: %(default)s)"
-    add("--margin", type=float, default=0.1, help=text)
     text = "move ends at which the best trials lie outwards, by the margin"
     add("--widen", action="store_true", help=text)
     text = "folder for the next stage's file, for --sweeps (default: print)"

@@ -176,7 +176,6 @@ def test_names_that_can_name_no_folder(tmp_path, names, problem):
     "options, problem",
     [
         (["--params", "lr", "clip"], "no column clip"),
-        (["--params", "lr", "lr"], "lr is no parameter, or stands there twice"),
         (["--settings", "no.yaml"], "no.yaml: is not a series"),
     ],
 )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from experiments.stages import crowded_ends, find_stage, find_stages, narrow
+from experiments.trials import read_stages
 from polsess.errors import UserError
 from polsess.search.sweep import SWEEPS, read_prior
 from small_trials import (
@@ -117,12 +118,12 @@ def test_next_beside_the_published_choice(tmp_path, capsys):
     folder = tmp_path / "out/dprnn-stage1"
     write_trial(folder, "x", values, 99.0, ended="stopped")
     command = ["next", "dprnn", "stage1", "--output", "out"]
-    assert main([*command, "--fraction", "0.125", "--margin", "0.05"]) == 0
+    assert main(command) == 0
     printed = capsys.readouterr().out
     # By hand: the best four are at 12/15 to 15/15 of their ranges.
     assert (
         "| lr | loguniform(3e-4, 3e-3) | 0.00189 to 0.003 | "
-        "loguniform(0.0016, 0.003) | loguniform(5e-4, 2e-3) |" in printed
+        "loguniform(0.0015, 0.003) | loguniform(5e-4, 2e-3) |" in printed
     )
     assert (
         "| lr_patience | uniform(1, 5, discrete=True) | 4 to 5 | "
@@ -132,11 +133,16 @@ def test_next_beside_the_published_choice(tmp_path, capsys):
 
 
 def test_what_is_widened_is_reported(tmp_path, capsys):
-    write_stage(tmp_path / "out/dprnn-stage1", list(range(40)))
+    folder = tmp_path / "out/dprnn-stage1"
+    write_stage(folder, list(range(10)))
+    values = {"lr": 3e-3, "weight_decay": 2e-5, "max_grad_norm": 20.0}
+    values |= {"lr_factor": 0.95, "lr_patience": 5}
+    for number in range(4):
+        write_trial(folder, number, values, 20.0)
     command = ["next", "dprnn", "stage1", "--output", "out", "--widen"]
-    command += ["--fraction", "0.125", "--write", "own"]
+    command += ["--write", "own"]
     assert main(command) == 0
-    told = "ends at which the best lie: lr loguniform(0.0018, 0.0038), max_grad"
+    told = "ends at which the best lie: lr loguniform(0.0023, 0.0038), max_grad"
     printed = capsys.readouterr().out
     assert told in printed
     assert "weight_decay loguniform" not in printed.split("best lie")[1]
@@ -241,17 +247,15 @@ def test_status_counts_trials(tmp_path, capsys):
     (begun / "curve.csv").write_text(curve)
     (folder / "trials/just begun").mkdir()
     write_trial(tmp_path / "out/dprnn-stage2", 6, PARAMETERS, 2.25)
-    options = ["--output", "out", "--baseline_si_sdr", "2.0"]
-    assert main(["status", "dprnn", *options]) == 0
+    assert main(["status", "dprnn", "--output", "out"]) == 0
     rows = rows_of(capsys.readouterr().out)
     # Without a database those that crashed are open.
     shares = ["5 of 91", "2 (40%)", "1 (20%)", "2 (40%)", "0", "2"]
-    assert rows["stage1"] == [*shares, "1.50", "1.25", "3.5", "–", "-0.50"]
-    assert rows["stage2"][-2:] == ["+0.75", "+0.25"]
+    assert rows["stage1"] == [*shares, "1.50", "1.25", "3.5", "–", "-1.53"]
+    assert rows["stage2"][-2:] == ["+0.75", "-0.78"]
     assert rows["stage3a"][-2:] == ["–", "–"]
-    assert main(["trials", "dprnn", "--output", "out", "--csv", "t.csv"]) == 0
-    assert "Wrote 8 trials to t.csv" in capsys.readouterr().out
-    table = pd.read_csv("t.csv")
+    table = read_stages(find_stages("dprnn"), Path("out"))
+    assert len(table) == 8
     assert sorted(table["status"]) == sorted(
         ["failed"] * 2 + ["finished"] * 3 + ["open"] * 2 + ["stopped"]
     )

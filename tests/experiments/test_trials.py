@@ -14,13 +14,11 @@ def test_parameters_are_the_numeric_columns_or_those_named(tmp_path):
     header = "name,sweep,status,objective,lr,machine,epochs,none"
     trials = read_lines(lines, header)
     assert trials.parameters == ["lr", "epochs"]
-    assert trials.notes[0].endswith("no parameters: machine, none.")
     trials = read_table(Path("trials.csv"), ["epochs"])
     assert trials.parameters == ["epochs"]
-    assert not trials.notes
     # What a selection writes, as when finalists.csv is given again, is none.
-    header = "name,sweep,status,objective,lr,rank,diversity,note"
-    lines = ["a,1,finished,4,0.1,1,2,3", "b,1,finished,3,0.2,2,3,4"]
+    header = "name,sweep,status,objective,lr,rank,diversity"
+    lines = ["a,1,finished,4,0.1,1,2", "b,1,finished,3,0.2,2,3"]
     assert read_lines(lines, header).parameters == ["lr"]
     with pytest.raises(UserError, match="--params: rank is no parameter"):
         main(["trials.csv", "--params", "lr", "rank"])

@@ -4,8 +4,6 @@ import argparse
 import json
 import os
 import re
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,41 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--min_diversity", type=float, default=1.0, help=text)
     text = (
-        "least number of finalists of each sweep, if need be redundant ones "
-        "(default: %(default)s)"
-    )
-    add("--min_per_sweep", type=at_least(0), default=0, metavar="N", help=text)
-    text = (
         "other settings: a series, for its first run's, or a model's YAML "
         "(default: hparams/dprnn.yaml, trained as long as the published ones)"
     )
     add("--settings", type=Path, metavar="FILE", help=text)
     text = "picture, .png, .svg or .pdf (default: OUTPUT/objectives.png)"
     add("--figure", type=Path, metavar="FILE", help=text)
-
-
-REDUNDANT = "redundant"
-PLACE_KEPT = "place kept for another sweep"
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Selected and rejected trials.
-
-    Arguments
-    ---------
-    finalists : pandas.DataFrame
-        By rank, with the columns of the pool, diversity (NaN of the first) and
-        note (REDUNDANT if its sweep would have too few without it).
-    passed_over : pandas.DataFrame
-        The same of the rejected ones; note is the reason.
-    notes : list of str
-        For the reader, a sentence each.
-    """
-
-    finalists: pd.DataFrame
-    passed_over: pd.DataFrame
-    notes: list
 
 
 def standardise(pool: pd.DataFrame, parameters: list[str]) -> np.ndarray:
@@ -102,18 +71,13 @@ def standardise(pool: pd.DataFrame, parameters: list[str]) -> np.ndarray:
 
 
 def select_finalists(
-    trials: Trials,
-    n: int = 5,
-    min_diversity: float = 1.0,
-    min_per_sweep: int = 0,
-) -> Selection:
+    trials: Trials, n: int = 5, min_diversity: float = 1.0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Select the finalists of a search.
 
     The finished trials are considered by rank. A trial's diversity is the
     smallest Euclidean distance, in the standardised space, to a selected one.
-    It is selected if that is not below the threshold, and if enough places
-    remain for the sweeps that still have fewer than `min_per_sweep` finalists.
-    A sweep that has too few in the end gets its best redundant ones.
+    It is selected if that is not below the threshold.
 
     Arguments
     ---------
@@ -123,19 +87,14 @@ def select_finalists(
         Number of finalists.
     min_diversity : float
         A trial closer to a finalist is redundant; 0 for none.
-    min_per_sweep : int
-        Least number of finalists of each sweep, if it has as many finished
-        trials.
 
     Returns
     -------
-    Selection
-        With fewer than `n` finalists if not enough trials qualify.
-
-    Raises
-    ------
-    UserError
-        If `n` is too small for `min_per_sweep`.
+    finalists : pandas.DataFrame
+        By rank, with the columns of the pool and diversity (NaN of the first);
+        fewer than ``n`` if not enough trials qualify.
+    redundant : pandas.DataFrame
+        The same of the trials that were passed over.
 
     Example
     -------
@@ -145,77 +104,23 @@ def select_finalists(
     >>> rows += [["c", "2", "finished", 2.0, 0.9]]
     >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "lr"])
     >>> trials = check_trials(table, ["lr"], "here")
-    >>> selection = select_finalists(trials, n=2)
-    >>> list(selection.finalists["name"]), selection.passed_over["note"][0]
-    (['a', 'c'], 'redundant')
+    >>> finalists, redundant = select_finalists(trials, n=2)
+    >>> list(finalists["name"]), list(redundant["name"])
+    (['a', 'c'], ['b'])
     """
-    pool = trials.pool
-    sweeps = pool["sweep"]
-    counts = sweeps.value_counts()
-    wanted = {name: min(min_per_sweep, k) for name, k in counts.items()}
-    if sum(wanted.values()) > n:
-        raise UserError(
-            f"--n, --min_per_sweep: {n} finalists cannot be {min_per_sweep} of "
-            f"each of {len(wanted)} sweeps"
-        )
+    pool = trials.pool.assign(diversity=np.nan)
     scaled = standardise(pool, trials.parameters)
-    selected, others = _walk(sweeps, scaled, n, min_diversity, wanted)
-    taken = {place for place, _, _ in selected}
-    notes = []
-    if len(selected) < n:
-        notes.append(
-            f"{len(selected)} finalists, not {n}: of the {len(pool)} finished "
-            "trials no other is left that is far enough from them."
-        )
-    return Selection(
-        _rows(pool, sorted(selected)),
-        _rows(pool, [other for other in others if other[0] not in taken]),
-        notes,
-    )
-
-
-def _walk(sweeps, scaled, n, min_diversity, wanted):
-    """Select by rank: (place in the pool, diversity, note) of each trial.
-
-    Returns the selected ones, and those not selected at first.
-    """
-    selected: list[tuple] = []
-    others: list[tuple] = []
-    owed = Counter(wanted)
-    for place, sweep in enumerate(sweeps):
-        left = n - len(selected)
-        if not left:
+    taken: list[int] = []
+    redundant: list[int] = []
+    for place in pool.index:
+        if taken:
+            distances = np.linalg.norm(scaled[taken] - scaled[place], axis=1)
+            pool.loc[place, "diversity"] = distances.min()
+        is_near = pool["diversity"][place] < min_diversity
+        (redundant if is_near else taken).append(place)
+        if len(taken) == n:
             break
-        distance = _diversity(place, selected, scaled)
-        if distance < min_diversity:
-            others.append((place, distance, REDUNDANT))
-        elif not owed[sweep] and left <= owed.total():
-            others.append((place, distance, PLACE_KEPT))
-        else:
-            selected.append((place, distance, ""))
-            owed[sweep] = max(owed[sweep] - 1, 0)
-    for sweep, missing in owed.items():
-        mine = [place for place, _, _ in others if sweeps[place] == sweep]
-        for place in mine[:missing]:
-            distance = _diversity(place, selected, scaled)
-            selected.append((place, distance, REDUNDANT))
-    return selected, others
-
-
-def _diversity(place, selected, scaled):
-    """Compute the distance to the nearest selected trial; NaN of the first."""
-    if not selected:
-        return float("nan")
-    taken = scaled[[other for other, _, _ in selected]]
-    return float(np.linalg.norm(taken - scaled[place], axis=1).min())
-
-
-def _rows(pool, places):
-    """Select rows of the pool, with diversity and note."""
-    rows = pool.loc[[place for place, _, _ in places]].copy()
-    rows["diversity"] = [distance for _, distance, _ in places]
-    rows["note"] = [note for _, _, note in places]
-    return rows.reset_index(drop=True)
+    return pool.loc[taken], pool.loc[redundant]
 
 
 SEEDS = [42, 123, 456]  # of the published final validation

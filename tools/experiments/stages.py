@@ -26,6 +26,7 @@ from experiments.tables import DASH, markdown_table
 LEAST = 4  # trials for a proposed space
 BEST = 0.25  # part of the finished trials that counts as the best
 EDGE = 0.1  # part of a range that is one of its ends
+MARGIN = 0.1  # part of a range by which a proposed space is wider
 
 
 def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
@@ -144,7 +145,10 @@ def shared_options(stages: list[Sweep]) -> dict:
 
 
 def narrow(
-    prior: Prior, values: pd.Series, margin: float, widen: bool = False
+    prior: Prior,
+    values: pd.Series,
+    margin: float = MARGIN,
+    widen: bool = False,
 ) -> Prior:
     """Narrow a prior to the range of some values.
 
@@ -172,9 +176,9 @@ def narrow(
     -------
     >>> from polsess.search.sweep import read_prior
     >>> prior = read_prior("weight_decay", "loguniform(1e-6, 1e-4)", "a.yaml")
-    >>> narrow(prior, pd.Series([1e-6, 5e-6]), 0.1).text
+    >>> narrow(prior, pd.Series([1e-6, 5e-6])).text
     'loguniform(1e-06, 8e-06)'
-    >>> narrow(prior, pd.Series([1e-6] * 3), 0.1, widen=True).text
+    >>> narrow(prior, pd.Series([1e-6] * 3), widen=True).text
     'loguniform(6.3e-07, 1.6e-06)'
     """
     least, most = prior.low, prior.high
@@ -242,18 +246,15 @@ def crowded_ends(prior: Prior, best: pd.Series) -> list[str]:
     ]
 
 
-def best_trials(pool: pd.DataFrame, fraction: float = BEST) -> pd.DataFrame:
+def best_trials(pool: pd.DataFrame) -> pd.DataFrame:
     """Select the best part of the finished trials, at least LEAST.
 
     Arguments
     ---------
     pool : pandas.DataFrame
         The finished trials, the best first.
-    fraction : float
-        Above 0, at most 1.
     """
-    part = math.ceil(round(fraction * len(pool), 9))
-    return pool.head(max(part, LEAST))
+    return pool.head(max(math.ceil(BEST * len(pool)), LEAST))
 
 
 def proposal_table(

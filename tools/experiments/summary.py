@@ -14,7 +14,6 @@ from polsess.run_folder import FINISHED
 from polsess.search.sweep import Prior
 
 from experiments.figures import STYLE, VALIDATION, model_styles
-from experiments.finalists import Selection
 from experiments.stages import EDGE, best_trials, crowded_ends
 from experiments.statistics import correlation
 from experiments.tables import Table
@@ -155,15 +154,20 @@ def summarise_sweeps(trials: Trials) -> pd.DataFrame:
     return counts.reindex(table["sweep"].unique()).reset_index()
 
 
-def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
+def write_summary(
+    trials: Trials,
+    finalists: pd.DataFrame,
+    redundant: pd.DataFrame,
+    asked: str,
+) -> str:
     """Format a selection and its trials in Markdown.
 
     Arguments
     ---------
     trials : Trials
         Trials of one or several sweeps.
-    selection : Selection
-        Selected from them.
+    finalists, redundant : pandas.DataFrame
+        Selected from them, as ``select_finalists`` returns them.
     asked : str
         The options of the selection.
 
@@ -176,21 +180,22 @@ def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
     parameters = trials.parameters
     parts = [
         "# Finalists",
-        f"Selected with {asked}. SI-SDR in dB, of the validation; diversity: "
-        "distance to the nearest finalist that was selected before, in units "
-        "of the sample standard deviations below.",
-        _trials_table(selection.finalists, parameters),
+        f"{len(finalists)} of {len(trials.pool)} finished trials, selected "
+        f"with {asked}. SI-SDR in dB, of the validation; diversity: distance "
+        "to the nearest finalist that was selected before, in units of the "
+        "sample standard deviations below.",
+        _trials_table(finalists, parameters),
     ]
-    if len(selection.passed_over):
-        rows = _trials_table(selection.passed_over, parameters)
-        parts += ["## Passed over", rows]
+    if len(redundant):
+        rows = _trials_table(redundant, parameters)
+        parts += ["## Passed over as redundant", rows]
     parts += [
         "## Sweeps",
         _markdown(summarise_sweeps(trials)),
         "## Parameters, over the finished trials",
         parameter_table(trials).markdown(),
     ]
-    notes = [*trials.notes, *selection.notes, *edge_warnings(trials)]
+    notes = [*trials.notes, *edge_warnings(trials)]
     if notes:
         parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
     return "\n\n".join(parts) + "\n"
@@ -199,7 +204,6 @@ def write_summary(trials: Trials, selection: Selection, asked: str) -> str:
 def _trials_table(rows, parameters):
     """Format trials with rank, parameters and diversity."""
     columns = ["rank", "name", "sweep", "objective", *parameters, "diversity"]
-    columns += ["note"] if any(rows["note"]) else []
     table = rows[columns].rename(columns={"objective": "SI-SDR"})
     return _markdown(table, parameters)
 

@@ -5,7 +5,6 @@ running, waits to be resumed, or crashed, which Orion knows.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from polsess.search.trial import FAILED, STOPPED
 
 COLUMNS = ("name", "sweep", "status", "objective")
 # Columns added by a selection; no parameter can have such a name.
-ADDED = ("rank", "diversity", "note")
+ADDED = ("rank", "diversity")
 OPEN = "open"
 # Status of a trial by how it ended. Only FINISHED takes part in a selection.
 STATUS = {
@@ -249,12 +248,9 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
         Columns of the parameters; None for all further numeric ones, but for
         those that have the name of one of ADDED.
     """
-    given, notes = parameters or [], []
-    for name in given:
-        if name in (*COLUMNS, *ADDED) or given.count(name) > 1:
-            raise UserError(
-                f"--params: {name} is no parameter, or stands there twice"
-            )
+    given = list(dict.fromkeys(parameters or []))
+    for name in {*COLUMNS, *ADDED}.intersection(given):
+        raise UserError(f"--params: {name} is no parameter")
     texts = files.read_table(path, [*COLUMNS, *given])
     wrong = (texts[["name", "sweep", "status"]] == "").any(axis="columns")
     for row in texts.index[wrong | texts["name"].duplicated()]:
@@ -262,29 +258,22 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
             f"{path}, row {row + 2}: give each trial a name of its own, a "
             "sweep and a status"
         )
-    if parameters is None:
-        further = [str(name) for name in texts if name not in COLUMNS]
-        parameters = [
+    if not given:
+        given = [
             name
-            for name in further
-            if name not in ADDED and _is_numeric(texts[name])
+            for name in map(str, texts)
+            if name not in (*COLUMNS, *ADDED) and _is_numeric(texts[name])
         ]
-        others = [name for name in further if name not in parameters]
-        if others:
-            notes.append(
-                "Not numeric, or written by a selection, hence no parameters: "
-                f"{', '.join(others)}."
-            )
-        if not parameters:
+        if not given:
             raise UserError(
                 f"{path}: no numeric column beside {', '.join(COLUMNS)}; name "
                 "the parameters with --params"
             )
-    table = texts[[*COLUMNS, *parameters]].reset_index(drop=True)
-    for name in ("objective", *parameters):
+    table = texts[[*COLUMNS, *given]].reset_index(drop=True)
+    for name in ("objective", *given):
         numbers = files.read_numbers(texts[name].replace("nan", ""), path)
         table[name] = numbers.to_numpy()
-    return check_trials(table, parameters, path, notes)
+    return check_trials(table, given, path)
 
 
 def _is_numeric(texts):
@@ -298,7 +287,6 @@ def check_trials(
     table: pd.DataFrame,
     parameters: list[str],
     where: object,
-    notes: Sequence[str] = (),
 ) -> Trials:
     """Check that trials can be selected from.
 
@@ -310,8 +298,6 @@ def check_trials(
         Columns of the parameters.
     where : object
         Its origin, for the messages.
-    notes : sequence of str
-        For the reader.
 
     Returns
     -------
@@ -324,13 +310,13 @@ def check_trials(
     UserError
         If none is finished, or a finished one has no value of a parameter.
     """
+    notes = []
     undefined = (table["status"] == FINISHED) & ~np.isfinite(table["objective"])
     if undefined.any():
-        notes = [
-            *notes,
+        notes.append(
             "Finished without a finite objective, hence counted as failed: "
-            f"{', '.join(table['name'][undefined])}.",
-        ]
+            f"{', '.join(table['name'][undefined])}."
+        )
         table = table.assign(status=table["status"].mask(undefined, "failed"))
     pool = table[table["status"] == FINISHED]
     if pool.empty:
@@ -345,4 +331,4 @@ def check_trials(
                 f"{where}: the finished trial {trial} has no {name}; name the "
                 "parameters that all finished trials have with --params"
             )
-    return Trials(table, parameters, list(notes))
+    return Trials(table, parameters, notes)
