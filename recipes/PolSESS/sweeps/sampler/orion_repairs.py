@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 
 from filelock import SoftFileLock
 from orion.core.io.database import pickleddb
@@ -33,7 +34,10 @@ def _create_lock(path):
     """
     lock = create_lock(path)
     if isinstance(lock, SoftFileLock):
-        lock.lifetime = STALE_SECONDS
+        with warnings.catch_warnings():
+            # Of a live holder: none holds it for so long.
+            warnings.simplefilter("ignore", FutureWarning)
+            lock.lifetime = STALE_SECONDS
     return lock
 
 
