@@ -27,7 +27,11 @@ from pathlib import Path
 import pandas as pd
 from joblib import cpu_count
 from polsess.commands import at_least, make_parser, run
-from polsess.inference.models import TrainedModel, load_trained_run
+from polsess.inference.models import (
+    TrainedModel,
+    choose_precision,
+    load_trained_run,
+)
 from polsess.processes import PRECISIONS, set_up_device
 from polsess.run_folder import RunFiles, software_versions
 from polsess.scoring.evaluation import Evaluation
@@ -85,8 +89,12 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     text = "evaluate the averaged weights of a run with ema_decay"
     add("--averaged", action="store_true", help=text)
     add("--device", help="cpu, cuda ... (default: a GPU if there is one)")
-    text = "precision of the separator (default: the run's eval_precision)"
-    add("--precision", choices=PRECISIONS, help=text)
+    text = (
+        "precision of the separator; auto: bf16 where the CPU has it and the "
+        "model loses nothing, else fp32 (default: the run's eval_precision, so "
+        "that scores can be compared across machines)"
+    )
+    add("--precision", choices=("auto", *PRECISIONS), help=text)
     text = "mixtures separated at once (default: the run's valid_batch_size)"
     add("--batch_size", type=at_least(1), help=text)
     text = "scoring processes (default: one per CPU)"
@@ -104,6 +112,7 @@ def main(arguments: list[str]) -> None:
     precision = options.precision or settings.get("eval_precision", "fp32")
     requested = {"device": options.device, "precision": precision}
     device = set_up_device(requested, trained.separator)
+    precision = choose_precision(precision, trained.separator, device)
     run_files = RunFiles(trained.folder)
     root = options.output or run_files.evaluations
     if options.output:
@@ -201,6 +210,7 @@ def describe(
         "metrics": metrics,
         "checkpoint": checkpoint,
         "device": device,
+        "precision": files.identity["precision"],
         "seconds": seconds,
         "versions": versions,
         "undefined": undefined.sum().to_dict(),

@@ -34,6 +34,7 @@ from polsess.inference.recordings import (
     summarise,
 )
 from polsess.inference.separation import SpeechSeparation
+from polsess.processes import PRECISIONS
 from tqdm import tqdm
 
 
@@ -66,6 +67,10 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     choices = {
         "channels": (("downmix", "each"), "separate their mean, or each"),
         "subtype": (tuple(SUBTYPES), "sample format of the WAV files"),
+        "precision": (
+            ("auto", *PRECISIONS),
+            "auto: bf16 where the CPU has it and the model loses nothing",
+        ),
     }
     for name, (values, text) in choices.items():
         text += f" (default: {values[0]})"
@@ -145,7 +150,7 @@ def main(arguments: list[str]) -> None:
     found, left_out = find_recordings(options.recordings, options.output)
     model = SpeechSeparation.from_hparams(
         options.model,
-        {"device": options.device},
+        {"device": options.device, "precision": options.precision},
         averaged=options.averaged,
         trust=options.trust,
     )

@@ -438,6 +438,7 @@ def identify(
         "chunk": options.chunk,
         "overlap": options.overlap,
         "subtype": options.subtype,
+        "precision": options.precision,
     }
 
 
@@ -511,6 +512,7 @@ def describe(
             for chunk in separation.chunks
         ],
         "device": model.device,
+        "precision": model.precision,
         "seconds": seconds,
         "real_time_factor": seconds / recording.seconds,
     }

@@ -10,7 +10,7 @@ import torch
 
 from polsess.audio import Recording, RecordingError
 from polsess.errors import UserError
-from polsess.inference.models import load_model
+from polsess.inference.models import choose_precision, load_model
 from polsess.inference.overlap_add import CHUNK, OVERLAP, OverlapAdd
 from polsess.inference.resampling import ResampledReader, StreamResampler
 from polsess.processes import set_up_device, too_little_memory
@@ -62,7 +62,8 @@ class SpeechSeparation(Pretrained):
             SpeechBrain's ``SepformerSeparation`` loads.
         run_opts : dict, None
             SpeechBrain's run options, such as ``{"device": "cuda"}``; by
-            default a GPU if there is one.
+            default a GPU if there is one. ``precision`` may be ``auto``, the
+            default: see ``choose_precision``.
         freeze_params : bool
             Whether the parameters are for inference only.
         averaged : bool
@@ -84,7 +85,10 @@ class SpeechSeparation(Pretrained):
         """
         run = load_model(source, averaged, trust)
         run_opts = dict(run_opts or {})
-        run_opts["device"] = set_up_device(run_opts, run.separator)
+        device = set_up_device(run_opts, run.separator)
+        precision = run_opts.get("precision")
+        precision = choose_precision(precision, run.separator, device)
+        run_opts |= {"device": device, "precision": precision}
         # Not all settings: Pretrained would follow those of the training.
         hparams = {name: run.settings[name] for name in cls.HPARAMS_NEEDED}
         model = cls(

@@ -1,8 +1,7 @@
 """Metrics of an evaluation, by their libraries, and their averages."""
 
 import math
-import warnings
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torchaudio
+from numpy.lib.stride_tricks import sliding_window_view
 
 from polsess.errors import UserError, one_line
 from polsess.scoring.scores import NOT_FINITE
@@ -88,26 +88,67 @@ def stoi(
 ) -> float:
     """Compute STOI or, if ``extended``, ESTOI; at most 1.
 
+    The formulas are pystoi's, over all segments at once; what both metrics
+    need is computed once.
+
     Raises
     ------
-    ValueError, RuntimeWarning
-        If there is less than about 0.4 s of speech in the source; pystoi
-        itself only warns, and returns 1e-5.
+    ValueError
+        If there is less than about 0.4 s of speech in the source.
     """
-    from pystoi import stoi
-    from pystoi.stoi import FS, N_FRAME
+    from pystoi.stoi import BETA
+    from pystoi.utils import EPS
 
-    if len(source) * FS <= N_FRAME * sample_rate:
+    pair = (np.asarray(x, np.float64).tobytes() for x in (source, signal))
+    bands = _third_octaves(*pair, sample_rate)
+    count = len(bands[0])
+    if extended:
+        # pystoi's noise, by which constant bands have a norm
+        size = 2 * bands.size
+        noise = EPS * _noise(1 << size.bit_length())[:size]
+        noise = noise.reshape(2, 2, *bands.shape[1:])
+        for step, axis in enumerate((-1, -2)):  # over time, then over bands
+            bands = _normalise(bands + noise[:, step], axis)
+        return float(np.prod(bands, axis=0).sum() / bands.shape[-1] / count)
+    source, signal = bands
+    norms = np.linalg.norm(bands, axis=-1, keepdims=True)
+    signal = signal * norms[0] / (norms[1] + EPS)
+    signal = np.minimum(signal, source * (1 + 10 ** (-BETA / 20)))
+    products = _normalise(source, -1, EPS) * _normalise(signal, -1, EPS)
+    return float(products.sum() / bands.shape[-2] / count)
+
+
+@lru_cache(maxsize=8)
+def _third_octaves(source, signal, sample_rate):
+    """Compute magnitudes in third octaves: [2, segments, bands, frames]."""
+    from pystoi import utils
+    from pystoi.stoi import DYN_RANGE, FS, N_FRAME, NFFT, OBM, N
+
+    pair = [np.frombuffer(samples) for samples in (source, signal)]
+    if len(pair[0]) * FS <= N_FRAME * sample_rate:
         raise ValueError("the signal is shorter than a frame of STOI")
-    # ESTOI adds tiny noise, which must not depend on earlier draws.
-    state = np.random.get_state()
-    np.random.seed(0)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", RuntimeWarning)
-            return float(stoi(source, signal, sample_rate, extended=extended))
-    finally:
-        np.random.set_state(state)
+    if sample_rate != FS:
+        pair = [utils.resample_oct(x, FS, sample_rate) for x in pair]
+    hop = N_FRAME // 2
+    spoken = utils.remove_silent_frames(*pair, DYN_RANGE, N_FRAME, hop)
+    frames = sliding_window_view(spoken, N_FRAME, axis=1)[:, :-1:hop]
+    spectra = np.fft.rfft(frames * np.hanning(N_FRAME + 2)[1:-1], NFFT)
+    bands = np.sqrt(np.abs(spectra) ** 2 @ OBM.T)
+    if bands.shape[1] < N:
+        raise ValueError("Not enough STFT frames after removing silent ones")
+    return sliding_window_view(bands, N, axis=1)
+
+
+@lru_cache(maxsize=2)
+def _noise(size):
+    """Draw what pystoi draws after ``np.random.seed(0)``."""
+    return np.random.RandomState(0).standard_normal(size)
+
+
+def _normalise(bands, axis, least=0.0):
+    """Subtract the mean along an axis, and divide by the norm."""
+    bands = bands - bands.mean(axis=axis, keepdims=True)
+    return bands / (np.linalg.norm(bands, axis=axis, keepdims=True) + least)
 
 
 def dnsmos(signal: np.ndarray, source: object, sample_rate: int) -> float:
@@ -280,8 +321,7 @@ def _describe(error):
     message = error.args[0] if error.args else type(error).__name__
     if isinstance(message, bytes):  # as those of pesq
         message = message.decode(errors="replace")
-    # pystoi announces a return value that `stoi` does not return.
-    return one_line(str(message).partition(". Returning")[0])
+    return one_line(str(message))
 
 
 def summarise_metrics(table: pd.DataFrame) -> pd.DataFrame:
