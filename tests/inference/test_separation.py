@@ -10,7 +10,7 @@ from polsess.inference.models import load_trained_run
 from polsess.inference.separation import SpeechSeparation
 from small_models import SMALL
 
-CPU = {"device": "cpu"}
+CPU = {"device": "cpu", "precision": "fp32"}
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -62,10 +62,35 @@ def test_a_hubs_name_is_no_folder():
 
 
 def test_settings_of_the_training_do_not_count(trained_runs):
-    model = SpeechSeparation.from_hparams(trained_runs("dprnn"), averaged=True)
-    assert model.precision == "fp32"
+    model = SpeechSeparation.from_hparams(
+        trained_runs("dprnn"), CPU, averaged=True
+    )
     assert model.run.averaged
     assert not model.mods.separator.training
+
+
+@pytest.mark.parametrize(
+    ("name", "has_bf16", "precision"),
+    [
+        ("dprnn", True, "bf16"),
+        ("dprnn", False, "fp32"),
+        ("spmamba", True, "fp32"),
+    ],
+)
+def test_precision_is_chosen_by_model_and_cpu(
+    name, has_bf16, precision, trained_runs, monkeypatch
+):
+    features = {"avx512_bf16": has_bf16}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    folder, mixture = trained_runs(name), torch.from_numpy(noise(4000))[None]
+    models = [
+        SpeechSeparation.from_hparams(folder, options)
+        for options in ({"device": "cpu"}, CPU)
+    ]
+    assert models[0].precision == precision
+    found, expected = (model.separate_batch(mixture) for model in models)
+    assert torch.equal(found.float(), expected) == (precision == "fp32")
+    assert (found - expected).norm() < 0.1 * expected.norm()
 
 
 @pytest.mark.parametrize(

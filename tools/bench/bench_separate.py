@@ -41,10 +41,13 @@ from polsess.inference.recordings import Estimates
 OURS, THEIRS = "separate.py", "SpeechBrain"
 
 
-def separate_ours(network: torch.nn.Module, path: Path, overlap: float) -> None:
+def separate_ours(
+    network: torch.nn.Module, path: Path, precision: str, overlap: float
+) -> None:
     """Separate a recording in chunks, to files."""
     hparams = {"sample_rate": RATE, "n_sources": 2}
-    model = SpeechSeparation({"separator": network}, hparams)
+    options = {"device": "cpu", "precision": precision}
+    model = SpeechSeparation({"separator": network}, hparams, options)
     recording = Recording(path)
     separation = model.make_separation(overlap=overlap)
     with Estimates(path.parent, n_sources=2) as estimates:
@@ -80,7 +83,7 @@ def measure(
     Arguments
     ---------
     who : str
-        ``OURS`` or ``THEIRS``.
+        ``OURS`` and a precision, or ``THEIRS``.
     model : str
         Name of the YAML file.
     settings : sequence of str
@@ -100,8 +103,12 @@ def measure(
         network = with_stock_blocks(network)
     torch.set_num_threads(1)
 
-    ours = partial(separate_ours, overlap=overlap)
-    separate = partial(ours if who == OURS else separate_theirs, network)
+    separate = partial(separate_theirs, network)
+    if who != THEIRS:
+        precision = who.split()[-1]
+        separate = partial(
+            separate_ours, network, precision=precision, overlap=overlap
+        )
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         # The first second includes compilation and late imports.
         separate(write_recording(Path(folder, "short.wav"), 1))
@@ -136,6 +143,8 @@ def main() -> None:
         "--durations", nargs="+", type=int, default=[24], help="s (default: 24)"
     )
     add("--rounds", type=int, default=1, help="repetitions (default: 1)")
+    text = "of separate.py (default: fp32 bf16)"
+    add("--precisions", nargs="+", default=["fp32", "bf16"], help=text)
     add("--alone", action="store_true", help="measure separate.py only")
     text = f"overlap of separate.py's chunks in s (default: {OVERLAP:g})"
     add("--overlap", type=float, default=OVERLAP, help=text)
@@ -143,7 +152,8 @@ def main() -> None:
     rows = []
     for model in options.models:
         both = not options.alone and model != "spmamba"
-        ways = (OURS, THEIRS) if both else (OURS,)
+        ways = [f"{OURS} {name}" for name in options.precisions]
+        ways += [THEIRS] * both
         for seconds in options.durations:
             what = model, settings, seconds, options.overlap
             best = take_turns(options.rounds, measure, ways, *what)

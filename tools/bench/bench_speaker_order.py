@@ -8,27 +8,32 @@ Separates the test's mixtures as separate.py does. The speakers of a chunk's
 estimates are determined by SI-SDR to the sources, where the two orders differ
 by at least ``DECIDED`` dB. A change is counted when the speakers change places
 between neighbouring chunks of the output; without alignment it is counted when
-the network's own order changes.
+the network's own order changes. SI-SDR is that of whole recordings, and of the
+second around each boundary, in the order that is best for the whole.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
-from measuring import print_table
+from measuring import RATE, print_table
 from polsess.commands import make_parser
 from polsess.inference import SpeechSeparation
-from polsess.inference.overlap_add import UNCERTAIN
-from polsess.scoring.objective import pairwise_si_sdr
+from polsess.inference.overlap_add import OVERLAP, UNCERTAIN
+from polsess.scoring.objective import pairwise_si_sdr, pit_si_sdr
 from polsess.scoring.test_sets import read_test_set
 
 DECIDED = 1.0  # dB, least difference of the orders' SI-SDR in a counted chunk
 
 
 def separate(
-    model: SpeechSeparation, mixture: torch.Tensor, sources: torch.Tensor
-) -> list[dict]:
+    model: SpeechSeparation,
+    mixture: torch.Tensor,
+    sources: torch.Tensor,
+    overlap: float,
+) -> tuple[list[dict], list[float]]:
     """Separate a mixture; find each chunk's order by its sources.
 
     Arguments
@@ -39,15 +44,19 @@ def separate(
         Shape [time].
     sources : torch.Tensor
         Shape [time, 2].
+    overlap : float
+        Of the chunks, in s.
 
     Returns
     -------
-    list of dict
+    chunks : list of dict
         A row per chunk: ``decided`` (dB by which the orders differ), ``raw``
         and ``output`` (whether speakers have changed places, without and with
         alignment), ``margin``.
+    scores : list of float
+        SI-SDR of the recording, and mean of that around its boundaries, in dB.
     """
-    separation = model.make_separation()
+    separation = model.make_separation(overlap=overlap)
     raw = []
 
     def separate_and_keep(part):
@@ -62,13 +71,22 @@ def separate(
         position += count
         return mixture[position - count : position].numpy()
 
-    list(separation.blocks(read))
+    output = np.concatenate(list(separation.blocks(read)))
+    estimates = torch.from_numpy(output)[None]
+    scores, order = pit_si_sdr(estimates, sources[None])
+    estimates = estimates[:, :, order[0]]
+    around = []
+    for chunk in separation.chunks[1:]:
+        middle = chunk.start + round(overlap * RATE / 2)
+        part = slice(middle - RATE // 2, middle + RATE // 2)
+        pairs = pairwise_si_sdr(estimates[:, part], sources[None, part])[0]
+        around.append(pairs.diag().mean().item())
     rows = []
-    for estimates, known in zip(raw, separation.chunks, strict=True):
-        end = known.start + estimates.shape[1]
+    for found, known in zip(raw, separation.chunks, strict=True):
+        end = known.start + found.shape[1]
         part = sources[None, known.start : end]
-        scores = pairwise_si_sdr(estimates.float(), part)[0]
-        gap = (scores.diag().mean() - scores.flip(1).diag().mean()).item()
+        pairs = pairwise_si_sdr(found.float(), part)[0]
+        gap = (pairs.diag().mean() - pairs.flip(1).diag().mean()).item()
         rows.append(
             {
                 "decided": abs(gap),
@@ -77,7 +95,7 @@ def separate(
                 "margin": known.margin,
             }
         )
-    return rows
+    return rows, [scores.mean().item(), float(np.nanmean(around))]
 
 
 def count_changes(mixtures: list[list[dict]]) -> dict[str, int]:
@@ -118,6 +136,8 @@ def main() -> None:
     text = "corpus of long mixtures (required)"
     add("--data_folder", type=Path, required=True, metavar="CORPUS", help=text)
     add("--mixtures", type=int, default=20, help="per variant (default: 20)")
+    text = f"of chunks, in s (default: {OVERLAP:g})"
+    add("--overlaps", type=float, nargs="+", default=[OVERLAP], help=text)
     options = parser.parse_args()
     model = SpeechSeparation.from_hparams(options.run_folder)
     settings, manifests = model.run.settings, model.run.folder / "manifests"
@@ -126,15 +146,24 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             corpus = options.data_folder, "test", [variant], Path(folder)
             mixtures = read_test_set(settings, manifests, *corpus)
-            found = []
-            for example in mixtures.examples[: options.mixtures]:
-                item = mixtures.dataset[example]
+            items = [
+                mixtures.dataset[example]
+                for example in mixtures.examples[: options.mixtures]
+            ]
+        for overlap in options.overlaps:
+            found, scores = [], []
+            for item in items:
+                signals = item["mixture"], item["targets"]
                 with torch.inference_mode():
-                    chunks = separate(model, item["mixture"], item["targets"])
+                    chunks, values = separate(model, *signals, overlap)
                 found.append(chunks)
+                scores.append(values)
                 print(".", end="", file=sys.stderr, flush=True)
-        row: dict = {"variant": variant, "mixtures": len(found)}
-        rows.append(row | count_changes(found))
+            row: dict = {"variant": variant, "overlap, s": overlap}
+            row |= {"mixtures": len(found)} | count_changes(found)
+            names = "SI-SDR, dB", "around boundaries, dB"
+            means = np.nanmean(scores, axis=0).tolist()
+            rows.append(row | dict(zip(names, means, strict=True)))
     print_table(rows)
 
 
