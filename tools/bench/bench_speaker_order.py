@@ -78,8 +78,8 @@ def separate(
     around = []
     for chunk in separation.chunks[1:]:
         middle = chunk.start + round(overlap * RATE / 2)
-        part = slice(middle - RATE // 2, middle + RATE // 2)
-        pairs = pairwise_si_sdr(estimates[:, part], sources[None, part])[0]
+        second = slice(middle - RATE // 2, middle + RATE // 2)
+        pairs = pairwise_si_sdr(estimates[:, second], sources[None, second])[0]
         around.append(pairs.diag().mean().item())
     rows = []
     for found, known in zip(raw, separation.chunks, strict=True):
