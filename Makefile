@@ -21,7 +21,7 @@ DEMONSTRATION ?= demonstration
 .PHONY: help setup setup-mamba corpus quickstart demonstration sweep-demo \
 	asr-demo test coverage test-browser fuzz lint format bench-mamba \
 	bench-sampler bench-separate bench-step bench-input \
-	gpu-check soak clean
+	bench-neighbours gpu-check soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
@@ -41,6 +41,7 @@ help:
 	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
 	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: 20 minutes, 12 GB"
 	@echo "make bench-input    rate at which mixtures are read and rendered: 1 minute"
+	@echo "make bench-neighbours  a training step on a busy machine: 3 minutes, 7 GB"
 	@echo "make gpu-check      models and commands on an NVIDIA GPU: 5 minutes"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
 	@echo "make clean          remove what quickstart, demonstrations and test-browser made"
@@ -94,7 +95,6 @@ asr-demo: quickstart
 		--output $(FOLDER)/asr_eval
 
 # Two trials of one thread each at a time.
-sweep-demo: export OMP_NUM_THREADS = 1
 sweep-demo: SWEEP = $(BIN)/python tools/sweep.py
 sweep-demo: KEPT = --output $(SWEEP_FOLDER)/sweeps \
 	--sweeps $(RECIPE)/sweeps/demo $(SWEEP_FOLDER)/stages
@@ -119,7 +119,7 @@ sweep-demo: setup
 demonstration: setup
 	$(BIN)/python tools/make_corpus.py $(DEMONSTRATION)/corpus \
 		--train 1000 --valid 60 --test 100 --seed 0
-	OMP_NUM_THREADS=1 $(BIN)/python tools/run_series.py \
+	$(BIN)/python tools/run_series.py \
 		tools/series/demonstration.yaml \
 		--data_folder $(DEMONSTRATION)/corpus \
 		--output $(DEMONSTRATION)/results --devices cpu cpu
@@ -165,6 +165,9 @@ bench-step: setup
 
 bench-input: corpus
 	$(BIN)/python tools/bench/input_pipeline.py $(FOLDER)/corpus
+
+bench-neighbours: setup
+	$(BIN)/python tools/bench/bench_neighbours.py
 
 gpu-check: setup
 	$(BIN)/python tools/gpu_check.py

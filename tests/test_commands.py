@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from polsess.commands import make_parser, read_options, run, write_options
+from polsess.commands import SPIN, make_parser, read_options, run, write_options
 from polsess.errors import UserError
 from small_disks import small_disk
 from small_models import SEPARATION
 from small_sweeps import act_as_orion
 
 PATH = {"PYTHONPATH": str(SEPARATION)}
+LIBRARY = SEPARATION.parent
 # The first of the packages that train.py loads.
 SLOW_PACKAGE = """
 import os, signal, time
@@ -36,6 +37,29 @@ def test_sigterm_among_the_imports(tmp_path, monkeypatch, by_orion, status):
     )
     assert process.returncode == status
     assert not process.stderr
+
+
+@pytest.mark.parametrize("own", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}])
+@pytest.mark.parametrize(
+    "command",
+    ["train", "evaluate", "separate", "export", "asr_demo", "asr_eval"],
+)
+def test_openmp_is_set_before_torch_is_loaded(tmp_path, command, own):
+    (tmp_path / "torch.py").write_text(
+        "import os\nprint(os.environ.get('GOMP_SPINCOUNT'))\nos._exit(0)"
+    )
+    folder = SEPARATION.parents[2] / "tools"
+    if not command.startswith("asr"):
+        folder = SEPARATION
+    unset = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {n: v for n, v in os.environ.items() if n not in unset}
+    process = subprocess.run(
+        [sys.executable, str(folder / f"{command}.py")],
+        env={**environment, **own, "PYTHONPATH": f"{tmp_path}:{LIBRARY}"},
+        capture_output=True,
+        timeout=50,
+    )
+    assert process.stdout.decode().split() == ["None" if own else SPIN]
 
 
 FILLING = """

@@ -11,6 +11,9 @@ EncoderASR.
 
 from __future__ import annotations
 
+import polsess.commands  # noqa: F401  first: for OpenMP, before torch
+
+# isort: split
 import argparse
 import io
 import os

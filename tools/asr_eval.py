@@ -12,6 +12,9 @@ are recognised. docs/asr.md explains the error rates. The same command resumes a
 killed evaluation.
 """
 
+import polsess.commands  # noqa: F401  first: for OpenMP, before torch
+
+# isort: split
 import argparse
 import sys
 from pathlib import Path

@@ -5,19 +5,34 @@
 
 The folder is written by ``train.py --save_audio N``: a sub-folder per mixture
 with ``mixture.wav``, ``source1.wav`` ... and ``estimate1.wav`` ... Each
-becomes a row of the picture.
+becomes a row of the picture: the mixture, and each speaker beside what was
+separated of it, with SI-SDR before and after.
 """
 
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
+import torch
 from experiments.figures import STYLE, read_audio, save_figure, spectrograms
 from polsess.commands import make_parser, run
 from polsess.errors import UserError
+from polsess.scoring.objective import pairwise_si_sdr
+
+HEADING = """\
+Each picture is a sound: time runs to the right, pitch upwards, bright is loud. \
+A voice is a ladder of bright lines; noise is a haze.
+On the left is what the model heard. Then come, for each speaker, the voice \
+before mixing and what was separated: the more alike, the better.
+SI-SDR is the level of the voice above everything else, before → after \
+separation: the higher, the better; at 0 dB both are equally loud.
+In names, S is a background scene, E sound events, R reverberation, C speech \
+without any of these."""
+PANEL = 3.1, 2.2  # inches
 
 
 def draw(mixtures: dict, output: Path) -> None:
-    """Draw a picture with a row per mixture and a column per file.
+    """Draw a picture with a row per mixture, each with a scale of levels.
 
     Arguments
     ---------
@@ -26,21 +41,43 @@ def draw(mixtures: dict, output: Path) -> None:
     output : Path
         Picture to write; its suffix determines the format.
     """
-    shape = len(mixtures), max(map(len, mixtures.values()))
-    size = 3.2 * shape[1], 2.3 * shape[0] + 0.4
-    figure, axes = plt.subplots(
-        *shape, sharex=True, sharey=True, squeeze=False, figsize=size
-    )
-    for row, (name, signals) in zip(axes, mixtures.items(), strict=True):
+    columns = max(map(len, mixtures.values()))
+    size = PANEL[0] * columns + 0.8, (PANEL[1] + 0.4) * len(mixtures) + 1.1
+    figure = plt.figure(figsize=size)
+    figure.suptitle(HEADING, fontsize=13)
+    parts = figure.subfigures(len(mixtures), squeeze=False)[:, 0]
+    for part, (name, signals) in zip(parts, mixtures.items(), strict=True):
         images = spectrograms(signals)
-        for axis, (title, image) in zip(row, images.items(), strict=False):
-            axis.imshow(**image, cmap="magma")
+        before, after = score(signals)
+        titles = {"mixture": "mixture, as heard"}
+        for n, (low, high) in enumerate(zip(before, after, strict=True), 1):
+            titles[f"source{n}"] = f"speaker {n} before mixing"
+            change = f"{low:.1f} → {high:.1f} dB"
+            titles[f"estimate{n}"] = f"speaker {n} separated: {change}"
+        part.suptitle(
+            f"{name}: SI-SDR {before.mean():.1f} dB before separation, "
+            f"{after.mean():.1f} dB after it (means over the speakers)",
+            fontweight="bold",
+        )
+        axes = part.subplots(1, columns, sharey=True)
+        for axis, (key, title) in zip(axes, titles.items(), strict=False):
+            image = axis.imshow(**images[key], cmap="magma")
             axis.grid(False)
-            axis.set_title(f"{name}: {title}", fontsize=9)
-        row[0].set_ylabel("frequency (kHz)")
-    for axis in axes[-1]:
-        axis.set_xlabel("time (s)")
+            axis.set(title=title, xlabel="time (s)")
+        axes[0].set_ylabel("frequency (kHz)")
+        part.colorbar(image, ax=axes, pad=0.01, label="level (dB)")
     save_figure(figure, output)
+
+
+def score(signals: dict) -> np.ndarray:
+    """Compute SI-SDR in dB of mixture and estimates [2, speakers]."""
+    audio = np.stack([signal for signal, _ in signals.values()], axis=-1)
+    mixture, sources, estimates = np.split(
+        audio, [1, 1 + len(signals) // 2], -1
+    )
+    separated = torch.from_numpy(np.hstack([mixture, estimates])).unsqueeze(0)
+    table = pairwise_si_sdr(separated, torch.from_numpy(sources).unsqueeze(0))
+    return np.stack([table[0, 0], table[0, 1:].diagonal()])
 
 
 def main(arguments: list[str]) -> None:

@@ -35,7 +35,7 @@ from experiments.database import (
     storage_variables,
 )
 from experiments.finalists import SETTINGS, add_options, train_finalists
-from experiments.series import read_train_options
+from experiments.series import read_train_options, share_cores
 from experiments.stages import (
     MARGIN,
     best_trials,
@@ -114,7 +114,8 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     start = hunting.find_start(stage, stages, options.output)
     if start is not None:
         database.start(stage, options.output, start)
-    environments = [variables | environment for environment in environments]
+    cores = share_cores(len(environments) * options.workers)
+    environments = [variables | cores | e for e in environments]
     endings = hunting.hunt(stage, options.output, command, environments)
     if any(status for status, _ in endings):
         check_writable(folder)  # on a full disk the logs say nothing

@@ -5,7 +5,8 @@ import pytest
 import soundfile
 from experiments.figures import read_audio
 from matplotlib.image import imread
-from plot_separation import main
+from matplotlib.text import Text
+from plot_separation import draw, main
 from polsess.errors import UserError
 
 NAMES = ["mixture", "source1", "source2", "estimate1", "estimate2"]
@@ -35,10 +36,35 @@ def test_a_row_a_mixture_and_a_column_a_file(tmp_path):
     )
 
 
+def test_scores_stand_in_the_picture_and_levels_on_a_scale(monkeypatch):
+    time = np.arange(8000) / 8000
+    one, two = (np.sin(2 * np.pi * pitch * time) for pitch in (300, 500))
+    # Orthogonal: the ratio of the amplitudes is the SI-SDR.
+    signals = [10 * one + two, one, two, one + two / 10, two + one / 100]
+    audio = dict(zip(NAMES, ((s, 8000) for s in signals), strict=True))
+    drawn = []
+    monkeypatch.setattr(
+        "plot_separation.save_figure", lambda f, _: drawn.append(f)
+    )
+    draw({"001_C": audio}, None)
+    texts = [text.get_text() for text in drawn[0].findobj(Text)]
+    assert any("dB before separation, 30.0 dB after" in t for t in texts)
+    assert any(t.endswith("1 separated: 20.0 → 20.0 dB") for t in texts)
+    assert any(t.endswith("2 separated: -20.0 → 40.0 dB") for t in texts)
+    assert "level (dB)" in texts
+
+
 @pytest.mark.parametrize("content", [None, "not audio"])
 def test_mistakes_are_named(tmp_path, content):
     if content:
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "mixture.wav").write_text(content)
     with pytest.raises(UserError, match=str(tmp_path)):
+        main([str(tmp_path), "--output", str(tmp_path / "x.png")])
+
+
+def test_a_missing_estimate_is_told(tmp_path):
+    write_mixture(tmp_path / "001_C")
+    (tmp_path / "001_C" / "estimate2.wav").unlink()
+    with pytest.raises(UserError, match="001_C/estimate2.wav"):
         main([str(tmp_path), "--output", str(tmp_path / "x.png")])

@@ -315,7 +315,7 @@ def _draw_model(model, seeds, style, limits, name):
 
 
 def spectrograms(audio: dict) -> dict:
-    """Compute spectrograms that share one scale, with the loudest at its top.
+    """Compute spectrograms that share one scale, with the loudest at 0 dB.
 
     Arguments
     ---------
@@ -345,8 +345,8 @@ def spectrograms(audio: dict) -> dict:
         extent = (0, len(signal) / rate, 0, rate / 2000)
         images[name] = {"X": 10 * np.log10(power), "extent": extent}
     loudest = max(image["X"].max() for image in images.values())
-    scale = {"vmin": loudest - DYNAMIC_RANGE, "vmax": loudest}
-    return {name: image | scale for name, image in images.items()}
+    scale = {"vmin": -DYNAMIC_RANGE, "vmax": 0.0}
+    return {n: i | scale | {"X": i["X"] - loudest} for n, i in images.items()}
 
 
 def read_audio(folder: Path) -> dict:
@@ -365,18 +365,17 @@ def read_audio(folder: Path) -> dict:
     Raises
     ------
     UserError
-        If a file is missing, damaged or too short.
+        If a file is missing, damaged, too short, or not of one length.
     """
-    parts = [
-        folder / "mixture.wav",
-        *sorted(folder.glob("source*.wav")),
-        *sorted(folder.glob("estimate*.wav")),
-    ]
-    audio = {}
-    for part in parts:
+    sources = sorted(folder.glob("source*.wav"))
+    estimates = [p.name.replace("source", "estimate") for p in sources]
+    audio: dict = {}
+    for name in ["mixture.wav", *(p.name for p in sources), *estimates]:
+        part = folder / name
         try:
             audio[part.stem] = signal, rate = soundfile.read(os.fsencode(part))
-            if len(signal) < WINDOW_SECONDS * rate:
+            length = len(audio["mixture"][0])
+            if len(signal) != length or length < WINDOW_SECONDS * rate:
                 raise ValueError("it is too short, or torn")
         except (OSError, ValueError, soundfile.SoundFileError) as error:
             raise UserError(

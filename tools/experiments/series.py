@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import sys
@@ -14,6 +15,7 @@ from subprocess import DEVNULL, STDOUT, Popen
 from typing import Any, BinaryIO
 
 import yaml
+from joblib import cpu_count
 from polsess.commands import (
     LARGEST_SEED,
     make_parser,
@@ -343,6 +345,21 @@ def last_words(log: Path, start: int, status: int) -> str:
     return f"Error: {said} (exit status {status}, see {log})"
 
 
+def share_cores(processes: int) -> dict[str, str]:
+    """Make the environment of so many processes that compute at a time.
+
+    Empty if the user's has a number of threads.
+
+    Example
+    -------
+    >>> share_cores(10_000) in ({"OMP_NUM_THREADS": "1"}, {})
+    True
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, cpu_count() // processes))}
+
+
 class Runner:
     """Training of jobs, one at a time on each device, with reports.
 
@@ -410,7 +427,11 @@ class Runner:
             job.folder.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as file:
                 start = file.tell()
-                process = start_process(job.command(device), file)
+                process = start_process(
+                    job.command(device),
+                    file,
+                    env=os.environ | share_cores(len(self.devices)),
+                )
             self.processes.append(process)
         verb = "started" if run.ended == NOT_STARTED else "resumed"
         job.log(f"{verb}{f' on {device}' if device else ''}, see {log}")

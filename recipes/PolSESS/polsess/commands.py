@@ -1,8 +1,9 @@
 """Shared parts of all commands: parser, one-line errors, interruption.
 
+Commands import this module before torch, whose OpenMP reads its settings once.
 An interrupted trial of Orion's must stay open from its first moment on. So
-``train.py`` imports this module first: the other imports take seconds, and a
-SIGTERM meanwhile would mark the trial as crashed.
+``train.py`` imports it first: the other imports take seconds, and a SIGTERM
+meanwhile would mark the trial as crashed.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from polsess.errors import UserError, readable
 
 logger = logging.getLogger(__name__)
 LARGEST_SEED = 2**32 - 1  # of NumPy's global generator
+SPIN = "2000"  # times that OpenMP's waiting threads look before they sleep
 
 
 def make_parser(
@@ -250,5 +252,10 @@ def _leave_at_once(number, frame):
     os._exit(interrupt_status())
 
 
+# By default OpenMP's threads compute for milliseconds while they wait for each
+# other, also where the one waited for has lost its core to another process:
+# see tools/bench/bench_neighbours.py. Results do not depend on it.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = SPIN
 if called_by_orion():  # until ``treat_sigterm_as_interrupt``
     signal.signal(signal.SIGTERM, _leave_at_once)
