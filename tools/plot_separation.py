@@ -20,7 +20,7 @@ from polsess.errors import UserError
 from polsess.scoring.objective import pairwise_si_sdr
 
 HEADING = """\
-Each picture is a sound: time runs to the right, pitch upwards, bright is loud. \
+Each picture is a sound: time runs to the right, pitch upwards, bright is loud.
 A voice is a ladder of bright lines; noise is a haze.
 On the left is what the model heard. Then come, for each speaker, the voice \
 before mixing and what was separated: the more alike, the better.
