@@ -44,7 +44,7 @@ def table_of(folder):
 
 def read_all(path, task):
     """Read everything that an evaluation would."""
-    settings = {"task": task, "sample_rate": 8000}
+    settings = {"task": task, "n_sources": 2, "sample_rate": 8000}
     test_set = read_csv_corpus(settings, path, None)
     check_files(test_set, quiet=True)
     return test_set, [test_set[example] for example in test_set.examples]

@@ -46,7 +46,7 @@ def test_equals_the_formula(noise):
         assert pairs[item, e, t] == pytest.approx(expected, abs=2e-3)
 
 
-@pytest.mark.parametrize("n_sources", [1, 2, 3])
+@pytest.mark.parametrize("n_sources", [1, 2, 3, 5])
 def test_pit_equals_torchmetrics(n_sources):
     estimates, targets = random_pair(n_sources)
     si_sdr, permutation = pit_si_sdr(estimates, targets)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 from odd_recordings import A, flac, wav
+from polsess.corpus.metadata import find_librimix
 from polsess.errors import UserError
 from polsess.scoring.test_sets import (
     check_files,
-    find_librimix,
     read_csv_corpus,
     read_librimix,
 )
@@ -36,7 +36,7 @@ def librimix(folder, variants=None, task="SB", split="test"):
 def test_librimix_gives_what_a_task_needs(task, expected, tmp_path):
     root = tmp_path / "Libri2Mix"
     signals = write_librimix(root / "wav8k/min")
-    assert find_librimix(SETTINGS, root)
+    assert find_librimix(root, 8000)
     found = librimix(root, task=task)
     assert found.name == "Libri2Mix-test"
     assert len(found.examples) == 2 * len(expected)

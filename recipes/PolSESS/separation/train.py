@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a two-speaker separator on PolSESS, and test its best checkpoint.
+"""Train a speech separator on PolSESS, and test its best checkpoint.
 
 > python train.py hparams/convtasnet.yaml --data_folder /corpora/PolSESS_C_16k
 > python train.py hparams/dprnn.yaml --data_folder /corpora/PolSESS_C_16k
@@ -9,7 +9,9 @@
 Any plain value of the YAML file can be given as an option, e.g. ``--seed 456``;
 ``python train.py hparams/dprnn.yaml --help`` lists them. The same command again
 resumes a run that was interrupted. ``--sweep FILE`` trains with the settings of
-a stage of the hyperparameter search; see ``../sweeps``.
+a stage of the hyperparameter search; see ``../sweeps``. ``--data_folder`` also
+takes a corpus in LibriMix's layout, or a folder of ``train.csv``, ``valid.csv``
+and ``test.csv``.
 ``--pretrained FOLDER`` starts from the weights of a trained model: a run, an
 export by ``export.py``, or, with ``--trust_pretrained True``, a downloaded
 model that SpeechBrain's ``SepformerSeparation`` loads.
@@ -320,6 +322,7 @@ def main(arguments: list[str]) -> None:
                 hparams["data_folder"],
                 hparams["manifest_folder"],
                 task=hparams["task"],
+                n_sources=hparams["n_sources"],
                 sample_rate=hparams["sample_rate"],
                 seed=hparams["seed"],
                 curriculum=hparams["curriculum"],

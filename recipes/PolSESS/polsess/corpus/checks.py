@@ -16,11 +16,15 @@ from tqdm import tqdm
 
 from polsess.audio import Recording
 from polsess.corpus.metadata import (
-    AUDIO_COLUMNS,
     METADATA_COLUMNS,
+    OTHER_LAYOUTS,
     SPLITS,
     Finding,
+    audio_columns,
     check_metadata,
+    find_speakers,
+    has_other_layout,
+    source_columns,
 )
 from polsess.errors import UserError
 
@@ -41,7 +45,7 @@ ROWS_A_PROCESS = 1000
 
 
 class AudioFormat(NamedTuple):
-    """Length and rate of all files of a corpus."""
+    """Rate and length of a file, or of all; no length where these differ."""
 
     sample_rate: int
     samples: int
@@ -89,6 +93,11 @@ def check_corpus(
     good = _without(table, findings)
     if good.empty:
         return good, findings, None
+    if check == "none" and has_other_layout(table):
+        raise UserError(
+            "--check none: the lengths of a corpus that is not PolSESS are in "
+            "its files' headers alone; give --check headers."
+        )
     if check == "none":
         # The first row has the length and rate of all.
         found, _, audio = check_audio(data_folder, good[:1], False)
@@ -174,14 +183,16 @@ def check_audio(
     -------
     list of Finding
     pandas.DataFrame
-        The table, if samples were read with mix_digest, s1_digest, s2_digest
-        and limited, whether the generator's limiter touched the speech.
+        The table with n_samples and, if samples were read, mix_digest,
+        s1_digest, s2_digest ... and limited, whether the generator's limiter
+        touched the speech.
     AudioFormat
-        That of most files; None if none can be read.
+        That of most files, without a length unless it is PolSESS; None if none
+        can be read.
     """
     paths = [
         {c: data_folder / path for c, path in row.items() if path}
-        for row in table[list(AUDIO_COLUMNS)].to_dict("records")
+        for row in table[audio_columns(table)].to_dict("records")
     ]
     jobs = jobs or min(cpu_count(), 1 + len(paths) // ROWS_A_PROCESS)
     results = Parallel(jobs, return_as="generator")(
@@ -189,13 +200,22 @@ def check_audio(
     )
     bar = tqdm(results, total=len(paths), unit="row", disable=None)
     formats, problems, samples = zip(*bar, strict=True)
-    counts = Counter(f for found in formats for f in found.values())
+    other = has_other_layout(table)
+    counts = Counter(
+        f._replace(samples=0) if other else f
+        for found in formats
+        for f in found.values()
+    )
     usual = counts.most_common(1)[0][0] if counts else None
     rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
     findings = []
     for row, found, wrong in zip(rows, formats, problems, strict=True):
         for column, audio in found.items():
-            if audio != usual:
+            if other and usual and "mix_wav" in found:
+                expected = usual._replace(samples=found["mix_wav"].samples)
+                if audio != expected:
+                    wrong.append((column, f"has {audio}, not {expected}"))
+            elif not other and audio != usual:
                 wrong.append((column, f"has {audio}, the corpus {usual}"))
         findings += [
             Finding(row.split, row.row, getattr(row, column), reason)
@@ -215,8 +235,8 @@ def _read_row(paths, read_samples):
     problems : list
         Pairs of a manifest column and the fault of its file.
     samples : dict
-        If samples were read: digests of the mixture and of clean speech, and
-        whether the generator's limiter touched the speech.
+        Length of the mixture; if samples were read, digests of the mixture
+        and of clean speech, and whether the limiter touched the speech.
     """
     formats, problems, audio = {}, [], {}
     for column, path in paths.items():
@@ -237,13 +257,15 @@ def _read_row(paths, read_samples):
             problems.append((column, f"cannot be read ({error.strerror})"))
         except ValueError as error:
             problems.append((column, str(error)))
-    if problems or not read_samples or len(set(formats.values())) > 1:
+    if problems:
         return formats, problems, {}
-    problems, limited = _check_samples(audio)
-    samples = {"limited": limited}
-    for name in ("mix", "s1", "s2"):
-        digest = blake2b(audio[f"{name}_wav"], digest_size=16)
-        samples[f"{name}_digest"] = digest.hexdigest()
+    samples: dict = {"n_samples": formats["mix_wav"].samples}
+    if not read_samples or len(set(formats.values())) > 1:
+        return formats, problems, samples
+    problems, samples["limited"] = _check_samples(audio)
+    for column in ["mix_wav", *find_speakers(audio)]:
+        digest = blake2b(audio[column], digest_size=16)
+        samples[column.replace("_wav", "_digest")] = digest.hexdigest()
     return formats, problems, samples
 
 
@@ -256,16 +278,19 @@ def _check_samples(audio):
     tolerance = len(audio)
     problems = [
         (column, "is silent: all its samples are zero")
-        for column in ("s1_wav", "s2_wav")
+        for column in find_speakers(audio)
         if not audio[column].any()
     ]
+    if "scene_wav" not in audio:  # What else the mixture holds is not known.
+        return problems, False
     audio = {column: x.astype(np.int32) for column, x in audio.items()}
     error = np.abs(2 * audio["mix_wav"] - sum(audio.values()))
     # The mixture holds the limited sum of the speech and, since speaker 2 is
     # stored limited but mixed before that, its unlimited samples.
     speech = audio["s1_wav"] + audio["s2_wav"]
     loudest = np.maximum(np.abs(speech), np.abs(audio["s2_wav"]))
-    limited = loudest > LIMITER - tolerance
+    # PolSESS alone has events and a limiter.
+    limited = (loudest > LIMITER - tolerance) & ("event_wav" in audio)
     worst = error[~limited].max(initial=0)
     if worst > tolerance:
         reason = (
@@ -282,19 +307,26 @@ def find_duplicates(table: pd.DataFrame) -> list[Finding]:
     Random names of 16 characters never repeat by chance, so every repeated
     file name counts, and so does the same mixture from the same source
     fragments or, where the table has digests, with the same audio under
-    another name.
+    another name. In other layouts speech and noise may be used again; there
+    the same mixture counts, or the same sum.
     """
     findings = []
     earlier: dict = {}
+    audio = audio_columns(table)
     rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
     for row in rows:
         # Keys that no two rows of a split may share, strongest first.
         keys = {"is identical to": attrgetter(*METADATA_COLUMNS)(row)}
-        for column in AUDIO_COLUMNS:
+        other = row.environment in OTHER_LAYOUTS
+        for column in audio[:1] if other else audio:
             if path := getattr(row, column):
                 keys[f"shares {path} with"] = path
-        fragments = attrgetter(*FRAGMENT_COLUMNS)(row)
-        keys["has the same source fragments as"] = (row.split, fragments)
+        if not other:
+            fragments = attrgetter(*FRAGMENT_COLUMNS)(row)
+            keys["has the same source fragments as"] = (row.split, fragments)
+        elif row.scene_wav:
+            components = attrgetter(*audio[1:])(row)
+            keys["has the same components as"] = (row.split, components)
         if hasattr(row, "mix_digest"):
             keys["sounds exactly like"] = (row.split, row.mix_digest)
         repeated = [reason for reason, key in keys.items() if key in earlier]
@@ -318,17 +350,18 @@ def find_leaks(table: pd.DataFrame) -> list[Finding]:
     """
     findings = []
     taken: dict = {}
+    sources = source_columns(table)
+    speakers = find_speakers(table) if "mix_digest" in table else []
     for split in reversed(SPLITS):
         own: dict = {}
         rows: Iterable[Any] = table[table["split"] == split].itertuples()
         for row in rows:
             # The same corpus may have been made on Windows and elsewhere.
-            sources = row.speech1OryginalPath, row.speech2OryginalPath
-            paths = [path.replace("\\", "/") for path in sources]
+            paths = [getattr(row, c).replace("\\", "/") for c in sources]
             speech = {f"its source {path}": path for path in paths}
-            if hasattr(row, "mix_digest"):
-                speech[f"the audio of {row.s1_wav}"] = row.s1_digest
-                speech[f"the audio of {row.s2_wav}"] = row.s2_digest
+            for name in speakers:
+                digest = getattr(row, name.replace("_wav", "_digest"))
+                speech[f"the audio of {getattr(row, name)}"] = digest
             shared = [
                 f"{name} is also in {taken[key]}"
                 for name, key in speech.items()

@@ -13,23 +13,21 @@ import pandas as pd
 
 from polsess.corpus.checks import check_corpus, report_findings
 from polsess.corpus.metadata import (
-    AUDIO_COLUMNS,
     AUDIO_FOLDERS,
     ENVIRONMENTS,
+    OTHER_LAYOUTS,
     SPLITS,
     VARIANTS,
     Finding,
+    audio_columns,
     find_metadata,
+    has_other_layout,
+    hash_metadata,
     read_metadata,
+    source_columns,
 )
 from polsess.errors import UserError
-from polsess.files import (
-    hash_file,
-    locked,
-    read_json,
-    to_json,
-    write_atomically,
-)
+from polsess.files import locked, read_json, to_json, write_atomically
 
 # Raise it when the manifests change so that older ones must not be used.
 FORMAT_VERSION = 3
@@ -42,7 +40,6 @@ CHOICES = {
     "duplicates": ("stop", "drop", "keep"),
 }
 SUBSET_SIZES = (2000, 4000, 8000, 16000)
-SAMPLE_RATES = (8000, 16000)  # Hz
 logger = logging.getLogger(__name__)
 
 
@@ -61,7 +58,7 @@ def prepare_polsess(
     jobs: int | None = None,
     duplicates: str = "stop",
 ) -> dict:
-    """Check a PolSESS corpus and write its manifests.
+    """Check a corpus and write its manifests.
 
     A second call for the same corpus and options does nothing. The corpus
     counts as changed when its metadata, the list of files in an audio folder
@@ -72,7 +69,9 @@ def prepare_polsess(
     Arguments
     ---------
     data_folder : str, Path
-        The corpus: the folder that holds train, val and test.
+        The corpus: the folder that holds train, val and test; or one in
+        LibriMix's layout; or one with train.csv, valid.csv and test.csv, as
+        ``read_csv_rows`` takes them, with ``noise_wav`` where it is known.
     save_folder : str, Path
         Folder for the manifests.
     subset_sizes : list of int
@@ -114,12 +113,12 @@ def prepare_polsess(
     data_folder = Path(data_folder).expanduser()
     save_folder = Path(save_folder).expanduser()
     try:
-        metadata = find_metadata(data_folder)
+        metadata = find_metadata(data_folder, sample_rate)
         request = {
             "format_version": FORMAT_VERSION,
             "options": options,
             "metadata": {
-                split: {"file": path.name, "sha256": hash_file(path)}
+                split: {"file": path.name, "sha256": hash_metadata(path)}
                 for split, path in metadata.items()
             },
             "audio_folders": _file_states(
@@ -142,7 +141,8 @@ def prepare_polsess(
         ) from error
     counts = pd.DataFrame.from_dict(record["counts"], orient="index")
     seconds = record["samples"] / record["sample_rate"]
-    logger.info("Mixtures of %s s at %s Hz:", seconds, record["sample_rate"])
+    of = f" of {seconds} s" if seconds else ""  # not of one length
+    logger.info("Mixtures%s at %s Hz:", of, record["sample_rate"])
     logger.info("%s", counts.to_string())
     for note in record["notes"]:
         logger.info("Note: %s.", note)
@@ -154,19 +154,19 @@ def is_prepared_from(save_folder: Path, data_folder: Path) -> bool:
 
     A renamed corpus may have renamed the files as well.
     """
-    recorded = _read_record(save_folder).get("metadata", {})
+    record = _read_record(save_folder)
+    try:
+        metadata = find_metadata(data_folder, record.get("sample_rate"))
+    except UserError:  # A test needs no other splits.
+        return False
+    recorded = record.get("metadata", {})
     return {split: file["sha256"] for split, file in recorded.items()} == {
-        split: hash_file(path)
-        for split, path in find_metadata(data_folder).items()
+        split: hash_metadata(path) for split, path in metadata.items()
     }
 
 
 def _check_sample_rate(found, wanted):
     """Check a corpus's sample rate, in Hz; None allows any."""
-    if found not in SAMPLE_RATES:
-        raise UserError(
-            f"The corpus is sampled at {found} Hz; PolSESS has 8000 or 16000."
-        )
     if wanted not in (None, found):
         raise UserError(
             f"sample_rate is {wanted}, but the corpus is sampled at {found} "
@@ -176,8 +176,16 @@ def _check_sample_rate(found, wanted):
 
 def _prepare(data_folder, metadata, options, sample_rate, jobs):
     """Check the corpus; return what to record, and names and texts to write."""
-    tables = [read_metadata(path, split) for split, path in metadata.items()]
+    tables = [
+        read_metadata(path, split, data_folder)
+        for split, path in metadata.items()
+    ]
     table = pd.concat(tables, ignore_index=True)
+    if table.isna().any(axis=None):
+        raise UserError(
+            f"{data_folder}: the splits have different numbers of speakers: "
+            f"{[len(source_columns(split)) for split in tables]}"
+        )
     keep = options["duplicates"] == "keep"
     good, findings, audio = check_corpus(
         data_folder, table, options["check"], jobs, keep
@@ -221,7 +229,8 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
             f"There are no subsets of {sizes} rows: train has {most} "
             f"({counts['train']['dropped']} dropped). Nothing was written."
         )
-    files = _make_manifests(good, audio.samples / audio.sample_rate, sizes)
+    variants = [name for name in ENVIRONMENTS if name in counts["train"]]
+    files = _make_manifests(good, audio, sizes, variants)
     if "drop" in (options["on_error"], options["duplicates"]):
         rejected = pd.DataFrame(findings, columns=Finding._fields, dtype=object)
         files["rejected.csv"] = rejected
@@ -263,27 +272,30 @@ def _name_rows(table):
 def _count_rows(table, good, repeated):
     """Count each split's rows: kept, dropped, and of what kind the kept are."""
     counts = {}
+    other = has_other_layout(table)
+    known = [name for name in VARIANTS if (name in OTHER_LAYOUTS) == other]
     for split in SPLITS:
         environments = list(good["environment"][good["split"] == split])
-        count = {name: environments.count(name) for name in VARIANTS}
+        count = {name: environments.count(name) for name in known}
         rows = sum(count.values())
         dropped = int((table["split"] == split).sum()) - rows
         copies = int((repeated["split"] == split).sum())
         counts[split] = {"rows": rows, "dropped": dropped, "duplicates": copies}
         counts[split] |= count
         for variant, own in ENVIRONMENTS.items():
-            counts[split][variant] = sum(count[name] for name in own)
+            if there := count.keys() & own:
+                counts[split][variant] = sum(count[name] for name in there)
     return counts
 
 
-def _make_manifests(table, seconds, sizes):
+def _make_manifests(table, audio, sizes, variants):
     """Make every manifest of checked rows: file name -> table."""
     files = {}
     for split in SPLITS:
-        manifest = _build_manifest(table[table["split"] == split], seconds)
+        manifest = _build_manifest(table[table["split"] == split], audio)
         selections = {split: manifest}
-        for variant, environments in ENVIRONMENTS.items():
-            compatible = manifest["environment"].isin(environments)
+        for variant in variants:
+            compatible = manifest["environment"].isin(ENVIRONMENTS[variant])
             selections[f"{split}_{variant}"] = manifest[compatible]
         for name, selection in selections.items():
             files[f"{name}_all.csv"] = selection
@@ -292,8 +304,9 @@ def _make_manifests(table, seconds, sizes):
             for size in sizes if split == "train" else []:
                 files[f"{name}_{size}.csv"] = selection[:size]
     train = table[table["split"] == "train"]
-    speech = train[["speech1OryginalPath", "speech2OryginalPath"]]
-    speakers = name_speakers(speech.set_axis(["s1", "s2"], axis=1))
+    speech = train[source_columns(train)]
+    names = [f"s{n}" for n in range(1, speech.shape[1] + 1)]
+    speakers = name_speakers(speech.set_axis(names, axis=1))
     speakers.insert(0, "ID", train["ID"])
     files[SPEAKERS] = speakers
     return files
@@ -327,17 +340,24 @@ def name_speakers(paths: pd.DataFrame) -> pd.DataFrame:
     return paths if owners.stack().nunique() == 1 else owners
 
 
-def _build_manifest(table, seconds):
+def _build_manifest(table, audio):
     """Make a manifest of strings; values that the corpus lacks are empty."""
-    paths = table[list(AUDIO_COLUMNS)]
-    manifest = ("$data_root/" + paths).where(paths != "", "")
+    paths = table[audio_columns(table)]
+    manifest = paths.map(
+        lambda path: (
+            f"$data_root/{path}" if path and not path.startswith("/") else path
+        )
+    )
     manifest.insert(0, "ID", table["ID"])
-    manifest.insert(1, "duration", str(seconds))
+    samples = pd.Series(table.get("n_samples", audio.samples), table.index)
+    seconds = samples.astype(float) / audio.sample_rate
+    manifest.insert(1, "duration", seconds.map(str))
     return manifest.assign(
         environment=table["environment"],
         scene_class=table["sceneClass"],
         event_class=table["eventClass"],
-        ssr=table["SSR"].astype(float).astype(int).astype(str),
+        # Without the sign of -0
+        ssr=table["SSR"].map(lambda ssr: ssr and f"{float(ssr) + 0:g}"),
         scene_offset=table["sceneOffsetDB"],
     )
 

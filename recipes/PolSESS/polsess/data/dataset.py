@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from polsess.corpus.checks import open_wav
-from polsess.corpus.metadata import AUDIO_COLUMNS, VARIANTS, compatible_variants
+from polsess.corpus.metadata import VARIANTS, compatible_variants, find_speakers
 from polsess.data.augmentation import Augmentation, Changes, mix_anew
 from polsess.data.mmipc import render, required_components
 from polsess.errors import UserError
@@ -84,10 +84,36 @@ def _check_row(name, row):
         raise ValueError(f"{name} has the environment {environment!r}")
     if not (math.isfinite(row["duration"]) and row["duration"] > 0):
         raise ValueError(f"{name} has the duration {row['duration']}")
-    for column in AUDIO_COLUMNS:
-        outdoors = environment == "outdoor" and "reverb" in column
-        if not (row[column] or outdoors):
-            raise ValueError(f"{name} has no {column}")
+    count = max(2, len(find_speakers(row)))
+    # C lacks all that the environment has.
+    for component in required_components(environment, "C", "SB", count):
+        if not row[f"{component}_wav"]:
+            raise ValueError(f"{name} has no {component}_wav")
+
+
+def check_speakers(rows: list[dict], settings: dict, data_folder: str) -> None:
+    """Check that a corpus has as many speakers as a model separates.
+
+    Arguments
+    ---------
+    rows : list of dict
+        The corpus's.
+    settings : dict
+        With ``task`` and ``n_sources``.
+    data_folder : str
+        The corpus, for the message.
+
+    Raises
+    ------
+    UserError
+        If the model of task SB separates another number.
+    """
+    count, n_sources = len(find_speakers(rows[0])), settings["n_sources"]
+    if settings["task"] == "SB" and count != n_sources:
+        raise UserError(
+            f"{data_folder}: has {count} speakers, and n_sources is "
+            f"{n_sources}: it needs a model trained with --n_sources {count}"
+        )
 
 
 def select_rows(
@@ -134,7 +160,8 @@ def select_rows(
     if not chosen:
         raise UserError(
             f"{setting}: none of the {len(rows)} rows can be rendered as "
-            f"{', '.join(variants)}: allow a variant of their environment"
+            f"{', '.join(variants)}: allow a variant of their environment, "
+            f"of {', '.join(VARIANTS[rows[0]['environment']])}"
         )
     if size is not None and size > len(chosen):
         raise UserError(
@@ -261,7 +288,8 @@ class RenderedMixtures(torch.utils.data.Dataset):
                 ]
                 for name, part in parts.items()
             }
-        names = required_components(*place, self.task)
+        count = len(find_speakers(row))
+        names = required_components(*place, self.task, count)
         return {name: row[f"{name}_wav"] for name in names}
 
     def _read(self, path, start=0, count=None):

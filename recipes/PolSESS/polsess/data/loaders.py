@@ -9,7 +9,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from polsess.corpus.manifests import SPEAKERS, manifest_path
 from polsess.corpus.metadata import SPLITS
 from polsess.data.augmentation import Augmentation
-from polsess.data.dataset import RenderedMixtures, read_manifest
+from polsess.data.dataset import RenderedMixtures, check_speakers, read_manifest
 from polsess.data.sampling import (
     Curriculum,
     TrainingBatches,
@@ -26,6 +26,7 @@ def make_loaders(
     manifest_folder: str,
     *,
     task: str,
+    n_sources: int,
     sample_rate: int,
     seed: int,
     curriculum: list[dict],
@@ -57,6 +58,8 @@ def make_loaders(
         read_manifest(manifest_path(manifest_folder, split), data_folder)
         for split in SPLITS
     )
+    settings = {"task": task, "n_sources": n_sources}
+    check_speakers(train, settings, data_folder)
     used, speakers = None, None
     if augmentation.active:
         used = augmentation
@@ -88,8 +91,8 @@ def make_loaders(
         )
         for rows, sampler, length in (
             (train, batches, segment),
-            (valid, _cut(validated, valid_batch_size), None),
-            (test, _cut(tested, valid_batch_size), None),
+            (valid, _cut(valid, validated, valid_batch_size), None),
+            (test, _cut(test, tested, valid_batch_size), None),
         )
     ]
 
@@ -100,7 +103,18 @@ def read_speakers(path: Path) -> dict:
     return dict(zip(table.pop("ID"), table.to_numpy().tolist(), strict=True))
 
 
-def _cut(examples, size):
-    """Cut a list of examples into batches; return those of this process."""
-    batches = list(BatchSampler(examples, size, drop_last=False))
+def _cut(rows, examples, size):
+    """Cut a list of examples into batches; return those of this process.
+
+    A batch has one length, so that nothing is padded.
+    """
+    by_length: dict = {}
+    for example in examples:
+        length = rows[example.row]["duration"]
+        by_length.setdefault(length, []).append(example)
+    batches = [
+        batch
+        for group in by_length.values()
+        for batch in BatchSampler(group, size, drop_last=False)
+    ]
     return batches[process_rank() :: process_count()]

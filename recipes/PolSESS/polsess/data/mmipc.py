@@ -11,14 +11,14 @@ Polish Speech Enhancement in Complex Acoustic Environments", 2024.
 
 import torch
 
-from polsess.corpus.metadata import VARIANTS
+from polsess.corpus.metadata import VARIANTS, find_speakers
 from polsess.errors import UserError
 
-# Number of targets of each task.
+# Number of targets of each task; of SB, for corpora of two speakers.
 TASKS = {
-    "SB": 2,  # separate both speakers
+    "SB": 2,  # separate all speakers
     "ES": 1,  # extract speaker 1
-    "EB": 1,  # enhance both speakers, as one signal
+    "EB": 1,  # enhance all speakers, as one signal
 }
 
 # Letter of a variant -> the components that it lacks without the letter
@@ -29,23 +29,27 @@ _BACKGROUND: dict = {
         "R": ("s1_reverb", "s2_reverb"),
     },
     "outdoor": {"S": ("scene",), "E": ("event",)},
+    "noisy": {"S": ("scene",)},
+    "clean": {},
 }
 
 
 def removed_components(
-    environment: str, variant: str, task: str
+    environment: str, variant: str, task: str, n_speakers: int = 2
 ) -> tuple[str, ...]:
     """Name the components that are subtracted from a mixture.
 
     Arguments
     ---------
     environment : str
-        ``indoor`` or ``outdoor``.
+        One of ``VARIANTS``.
     variant : str
         One of the environment's; its letters say what stays beside the speech.
     task : str
-        ``SB`` (separate both), ``ES`` (extract speaker 1) or ``EB`` (enhance
-        both).
+        ``SB`` (separate all), ``ES`` (extract speaker 1) or ``EB`` (enhance
+        all).
+    n_speakers : int
+        Number of speakers in the mixture.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def removed_components(
         for component in components
     ]
     if task == "ES":
-        removed.append("s2")
+        removed += [f"s{n}" for n in range(2, n_speakers + 1)]
         # Indoors C has removed speaker 2's reverberation already.
         if environment == "indoor" and "s2_reverb" not in removed:
             removed.append("s2_reverb")
@@ -86,7 +90,7 @@ def removed_components(
 
 
 def required_components(
-    environment: str, variant: str, task: str
+    environment: str, variant: str, task: str, n_speakers: int = 2
 ) -> tuple[str, ...]:
     """Name the audio that ``render`` needs: ``mix`` and components, each once.
 
@@ -97,8 +101,9 @@ def required_components(
     >>> required_components("outdoor", "SE", "ES")
     ('mix', 's1', 's2')
     """
-    sources = ("s1",) if task == "ES" else ("s1", "s2")
-    removed = removed_components(environment, variant, task)
+    count = 1 if task == "ES" else n_speakers
+    sources = [f"s{n}" for n in range(1, count + 1)]
+    removed = removed_components(environment, variant, task, n_speakers)
     return tuple(dict.fromkeys(("mix", *sources, *removed)))
 
 
@@ -137,9 +142,12 @@ def render(
     """
     # Sums of 16-bit samples do not fit into 16 bits; in FP32 they are exact.
     mixture = audio["mix"].to(torch.float32, copy=True)
-    for component in removed_components(environment, variant, task):
+    speakers = find_speakers(audio)
+    for component in removed_components(
+        environment, variant, task, len(speakers)
+    ):
         mixture -= audio[component]
-    sources = [audio["s1"]] if task == "ES" else [audio["s1"], audio["s2"]]
+    sources = [audio[name] for name in speakers[: 1 if task == "ES" else None]]
     targets = torch.stack(sources, dim=-1).to(torch.float32)
     if task == "EB":
         targets = targets.sum(dim=-1, keepdim=True)

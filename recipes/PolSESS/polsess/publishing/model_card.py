@@ -20,7 +20,7 @@ from polsess.scoring.metrics import METRICS, summarise_metrics
 CARD = Path(__file__).with_name("card.md")
 # Task -> description, and tag on model hubs
 TASKS = {
-    "SB": ("separates two speakers who speak at once", "speech-separation"),
+    "SB": ("separates {} speakers who speak at once", "speech-separation"),
     "ES": ("extracts the first of two speakers", "speech-extraction"),
     "EB": (
         "removes the background from the speech of two speakers",
@@ -65,6 +65,8 @@ def write_card(
     if isinstance(network, MaskingSeparator):
         shortest = shortest_mixture(network)
     purpose, tag = TASKS[settings["task"]]
+    count = settings["n_sources"]
+    purpose = purpose.format("two" if count == 2 else count)
     text = Template(
         CARD.read_text(encoding="utf-8"),
         trim_blocks=True,

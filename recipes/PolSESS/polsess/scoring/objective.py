@@ -10,11 +10,13 @@ import math
 from collections.abc import Sequence
 from itertools import permutations
 
+import numpy as np
 import torch
 
 # Relative to the estimate's energy, so that the value does not depend on the
 # level; it bounds SI-SDR to +-100 dB, beyond what FP32 resolves.
 EPSILON = 1e-10
+HUNGARIAN_FROM = 5  # sources, which have 120 orders
 
 
 def pairwise_si_sdr(
@@ -103,16 +105,32 @@ def pit_si_sdr(
             f"estimates are {list(estimates.shape)}, targets "
             f"{list(targets.shape)}: both must be [batch, time, n_sources]"
         )
-    n_sources = targets.shape[-1]
     pairs = pairwise_si_sdr(estimates, targets)
+    permutation = _best_permutation(pairs.detach().nan_to_num(0.0))
+    si_sdr = pairs.gather(1, permutation.unsqueeze(1)).squeeze(1)
+    return si_sdr, permutation
+
+
+def _best_permutation(pairs):
+    """Find the order of estimates with the highest mean, for each target.
+
+    Few orders are compared at once, without waiting for a GPU; of five sources
+    and more the Hungarian method finds the best.
+    """
+    n_sources = pairs.shape[-1]
+    if n_sources >= HUNGARIAN_FROM:
+        from scipy.optimize import linear_sum_assignment
+
+        found = [
+            linear_sum_assignment(pair.T, maximize=True)[1]
+            for pair in pairs.cpu().numpy()
+        ]
+        return torch.from_numpy(np.stack(found)).to(pairs.device)
     orders = torch.tensor(list(permutations(range(n_sources))))
     orders = orders.to(pairs.device, non_blocking=True)
     # [batch, n_orders, n_sources]
     candidates = pairs[:, orders, torch.arange(n_sources, device=pairs.device)]
-    best = candidates.detach().nan_to_num(0.0).mean(dim=-1).argmax(dim=-1)
-    permutation = orders[best]
-    si_sdr = pairs.gather(1, permutation.unsqueeze(1)).squeeze(1)
-    return si_sdr, permutation
+    return orders[candidates.mean(dim=-1).argmax(dim=-1)]
 
 
 def separation_loss(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from tqdm.contrib.concurrent import thread_map
 
@@ -18,11 +17,24 @@ from polsess.corpus.manifests import (
     manifest_path,
     prepare_polsess,
 )
-from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
-from polsess.data.dataset import Example, RenderedMixtures, read_manifest
+from polsess.corpus.metadata import (
+    ALL_VARIANTS,
+    SPLITS,
+    find_librimix,
+    find_speakers,
+    list_librimix,
+    read_csv_rows,
+    report_row,
+)
+from polsess.data.dataset import (
+    Example,
+    RenderedMixtures,
+    check_speakers,
+    read_manifest,
+)
 from polsess.data.sampling import all_examples
 from polsess.errors import UserError
-from polsess.files import hash_file, read_table
+from polsess.files import hash_file
 from polsess.scoring.metrics import resample
 
 # The folders of LibriMix's mixtures for each task. mix_clean is EB's target.
@@ -31,8 +43,6 @@ LIBRIMIX_VARIANTS = {
     "EB": ("mix_both",),
     "ES": ("mix_single",),
 }
-LIBRIMIX_MODES = ("min", "max")  # in the order of preference
-LEVELS = ("ssr", "scene_offset")  # columns of a CSV file, in dB
 
 
 @dataclass
@@ -225,9 +235,10 @@ def read_test_set(
 ) -> EvaluationSet:
     """List the mixtures of a corpus of any layout.
 
-    If it is the PolSESS corpus that the run was trained on, here or elsewhere,
-    the run's manifests are used; another one is prepared, into a sub-folder of
-    ``save_folder``.
+    If it is the corpus that the run was trained on, here or elsewhere, the
+    run's manifests are used. Of others, a folder in LibriMix's layout or a CSV
+    file is scored as it is stored; PolSESS, or a folder of CSV files, is
+    prepared, into a sub-folder of ``save_folder``.
 
     Arguments
     ---------
@@ -243,7 +254,7 @@ def read_test_set(
         Allowed variants; None for those of the run's test, or for all where
         the corpus is not PolSESS.
     save_folder : Path
-        Folder for the manifests of another PolSESS corpus.
+        Folder for the manifests of another corpus.
 
     Raises
     ------
@@ -258,19 +269,20 @@ def read_test_set(
             raise UserError(f"--split {split}: {folder} is a file, no folder")
         return read_csv_corpus(settings, folder, variants)
     split = split or "test"
-    if find_librimix(settings, folder):
+    folder = folder.resolve()
+    known = settings.get(f"manifest_{split}")
+    manifest = manifest_path(manifests, split)
+    own = (
+        manifest.exists()
+        and hash_file(manifest) == known
+        and is_prepared_from(manifests, folder)
+    )
+    if not own and find_librimix(folder, settings["sample_rate"]):
         return read_librimix(settings, folder, split, variants)
     choose([split], SPLITS, "--split")
     variants = variants or settings["test_variants"]
     variants = choose(variants, ALL_VARIANTS, "--variants")
-    folder = folder.resolve()
-    known = settings.get(f"manifest_{split}")
-    manifest = manifest_path(manifests, split)
-    if not (
-        is_prepared_from(manifests, folder)
-        and manifest.exists()
-        and hash_file(manifest) == known
-    ):
+    if not own:
         manifest = save_folder / folder.name / manifest.name
         prepare_polsess(
             folder,
@@ -281,6 +293,7 @@ def read_test_set(
             duplicates=settings.get("duplicates", "stop"),
         )
     rows = read_manifest(manifest, folder)
+    check_speakers(rows, settings, str(folder))
     rows_hash = hash_file(manifest)
     return EvaluationSet(
         corpus=folder.name,
@@ -301,7 +314,8 @@ class StoredExamples(torch.utils.data.Dataset):
     Arguments
     ---------
     rows : list of dict
-        With ``ID``, ``mix_wav``, ``s1_wav`` and, but for task ES, ``s2_wav``.
+        With ``ID``, ``mix_wav``, ``s1_wav`` and, but for task ES, ``s2_wav``
+        ...
     task : str
         ``SB``, ``ES`` or ``EB``.
     """
@@ -313,7 +327,9 @@ class StoredExamples(torch.utils.data.Dataset):
     def files(self, example: Example) -> dict[str, str]:
         """Look up the files that an example is read from, the mixture first."""
         row = self.rows[example.row]
-        return {column: row[column] for column in _audio_columns(self.task)}
+        return {
+            column: row[column] for column in _audio_columns(row, self.task)
+        }
 
     def __getitem__(self, example: Example) -> dict:
         """Read an example, as ``RenderedMixtures`` returns it."""
@@ -332,24 +348,9 @@ class StoredExamples(torch.utils.data.Dataset):
         }
 
 
-def _audio_columns(task):
+def _audio_columns(row, task):
     """Name the columns of the files that a task needs, the mixture first."""
-    columns = ["mix_wav", "s1_wav", "s2_wav"]
-    return columns[:2] if task == "ES" else columns
-
-
-def find_librimix(settings: dict, folder: Path) -> Path | None:
-    """Find the splits in LibriMix's layout: ``folder[/wav8k][/min]``.
-
-    The model's rate and ``min`` are preferred; None if there are no splits.
-    """
-    root = folder.resolve()
-    rates = [f"wav{settings['sample_rate'] // 1000}k"]
-    rates += sorted(path.name for path in root.glob("wav*k"))
-    for choices in (rates, LIBRIMIX_MODES):
-        there = [name for name in choices if (root / name).is_dir()]
-        root = root / there[0] if there else root
-    return root if any(root.glob("*/s1")) else None
+    return ["mix_wav", *find_speakers(row)[: 1 if task == "ES" else None]]
 
 
 def read_librimix(
@@ -360,7 +361,8 @@ def read_librimix(
     The folder may be a part of LibriMix, such as ``wav8k/min``; the other
     arguments are those of ``read_test_set``.
     """
-    root = find_librimix(settings, folder) or folder
+    folder = folder.resolve()
+    root = find_librimix(folder, settings["sample_rate"]) or folder
     # A part of LibriMix has the names of the whole.
     corpus = next(
         path
@@ -368,22 +370,11 @@ def read_librimix(
         if not re.fullmatch(r"wav\d+k|min|max", path.name)
     )
     choose([split], sorted(p.parent.name for p in root.glob("*/s1")), "--split")
-    root = root / split
-    known = LIBRIMIX_VARIANTS[settings["task"]]
-    there = [name for name in known if (root / name).is_dir()]
-    names = sorted({p.name for v in there for p in root.glob(f"{v}/*.wav")})
-    if not names:
-        raise UserError(f"{root}: has no mixtures in {' or '.join(known)}")
-    layer = root.relative_to(corpus)
-    columns = _audio_columns(settings["task"])
-    rows = []
-    for name in names:
-        for variant in there:
-            row = {"ID": name.removesuffix(".wav"), "variant": variant}
-            for column in columns:
-                part = variant if column == "mix_wav" else column[:2]
-                row[column] = str(layer / part / name)
-            rows.append(row)
+    task = settings["task"]
+    rows = [
+        {c: row[c] for c in ("ID", "variant", *_audio_columns(row, task))}
+        for row in list_librimix(root / split, LIBRIMIX_VARIANTS[task], corpus)
+    ]
     place = corpus.name, split, folder
     return _stored_set(settings, place, corpus, rows, variants)
 
@@ -398,53 +389,34 @@ def read_csv_corpus(
     settings : dict
         The run's.
     path : Path
-        With the columns ``mix_wav``, ``s1_wav`` and, except for task ES,
-        ``s2_wav``: paths, absolute or relative to the file's folder, for which
-        ``$data_root`` stands too. Optional columns: ``ID``, ``variant``,
-        ``environment``, ``scene_class``, ``event_class``, ``ssr`` and
-        ``scene_offset``.
+        As ``read_csv_rows`` takes it; task ES needs no ``s2_wav``.
     variants : list of str, None
         Variants to evaluate; None for all.
 
     Raises
     ------
     UserError
-        If the file cannot be read, a column or a value is missing, a level is
-        no number, or two rows have the same ID and variant.
+        If something is wrong with it, or two rows have the same ID and variant.
     """
-    columns = _audio_columns(settings["task"])
-    table = read_table(path, columns)
-    if table.empty:
-        raise UserError(f"{path}: has no rows")
+    columns = ["mix_wav", "s1_wav", "s2_wav"]
+    columns = columns[: 2 if settings["task"] == "ES" else None]
+    table = read_csv_rows(path, columns)
     if "variant" not in table:
         table["variant"] = "mix"
-    if "ID" not in table:
-        table["ID"] = [Path(name).stem for name in table["mix_wav"]]
-    _check_rows(path, table, ["ID", "variant", *columns])
+    report_row(path, "has no variant", table["variant"].str.strip() == "")
+    problem = "another row has its ID and variant; give each an ID of its own"
+    report_row(path, problem, table.duplicated(["ID", "variant"]))
     rows, root = table.to_dict("records"), path.resolve().parent
     place = path.stem, "test", path
     return _stored_set(settings, place, root, rows, variants)
 
 
-def _check_rows(path, table, needed):
-    """Check the values of a CSV file."""
-    checks = [(f"has no {c}", table[c].str.strip() == "") for c in needed]
-    for column in table.columns.intersection(LEVELS):
-        values = table[column].str.strip().replace("", "0")
-        levels = pd.to_numeric(values, errors="coerce")
-        checks.append((f"{column} is no number of dB", ~np.isfinite(levels)))
-    problem = "another row has its ID and variant; give each an ID of its own"
-    checks.append((problem, table.duplicated(["ID", "variant"])))
-    for problem, wrong in checks:
-        if wrong.any():
-            raise UserError(f"{path}, row {wrong.idxmax() + 2}: {problem}")
-
-
 def _stored_set(settings, place, root, rows, variants):
     """Make the test set of rows with paths relative to a root."""
+    check_speakers(rows, settings, str(place[-1]))
     rows_hash = hash_rows(rows)
     for row in rows:
-        for column in _audio_columns(settings["task"]):
+        for column in _audio_columns(row, settings["task"]):
             path = row[column].replace("$data_root", str(root))
             row[column] = str(root / path)
     there = list(dict.fromkeys(row["variant"] for row in rows))
