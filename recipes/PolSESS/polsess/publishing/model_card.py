@@ -21,11 +21,8 @@ CARD = Path(__file__).with_name("card.md")
 # Task -> description, and tag on model hubs
 TASKS = {
     "SB": ("separates {} speakers who speak at once", "speech-separation"),
-    "ES": ("extracts the first of two speakers", "speech-extraction"),
-    "EB": (
-        "removes the background from the speech of two speakers",
-        "speech-enhancement",
-    ),
+    "ES": ("extracts the first speaker", "speech-extraction"),
+    "EB": ("removes the background from speech", "speech-enhancement"),
 }
 # Settings that the card lists
 LISTED = (
