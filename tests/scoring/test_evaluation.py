@@ -1,5 +1,6 @@
 """Separating and scoring a test set."""
 
+import contextlib
 import os
 import signal
 from types import SimpleNamespace
@@ -73,7 +74,9 @@ def kill_scoring_processes(mixture):
     """Kill the processes that this one has started, but for their server."""
     for pool in POOLS:
         for pid in list(pool._processes or {}):
-            os.kill(pid, signal.SIGKILL)
+            # The pool ends the others when it sees that one is gone.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     return mixture.unsqueeze(-1).repeat(1, 1, 2)
 
 
