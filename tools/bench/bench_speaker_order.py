@@ -33,6 +33,7 @@ def separate(
     mixture: torch.Tensor,
     sources: torch.Tensor,
     overlap: float,
+    turned: bool,
 ) -> tuple[list[dict], list[float]]:
     """Separate a mixture; find each chunk's order by its sources.
 
@@ -46,6 +47,8 @@ def separate(
         Shape [time, 2].
     overlap : float
         Of the chunks, in s.
+    turned : bool
+        Whether to exchange the estimates of every second chunk.
 
     Returns
     -------
@@ -60,7 +63,9 @@ def separate(
     raw = []
 
     def separate_and_keep(part):
-        raw.append(model.separate_batch(part))
+        estimates = model.separate_batch(part)
+        turn = turned and len(raw) % 2
+        raw.append(estimates.flip(-1) if turn else estimates)
         return raw[-1]
 
     separation.separate = separate_and_keep
@@ -136,6 +141,8 @@ def main() -> None:
     text = "corpus of long mixtures (required)"
     add("--data_folder", type=Path, required=True, metavar="CORPUS", help=text)
     add("--mixtures", type=int, default=20, help="per variant (default: 20)")
+    text = "exchange the estimates of every second chunk"
+    add("--turned", action="store_true", help=text)
     text = f"of chunks, in s (default: {OVERLAP:g})"
     add("--overlaps", type=float, nargs="+", default=[OVERLAP], help=text)
     options = parser.parse_args()
@@ -155,7 +162,9 @@ def main() -> None:
             for item in items:
                 signals = item["mixture"], item["targets"]
                 with torch.inference_mode():
-                    chunks, values = separate(model, *signals, overlap)
+                    chunks, values = separate(
+                        model, *signals, overlap, options.turned
+                    )
                 found.append(chunks)
                 scores.append(values)
                 print(".", end="", file=sys.stderr, flush=True)

@@ -44,7 +44,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     Example
     -------
     >>> read_options(["run", "a.wav", "--output", "out"]).overlap
-    4.0
+    2.0
     """
     parser = make_parser(__doc__)
     add = parser.add_argument

@@ -21,7 +21,7 @@ LEVEL = 0.1
 UNCERTAIN = 0.1
 # Defaults: length of a chunk, and overlap of neighbours
 CHUNK = 8.0  # s
-OVERLAP = 4.0  # s
+OVERLAP = 2.0  # s
 # Penalty on different gains, as a part of the estimates' energy: an estimate
 # with less than a few per cent of it (-15 dB) takes its gain from the others.
 EQUAL_GAINS = 0.03
