@@ -60,7 +60,7 @@ def separate(
         SI-SDR of the recording, and mean of that around its boundaries, in dB.
     """
     separation = model.make_separation(overlap=overlap)
-    raw = []
+    raw: list = []
 
     def separate_and_keep(part):
         estimates = model.separate_batch(part)
