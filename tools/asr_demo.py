@@ -11,7 +11,8 @@ EncoderASR.
 
 from __future__ import annotations
 
-import polsess.commands  # noqa: F401  first: for OpenMP, before torch
+# First: for OpenMP, before torch.
+from polsess.commands import SEED, at_least, make_parser, run
 
 # isort: split
 import argparse
@@ -28,7 +29,6 @@ from corpus import random_generator
 from corpus.speech import draw_sentence
 from corpus.voices import Spoken, draw_voices, speak
 from hyperpyyaml import load_hyperpyyaml
-from polsess.commands import SEED, at_least, make_parser, run
 from polsess.errors import UserError
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm

@@ -12,7 +12,8 @@ are recognised. docs/asr.md explains the error rates. The same command resumes a
 killed evaluation.
 """
 
-import polsess.commands  # noqa: F401  first: for OpenMP, before torch
+# First: for OpenMP, before torch.
+from polsess.commands import SEED, at_least, make_parser, run
 
 # isort: split
 import argparse
@@ -23,7 +24,6 @@ from asr.listening import listen, open_hypotheses
 from asr.rates import count_all, format_summary, summarise
 from asr.recognisers import open_recogniser
 from asr.transcripts import TIMES, read_transcripts
-from polsess.commands import SEED, at_least, make_parser, run
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 from polsess.files import write_atomically

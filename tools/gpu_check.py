@@ -34,10 +34,10 @@ from polsess.errors import UserError, one_line
 from polsess.files import to_json, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("tests", "tools", "tools/bench", "recipes/PolSESS/separation")
+FOLDERS = ("tools", "tools/bench", "recipes/PolSESS/separation")
 MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
 DEADLINE = 150  # s, of each check, that of a process's first with its imports
-# Names of checks are functions of tests/gpu_checks.py and their arguments.
+# Names of checks are functions of bench/gpu_checks.py and their arguments.
 # Each list has a process, and several run at once ...
 TOGETHER = [
     ["environment", "scan/triton", "scan/torch", "scan/mamba_ssm"],

@@ -99,6 +99,20 @@ def test_a_mixture_that_clips_is_scaled_with_its_targets():
     torch.testing.assert_close(targets.sum(dim=1), mixture)
 
 
+def test_components_are_added_in_their_order():
+    # To the last bit, in every process: rounding depends on the order.
+    names = ["s1", "s2", "s2_reverb", "event", "s1_reverb", "event_reverb"]
+    generator = torch.Generator().manual_seed(0)
+    audio = {n: torch.randn(4000, generator=generator) for n in names}
+    mixture, _ = mix_anew(REMIX._replace(ssr=(0,)), audio, 4000, "SB")
+    gain = audio["s1"].norm().item() / audio["s2"].norm().item()
+    expected = torch.stack([audio["s1"], gain * audio["s2"]]).sum(dim=0)
+    for name in names[2:]:
+        own = gain if name == "s2_reverb" else 1.0
+        expected.add_(audio[name], alpha=own)
+    assert torch.equal(mixture, expected)
+
+
 def test_shift_and_speed_move_reverberation_and_speech_alike():
     speech = np.sin(np.arange(4000) / 9) * np.hanning(4000) * 9000
     audio = {

@@ -8,8 +8,8 @@ Separates the test's mixtures as separate.py does. The speakers of a chunk's
 estimates are determined by SI-SDR to the sources, where the two orders differ
 by at least ``DECIDED`` dB. A change is counted when the speakers change places
 between neighbouring chunks of the output; without alignment it is counted when
-the network's own order changes. SI-SDR is that of whole recordings, and of the
-second around each boundary, in the order that is best for the whole.
+the network's own order changes. SI-SDR is that of whole recordings, in their
+best order.
 """
 
 import sys
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import RATE, print_table
+from measuring import print_table
 from polsess.commands import make_parser
 from polsess.inference import SpeechSeparation
 from polsess.inference.overlap_add import OVERLAP, UNCERTAIN
@@ -34,7 +34,7 @@ def separate(
     sources: torch.Tensor,
     overlap: float,
     turned: bool,
-) -> tuple[list[dict], list[float]]:
+) -> tuple[list[dict], float]:
     """Separate a mixture; find each chunk's order by its sources.
 
     Arguments
@@ -56,8 +56,8 @@ def separate(
         A row per chunk: ``decided`` (dB by which the orders differ), ``raw``
         and ``output`` (whether speakers have changed places, without and with
         alignment), ``margin``.
-    scores : list of float
-        SI-SDR of the recording, and mean of that around its boundaries, in dB.
+    si_sdr : float
+        Of the recording, in dB.
     """
     separation = model.make_separation(overlap=overlap)
     raw: list = []
@@ -78,14 +78,7 @@ def separate(
 
     output = np.concatenate(list(separation.blocks(read)))
     estimates = torch.from_numpy(output)[None]
-    scores, order = pit_si_sdr(estimates, sources[None])
-    estimates = estimates[:, :, order[0]]
-    around = []
-    for chunk in separation.chunks[1:]:
-        middle = chunk.start + round(overlap * RATE / 2)
-        second = slice(middle - RATE // 2, middle + RATE // 2)
-        pairs = pairwise_si_sdr(estimates[:, second], sources[None, second])[0]
-        around.append(pairs.diag().mean().item())
+    scores, _ = pit_si_sdr(estimates, sources[None])
     rows = []
     for found, known in zip(raw, separation.chunks, strict=True):
         end = known.start + found.shape[1]
@@ -100,7 +93,7 @@ def separate(
                 "margin": known.margin,
             }
         )
-    return rows, [scores.mean().item(), float(np.nanmean(around))]
+    return rows, scores.mean().item()
 
 
 def count_changes(mixtures: list[list[dict]]) -> dict[str, int]:
@@ -170,9 +163,7 @@ def main() -> None:
                 print(".", end="", file=sys.stderr, flush=True)
             row: dict = {"variant": variant, "overlap, s": overlap}
             row |= {"mixtures": len(found)} | count_changes(found)
-            names = "SI-SDR, dB", "around boundaries, dB"
-            means = np.nanmean(scores, axis=0).tolist()
-            rows.append(row | dict(zip(names, means, strict=True)))
+            rows.append(row | {"SI-SDR, dB": sum(scores) / len(scores)})
     print_table(rows)
 
 

@@ -27,7 +27,8 @@ Authors
  * The contributors to the PolSESS recipes 2026
 """
 
-import polsess.commands  # noqa: F401  first: for SIGTERM, while others load
+# First: for SIGTERM, while the others load, and for OpenMP, before torch.
+from polsess.commands import called_by_orion, run
 
 # isort: split
 from contextlib import AbstractContextManager
@@ -35,7 +36,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from polsess.commands import called_by_orion, run
 from polsess.corpus.manifests import manifest_path, prepare_polsess
 from polsess.corpus.metadata import SPLITS
 from polsess.data.loaders import make_loaders

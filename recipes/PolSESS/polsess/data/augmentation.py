@@ -374,10 +374,11 @@ def mix_anew(
     if task == "ES":
         speech = speech[:1]
     mixture = speech.sum(dim=0)
-    for name in fitted.keys() - {*names}:
+    # Always in one order, on which rounding depends.
+    for name, samples in fitted.items():
         source = name.removesuffix("_reverb")
-        if not (task == "ES" and source in names[1:]):
-            mixture.add_(fitted[name], alpha=gains[source])
+        if name not in names and not (task == "ES" and source in names[1:]):
+            mixture.add_(samples, alpha=gains[source])
     targets = speech.T if task != "EB" else speech.sum(dim=0).unsqueeze(-1)
     peak = mixture.abs().max().item()
     if peak > CLIPPING:
