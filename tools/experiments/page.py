@@ -201,10 +201,10 @@ def improvements_by(
         parts = {}
     else:
         bins = pd.qcut(values, LEVEL_BINS, duplicates="drop")
-        parts = {}
-        for _, part in values.groupby(bins, observed=True):
-            ends = dict.fromkeys(f"{x:.1f}" for x in (part.min(), part.max()))
-            parts[f"{' to '.join(ends)} dB"] = part.index
+        parts = {
+            f"{part.min():.1f} to {part.max():.1f} dB": part.index
+            for _, part in values.groupby(bins, observed=True)
+        }
     return {
         name: improvements(evaluations, variants, ids)
         for name, ids in parts.items()
