@@ -17,9 +17,10 @@ RECIPE := recipes/PolSESS
 FOLDER ?= quickstart
 SWEEP_FOLDER ?= sweep-demo
 DEMONSTRATION ?= demonstration
+CURVES ?= learning-curves
 
 .PHONY: help setup setup-mamba corpus quickstart demonstration sweep-demo \
-	asr-demo test coverage test-browser fuzz lint format bench-mamba \
+	learning-curves asr-demo test coverage test-browser fuzz lint format bench-mamba \
 	bench-sampler bench-separate bench-step bench-input \
 	bench-neighbours gpu-check soak clean
 
@@ -28,6 +29,7 @@ help:
 	@echo "make setup-mamba    torch 2.10 and mamba-ssm instead, for a GPU"
 	@echo "make quickstart     corpus, training, test, audio, figure: 4 to 15 minutes"
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
+	@echo "make learning-curves  what more mixtures, and remixing them, are worth: 2 hours"
 	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
 	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
 	@echo "make test           style, types, tests: as the continuous integration"
@@ -133,6 +135,21 @@ demonstration: setup
 		--baseline convtasnet --output $(DEMONSTRATION)/report.html \
 		--figures $(DEMONSTRATION)/figures
 
+# What stored mixtures and dynamic mixing are worth, with three seeds each.
+learning-curves: setup
+	$(BIN)/python tools/make_corpus.py $(CURVES)/corpus \
+		--train 1000 --valid 24 --test 100 --seed 0
+	$(BIN)/python tools/run_series.py \
+		tools/series/learning_curves.yaml \
+		--data_folder $(CURVES)/corpus \
+		--output $(CURVES)/results --devices cpu cpu
+	for run in "$(CURVES)"/results/*/[0-9]*; do \
+		$(BIN)/python $(RECIPE)/separation/evaluate.py "$$run" \
+			--split train --variants C --metrics si_sdr || exit 1; \
+	done
+	$(BIN)/python tools/plot_learning_curves.py $(CURVES)/results \
+		--output $(CURVES)/learning_curves.png
+
 # Without its cache: where an import is sorted depends on other files, too.
 lint: setup
 	$(BIN)/ruff format --no-cache --check .
@@ -199,4 +216,4 @@ test-browser: setup
 	$(BIN)/python tests/browser/check_dashboard.py browser
 
 clean:
-	rm -rf $(FOLDER) $(DEMONSTRATION) $(SWEEP_FOLDER) browser
+	rm -rf $(FOLDER) $(DEMONSTRATION) $(CURVES) $(SWEEP_FOLDER) browser

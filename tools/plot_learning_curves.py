@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+r"""Draw learning curves: SI-SDRi over the number of stored training mixtures.
+
+> python tools/run_series.py tools/series/learning_curves.yaml \
+    --data_folder CORPUS --output RESULTS
+> python tools/plot_learning_curves.py RESULTS --output learning_curves.png
+
+RESULTS has runs of that series, ``KIND-MIXTURES/SEED``, tested by ``train.py``
+and evaluated on their own training mixtures by ``evaluate.py --split train``.
+Prints a table of means over seeds and mixtures, with the intervals of
+compare_runs.py, and draws test and training side by side.
+"""
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from experiments.figures import STYLE, add_legend, model_styles, save_figure
+from experiments.statistics import mean_interval
+from experiments.tables import Table
+from polsess.commands import make_parser, run
+from polsess.errors import UserError
+from polsess.files import read_json
+
+NAME = re.compile(r"(.+)-(\d+)")
+IMPROVEMENT = "si_sdr_improvement"
+COLUMNS = [
+    ("training", "kind", ""),
+    ("stored mixtures", "mixtures", ""),
+    ("seeds", "seeds", ""),
+    ("best epoch", "epoch", ".0f"),
+    ("SI-SDRi in training, dB", "train", ".2f"),
+    ("SI-SDRi in test, dB", "test", ".2f"),
+    ("95 % CI", "test_interval", ".2f"),
+    ("more than the first", "gain", "+.2f"),
+    ("95 % CI of it", "gain_interval", "+.2f"),
+]
+
+
+def read_curves(results: Path) -> dict:
+    """Read the runs of a series.
+
+    Returns
+    -------
+    dict
+        (kind, mixtures) -> list of the seeds' (test scores in dB as a Series
+        by ID and variant, mean training score in dB, best epoch).
+
+    Raises
+    ------
+    UserError
+        If no run has both scores.
+    """
+    found: dict = {}
+    for test in sorted(results.glob("*-*/*/test.csv")):
+        name = NAME.fullmatch(test.parent.parent.name)
+        train = test.with_name("evaluation") / "train/scores.csv"
+        if name and train.exists():
+            scores = pd.read_csv(test).set_index(["ID", "variant"])
+            trained = pd.read_csv(train)["improvement"].mean()
+            epoch = read_json(test.with_name("result.json"))["best_epoch"]
+            seeds = found.setdefault((name[1], int(name[2])), [])
+            seeds.append((scores[IMPROVEMENT].dropna(), trained, epoch))
+    if not found:
+        raise UserError(
+            f"{results}: no KIND-MIXTURES/SEED with test.csv and "
+            "evaluation/train/scores.csv; run evaluate.py --split train"
+        )
+    return found
+
+
+def tabulate(curves: dict) -> pd.DataFrame:
+    """Compute means and intervals, a row per kind and number of mixtures.
+
+    The gain is that over the kind which comes last in the alphabet, paired by
+    mixture and seed.
+    """
+    reference = max(kind for kind, _ in curves)
+    rows = []
+    for (kind, mixtures), seeds in sorted(curves.items(), reverse=True):
+        tests, trained, epochs = zip(*seeds, strict=True)
+        values = pd.concat(tests, axis=1).dropna().T.to_numpy()
+        low, high = mean_interval(values)
+        row = {"kind": kind, "mixtures": mixtures, "seeds": len(seeds)}
+        row |= {"epoch": np.mean(epochs), "train": np.mean(trained)}
+        row |= {"test": values.mean(), "test_interval_low": low}
+        row |= {"test_interval_high": high, "gain": np.nan}
+        row |= {"gain_interval_low": np.nan, "gain_interval_high": np.nan}
+        others = curves.get((reference, mixtures), [])
+        if kind != reference and len(others) == len(seeds):
+            pairs = zip(tests, (test for test, *_ in others), strict=True)
+            gains = pd.concat([a - b for a, b in pairs], axis=1).dropna()
+            gains = gains.T.to_numpy()
+            low, high = mean_interval(gains)
+            row |= {"gain": gains.mean(), "gain_interval_low": low}
+            row["gain_interval_high"] = high
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.sort_values(["mixtures", "kind"], ascending=[True, False])
+
+
+def draw(table: pd.DataFrame, output: Path) -> None:
+    """Draw test (with intervals) and training over the stored mixtures."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4), sharex=True, sharey=True)
+    styles = model_styles(sorted(table["kind"].unique(), reverse=True))
+    for kind, style in styles.items():
+        rows = table[table["kind"] == kind]
+        ends = rows[["test_interval_low", "test_interval_high"]].to_numpy().T
+        around = np.abs(ends - rows["test"].to_numpy())
+        x = rows["mixtures"]
+        axes[0].errorbar(x, rows["test"], around, capsize=3, **style)
+        axes[1].plot(x, rows["train"], **style)
+    sizes = sorted(table["mixtures"].unique())
+    axes[0].set(xscale="log", xticks=sizes, xticklabels=sizes)
+    axes[0].minorticks_off()
+    axes[0].set(title="unseen test mixtures", ylabel="SI-SDRi (dB)")
+    axes[1].set(title="the stored training mixtures")
+    figure.supxlabel("stored training mixtures", fontsize=11)
+    add_legend(figure, styles)
+    save_figure(figure, output)
+
+
+def main(arguments: list[str]) -> None:
+    """Draw the runs of a command line."""
+    parser = make_parser(__doc__)
+    add = parser.add_argument
+    add("results", type=Path, metavar="RESULTS", help="folder of the series")
+    text = "picture to write (default: %(default)s)"
+    add("--output", type=Path, default="learning_curves.png", help=text)
+    options = parser.parse_args(arguments)
+    table = tabulate(read_curves(options.results))
+    print(Table("Learning curves", table, COLUMNS).markdown())
+    with plt.style.context(STYLE):
+        draw(table, options.output)
+    print(f"\nWrote {options.output}")
+
+
+if __name__ == "__main__":
+    run(main)
