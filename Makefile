@@ -27,7 +27,7 @@ CURVES ?= learning-curves
 help:
 	@echo "make setup          install everything into .venv"
 	@echo "make setup-mamba    torch 2.10 and mamba-ssm instead, for a GPU"
-	@echo "make quickstart     corpus, training, test, audio, figure: 4 to 15 minutes"
+	@echo "make quickstart     corpus, training, test, audio, figure: 6 minutes"
 	@echo "make demonstration  four models, three seeds, compared: about 1 hour"
 	@echo "make learning-curves  what more mixtures, and remixing them, are worth: 2 hours"
 	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
