@@ -22,7 +22,7 @@ from pathlib import Path
 
 from asr.listening import listen, open_hypotheses
 from asr.rates import count_all, format_summary, summarise
-from asr.recognisers import open_recogniser
+from asr.recognisers import add_recogniser_options, open_recogniser
 from asr.transcripts import TIMES, read_transcripts
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
@@ -33,20 +33,10 @@ from polsess.scoring.test_sets import EvaluationSet, check_files, read_test_set
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read and check the command line."""
+    """Read the command line."""
     parser = make_parser(__doc__)
-    one = parser.add_mutually_exclusive_group(required=True)
-    text = "folder for EncoderDecoderASR or EncoderASR; its YAML can run any "
-    text += "code, so it must come from somebody you trust"
-    one.add_argument("--speechbrain", metavar="FOLDER", help=text)
-    text = "Whisper model for transformers: its folder or name"
-    one.add_argument("--whisper", metavar="NAME", help=text)
-    text = "program that prints the text of {file}"
-    one.add_argument("--command", metavar="WORDS", help=text)
+    add_recogniser_options(parser)
     add = parser.add_argument
-    add("--language", help="language for --whisper (default: polish)")
-    text = "longest time of --command for a recording (default: 60)"
-    add("--timeout", type=float, metavar="SECONDS", help=text)
     add("model", type=Path, metavar="MODEL", help="run folder or export")
     text = "separate with the averaged weights of a run with ema_decay"
     add("--averaged", action="store_true", help=text)
@@ -66,12 +56,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=SEED, default=0, metavar="N", help=text)
     add("--resamples", type=at_least(100), default=2000, metavar="N", help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
-    options = parser.parse_args(arguments)
-    for name, owner in (("language", "whisper"), ("timeout", "command")):
-        given = getattr(options, name) is not None
-        if given and getattr(options, owner) is None:
-            raise UserError(f"--{name} is for --{owner} only; leave it out")
-    return options
+    return parser.parse_args(arguments)
 
 
 def open_mixtures(
@@ -106,6 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure error rates with the options of a command line."""
     options = read_options(arguments)
     device = set_up_device({"device": options.device})
+    recogniser = open_recogniser(options, device)
     model = load_model(options.model, options.averaged)
     if model.settings["task"] != "SB":
         raise UserError(
@@ -115,7 +101,6 @@ def main(arguments: list[str] | None = None) -> None:
     test_set, transcripts = open_mixtures(
         options, model.settings, model.folder / "manifests"
     )
-    recogniser = open_recogniser(options, device)
     identity = {
         "recogniser": recogniser.description,
         "recogniser_files": recogniser.checksum,

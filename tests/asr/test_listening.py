@@ -30,7 +30,7 @@ def test_hypotheses_survive_a_kill(tmp_path):
 def test_one_process_at_a_time(tmp_path):
     with (
         open_hypotheses(tmp_path, IDENTITY),
-        pytest.raises(UserError, match="another process evaluates into it"),
+        pytest.raises(UserError, match="another process writes into it"),
         open_hypotheses(tmp_path, IDENTITY),
     ):
         pass

@@ -9,7 +9,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 import pandas as pd
 import torch
 from polsess.errors import UserError
@@ -25,7 +24,7 @@ from polsess.scoring.objective import pit_si_sdr
 from polsess.scoring.test_sets import EvaluationSet
 from tqdm import tqdm
 
-from asr.recognisers import Recogniser, at_speech_level
+from asr.recognisers import Recogniser, recognise
 
 COLUMNS = ["ID", "variant", "audio", "text", "reason"]
 
@@ -66,7 +65,9 @@ class Hypotheses:
 
 
 @contextmanager
-def open_hypotheses(folder: Path, identity: dict) -> Iterator[Hypotheses]:
+def open_hypotheses(
+    folder: Path, identity: dict, record: str = "asr_eval.json"
+) -> Iterator[Hypotheses]:
     """Open the hypotheses in a folder, for one process at a time.
 
     Failures are dropped, to be tried again.
@@ -76,7 +77,9 @@ def open_hypotheses(folder: Path, identity: dict) -> Iterator[Hypotheses]:
     folder : Path
         Made if missing.
     identity : dict
-        All that hypotheses depend on; kept in ``asr_eval.json``.
+        All that hypotheses depend on.
+    record : str
+        Name of the file that keeps it.
 
     Raises
     ------
@@ -90,13 +93,13 @@ def open_hypotheses(folder: Path, identity: dict) -> Iterator[Hypotheses]:
             stack.enter_context(locked(folder, wait=False))
         except BlockingIOError as error:
             raise UserError(
-                f"{folder}: another process evaluates into it; wait for its "
+                f"{folder}: another process writes into it; wait for its "
                 "end, or name another --output"
             ) from error
-        record, path = folder / "asr_eval.json", folder / "hypotheses.csv"
-        if not record.exists():
-            write_atomically(record, to_json(identity))
-        changed = differences(read_json(record), identity)
+        kept, path = folder / record, folder / "hypotheses.csv"
+        if not kept.exists():
+            write_atomically(kept, to_json(identity))
+        changed = differences(read_json(kept), identity)
         if changed:
             raise UserError(
                 f"{folder}: holds hypotheses of something else "
@@ -166,7 +169,7 @@ def listen(
         for example, pairs in itertools.groupby(bar, itemgetter(0)):
             streams = _streams(separator, test_set.dataset[example], device)
             for _, key in pairs:
-                heard = _recognise(recogniser, streams[key[2]], rate)
+                heard = recognise(recogniser, streams[key[2]], rate)
                 hypotheses.add(key, *heard)
 
 
@@ -182,13 +185,3 @@ def _streams(separator, item, device):
         streams[f"source {index + 1}"] = targets[:, index]
         streams[f"estimate {index + 1}"] = estimates[:, index]
     return {name: samples.numpy() for name, samples in streams.items()}
-
-
-def _recognise(recogniser, samples, rate):
-    """Recognise a stream; return the text and the reason of a failure."""
-    if not np.isfinite(samples).all():
-        return "", "the estimate is not finite"
-    try:
-        return recogniser.recognise(at_speech_level(samples), rate), ""
-    except Exception as error:  # whatever a model or a program raises
-        return "", str(error)[:200] or type(error).__name__

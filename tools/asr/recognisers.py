@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import soundfile
@@ -50,6 +51,13 @@ def at_speech_level(samples: np.ndarray) -> np.ndarray:
         return samples
     gain = min(10 ** (-26 / 20) / level, 0.99 / np.abs(samples).max())
     return (samples * gain).astype(samples.dtype)
+
+
+class Recogniser(Protocol):
+    """What recognises speech."""
+
+    def recognise(self, samples: np.ndarray, rate: int) -> str:
+        """Recognise samples [time]."""
 
 
 class CommandRecogniser:
@@ -219,11 +227,34 @@ class WhisperRecogniser:
         return text
 
 
-Recogniser = CommandRecogniser | SpeechBrainRecogniser | WhisperRecogniser
+AnyRecogniser = CommandRecogniser | SpeechBrainRecogniser | WhisperRecogniser
 
 
-def open_recogniser(options: argparse.Namespace, device: str) -> Recogniser:
-    """Open the recogniser of asr_eval.py's command line."""
+def add_recogniser_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that ``open_recogniser`` reads."""
+    one = parser.add_mutually_exclusive_group(required=True)
+    text = "folder for EncoderDecoderASR or EncoderASR; its YAML can run any "
+    text += "code, so it must come from somebody you trust"
+    one.add_argument("--speechbrain", metavar="FOLDER", help=text)
+    text = "Whisper model for transformers: its folder or name"
+    one.add_argument("--whisper", metavar="NAME", help=text)
+    text = "program that prints the text of {file}"
+    one.add_argument("--command", metavar="WORDS", help=text)
+    text = "language for --whisper (default: polish)"
+    parser.add_argument("--language", help=text)
+    text = "longest time of --command for a recording (default: 60)"
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help=text)
+
+
+def open_recogniser(options: argparse.Namespace, device: str) -> AnyRecogniser:
+    """Open the recogniser of a command line.
+
+    Raises UserError if it is missing, or an option is for another one.
+    """
+    for name, owner in (("language", "whisper"), ("timeout", "command")):
+        given = getattr(options, name) is not None
+        if given and getattr(options, owner) is None:
+            raise UserError(f"--{name} is for --{owner} only; leave it out")
     if options.command is not None:
         timeout = 60.0 if options.timeout is None else options.timeout
         return CommandRecogniser(options.command, timeout)
@@ -231,3 +262,29 @@ def open_recogniser(options: argparse.Namespace, device: str) -> Recogniser:
         language = options.language or "polish"
         return WhisperRecogniser(options.whisper, language, device)
     return SpeechBrainRecogniser(options.speechbrain, device)
+
+
+def recognise(
+    recogniser: Recogniser, samples: np.ndarray, rate: int
+) -> tuple[str, str]:
+    """Recognise samples [time] at speech level.
+
+    Returns
+    -------
+    tuple of str
+        The text, and the reason of a failure, empty if there was none.
+
+    Example
+    -------
+    >>> recogniser = CommandRecogniser("basename {file} .wav", timeout=10)
+    >>> recognise(recogniser, np.ones(80), 8000)
+    ('recording', '')
+    >>> recognise(recogniser, np.full(80, np.nan), 8000)
+    ('', 'a sample is not a finite number')
+    """
+    if not np.isfinite(samples).all():
+        return "", "a sample is not a finite number"
+    try:
+        return recogniser.recognise(at_speech_level(samples), rate), ""
+    except Exception as error:  # whatever a model or a program raises
+        return "", str(error)[:200] or type(error).__name__
