@@ -1,4 +1,6 @@
-"""The picture of separated mixtures."""
+"""The pictures of separated mixtures, and of a conversation."""
+
+import json
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from plot_separation import draw, main
 from polsess.errors import UserError
+from polsess.inference.diarization import Turn, write_rttm
 
 NAMES = ["mixture", "source1", "source2", "estimate1", "estimate2"]
 
@@ -52,6 +55,85 @@ def test_scores_stand_in_the_picture_and_levels_on_a_scale(monkeypatch):
     assert any(t.endswith("1 separated: 20.0 → 20.0 dB") for t in texts)
     assert any(t.endswith("2 separated: -20.0 → 40.0 dB") for t in texts)
     assert "level (dB)" in texts
+
+
+@pytest.fixture
+def conversation(tmp_path):
+    """Write 9 s of a conversation: jan is silent until 5 s."""
+    tone = np.sin(2 * np.pi * 300 * np.arange(9 * 8000) / 8000)
+    streams = {"anna": 0.1 * tone, "jan": 0.1 * tone}
+    streams["jan"][: 5 * 8000] = 0
+    for speaker, samples in streams.items():
+        soundfile.write(tmp_path / f"a_{speaker}.wav", samples, 8000)
+    soundfile.write(tmp_path / "a.flac", sum(streams.values()), 8000)
+    turns = [Turn("anna", 0, 6.5), Turn("jan", 5, 9), Turn("anna", 7, 9)]
+    write_rttm(tmp_path / "a.rttm", "a", turns)
+    overlaps = [{"seconds": 5, "end": 6.5}, {"seconds": 7, "end": 9}]
+    content = {
+        "recording": str(tmp_path / "a.flac"),
+        "channel": "mean",
+        "audio_seconds": 9.0,
+        "speakers": {name: f"a_{name}.wav" for name in streams},
+        "overlaps": overlaps,
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    return tmp_path / "a.json"
+
+
+def spans_of(bars):
+    """List the spans of bars, by their colour."""
+    return [
+        [
+            tuple(np.round(path.get_extents().intervalx, 3))
+            for path in collection.get_paths()
+        ]
+        for collection in bars.collections
+    ]
+
+
+def test_a_conversation(conversation, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "plot_separation.save_figure", lambda f, _: drawn.append(f)
+    )
+    main(["--conversation", str(conversation), "--seconds", "4"])
+    recording, bars, *speakers = drawn[0].axes[:4]
+    titles = [axis.get_title() for axis in (recording, *speakers)]
+    assert titles == ["recording", "anna", "jan"]
+    names = [label.get_text() for label in bars.get_yticklabels()]
+    assert names == ["anna", "jan", "separated"]
+    assert spans_of(bars) == [
+        [(0, 6.5), (7, 9)],
+        [(5, 9)],
+        [(5, 6.5), (7, 9)],
+    ]
+    # Where most was separated
+    assert recording.get_xlim() == (5, 9)
+    main(["--conversation", str(conversation), "--start", "1"])
+    recording, _, _, jan = drawn[1].axes[:4]
+    assert jan.get_xlim() == (1, 9)
+    (image,) = jan.images
+    assert image.get_extent() == [1, 9, 0, 4]
+    levels = image.get_array().max(axis=0)
+    middle = len(levels) // 2
+    assert levels[: middle - 5].max() < -70 < -40 < levels[middle + 5 :].min()
+
+
+@pytest.mark.parametrize(
+    ("start", "changes", "named"),
+    [
+        ("8.5", {}, "lasts 9.0 s; show 1 s of it or more"),
+        ("0", {"speakers": None}, "no streams of speakers"),
+        ("0", {"recording": "gone.wav"}, "gone.wav: cannot be read"),
+    ],
+)
+def test_a_conversation_that_cannot_be_drawn(
+    conversation, start, changes, named
+):
+    content = json.loads(conversation.read_text()) | changes
+    conversation.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=named):
+        main(["--conversation", str(conversation), "--start", start])
 
 
 @pytest.mark.parametrize("content", [None, "not audio"])
