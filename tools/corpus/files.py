@@ -97,15 +97,21 @@ def has_metadata(root: Path, split: str) -> bool:
     return any((root / split).glob(f"corpus_*_{split}_final.csv"))
 
 
-def is_complete(root: Path, content: dict) -> bool:
-    """Check whether a corpus is complete, without changing it.
+def check_folder(
+    root: Path, content: dict, complete: bool, record: str = OPTIONS_FILE
+) -> None:
+    """Check that a folder may hold a corpus, without changing it.
 
     Arguments
     ---------
     root : Path
         The corpus, or its future folder.
     content : dict
-        For make_corpus.json.
+        For the record, with ``options`` and ``files``.
+    complete : bool
+        Whether it is complete: then the source files may have changed.
+    record : str
+        Name of the JSON file with the options.
 
     Raises
     ------
@@ -114,14 +120,13 @@ def is_complete(root: Path, content: dict) -> bool:
         source files.
     """
     if not root.exists() or {p.name for p in root.iterdir()} <= {WORK_FOLDER}:
-        return False
-    if not (root / OPTIONS_FILE).exists():
+        return
+    if not (root / record).exists():
         raise UserError(
             f"{root} is not empty and was not made by this tool (it has no "
-            f"{OPTIONS_FILE}); name a new folder"
+            f"{record}); name a new folder"
         )
-    begun = read_json(root / OPTIONS_FILE)
-    complete = all(has_metadata(root, split) for split in metadata.SPLITS)
+    begun = read_json(root / record)
     for part in ("options",) if complete else ("options", "files"):
         changed = differences(begun.get(part, {}), content[part])
         if changed:
@@ -129,13 +134,17 @@ def is_complete(root: Path, content: dict) -> bool:
                 f"{root} was begun with other {part} ({'; '.join(changed)}); "
                 f"nothing was changed. Restore them, or name a new folder"
             )
-    return complete
+
+
+def clear_unfinished(root: Path) -> None:
+    """Make a corpus's folder for unfinished files, empty."""
+    shutil.rmtree(root / UNFINISHED, ignore_errors=True)
+    (root / UNFINISHED).mkdir(parents=True)
 
 
 def begin(root: Path, content: dict) -> None:
     """Make a corpus's folders and make_corpus.json; clear unfinished files."""
-    shutil.rmtree(root / UNFINISHED, ignore_errors=True)
-    (root / UNFINISHED).mkdir(parents=True)
+    clear_unfinished(root)
     for split in metadata.SPLITS:
         for folder in metadata.AUDIO_FOLDERS:
             (root / split / folder).mkdir(parents=True, exist_ok=True)

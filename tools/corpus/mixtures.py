@@ -19,7 +19,7 @@ from scipy.signal import oaconvolve
 from corpus import random_generator
 from corpus.audio import from_db, rms
 from corpus.files import STEP, draw_names
-from corpus.recordings import read_part
+from corpus.recordings import Recording, read_part
 
 LIMIT = 0.999
 CLIPPING = 0.9999
@@ -263,7 +263,7 @@ def _draw_fragments(sources, scenes, options, rng):
         "speech2": _draw_speech(sources.speech[speaker2], options, rng),
     }
     scene = _choose(scenes, rng)
-    fragments["scene"] = _draw_scene(scene, options, rng)
+    fragments["scene"] = draw_scene(scene, options, rng)
     if rms(fragments["scene"].waveform) < SILENCE:
         alike = [s for s in sources.scenes if s.group == scene.group]
         raise DrawnAgainError("silence", alike)
@@ -290,7 +290,9 @@ def _draw_speech(recordings, options, rng):
     return _cut(shuffled[0], options, rng) or _join(shuffled, options)
 
 
-def _draw_scene(scene, options, rng):
+def draw_scene(
+    scene: Recording, options: argparse.Namespace, rng: np.random.Generator
+) -> Fragment:
     """Draw a part of a scene, which is repeated if it is too short."""
     repeats = 2 + _length(options, scene.rate) // scene.n_samples
     return _cut(scene, options, rng) or _join([scene] * repeats, options)
