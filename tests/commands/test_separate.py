@@ -13,6 +13,7 @@ import pytest
 import separate
 import soundfile
 from fake_separators import (
+    Bands,
     Halves,
     Unreliable,
     fake_model,
@@ -22,6 +23,7 @@ from fake_separators import (
 )
 from odd_recordings import A, B, mp3, wav
 from polsess.errors import UserError
+from polsess.inference.diarization import Turn, read_rttm, write_rttm
 from polsess.inference.separation import SpeechSeparation
 from small_models import SEPARATION
 
@@ -191,6 +193,117 @@ def test_mistakes(arguments, message, model):
     command = ["model", "--output", "out", "--chunk", "1", "--overlap", "0.5"]
     with pytest.raises(UserError, match=message):
         separate.main([*command, *arguments, "--noprogressbar"])
+
+
+TURNS = [Turn("anna", 0.25, 2), Turn("jan", 1, 3)]
+
+
+@pytest.fixture
+def conversation(model):
+    """Write a conversation of two tones, and its turns; let bands separate."""
+    model.mods["separator"] = Bands()
+    model.run.settings["training_segment"] = 0.5
+    time = np.arange(3 * 8000) / 8000
+    samples = 0.1 * np.sin(600 * np.pi * time) * ((time >= 0.25) & (time < 2))
+    samples += 0.1 * np.sin(4000 * np.pi * time) * (time >= 1)
+    write_recording("in/meeting.wav", samples)
+    write_rttm("meeting.rttm", "meeting", TURNS)
+
+
+def test_streams_of_speakers(conversation, model, capsys):
+    command = ["in", "--speakers", "meeting.rttm"]
+    run(*command)
+    base = Path("out/in/meeting")
+    streams = [f"meeting_{name}.wav" for name in ("anna", "jan")]
+    names = sorted(["meeting.json", "meeting.rttm", *streams])
+    assert sorted(path.name for path in base.parent.iterdir()) == names
+    assert read_rttm(f"{base}.rttm") == {"meeting": TURNS}
+    known = described(base)
+    assert known["speakers"] == dict(zip(["anna", "jan"], streams, strict=True))
+    assert known["sample_rate"] == 8000 and known["samples"] == 24_000
+    [overlap] = known["overlaps"]
+    assert overlap["speakers"] == ["anna", "jan"] and not overlap["uncertain"]
+    samples, _ = soundfile.read("in/meeting.wav")
+    anna, rate = soundfile.read(f"{base}_anna.wav")
+    assert rate == 8000 and not anna[16_000:].any() and not anna[:2000].any()
+    assert anna[2400:7600] == pytest.approx(samples[2400:7600], abs=1e-6)
+    assert "out/in/meeting: 3.0 s in" in capsys.readouterr().out
+
+    run(*command)
+    assert "is there already" in capsys.readouterr().out
+    write_rttm("meeting.rttm", "meeting", [*TURNS, Turn("ewa", 2.5, 2.75)])
+    run(*command)
+    assert "anew: speakers changed" in capsys.readouterr().out
+    run(*command, "--context", "0.5")
+    assert "anew: speakers changed" in capsys.readouterr().out
+    assert set(described(base)["speakers"]) == {"anna", "ewa", "jan"}
+    with pytest.raises(UserError, match="out: has no recordings"):
+        run("out", output="again")
+
+
+def test_streams_and_estimates_replace_each_other(conversation, model, capsys):
+    run("in")
+    run("in", "--speakers", "meeting.rttm", "--channels", "each")
+    run("in", "--speakers", "meeting.rttm")
+    assert "anew: speakers changed" in capsys.readouterr().out
+    channel = [f"meeting_channel1{end}" for end in (".json", ".rttm")]
+    channel += [f"meeting_channel1_{name}.wav" for name in ("anna", "jan")]
+    streams = ["meeting.json", "meeting.rttm"]
+    streams += ["meeting_anna.wav", "meeting_jan.wav"]
+    found = {path.name for path in Path("out/in").iterdir()}
+    assert found == {*channel, *streams}
+    run("in")
+    estimates = ["meeting.json"]
+    estimates += ["meeting_estimate1.wav", "meeting_estimate2.wav"]
+    found = {path.name for path in Path("out/in").iterdir()}
+    assert found == {*channel, *estimates}
+
+
+def test_turns_that_fit_no_recording_do_not_stop_the_others(conversation):
+    for name in ("a", "b", "c"):
+        write_recording(f"in/{name}.wav", noise(8000))
+    Path("rttm/in").mkdir(parents=True)
+    write_rttm("rttm/in/a.rttm", "a", [Turn("anna", 0, 7)])
+    Path("rttm/in/b.rttm").write_text("SPEAKER b 1 0 x <NA> <NA> a <NA> <NA>")
+    write_rttm("rttm/in/meeting.rttm", "meeting", TURNS)
+    with pytest.raises(UserError) as error:
+        run("in", "--speakers", "rttm")
+    lines = str(error.value).splitlines()
+    assert lines[0] == "not separated, or in part: 3"
+    assert "b.wav: rttm/in/b.rttm, row 1: could not convert" in lines[1]
+    assert "c.wav: rttm/in/c.rttm: cannot be read" in lines[2]
+    assert "a.wav: lasts 1.000 s, and anna's turn" in lines[3]
+    assert {path.name for path in Path("out/in").glob("*.json")} == {
+        "meeting.json"
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--context", "3"], "--context: needs --speakers with an RTTM"),
+        (["--overlap_gap", "0"], "--overlap_gap: needs --speakers"),
+        (["--speakers", "auto", "--context", "3"], "--context: needs"),
+        (
+            ["--speakers", "auto", "--speaker_encoder", "x"],
+            "speaker_encoder: n",
+        ),
+        (["--speakers", "x.rttm", "--context", "-1"], "context -1: give sec"),
+        (["--speakers", "x.rttm", "--speaker_encoder", "x"], "add --trust"),
+        (["--speakers", "no.rttm"], "no.rttm: cannot be read"),
+        (["--speakers", "out/x.rttm"], "out/x.rttm: lies in --output"),
+    ],
+)
+def test_mistakes_with_speakers(arguments, message, conversation):
+    write_rttm("x.rttm", "meeting", TURNS)
+    with pytest.raises(UserError, match=message):
+        run("in", *arguments)
+
+
+def test_speakers_need_a_model_of_two_sources(conversation, model):
+    model.hparams.n_sources = 1
+    with pytest.raises(UserError, match="model has 1 source"):
+        run("in", "--speakers", "meeting.rttm")
 
 
 def start(run_folder, *arguments, **streams):

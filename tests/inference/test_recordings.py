@@ -19,6 +19,7 @@ from polsess.inference.overlap_add import Level
 from polsess.inference.recordings import (
     Estimates,
     SeparatedFiles,
+    estimate_names,
     find_recordings,
     plan,
 )
@@ -102,7 +103,8 @@ def test_beyond_four_gigabytes_it_is_rf64(estimates, monkeypatch):
 def open_files(n_sources=2, force=False, **changes):
     """Open the files of a recording, for an identity with changes."""
     identity = IDENTITY | changes
-    return SeparatedFiles(Path("out/meeting"), n_sources, identity, force)
+    names = estimate_names(n_sources)
+    return SeparatedFiles(Path("out/meeting"), names, identity, force)
 
 
 def write(estimates, **changes):
@@ -287,19 +289,24 @@ def test_errors(given, output, message):
         names(*given, output=Path(output))
 
 
+def two(found):
+    """Name two estimates of each recording."""
+    return dict.fromkeys(found.values(), estimate_names(2))
+
+
 @pytest.mark.parametrize(("each", "more"), [(False, 14), (True, 23)])
 def test_names_may_be_as_long_as_the_disk_takes(each, more, estimates):
     """Temporary names are no longer than those of the outputs."""
     for name in ("a" * (255 - more), "b" * (256 - more), "c"):
         soundfile.write(f"{name}.wav", noise(10), 8000)
     found, _ = find_recordings([Path(".")], OUT)
-    work, problems = plan(found, OUT, each, 2)
+    work, problems = plan(found, OUT, each, two(found))
     assert sorted(base.name[0] for _, base in work) == ["a", "c"]
     [problem] = problems
     assert re.search(r"/b+\.wav: .*too long .* by 1 byte", str(problem))
     base = next(base for _, base in work if base.name[0] == "a")
     base.parent.mkdir(parents=True)
-    files = SeparatedFiles(base, 2, IDENTITY)
+    files = SeparatedFiles(base, estimate_names(2), IDENTITY)
     assert {len(path.name) for path in files.audio} == {255}
     files.write(estimates, 8000, "float", {})
     assert sorted(base.parent.iterdir()) == [files.description, *files.audio]
@@ -310,7 +317,7 @@ def test_no_recording_is_overwritten():
         soundfile.write(name, noise(100), 8000)
     here = Path(".")
     found, _ = find_recordings([Path("a.wav")], here)
-    assert plan(found, here, False, 2)[0][0][1] == Path("a")
+    assert plan(found, here, False, two(found))[0][0][1] == Path("a")
     found, _ = find_recordings([Path("a.wav"), Path("a_estimate2.wav")], OUT)
     with pytest.raises(UserError, match="a_estimate2.wav: is a recording"):
-        plan(found, here, False, 2)
+        plan(found, here, False, two(found))

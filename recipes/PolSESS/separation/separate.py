@@ -4,12 +4,17 @@ r"""Separate recordings with a trained model.
 > python separate.py results/convtasnet/42 meeting.flac --output separated
 > python separate.py results/convtasnet/42 interviews/ --output separated \
       --channels each --subtype 16-bit
+> python separate.py results/convtasnet/42 meeting.flac --output separated \
+      --speakers meeting.rttm
 
 Writes ``NAME_estimate1.wav``, ``NAME_estimate2.wav`` ..., as long as the
 recording, at its rate and level, and ``NAME.json``, with the certainty that an
 estimate stays with one speaker. A finished recording is skipped, unless the
 recording, the model's weights or an option changed. Estimates of another model
 are only replaced with --force.
+
+With --speakers it writes a stream of each speaker of a conversation,
+``NAME_SPEAKER.wav``, and their turns, ``NAME.rttm``: see docs/separating.md.
 
 Authors
  * The contributors to the PolSESS recipes 2026
@@ -22,12 +27,21 @@ from pathlib import Path
 from polsess.audio import Recording, RecordingError
 from polsess.commands import make_parser, run
 from polsess.errors import UserError
+from polsess.inference.conversation import (
+    Routing,
+    SpeakerEncoder,
+    find_turns,
+    names_of,
+    separate_speakers,
+)
 from polsess.inference.overlap_add import CHUNK, OVERLAP
 from polsess.inference.recordings import (
     SUBTYPES,
     Estimates,
     SeparatedFiles,
     describe,
+    describe_order,
+    estimate_names,
     find_recordings,
     identify,
     plan,
@@ -36,6 +50,14 @@ from polsess.inference.recordings import (
 from polsess.inference.separation import SpeechSeparation
 from polsess.processes import PRECISIONS
 from tqdm import tqdm
+
+# Settings of --speakers
+ROUTING = {
+    "overlap_gap": "overlaps closer than this are separated as one",
+    "shortest_overlap": "shorter overlaps are left as they are",
+    "context": "separated before and after an overlap, at least",
+}
+AUTO = Path("auto")
 
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
@@ -64,6 +86,22 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     for name, (seconds, text) in lengths.items():
         text += f" (default: {seconds:g})"
         add(f"--{name}", type=float, default=seconds, help=text)
+    add(
+        "--speakers",
+        type=Path,
+        metavar="RTTM",
+        help="write streams of speakers: file of turns, folder of NAME.rttm, "
+        "or auto to find the turns of two",
+    )
+    for name, text in ROUTING.items():
+        text += f" (default: {getattr(Routing, name):g})"
+        add(f"--{name}", type=float, metavar="SECONDS", help=text)
+    add(
+        "--speaker_encoder",
+        type=Path,
+        help="folder for SpeechBrain's EncoderClassifier, which helps to tell "
+        "whose an estimate is",
+    )
     choices = {
         "channels": (("downmix", "each"), "separate their mean, or each"),
         "subtype": (tuple(SUBTYPES), "sample format of the WAV files"),
@@ -87,12 +125,47 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def make_routing(
+    options: argparse.Namespace, model: SpeechSeparation
+) -> Routing | None:
+    """Make the settings of ``--speakers``; None without it.
+
+    Raises
+    ------
+    UserError
+        If an option has no effect, or the model not two sources.
+    """
+    given = {n: getattr(options, n) for n in ROUTING}
+    given = {n: value for n, value in given.items() if value is not None}
+    encoder = options.speaker_encoder
+    if not options.speakers or options.speakers == AUTO:
+        without = [*given] if not options.speakers else {"context"} & {*given}
+        without = [*without, *["speaker_encoder"] * (encoder is not None)]
+        for name in without:
+            raise UserError(f"--{name}: needs --speakers with an RTTM file")
+    if not options.speakers:
+        return None
+    for name, value in given.items():
+        if not 0 <= value < float("inf"):
+            raise UserError(f"--{name} {value:g}: give seconds, from 0 on")
+    if model.hparams.n_sources != 2:
+        raise UserError(
+            f"--speakers: {options.model} has {model.hparams.n_sources} "
+            "source(s), not two; give a model of the task SB"
+        )
+    if encoder:
+        encoder = SpeakerEncoder(encoder, model.device, options.trust)
+    return Routing(options.chunk, options.overlap, **given, encoder=encoder)
+
+
 def separate(
     model: SpeechSeparation,
     recording: Recording,
     base: Path,
     options: argparse.Namespace,
     progress: tqdm,
+    routing: Routing | None,
+    turns: list | None,
 ) -> str:
     """Separate a recording, or a channel of it, unless that is done.
 
@@ -108,6 +181,10 @@ def separate(
         The command line.
     progress : tqdm
         Updated by seconds.
+    routing : Routing, None
+        Settings of the streams of speakers; None for estimates.
+    turns : list of Turn, None
+        Who speaks when; None if that is not known.
 
     Returns
     -------
@@ -115,28 +192,46 @@ def separate(
         A line for the terminal.
     """
     start = time.perf_counter()
-    identity = identify(recording, model, options)
-    n_sources = model.hparams.n_sources
-    files = SeparatedFiles(base, n_sources, identity, options.force)
+    identity = identify(
+        recording, model, options, routing and routing.identify(turns)
+    )
+    names = (
+        names_of(turns) if routing else estimate_names(model.hparams.n_sources)
+    )
+    files = SeparatedFiles(base, names, identity, options.force)
     if files.are_complete():
         recording.damage = files.damage
         progress.update(recording.expected)
         return f"{base}: is there already"
     base.parent.mkdir(parents=True, exist_ok=True)
-    with Estimates(base.parent, n_sources) as estimates:
-        separation = model.make_separation(options.chunk, options.overlap)
-        for block in model.separate_recording(recording, separation):
-            if not estimates.length:  # its length is known now
-                progress.total += recording.seconds - recording.expected
-            estimates.add(block)
-            progress.update(len(block) / recording.sample_rate)
-        estimates.finish(separation.levels.level())
+    rate, subtype = recording.sample_rate, options.subtype
+
+    def advance(seconds):
+        """Update the progress; the recording's length is known now."""
+        progress.total += recording.seconds - recording.expected
+        recording.expected = recording.seconds
+        progress.update(seconds)
+
+    with Estimates(base.parent, len(names)) as estimates:
+        if routing:
+            turns, details = separate_speakers(
+                model, recording, turns, estimates, routing, advance
+            )
+            streams = zip(names, files.audio, strict=True)
+            details["speakers"] = {name: path.name for name, path in streams}
+        else:
+            separation = model.make_separation(options.chunk, options.overlap)
+            for block in model.separate_recording(recording, separation):
+                estimates.add(block)
+                advance(len(block) / rate)
+            estimates.finish(separation.levels.level())
+            own_rate = model.hparams.sample_rate
+            details = describe_order(separation, own_rate)
         seconds = time.perf_counter() - start
         description = describe(
-            recording, model, options, separation, estimates, seconds
+            recording, model, options, estimates, seconds, details
         )
-        rate, subtype = recording.sample_rate, options.subtype
-        files.write(estimates, rate, subtype, description)
+        files.write(estimates, rate, subtype, description, turns or ())
     changed = ", ".join(files.changed)
     again = f", anew: {changed} changed" if changed else ""
     return f"{base}: {summarise(description)}{again}"
@@ -148,6 +243,11 @@ def main(arguments: list[str]) -> None:
     if options.output.is_file():
         raise UserError(f"--output {options.output}: is a file; give a folder")
     found, left_out = find_recordings(options.recordings, options.output)
+    turns: dict = dict.fromkeys(found.values())
+    problems: list = []
+    if options.speakers and options.speakers != AUTO:
+        turns, problems = find_turns(options.speakers, found, options.output)
+        found = {name: path for name, path in found.items() if path in turns}
     model = SpeechSeparation.from_hparams(
         options.model,
         {"device": options.device, "precision": options.precision},
@@ -155,8 +255,12 @@ def main(arguments: list[str]) -> None:
         trust=options.trust,
     )
     model.make_separation(options.chunk, options.overlap)  # checks them
+    routing = make_routing(options, model)
+    estimates = estimate_names(model.hparams.n_sources)
+    names = {p: names_of(t) if routing else estimates for p, t in turns.items()}
     each = options.channels == "each"
-    work, problems = plan(found, options.output, each, model.hparams.n_sources)
+    work, unusable = plan(found, options.output, each, names)
+    problems += unusable
     with tqdm(
         total=sum(recording.expected for recording, _ in work),
         bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s, {remaining} left",
@@ -164,7 +268,10 @@ def main(arguments: list[str]) -> None:
     ) as progress:
         for recording, base in work:
             try:
-                done = separate(model, recording, base, options, progress)
+                known = routing, turns[recording.path]
+                done = separate(
+                    model, recording, base, options, progress, *known
+                )
                 progress.write(done)
                 if damage := recording.damage:
                     raise RecordingError(

@@ -8,9 +8,10 @@ to a folder, so that files of two never mix.
 import argparse
 import math
 import os
-import re
 import tempfile
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -25,10 +26,10 @@ from polsess.files import (
     to_json,
     write_atomically,
 )
+from polsess.inference.diarization import Turn, write_rttm
 from polsess.inference.overlap_add import UNCERTAIN, Level, OverlapAdd
 from polsess.inference.separation import SpeechSeparation
 
-ESTIMATE = re.compile(r"(.+)_estimate\d+\.wav")
 FULL_SCALE = 32767 / 32768
 # Bytes that a WAV file's 32-bit length can count, less its header
 LARGEST_WAV = 2**32 - 2**16
@@ -115,18 +116,22 @@ def _search(folder, output):
 
 def _is_estimate(path):
     """Whether the JSON file of an earlier separation lists a file."""
-    match = ESTIMATE.fullmatch(path.name)
-    if not match:
-        return False
-    try:
-        made = read_json(path.with_name(f"{match[1]}.json"))
-        return path.name in made["estimates"]
-    except (UserError, KeyError, TypeError):
-        return False  # no JSON file, or another program's
+    words = path.stem.split("_")
+    for n in range(1, len(words)):
+        name = "_".join(words[:n])
+        # No JSON file, or another program's.
+        with suppress(UserError, KeyError, TypeError):
+            made = read_json(path.with_name(f"{name}.json"))
+            if path.name in made["estimates"]:
+                return True
+    return False
 
 
 def plan(
-    found: dict, output: Path, each_channel: bool, n_sources: int
+    found: dict,
+    output: Path,
+    each_channel: bool,
+    parts: Mapping[Path, Sequence[str]],
 ) -> tuple[list, list]:
     """Open all recordings, and name their outputs.
 
@@ -138,8 +143,8 @@ def plan(
         Folder of the outputs.
     each_channel : bool
         Whether to separate each channel by itself, or their mean.
-    n_sources : int
-        Number of estimates.
+    parts : mapping
+        Path of a recording -> names of its estimates, or speakers.
 
     Returns
     -------
@@ -151,9 +156,10 @@ def plan(
     Raises
     ------
     UserError
-        If an output would overwrite a recording.
+        If an output would overwrite a recording, or another output.
     """
     work, problems = [], []
+    outputs: Counter = Counter()
     for name, path in found.items():
         bases: dict = {None: output / name}
         try:
@@ -161,38 +167,50 @@ def plan(
                 channels = range(1, Recording(path).channels + 1)
                 bases = {n: output / f"{name}_channel{n}" for n in channels}
             own = [(Recording(path, n), base) for n, base in bases.items()]
-            estimate = estimate_paths(own[-1][1], n_sources)[-1]
-            if excess := excess_length(estimate):
+            own_outputs = [
+                output
+                for base in bases.values()
+                for output in audio_paths(base, parts[path])
+            ]
+            if excess := max(map(excess_length, own_outputs)):
                 raise RecordingError(
                     f"{path}: its name is too long for that of an estimate; "
                     f"shorten it by {excess} bytes"
                 )
             work += own
+            outputs.update(path.resolve() for path in own_outputs)
         except RecordingError as error:
             problems.append(error)
     recordings = {recording.path.resolve() for recording, _ in work}
-    for _, base in work:
-        for path in estimate_paths(base, n_sources):
-            if path.resolve() in recordings:
-                raise UserError(
-                    f"{path}: is a recording to separate, and would be "
-                    "overwritten; give another --output"
-                )
+    for path, times in outputs.items():
+        if path in recordings:
+            raise UserError(
+                f"{path}: is a recording to separate, and would be "
+                "overwritten; give another --output"
+            )
+        if times > 1:
+            raise UserError(
+                f"{path}: would be written for two recordings; separate each "
+                "into an --output of its own"
+            )
     return work, problems
 
 
-def estimate_paths(base: Path, n_sources: int) -> list[Path]:
-    """Name the WAV files of a recording's estimates."""
-    return [
-        base.with_name(f"{base.name}_estimate{number + 1}.wav")
-        for number in range(n_sources)
-    ]
+def estimate_names(n_sources: int) -> list[str]:
+    """Name a recording's estimates, as its WAV files do."""
+    return [f"estimate{number + 1}" for number in range(n_sources)]
+
+
+def audio_paths(base: Path, parts: Sequence[str]) -> list[Path]:
+    """Name the WAV files of a recording's estimates or speakers."""
+    return [base.with_name(f"{base.name}_{part}.wav") for part in parts]
 
 
 class Estimates:
     """Estimates of a recording, waiting in a temporary file to be written.
 
     Used as a context. Once the last was added, ``finish`` sets their levels.
+    Streams of speakers, which have theirs, wait in the same way.
 
     Arguments
     ---------
@@ -213,7 +231,7 @@ class Estimates:
     """
 
     # Set by ``finish``.
-    level: Level
+    level: Level | None = None
     peak: float  # of all estimates, at their level
 
     def __init__(self, folder: Path, n_sources: int) -> None:
@@ -241,22 +259,30 @@ class Estimates:
         self.length += len(block)
         self.sums += block.sum(axis=0, dtype=np.float64)
 
-    def finish(self, level: Level) -> None:
+    def finish(self, level: Level | None = None) -> None:
         """Set the estimates' levels, after the last was added."""
         self.level = level
-        self.peak = max(float(np.abs(b).max()) for b in self._blocks())
+        self.peak = max(float(np.abs(b).max()) for b in self.blocks())
 
-    def _blocks(self):
-        """Read them at their level: [time, n_sources]."""
+    def read(self, start: int, count: int) -> np.ndarray:
+        """Read a part, at its level if that is set: [time, n_sources]."""
+        size = self.n_sources * 4
+        self.file.seek(start * size)
+        block = np.frombuffer(self.file.read(count * size), np.float32)
+        block = block.reshape(-1, self.n_sources)
+        if self.level is None:
+            return block
         # SI-SDR ignores the mean, which is inaudible.
         offsets = self.sums / self.length
-        self.file.seek(0)
-        start = 0
-        while content := self.file.read(BLOCK * self.n_sources * 4):
-            block = np.frombuffer(content, np.float32)
-            block = block.reshape(-1, self.n_sources)
-            yield self.level.apply(block - offsets, start, self.length)
-            start += len(block)
+        return self.level.apply(block - offsets, start, self.length)
+
+    def blocks(
+        self, start: int = 0, end: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """Read from one sample to another, by default all."""
+        end = self.length if end is None else end
+        for first in range(start, end, BLOCK):
+            yield self.read(first, min(BLOCK, end - first))
 
     @property
     def gain(self) -> float:
@@ -289,7 +315,7 @@ class Estimates:
             # soundfile takes names that are no UTF-8 as bytes only.
             form = sample_rate, 1, SUBTYPES[subtype], None, kind
             with soundfile.SoundFile(os.fsencode(path), "w", *form) as file:
-                for block in self._blocks():
+                for block in self.blocks():
                     samples = block[:, source] * self.gain
                     if subtype == "16-bit":
                         # libsndfile does not round to the nearest.
@@ -313,8 +339,8 @@ class SeparatedFiles:
     base : Path
         Folder and name, to which ``_estimate1.wav`` ... and ``.json`` are
         added.
-    n_sources : int
-        Number of estimates.
+    parts : list of str
+        Names of the estimates, or of the speakers.
     identity : dict
         All that the estimates depend on: recording, model, options.
     force : bool
@@ -329,7 +355,7 @@ class SeparatedFiles:
     -------
     >>> base = getfixture("tmp_path") / "meeting"
     >>> identity = {"recording": "a.flac", "model": "run", "weights": "0a"}
-    >>> files = SeparatedFiles(base, 2, identity)
+    >>> files = SeparatedFiles(base, ["estimate1", "estimate2"], identity)
     >>> [path.name for path in files.audio]
     ['meeting_estimate1.wav', 'meeting_estimate2.wav']
     >>> files.are_complete()
@@ -337,11 +363,16 @@ class SeparatedFiles:
     """
 
     def __init__(
-        self, base: Path, n_sources: int, identity: dict, force: bool = False
+        self,
+        base: Path,
+        parts: Sequence[str],
+        identity: dict,
+        force: bool = False,
     ) -> None:
         self.identity = identity
-        self.audio = estimate_paths(base, n_sources)
+        self.audio = audio_paths(base, parts)
         self.description = base.with_name(f"{base.name}.json")
+        self.rttm = base.with_name(f"{base.name}.rttm")
         self.damage = ""  # of the recording, as the files' description has it
         self.changed = []  # parts of the identity that differ from the files'
         self.outdated = []  # estimates of a model that had more of them
@@ -368,11 +399,15 @@ class SeparatedFiles:
             )
         self.damage = made.get("damage", "")
         self.outdated = [p for p in earlier if p not in self.audio]
+        if before.get("speakers") and not identity.get("speakers"):
+            self.outdated.append(self.rttm)
         self.changed = [name for name in changed if name != "model"]
 
     def are_complete(self) -> bool:
         """Whether all files exist and are up to date."""
         files = [*self.audio, self.description]
+        if self.identity.get("speakers"):
+            files.append(self.rttm)
         return not self.changed and all(path.is_file() for path in files)
 
     def write(
@@ -381,6 +416,7 @@ class SeparatedFiles:
         sample_rate: int,
         subtype: str,
         description: dict,
+        turns: Sequence[Turn] = (),
     ) -> None:
         """Write everything.
 
@@ -394,6 +430,8 @@ class SeparatedFiles:
             ``float`` or ``16-bit``.
         description : dict
             For the JSON file.
+        turns : list of Turn
+            For the RTTM file, of speakers.
 
         Raises
         ------
@@ -415,6 +453,8 @@ class SeparatedFiles:
                     path.replace(name)
                 for path in self.outdated:
                     path.unlink(missing_ok=True)
+                if self.identity.get("speakers"):
+                    write_rttm(self.rttm, self.rttm.stem, turns)
                 write_atomically(self.description, to_json(description))
             finally:
                 # Not later: without the lock another process may use these
@@ -424,9 +464,24 @@ class SeparatedFiles:
 
 
 def identify(
-    recording: Recording, model: SpeechSeparation, options: argparse.Namespace
+    recording: Recording,
+    model: SpeechSeparation,
+    options: argparse.Namespace,
+    speakers: object = None,
 ) -> dict:
-    """Collect all that the estimates of a recording depend on."""
+    """Collect all that the estimates of a recording depend on.
+
+    Arguments
+    ---------
+    recording : Recording
+        The recording.
+    model : SpeechSeparation
+        The separator.
+    options : argparse.Namespace
+        The command line.
+    speakers : object
+        All that the streams of its speakers depend on beside.
+    """
     status = recording.path.stat()
     return {
         "recording": str(recording.path),
@@ -439,6 +494,7 @@ def identify(
         "overlap": options.overlap,
         "subtype": options.subtype,
         "precision": options.precision,
+        "speakers": speakers,
     }
 
 
@@ -446,9 +502,9 @@ def describe(
     recording: Recording,
     model: SpeechSeparation,
     options: argparse.Namespace,
-    separation: OverlapAdd,
     estimates: Estimates,
     seconds: float,
+    details: dict,
 ) -> dict:
     """Describe a separated recording, for its JSON file.
 
@@ -460,16 +516,14 @@ def describe(
         Its separator.
     options : argparse.Namespace
         The command line.
-    separation : OverlapAdd
-        Its chunks and their orders.
     estimates : Estimates
-        Its estimates.
+        Its estimates, or the streams of its speakers.
     seconds : float
         Duration of the separation.
+    details : dict
+        What else there is, as from ``describe_order``.
     """
     run = model.run
-    sample_rate = run.settings["sample_rate"]
-    margins = [c.margin for c in separation.chunks if c.margin is not None]
     return {
         "recording": str(recording.path),
         "format": f"{recording.container} {recording.subtype}",
@@ -482,7 +536,7 @@ def describe(
         "channel": recording.channel or "mean",
         "model": run.settings["experiment_name"],
         "model_folder": str(run.folder),
-        "model_sample_rate": sample_rate,
+        "model_sample_rate": run.settings["sample_rate"],
         "task": run.settings["task"],
         "checkpoint": {
             "epoch": run.epoch,
@@ -493,9 +547,21 @@ def describe(
         "chunk_seconds": options.chunk,
         "overlap_seconds": options.overlap,
         "subtype": options.subtype,
-        "gains": estimates.level.gains.tolist(),
         "peak": estimates.peak,
         "gain": estimates.gain,
+        **details,
+        "device": model.device,
+        "precision": model.precision,
+        "seconds": seconds,
+        "real_time_factor": seconds / recording.seconds,
+    }
+
+
+def describe_order(separation: OverlapAdd, sample_rate: int) -> dict:
+    """Describe gains, and the order of speakers in chunks at a model's rate."""
+    margins = [c.margin for c in separation.chunks if c.margin is not None]
+    return {
+        "gains": separation.levels.level().gains.tolist(),
         "order": {
             "boundaries": len(margins),
             "minimum_margin": min(margins, default=None),
@@ -511,10 +577,6 @@ def describe(
             }
             for chunk in separation.chunks
         ],
-        "device": model.device,
-        "precision": model.precision,
-        "seconds": seconds,
-        "real_time_factor": seconds / recording.seconds,
     }
 
 
@@ -541,12 +603,22 @@ def summarise(description: dict) -> str:
     if description["gain"] < 1:
         quieter = -20 * math.log10(description["gain"])
         text += f", made {quieter:.1f} dB quieter so that nothing clips"
-    chunks = description["chunks"]
-    times = [f"{c['seconds']:.1f}" for c in chunks if c["uncertain"]]
-    if times:
-        shown = ", ".join(times[:5]) + (", ..." if len(times) > 5 else "")
-        text += (
-            f", order of speakers uncertain at {len(times)} of "
-            f"{description['order']['boundaries']} boundaries ({shown} s)"
-        )
+    if left_out := description.get("left_out"):
+        text += f", {_list_times(left_out)} more than two speakers: the loudest"
+    for name, what in (
+        ("chunks", "order of speakers uncertain at {} of {} boundaries"),
+        ("overlaps", "speakers uncertain in {} of {} overlaps"),
+    ):
+        parts = description.get(name, [])
+        uncertain = [part for part in parts if part["uncertain"]]
+        if uncertain:
+            every = len(parts) - (name == "chunks")
+            text += f", {what.format(len(uncertain), every)}"
+            text += f" ({_list_times(uncertain)})"
     return text
+
+
+def _list_times(parts):
+    """List when parts of a recording begin, at most five."""
+    times = [f"{part['seconds']:.1f}" for part in parts[:5]]
+    return ", ".join(times) + ", ..." * (len(parts) > 5) + " s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -206,18 +206,56 @@ class SpeechSeparation(Pretrained):
         RecordingError
             If it cannot be read, or its estimates are not finite.
         """
-        rate, own_rate = recording.sample_rate, self.hparams.sample_rate
+        rate = recording.sample_rate
         # Separators were trained on signals of zero mean.
         offset = recording.offset()
         blocks = (block - offset for block in recording.blocks())
+        try:
+            yield from self.separate_blocks(
+                blocks, rate, recording.length, separation
+            )
+        except FloatingPointError as error:
+            raise RecordingError(f"{recording.path}: {error}") from error
+
+    def separate_blocks(
+        self,
+        blocks: Iterable[np.ndarray],
+        rate: int,
+        length: int,
+        separation: OverlapAdd,
+    ) -> Iterator[np.ndarray]:
+        """Separate a signal of zero mean in constant memory.
+
+        Arguments
+        ---------
+        blocks : iterable of numpy.ndarray
+            Its blocks, of shape [time], in FP32.
+        rate : int
+            Its rate in Hz.
+        length : int
+            Samples of all blocks.
+        separation : OverlapAdd
+            From ``make_separation``; holds order and levels afterwards.
+
+        Yields
+        ------
+        numpy.ndarray
+            Estimates, as ``separate_recording`` yields them.
+
+        Raises
+        ------
+        FloatingPointError
+            If the estimates are not finite, with the place.
+        """
+        own_rate = self.hparams.sample_rate
         reader = ResampledReader(blocks, rate, own_rate)
         back = StreamResampler(own_rate, rate, self.hparams.n_sources)
         try:
             for estimates in separation.blocks(reader.read):
                 yield back.push(estimates)
         except FloatingPointError as error:
-            raise RecordingError(
-                f"{recording.path}: at {separation.position / own_rate:.3f} s "
-                "the model's estimates are not finite numbers"
+            raise FloatingPointError(
+                f"at {separation.position / own_rate:.3f} s the model's "
+                "estimates are not finite numbers"
             ) from error
-        yield back.finish(recording.length)
+        yield back.finish(length)
