@@ -340,10 +340,8 @@ def separate_speakers(
         speaks, or estimates are not finite.
     """
     names = names_of(turns)
-    with (
-        Estimates(streams.folder, 1) as mono,
-        Estimates(streams.folder, 2) as estimates,
-    ):
+    folder = streams.folder
+    with Estimates(folder, 1) as mono, Estimates(folder, 2) as estimates:
         for block in recording.blocks():
             mono.add(block[:, np.newaxis])
         mono.finish(UNCHANGED)  # without a constant offset
