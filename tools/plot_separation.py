@@ -13,7 +13,6 @@ Of a conversation that ``separate.py --speakers`` separated, a minute is drawn:
 the recording, who speaks when, what was separated, and the speakers' streams.
 """
 
-from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -38,12 +37,9 @@ In names, S is a background scene, E sound events, R reverberation, C speech \
 without any of these."""
 PANEL = 3.1, 2.2  # inches
 CONVERSATION = """\
-At the top is the recording, at the bottom what belongs to each speaker: time \
-runs to the right, pitch upwards, bright is loud.
-Bars show who speaks. Where two speak at once, between dotted lines, their \
-speech was separated; elsewhere the recording is kept."""
-ROW = 15.0, 1.9  # inches
-VOICES = "#0072b2", "#d55e00", "#009e73", "#aa4499"
+Bars show who speaks. Below are the recording and what belongs to each speaker.
+Where two speak at once, between dotted lines, their speech was separated; \
+elsewhere the recording is kept."""
 
 
 def draw(mixtures: dict, output: Path) -> None:
@@ -84,93 +80,59 @@ def draw(mixtures: dict, output: Path) -> None:
     save_figure(figure, output)
 
 
-def draw_conversation(
-    path: Path, start: float | None, seconds: float, output: Path
-) -> None:
-    """Draw a part of a conversation.
+def draw_conversation(path: Path, output: Path) -> None:
+    """Draw a minute of a conversation, from just before its first overlap.
 
     Arguments
     ---------
     path : Path
         The JSON file of ``separate.py --speakers``.
-    start : float, None
-        Where the part begins, in s; None: where most was separated.
-    seconds : float
-        Its length, at most.
     output : Path
         Picture to write; its suffix determines the format.
 
     Raises
     ------
     UserError
-        If a file is missing or damaged, or the part lies outside.
+        If a file is missing or damaged.
     """
     made = read_json(path)
     if not made.get("speakers"):
         raise UserError(f"{path}: holds no streams of speakers (--speakers)")
-    length = made["audio_seconds"]
     overlaps = [(part["seconds"], part["end"]) for part in made["overlaps"]]
-    if start is None:
-        start = densest(overlaps, length, seconds)
-    seconds = min(seconds, length - start)
-    if not (start >= 0 and seconds >= 1):
-        raise UserError(f"{path}: lasts {length:.1f} s; show 1 s of it or more")
-    channel = None if made["channel"] == "mean" else made["channel"]
-    streams = {"recording": Recording(made["recording"], channel)}
+    start = max(0.0, overlaps[0][0] - 5) if overlaps else 0.0
+    end = min(start + 60, made["audio_seconds"])
+    turns = read_rttm(path.with_suffix(".rttm")).popitem()[1]
+    # No speaker's name has a blank.
+    files = {"the recording": made["recording"]}
+    spans = {}
     for speaker, name in made["speakers"].items():
-        streams[speaker] = Recording(path.parent / name)
+        files[speaker] = path.parent / name
+        spans[speaker] = [turn[1:] for turn in turns if turn[0] == speaker]
+    spans["was separated"] = overlaps
     audio = {}
-    for name, stream in streams.items():
+    for name, file in files.items():
+        stream = Recording(file)
         rate = stream.sample_rate
-        part = round(start * rate), round(seconds * rate)
+        part = round(start * rate), round((end - start) * rate)
         audio[name] = stream.read(*part), rate
-    heights = [1.0] * len(streams)
-    heights.insert(1, 0.2 * (1 + len(made["speakers"])))
-    figure, axes = plt.subplots(
-        *(len(heights), 1),
-        sharex=True,
-        height_ratios=heights,
-        figsize=(ROW[0], ROW[1] * sum(heights) + 1),
-    )
+    rows = 1 + len(files)
+    figure, axes = plt.subplots(rows, sharex=True, figsize=(15, 1 + 1.9 * rows))
     figure.suptitle(CONVERSATION, fontsize=13)
-    bars, pictures = axes[1], [axes[0], *axes[2:]]
+    for row, parts in enumerate(spans.values()):
+        lengths = [(first, last - first) for first, last in parts]
+        axes[0].broken_barh(lengths, (-row, 0.8), color=f"C{row}")
+    axes[0].set_yticks([0.4 - row for row in range(len(spans))], spans)
     images = spectrograms(audio)
-    for axis, (name, image) in zip(pictures, images.items(), strict=True):
-        image["extent"] = start, start + seconds, *image["extent"][2:]
+    for axis, (name, image) in zip(axes[1:], images.items(), strict=True):
+        image["extent"] = start, end, *image["extent"][2:]
         shown = axis.imshow(**image, cmap="magma")
         axis.grid(False)
         axis.set(title=name, ylabel="kHz")
-    figure.colorbar(shown, ax=axes, pad=0.01, label="level (dB)")
-    turns = read_rttm(path.with_suffix(".rttm")).popitem()[1]
-    rows = [
-        (speaker, color, [t[1:] for t in turns if t.speaker == speaker])
-        for speaker, color in zip(made["speakers"], cycle(VOICES), strict=False)
-    ]
-    rows.append(("separated", "#777777", overlaps))
-    for row, (_, color, spans) in enumerate(rows):
-        lengths = [(begin, end - begin) for begin, end in spans]
-        bars.broken_barh(lengths, (row - 0.4, 0.8), color=color)
-    bars.set_yticks(range(len(rows)), [name for name, *_ in rows])
-    bars.invert_yaxis()
-    for axis in pictures:
         for time in np.ravel(overlaps):
             axis.axvline(time, color="white", linestyle=":", linewidth=1)
-    axes[-1].set(xlabel="time (s)", xlim=(start, start + seconds))
+    axes[-1].set(xlabel="time (s)", xlim=(start, end))
+    figure.colorbar(shown, ax=axes, pad=0.01, label="level (dB)")
     save_figure(figure, output)
-
-
-def densest(spans: list, length: float, seconds: float) -> float:
-    """Find where a part of some seconds holds most of the spans.
-
-    Example
-    -------
-    >>> densest([(10, 11), (50, 53), (54, 56)], length=100, seconds=6)
-    50.0
-    """
-    starts = np.arange(0, max(length - seconds, 0) + 1e-9, 0.5)[:, None]
-    first, last = np.array(spans or [(0, 0)]).T
-    inside = np.minimum(last, starts + seconds) - np.maximum(first, starts)
-    return float(starts[inside.clip(0).sum(axis=1).argmax(), 0])
 
 
 def score(signals: dict) -> np.ndarray:
@@ -195,27 +157,21 @@ def main(arguments: list[str]) -> None:
     )
     text = "what separate.py --speakers wrote"
     one.add_argument("--conversation", type=Path, metavar="JSON", help=text)
-    text = "start of the part (default: where most was separated)"
-    add("--start", type=float, metavar="S", help=text)
-    text = "length of the part (default: %(default)g)"
-    add("--seconds", type=float, default=60.0, metavar="S", help=text)
     text = "picture to write (default: %(default)s)"
     add("--output", type=Path, default="separation.png", help=text)
     options = parser.parse_args(arguments)
-    if options.conversation:
-        part = options.start, options.seconds
-        with plt.style.context(STYLE):
-            draw_conversation(options.conversation, *part, options.output)
-        print(f"Wrote {options.output}")
-        return
-    paths = sorted(options.folder.glob("*/mixture.wav"))
-    if not paths:
-        raise UserError(
-            f"{options.folder}: no */mixture.wav; train with --save_audio 3"
-        )
-    mixtures = {path.parent.name: read_audio(path.parent) for path in paths}
     with plt.style.context(STYLE):
-        draw(mixtures, options.output)
+        if options.conversation:
+            draw_conversation(options.conversation, options.output)
+        elif paths := sorted(options.folder.glob("*/mixture.wav")):
+            audio = {
+                path.parent.name: read_audio(path.parent) for path in paths
+            }
+            draw(audio, options.output)
+        else:
+            raise UserError(
+                f"{options.folder}: no */mixture.wav; train with --save_audio 3"
+            )
     print(f"Wrote {options.output}")
 
 

@@ -12,87 +12,56 @@ command resumes a killed one.
 """
 
 # First: for OpenMP, before torch.
-from polsess.commands import make_parser, run
+from polsess.commands import at_least, make_parser, run
 
 # isort: split
 import argparse
 import hashlib
-import time
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from asr.formats import Transcript, write_formats
+from asr.formats import format_transcript
 from asr.listening import Hypotheses, open_hypotheses
 from asr.recognisers import (
     AnyRecogniser,
-    Recogniser,
     add_recogniser_options,
     open_recogniser,
 )
-from asr.segments import LONGEST, Segment, transcribe_stream
+from asr.segments import LONGEST, transcribe_stream
 from polsess.audio import Recording, RecordingError
 from polsess.errors import UserError
-from polsess.files import hash_file, read_json, to_json, write_atomically
+from polsess.files import read_json, to_json, write_atomically
 from polsess.processes import set_up_device
 from tqdm import tqdm
 
-ENDING = ".transcript.json"
-RECORD = "transcribe.json"  # which recogniser a folder's texts are of
 
-
-class Conversation(NamedTuple):
-    """A separated conversation.
-
-    Arguments
-    ---------
-    path : Path
-        The JSON file of separate.py.
-    recording : Path
-        What was separated.
-    streams : dict
-        Speaker -> Recording.
-    """
-
-    path: Path
-    recording: Path
-    streams: dict[str, Recording]
-
-
-class KeptRecogniser:
+class KeptRecogniser(NamedTuple):
     """A recogniser that gets no piece twice.
 
     Arguments
     ---------
     recogniser : Recogniser
-        Who recognises new pieces.
+        Gets new pieces.
     hypotheses : Hypotheses
-        Texts of the others; gets the new ones.
-    stream : tuple of str
-        Conversation and speaker.
+        Texts of the others; the new ones are added.
     progress : tqdm
         Updated by seconds.
     """
 
-    def __init__(
-        self,
-        recogniser: Recogniser,
-        hypotheses: Hypotheses,
-        stream: tuple[str, str],
-        progress: tqdm,
-    ) -> None:
-        self.recogniser, self.hypotheses = recogniser, hypotheses
-        self.stream, self.progress = stream, progress
+    recogniser: AnyRecogniser
+    hypotheses: Hypotheses
+    progress: tqdm
 
     def recognise(self, samples: np.ndarray, rate: int) -> str:
         """Recognise samples [time], or look them up."""
+        self.progress.update(len(samples) / rate)
         digest = hashlib.blake2b(samples.tobytes(), digest_size=16)
-        key = (*self.stream, f"{rate} Hz {digest.hexdigest()}")
+        key = digest.hexdigest(), f"{rate} Hz", f"{len(samples)} samples"
         if key not in self.hypotheses.known:
             text = self.recogniser.recognise(samples, rate)
             self.hypotheses.add(key, text, "")
-        self.progress.update(len(samples) / rate)
         return self.hypotheses.known[key]["text"]
 
 
@@ -103,23 +72,18 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     text = "NAME.json of separate.py --speakers, or a folder of such"
     add("conversations", type=Path, nargs="+", metavar="OUT", help=text)
     add_recogniser_options(parser)
-    text = "seconds that the recogniser gets at once (default: %(default)g)"
-    add("--longest", type=float, default=LONGEST, metavar="S", help=text)
-    text = "folder for the transcripts"
+    text = "seconds that the recogniser gets at once (default: %(default)s)"
+    add("--longest", type=at_least(1), default=LONGEST, metavar="S", help=text)
+    text = "folder for the transcripts (required)"
     add("--output", type=Path, required=True, metavar="DIR", help=text)
     text = "cpu, cuda, cuda:1 ... (default: a GPU if there is one)"
     add("--device", help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
-    options = parser.parse_args(arguments)
-    if not options.longest >= 1:
-        raise UserError(f"--longest {options.longest:g}: give at least 1 s")
-    return options
+    return parser.parse_args(arguments)
 
 
-def find_conversations(
-    paths: list[Path], output: Path
-) -> dict[str, Conversation]:
-    """Find separated conversations, and open their streams.
+def find_conversations(paths: list[Path], output: Path) -> dict:
+    """Find separated conversations.
 
     Arguments
     ---------
@@ -131,155 +95,123 @@ def find_conversations(
     Returns
     -------
     dict
-        Name, with its folders below a given one -> Conversation.
+        Name, with its folders below a given one -> JSON file, and its content.
 
     Raises
     ------
     UserError
-        If there are none, a stream is missing, two have one name, or their
-        RTTM files would be replaced.
+        If there are none, two have one name, or their RTTM files would be
+        replaced.
     """
-    found: dict[str, Conversation] = {}
+    found: dict = {}
     for given in paths:
-        files, start = [given], given.parent
+        start, files = given.parent, [given]
         if given.is_dir():
-            files, start = sorted(given.rglob("*.json")), given
+            start, files = given, sorted(given.rglob("*.json"))
             files = [f for f in files if f.with_suffix(".rttm").exists()]
-        opened = {file: read_json(file) for file in files}
-        opened = {f: d for f, d in opened.items() if d.get("speakers")}
-        if not opened:
+        opened = [(file, read_json(file)) for file in files]
+        if not opened or not all(made.get("speakers") for _, made in opened):
             raise UserError(
                 f"{given}: no streams of speakers; make them with separate.py "
                 "--speakers"
             )
-        for file, description in opened.items():
+        for file, made in opened:
             name = str(file.relative_to(start).with_suffix(""))
-            if name in found and found[name].path != file:
+            other, _ = found.setdefault(name, (file, made))
+            if other != file or file == output / f"{name}.json":
                 raise UserError(
-                    f"{file}: is called as {found[name].path}; transcribe them "
-                    "into two folders"
+                    f"{file}: its transcript would replace files of {other}; "
+                    "transcribe it into another --output"
                 )
-            if file == output / f"{name}.json":
-                raise UserError(
-                    f"--output {output}: {file.stem}.rttm in it would be "
-                    "replaced; name another folder"
-                )
-            streams = {
-                speaker: Recording(file.parent / stream)
-                for speaker, stream in description["speakers"].items()
-            }
-            recording = Path(description["recording"])
-            found[name] = Conversation(file, recording, streams)
     return found
 
 
 def transcribe(
-    name: str,
-    conversation: Conversation,
-    recogniser: AnyRecogniser,
-    hypotheses: Hypotheses,
-    options: argparse.Namespace,
-    progress: tqdm,
-) -> list[Segment]:
-    """Transcribe a conversation, and write its files.
+    path: Path, made: dict, kept: KeptRecogniser, longest: float, base: Path
+) -> list[str]:
+    """Transcribe a conversation.
+
+    Arguments
+    ---------
+    path, made : Path, dict
+        Its JSON file, and what is in it.
+    kept : KeptRecogniser
+        The recogniser.
+    longest : float
+        Seconds that it gets at once.
+    base : Path
+        Folder and name of the files to write.
 
     Returns
     -------
-    list of Segment
-        Those that were not recognised.
+    list of str
+        What was not recognised.
     """
-    begun, ends = time.perf_counter(), progress.n
-    streams, segments = conversation.streams, []
-    for speaker, stream in streams.items():
-        kept = KeptRecogniser(recogniser, hypotheses, (name, speaker), progress)
-        segments += transcribe_stream(
-            stream, stream.sample_rate, speaker, kept, options.longest
-        )
+    segments, sounds = [], [Path(made["recording"])]
+    for speaker, name in made["speakers"].items():
+        stream = Recording(path.parent / name)
+        rate = stream.sample_rate
+        own = transcribe_stream(stream, rate, speaker, kept, longest)
         if stream.damage:
             raise RecordingError(f"{stream.path}: {stream.damage}")
-        ends += stream.expected
-        progress.update(ends - progress.n)
+        spoken = sum(segment.end - segment.start for segment in own)
+        kept.progress.update(stream.seconds - spoken)
+        segments += own
+        sounds.append(stream.path)
     segments.sort(key=attrgetter("start"))
+    speakers, seconds = [*made["speakers"]], made["audio_seconds"]
+    name = base.name
+    files = format_transcript(name, segments, speakers, seconds, sounds)
     failed = [segment for segment in segments if segment.reason]
-    transcript = Transcript(
-        Path(name).name,
-        segments,
-        list(streams),
-        max(stream.seconds for stream in streams.values()),
-        [conversation.recording, *(s.path for s in streams.values())],
-    )
-    files = write_formats(options.output / name, transcript)
     description = {
-        "conversation": str(conversation.path),
-        "recording": str(conversation.recording),
-        "streams": {
-            speaker: {"file": str(s.path), "sha256": hash_file(s.path)}
-            for speaker, s in streams.items()
-        },
-        "audio_seconds": transcript.seconds,
-        "recogniser": recogniser.description,
-        "recogniser_files": recogniser.checksum,
-        "longest_seconds": options.longest,
-        "files": files,
+        "sounds": [str(sound) for sound in sounds],
+        "recogniser": kept.recogniser.description,
+        "longest_seconds": longest,
+        "files": [f"{name}.{suffix}" for suffix in files],
         "failures": len(failed),
         "segments": [segment._asdict() for segment in segments],
-        "seconds": time.perf_counter() - begun,
     }
-    path = options.output / f"{name}{ENDING}"
-    write_atomically(path, to_json(description))
-    return failed
+    files["transcript.json"] = to_json(description)
+    for suffix, content in files.items():
+        write_atomically(base.with_name(f"{name}.{suffix}"), content)
+    return [
+        f"{path}: {speaker} from {start:.2f} to {end:.2f} s: {reason}"
+        for speaker, start, end, _, reason in failed
+    ]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Transcribe all conversations; go on after one that cannot be read."""
     options = read_options(arguments)
-    conversations = find_conversations(options.conversations, options.output)
+    found = find_conversations(options.conversations, options.output)
     device = set_up_device({"device": options.device})
     recogniser = open_recogniser(options, device)
     identity = {
         "recogniser": recogniser.description,
         "recogniser_files": recogniser.checksum,
     }
-    expected = (
-        stream.expected
-        for conversation in conversations.values()
-        for stream in conversation.streams.values()
+    progress = tqdm(
+        total=sum(
+            m["audio_seconds"] * len(m["speakers"]) for _, m in found.values()
+        ),
+        bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s, {remaining} left",
+        disable=options.noprogressbar or None,
     )
-    problems = []
+    problems: list[str] = []
     with (
-        open_hypotheses(options.output, identity, RECORD) as hypotheses,
-        tqdm(
-            total=sum(expected),
-            bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s, {remaining} left",
-            disable=options.noprogressbar or None,
-        ) as progress,
+        progress,
+        open_hypotheses(options.output, identity, "transcribe.json") as known,
     ):
-        for name, conversation in conversations.items():
+        kept = KeptRecogniser(recogniser, known, progress)
+        for name, (path, made) in found.items():
+            base, longest = options.output / name, options.longest
             try:
-                failed = transcribe(
-                    name,
-                    conversation,
-                    recogniser,
-                    hypotheses,
-                    options,
-                    progress,
-                )
+                problems += transcribe(path, made, kept, longest, base)
             except RecordingError as error:
                 problems.append(str(error))
-                continue
-            progress.write(f"{options.output / name}{ENDING}: is written")
-            problems += [
-                f"{conversation.path}: {s.speaker} from {s.start:.2f} to "
-                f"{s.end:.2f} s was not recognised ({s.reason})"
-                for s in failed
-            ]
     if problems:
-        problems.insert(
-            0,
-            f"not transcribed, or in part: {len(problems)}; the same command "
-            "tries them again",
-        )
-        raise UserError("\nError: ".join(problems))
+        text = f"not recognised: {len(problems)}; the same command goes on"
+        raise UserError("\nError: ".join([text, *problems]))
 
 
 if __name__ == "__main__":

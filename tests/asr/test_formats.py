@@ -2,9 +2,10 @@
 
 import pysubs2
 import pytest
-from asr.formats import FORMATS, Transcript, spread_words, write_formats
+from asr.formats import format_transcript, spread_words
 from asr.segments import Segment
 from meeteval.io import CTM, RTTM, STM
+from polsess.files import write_atomically
 from polsess.inference.diarization import read_rttm
 from pympi import Eaf, TextGrid
 
@@ -26,12 +27,15 @@ def base(tmp_path):
     sound = tmp_path / "rozmowa 1.wav"
     sound.touch()
     sounds = [sound, tmp_path / "missing.wav"]
-    transcript = Transcript("rozmowa 1", SEGMENTS, SPEAKERS, 3663.9, sounds)
-    names = write_formats(tmp_path / "new/rozmowa 1", transcript)
-    assert names == [f"rozmowa 1.{suffix}" for suffix in FORMATS]
-    written = {path.name for path in (tmp_path / "new").iterdir()}
-    assert written == set(names)
-    return tmp_path / "new/rozmowa 1"
+    base = tmp_path / "a"
+    write(base, SEGMENTS, SPEAKERS, 3663.9, sounds)
+    return base
+
+
+def write(base, *parts):
+    """Write a transcript's files, which bear the recording's name."""
+    for suffix, content in format_transcript("rozmowa 1", *parts).items():
+        write_atomically(base.with_suffix(f".{suffix}"), content)
 
 
 def test_a_text_to_read(base):
@@ -125,7 +129,7 @@ def test_what_praat_opens(base):
 
 
 def test_nobody_speaks(tmp_path):
-    write_formats(tmp_path / "a", Transcript("a", [], ["jan"], 2.0, []))
+    write(tmp_path / "a", [], ["jan"], 2.0, [])
     assert (tmp_path / "a.txt").read_text() == ""
     assert len(pysubs2.load(str(tmp_path / "a.vtt"))) == 0
     assert list(Eaf(str(tmp_path / "a.eaf")).get_tier_names()) == ["jan"]
