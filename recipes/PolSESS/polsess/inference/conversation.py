@@ -351,9 +351,11 @@ def separate_speakers(
             rate = model.hparams.sample_rate
             details = describe_order(separation, rate)
             turns = _find_voices(estimates, recording)
-            overlaps = [
-                Overlap(stretch, 0, estimates.length, 0)
-                for stretch in find_overlaps(turns, routing)
+            found = find_overlaps(turns, routing)
+            overlaps = [Overlap(s, 0, estimates.length, 0) for s in found]
+            details["overlaps"] = [
+                {"seconds": start, "end": end, "speakers": speakers}
+                for start, end, speakers in found
             ]
         else:
             turns, left_out = separator.set_turns(turns)
