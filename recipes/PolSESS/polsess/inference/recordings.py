@@ -610,7 +610,7 @@ def summarise(description: dict) -> str:
         ("overlaps", "speakers uncertain in {} of {} overlaps"),
     ):
         parts = description.get(name, [])
-        uncertain = [part for part in parts if part["uncertain"]]
+        uncertain = [part for part in parts if part.get("uncertain")]
         if uncertain:
             every = len(parts) - (name == "chunks")
             text += f", {what.format(len(uncertain), every)}"
