@@ -101,6 +101,20 @@ def test_long_speech_is_split_at_its_pauses(spoken):
     assert sum(end - start for start, end in found) > 0.95 * whole
 
 
+def test_speech_between_zeros_is_found(spoken):
+    samples, turns = spoken
+    rng = np.random.default_rng(0)
+    level = 0.2 * samples.std()
+    noisy = samples + level * rng.standard_normal(len(samples))
+    stream, speech = [], 0.0
+    for start, end in turns:
+        part = noisy[round(start * 16000) : round(end * 16000)]
+        stream += [np.zeros(6 * 16000), part]
+        speech += end - start
+    found = find_speech(np.concatenate(stream), 16000)
+    assert sum(end - start for start, end in found) > 0.9 * speech
+
+
 def test_blocks_are_heard_as_the_whole(spoken):
     samples, _ = spoken
     blocks = np.array_split(samples, 7)

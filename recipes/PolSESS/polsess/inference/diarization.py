@@ -186,8 +186,10 @@ def find_speech(
         while len(frame := reader.read(size)):
             length += len(frame)
             frame = np.pad(frame, (0, size - len(frame)))
-            heard = model(torch.from_numpy(frame), own_rate)
-            probabilities.append(heard.item())
+            # The network would miss speech after zeros, as streams have them.
+            if frame.any():
+                heard = model(torch.from_numpy(frame), own_rate).item()
+            probabilities.append(heard if frame.any() else 0.0)
     found = silero.get_speech_timestamps_from_probs(
         probabilities,
         own_rate,
