@@ -1,16 +1,20 @@
 """Error rates by variant and kind of audio, with intervals."""
 
+from collections.abc import Container, Iterable
+
 import numpy as np
 import pandas as pd
-from experiments.tables import markdown_table
+from experiments.tables import DASH, cell, markdown_table
 from polsess.scoring.test_sets import EvaluationSet
 
 from asr.listening import AUDIO, Hypotheses, keys_of
 from asr.transcripts import count_errors, normalise
 
-RATES = {"wer": "WER", "cer": "CER", "cpwer": "cpWER", "orcwer": "ORC-WER"}
+RATES = {"wer": "WER %", "cer": "CER %", "cpwer": "cpWER %"}
+RATES["orcwer"] = "ORC-WER %"
+LEAST = 1e-10  # power ratio that is shown in dB
 INTERVAL = (0.025, 0.975)
-CHANGE = "separated - mixture"
+CHANGES = (("separated", "mixture"),)
 
 
 def count_all(
@@ -40,7 +44,15 @@ def count_all(
     return pd.DataFrame(rows)
 
 
-def summarise(counts: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+def summarise(
+    counts: pd.DataFrame,
+    resamples: int,
+    seed: int,
+    by: tuple[str, str, str] = ("variant", "audio", "mixtures"),
+    rates: Iterable[str] = RATES,
+    changes: Iterable[tuple[str, str]] = CHANGES,
+    decibels: Container[str] = (),
+) -> pd.DataFrame:
     """Compute error rates by variant and kind of audio.
 
     Arguments
@@ -51,65 +63,81 @@ def summarise(counts: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
         Number of bootstrap samples.
     seed : int
         Random seed.
+    by : tuple of str
+        Columns of groups and, inside them, of kinds; name of the column with
+        the number of a group's ``ID``.
+    rates : iterable of str
+        Their names.
+    changes : iterable of tuple
+        Pairs of kinds, the second to subtract from the first.
+    decibels : container of str
+        Rates to convert from power ratios to dB.
 
     Returns
     -------
     pandas.DataFrame
         Rates (sums of errors over sums of lengths) with the middle 95 % of
         those of mixtures drawn with replacement; NaN where nothing is said. The
-        last of each variant is the difference that separation makes, from the
+        last of each group are the differences between two kinds, from the
         same drawn mixtures for both.
     """
+    group_name, kind_name, count_name = by
     rows = []
-    for variant, group in counts.groupby("variant", sort=False):
+    for label, group in counts.groupby(group_name, sort=False):
         count = group["ID"].nunique()
         generator = np.random.default_rng(seed)
         drawn = generator.multinomial(count, [1 / count] * count, resamples)
         # The sample itself comes first, then those drawn from it.
         times = np.vstack([np.ones(count, int), drawn])
-        parts = dict(list(group.groupby("audio", sort=False)))
-        for audio in [*parts, CHANGE]:
-            row = {"variant": variant, "audio": audio, "mixtures": count}
-            for rate in RATES:
-                if audio == CHANGE:
-                    values = _rates(parts["separated"], rate, times)
-                    values = values - _rates(parts["mixture"], rate, times)
-                else:
-                    values = _rates(parts[audio], rate, times)
-                row[rate], low, high = values[0], np.nan, np.nan
-                if not np.isnan(values[0]):
-                    low, high = np.nanquantile(values[1:], INTERVAL)
+        parts = dict(list(group.groupby(kind_name, sort=False)))
+        values = {
+            kind: {rate: _rates(part, rate, times, decibels) for rate in rates}
+            for kind, part in parts.items()
+        }
+        for one, other in changes:
+            values[f"{one} - {other}"] = {
+                rate: values[one][rate] - values[other][rate] for rate in rates
+            }
+        for kind, found in values.items():
+            row = {group_name: label, kind_name: kind, count_name: count}
+            for rate, of_drawn in found.items():
+                row[rate], low, high = of_drawn[0], np.nan, np.nan
+                if not np.isnan(of_drawn[0]):
+                    low, high = np.nanquantile(of_drawn[1:], INTERVAL)
                 row |= {f"{rate}_low": low, f"{rate}_high": high}
-            if audio in parts:
-                row["failed"] = parts[audio]["failed"].sum()
+            if kind in parts:
+                row["failed"] = parts[kind]["failed"].sum()
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _rates(part, rate, times):
+def _rates(part, rate, times, decibels):
     """Compute a rate of mixtures taken so many times; NaN if none speaks."""
     errors = times @ part[f"{rate}_errors"].to_numpy()
     lengths = times @ part[f"{rate}_length"].to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(lengths > 0, errors / lengths, np.nan)
+        ratios = np.where(lengths > 0, errors / lengths, np.nan)
+    if rate in decibels:
+        ratios = 10 * np.log10(np.maximum(ratios, LEAST))
+    return ratios
 
 
-def format_summary(summary: pd.DataFrame) -> str:
-    """Format a summary in Markdown, in per cent."""
-    titles = ["variant", "audio", "mixtures"]
-    titles += [f"{title} %" for title in RATES.values()] + ["failed"]
+def format_summary(summary: pd.DataFrame, rates: dict = RATES) -> str:
+    """Format a summary in Markdown; ``rates``: name -> title, with % or dB."""
+    labels = list(summary)[:3]
     rows = []
     for row in summary.to_dict("records"):
-        sign = "+" if row["audio"] == CHANGE else ""
-        cells = [row["variant"], row["audio"], str(row["mixtures"])]
-        for rate in RATES:
+        sign = "+" if " - " in row[labels[1]] else ""
+        cells = [str(row[name]) for name in labels]
+        for rate, title in rates.items():
+            scale = 100 if "%" in title else 1
             value, low, high = (
-                f"{100 * row[name]:{sign}.1f}"
+                cell(scale * row[name], f"{sign}.1f")
                 for name in (rate, f"{rate}_low", f"{rate}_high")
             )
             said = not np.isnan(row[rate])
-            cells.append(f"{value} ({low} to {high})" if said else "–")
+            cells.append(f"{value} ({low} to {high})" if said else DASH)
         failed = row["failed"]
         cells.append("" if np.isnan(failed) else f"{failed:.0f}")
         rows.append(cells)
-    return markdown_table(titles, rows)
+    return markdown_table([*labels, *rates.values(), "failed"], rows)

@@ -230,9 +230,11 @@ class WhisperRecogniser:
 AnyRecogniser = CommandRecogniser | SpeechBrainRecogniser | WhisperRecogniser
 
 
-def add_recogniser_options(parser: argparse.ArgumentParser) -> None:
+def add_recogniser_options(
+    parser: argparse.ArgumentParser, required: bool = True
+) -> None:
     """Add the options that ``open_recogniser`` reads."""
-    one = parser.add_mutually_exclusive_group(required=True)
+    one = parser.add_mutually_exclusive_group(required=required)
     text = "folder for EncoderDecoderASR or EncoderASR; its YAML can run any "
     text += "code, so it must come from somebody you trust"
     one.add_argument("--speechbrain", metavar="FOLDER", help=text)

@@ -12,8 +12,12 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from meeteval.io.seglst import SegLST
 from meeteval.wer.wer.cp import cp_word_error_rate
 from meeteval.wer.wer.orc import orc_word_error_rate
+from meeteval.wer.wer.time_constrained import (
+    time_constrained_minimum_permutation_word_error_rate,
+)
 from polsess.errors import UserError
 from polsess.files import read_table
 
@@ -31,6 +35,7 @@ NEEDED = ("mixFile", "speaker1Text", "speaker2Text")
 
 # No times to sort by: each speaker has one utterance.
 UNSORTED = {"reference_sort": False, "hypothesis_sort": False}
+COLLAR = 5  # s, by which a word may be early or late in tcpWER
 
 
 def normalise(text: str) -> str:
@@ -158,6 +163,59 @@ def count_errors(
         "cpwer": _fewest(references, hypotheses, _cp),
         "orcwer": _fewest(references, hypotheses, _orc),
     }
+
+
+def count_conversation_errors(reference: dict, hypothesis: dict) -> dict:
+    """Count the errors in a conversation, with the best streams for speakers.
+
+    Arguments
+    ---------
+    reference, hypothesis : dict
+        Speaker or stream -> list of [start, end, text], in seconds, sorted.
+
+    Returns
+    -------
+    dict
+        cpwer, tcpwer (words at the wrong time count) and cpcer (by characters)
+        -> Errors.
+
+    Example
+    -------
+    >>> said = {"a": [[0, 1, "Ala ma"]], "b": [[20, 21, "kota"]]}
+    >>> late = {"1": [[10, 11, "kota"]], "2": [[0, 1, "ala"]]}
+    >>> for errors in count_conversation_errors(said, late).values():
+    ...     print(*errors)
+    1 3
+    3 3
+    3 10
+    """
+    sides = [
+        {n: [(a, b, normalise(t)) for a, b, t in s] for n, s in side.items()}
+        for side in (reference, hypothesis)
+    ]
+    texts = [
+        [" ".join(text for *_, text in s if text) for s in side.values()]
+        for side in sides
+    ]
+    timed = [
+        SegLST(
+            [
+                {"speaker": n, "start_time": a, "end_time": b, "words": text}
+                for n, segments in side.items()
+                for a, b, text in segments
+                if text
+            ]
+        )
+        for side in sides
+    ]
+    found = {
+        "cpwer": _cp(*texts),
+        "tcpwer": time_constrained_minimum_permutation_word_error_rate(
+            *timed, collar=COLLAR
+        ),
+        "cpcer": _cp_characters(*texts),
+    }
+    return {n: Errors(rate.errors, rate.length) for n, rate in found.items()}
 
 
 def _cp_characters(references, hypotheses):
