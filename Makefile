@@ -20,9 +20,9 @@ DEMONSTRATION ?= demonstration
 CURVES ?= learning-curves
 
 .PHONY: help setup setup-mamba corpus quickstart demonstration sweep-demo \
-	learning-curves asr-demo test coverage test-browser fuzz lint format bench-mamba \
-	bench-sampler bench-separate bench-step bench-input \
-	bench-neighbours gpu-check soak clean
+	learning-curves asr-demo conversation-demo test coverage test-browser \
+	fuzz lint format bench-mamba bench-sampler bench-separate bench-step \
+	bench-input bench-neighbours gpu-check soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
@@ -32,6 +32,7 @@ help:
 	@echo "make learning-curves  what more mixtures, and remixing them, are worth: 2 hours"
 	@echo "make sweep-demo     a hyperparameter search, to its winner: 10 CPU minutes"
 	@echo "make asr-demo       the quickstart, and a recogniser for it: 25 minutes"
+	@echo "make conversation-demo  the quickstart, conversations, their transcripts: 20 minutes"
 	@echo "make test           style, types, tests: as the continuous integration"
 	@echo "make coverage       the tests, and which lines they run"
 	@echo "make test-browser   looks at a report and a dashboard in chromium: 3 CPU minutes"
@@ -87,14 +88,35 @@ quickstart: corpus
 	$(BIN)/python tools/plot_separation.py $(FOLDER)/run/audio \
 		--output $(FOLDER)/separation.png
 
-# A recogniser for the quickstart's voices, and what the separation is worth to
-# it: ten minutes after the quickstart's.
-asr-demo: quickstart
-	test -d $(FOLDER)/recogniser || \
-		$(BIN)/python tools/asr_demo.py $(FOLDER)/recogniser
+# A recogniser for the quickstart's voices: ten CPU minutes.
+$(FOLDER)/recogniser: | setup
+	$(BIN)/python tools/asr_demo.py $@
+
+# What the separation is worth to it.
+asr-demo: quickstart $(FOLDER)/recogniser
 	$(BIN)/python tools/asr_eval.py $(FOLDER)/run \
 		--data_folder $(FOLDER)/corpus --speechbrain $(FOLDER)/recogniser \
 		--output $(FOLDER)/asr_eval
+
+# Conversations of the quickstart's voices: streams, transcripts, a picture, and
+# what all of it is worth.
+conversation-demo: CONVERSATIONS = $(FOLDER)/conversations
+conversation-demo: quickstart $(FOLDER)/recogniser
+	$(BIN)/python tools/make_conversations.py $(CONVERSATIONS) \
+		--overlap 0 0.2 --count 3 --minutes 1
+	$(BIN)/python $(RECIPE)/separation/separate.py $(FOLDER)/run \
+		$(CONVERSATIONS)/*.wav --speakers $(CONVERSATIONS) \
+		--output $(FOLDER)/separated
+	$(BIN)/python tools/transcribe.py $(FOLDER)/separated \
+		--speechbrain $(FOLDER)/recogniser --output $(FOLDER)/transcripts
+	cat $(FOLDER)/transcripts/overlap20_000.txt
+	$(BIN)/python tools/plot_separation.py \
+		--conversation $(FOLDER)/separated/overlap20_000.json \
+		--output $(FOLDER)/conversation.png
+	$(BIN)/python tools/conversation_eval.py $(FOLDER)/run \
+		--conversations $(CONVERSATIONS) \
+		--speechbrain $(FOLDER)/recogniser \
+		--output $(FOLDER)/conversation_eval
 
 # Two trials of one thread each at a time.
 sweep-demo: SWEEP = $(BIN)/python tools/sweep.py
