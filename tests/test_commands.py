@@ -42,15 +42,15 @@ def test_sigterm_among_the_imports(tmp_path, monkeypatch, by_orion, status):
 @pytest.mark.parametrize("own", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}])
 @pytest.mark.parametrize(
     "command",
-    ["train", "evaluate", "separate", "export", "asr_demo", "asr_eval"],
+    ["train", "evaluate", "separate", "export", "asr_eval", "transcribe"],
 )
 def test_openmp_is_set_before_torch_is_loaded(tmp_path, command, own):
     (tmp_path / "torch.py").write_text(
         "import os\nprint(os.environ.get('GOMP_SPINCOUNT'))\nos._exit(0)"
     )
-    folder = SEPARATION.parents[2] / "tools"
-    if not command.startswith("asr"):
-        folder = SEPARATION
+    folder = SEPARATION
+    if not (folder / f"{command}.py").exists():
+        folder = SEPARATION.parents[2] / "tools"
     unset = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     environment = {n: v for n, v in os.environ.items() if n not in unset}
     process = subprocess.run(
