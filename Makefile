@@ -20,9 +20,9 @@ DEMONSTRATION ?= demonstration
 CURVES ?= learning-curves
 
 .PHONY: help setup setup-mamba corpus quickstart demonstration sweep-demo \
-	learning-curves asr-demo conversation-demo test coverage test-browser \
-	fuzz lint format bench-mamba bench-sampler bench-separate bench-step \
-	bench-input bench-neighbours gpu-check soak clean
+	learning-curves asr-demo conversation-demo test coverage \
+	test-browser fuzz lint format bench-sampler bench-separate \
+	bench-step bench-input bench-neighbours gpu-check soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
@@ -39,8 +39,7 @@ help:
 	@echo "make fuzz           damaged inputs of all kinds: 5 minutes"
 	@echo "make lint           style and types only"
 	@echo "make format         put the style right"
-	@echo "make bench-mamba    Mamba on the CPU against others: 7 minutes, 12 GB"
-	@echo "make bench-sampler  the search's samplers against others: 15 minutes"
+	@echo "make bench-sampler  the search's samplers against others: 6 CPU minutes"
 	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
 	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: 20 minutes, 12 GB"
 	@echo "make bench-input    rate at which mixtures are read and rendered: 1 minute"
@@ -183,10 +182,6 @@ lint: setup
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-
-bench-mamba: setup
-	$(BIN)/python -m pip install --quiet -r tools/bench/requirements.txt
-	$(BIN)/python tools/bench/bench_mamba.py
 
 bench-sampler: setup
 	$(BIN)/python tools/bench/bench_sampler.py

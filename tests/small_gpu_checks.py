@@ -15,7 +15,7 @@ def prepare(result):
 def good(result, *arguments):
     """Pass."""
     result.at_most("error", 1e-6, 1e-5)
-    result.note(arguments=list(arguments), rate=12.345678)
+    result.notes.update(arguments=list(arguments), rate=12.345678)
 
 
 def lacking(result, package):
@@ -42,5 +42,5 @@ def dying(result):
 def hanging(result):
     """Wait for a process that never ends."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    Path(os.environ["NOTED_PID"]).write_text(str(process.pid))
+    Path("pid").write_text(str(process.pid))
     time.sleep(1000)

@@ -7,7 +7,7 @@ it reads the parameters by their published names.
 import math
 
 import torch
-from bench_mamba import sequential_mamba
+from measuring import sequential_mamba
 
 
 def straight_spmamba(

@@ -34,7 +34,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     text = "folder for the tables (default: %(default)s)"
     add("--output", type=Path, default="comparison", help=text)
     add("--seed", type=SEED, default=0, help="random seed (default: 0)")
-    text = "bootstrap and permutation samples (default: %(default)s)"
+    text = "samples of the permutation tests (default: %(default)s)"
     add("--resamples", type=at_least(100), default=10000, help=text)
     options = parser.parse_args(arguments)
     if bool(options.runs) == (options.values is not None):

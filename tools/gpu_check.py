@@ -13,11 +13,10 @@ none failed. What lacks an optional package is skipped. Without a GPU the check
 that it started, and the others go on.
 """
 
-import argparse
-import asyncio
 import faulthandler
-import importlib.util
+import importlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -25,9 +24,12 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from polsess.commands import at_least, make_parser, run
 from polsess.errors import UserError, one_line
@@ -36,18 +38,20 @@ from polsess.files import to_json, write_atomically
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tools", "tools/bench", "recipes/PolSESS/separation")
 MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
-DEADLINE = 150  # s, of each check, that of a process's first with its imports
+DEADLINE = 150  # s, of each check
+# What takes seconds to import, and leaves the GPU alone: a process that is
+# forked later could not use it.
+PRELOADED = ["torch._dynamo", "torchaudio", "pandas", "scipy.signal"]
 # Names of checks are functions of bench/gpu_checks.py and their arguments.
-# Each list has a process, and several run at once ...
+# Several of these run at once ...
 TOGETHER = [
-    ["environment", "scan/triton", "scan/torch", "scan/mamba_ssm"],
-    ["compile"],
+    *("environment", "scan/triton", "scan/torch", "scan/mamba_ssm", "compile"),
     *(
-        [f"training/{model}", f"network/{model}"]
-        + [f"steps/{precision}/{model}" for precision in ("bf16", "fp16")]
+        f"{kind}/{model}"
         for model in MODELS
+        for kind in ("training", "network", "steps/bf16", "steps/fp16")
     ),
-    ["torchrun", "averaging", "out_of_memory"],
+    *("torchrun", "averaging", "out_of_memory"),
 ]
 # ... before these, which measure time.
 ALONE = ["layer/501x126", "layer/129x498"] + [
@@ -55,13 +59,13 @@ ALONE = ["layer/501x126", "layer/129x498"] + [
     for precision in ("fp32", "tf32")
     for model in MODELS
 ]
-CHECKS = [name for names in (*TOGETHER, ALONE) for name in names]
 
 
 class SkippedError(Exception):
     """Why a check cannot be run here."""
 
 
+@dataclass
 class Result:
     """What a check finds.
 
@@ -71,22 +75,32 @@ class Result:
         The check's.
     requested : str
         The device that the command line asks for.
-    folder : Path, None
+    folder : Path
         For the check's files.
+    device : str
+        The device that is used.
+    status, reason : str
+        ``ok``, ``FAIL`` or ``skip``, and why.
+    seconds : float
+        Duration.
+    figures : list of dict
+        Figures with a limit.
+    notes : dict
+        Other figures.
+    log : list of str
+        Of a failure, what was printed last.
     """
 
-    def __init__(
-        self, name: str, requested: str = "", folder: Path | None = None
-    ) -> None:
-        self.name = name
-        self.status = "ok"
-        self.reason = ""
-        self.seconds = 0.0
-        self.figures: list[dict] = []
-        self.notes: dict = {}
-        self.log: list[str] = []  # of a failure, what was printed last
-        self.device = self.requested = requested
-        self.folder = folder or Path()
+    name: str
+    requested: str = ""
+    folder: Path = Path()
+    device: str = ""
+    status: str = "ok"
+    reason: str = ""
+    seconds: float = 0.0
+    figures: list = field(default_factory=list)
+    notes: dict = field(default_factory=dict)
+    log: list = field(default_factory=list)
 
     def at_most(self, what: str, value: float, limit: float) -> None:
         """Take a figure down, and fail unless it is at most the limit."""
@@ -101,22 +115,13 @@ class Result:
 
     def need_gpu(self, *packages: str) -> None:
         """Skip the check without a GPU, or without one of the packages."""
-        lacking = [p for p in packages if not importlib.util.find_spec(p)]
+        lacking = [p for p in packages if not find_spec(p)]
         if self.device == "cpu" or lacking:
             problem = f"{lacking[0]} is not installed" if lacking else "no GPU"
             raise SkippedError(problem)
 
-    def note(self, **notes: Any) -> None:
-        """Take figures down that have no limit."""
-        self.notes |= notes
-
-    def as_dict(self) -> dict:
-        """Tell everything."""
-        left_out = ("requested", "folder")
-        return {k: v for k, v in vars(self).items() if k not in left_out}
-
     def line(self) -> str:
-        """Tell the result in one line."""
+        """Format the result in one line."""
         figures = [
             f"{f['what']} {f['value']:.2g} (limit {f['limit']:g})"
             for f in self.figures
@@ -131,142 +136,119 @@ class Result:
         return "  ".join(filter(None, parts))
 
 
-def serve(
-    module: str, device: str, latest: str, folder: str, *names: str
+def perform(
+    name: str, folder: Path, module: str, requested: str, latest: float
 ) -> None:
-    """Run checks in this process, until one raises; write results as JSON.
+    """Make a check in this process, which ends; write its result.
 
     Arguments
     ---------
+    name : str
+        The check's.
+    folder : Path
+        For its files.
     module : str
-        Name of the module that has their functions, and ``prepare``.
-    device : str
-        What the command line asks for.
-    latest : str
-        Time, as ``time.time()``, after which none begins.
-    folder : str
-        For their files.
-    *names : str
-        Of the checks.
+        Name of the module that has its function, and ``prepare``.
+    requested : str
+        The device that the command line asks for.
+    latest : float
+        Time, as ``time.time()``, at which it ends at the latest.
     """
-    # What the checks print goes to the log.
-    lines = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    # The traceback tells where it hangs.
-    faulthandler.dump_traceback_later(DEADLINE, exit=True)
-    checks = importlib.import_module(module)
-    for name in names:
-        result = Result(name, device, Path(folder, name.replace("/", "-")))
-        left = min(DEADLINE, float(latest) - time.time())
-        start = time.perf_counter()
-        raised = False
-        try:
-            if left <= 0:
-                raise TimeoutError("the time for all checks was over")
-            faulthandler.dump_traceback_later(left, exit=True)
-            checks.prepare(result)
-            function, *arguments = name.split("/")
-            getattr(checks, function)(result, *arguments)
-        except SkippedError as error:
-            result.status, result.reason = "skip", str(error)
-        except BaseException as error:  # SystemExit, too
-            traceback.print_exc()
-            result.require(False, one_line(f"{type(error).__name__}: {error}"))
-            raised = left > 0
-        result.seconds = time.perf_counter() - start
-        print(json.dumps(result.as_dict()), file=lines, flush=True)
-        if raised:  # the GPU may refuse all that this process asks of it now
-            break
+    os.setsid()  # with all that it starts
+    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    result = Result(name, requested, folder)
+    start = time.time()
+    left = min(DEADLINE, latest - start)
+    try:
+        if left <= 0:
+            raise TimeoutError("the time for all checks was over")
+        # The traceback tells where it hangs.
+        faulthandler.dump_traceback_later(left, exit=True, file=log)
+        checks = importlib.import_module(module)
+        checks.prepare(result)
+        function, *arguments = name.split("/")
+        getattr(checks, function)(result, *arguments)
+    except SkippedError as error:
+        result.status, result.reason = "skip", str(error)
+    except BaseException as error:  # SystemExit, too
+        traceback.print_exc()
+        result.require(False, one_line(f"{type(error).__name__}: {error}"))
+    result.seconds = time.time() - start
+    content = json.dumps(vars(result), default=str)
+    (folder / "result.json").write_text(content)
+    sys.stdout.flush()
+    os._exit(0)  # a GPU that has failed may let nothing end
 
 
-async def run_in_process(
-    names: Sequence[str],
-    how: Sequence[str],
-    environment: dict[str, str],
-    found: list[Result],
-) -> None:
-    """Run checks in a process of their own, and in another after a crash.
+def run_check(name: str, folder: Path, *how: object) -> Result:
+    """Make a check in a process of its own; print its result.
 
-    Results are added to ``found``, and printed; the rest as ``run_checks``.
+    Arguments are those of ``perform``, but for the folder: that of all checks.
     """
-    waiting = list(names)
-    script = "import gpu_check, sys; gpu_check.serve(*sys.argv[1:])"
-    while waiting:
-        with tempfile.TemporaryFile("w+", errors="replace") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", script, *how, *waiting),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                cwd=ROOT,
-                env=environment,
-                start_new_session=True,
-                limit=2**24,
-            )
-            try:
-                assert process.stdout is not None
-                async for line in process.stdout:
-                    result = Result("")
-                    vars(result).update(json.loads(line))
-                    waiting.remove(result.name)
-                    report(result, log, found)
-                with suppress(asyncio.TimeoutError):  # it may hang at its end
-                    await asyncio.wait_for(process.wait(), 10)
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            status = await process.wait()
-            if status and waiting:
-                result = Result(waiting.pop(0))
-                result.require(False, f"its process ended, status {status}")
-                report(result, log, found)
-
-
-def report(result: Result, log: Any, found: list[Result]) -> None:
-    """Print a result, and add it; to a failure what was printed last."""
+    own = folder / name.replace("/", "-")
+    own.mkdir()
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=perform, args=(name, own, *how))
+    process.start()
+    process.join()
+    end_group(process)
+    if (own / "result.json").exists():
+        result = Result(**json.loads((own / "result.json").read_text()))
+    else:
+        result = Result(name)
+        problem = f"its process ended, status {process.exitcode}"
+        result.require(False, problem)
     if result.status == "FAIL":
-        log.seek(0)
-        result.log = log.read().splitlines()[-40:]
-        if any(text.startswith("Timeout (") for text in result.log):
+        text = (own / "log.txt").read_text(errors="replace")
+        result.log = text.splitlines()[-40:]
+        if "Timeout (" in text:
             result.reason += ", since it had reached its deadline"
     print(result.line(), flush=True)
-    found.append(result)
+    return result
 
 
-async def run_checks(
-    names: Sequence[str],
-    how: Sequence[str],
-    environment: dict[str, str],
-    jobs: int,
+def end_group(process: BaseProcess) -> None:
+    """End a check's process, and all that it has started."""
+    assert process.pid is not None
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def run_checks(
+    names: Sequence[str], jobs: int, folder: Path, *how: object
 ) -> list[Result]:
-    """Run checks, some at once, then those that measure time.
+    """Make checks, some at once, then those that measure time.
 
     Arguments
     ---------
     names : sequence of str
         Of the checks.
-    how : sequence of str
-        Further arguments of ``serve``.
-    environment : dict
-        Of its processes.
     jobs : int
-        Processes at once.
+        Checks at once.
+    folder, *how
+        Further arguments of ``run_check``.
 
     Returns
     -------
     list of Result
-        In the table's order.
+        In the order of TOGETHER and ALONE.
     """
     found: list[Result] = []
-    free = asyncio.Semaphore(jobs)
-
-    async def run_list(listed):
-        async with free:
-            chosen = [name for name in listed if name in names]
-            await run_in_process(chosen, how, environment, found)
-
-    await asyncio.gather(*map(run_list, TOGETHER))
-    await run_list(ALONE)
-    return sorted(found, key=lambda result: names.index(result.name))
+    for together, listed in ((jobs, TOGETHER), (1, ALONE)):
+        chosen = [name for name in listed if name in names]
+        with ThreadPoolExecutor(together) as pool:
+            try:
+                found += pool.map(
+                    lambda name: run_check(name, folder, *how), chosen
+                )
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in multiprocessing.active_children():
+                    end_group(process)
+                raise
+    return found
 
 
 def choose(given: Sequence[str] | None) -> list[str]:
@@ -283,16 +265,17 @@ def choose(given: Sequence[str] | None) -> list[str]:
     ['scan/mamba_ssm', 'layer/501x126']
     """
     chosen: list[str] = []
+    checks = [*TOGETHER, *ALONE]
     for name in given or ():
-        begun = [c for c in CHECKS if f"{c}/".startswith(f"{name}/")]
+        begun = [c for c in checks if f"{c}/".startswith(f"{name}/")]
         if not begun:
             raise UserError(f"--only {name}: no such check; --list names them")
         chosen += begun
-    return [c for c in CHECKS if given is None or c in chosen]
+    return [c for c in checks if given is None or c in chosen]
 
 
-def read_options(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line."""
+def main(arguments: list[str], module: str = "gpu_checks") -> int:
+    """Run the checks that the command line names; return the exit status."""
     parser = make_parser(__doc__)
     add = parser.add_argument
     text = "checks, or what their names begin with (default: all)"
@@ -304,12 +287,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add("--deadline", type=at_least(1), default=360, help=text)
     text = "cuda, cuda:1 ... or cpu (default: cuda)"
     add("--device", default="cuda", help=text)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str], module: str = "gpu_checks") -> int:
-    """Run the checks that the command line names; return the exit status."""
-    options = read_options(arguments)
+    options = parser.parse_args(arguments)
     names = choose(options.only)
     if options.list:
         print("\n".join(names))
@@ -317,21 +295,18 @@ def main(arguments: list[str], module: str = "gpu_checks") -> int:
     start = time.time()
     cpus = os.cpu_count() or 1
     jobs = max(1, min(6, cpus // 2))
-    folders = [*(str(ROOT / f) for f in FOLDERS), *sys.path]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(max(1, cpus // jobs)),
-        "PYTHONPATH": os.pathsep.join(filter(None, folders)),
-    }
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cpus // jobs))
+    sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
+    multiprocessing.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        latest = str(start + options.deadline)
-        how = module, options.device, latest, folder
-        results = asyncio.run(run_checks(names, how, environment, jobs))
+        how = Path(folder), module, options.device, start + options.deadline
+        results = run_checks(names, jobs, *how)
     seconds = time.time() - start
     statuses = [result.status for result in results]
     content = {
         "passed": "FAIL" not in statuses,
         "seconds": seconds,
-        "checks": [result.as_dict() for result in results],
+        "checks": [vars(r) | {"folder": str(r.folder)} for r in results],
     }
     write_atomically(options.output, to_json(content))
     counts = ", ".join(

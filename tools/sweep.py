@@ -73,7 +73,7 @@ GIVEN_BY = {
 }
 
 
-def run(options: argparse.Namespace, texts: list[str]) -> None:
+def run(options: argparse.Namespace) -> None:
     r"""Run a stage, or resume it, until it has its trials.
 
     > python tools/sweep.py run dprnn stage1 \
@@ -85,7 +85,8 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     command goes on. Options that are not listed are passed to train.py for
     every trial.
     """
-    for_train = read_train_options(texts, GIVEN_BY)
+    stage, stages = options.stage, options.stages
+    for_train = read_train_options(options.others, GIVEN_BY)
     environments = [hunting.environment_of(d) for d in options.devices]
     if not options.data_folder.is_dir():
         raise UserError(
@@ -93,8 +94,6 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
         )
     path, config = _database_path(options), options.storage_config
     variables = storage_variables(path, config)
-    stages = find_stages(options.model, options.sweeps)
-    stage = find_stage(stages, options.stage)
     folder = options.output / stage.name
     hunting.check_options(stage, for_train)
     hunting.check_algorithm(stage)
@@ -105,9 +104,13 @@ def run(options: argparse.Namespace, texts: list[str]) -> None:
     database = Database(path, config)
     experiment = database.experiment(stage.name)
     hunting.check_begun(stage, folder, experiment, database.where)
-    command = hunting.hunt_command(
-        stage, options.data_folder, folder, options.workers, for_train
+    command = stage.hunt_command(
+        options.data_folder.resolve(),
+        folder.resolve(),
+        (str(hunting.ORION), sys.executable),
+        options.workers,
     )
+    command += commands.write_options({"noprogressbar": None} | for_train)
     print(f"cd {shlex.quote(str(hunting.SEPARATION))}")
     print(hunting.format_command(command, variables), flush=True)
     database.complete(stage, options.output)
@@ -136,9 +139,7 @@ def rebuild(options: argparse.Namespace) -> None:
     open again. `sweep.py run` itself adds what the database lacks. End all
     hunts of the stage before.
     """
-    stages = find_stages(options.model, options.sweeps)
-    stage = find_stage(stages, options.stage)
-    folder = options.output / stage.name
+    stage, folder = options.stage, options.output / options.stage.name
     read_stages([stage], options.output)  # at least one trial
     hunting.check_begun(stage, folder, None, folder)
     hunting.check_algorithm(stage)
@@ -150,7 +151,7 @@ def rebuild(options: argparse.Namespace) -> None:
     database.complete(stage, options.output)
 
 
-def slurm(options: argparse.Namespace, texts: list[str]) -> None:
+def slurm(options: argparse.Namespace) -> None:
     r"""Print a job array that runs a stage on a SLURM cluster.
 
     > python tools/sweep.py slurm dprnn stage1 --jobs 8 \
@@ -162,19 +163,17 @@ def slurm(options: argparse.Namespace, texts: list[str]) -> None:
     before its time is up it leaves its trials open; the same script, submitted
     again, goes on. Options that are not listed are passed to train.py.
     """
-    stage = find_stage(
-        find_stages(options.model, options.sweeps), options.stage
-    )
-    hunting.check_options(stage, read_train_options(texts, GIVEN_BY))
+    stage, others = options.stage, options.others
+    hunting.check_options(stage, read_train_options(others, GIVEN_BY))
     command = [sys.executable, Path(__file__).resolve(), "run"]
-    command += [options.model, options.stage, "--workers", options.workers]
+    command += [options.model, stage.stage, "--workers", options.workers]
     for name in ("output", "data_folder", "storage", "storage_config"):
         path = getattr(options, name)
         command += [] if path is None else [f"--{name}", path.resolve()]
     if options.sweeps:
         command += ["--sweeps", *(path.resolve() for path in options.sweeps)]
     devices = [f"cuda:{number}" for number in range(options.gpus)] or ["cpu"]
-    command += [*texts, "--devices", *devices]
+    command += [*others, "--devices", *devices]
     print(f"#!/bin/bash\n#SBATCH --job-name={stage.name}")
     print(f"#SBATCH --array=1-{options.jobs} --time={options.time}")
     if options.gpus:
@@ -198,7 +197,7 @@ def status(options: argparse.Namespace) -> None:
     hours of all. Crashed trials are not resumed; open ones are running or
     waiting to be resumed.
     """
-    stages = find_stages(options.model, options.sweeps)
+    stages = options.stages
     if options.storage is not None and not options.storage.is_file():
         raise UserError(
             f"--storage {options.storage}: there is no such database"
@@ -238,11 +237,10 @@ def watch(options: argparse.Namespace) -> None:
 
     Reads the trials' files only. Without a terminal it prints them once.
     """
-    stages = find_stages(options.model, options.sweeps)
     while True:
-        found = [read_trials(stage, options.output) for stage in stages]
+        found = [read_trials(stage, options.output) for stage in options.stages]
         width, lines = shutil.get_terminal_size()
-        text = view(stages, found, lines, width)
+        text = view(options.stages, found, lines, width)
         if not sys.stdout.isatty():
             return print(text)
         print(f"\033[H\033[J{text}", end="", flush=True)  # on an empty screen
@@ -260,8 +258,7 @@ def dashboard(options: argparse.Namespace) -> None:
     import bottle  # here, since these take a second to import
     from experiments.dashboard import make_app
 
-    stages = find_stages(options.model, options.sweeps)
-    app = make_app(stages, options.output)
+    app = make_app(options.stages, options.output)
     print(f"http://localhost:{options.port}/dashboard", flush=True)
     bottle.run(app, host="localhost", port=options.port, quiet=True)
 
@@ -278,15 +275,14 @@ def propose_next(options: argparse.Namespace) -> None:
     nowhere wider than before, unless --widen is given and the best trials lie
     there. It is printed beside the space in the next stage's file.
     """
-    stages = find_stages(options.model, options.sweeps)
-    stage = find_stage(stages, options.stage)
+    stage = options.stage
     pool = pool_trials([stage], options.output).pool
     best = best_trials(pool)
     proposed = {
         name: narrow(prior, best[name], widen=options.widen)
         for name, prior in stage.space.items()
     }
-    following = stages_after(stages, stage)
+    following = stages_after(options.stages, stage)
     rule = (
         f"the hull of the best {len(best)} of {len(pool)} finished trials of "
         f"{stage.stage}, at either end wider by {MARGIN:.0%} of the "
@@ -324,11 +320,10 @@ def select(options: argparse.Namespace) -> None:
     """
     import select_configs  # here, since its pictures take a second to import
 
-    every = find_stages(options.model, options.sweeps)
-    stages = last_stages(every)
+    stages = last_stages(options.stages)
     if options.from_ is not None:
         names = dict.fromkeys(options.from_)
-        stages = [find_stage(every, name) for name in names]
+        stages = [find_stage(options.stages, name) for name in names]
     settings = SETTINGS.with_name(f"{options.model}_finalists.yaml")
     if not settings.exists():
         settings = HPARAMS / f"{options.model}.yaml"
@@ -342,7 +337,7 @@ def select(options: argparse.Namespace) -> None:
     print(f"Wrote {_selection(options)}")
 
 
-def validate(options: argparse.Namespace, texts: list[str]) -> int:
+def validate(options: argparse.Namespace) -> int:
     r"""Train the finalists with several seeds, and name the winner.
 
     > python tools/sweep.py validate dprnn \
@@ -352,8 +347,8 @@ def validate(options: argparse.Namespace, texts: list[str]) -> int:
     options and those of train.py can be given too. The same command resumes.
     Runs and tables are in OUTPUT/MODEL-validation.
     """
-    stages = find_stages(options.model, options.sweeps)
-    given = {text.partition("=")[0] for text in texts}
+    stages = options.stages
+    given = {text.partition("=")[0] for text in options.others}
     for name in {name for stage in stages for name in stage.space}:
         if f"--{name}" in given:
             raise UserError(
@@ -363,7 +358,7 @@ def validate(options: argparse.Namespace, texts: list[str]) -> int:
     folder = options.output / f"{options.model}-validation"
     baseline = _baseline(stages)
     exit_status, report = train_finalists(
-        _selection(options), folder, baseline, options.seeds, texts
+        _selection(options), folder, baseline, options.seeds, options.others
     )
     write_atomically(folder / "validation.md", report)
     print(f"\n{report}", end="")
@@ -387,7 +382,7 @@ def _make_parser():
     subparsers = parser.add_subparsers(
         required=True, metavar="COMMAND", parser_class=alike
     )
-    functions = {"run": run, "slurm": slurm, "status": status}
+    functions: dict = {"run": run, "slurm": slurm, "status": status}
     functions |= {"watch": watch, "dashboard": dashboard}
     functions |= {"rebuild": rebuild, "next": propose_next, "select": select}
     functions |= {"validate": validate}
@@ -461,12 +456,13 @@ def main(arguments: list[str]) -> int:
     """Run the command of a command line; return an exit status."""
     parser = _make_parser()
     options, others = commands.parse_known(parser, arguments)
-    if options.function in (run, slurm, validate):
-        return options.function(options, others) or 0
-    if others:
+    options.others = others
+    if others and options.function not in (run, slurm, validate):
         parser.error(f"unknown arguments: {' '.join(others)}")
-    options.function(options)
-    return 0
+    options.stages = find_stages(options.model, options.sweeps)
+    if "stage" in options:
+        options.stage = find_stage(options.stages, options.stage)
+    return options.function(options) or 0
 
 
 if __name__ == "__main__":

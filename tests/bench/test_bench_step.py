@@ -35,5 +35,3 @@ def test_a_step_is_measured_in_a_process_of_its_own():
     # A step has a separation in it, and its backward pass.
     assert 0 < found[bench_step.SEPARATION] < found[bench_step.STEP]
     assert 0 < found["memory"] < 1
-    (_, stock), (_, ours) = bench_step.errors("convtasnet", settings)
-    assert max(stock, ours) < 1e-5

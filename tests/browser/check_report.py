@@ -73,8 +73,8 @@ async () => {
     pictures: [...document.images].map((image) => ({
       alt: image.alt, complete: image.complete,
       natural: image.naturalWidth, ...box(image)})),
-    drawings: [...document.querySelectorAll('svg')].map((drawing) => ({
-      label: drawing.getAttribute('aria-label'), ...box(drawing)})),
+    drawings: [...document.querySelectorAll('.figures img')].map(
+      (drawing) => ({label: drawing.alt, ...box(drawing)})),
     small: [...document.querySelectorAll('p, td, th, li, figcaption, summary')]
       .filter((e) => parseFloat(getComputedStyle(e).fontSize) < 14).length,
   };

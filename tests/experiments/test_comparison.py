@@ -68,7 +68,7 @@ def test_figures_of_the_models(series):
         mixture = slow_mean(series, model, 42, ("SER", "SE"), "mixture")
         over = np.mean(values) - mixture
         assert row["over_mixture"] == pytest.approx(over)
-        assert row["bootstrap_low"] < row["mean"] < row["bootstrap_high"]
+        assert row["t_low"] < row["mean"] < row["t_high"]
     assert list(models.index)[0] == "high"
 
 
@@ -81,8 +81,7 @@ def test_planted_differences_are_found(series):
         assert row["t_low"] < planted < row["t_high"]
         assert (row["wilcoxon_p_holm"] < 0.001) == bool(planted)
         assert (row["permutation_p_holm"] < 0.05) == bool(planted)
-        assert (row["rank_biserial"] > 0.9) == bool(planted)
-        assert (row["bootstrap_low"] > 0) == bool(planted)
+        assert (row["t_low"] > 0) == bool(planted)
     over_seeds = tables["seeds"].set_index("pair")
     assert (over_seeds["seeds_p"] >= 0.1).all()
 

@@ -182,7 +182,7 @@ def test_the_written_stages_can_be_run(tmp_path):
         (
             "dprnn-stage1",
             {},
-            r"stage4_hpopt\.yaml: both have name dprnn-stage1",
+            r"stage4_hpopt\.yaml: have the same name or stage",
         ),
         ("mine", {"after": "dprnn_stage3"}, "comes after dprnn_stage3, but"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bench_mamba import sequential_mamba
+from measuring import sequential_mamba
 from polsess.models import mamba
 from polsess.models.mamba import BACKENDS, Mamba, choose_backend
 from small_mamba import (

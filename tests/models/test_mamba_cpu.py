@@ -5,7 +5,7 @@ import multiprocessing
 import numpy as np
 import pytest
 import torch
-from bench_mamba import sequential_mamba
+from measuring import sequential_mamba
 from numba.core.caching import CacheImpl
 from polsess.models.mamba import cpu
 from polsess.models.mamba.cpu import mamba_on_cpu

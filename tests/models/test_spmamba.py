@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bench_mamba import sequential_mamba
+from measuring import sequential_mamba
 from polsess.errors import UserError
 from polsess.models.description import build
 from polsess.models.mamba import BACKENDS, in_each_direction

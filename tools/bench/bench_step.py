@@ -8,14 +8,12 @@ r"""Separations and training steps on the CPU: SpeechBrain's blocks, and ours.
 Networks are of the published sizes, in FP32. Ours and the stock blocks have the
 same weights and get the same mixtures; they take turns, each time in a process
 of its own, and the fastest step counts. A step is forward, backward and Adam.
-Memory is the process's increase after the network was built; errors are those
-against FP64. SPMamba's stock is mambapy's layer, the fastest for the CPU that
-can be installed (tools/bench/requirements.txt). Further options are those of
-the YAML file. Columns are stock / ours, and their ratio.
+Memory is the process's increase after the network was built. SPMamba's stock is
+mambapy's layer, the fastest for the CPU that can be installed
+(tools/bench/requirements.txt). Further options are those of the YAML file.
+Columns are stock / ours, and their ratio.
 """
 
-import argparse
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -23,9 +21,7 @@ from measuring import (
     MODELS,
     build,
     fastest,
-    in_new_process,
     make_mixtures,
-    output_and_gradient,
     peak_memory,
     print_table,
     separate,
@@ -84,54 +80,8 @@ def measure(
     }
 
 
-def errors(model: str, settings: Sequence[str]) -> list[list[float]]:
-    """Compare outputs and gradients with the stock blocks' in FP64.
-
-    Returns
-    -------
-    list of list of float
-        For the stock blocks and for ours, both in FP32: the largest error of
-        the estimates relative to the largest value, and the length of the
-        error of all gradients as one vector relative to the vector's.
-    """
-    ours = build(model, settings)
-    stock = with_stock_blocks(ours)
-    mixtures = make_mixtures(1, min(1.0, SECONDS[model]))
-    exact = output_and_gradient(
-        copy.deepcopy(stock).double(), mixtures.double()
-    )
-    found = []
-    for network in (stock, ours):
-        output, gradient = output_and_gradient(network, mixtures)
-        worst = (output - exact[0]).abs().max() / exact[0].abs().max()
-        length = (gradient - exact[1]).norm() / exact[1].norm()
-        found.append([float(worst), float(length)])
-    return found
-
-
-def compare(options: argparse.Namespace) -> None:
+def main() -> None:
     """Measure the stock blocks and ours, and print a table."""
-    rows = []
-    for model in options.models:
-        seconds = options.duration or SECONDS[model]
-        what = model, options.batch_size, seconds, options.settings
-        best = take_turns(
-            options.rounds, measure, ("stock", "ours"), *what, options.compile
-        )
-        row = {"model": model, "s": f"{seconds:g}"}
-        for key, stock in best["stock"].items():
-            ours = best["ours"][key]
-            row[key] = f"{stock:.3g} / {ours:.3g} ({stock / ours:.2f})"
-        found = in_new_process(errors, model, options.settings)
-        names = ("error of output", "of gradients")
-        for name, stock, ours in zip(names, *found, strict=True):
-            row[name] = f"{stock:.0e} / {ours:.0e}"
-        rows.append(row)
-    print_table(rows)
-
-
-def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line; its other options are in ``settings``."""
     parser = make_parser(__doc__)
     add = parser.add_argument
     text = "names of YAML files (default: all)"
@@ -142,10 +92,19 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--rounds", type=int, default=2, help="repeats (default: 2)")
     text = "compile our networks with torch.compile"
     add("--compile", action="store_true", help=text)
-    options, settings = parser.parse_known_args(arguments)
-    options.settings = settings
-    return options
+    options, settings = parser.parse_known_args()
+    rows = []
+    for model in options.models:
+        seconds = options.duration or SECONDS[model]
+        what = model, options.batch_size, seconds, settings, options.compile
+        best = take_turns(options.rounds, measure, ("stock", "ours"), *what)
+        row = {"model": model, "s": f"{seconds:g}"}
+        for key, stock in best["stock"].items():
+            ours = best["ours"][key]
+            row[key] = f"{stock:.3g} / {ours:.3g} ({stock / ours:.2f})"
+        rows.append(row)
+    print_table(rows)
 
 
 if __name__ == "__main__":
-    compare(read_options())
+    main()

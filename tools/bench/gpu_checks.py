@@ -28,7 +28,6 @@ import separate
 import soundfile
 import torch
 import train
-from bench_mamba import sequential_mamba
 from gpu_check import ROOT, Result
 from measuring import (
     RATE,
@@ -37,7 +36,9 @@ from measuring import (
     fastest,
     make_mixtures,
     output_and_gradient,
+    sequential_mamba,
 )
+from polsess.commands import write_options
 from polsess.models import mamba
 from polsess.processes import describe_gpu, set_up_device
 from polsess.run_folder import read_curve, software_versions
@@ -58,8 +59,7 @@ sb.utils.logger.get_environment_description = str
 
 def prepare(result: Result) -> None:
     """Choose the device, and undo what other checks have set."""
-    if not torch.cuda.is_available():
-        result.device = "cpu"
+    result.device = result.requested if torch.cuda.is_available() else "cpu"
     torch.use_deterministic_algorithms(False)
     set_up_device({"device": result.device})
     torch.manual_seed(0)
@@ -68,7 +68,7 @@ def prepare(result: Result) -> None:
 
 def environment(result: Result) -> None:
     """GPU, driver and versions."""
-    result.note(
+    result.notes.update(
         **software_versions(),
         triton=version("triton") if find_spec("triton") else "none",
         compiler=shutil.which("cc") or "none",  # Triton's launchers need it
@@ -79,7 +79,7 @@ def environment(result: Result) -> None:
         "no NVIDIA GPU that torch can use: what runs on the CPU is run there",
     )
     gpu = describe_gpu(result.device) or {}
-    result.note(**{f"gpu_{name}": value for name, value in gpu.items()})
+    result.notes.update(**{f"gpu_{name}": value for name, value in gpu.items()})
 
 
 # Networks and layers
@@ -140,21 +140,15 @@ def layer(result: Result, shape: str) -> None:
     result.at_most("output", errors[0], 1e-5)
     result.at_most("gradients", max(errors[1:]), 1e-4)
 
-    def forward() -> None:
-        with torch.no_grad():
-            there(moved)
-        torch.cuda.synchronize()
-
-    def both() -> None:
-        there(moved).sum().backward()
-        torch.cuda.synchronize()
-
     backend = mamba.choose_backend(result.device)
     names = {function: name for name, function in mamba.BACKENDS.items()}
-    result.note(backend=names[backend])
+    result.notes.update(backend=names[backend])
     read_peak()
-    result.note(forward_ms=1e3 * fastest(forward), both_ms=1e3 * fastest(both))
-    result.note(peak_gb=read_peak())
+    with torch.no_grad():
+        forward = fastest(there, moved)
+    both = fastest(lambda: there(moved).sum().backward())
+    result.notes.update(forward_ms=1e3 * forward, both_ms=1e3 * both)
+    result.notes.update(peak_gb=read_peak())
 
 
 def read_peak() -> float:
@@ -240,10 +234,10 @@ def train_arguments(
     result: Result, model: str, options: dict, folder: str = "run"
 ) -> list[str]:
     """Make arguments of train.py."""
-    options |= {"device": result.device}
-    options |= {"output_folder": result.folder / folder}
-    pairs = (part for o in options.items() for part in (f"--{o[0]}", str(o[1])))
-    return [str(RECIPE / f"hparams/{model}.yaml"), *pairs, "--noprogressbar"]
+    given = {"device": result.device, "output_folder": result.folder / folder}
+    texts = {name: str(value) for name, value in (options | given).items()}
+    words = write_options(texts | {"noprogressbar": None})
+    return [str(RECIPE / f"hparams/{model}.yaml"), *words]
 
 
 def steps(result: Result, precision: str, model: str, **options: Any) -> None:
@@ -252,8 +246,8 @@ def steps(result: Result, precision: str, model: str, **options: Any) -> None:
     options |= {"precision": precision, "batch_size": 1}
     brain, batch = prepare_training(result, model, 0.5, **options)
     losses = [float(brain.fit_batch(batch)) for _ in range(20)]
-    result.note(first_loss=losses[0], last_loss=losses[-1])
-    result.note(skipped=brain.skipped.in_epoch)
+    result.notes.update(first_loss=losses[0], last_loss=losses[-1])
+    result.notes.update(skipped=brain.skipped.in_epoch)
     result.require(losses[-1] < losses[0], "the loss has not fallen")  # or NaN
 
 
@@ -270,7 +264,7 @@ def speed(result: Result, precision: str, model: str, **options: Any) -> None:
         loss = brain.fit_batch(batch)
     peak = read_peak()
     per_step = (time.perf_counter() - start) / STEPS
-    result.note(steps_per_s=1 / per_step, peak_gb=peak)
+    result.notes.update(steps_per_s=1 / per_step, peak_gb=peak)
     result.require(bool(loss.isfinite()), "the loss is not finite")
     waits = count_synchronisations(brain, batch)
     result.at_most("synchronisations a step", waits, 1)
@@ -283,29 +277,11 @@ def speed(result: Result, precision: str, model: str, **options: Any) -> None:
         for event in profiler.key_averages()
         if event.device_type == DeviceType.CUDA and not event.is_user_annotation
     ]
-    result.note(gpu_share=gpu_seconds(profiler) / PROFILED / per_step)
-    result.note(kernels_per_step=sum(k.count for k in kernels) // PROFILED)
-    longest = sorted(kernels, key=lambda k: -k.self_device_time_total)[:8]
-    result.note(
-        longest_ms={
-            k.key[:90]: k.self_device_time_total / PROFILED / 1e3
-            for k in longest
-        }
-    )
-
-
-def gpu_seconds(profiler: profile) -> float:
-    """Sum the time in which a GPU computes; kernels may overlap."""
-    spans = sorted(
-        (event.time_range.start, event.time_range.end)
-        for event in profiler.events()
-        if event.device_type == DeviceType.CUDA and not event.is_user_annotation
-    )
-    total = latest = 0.0
-    for start, end in spans:
-        total += max(0.0, end - max(start, latest))
-        latest = max(latest, end)
-    return total / 1e6
+    # Those of several streams at once count each.
+    busy = sum(kernel.self_device_time_total for kernel in kernels) / 1e6
+    count = sum(kernel.count for kernel in kernels)
+    result.notes.update(gpu_share=busy / PROFILED / per_step)
+    result.notes.update(kernels_per_step=count // PROFILED)
 
 
 def count_synchronisations(
@@ -345,7 +321,7 @@ def run_command(
         text=True,
         env=os.environ | environment,
     )
-    result.note(output=ended.stdout.splitlines()[-20:])
+    result.notes.update(output=ended.stdout.splitlines()[-20:])
     return ended
 
 
@@ -449,7 +425,7 @@ def out_of_memory(result: Result) -> None:
     errors = [line for line in lines if line.startswith("Error: ")]
     message = "".join(errors)
     helps = "--batch_size" in message and "--training_segment" in message
-    result.note(message=message.partition(" (CUDA")[0])
+    result.notes.update(message=message.partition(" (CUDA")[0])
     result.require(len(errors) == 1 and helps, "no such message")
     result.require("Traceback" not in ended.stdout, "there is a traceback")
     result.require(ended.returncode == 1, f"exit status {ended.returncode}")

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from polsess.files import RECIPE
 from polsess.models.convtasnet import MaskNet
@@ -17,6 +18,7 @@ from polsess.models.mamba import Mamba
 from polsess.models.sepformer import TransformerBlock
 from polsess.models.spmamba import BidirectionalMamba
 from polsess.training.settings import load_hparams, parse_arguments
+from torch.nn import functional as F
 
 MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
 RATE = 8000  # Hz
@@ -91,6 +93,33 @@ def as_mambapy(layer: Mamba) -> torch.nn.Module:
     return block
 
 
+def sequential_mamba(
+    hidden: torch.Tensor, *weights: torch.Tensor
+) -> torch.Tensor:
+    """Compute a Mamba layer by its equations, step by step, with autograd.
+
+    Slow and large: the reference for the kernels, here and in the tests.
+    Arguments and result are those of ``mamba_on_cpu``.
+    """
+    in_weight, conv_weight, conv_bias, x_weight, *others = weights
+    step_weight, step_bias, rates, skip, out_weight = others
+    x, z = F.linear(hidden, in_weight).chunk(2, dim=-1)
+    x = F.pad(x.transpose(1, 2), (conv_weight.shape[-1] - 1, 0))
+    x = F.conv1d(x, conv_weight, conv_bias, groups=len(conv_bias))
+    x = F.silu(x).transpose(1, 2)
+    sizes = [step_weight.shape[1], rates.shape[1], rates.shape[1]]
+    raw, inward, outward = F.linear(x, x_weight).split(sizes, dim=-1)
+    delta = F.softplus(F.linear(raw, step_weight, step_bias))
+    state = hidden.new_zeros(len(hidden), *rates.shape)
+    outputs = []
+    for t in range(hidden.shape[1]):
+        decay = torch.exp(delta[:, t, :, None] * rates)
+        entering = (delta[:, t] * x[:, t])[..., None] * inward[:, t, None]
+        state = decay * state + entering
+        outputs.append((state * outward[:, t, None]).sum(-1) + skip * x[:, t])
+    return F.linear(torch.stack(outputs, dim=1) * F.silu(z), out_weight)
+
+
 def make_mixtures(batch: int, seconds: float) -> torch.Tensor:
     """Make noise [batch, time] of a level like speech."""
     generator = torch.Generator().manual_seed(1)
@@ -127,12 +156,15 @@ def output_and_gradient(
 def fastest(function: Callable, *arguments: Any) -> float:
     """Time a call twice, or for a second; return the shortest time in s.
 
-    The first call includes compilation and memory allocation.
+    The first call includes compilation and memory allocation. A GPU is waited
+    for.
     """
     times: list[float] = []
     while len(times) < 2 or sum(times) < 1:
         start = time.perf_counter()
         function(*arguments)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return min(times)
 
@@ -182,11 +214,6 @@ def take_turns(
 
 
 def print_table(rows: Sequence[dict]) -> None:
-    """Print rows with the same keys as a Markdown table."""
-    print(f"\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
-    for row in rows:
-        cells = (
-            f"{value:.3g}" if isinstance(value, float) else str(value)
-            for value in row.values()
-        )
-        print(f"| {' | '.join(cells)} |", flush=True)
+    """Print rows with the same keys as a table."""
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False, float_format="{:.3g}".format))

@@ -24,10 +24,8 @@ from experiments.statistics import Sample, choose_variants, take_sample
 from experiments.tables import Table
 
 MODELS_NOTE = (
-    "The intervals are of 95 %, by a hierarchical bootstrap over seeds and "
-    "utterances and by Student's t from the variances of the means over both. "
-    "With few seeds the bootstrap's are too narrow (of the variance between n "
-    "seeds it shows (n − 1) / n): go by t."
+    "The intervals are of 95 %, by Student's t from the variances of the means "
+    "over seeds and over utterances."
 )
 VALUES_NOTE = (
     "The intervals are of 95 %, by Student's t over the seeds. They say "
@@ -41,8 +39,7 @@ DIFFERENCES_NOTE = (
     "seeds; in brackets p after Holm's correction over all pairs. A small p "
     "says that these trained networks differ, not that the models would after "
     "another training. Where utterances share speakers, p is too small. d_z: "
-    "mean over sample standard deviation of the differences. r: (W+ − W−) / "
-    "(W+ + W−), W being the sums of ranks above and below zero."
+    "mean over sample standard deviation of the differences."
 )
 SEEDS_NOTE = (
     "Whether training again, with other seeds, would show the difference: "
@@ -58,12 +55,6 @@ PUBLISHED_NOTE = (
     "95 %, by Welch over the seeds. Where conditions differ, so may the "
     "results; duplicated: share of the training mixtures that repeat others."
 )
-PUBLISHED_COLUMNS = [
-    *(("model", "model", ""), ("seeds", "seeds", "")),
-    *(("here", "mean", ".2f"), ("published", "published", ".2f")),
-    *(("difference (dB)", "difference", "+.2f"), ("95 % CI", "t", ".2f")),
-    ("conditions", "conditions", ""),
-]
 BREAKDOWNS = {"variant": "variants", "environment": "environments"}
 
 
@@ -122,7 +113,7 @@ def compare_evaluations(
     seed : int
         Of the resampling.
     resamples : int
-        Of the bootstrap and the permutation tests.
+        Of the permutation tests.
     left_out : sequence of str
         Commands that evaluate missing runs, for the text.
     published : bool
@@ -209,6 +200,35 @@ def _count(sample):
     return f"{models} model{'s' * (models > 1)}, {runs} run{'s' * (runs > 1)}"
 
 
+def _columns(measure):
+    """List the columns of models, pairs, and parts of the test set."""
+    form = f".{measure.decimals}f"
+    return [
+        ("variant", "variant", ""),
+        ("environment", "environment", ""),
+        ("model", "model", ""),
+        ("models", "pair", ""),
+        ("seeds", "seeds", ""),
+        ("mean", "mean", form),
+        ("sample std", "sample_std", form),
+        ("best", "best", form),
+        ("worst", "worst", form),
+        (f"difference{measure.unit}", "difference", f"+{form}"),
+        ("95 % CI, t", "t", form),
+        ("over mixture", "over_mixture", f"+{form}"),
+        ("Wilcoxon p (Holm)", "wilcoxon_p", ""),
+        ("Welch t", "welch_t", ".2f"),
+        ("df", "welch_df", ".1f"),
+        ("Welch p (Holm)", "welch_p", ""),
+        ("permutation p (Holm)", "permutation_p", ""),
+        ("permutation p (Holm)", "seeds_p", ""),
+        ("smallest possible", "seeds_smallest_p", ".3f"),
+        ("d_z", "cohen_dz", "+.2f"),
+        ("utterances", "utterances", ""),
+        ("left out", "undefined", ""),
+    ]
+
+
 def _tables(sample, measure, baseline, seed, resamples):
     """Tabulate the models and their differences."""
     if baseline is not None and baseline not in sample.values:
@@ -217,61 +237,44 @@ def _tables(sample, measure, baseline, seed, resamples):
             f"{', '.join(sample.values)}"
         )
     generator = np.random.default_rng(seed)
-    drawn = None
-    if sample.mixture is not None:  # there are utterances
-        drawn = stats.bootstrap_means(sample.values, resamples, generator)
-    tables = [_models(sample, drawn, measure, baseline)]
+    tables = [_models(sample, measure, baseline)]
     pairs = list(combinations(sample.ranking, 2))  # the higher mean first
-    form = f".{measure.decimals}f"
-    difference = (f"difference{measure.unit}", "difference", f"+{form}")
-    if drawn and pairs:
-        columns = [
-            ("models", "pair", ""),
-            difference,
-            ("95 % CI, bootstrap", "bootstrap", form),
-            ("95 % CI, t", "t", form),
-            ("Wilcoxon p (Holm)", "wilcoxon_p", ""),
-            ("permutation p (Holm)", "permutation_p", ""),
-            ("d_z", "cohen_dz", "+.2f"),
-            ("rank-biserial r", "rank_biserial", "+.2f"),
-        ]
-        rows = [
-            intervals_of_pair(sample, drawn, pair)
-            | stats.paired_tests(_paired(sample, pair), resamples, generator)
-            for pair in pairs
-        ]
-        figures = _corrected(rows, "wilcoxon_p", "permutation_p")
+    columns = _columns(measure)
+    rows = []
+    if sample.mixture is not None and pairs:  # there are utterances
+        for pair in pairs:
+            differences = stats.subtract(
+                *(sample.utterance_means[model] for model in pair)
+            )
+            tests = stats.paired_tests(differences, resamples, generator)
+            rows.append(difference_of(sample, pair, differences) | tests)
         title = "Differences, tested over utterances"
-        note = DIFFERENCES_NOTE
+        figures, note = _corrected(rows), DIFFERENCES_NOTE
         tables.append(Table(title, figures, columns, "differences", note))
     if sum(len(seeds) > 1 for seeds in sample.seeds.values()) > 1:
-        columns = [
-            ("models", "pair", ""),
-            ("seeds", "seeds", ""),
-            difference,
-            ("95 % CI, Welch", "t", form),
-            ("Welch t", "welch_t", ".2f"),
-            ("df", "welch_df", ".1f"),
-            ("Welch p (Holm)", "welch_p", ""),
-            ("permutation p (Holm)", "seeds_p", ""),
-            ("smallest possible", "seeds_smallest_p", ".3f"),
-        ]
-        rows = [_over_seeds(sample, p, resamples, generator) for p in pairs]
-        figures = _corrected(rows, "welch_p", "seeds_p")
-        title, note = "Differences, tested over seeds", SEEDS_NOTE
+        rows = []
+        for pair in pairs:
+            first, second = (sample.seed_means[model] for model in pair)
+            counts = f"{len(first)} and {len(second)}"
+            tests = stats.seed_tests(first, second, resamples, generator)
+            row = difference_of(sample, pair) | {"seeds": counts}
+            rows.append(row | tests)
+        title = "Differences, tested over seeds"
+        figures, note = _corrected(rows), SEEDS_NOTE
         tables.append(Table(title, figures, columns, "seeds", note, 2))
     return tables
 
 
-def _corrected(rows, *names):
+def _corrected(rows):
     """Tabulate rows of pairs, with p-values after Holm's correction."""
     figures = pd.DataFrame(rows)
-    for name in names:
-        figures[f"{name}_holm"] = stats.holm(figures[name])
+    for name in ("wilcoxon_p", "permutation_p", "welch_p", "seeds_p"):
+        if name in figures:
+            figures[f"{name}_holm"] = stats.holm(figures[name].tolist())
     return figures
 
 
-def _models(sample, drawn, measure, baseline):
+def _models(sample, measure, baseline):
     """Describe the models, the highest mean first.
 
     The columns are those of the published table, and intervals.
@@ -280,13 +283,13 @@ def _models(sample, drawn, measure, baseline):
     for name in sample.ranking:
         row = {"model": name, **_of_seeds(sample, name)}
         row["t_low"], row["t_high"] = stats.mean_interval(sample.values[name])
-        if drawn:
-            ends = stats.percentile_interval(drawn[name])
-            row["bootstrap_low"], row["bootstrap_high"] = ends
-            row["over_mixture"] = row["mean"] - sample.mixture_mean
         rows.append(row)
     figures = pd.DataFrame(rows)
-    note = MODELS_NOTE if drawn else VALUES_NOTE
+    note = VALUES_NOTE
+    if sample.mixture is not None:
+        note = MODELS_NOTE
+        figures["over_mixture"] = figures["mean"] - sample.mixture_mean
+    columns = _columns(measure)
     if baseline:
         own = figures[figures["model"] == baseline].iloc[0]
         gain = (figures["mean"] - own["mean"]).drop(own.name)
@@ -297,20 +300,11 @@ def _models(sample, drawn, measure, baseline):
             figures["over_baseline_percent"] = 100 * gain / own["mean"]
         else:
             note += PERCENT_NOTE
-    form = f".{measure.decimals}f"
-    columns = [
-        ("model", "model", ""),
-        ("seeds", "seeds", ""),
-        ("mean", "mean", form),
-        ("sample std", "sample_std", form),
-        ("best", "best", form),
-        ("worst", "worst", form),
-        ("95 % CI, bootstrap", "bootstrap", form),
-        ("95 % CI, t", "t", form),
-        ("over mixture", "over_mixture", f"+{form}"),
-        (f"over {baseline}{measure.unit}", "over_baseline", f"+{form}"),
-        (f"over {baseline} (%)", "over_baseline_percent", "+.0f"),
-    ]
+        form = f"+.{measure.decimals}f"
+        columns += [
+            (f"over {baseline}{measure.unit}", "over_baseline", form),
+            (f"over {baseline} (%)", "over_baseline_percent", "+.0f"),
+        ]
     marks = {}
     for number, (name, texts) in enumerate(sample.notes.items(), 1):
         marks[name] = f"{name} [{number}]"
@@ -331,60 +325,37 @@ def _of_seeds(sample, name):
     }
 
 
-def intervals_of_pair(
-    sample: Sample, drawn: dict, models: tuple[str, ...]
+def difference_of(
+    sample: Sample,
+    models: tuple[str, ...],
+    differences: np.ndarray | None = None,
 ) -> dict:
-    """Describe the difference of two models on the same utterances.
+    """Describe the difference of two models' means.
 
     Arguments
     ---------
     sample : Sample
-        The values, with utterances.
-    drawn : dict
-        As ``bootstrap_means`` returns it.
+        Their values.
     models : tuple of str
         Both models.
+    differences : numpy.ndarray, None
+        Of their values on the same utterances, of shape [utterances], as a
+        source of variance beside the seeds. A model with one seed has no
+        variance of seeds then; with None there is no interval, as Welch's test
+        needs several seeds of both.
 
     Returns
     -------
     dict
-        The ``pair``, the ``difference`` of the means, and the ends of its
-        intervals: ``t_low``, ``t_high``, ``bootstrap_low``,
-        ``bootstrap_high``. A model with one seed has no variance of seeds.
+        The ``pair``, the ``difference``, and the ends ``t_low`` and ``t_high``
+        of its interval.
     """
     seeds = [sample.seed_means[model] for model in models]
-    first, second = models
-    ends = stats.percentile_interval(drawn[first] - drawn[second])
-    return {
-        **_difference(models, seeds, [_paired(sample, models), *seeds]),
-        **dict(zip(("bootstrap_low", "bootstrap_high"), ends, strict=True)),
-    }
-
-
-def _over_seeds(sample, models, resamples, generator):
-    """Describe the difference of two models over their seeds."""
-    seeds = [sample.seed_means[model] for model in models]
-    # As Welch's test, the interval needs several seeds of both.
-    several = min(map(len, seeds)) > 1
-    return {
-        **_difference(models, seeds, seeds if several else []),
-        "seeds": " and ".join(str(len(means)) for means in seeds),
-        **stats.seed_tests(seeds[0], seeds[1], resamples, generator),
-    }
-
-
-def _paired(sample, models):
-    """Subtract two models' values of each utterance."""
-    return stats.subtract(*(sample.utterance_means[model] for model in models))
-
-
-def _difference(models, seeds, sources):
-    """Describe the difference of two means, from its sources of variance.
-
-    A model with one seed has no variance of seeds.
-    """
-    difference = seeds[0].mean() - seeds[1].mean()
+    sources = seeds if min(map(len, seeds)) > 1 else []
+    if differences is not None:
+        sources = [differences, *seeds]
     parts = [part for values in sources for part in stats.mean_part(values)]
+    difference = seeds[0].mean() - seeds[1].mean()
     low, high = stats.t_interval(difference, parts)
     row = {"pair": " – ".join(models), "difference": difference}
     return {**row, "t_low": low, "t_high": high}
@@ -413,17 +384,8 @@ def _breakdown(evaluations, metric, chosen, ranking, by):
             rows.append(row | {"undefined": sample.undefined})
     if not rows:
         return []
-    measure = measure_of(metric)
-    form = f".{measure.decimals}f"
-    columns = [
-        (by, by, ""),
-        ("model", "model", ""),
-        ("mean", "mean", form),
-        ("sample std", "sample_std", form),
-        ("over mixture", "over_mixture", f"+{form}"),
-        ("utterances", "utterances", ""),
-        ("left out", "undefined", ""),
-    ]
+    measure, narrow = measure_of(metric), ("seeds", "best", "worst")
+    columns = [c for c in _columns(measure) if c[1] not in narrow]
     note = "" if by == "variant" else f"Over the variants {', '.join(chosen)}."
     title, name = f"By {by}: {measure.text}", BREAKDOWNS[by]
     return [Table(title, pd.DataFrame(rows), columns, name, note, 2)]
@@ -481,10 +443,17 @@ def compare_published(evaluations: list[Evaluation]) -> Table:
     if missing:
         notes.append(f"Not published: {', '.join(missing)}.")
     title = "Against the published runs: best SI-SDR of the validation (dB)"
-    figures = pd.DataFrame(rows)
-    return Table(
-        title, figures, PUBLISHED_COLUMNS, "published", " ".join(notes)
-    )
+    columns = [
+        ("model", "model", ""),
+        ("seeds", "seeds", ""),
+        ("here", "mean", ".2f"),
+        ("published", "published", ".2f"),
+        ("difference (dB)", "difference", "+.2f"),
+        ("95 % CI", "t", ".2f"),
+        ("conditions", "conditions", ""),
+    ]
+    figures, note = pd.DataFrame(rows), " ".join(notes)
+    return Table(title, figures, columns, "published", note)
 
 
 def compare_conditions(runs: list[Evaluation], theirs: pd.DataFrame) -> str:

@@ -190,18 +190,19 @@ class Database:
 
     def _open(self):
         """Open the database; a missing PickledDB is made."""
-        # Imported late: it takes seconds, and its own imports warn.
-        with self._errors_named(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        # Imported late: it takes seconds.
+        with self._errors_named():
             from orion.storage.base import setup_storage
 
             self.storage = setup_storage(self.described)
 
     @contextmanager
     def _errors_named(self):
-        """Name the database in any error that a damaged one causes."""
+        """Name the database in any error, and ignore Orion's warnings."""
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
         except UserError:
             raise
         except Exception as error:
@@ -262,8 +263,7 @@ class Database:
         experiment = self.experiment(stage.name)
         if experiment is None and not read_trials(stage, output):
             return 0
-        with self._errors_named(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with self._errors_named():
             loaded = self._load(stage, output)
             if experiment is not None:
                 self._release_stale_lock(experiment)
@@ -315,8 +315,7 @@ class Database:
         start : dict
             As ``hunting.find_start`` returns it.
         """
-        with self._errors_named(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with self._errors_named():
             experiment = self._load(stage, output)
             from orion.core.io.database import DuplicateKeyError
 

@@ -2,9 +2,7 @@
 
 import io
 import os
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from textwrap import shorten, wrap
@@ -15,8 +13,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 from cycler import cycler
-from markupsafe import Markup, escape
-from matplotlib.figure import Figure as MplFigure
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from polsess.errors import UserError
@@ -42,26 +39,6 @@ LABEL = 0.58  # inches, three lines of text
 ROW = 0.2  # inches a model takes in a row of dots
 SEVERAL = 0.76  # of a row is taken by its models
 VALIDATION = "validation SI-SDR (dB)"
-THIN, THICK = 0.8, 2.8  # points
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of the page.
-
-    Arguments
-    ---------
-    title : str
-        Its heading.
-    svg : Markup
-        The drawing, inserted unchanged.
-    caption : str
-        Content and conditions.
-    """
-
-    title: str
-    svg: Markup
-    caption: str
 
 
 def model_styles(models: Iterable[str]) -> dict:
@@ -76,7 +53,7 @@ def model_styles(models: Iterable[str]) -> dict:
     return dict(zip(models, cycle(MODELS), strict=False))
 
 
-def add_legend(figure: MplFigure, styles: dict) -> None:
+def add_legend(figure: Figure, styles: dict) -> None:
     """Put a legend, label -> options of Line2D, above the axes."""
     figure.legend(
         [Line2D([], [], **style) for style in styles.values()],
@@ -101,40 +78,21 @@ def wrapped(text: str, width: int) -> str:
     return f"{first}\n{second}" if rest else first
 
 
-def to_svg(figure: MplFigure, name: str, description: str) -> Markup:
-    """Turn a figure into SVG that can stand in a page with others.
+def to_svg(figure: Figure) -> str:
+    """Write a figure as SVG, and close it.
 
-    Arguments
-    ---------
-    figure : matplotlib.figure.Figure
-        Is closed.
-    name : str
-        Of letters, digits and dashes, not used twice in a page: the elements'
-        IDs start with it.
-    description : str
-        Alternative text.
-
-    Returns
-    -------
-    Markup
-        The <svg> element and a line feed; the same figure gives the same
-        bytes.
+    The same figure gives the same bytes, without blanks at the lines' ends.
     """
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(file, format="svg", metadata=nothing)
+    figure.savefig(file, format="svg", metadata=nothing)
     plt.close(figure)
-    # The comments repeat the texts, which are drawn as shapes.
-    svg = re.sub(r"<!--.*?-->\n?", "", file.getvalue(), flags=re.DOTALL)
-    svg = svg[svg.index("<svg") :].rstrip()
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    label = f'role="img" aria-label="{escape(description)}"'
-    svg = svg.replace("<svg", f"<svg {label}", 1)
-    return Markup("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
+    return "".join(
+        f"{line.rstrip()}\n" for line in file.getvalue().splitlines()
+    )
 
 
-def save_figure(figure: MplFigure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure, and close it; the path's suffix determines the format.
 
     Raises UserError for a suffix that matplotlib does not know.
@@ -149,13 +107,8 @@ def save_figure(figure: MplFigure, path: Path) -> None:
 
 
 def draw_dots(
-    samples: dict,
-    styles: dict,
-    label: str,
-    name: str,
-    description: str,
-    with_mixture: bool = False,
-) -> Markup:
+    samples: dict, styles: dict, label: str, with_mixture: bool = False
+) -> Figure:
     """Draw a row per sample: each model's mean, and its seeds.
 
     Arguments
@@ -166,17 +119,8 @@ def draw_dots(
         As ``model_styles`` returns them.
     label : str
         Of the values' axis, with the unit.
-    name : str
-        Of the figure in the page.
-    description : str
-        Alternative text.
     with_mixture : bool
         Whether to draw the unprocessed mixture, too.
-
-    Returns
-    -------
-    Markup
-        The <svg> element.
     """
     most = max(len(sample.values) for sample in samples.values())
     rows = max(LABEL, ROW * most + 0.14) * len(samples)
@@ -207,7 +151,7 @@ def draw_dots(
     axis.set_xlabel(label)
     axis.xaxis.set_major_locator(MaxNLocator(5))
     add_legend(figure, legend)
-    return to_svg(figure, name, description)
+    return figure
 
 
 def stages(curve: pd.DataFrame) -> list[tuple]:
@@ -224,94 +168,43 @@ def stages(curve: pd.DataFrame) -> list[tuple]:
     return list(zip(begun["epoch"], begun["variants"], strict=True))
 
 
-def draw_curves(curves: dict, styles: dict, where: dict) -> list[Figure]:
-    """Draw learning curves: all models' means, then a figure per model.
+def draw_curves(curves: dict, styles: dict) -> Figure:
+    """Draw models' learning curves, means over the seeds.
+
+    Of a single model its seeds and the curriculum's stages are drawn too.
 
     Arguments
     ---------
     curves : dict
-        Model -> seed -> table of ``read_curve``; models without one are left
-        out.
+        Model -> seed -> table of ``read_curve``.
     styles : dict
         As ``model_styles`` returns them.
-    where : dict
-        Model -> its validation set.
-
-    Returns
-    -------
-    list of Figure
-        The figure of the means only if there are two models.
     """
-    values = pd.concat(c for seeds in curves.values() for c in seeds.values())
-    low, high = values["valid_si_sdr"].agg(["min", "max"])
-    margin = 0.05 * (high - low) + 0.1
-    limits = low - margin, high + margin
-    figures = [_draw_means(curves, styles, where)] if len(curves) > 1 else []
-    for model, seeds in curves.items():
-        svg = _draw_model(
-            model, seeds, styles[model], limits, f"curve-{len(figures)}"
-        )
-        longest = max(seeds.values(), key=len)
-        listed = "; ".join(
-            f"{number} from epoch {epoch}: {variants}"
-            for number, (epoch, variants) in enumerate(stages(longest), 1)
-        )
-        caption = (
-            f"{where[model]}; seeds {', '.join(map(str, seeds))}. The dotted "
-            f"lines mark the curriculum's stages ({listed})."
-        )
-        figures.append(Figure(model, svg, caption))
-    return figures
-
-
-def _mean_curve(seeds):
-    """Average the epochs that every seed has."""
-    table = pd.DataFrame(
-        {s: c.set_index("epoch")["valid_si_sdr"] for s, c in seeds.items()}
-    )
-    return table.dropna().mean(axis=1)
-
-
-def _draw_means(curves, styles, where):
-    """Draw the mean curve of every model."""
     figure, axis = plt.subplots()
+    legend = {model: styles[model] for model in curves}
     for model, seeds in curves.items():
-        mean = _mean_curve(seeds)
+        by_epoch = pd.DataFrame(
+            {s: c.set_index("epoch")["valid_si_sdr"] for s, c in seeds.items()}
+        )
+        mean = by_epoch.dropna().mean(axis=1)  # in the epochs that all have
         every = max(1, len(mean) // 8)
         axis.plot(mean, linewidth=2, markevery=every, **styles[model])
+    if len(curves) == 1:
+        legend["one seed"] = {"color": styles[model]["color"], "linewidth": 0.8}
+        circle = {"linestyle": "", "fillstyle": "none"}
+        legend["best epoch"] = styles[model] | circle
+        for curve in seeds.values():
+            axis.plot("epoch", "valid_si_sdr", data=curve, **legend["one seed"])
+            best = curve.loc[[curve["valid_si_sdr"].idxmax()]]
+            axis.plot(
+                "epoch", "valid_si_sdr", data=best, **legend["best epoch"]
+            )
+        for epoch, _ in stages(max(seeds.values(), key=len)):
+            axis.axvline(epoch - 0.5, color="#555555", ls=":", linewidth=1.2)
     axis.set(xlabel="epoch", ylabel=VALIDATION)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    add_legend(figure, {model: styles[model] for model in curves})
-    counts = ", ".join(f"{model}: {len(s)}" for model, s in curves.items())
-    return Figure(
-        "All models",
-        to_svg(figure, "curve-means", f"{VALIDATION} by epoch, all models"),
-        "Mean over the seeds, in the epochs that all seeds of a model have "
-        f"(seeds of {counts}). {'; '.join(dict.fromkeys(where.values()))}.",
-    )
-
-
-def _draw_model(model, seeds, style, limits, name):
-    """Draw a model's seeds, their mean, and the curriculum's stages."""
-    figure, axis = plt.subplots()
-    thin: dict = {"color": style["color"], "linewidth": THIN}
-    circle = style | {"linestyle": "", "fillstyle": "none"}
-    legend = {"one seed": thin, "best epoch": circle}
-    for curve in seeds.values():
-        axis.plot(curve["epoch"], curve["valid_si_sdr"], **thin)
-        best = curve.loc[curve["valid_si_sdr"].idxmax()]
-        axis.plot(best["epoch"], best["valid_si_sdr"], **circle)
-    if len(seeds) > 1:
-        legend["mean of seeds"] = thin | {"linewidth": THICK}
-        axis.plot(_mean_curve(seeds), **legend["mean of seeds"])
-    longest = max(seeds.values(), key=len)
-    for epoch, _ in stages(longest):
-        axis.axvline(epoch - 0.5, color="#555555", ls=":", linewidth=1.2)
-    axis.set(xlabel="epoch", ylabel=VALIDATION, ylim=limits)
-    axis.set_xlim(0.3, longest["epoch"].max() + 0.7)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     add_legend(figure, legend)
-    return to_svg(figure, name, f"{VALIDATION} of {model} by epoch")
+    return figure
 
 
 def spectrograms(audio: dict) -> dict:

@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-from polsess.commands import write_options
 from polsess.errors import UserError
 from polsess.files import RECIPE, read_json, to_json, write_atomically
 from polsess.run_folder import EARLY_STOPPED, FINISHED, RunFiles, differences
@@ -247,31 +246,6 @@ def environment_of(device: str | None) -> dict:
                 f"CUDA_VISIBLE_DEVICES={text} lists, counted from cuda:0"
             )
     return {"CUDA_VISIBLE_DEVICES": name}
-
-
-def hunt_command(
-    stage: Sweep, data_folder: Path, folder: Path, workers: int, options: dict
-) -> list[str]:
-    """Make the command that runs a stage, for the folder SEPARATION.
-
-    Arguments
-    ---------
-    stage : Sweep
-        The stage.
-    data_folder : Path
-        The corpus.
-    folder : Path
-        For the results.
-    workers : int
-        Trials at a time.
-    options : dict
-        Of train.py: name -> text, None for one without a value.
-    """
-    programs = str(ORION), sys.executable
-    command = stage.hunt_command(
-        data_folder.resolve(), folder.resolve(), programs, workers
-    )
-    return command + write_options({"noprogressbar": None} | options)
 
 
 def format_command(command: list[str], variables: dict) -> str:

@@ -20,7 +20,6 @@ from polsess.run_folder import RunFiles, read_curve, read_result, read_settings
 
 from experiments import figures as plots
 from experiments.comparison import Comparison
-from experiments.figures import Figure
 from experiments.runs import (
     Evaluation,
     by_group,
@@ -45,6 +44,25 @@ LISTED = ["folder", "rank", "ID", "variant"]  # columns of examples.csv
 PEAK = 10 ** (-1 / 20)  # of an example's loudest sample in the page
 PICTURE_SIZE = (3.4, 2.1)  # inches
 PICTURE_DPI = 140
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the page.
+
+    Arguments
+    ---------
+    title : str
+        Its heading.
+    svg : str
+        The drawing.
+    caption : str
+        Content and conditions.
+    """
+
+    title: str
+    svg: str
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -147,18 +165,15 @@ def _draw(evaluations, variants, samples, title, label, with_mixture=False):
     samples = {name: s for name, s in samples.items() if s.utterances}
     if not samples:
         return []
-    name = "figure-" + re.sub(r"\W+", "-", title.lower())
     styles = plots.model_styles(by_group(evaluations))
-    svg = plots.draw_dots(
-        samples, styles, label, name, f"{label}: {title}", with_mixture
-    )
+    drawn = plots.draw_dots(samples, styles, label, with_mixture)
     info, every = evaluations[0].info, samples.values()
     caption = (
         f"{info['corpus']}, {info['split']}; {', '.join(variants)}; at least "
         f"{min(s.utterances for s in every)} utterances each, left out without "
         f"a value: {sum(s.undefined for s in every)}; {seeds_of(evaluations)}."
     )
-    return [Figure(title, svg, caption)]
+    return [Figure(title, plots.to_svg(drawn), caption)]
 
 
 def improvements(
@@ -215,22 +230,33 @@ def curves_section(evaluations: list[Evaluation]) -> Section:
     """Show the learning curves, and list the runs without one."""
     groups = by_group(evaluations)
     curves: dict = {}
-    where, lacking = {}, []
-    for model, runs in groups.items():
-        settings = read_settings(runs[0].folder)
-        corpus = Path(settings.get("data_folder", "")).name
-        variants = ", ".join(settings.get("valid_variants", []))
-        where[model] = f"{corpus}, validation split, {variants}"
-        for run in runs:
-            curve = read_curve(run.folder, ["lr"])
-            if curve is None or curve.empty:
-                lacking.append(str(run.folder))
-            else:
-                curves.setdefault(model, {})[run.seed] = curve
-    figures = []
-    if curves:
-        styles = plots.model_styles(groups)
-        figures = plots.draw_curves(curves, styles, where)
+    lacking = []
+    for run in evaluations:
+        curve = read_curve(run.folder, ["lr"])
+        if curve is None or curve.empty:
+            lacking.append(str(run.folder))
+        else:
+            curves.setdefault(run.group, {})[run.seed] = curve
+    styles, figures = plots.model_styles(groups), []
+    if len(curves) > 1:
+        drawn = plots.draw_curves(curves, styles)
+        caption = "Means over the seeds, in the epochs that all of them have."
+        figures.append(Figure("All models", plots.to_svg(drawn), caption))
+    for model, seeds in curves.items():
+        drawn = plots.draw_curves({model: seeds}, styles)
+        settings = read_settings(groups[model][0].folder)
+        stages = plots.stages(max(seeds.values(), key=len))
+        listed = "; ".join(
+            f"{number} from epoch {epoch}: {variants}"
+            for number, (epoch, variants) in enumerate(stages, 1)
+        )
+        caption = (
+            f"{Path(settings.get('data_folder', '')).name}, validation split, "
+            f"{', '.join(settings.get('valid_variants', []))}; seeds "
+            f"{', '.join(map(str, seeds))}. The dotted lines mark the "
+            f"curriculum's stages ({listed})."
+        )
+        figures.append(Figure(model, plots.to_svg(drawn), caption))
     words = [f"Without a curve.csv: {', '.join(lacking)}."] if lacking else []
     return Section("curves", "Learning curves", words, figures=figures)
 
@@ -388,8 +414,8 @@ def _read_example(folder, row):
             {
                 "title": name,
                 "level": _decibels(np.sqrt(np.mean(np.square(signal)))),
-                "picture": _data_uri("image/webp", picture),
-                "audio": _data_uri("audio/flac", audio),
+                "picture": _data_uri("image/webp", picture.getvalue()),
+                "audio": _data_uri("audio/flac", audio.getvalue()),
             }
         )
     return {"row": row, "gain": _decibels(gain), "signals": signals}
@@ -400,10 +426,9 @@ def _decibels(amplitude):
     return 20 * np.log10(amplitude) if amplitude > 0 else -np.inf
 
 
-def _data_uri(kind, file):
+def _data_uri(kind, content):
     """Make a data URI of a file's content."""
-    content = base64.b64encode(file.getvalue()).decode("ascii")
-    return f"data:{kind};base64,{content}"
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def runs_section(evaluations: list[Evaluation]) -> Section:
@@ -483,12 +508,13 @@ def render(title: str, summary: str, sections: list[Section]) -> str:
     Returns
     -------
     str
-        HTML. All texts are escaped, except the figures' SVG.
+        HTML, with all texts escaped.
     """
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(autoescape=True, loader=loader, trim_blocks=True)
     environment.undefined = StrictUndefined
     environment.filters["decibels"] = _in_decibels
+    environment.globals["data_uri"] = _data_uri
     content: dict = {"title": title, "summary": summary, "sections": sections}
     content["style"] = Markup((TEMPLATES / "report.css").read_text("utf-8"))
     content["range"] = plots.DYNAMIC_RANGE

@@ -1,7 +1,6 @@
 """Runs and their evaluations, read from their folders and checked."""
 
 import argparse
-import os
 import shlex
 import unicodedata
 from collections.abc import Sequence
@@ -248,11 +247,7 @@ def find_runs(
     runs: dict[Path, Path] = {}  # each once, whatever it was called
     left_out: dict[Path, Path] = {}
     for folder in folders:
-        found = []
-        for path, below, _ in os.walk(folder):
-            if RunFiles(path).settings.exists():
-                found.append(Path(path))
-                below.clear()  # nothing below a run is one
+        found = [path.parent for path in folder.rglob("settings.json")]
         if not found:
             raise UserError(
                 f"{folder}: is no run and has none below it (a run has a "

@@ -71,7 +71,7 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
             stem = paths[name].stem
             raise UserError(f"{paths[name]}: call it {stem}{SUFFIX}.yaml")
     stages = [read_sweep_file(paths[name]) for name in of_model]
-    _check_agreement(stages, model)
+    _check_agreement(stages)
     return stages
 
 
@@ -81,28 +81,21 @@ def _model_of(name):
     return stem.rpartition("_")[0]
 
 
-def _check_agreement(stages, model):
-    """Check that the stages are of one search, each once."""
-    seen: dict = {}
+def _check_agreement(stages):
+    """Check that each stage is there once, and comes after another."""
     stems = [stage.path.stem for stage in stages]
     for stage in stages:
-        if stage.model != model:
-            raise UserError(
-                f"{stage.path}: is a file of {model} by its name, but its "
-                f"model is {stage.model}; change one of them"
-            )
         if stage.after not in (None, *stems):
             raise UserError(
                 f"{stage.path}: comes after {stage.after}, but there is no "
                 f"{stage.after}.yaml; there are {', '.join(stems)}"
             )
-        for key in (f"name {stage.name}", f"stage {stage.stage}"):
-            if key in seen:
+        for other in stages[: stages.index(stage)]:
+            if other.name == stage.name or other.stage == stage.stage:
                 raise UserError(
-                    f"{seen[key]}, {stage.path}: both have {key}; change it in "
-                    "one of them. To replace a file, give yours the same name"
+                    f"{other.path}, {stage.path}: have the same name or stage; "
+                    "to replace a file, give yours the same name"
                 )
-            seen[key] = stage.path
 
 
 def find_stage(stages: list[Sweep], name: str) -> Sweep:

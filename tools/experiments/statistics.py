@@ -261,59 +261,6 @@ def list_notes(table: pd.DataFrame) -> dict:
     return notes
 
 
-def bootstrap_means(
-    values: dict, resamples: int, generator: np.random.Generator
-) -> dict:
-    """Draw means of models by resampling seeds and utterances.
-
-    Arguments
-    ---------
-    values : dict
-        Model -> numpy.ndarray of shape [seeds, utterances], of the same
-        utterances.
-    resamples : int
-        Number of means to draw.
-    generator : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    dict
-        Model -> means, of shape [resamples]. Seeds are drawn within each
-        model, utterances for all models together, so that the difference of
-        two models' means is that of a paired comparison.
-
-    Example
-    -------
-    >>> values = {"a": np.array([[1.0, 3.0]]), "b": np.array([[2.0, 4.0]])}
-    >>> means = bootstrap_means(values, 100, np.random.default_rng(0))
-    >>> sorted(set(means["a"].tolist()))
-    [1.0, 2.0, 3.0]
-    >>> set((means["b"] - means["a"]).tolist())
-    {1.0}
-    """
-    count = next(iter(values.values())).shape[1]
-    means: dict = {name: [] for name in values}
-    for start in range(0, resamples, BATCH):
-        size = min(BATCH, resamples - start)
-        drawn = generator.integers(count, size=(size, count))
-        drawn += count * np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=size * count)
-        weights = times.reshape(size, count) / count
-        for name, array in values.items():
-            by_seed = weights @ array.T
-            seeds = generator.integers(len(array), size=(size, len(array)))
-            chosen = np.take_along_axis(by_seed, seeds, axis=1)
-            means[name].append(chosen.mean(axis=1))
-    return {name: np.concatenate(parts) for name, parts in means.items()}
-
-
-def percentile_interval(drawn: np.ndarray) -> tuple[float, ...]:
-    """Compute the 95 % percentile interval of a bootstrap."""
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
 def t_interval(estimate: float, parts: list[tuple]) -> tuple[float, ...]:
     """Compute an interval by Student's t from parts of the variance.
 
@@ -517,8 +464,7 @@ def paired_tests(
     -------
     dict
         ``wilcoxon_p`` of Wilcoxon's signed-rank test, ``permutation_p`` of the
-        mean under random signs, both two-sided, ``cohen_dz`` and
-        ``rank_biserial``.
+        mean under random signs, both two-sided, and ``cohen_dz``.
 
     Example
     -------
@@ -538,7 +484,6 @@ def paired_tests(
         "wilcoxon_p": float(wilcoxon),
         "permutation_p": permutation,
         "cohen_dz": cohen_dz(differences),
-        "rank_biserial": rank_biserial(differences),
     }
 
 
@@ -569,26 +514,6 @@ def cohen_dz(differences: np.ndarray) -> float:
     """
     spread = deviation(differences)
     return float(np.mean(differences) / spread) if spread > 0 else math.nan
-
-
-def rank_biserial(differences: np.ndarray) -> float:
-    """Compute the matched-pairs rank-biserial correlation, from -1 to 1.
-
-    (W+ - W-) / (W+ + W-), where W+ and W- are the sums of the ranks of the
-    absolute differences above and below zero (Kerby, "The Simple Difference
-    Formula", 2014); zeros are left out, as in Wilcoxon's test. NaN if all
-    differences are zero.
-
-    Example
-    -------
-    >>> rank_biserial(np.array([3.0, 2.0, -1.0, 0.0]))
-    0.6666666666666666
-    """
-    nonzero = differences[differences != 0]
-    if not len(nonzero):
-        return math.nan
-    ranks = stats.rankdata(np.abs(nonzero))
-    return float((np.sign(nonzero) * ranks).sum() / ranks.sum())
 
 
 def seed_tests(
