@@ -22,7 +22,7 @@ CURVES ?= learning-curves
 .PHONY: help setup setup-mamba corpus quickstart demonstration sweep-demo \
 	learning-curves asr-demo conversation-demo test coverage \
 	test-browser fuzz lint format bench-sampler bench-separate \
-	bench-step bench-input bench-neighbours gpu-check soak clean
+	bench-step bench-neighbours gpu-check soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
@@ -42,7 +42,6 @@ help:
 	@echo "make bench-sampler  the search's samplers against others: 6 CPU minutes"
 	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
 	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: 20 minutes, 12 GB"
-	@echo "make bench-input    rate at which mixtures are read and rendered: 1 minute"
 	@echo "make bench-neighbours  a training step on a busy machine: 3 minutes, 7 GB"
 	@echo "make gpu-check      models and commands on an NVIDIA GPU: 5 minutes"
 	@echo "make soak           kill and resume fifty small runs: 3 minutes"
@@ -190,15 +189,11 @@ bench-separate: setup
 	$(BIN)/python tools/bench/bench_separate.py
 
 bench-step: setup
-	$(BIN)/python -m pip install --quiet -r tools/bench/requirements.txt
 	$(BIN)/python tools/bench/bench_step.py
 	$(BIN)/python tools/bench/bench_step.py --models convtasnet \
 		--compile
 	$(BIN)/python tools/bench/bench_step.py --models sepformer \
 		--duration 60 --transformer_layers 1 --dual_path_blocks 1
-
-bench-input: corpus
-	$(BIN)/python tools/bench/input_pipeline.py $(FOLDER)/corpus
 
 bench-neighbours: setup
 	$(BIN)/python tools/bench/bench_neighbours.py

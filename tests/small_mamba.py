@@ -1,6 +1,34 @@
 """Small inputs of the Mamba layer, and what it makes of them."""
 
 import torch
+from torch.nn import functional as F
+
+
+def sequential_mamba(
+    hidden: torch.Tensor, *weights: torch.Tensor
+) -> torch.Tensor:
+    """Compute a Mamba layer by its equations, step by step, with autograd.
+
+    Slow and large: the reference for the kernels. Arguments and
+    result are those of ``mamba_on_cpu``.
+    """
+    in_weight, conv_weight, conv_bias, x_weight, *others = weights
+    step_weight, step_bias, rates, skip, out_weight = others
+    x, z = F.linear(hidden, in_weight).chunk(2, dim=-1)
+    x = F.pad(x.transpose(1, 2), (conv_weight.shape[-1] - 1, 0))
+    x = F.conv1d(x, conv_weight, conv_bias, groups=len(conv_bias))
+    x = F.silu(x).transpose(1, 2)
+    sizes = [step_weight.shape[1], rates.shape[1], rates.shape[1]]
+    raw, inward, outward = F.linear(x, x_weight).split(sizes, dim=-1)
+    delta = F.softplus(F.linear(raw, step_weight, step_bias))
+    state = hidden.new_zeros(len(hidden), *rates.shape)
+    outputs = []
+    for t in range(hidden.shape[1]):
+        decay = torch.exp(delta[:, t, :, None] * rates)
+        entering = (delta[:, t] * x[:, t])[..., None] * inward[:, t, None]
+        state = decay * state + entering
+        outputs.append((state * outward[:, t, None]).sum(-1) + skip * x[:, t])
+    return F.linear(torch.stack(outputs, dim=1) * F.silu(z), out_weight)
 
 
 def make_inputs(batch, length, d_model, n_states=4, width=4, seed=0):

@@ -7,7 +7,7 @@ it reads the parameters by their published names.
 import math
 
 import torch
-from measuring import sequential_mamba
+from small_mamba import sequential_mamba
 
 
 def straight_spmamba(

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 FILES = [
     *("requirements.txt", "requirements-gpu.txt"),
-    *("tools/bench/requirements.txt", "tests/browser/requirements.txt"),
+    "tests/browser/requirements.txt",
 ]
 TABLE = dict(
     re.findall(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from measuring import sequential_mamba
 from polsess.models import mamba
 from polsess.models.mamba import BACKENDS, Mamba, choose_backend
 from small_mamba import (
@@ -18,6 +17,7 @@ from small_mamba import (
     make_inputs,
     relative_errors,
     results,
+    sequential_mamba,
     transposed,
 )
 

@@ -5,7 +5,6 @@ import multiprocessing
 import numpy as np
 import pytest
 import torch
-from measuring import sequential_mamba
 from numba.core.caching import CacheImpl
 from polsess.models.mamba import cpu
 from polsess.models.mamba.cpu import mamba_on_cpu
@@ -14,6 +13,7 @@ from small_mamba import (
     make_inputs,
     relative_errors,
     results,
+    sequential_mamba,
     transposed,
 )
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from measuring import sequential_mamba
 from polsess.errors import UserError
 from polsess.models.description import build
 from polsess.models.mamba import BACKENDS, in_each_direction
 from polsess.models.spmamba import Block, SPMamba
 from polsess.training.settings import load_hparams, parse_arguments
+from small_mamba import sequential_mamba
 from small_models import HPARAMS, small_arguments
 from straight_spmamba import straight_spmamba
 

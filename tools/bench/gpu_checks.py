@@ -14,7 +14,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +35,6 @@ from measuring import (
     fastest,
     make_mixtures,
     output_and_gradient,
-    sequential_mamba,
 )
 from polsess.commands import write_options
 from polsess.models import mamba
@@ -114,8 +112,7 @@ def scan(result: Result, backend: str) -> None:
         exact = copy.deepcopy(layer).double()
         for length in (1, 15, 126, 498):
             hidden = torch.randn(4, length, sizes["d_model"]).to(result.device)
-            loop = partial(mamba.in_each_direction, sequential_mamba)
-            expected = run_layer(exact, hidden.double(), loop)
+            expected = run_layer(exact, hidden.double())
             found = run_layer(layer, hidden, mamba.BACKENDS[backend])
             errors.append([*map(error, found, expected)])
             again = run_layer(layer, hidden, mamba.BACKENDS[backend])
@@ -190,7 +187,7 @@ def prepare_training(
     model : str
         Name of the YAML file.
     seconds : float
-        Length of the mixtures, in which the corpus's are repeated.
+        Length of the mixtures, in which one of the corpus is repeated.
     **options : object
         Further ones of ``train.py``.
 
@@ -217,16 +214,12 @@ def prepare_training(
     brain.on_stage_start(sb.Stage.TRAIN, 1)
     brain.modules.train()
     brain.step = 1
+    example = loader.dataset[next(iter(loader.batch_sampler))[0]]
     samples = round(seconds * RATE)
-    examples = []
-    for example in next(iter(loader.batch_sampler)):
-        whole = loader.dataset[example]
-        times = -(-samples // len(whole["mixture"]))
-        whole["mixture"] = whole["mixture"].repeat(times)[:samples]
-        whole["targets"] = whole["targets"].repeat(times, 1)[:samples]
-        examples.append(whole)
-    size = brain.hparams.batch_size
-    batch = PaddedBatch([examples[i % len(examples)] for i in range(size)])
+    times = -(-samples // len(example["mixture"]))
+    example["mixture"] = example["mixture"].repeat(times)[:samples]
+    example["targets"] = example["targets"].repeat(times, 1)[:samples]
+    batch = PaddedBatch([example] * brain.hparams.batch_size)
     return brain, batch if result.device == "cpu" else batch.pin_memory()
 
 

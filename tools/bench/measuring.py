@@ -14,11 +14,8 @@ import pandas as pd
 import torch
 from polsess.files import RECIPE
 from polsess.models.convtasnet import MaskNet
-from polsess.models.mamba import Mamba
 from polsess.models.sepformer import TransformerBlock
-from polsess.models.spmamba import BidirectionalMamba
 from polsess.training.settings import load_hparams, parse_arguments
-from torch.nn import functional as F
 
 MODELS = ("convtasnet", "dprnn", "sepformer", "spmamba")
 RATE = 8000  # Hz
@@ -49,75 +46,13 @@ def build(model: str, settings: Sequence[str] = ()) -> torch.nn.Module:
 
 
 def with_stock_blocks(network: torch.nn.Module) -> torch.nn.Module:
-    """Copy a network, with SpeechBrain's or mambapy's blocks."""
+    """Copy a network, with SpeechBrain's blocks."""
     network = copy.deepcopy(network)
-    for module in list(network.modules()):
+    for module in network.modules():
         if isinstance(module, MaskNet | TransformerBlock):
             # Ours are SpeechBrain's classes, with another forward.
             module.__class__ = type(module).__mro__[1]
-        if isinstance(module, BidirectionalMamba):
-            module.__class__ = _EachDirection
-        for name, child in module.named_children():
-            if isinstance(child, Mamba):
-                setattr(module, name, as_mambapy(child))
     return network
-
-
-class _EachDirection(BidirectionalMamba):
-    """Bidirectional layer that calls each direction's norm and Mamba layer."""
-
-    def forward(
-        self, steps: torch.Tensor, weights: Sequence | None = None
-    ) -> torch.Tensor:
-        """Transform [batch, time, d_model] to [batch, time, 2 * d_model]."""
-        onward = steps + self.forward_blocks[0](steps)
-        turned = steps.flip(1)
-        backward = turned + self.backward_blocks[0](turned)
-        return torch.cat([onward, backward.flip(1)], dim=-1)
-
-
-def as_mambapy(layer: Mamba) -> torch.nn.Module:
-    """Make mambapy's layer with the weights of ours."""
-    from mambapy.mamba import MambaBlock, MambaConfig
-
-    channels, d_model = layer.in_proj.weight.shape
-    config = MambaConfig(
-        d_model,
-        n_layers=1,
-        d_state=layer.A_log.shape[1],
-        d_conv=layer.conv1d.weight.shape[2],
-        expand_factor=channels // 2 // d_model,
-    )
-    block = MambaBlock(config)
-    block.load_state_dict(layer.state_dict())
-    return block
-
-
-def sequential_mamba(
-    hidden: torch.Tensor, *weights: torch.Tensor
-) -> torch.Tensor:
-    """Compute a Mamba layer by its equations, step by step, with autograd.
-
-    Slow and large: the reference for the kernels, here and in the tests.
-    Arguments and result are those of ``mamba_on_cpu``.
-    """
-    in_weight, conv_weight, conv_bias, x_weight, *others = weights
-    step_weight, step_bias, rates, skip, out_weight = others
-    x, z = F.linear(hidden, in_weight).chunk(2, dim=-1)
-    x = F.pad(x.transpose(1, 2), (conv_weight.shape[-1] - 1, 0))
-    x = F.conv1d(x, conv_weight, conv_bias, groups=len(conv_bias))
-    x = F.silu(x).transpose(1, 2)
-    sizes = [step_weight.shape[1], rates.shape[1], rates.shape[1]]
-    raw, inward, outward = F.linear(x, x_weight).split(sizes, dim=-1)
-    delta = F.softplus(F.linear(raw, step_weight, step_bias))
-    state = hidden.new_zeros(len(hidden), *rates.shape)
-    outputs = []
-    for t in range(hidden.shape[1]):
-        decay = torch.exp(delta[:, t, :, None] * rates)
-        entering = (delta[:, t] * x[:, t])[..., None] * inward[:, t, None]
-        state = decay * state + entering
-        outputs.append((state * outward[:, t, None]).sum(-1) + skip * x[:, t])
-    return F.linear(torch.stack(outputs, dim=1) * F.silu(z), out_weight)
 
 
 def make_mixtures(batch: int, seconds: float) -> torch.Tensor:

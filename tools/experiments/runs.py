@@ -107,35 +107,24 @@ def read_run(folder: Path, name: str, seed: int) -> Run:
     if result and curve is not None and len(curve) > result["epochs_run"]:
         result = None  # of the part before it was resumed
     figures: tuple = ()
-    finished = stopped_early = False
+    ended = INTERRUPTED
     if result:
         names = ("best_epoch", "epochs_run", "seconds", "settings")
         best, epochs, _, settings = (result[name] for name in names)
         figures = (result[BEST], *(result[name] for name in names))
-        try:
-            finished = epochs >= settings.get("number_of_epochs", 0)
-            patience = settings.get("early_stopping_patience", 0)
-            # With ``--test_only`` an interrupted run has a result too.
-            stopped_early = epochs - best >= patience
-        except TypeError as error:
-            raise UserError(
-                f"{files.result}: is damaged ({error}); delete it, and the "
-                "same command tests the run again"
-            ) from error
+        if epochs >= settings.get("number_of_epochs", 0):
+            ended = FINISHED
+        # With ``--test_only`` an interrupted run has a result too.
+        elif epochs - best >= settings.get("early_stopping_patience", 0):
+            ended = EARLY_STOPPED
     elif curve is not None and len(curve):
         row = curve.iloc[curve["valid_si_sdr"].argmax()]
         figures = (float(row["valid_si_sdr"]), int(row["epoch"]))
         figures += (len(curve), float(curve["seconds"].sum()))
-    if finished:
-        ended = FINISHED
-    elif read_divergence(folder).get("stopped"):
-        ended = DIVERGED
-    elif stopped_early:
-        ended = EARLY_STOPPED
-    elif result or curve is not None or files.settings.exists():
-        ended = INTERRUPTED
-    else:
+    elif curve is None and not files.settings.exists():
         ended = NOT_STARTED
+    if ended != FINISHED and read_divergence(folder).get("stopped"):
+        ended = DIVERGED
     return Run(name, seed, ended, *figures)
 
 
