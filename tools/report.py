@@ -13,7 +13,6 @@ The page is one HTML file without network or JavaScript. Its tables are those of
 compare_runs.py. The same runs give the same page, byte by byte.
 """
 
-import argparse
 import re
 import shlex
 from pathlib import Path
@@ -25,8 +24,8 @@ from polsess.commands import at_least, make_parser, run
 from polsess.files import write_atomically
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line."""
+def main(arguments: list[str]) -> None:
+    """Make a page with the options of a command line."""
     parser = make_parser(__doc__)
     add_run_options(parser, "+")
     add = parser.add_argument
@@ -34,12 +33,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     text = "worst and best mixtures of each model with audio (default: 2)"
     add("--examples", type=at_least(0), default=2, metavar="N", help=text)
     add("--figures", type=Path, help="folder for SVG figures (default: none)")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str]) -> None:
-    """Make a page with the options of a command line."""
-    options = _parse(arguments)
+    options = parser.parse_args(arguments)
     evaluated = read_evaluated(options)
     evaluations = evaluated["evaluations"]
     comparison = compare_evaluations(**evaluated)

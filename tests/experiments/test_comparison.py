@@ -105,8 +105,7 @@ def test_parts_of_the_test_set(series):
 def compared(baseline=None, **models):
     """Compare values of models; return the tables by name."""
     sample = Sample(
-        {m: np.array(values)[:, None] for m, values in models.items()},
-        {m: list(range(len(values))) for m, values in models.items()},
+        {m: np.array(values)[:, None] for m, values in models.items()}
     )
     comparison = compare_values(sample, Measure("a value"), baseline=baseline)
     tables = {table.name: table.figures for table in comparison.tables}

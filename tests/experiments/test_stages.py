@@ -195,14 +195,6 @@ def test_stages_that_do_not_agree(tmp_path, name, changes, problem):
         main(["status", "dprnn", "--sweeps", str(own)])
 
 
-def test_a_file_with_another_ending_is_not_passed_over(tmp_path):
-    own = written_stage(tmp_path / "own")
-    (own / "dprnn_stage1_hpopt.yaml").rename(own / "dprnn_stage1.yaml")
-    (own / "lab_storage.yaml").touch()  # of no model's
-    with pytest.raises(UserError, match="call it dprnn_stage1_hpopt.yaml"):
-        main(["status", "dprnn", "--sweeps", str(own)])
-
-
 def test_status_has_the_published_figures(capsys):
     assert main(["status", "dprnn"]) == 0
     rows = rows_of(capsys.readouterr().out)

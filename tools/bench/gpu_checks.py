@@ -6,6 +6,7 @@ corpus of a few short mixtures lies in the recipe's folder.
 
 import copy
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -414,8 +415,7 @@ def out_of_memory(result: Result) -> None:
     options = {"data_folder": CORPUS, "precision": "fp32", "num_workers": 0}
     arguments = train_arguments(result, "convtasnet", options)
     ended = run_command(result, "-c", script, *arguments)
-    lines = ended.stdout.splitlines()
-    errors = [line for line in lines if line.startswith("Error: ")]
+    errors = re.findall("^Error: .*", ended.stdout, re.MULTILINE)
     message = "".join(errors)
     helps = "--batch_size" in message and "--training_segment" in message
     result.notes.update(message=message.partition(" (CUDA")[0])

@@ -148,16 +148,11 @@ def compare_evaluations(
         f"{measure.text}, split {info['split']} of {info['corpus']}, task "
         f"{info['task']}, {info['sample_rate']} Hz. {sample.utterances} "
         "utterances, each with its mean over those variants that it has of "
-        f"{', '.join(chosen)}."
+        f"{', '.join(chosen)}; left out, since they have no value in some run: "
+        f"{sample.undefined}."
     )
-    if sample.undefined:
-        conditions += (
-            f" {sample.undefined} more have no value in some run and are left "
-            "out of all."
-        )
     if left_out:
-        conditions += " Not in here are runs that were not evaluated; do it "
-        conditions += f"with: {'; '.join(left_out)}"
+        conditions += f" Not evaluated, and not in here: {'; '.join(left_out)}"
     title = f"{_count(sample)} on {info['corpus']}"
     return Comparison(title, conditions, tables)
 
@@ -196,7 +191,7 @@ def compare_values(
 
 def _count(sample):
     """Count models and runs."""
-    models, runs = len(sample.values), sum(map(len, sample.seeds.values()))
+    models, runs = len(sample.values), sum(map(len, sample.values.values()))
     return f"{models} model{'s' * (models > 1)}, {runs} run{'s' * (runs > 1)}"
 
 
@@ -251,12 +246,12 @@ def _tables(sample, measure, baseline, seed, resamples):
         title = "Differences, tested over utterances"
         figures, note = _corrected(rows), DIFFERENCES_NOTE
         tables.append(Table(title, figures, columns, "differences", note))
-    if sum(len(seeds) > 1 for seeds in sample.seeds.values()) > 1:
+    if sum(len(array) > 1 for array in sample.values.values()) > 1:
         rows = []
         for pair in pairs:
             first, second = (sample.seed_means[model] for model in pair)
             counts = f"{len(first)} and {len(second)}"
-            tests = stats.seed_tests(first, second, resamples, generator)
+            tests = stats.seed_tests(first, second, generator)
             row = difference_of(sample, pair) | {"seeds": counts}
             rows.append(row | tests)
         title = "Differences, tested over seeds"

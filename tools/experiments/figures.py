@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path
-from textwrap import shorten, wrap
+from textwrap import fill
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -57,7 +57,7 @@ def add_legend(figure: Figure, styles: dict) -> None:
     """Put a legend, label -> options of Line2D, above the axes."""
     figure.legend(
         [Line2D([], [], **style) for style in styles.values()],
-        [wrapped(label, 40) for label in styles],
+        [_in_two_lines(label, 40) for label in styles],
         loc="outside upper left",
         ncols=2 if max(map(len, styles)) <= 18 else 1,
         handlelength=2.6,
@@ -65,17 +65,9 @@ def add_legend(figure: Figure, styles: dict) -> None:
     )
 
 
-def wrapped(text: str, width: int) -> str:
-    r"""Break a text into at most two lines of so many characters.
-
-    Example
-    -------
-    >>> wrapped("street, busy in the morning", 14)
-    'street, busy\nin the morning'
-    """
-    first, *rest = wrap(text, width) or [""]
-    second = shorten(" ".join(rest), width, placeholder="…")
-    return f"{first}\n{second}" if rest else first
+def _in_two_lines(text, width):
+    """Break a text into at most two lines of so many characters."""
+    return fill(text, width, max_lines=2, placeholder="…")
 
 
 def to_svg(figure: Figure) -> str:
@@ -130,7 +122,7 @@ def draw_dots(
     dashed: dict = {"color": "#555555", "ls": "--", "linewidth": 1.6}
     names = []
     for row, (title, sample) in enumerate(samples.items()):
-        names.append(f"{wrapped(title, 16)}\nn = {sample.utterances}")
+        names.append(f"{_in_two_lines(title, 16)}\nn = {sample.utterances}")
         if row % 2 == 0:
             axis.axhspan(row - 0.5, row + 0.5, color="#f2f2f2", zorder=0)
         if with_mixture:

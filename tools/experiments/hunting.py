@@ -14,7 +14,7 @@ from pathlib import Path
 
 from polsess.errors import UserError
 from polsess.files import RECIPE, read_json, to_json, write_atomically
-from polsess.run_folder import EARLY_STOPPED, FINISHED, RunFiles, differences
+from polsess.run_folder import FINISHED, RunFiles, differences
 from polsess.search.sweep import HPARAMS, Sweep, SweepFiles, read_prior
 from polsess.search.trial import STOPPED
 from polsess.training.settings import read_defaults, read_value
@@ -174,33 +174,36 @@ def _choose_start(stage, before, output):
     """Choose the best trials, and some spread over the ranks."""
     # What was no parameter before had the same value in all trials.
     given = read_defaults(HPARAMS / f"{before.model}.yaml")[0] | before.settings
-    trials, outside = [], 0
-    for folder in sorted(SweepFiles(output / before.name).trials.glob("*")):
-        path = RunFiles(folder).trial
-        trial = read_json(path) if path.exists() else {"ended": None}
-        if trial["ended"] not in (FINISHED, EARLY_STOPPED, STOPPED):
-            continue
+    trials = [
+        read_json(RunFiles(trial.folder).trial)
+        for trial in read_trials(before, output)
+        if trial.status in (FINISHED, "stopped")
+    ]
+    for trial in trials:
         values = given | trial["parameters"]
-        mine = {name: values[name] for name in stage.space}
-        if all(stage.space[name].contains(mine[name]) for name in mine):
-            trials.append(trial | {"parameters": mine})
-        else:
-            outside += 1
+        trial["parameters"] = {name: values[name] for name in stage.space}
     trials.sort(key=lambda trial: trial["objective"])
-    finished = [trial for trial in trials if trial["ended"] != STOPPED]
+    priors = stage.space.items()
+    inside = [
+        trial
+        for trial in trials
+        if all(prior.contains(trial["parameters"][n]) for n, prior in priors)
+    ]
+    outside = len(trials) - len(inside)
+    finished = [trial for trial in inside if trial["ended"] != STOPPED]
     if not finished:
         raise UserError(
             f"{stage.path}: start_from: {output / before.name} has no finished "
             f"trial in the space of {stage.stage} ({outside} outside of it)"
         )
     best, weight = stage.start_from["best"], stage.start_from["weight"]
-    count = round(weight * len(trials))
+    count = round(weight * len(inside))
     return {
         "start_from": stage.start_from,
         "stage": before.name,
         "outside": outside,
         "first": finished[:best],
-        "prior": [trials[int(number / weight)] for number in range(count)],
+        "prior": [inside[int(number / weight)] for number in range(count)],
     }
 
 

@@ -61,15 +61,11 @@ def find_stages(model: str, own: Iterable[Path] = ()) -> list[Sweep]:
         paths |= {path.name: path for path in folder.glob("*_*.yaml")}
     of_model = sorted(name for name in paths if _model_of(name) == model)
     if not of_model:
-        models = {_model_of(name) for name in paths if SUFFIX in name}
+        models = {_model_of(name) for name in paths}
         raise UserError(
             f"{model}: there is no search for it; there are "
             f"{', '.join(sorted(models))}"
         )
-    for name in of_model:
-        if SUFFIX not in name:
-            stem = paths[name].stem
-            raise UserError(f"{paths[name]}: call it {stem}{SUFFIX}.yaml")
     stages = [read_sweep_file(paths[name]) for name in of_model]
     _check_agreement(stages)
     return stages

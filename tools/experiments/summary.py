@@ -195,8 +195,7 @@ def write_summary(
         "## Parameters, over the finished trials",
         parameter_table(trials).markdown(),
     ]
-    notes = [*trials.notes, *edge_warnings(trials)]
-    if notes:
+    if notes := edge_warnings(trials):
         parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
     return "\n\n".join(parts) + "\n"
 

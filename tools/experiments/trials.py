@@ -88,8 +88,6 @@ class Trials:
         parameters are numbers, NaN where there is none.
     parameters : list of str
         Names of the parameters, in their order.
-    notes : list of str
-        For the reader, a sentence each.
     space : dict
         Parameter -> Prior: the search space, the widest of all sweeps; empty
         if it is not known.
@@ -97,7 +95,6 @@ class Trials:
 
     table: pd.DataFrame
     parameters: list
-    notes: list
     space: dict = field(default_factory=dict)
 
     @property
@@ -303,21 +300,15 @@ def check_trials(
     -------
     Trials
         At least one of them finished. A finished one without a finite
-        objective is marked as failed, with a note.
+        objective is marked as failed.
 
     Raises
     ------
     UserError
         If none is finished, or a finished one has no value of a parameter.
     """
-    notes = []
     undefined = (table["status"] == FINISHED) & ~np.isfinite(table["objective"])
-    if undefined.any():
-        notes.append(
-            "Finished without a finite objective, hence counted as failed: "
-            f"{', '.join(table['name'][undefined])}."
-        )
-        table = table.assign(status=table["status"].mask(undefined, "failed"))
+    table = table.assign(status=table["status"].mask(undefined, "failed"))
     pool = table[table["status"] == FINISHED]
     if pool.empty:
         counts = table["status"].value_counts()
@@ -331,4 +322,4 @@ def check_trials(
                 f"{where}: the finished trial {trial} has no {name}; name the "
                 "parameters that all finished trials have with --params"
             )
-    return Trials(table, parameters, notes)
+    return Trials(table, parameters)
