@@ -21,8 +21,8 @@ CURVES ?= learning-curves
 
 .PHONY: help setup setup-mamba corpus quickstart demonstration sweep-demo \
 	learning-curves asr-demo conversation-demo test coverage \
-	test-browser fuzz lint format bench-sampler bench-separate \
-	bench-step bench-neighbours gpu-check soak clean
+	test-browser fuzz lint format bench-separate bench-step \
+	bench-neighbours gpu-check soak clean
 
 help:
 	@echo "make setup          install everything into .venv"
@@ -39,7 +39,6 @@ help:
 	@echo "make fuzz           damaged inputs of all kinds: 5 minutes"
 	@echo "make lint           style and types only"
 	@echo "make format         put the style right"
-	@echo "make bench-sampler  the search's samplers against others: 6 CPU minutes"
 	@echo "make bench-separate speed and memory of separate.py: 11 minutes"
 	@echo "make bench-step     a training step, SpeechBrain's blocks and ours: 20 minutes, 12 GB"
 	@echo "make bench-neighbours  a training step on a busy machine: 3 minutes, 7 GB"
@@ -181,9 +180,6 @@ lint: setup
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-
-bench-sampler: setup
-	$(BIN)/python tools/bench/bench_sampler.py
 
 bench-separate: setup
 	$(BIN)/python tools/bench/bench_separate.py
