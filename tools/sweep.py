@@ -124,8 +124,7 @@ def run(options: argparse.Namespace) -> None:
         check_writable(folder)  # on a full disk the logs say nothing
     database = Database(path, config)  # which the hunts may have made
     ended = database.complete(stage, options.output)
-    statuses = [trial.status for trial in database.trials(stage.name)]
-    broken = statuses.count("broken")
+    broken = [t.status for t in database.trials(stage.name)].count("broken")
     print(hunting.conclude(stage, endings, ended, broken, variables))
 
 
@@ -285,8 +284,8 @@ def propose_next(options: argparse.Namespace) -> None:
     following = stages_after(options.stages, stage)
     rule = (
         f"the hull of the best {len(best)} of {len(pool)} finished trials of "
-        f"{stage.stage}, at either end wider by {MARGIN:.0%} of the "
-        f"range in {stage.stage}, and within that range"
+        f"{stage.stage}, wider by {MARGIN:.0%} of its range at either end, and "
+        "within that range"
     )
     wider = [
         f"{name} {prior.text}"

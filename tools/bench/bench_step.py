@@ -80,10 +80,9 @@ def main() -> None:
     options, settings = parser.parse_known_args()
     rows = []
     for model in options.models:
-        what = model, options.batch_size, options.duration
-        what += settings, options.compile
+        what = options.batch_size, options.duration, settings, options.compile
         best = measuring.take_turns(
-            options.rounds, measure, ("stock", "ours"), *what
+            options.rounds, measure, ("stock", "ours"), model, *what
         )
         row = {"model": model, "s": f"{options.duration:g}"}
         for key, stock in best["stock"].items():

@@ -31,9 +31,6 @@ VALUES_NOTE = (
     "The intervals are of 95 %, by Student's t over the seeds. They say "
     "nothing about other utterances."
 )
-PERCENT_NOTE = (
-    " No percentage is given of a baseline that is not clearly above zero."
-)
 DIFFERENCES_NOTE = (
     "Two-sided tests over the same utterances, of the mean over a model's "
     "seeds; in brackets p after Holm's correction over all pairs. A small p "
@@ -289,12 +286,8 @@ def _models(sample, measure, baseline):
         own = figures[figures["model"] == baseline].iloc[0]
         gain = (figures["mean"] - own["mean"]).drop(own.name)
         figures["over_baseline"] = gain
-        figures["over_baseline_percent"] = np.nan
-        # Its interval has to be above zero; without one, its mean.
-        if (own["mean"] if np.isnan(own["t_low"]) else own["t_low"]) > 0:
-            figures["over_baseline_percent"] = 100 * gain / own["mean"]
-        else:
-            note += PERCENT_NOTE
+        share = 100 / own["mean"] if own["mean"] > 0 else np.nan
+        figures["over_baseline_percent"] = share * gain
         form = f"+.{measure.decimals}f"
         columns += [
             (f"over {baseline}{measure.unit}", "over_baseline", form),
@@ -421,11 +414,8 @@ def compare_published(evaluations: list[Evaluation]) -> Table:
         published = theirs[BEST].to_numpy(float)
         row = {"model": group, "seeds": f"{len(own)} and {len(published)}"}
         row |= {"mean": own.mean(), "published": published.mean()}
-        row["difference"] = row["mean"] - row["published"]
-        parts = stats.mean_part(own) + stats.mean_part(published)
-        several = len(parts) == 2  # as Welch needs
-        ends = stats.t_interval(row["difference"], parts if several else [])
-        row["t_low"], row["t_high"] = ends
+        both = {"here": own[:, None], "published": published[:, None]}
+        row |= difference_of(Sample(both), tuple(both))
         rows.append(row | {"conditions": compare_conditions(runs, theirs)})
         for texts in stats.list_notes(theirs).values():
             notes += [f"{text}." for text in texts]
@@ -447,7 +437,8 @@ def compare_published(evaluations: list[Evaluation]) -> Table:
         ("95 % CI", "t", ".2f"),
         ("conditions", "conditions", ""),
     ]
-    figures, note = pd.DataFrame(rows), " ".join(notes)
+    figures = pd.DataFrame(rows).drop(columns="pair")
+    note = " ".join(notes)
     return Table(title, figures, columns, "published", note)
 
 

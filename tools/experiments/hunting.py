@@ -177,7 +177,7 @@ def _choose_start(stage, before, output):
     trials = [
         read_json(RunFiles(trial.folder).trial)
         for trial in read_trials(before, output)
-        if trial.status in (FINISHED, "stopped")
+        if trial.folder and trial.status in (FINISHED, "stopped")
     ]
     for trial in trials:
         values = given | trial["parameters"]
@@ -292,13 +292,17 @@ def hunt(
     """
     folder = output / stage.name
     folder.mkdir(parents=True, exist_ok=True)
+    ignored = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), *WARNINGS]
+    common = os.environ | {"PYTHONWARNINGS": ",".join(ignored)}
     known = {t.name for t in read_trials(stage, output) if t.status != OPEN}
     hunts = []  # process and its log
     with interrupted_by_signals():
         try:
             for environment in environments:
                 with _new_log(folder) as file:
-                    process = _start(command, environment, file)
+                    process = start_process(
+                        command, file, cwd=SEPARATION, env=common | environment
+                    )
                 hunts.append((process, Path(file.name)))
                 print(f"Started, see {file.name}", flush=True)
             while any(process.poll() is None for process, _ in hunts):
@@ -323,15 +327,6 @@ def _new_log(folder):
     for number in itertools.count(1):
         with contextlib.suppress(FileExistsError):
             return (folder / f"hunt-{number}.log").open("xb")
-
-
-def _start(command, environment, file):
-    """Start a hunt, with its output in a file."""
-    ignored = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), *WARNINGS]
-    variables = environment | {"PYTHONWARNINGS": ",".join(ignored)}
-    return start_process(
-        command, file, cwd=SEPARATION, env=os.environ | variables
-    )
 
 
 def _end(processes):

@@ -327,21 +327,20 @@ def examples_section(
         )
         heard = [p for p in ranked if _examples(p[1], name).exists()]
         mean, run = (heard or ranked)[0]
+        heading = f"{model}, seed {run.seed}"
         if heard:
             words = (
                 f"Of {len(heard)} runs with audio, out of {len(runs)}, the one "
                 f"with the highest mean SI-SDR: {mean:.2f} dB over "
                 f"{', '.join(variants)}."
             )
-            path = _examples(run, name)
-            examples = read_examples(path, run.scores, count)
-            heading = f"{model}, seed {run.seed}"
+            examples = read_examples(_examples(run, name), run.scores, count)
             parts.append(Section("", heading, [words], examples=examples))
         else:
             words = "No audio. This writes that of its best run:"
             command = evaluate_command(run.folder, name)
             command += f" --save_audio {count}"
-            parts.append(Section("", model, [words], command=command))
+            parts.append(Section("", heading, [words], command=command))
     return Section("examples", title, parts=parts)
 
 
@@ -490,7 +489,8 @@ def side_by_side(by_model: dict) -> Table:
     alike = figures.nunique(axis="columns", dropna=False) == 1
     figures = figures.loc[alike.sort_values(kind="stable").index]
     figures = figures.rename_axis("setting").reset_index()
-    return Table("Settings and versions", figures)
+    columns = [(name, name, "") for name in figures]
+    return Table("Settings and versions", figures, columns)
 
 
 def render(title: str, summary: str, sections: list[Section]) -> str:

@@ -63,8 +63,7 @@ class Table:
     columns : sequence of tuple
         Displayed columns: heading, name in ``figures`` and format. A name with
         ``_low`` and ``_high`` beside it is an interval, one with ``_holm`` a
-        p-value and its correction; missing ones are left out. Without columns
-        all figures are displayed unchanged.
+        p-value and its correction; missing ones are left out.
     name : str
         Of its CSV file.
     note : str
@@ -86,7 +85,7 @@ class Table:
 
     title: str
     figures: pd.DataFrame
-    columns: Sequence[tuple] = ()
+    columns: Sequence[tuple]
     name: str = ""
     note: str = ""
     labels: int = 1
@@ -96,9 +95,7 @@ class Table:
     def shown(self) -> pd.DataFrame:
         """The cells as texts."""
         shown = {}
-        for header, name, form in self.columns or [
-            (name, name, "") for name in self.figures
-        ]:
+        for header, name, form in self.columns:
             if f"{name}_low" in self.figures:
                 ends = self.figures[[f"{name}_low", f"{name}_high"]].to_numpy()
                 texts = [[cell(end, form) for end in row] for row in ends]

@@ -163,20 +163,18 @@ def _read_trial(folder, sweep):
         )
     content = read_json(own.trial)
     best = content["best_valid_si_sdr"]
+    same = ("reason", "epochs", "device", "unixtime")
     return Trial(
-        name=name,
-        sweep=sweep.name,
-        status=STATUS[content["ended"]],
-        objective=float(-content["objective"]),
+        name,
+        sweep.name,
+        STATUS[content["ended"]],
+        float(-content["objective"]),
         # + 0 fails if it is not a number.
-        parameters={n: content["parameters"][n] + 0 for n in sweep.space},
-        best=None if best is None else float(best),
-        seconds=float(content["seconds"]),
-        reason=content["reason"],
+        {n: content["parameters"][n] + 0 for n in sweep.space},
+        None if best is None else float(best),
+        float(content["seconds"]),
         folder=folder,
-        epochs=content["epochs"],
-        device=content["device"],
-        unixtime=content["unixtime"],
+        **{name: content[name] for name in same},
     )
 
 
@@ -195,12 +193,6 @@ def as_frame(trials: list[Trial]) -> pd.DataFrame:
     """Make a table with a row per trial and its attributes as columns."""
     names = [attribute.name for attribute in fields(Trial)]
     return pd.DataFrame([vars(trial) for trial in trials], columns=names)
-
-
-def make_table(trials: list[Trial]) -> pd.DataFrame:
-    """Make a table of trials: COLUMNS and the parameters."""
-    rows = [trial.parameters for trial in trials]
-    return as_frame(trials)[[*COLUMNS]].join(pd.DataFrame(rows, dtype=object))
 
 
 def pool_trials(stages: list[Sweep], output: Path) -> Trials:
@@ -231,7 +223,8 @@ def read_stages(stages: list[Sweep], output: Path) -> pd.DataFrame:
     if not trials:
         names = ", ".join(str(output / stage.name) for stage in stages)
         raise UserError(f"no trials yet in {names}; `sweep.py run` makes them")
-    return make_table(trials)
+    rows = [trial.parameters for trial in trials]
+    return as_frame(trials)[[*COLUMNS]].join(pd.DataFrame(rows, dtype=object))
 
 
 def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
