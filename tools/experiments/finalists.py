@@ -286,12 +286,12 @@ over the baseline). All others are told apart from it.
     if not values:
         return "No finalist has all its runs yet."
     best = max(values, key=lambda name: values[name].mean())
-    mean, spread = values[best].mean(), mean_interval(values[best][:, None])
-    known = [cell(end, ".2f") for end in spread]
+    mean = values[best].mean()
+    low, high = mean_interval(values[best][:, None])
     alike = [
-        f"{name} ({cell(low, '+.2f')} to {cell(high, '+.2f')} dB)"
-        for name, (low, high) in intervals_from(values, best).items()
-        if not high < 0
+        f"{name} ({cell(least, '+.2f')} to {cell(most, '+.2f')} dB)"
+        for name, (least, most) in intervals_from(values, best).items()
+        if not most < 0
     ]
     others = (
         " Not told apart from it by Dunnett's 95 % intervals of the "
@@ -302,6 +302,6 @@ over the baseline). All others are told apart from it.
     return (
         f"{'The winner' if len(values) == len(runs) else 'So far the best'} is "
         f"{best} with a mean of {mean:.2f} dB (95 % interval "
-        f"{' to '.join(known)}; {gain(mean, baseline)} over the baseline)."
-        f"{others * (len(values) > 1)}"
+        f"{cell(low, '.2f')} to {cell(high, '.2f')}; {gain(mean, baseline)} "
+        f"over the baseline).{others * (len(values) > 1)}"
     )

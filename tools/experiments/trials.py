@@ -249,10 +249,12 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
             "sweep and a status"
         )
     if not given:
+        known = texts.apply(pd.to_numeric, errors="coerce").notna()
+        numeric = (known | (texts == "")).all() & known.any()
         given = [
             name
-            for name in map(str, texts)
-            if name not in (*COLUMNS, *ADDED) and _is_numeric(texts[name])
+            for name in map(str, texts.columns[numeric])
+            if name not in (*COLUMNS, *ADDED)
         ]
         if not given:
             raise UserError(
@@ -264,13 +266,6 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
         numbers = files.read_numbers(texts[name].replace("nan", ""), path)
         table[name] = numbers.to_numpy()
     return check_trials(table, given, path)
-
-
-def _is_numeric(texts):
-    """Check whether a column has numbers, and nothing else."""
-    values = texts[texts != ""]
-    numbers = pd.to_numeric(values, errors="coerce")
-    return len(values) > 0 and numbers.notna().all()
 
 
 def check_trials(
