@@ -53,16 +53,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> None:
     """Compare the runs or values of a command line."""
     options = _parse(arguments)
-    resampling = {"seed": options.seed, "resamples": options.resamples}
     if options.values is not None:
         sample = read_values(options.values)
-        comparison = compare_values(*sample, options.baseline, **resampling)
+        comparison = compare_values(*sample, options.baseline, options.seed)
     else:
         comparison = compare_evaluations(
             **read_evaluated(options),
             metric=options.metric,
             variants=options.variants,
-            **resampling,
+            seed=options.seed,
+            resamples=options.resamples,
         )
     comparison.write(options.output)
     print(f"{comparison.markdown()}\nWrote {options.output}")

@@ -197,9 +197,8 @@ def run_check(name: str, folder: Path, *how: object) -> Result:
     if (own / "result.json").exists():
         result = Result(**json.loads((own / "result.json").read_text()))
     else:
-        result = Result(name)
-        problem = f"its process ended, status {process.exitcode}"
-        result.require(False, problem)
+        result = Result(name, status="FAIL")
+        result.reason = f"its process ended, status {process.exitcode}"
     if result.status == "FAIL":
         text = (own / "log.txt").read_text(errors="replace")
         result.log = text.splitlines()[-40:]

@@ -38,13 +38,8 @@ def main(arguments: list[str]) -> None:
     evaluations = evaluated["evaluations"]
     comparison = compare_evaluations(**evaluated)
     command = shlex.join(["python", "tools/report.py", *arguments])
-    sections = make_sections(
-        evaluations,
-        comparison,
-        options.evaluation,
-        options.examples,
-        command,
-    )
+    name, count = options.evaluation, options.examples
+    sections = make_sections(evaluations, comparison, name, count, command)
     summary = f"{', '.join(by_group(evaluations))}; {seeds_of(evaluations)}."
     page = render(comparison.title, summary, sections)
     write_atomically(options.output, page)

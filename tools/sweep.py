@@ -97,8 +97,6 @@ def run(options: argparse.Namespace) -> None:
     folder = options.output / stage.name
     hunting.check_options(stage, for_train)
     hunting.check_algorithm(stage)
-    if path.is_dir():
-        raise UserError(f"--storage {path}: is a folder; give a file in it")
     check_writable(folder)
     check_writable(path.parent)
     database = Database(path, config)

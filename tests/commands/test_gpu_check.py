@@ -8,6 +8,7 @@ import time
 
 import gpu_check
 import gpu_checks
+import measuring
 import pytest
 import torch
 from gpu_check import Result, choose, main
@@ -130,14 +131,14 @@ def test_the_layer_against_another_computation(result):
 def test_a_network_that_computes_something_else(result, monkeypatch):
     gpu_checks.network(result, "dprnn")
     assert result.status == "ok"
-    compute = gpu_checks.output_and_gradient
+    compute = measuring.output_and_gradient
     scales = iter([1, 1.001])
 
     def off(*arguments):
         scale = next(scales)
         return [scale * tensor for tensor in compute(*arguments)]
 
-    monkeypatch.setattr(gpu_checks, "output_and_gradient", off)
+    monkeypatch.setattr(measuring, "output_and_gradient", off)
     gpu_checks.network(result, "dprnn")
     assert result.status == "FAIL"
     values = [figure["value"] for figure in result.figures]

@@ -26,7 +26,7 @@ from sweep import main
         ("run dprnn stage1 --data_folder no", "--data_folder no: there is no"),
         ("run dprnn stage1 --data_folder . --seed 3", "--seed: give it in"),
         ("run dprnn stage1 --data_folder . --device cpu", "give --devices"),
-        ("run dprnn stage1 --data_folder . --storage .", "is a folder"),
+        ("run dprnn stage1 --data_folder . --storage .", "cannot be used"),
         ("next dprnn stage1", "no trials yet in results/sweeps/dprnn-stage1"),
         ("select dprnn", "no trials yet in .*dprnn-stage3a, .*dprnn-stage3b"),
         ("validate dprnn --output .", "finalists.yaml: is not there"),

@@ -22,21 +22,15 @@ from typing import Any
 from unittest import mock
 
 import evaluate
+import measuring
 import pandas as pd
 import separate
 import soundfile
 import torch
 import train
 from gpu_check import ROOT, Result
-from measuring import (
-    RATE,
-    RECIPE,
-    build,
-    fastest,
-    make_mixtures,
-    output_and_gradient,
-)
 from polsess.commands import write_options
+from polsess.files import RECIPE
 from polsess.models import mamba
 from polsess.processes import describe_gpu, set_up_device
 from polsess.run_folder import read_curve, software_versions
@@ -140,8 +134,8 @@ def layer(result: Result, shape: str) -> None:
     result.notes.update(backend=names[backend])
     read_peak()
     with torch.no_grad():
-        forward = fastest(there, moved)
-    both = fastest(lambda: there(moved).sum().backward())
+        forward = measuring.fastest(there, moved)
+    both = measuring.fastest(lambda: there(moved).sum().backward())
     result.notes.update(forward_ms=1e3 * forward, both_ms=1e3 * both)
     result.notes.update(peak_gb=read_peak())
 
@@ -156,11 +150,11 @@ def read_peak() -> float:
 
 def network(result: Result, model: str) -> None:
     """A published network, forward and backward: against the CPU's."""
-    here = build(model)
+    here = measuring.build(model)
     there = copy.deepcopy(here).to(result.device)
-    mixtures = make_mixtures(1, 0.5)
-    expected = output_and_gradient(here, mixtures)
-    found = output_and_gradient(there, mixtures.to(result.device))
+    mixtures = measuring.make_mixtures(1, 0.5)
+    expected = measuring.output_and_gradient(here, mixtures)
+    found = measuring.output_and_gradient(there, mixtures.to(result.device))
     result.at_most("output", error(found[0], expected[0]), 1e-4)
     difference = (found[1].cpu() - expected[1]).norm() / expected[1].norm()
     result.at_most("gradients", float(difference), 1e-2)
@@ -213,7 +207,7 @@ def prepare_training(
     brain.modules.train()
     brain.step = 1
     example = loader.dataset[next(iter(loader.batch_sampler))[0]]
-    samples = round(seconds * RATE)
+    samples = round(seconds * measuring.RATE)
     times = -(-samples // len(example["mixture"]))
     example["mixture"] = example["mixture"].repeat(times)[:samples]
     example["targets"] = example["targets"].repeat(times, 1)[:samples]
@@ -271,8 +265,9 @@ def speed(result: Result, precision: str, model: str, **options: Any) -> None:
     # Those of several streams at once count each.
     busy = sum(kernel.self_device_time_total for kernel in kernels) / 1e6
     count = sum(kernel.count for kernel in kernels)
-    result.notes.update(gpu_share=busy / PROFILED / per_step)
-    result.notes.update(kernels_per_step=count // PROFILED)
+    result.notes.update(
+        gpu_share=busy / PROFILED / per_step, kernels_per_step=count // PROFILED
+    )
 
 
 def count_synchronisations(

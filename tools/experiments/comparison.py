@@ -160,7 +160,6 @@ def compare_values(
     missing: Sequence[str] = (),
     baseline: str | None = None,
     seed: int = 0,
-    resamples: int = 10000,
 ) -> Comparison:
     """Compare models by a value per seed, such as published ones.
 
@@ -168,7 +167,7 @@ def compare_values(
     ---------
     sample, measure, missing
         As ``read_values`` returns them.
-    baseline, seed, resamples
+    baseline, seed
         As for ``compare_evaluations``.
 
     Returns
@@ -181,7 +180,7 @@ def compare_values(
     UserError
         If the baseline is not there.
     """
-    tables = _tables(sample, measure, baseline, seed, resamples)
+    tables = _tables(sample, measure, baseline, seed)
     left_out = f"Without a value, and left out: {'; '.join(missing)}."
     return Comparison(_count(sample), left_out if missing else "", tables)
 
@@ -221,7 +220,7 @@ def _columns(measure):
     ]
 
 
-def _tables(sample, measure, baseline, seed, resamples):
+def _tables(sample, measure, baseline, seed, resamples=0):
     """Tabulate the models and their differences."""
     if baseline is not None and baseline not in sample.values:
         raise UserError(

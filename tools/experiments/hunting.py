@@ -312,10 +312,9 @@ def hunt(
             _end([process for process, _ in hunts])
             raise
     _report_new_trials(stage, output, known)
-    endings = [(process.returncode, log) for process, log in hunts]
     return [
-        (status, last_words(log, 0, status).removeprefix("Error: "))
-        for status, log in endings
+        (p.returncode, last_words(log, 0, p.returncode).removeprefix("Error: "))
+        for p, log in hunts
     ]
 
 
