@@ -99,7 +99,8 @@ asr-demo: quickstart $(FOLDER)/recogniser
 # what all of it is worth.
 conversation-demo: CONVERSATIONS = $(FOLDER)/conversations
 conversation-demo: quickstart $(FOLDER)/recogniser
-	$(BIN)/python tools/make_conversations.py $(CONVERSATIONS) \
+	test -d $(CONVERSATIONS) || \
+		$(BIN)/python tools/make_conversations.py $(CONVERSATIONS) \
 		--overlap 0 0.2 --count 3 --minutes 1
 	$(BIN)/python $(RECIPE)/separation/separate.py $(FOLDER)/run \
 		$(CONVERSATIONS)/*.wav --speakers $(CONVERSATIONS) \
@@ -110,7 +111,7 @@ conversation-demo: quickstart $(FOLDER)/recogniser
 	$(BIN)/python tools/plot_separation.py \
 		--conversation $(FOLDER)/separated/overlap20_000.json \
 		--output $(FOLDER)/conversation.png
-	$(BIN)/python tools/conversation_eval.py $(FOLDER)/run \
+	$(BIN)/python tools/asr_eval.py $(FOLDER)/run \
 		--conversations $(CONVERSATIONS) \
 		--speechbrain $(FOLDER)/recogniser \
 		--output $(FOLDER)/conversation_eval

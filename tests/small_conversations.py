@@ -9,5 +9,5 @@ from make_conversations import main
 def make(folder, *arguments):
     """Make conversations in this process; return what is printed."""
     with redirect_stdout(io.StringIO()) as printed:
-        main([str(folder), *map(str, arguments), "--jobs", "1"])
+        main([str(folder), *map(str, arguments)])
     return printed.getvalue()

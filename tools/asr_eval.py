@@ -5,11 +5,15 @@ r"""Measure a speech recogniser's error rates with and without separation.
 > python tools/asr_eval.py MODEL --data_folder CORPUS --whisper NAME
 > python tools/asr_eval.py MODEL --data_folder CORPUS \
     --command "my_recogniser --language pl {file}"
+> python tools/asr_eval.py MODEL --conversations FOLDER --speechbrain FOLDER
 
 MODEL is the folder of a run or an exported model; CORPUS has transcripts, as
 those of `make_corpus.py`. Clean speech, the model's estimates and the mixture
 are recognised. docs/asr.md explains the error rates. The same command resumes a
 killed evaluation.
+
+Of conversations by `make_conversations.py` the streams of separate.py are
+measured, by overlap, and without a recogniser, too.
 """
 
 # First: for OpenMP, before torch.
@@ -20,9 +24,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from asr.conversations import evaluate_conversations
 from asr.listening import listen, open_hypotheses
 from asr.rates import count_all, format_summary, summarise
-from asr.recognisers import add_recogniser_options, open_recogniser
+from asr.recognisers import (
+    add_recogniser_options,
+    has_recogniser,
+    open_recogniser,
+)
 from asr.transcripts import TIMES, read_transcripts
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
@@ -35,15 +44,18 @@ from polsess.scoring.test_sets import EvaluationSet, check_files, read_test_set
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    add_recogniser_options(parser)
+    add_recogniser_options(parser, required=False)
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="run folder or export")
     text = "separate with the averaged weights of a run with ema_decay"
     add("--averaged", action="store_true", help=text)
     path: dict = {"type": Path, "metavar": "FOLDER"}
-    add("--data_folder", **path, required=True, help="corpus (required)")
-    text = "train, val or test (default: %(default)s)"
-    add("--split", default="test", choices=SPLITS, help=text)
+    one = parser.add_mutually_exclusive_group(required=True)
+    one.add_argument("--data_folder", **path, help="corpus")
+    text = "made by make_conversations.py"
+    one.add_argument("--conversations", **path, help=text)
+    text = "train, val or test (default: test)"
+    add("--split", choices=SPLITS, help=text)
     text = "SER SR ER R C SE S E (default: those of the model's test)"
     add("--variants", nargs="+", metavar="VARIANT", help=text)
     text = "number of mixtures, the first ones (default: all)"
@@ -56,7 +68,15 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=SEED, default=0, metavar="N", help=text)
     add("--resamples", type=at_least(100), default=2000, metavar="N", help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.conversations:
+        for name in ("split", "variants", "limit"):
+            if getattr(options, name) is not None:
+                raise UserError(f"--{name}: is for --data_folder; leave it out")
+    elif not has_recogniser(options):
+        raise UserError("give --speechbrain, --whisper or --command")
+    options.split = options.split or "test"
+    return options
 
 
 def open_mixtures(
@@ -90,6 +110,9 @@ def open_mixtures(
 def main(arguments: list[str] | None = None) -> None:
     """Measure error rates with the options of a command line."""
     options = read_options(arguments)
+    if options.conversations:
+        evaluate_conversations(options)
+        return
     device = set_up_device({"device": options.device})
     recogniser = open_recogniser(options, device)
     model = load_model(options.model, options.averaged)

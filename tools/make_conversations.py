@@ -12,7 +12,7 @@ With recordings of your own, a sub-folder per speaker or scene class:
     --scenes SCENES --speakers 3
 
 FOLDER then holds recordings, turns (RTTM), sentences (STM) and each speaker's
-own signal. The same command again completes it. docs/corpora.md describes it.
+own signal, as docs/corpora.md describes.
 """
 
 # First: for OpenMP, before torch.
@@ -24,8 +24,6 @@ from pathlib import Path
 
 from corpus.conversations import make_conversations
 from corpus.mixtures import SCENE_OFFSET_DB, SCENE_RANDOM_DB
-from corpus.tables import DEFAULT_TABLES
-from joblib import cpu_count
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 
@@ -78,13 +76,8 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     text = "level of the background, relative to the speech, in dB (default: "
     text += f"{lowest:g} {highest:g})"
     add("--background", **level, default=[lowest, highest], help=text)
-    file: dict = {"type": Path, "metavar": "FILE", "default": DEFAULT_TABLES}
-    text = "rooms of the scene classes (default: corpus/tables.yaml)"
-    add("--tables", **file, help=text)
     text = "random seed (default: %(default)s)"
     add("--seed", type=SEED, default=0, metavar="N", help=text)
-    text = "processes (default: one per CPU)"
-    add("--jobs", type=count, default=cpu_count(), metavar="N", help=text)
     options = parser.parse_args(arguments)
     options.duration = 60 * options.minutes
     shares, (low, high) = options.overlap, options.background
@@ -107,4 +100,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "The same command goes on from here.")
+    run(main, "Give another folder the next time.")

@@ -22,8 +22,8 @@ def talk():
     mixed = Conversation(
         "talk", RATE, np.zeros(10 * RATE), sources, TURNS, WORDS
     )
-    for name in "AB":
-        sources[name] *= mixed.active(name)
+    for name, marks in zip("AB", mixed.active(), strict=True):
+        sources[name] *= marks
     noise = 0.1 * rng.standard_normal(10 * RATE)
     return mixed._replace(recording=sum(sources.values()) + noise)
 

@@ -52,8 +52,7 @@ def test_the_wanted_share_is_overlapped(speakers, overlap):
     assert measured["overlap_reached"] == pytest.approx(reached, abs=1e-4)
     assert measured["speech"] == pytest.approx((together > 0).mean(), abs=1e-4)
     assert measured["turns"] > 40
-    assert (measured["inside"] > 0) == (overlap > 0)
-    assert 0.1 < measured["pause_median"] < 1.5
+    assert 0.1 < measured["pause_s"] < 1.5
     shares = count.sum(axis=1) / count.sum()
     assert shares.min() > 0.6 / speakers
 
@@ -62,7 +61,7 @@ def test_the_wanted_share_is_overlapped(speakers, overlap):
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "talk"
     text = make(folder, *OPTIONS, "--overlap", "0", "0.4")
-    assert "| 0.4 |" in text
+    assert "\n0.4 " in text
     return folder
 
 
@@ -140,15 +139,11 @@ def test_the_seed_determines_everything(made, tmp_path):
     assert all(found[name] == whole[name] for name in kept)
 
 
-def test_the_same_command_again_and_another(made):
+def test_a_folder_with_files_is_left_alone(made):
     before = hash_files(made)
-    arguments = (*OPTIONS, "--overlap", "0", "0.4")
-    assert "nothing to do" in make(made, *arguments)
-    with pytest.raises(UserError, match="count was 2, now 3"):
-        make(made, *arguments, "--count", 3)
+    with pytest.raises(UserError, match="is not empty"):
+        make(made, *OPTIONS)
     assert hash_files(made) == before
-    with pytest.raises(UserError, match="not made by this tool"):
-        make(made.parent, *arguments)
 
 
 def test_recordings_of_ones_own(tmp_path):

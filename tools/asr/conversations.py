@@ -1,5 +1,6 @@
 """Streams of the speakers in conversations: activity, separation, words."""
 
+import argparse
 import hashlib
 import json
 import subprocess
@@ -8,19 +9,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import soundfile
 import torch
 from meeteval.io.stm import STM
 from polsess.errors import UserError
-from polsess.files import RECIPE, read_json
+from polsess.files import RECIPE, read_json, read_table, write_atomically
 from polsess.inference.diarization import Turn, find_speech, read_rttm
+from polsess.processes import set_up_device
 from polsess.scoring.objective import pairwise_si_sdr
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 from scipy.optimize import linear_sum_assignment
+from tqdm import tqdm
 
-from asr.listening import Hypotheses
-from asr.recognisers import Recogniser
+from asr.listening import Hypotheses, open_hypotheses
+from asr.rates import format_summary, summarise
+from asr.recognisers import Recogniser, has_recogniser, open_recogniser
 from asr.segments import transcribe_stream
 from asr.transcripts import count_conversation_errors
 
@@ -77,12 +82,13 @@ class Conversation(NamedTuple):
     turns: list[Turn]
     words: dict
 
-    def active(self, speaker: str, margin: float = 0.0) -> np.ndarray:
-        """Mark the samples in which a speaker speaks, of shape [time]."""
-        marks = np.zeros(len(self.recording), bool)
-        for _, start, end in (t for t in self.turns if t.speaker == speaker):
+    def active(self, margin: float = 0.0) -> np.ndarray:
+        """Mark the samples in which each speaks, of shape [speakers, time]."""
+        marks = np.zeros((len(self.sources), len(self.recording)), bool)
+        for speaker, start, end in self.turns:
             first = max(round((start - margin) * self.rate), 0)
-            marks[first : round((end + margin) * self.rate)] = True
+            last = round((end + margin) * self.rate)
+            marks[[*self.sources].index(speaker), first:last] = True
         return marks
 
 
@@ -102,34 +108,60 @@ def read_conversation(folder: Path, name: str) -> Conversation:
     return Conversation(name, rate, recording, sources, turns, words)
 
 
-def separate_all(
-    model: Path, names: list[str], folder: Path, output: Path, more: list[str]
-) -> None:
-    """Run separate.py on conversations: on all of it, and by turns.
-
-    Arguments
-    ---------
-    model : Path
-        Folder of the model.
-    names : list of str
-        Names of the conversations.
-    folder, output : Path
-        Folder of the conversations, and for the streams.
-    more : list of str
-        Further options of separate.py.
-    """
-    script = RECIPE / "separation/separate.py"
-    found = [folder / f"{name}.wav" for name in names]
-    turns: dict = dict(zip(ROUTED, ("auto", folder), strict=True))
+def evaluate_conversations(options: argparse.Namespace) -> None:
+    """Separate, recognise and measure, with the options of asr_eval.py."""
+    folder, output = options.conversations, options.output
+    rows = read_table(folder / "conversations.csv", ["name", "overlap"])
+    device = set_up_device({"device": options.device})
+    recogniser = None
+    if has_recogniser(options):
+        recogniser = open_recogniser(options, device)
+    identity = {
+        "recogniser": recogniser and recogniser.description,
+        "recogniser_files": recogniser and recogniser.checksum,
+    }
+    more: list = ["--device", device, *["--averaged"] * options.averaged]
+    more += ["--noprogressbar"] * options.noprogressbar
+    recordings = [folder / f"{name}.wav" for name in rows["name"]]
+    script, counts = RECIPE / "separation/separate.py", []
     for system, place in SEPARATED.items():
-        words: list = ["--output", output / place, *more]
+        command = [sys.executable, script, options.model, *recordings, *more]
+        command += ["--output", output / place]
         if system in ROUTED:
-            words += ["--speakers", turns[system]]
-        command: list = [sys.executable, script, model, *found, *words]
-        failed = subprocess.run(command).returncode != 0
+            turns = "auto" if system == ROUTED[0] else folder
+            command += ["--speakers", turns]
         # Where no speech is found there are no streams.
-        if failed and system != ROUTED[0]:
+        if subprocess.run(command).returncode and system != ROUTED[0]:
             raise UserError(f"separate.py failed on {folder}; see above")
+    with open_hypotheses(output, identity) as hypotheses:
+        for row in tqdm(
+            [*rows.itertuples()], disable=options.noprogressbar or None
+        ):
+            talk = read_conversation(folder, row.name)
+            if recogniser is None:
+                talk.words.clear()
+            label = {
+                "ID": row.name,
+                "overlap %": f"{100 * float(row.overlap):g}",
+            }
+            for system, streams in make_streams(talk, output).items():
+                heard = hear(talk, streams, recogniser, hypotheses)
+                found = measure(talk, system, streams, heard)
+                counts.append({**label, "system": system, **found})
+    table = pd.DataFrame(counts)
+    figures = {n: t for n, t in FIGURES.items() if f"{n}_errors" in table}
+    by = ("overlap %", "system", "conversations")
+    summary = summarise(
+        table, options.resamples, options.seed, by, figures, CHANGES, DECIBELS
+    )
+    text = format_summary(summary, figures)
+    write_atomically(output / "errors.csv", table.to_csv(index=False))
+    write_atomically(output / "rates.csv", summary.to_csv(index=False))
+    write_atomically(output / "rates.md", f"{text}\n")
+    print(
+        f"{text}\n\nIn brackets the bootstrap's 95 % over conversations. "
+        f"Everything is in {output}"
+    )
 
 
 def make_streams(conversation: Conversation, output: Path) -> dict:
@@ -143,7 +175,9 @@ def make_streams(conversation: Conversation, output: Path) -> dict:
     recording, sources = conversation.recording, conversation.sources
     streams = {
         "recording": dict.fromkeys(sources, recording),
-        "cut": {s: recording * conversation.active(s) for s in sources},
+        "cut": dict(
+            zip(sources, recording * conversation.active(), strict=True)
+        ),
     }
     for system, place in SEPARATED.items():
         record = output / place / f"{conversation.name}.json"
@@ -272,8 +306,7 @@ def _measure_signals(conversation, streams):
     silence = np.zeros(len(recording))
     streams = np.stack([streams.get(name, silence) for name in names])
     sources = np.stack([*conversation.sources.values()])
-    active = np.stack([conversation.active(name) for name in names])
-    near = np.stack([conversation.active(name, COLLAR) for name in names])
+    active, near = conversation.active(), conversation.active(COLLAR)
     together = active.sum(axis=0) > 1
     improvements, leaks, swapped, told = [], [], 0, 0
     for i, stream in enumerate(streams):

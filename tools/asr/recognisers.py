@@ -248,6 +248,12 @@ def add_recogniser_options(
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help=text)
 
 
+def has_recogniser(options: argparse.Namespace) -> bool:
+    """Check whether a command line names a recogniser."""
+    named = (options.speechbrain, options.whisper, options.command)
+    return named != (None, None, None)
+
+
 def open_recogniser(options: argparse.Namespace, device: str) -> AnyRecogniser:
     """Open the recogniser of a command line.
 

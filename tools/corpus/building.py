@@ -7,7 +7,7 @@ import json
 import pickle
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -51,9 +51,7 @@ def make_corpus(options: argparse.Namespace) -> None:
     """
     root, jobs = options.root, options.jobs
     tables, content = Tables(options.tables), describe(options)
-    complete = all(files.has_metadata(root, split) for split in SPLITS)
-    files.check_folder(root, content, complete)
-    if complete:
+    if files.is_complete(root, content):
         print(f"{root} is complete; nothing to do.")
     else:
         pools = WorkerPool(jobs, IMPORTS) if jobs > 1 else nullcontext()
@@ -73,29 +71,23 @@ def make_corpus(options: argparse.Namespace) -> None:
 
 def describe(options: argparse.Namespace) -> dict:
     """Return the content of make_corpus.json: note, options, user's files."""
-    embedded = [kind for kind in KINDS if getattr(options, kind) is None]
+    folders = {kind: getattr(options, kind) for kind in KINDS}
+    given = {kind: path for kind, path in folders.items() if path is not None}
+    embedded = [kind for kind in KINDS if kind not in given]
     stand_in = f"; a stand-in with synthetic {', '.join(embedded)}"
     note = "Made by tools/make_corpus.py in the layout of PolSESS. It is not "
     note += f"PolSESS{stand_in if embedded else ''}."
     names = ["train", "valid", "test", "seed", "sample_rate", "duration"]
-    return {"note": note, **describe_options(options, [*names, "level"], KINDS)}
-
-
-def describe_options(
-    options: argparse.Namespace, names: list[str], kinds: Sequence[str]
-) -> dict:
-    """Describe the named options, and the user's folders of these kinds."""
-    folders = {kind: getattr(options, kind) for kind in kinds}
+    names += ["level"]
     return {
+        "note": note,
         "options": {
             **{name: getattr(options, name) for name in names},
             **{k: p and str(p.resolve()) for k, p in folders.items()},
             "tables": hash_file(options.tables)[:16],
         },
         "files": {
-            kind: recordings.digest_files(path)
-            for kind, path in folders.items()
-            if path is not None
+            kind: recordings.digest_files(path) for kind, path in given.items()
         },
     }
 

@@ -8,32 +8,21 @@ pause comes first. At most two speak at a time, and sentences are whole.
 
 import argparse
 import itertools
-import json
 import math
 import shutil
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from experiments.tables import Table
 from polsess.errors import UserError
 from polsess.inference.diarization import Turn, find_speech, write_rttm
-from polsess.worker_pool import WorkerPool
+from tqdm import tqdm
 
-from corpus import files, random_generator, recordings, rooms
+from corpus import files, random_generator, recordings, rooms, speech
 from corpus.audio import active_rms, from_db, normalise
-from corpus.building import IMPORTS, Builder, describe_options
+from corpus.building import Builder
 from corpus.mixtures import SSR_RANGE_DB, draw_scene, quantise, reverberate
 from corpus.sounds import make_sound, sound_tasks
-from corpus.speech import (
-    LEVEL_DB,
-    PAUSE,
-    SECONDS_A_SENTENCE,
-    babble_tasks,
-    draw_sentence,
-    make_speech,
-)
 from corpus.tables import OUTDOOR, Tables
 from corpus.voices import differ_clearly, draw_voices, speak
 
@@ -55,15 +44,7 @@ STEPS = 100  # a second, in which overlaps are counted
 PEAK = 0.9
 LONGEST_SCENE = 120.0  # s, of the embedded ones, which are repeated
 
-STATISTICS = {  # of a conversation: column -> heading
-    "overlap_reached": "overlap reached",
-    "speech": "speech share",
-    "turns": "turns",
-    "overlapping": "of these overlapping",
-    "inside": "of these inside another",
-    "turn_median": "median turn, s",
-    "pause_median": "median pause, s",
-}
+STATISTICS = ["overlap_reached", "speech", "turns", "turn_s", "pause_s"]
 
 
 class Utterance(NamedTuple):
@@ -88,7 +69,7 @@ class Said(NamedTuple):
 
 
 def make_conversations(options: argparse.Namespace) -> None:
-    """Make conversations, or complete a folder of them.
+    """Make a folder of conversations.
 
     Arguments
     ---------
@@ -98,69 +79,52 @@ def make_conversations(options: argparse.Namespace) -> None:
     Raises
     ------
     UserError
-        If the options or the user's material cannot be used.
+        If the folder is not empty, or the user's material cannot be used.
     """
-    root, tables = options.root, Tables(options.tables)
-    names = ["overlap", "count", "speakers", "minutes", "sample_rate"]
-    names += ["split", "background", "seed"]
-    content = describe_options(options, names, ("speech", "scenes"))
-    complete = (root / TABLE).exists()
-    files.check_folder(root, content, complete, RECORD)
-    if complete:
-        print(f"{root} is complete; nothing to do.")
-        return
-    pools = WorkerPool(options.jobs, IMPORTS) if options.jobs > 1 else None
-    with pools or nullcontext() as pool:
-        builder = Builder(options, tables, pool)
-        speech = _load_speech(options, builder)
-        files.clear_unfinished(root)
-        (root / "streams").mkdir(exist_ok=True)
-        files.write_json(root, root / RECORD, content)
-        scenes = _load_scenes(options, builder)
-        tasks = [
-            (tables, speech, scenes, overlap, number)
-            for overlap in options.overlap
-            for number in range(options.count)
-        ]
-        rows = builder.run(make_conversation, tasks, "conversations", "file")
-    table = pd.DataFrame(rows)
-    means = table.groupby("overlap")[[*STATISTICS]].mean().reset_index()
-    made = {"made": means.round(4).to_dict("records")}
-    files.write_json(root, root / RECORD, content | made)
-    files.write_table(root, root / TABLE, rows, [*rows[0]])
+    root = options.root
+    if root.exists() and {p.name for p in root.iterdir()} - {files.WORK_FOLDER}:
+        raise UserError(f"{root}: is not empty; name another folder")
+    builder = Builder(options, Tables(), None)
+    speakers = None
+    if options.speech is not None:
+        found = recordings.load_recordings(options, "speech", builder.run)
+        speakers = recordings.by_group(found)
+        if len(speakers) < options.speakers:
+            raise UserError(
+                f"--speech {options.speech}: {len(speakers)} speakers; give a "
+                f"sub-folder to each of {options.speakers} or more"
+            )
+    (root / files.UNFINISHED).mkdir(parents=True, exist_ok=True)
+    scenes = _load_scenes(options, builder)
+    plan = [*itertools.product(options.overlap, range(options.count))]
+    rows = [
+        make_conversation(options, builder.tables, speakers, scenes, *one)
+        for one in tqdm(plan, unit="conversation", disable=None)
+    ]
+    means = pd.DataFrame(rows).groupby("overlap")[STATISTICS].mean().round(3)
+    record = {
+        "options": {name: str(value) for name, value in vars(options).items()},
+        "made": means.reset_index().to_dict("records"),
+    }
+    files.write_json(root, root / "make_conversations.json", record)
+    files.write_table(root, root / "conversations.csv", rows, [*rows[0]])
     shutil.rmtree(root / files.WORK_FOLDER)
-    columns = [(heading, name, ".3g") for name, heading in STATISTICS.items()]
-    shown = Table("", means, [("overlap", "overlap", "g"), *columns])
-    print(f"{shown.markdown()}\n\nMeans of {options.count} each. {root}")
-
-
-def _load_speech(options, builder):
-    """Load the user's speakers; None without."""
-    if options.speech is None:
-        return None
-    speech = recordings.load_recordings(options, "speech", builder.run)
-    groups = recordings.by_group(speech)
-    if len(groups) < options.speakers:
-        raise UserError(
-            f"--speech {options.speech}: {len(groups)} speakers; give a "
-            f"sub-folder to each of {options.speakers} or more"
-        )
-    return groups
+    print(f"{means.to_string()}\n\nMeans of {options.count} each, in {root}")
 
 
 def _load_scenes(options, builder):
     """Load the user's scenes, or make those of a split."""
     if options.scenes is not None:
         scenes = recordings.load_recordings(options, "scenes", builder.run)
-        classes = recordings.by_group(scenes)
-        builder.tables.check_classes("scenes", classes)
+        builder.tables.check_classes("scenes", recordings.by_group(scenes))
         return scenes
     # For the sounds: length of a corpus's mixture, and its size
     made = argparse.Namespace(**vars(options))
     made.duration = min(options.duration, LONGEST_SCENE) / 2
     made.sizes = {options.split: options.count}
-    builder = Builder(made, builder.tables, builder.pool)
-    builder.run(make_speech, babble_tasks(made), "background voices", "voice")
+    builder = Builder(made, builder.tables, None)
+    babble = speech.babble_tasks(made)
+    builder.run(speech.make_speech, babble, "background voices", "voice")
     builder.run(make_sound, sound_tasks(made, "scenes"), "scenes", "file")
     return recordings.list_embedded(options.root, "scenes", options.split)
 
@@ -168,12 +132,12 @@ def _load_scenes(options, builder):
 def make_conversation(
     options: argparse.Namespace,
     tables: Tables,
-    speech: dict | None,
+    speakers: dict | None,
     scenes: list,
     overlap: float,
     number: int,
 ) -> dict:
-    """Make one conversation, unless it is there; return its row.
+    """Make one conversation; return its row.
 
     Speakers, room and background depend on its number, not on the overlap, so
     that conversations of different overlaps compare.
@@ -184,7 +148,7 @@ def make_conversation(
         The command line.
     tables : Tables
         Rooms of the scenes.
-    speech : dict, None
+    speakers : dict, None
         Speaker -> list of Recording; None for the embedded voices.
     scenes : list of Recording
         Backgrounds.
@@ -195,14 +159,11 @@ def make_conversation(
     """
     percent = f"{100 * overlap:g}".replace(".", "-")
     name = f"overlap{percent}_{number:03}"
-    done = options.root / files.WORK_FOLDER / "rows" / f"{name}.json"
-    if done.exists():
-        return json.loads(done.read_text("utf-8"))
     rng = random_generator(options.seed, "conversation", number)
     rate = options.sample_rate
     total = round(options.duration * rate)
-    draw = _draw_embedded if speech is None else _draw_recorded
-    names, pools = zip(*draw(options, speech, rng), strict=True)
+    draw = _draw_embedded if speakers is None else _draw_recorded
+    names, pools = zip(*draw(options, speakers, rng), strict=True)
     scene = draw_scene(scenes[rng.integers(len(scenes))], options, rng)
     room = tables.room_of(scene.group)
     responses = []
@@ -221,8 +182,8 @@ def make_conversation(
     for one in said:
         streams[one.speaker, one.start : one.end] = one.utterance.waveform
     for stream, ratio in zip(streams, ratios, strict=True):
-        if stream.any():
-            stream *= from_db(LEVEL_DB - ratio) / active_rms([stream], rate)
+        level = from_db(speech.LEVEL_DB - ratio)
+        stream *= level / (active_rms([stream], rate) or 1.0)
     level = from_db(background) * active_rms([streams.sum(axis=0)], rate)
     # A room has three sources: two speakers and the event, or three speakers.
     pairs = zip(streams, responses, strict=False)
@@ -234,20 +195,19 @@ def make_conversation(
     turns = [
         Turn(SPEAKERS[s.speaker], s.start / rate, s.end / rate) for s in said
     ]
+    lines = [
+        f"{name} 1 {speaker} {start:.3f} {end:.3f} {one.utterance.text}\n"
+        for (speaker, start, end), one in zip(turns, said, strict=True)
+    ]
     base = options.root / name
     for letter, stream in zip(SPEAKERS, parts[: len(streams)], strict=False):
         path = options.root / "streams" / f"{name}_{letter}.wav"
         files.write_wav(options, path, stream)
     write_rttm(base.with_suffix(".rttm"), name, turns)
-    if speech is None:
-        lines = [
-            f"{name} 1 {turn.speaker} {turn.start:.3f} {turn.end:.3f} "
-            f"{s.utterance.text}\n"
-            for turn, s in zip(turns, said, strict=True)
-        ]
+    if speakers is None:
         files.write_file(options.root, base.with_suffix(".stm"), "".join(lines))
     files.write_wav(options, base.with_suffix(".wav"), sum(parts))
-    row = {
+    return {
         "name": name,
         "overlap": overlap,
         **measure_turns(said, rate, total),
@@ -257,19 +217,17 @@ def make_conversation(
         "room": room,
         "background_db": round(background, 2),
     }
-    files.write_json(options.root, done, row)
-    return row
 
 
-def _draw_embedded(options, speech, rng):
+def _draw_embedded(options, _, rng):
     """Draw clearly different voices; yield name, sentences, backchannels."""
     chosen: list = []
     for voice in draw_voices(options.split, 1000, rng):
         if all(differ_clearly(voice, other) for other in chosen):
             chosen.append(voice)
-    count = math.ceil(options.duration / SECONDS_A_SENTENCE)
+    count = math.ceil(options.duration / speech.SECONDS_A_SENTENCE)
     for voice in chosen[: options.speakers]:
-        texts = [draw_sentence(rng, options.split) for _ in range(count)]
+        texts = [speech.draw_sentence(rng, options.split) for _ in range(count)]
         texts += BACKCHANNEL
         spoken = speak(voice, texts, rng, options.sample_rate)
         all_said = [
@@ -279,15 +237,15 @@ def _draw_embedded(options, speech, rng):
         yield voice.name, (all_said[:count], all_said[count:])
 
 
-def _draw_recorded(options, speech, rng):
+def _draw_recorded(options, speakers, rng):
     """Draw speakers; yield name, sentences, backchannels."""
     rate = options.sample_rate
-    for name in rng.permutation(sorted(speech))[: options.speakers].tolist():
+    for name in rng.permutation(sorted(speakers))[: options.speakers].tolist():
         found: list = []
-        for i in rng.permutation(len(speech[name])):
+        for i in rng.permutation(len(speakers[name])):
             if sum(len(u.waveform) for u in found) > options.duration * rate:
                 break
-            one = speech[name][i]
+            one = speakers[name][i]
             samples = recordings.read_part(one, 0, one.n_samples, rate)
             found += [
                 Utterance(samples[round(start * rate) : round(end * rate)], "")
@@ -352,11 +310,11 @@ def plan_turns(
             count = int(rng.integers(1, MOST_SENTENCES + 1))
             spoken = list(itertools.islice(sentences[speaker], count))
         lengths = np.array([len(utterance.waveform) for utterance in spoken])
-        gaps = (rng.uniform(*PAUSE, len(spoken)) * rate).astype(int)
+        gaps = (rng.uniform(*speech.PAUSE, len(spoken)) * rate).astype(int)
         offsets = np.cumsum(lengths + gaps) - lengths - gaps
         length = int(offsets[-1] + lengths[-1])
-        speech, both = (step * (active.sum(axis=0) > n).sum() for n in (0, 1))
-        wanted = (overlap * (speech + length) - both) / (1 + overlap)
+        any_, both = (step * (active.sum(axis=0) > n).sum() for n in (0, 1))
+        wanted = (overlap * (any_ + length) - both) / (1 + overlap)
         # So much of the last turn nobody else has spoken in.
         free = ends[last] - max(begin, *(ends[n] for n in others))
         if short and wanted > length / 2 and free > length:
@@ -392,22 +350,15 @@ def measure_turns(said: list[Said], rate: int, total: int) -> dict:
     count = np.zeros(total, int)
     for one in said:
         count[one.start : one.end] += 1
-    turns = [
-        list(turn) for _, turn in itertools.groupby(said, lambda s: s.turn)
-    ]
-    starts = np.array([turn[0].start for turn in turns])
-    ends = np.array([turn[-1].end for turn in turns])
-    latest = np.maximum.accumulate(ends)[:-1]  # before each turn but the first
-    waits = starts[1:] - latest
-    values = {
-        "overlap_reached": (count > 1).sum() / (count > 0).sum(),
-        "speech": (count > 0).mean(),
-        "turns": len(turns),
-        "overlapping": (waits < 0).sum(),
-        "inside": (ends[1:] < latest).sum(),
-        "turn_median": np.median(ends - starts) / rate,
-        "pause_median": np.median(waits[waits > 0]) / rate
-        if (waits > 0).any()
-        else np.nan,
-    }
-    return {name: round(float(value), 4) for name, value in values.items()}
+    turns = pd.DataFrame([(s.turn, s.start, s.end) for s in said])
+    turns = turns.groupby(0).agg({1: "min", 2: "max"}) / rate
+    waits = turns[1] - turns[2].cummax().shift()
+    values = (
+        (count > 1).sum() / (count > 0).sum(),
+        (count > 0).mean(),
+        len(turns),
+        (turns[2] - turns[1]).median(),
+        waits[waits > 0].median(),
+    )
+    rounded = (round(float(value), 4) for value in values)
+    return dict(zip(STATISTICS, rounded, strict=True))

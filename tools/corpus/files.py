@@ -97,21 +97,15 @@ def has_metadata(root: Path, split: str) -> bool:
     return any((root / split).glob(f"corpus_*_{split}_final.csv"))
 
 
-def check_folder(
-    root: Path, content: dict, complete: bool, record: str = OPTIONS_FILE
-) -> None:
-    """Check that a folder may hold a corpus, without changing it.
+def is_complete(root: Path, content: dict) -> bool:
+    """Check whether a corpus is complete, without changing it.
 
     Arguments
     ---------
     root : Path
         The corpus, or its future folder.
     content : dict
-        For the record, with ``options`` and ``files``.
-    complete : bool
-        Whether it is complete: then the source files may have changed.
-    record : str
-        Name of the JSON file with the options.
+        For make_corpus.json.
 
     Raises
     ------
@@ -120,13 +114,14 @@ def check_folder(
         source files.
     """
     if not root.exists() or {p.name for p in root.iterdir()} <= {WORK_FOLDER}:
-        return
-    if not (root / record).exists():
+        return False
+    if not (root / OPTIONS_FILE).exists():
         raise UserError(
             f"{root} is not empty and was not made by this tool (it has no "
-            f"{record}); name a new folder"
+            f"{OPTIONS_FILE}); name a new folder"
         )
-    begun = read_json(root / record)
+    begun = read_json(root / OPTIONS_FILE)
+    complete = all(has_metadata(root, split) for split in metadata.SPLITS)
     for part in ("options",) if complete else ("options", "files"):
         changed = differences(begun.get(part, {}), content[part])
         if changed:
@@ -134,17 +129,13 @@ def check_folder(
                 f"{root} was begun with other {part} ({'; '.join(changed)}); "
                 f"nothing was changed. Restore them, or name a new folder"
             )
-
-
-def clear_unfinished(root: Path) -> None:
-    """Make a corpus's folder for unfinished files, empty."""
-    shutil.rmtree(root / UNFINISHED, ignore_errors=True)
-    (root / UNFINISHED).mkdir(parents=True)
+    return complete
 
 
 def begin(root: Path, content: dict) -> None:
     """Make a corpus's folders and make_corpus.json; clear unfinished files."""
-    clear_unfinished(root)
+    shutil.rmtree(root / UNFINISHED, ignore_errors=True)
+    (root / UNFINISHED).mkdir(parents=True)
     for split in metadata.SPLITS:
         for folder in metadata.AUDIO_FOLDERS:
             (root / split / folder).mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""conversation_eval.py through its command line, in this process."""
+"""asr_eval.py --conversations through its command line, in this process."""
 
 import subprocess
 import sys
 from types import SimpleNamespace
 
-import conversation_eval
+import asr_eval
 import pandas as pd
 import pytest
 import separate
@@ -41,7 +41,7 @@ def evaluate(trained_runs, made_once, tmp_path, monkeypatch, capsys):
         arguments = [trained_runs("convtasnet"), "--conversations", talks]
         arguments += ["--output", tmp_path / "output", "--device", "cpu"]
         arguments += ["--noprogressbar", *more]
-        conversation_eval.main([*map(str, arguments)])
+        asr_eval.main([*map(str, arguments)])
         return capsys.readouterr().out
 
     return run
@@ -50,17 +50,17 @@ def evaluate(trained_runs, made_once, tmp_path, monkeypatch, capsys):
 def test_streams_without_a_recogniser(evaluate, tmp_path):
     text = evaluate()
     assert "| 40 | routed, found turns |" in text and "WER" not in text
-    counts = pd.read_csv(tmp_path / "output/counts.csv").set_index("system")
+    counts = pd.read_csv(tmp_path / "output/errors.csv").set_index("system")
     assert [*counts.index] == [*conversations.SYSTEMS]
     assert (counts["si_sdri_length"] == 2).all()
     leaks = counts["leakage_errors"]
     assert leaks["recording"] == pytest.approx(2)
     for silent in ("cut", "routed, true turns", "true streams"):
         assert leaks[silent] < 1e-3, silent
-    figures = pd.read_csv(tmp_path / "output/figures.csv")
+    figures = pd.read_csv(tmp_path / "output/rates.csv")
     changes = figures[figures["system"].str.contains(" - ")]
     assert len(changes) == len(conversations.CHANGES)
-    assert (tmp_path / "output/figures.md").read_text().strip() in text
+    assert (tmp_path / "output/rates.md").read_text().strip() in text
 
 
 def test_words_are_heard_once(evaluate, tmp_path, monkeypatch):
@@ -68,13 +68,26 @@ def test_words_are_heard_once(evaluate, tmp_path, monkeypatch):
     program.write_text(PROGRAM.format(log=str(log)))
     options = ("--command", f"{sys.executable} -I -S {program} {{file}}")
     assert "| cpWER % | tcpWER % | cpCER % |" in evaluate(*options)
-    figures = (tmp_path / "output/figures.csv").read_text()
+    figures = (tmp_path / "output/rates.csv").read_text()
     heard = log.read_text()
     evaluate(*options)
-    assert (tmp_path / "output/figures.csv").read_text() == figures
+    assert (tmp_path / "output/rates.csv").read_text() == figures
     assert log.read_text() == heard
     with pytest.raises(UserError, match="holds hypotheses of something else"):
         evaluate()
+
+
+@pytest.mark.parametrize(
+    "option", [("--split", "val"), ("--limit", "1"), ("--variants", "C")]
+)
+def test_options_of_mixtures_are_refused(option):
+    with pytest.raises(UserError, match="is for --data_folder"):
+        asr_eval.read_options(["run", "--conversations", "talks", *option])
+
+
+def test_mixtures_need_a_recogniser():
+    with pytest.raises(UserError, match="give --speechbrain, --whisper or"):
+        asr_eval.read_options(["run", "--data_folder", "corpus"])
 
 
 def test_a_failure_of_separate_is_an_error(evaluate, monkeypatch):
