@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_separators import Bands, fake_model, noise, write_recording
+from corpus.voices import draw_voices, speak
+from fake_separators import Bands, Known, fake_model, noise, write_recording
 from polsess.audio import Recording, RecordingError
 from polsess.errors import UserError
 from polsess.inference.conversation import (
@@ -214,6 +215,49 @@ def test_a_speaker_encoder_that_cannot_be_used(encoder):
     with pytest.raises(UserError, match="nothing: SpeechBrain's EncoderClass"):
         SpeakerEncoder(Path("nothing"), "cpu", True)
     assert not Path("pretrained_models").exists()
+
+
+def activity(turns, name, seconds):
+    """Sample a speaker's activity every 10 ms."""
+    time = np.arange(0, seconds, 0.01)
+    own = [(t.start, t.end) for t in turns if t.speaker == name]
+    return np.any([(time >= a) & (time < b) for a, b in own], axis=0)
+
+
+def test_turns_are_found_without_a_diarization():
+    rng = np.random.default_rng(2)
+    texts = [
+        "Dzień dobry, jak się pan dzisiaj czuje?",
+        "Idziemy razem do domu.",
+    ]
+    voices = [speak(v, texts, rng, RATE) for v in draw_voices("test", 2, rng)]
+    expected = np.zeros((16 * RATE, 2), np.float32)
+    turns = []
+    # The second begins while the first ends.
+    for who, what, start in ((0, 0, 1), (1, 0, 2.2), (0, 1, 6), (1, 1, 8.5)):
+        sentence = voices[who][what].waveform
+        place = slice(round(start * RATE), round(start * RATE) + len(sentence))
+        expected[place, who] += 0.05 * sentence / sentence.std()
+        turns.append(Turn("ab"[who], start, place.stop / RATE))
+    model = fake_model(Known(expected))
+    write_recording("a.wav", expected.sum(axis=1))
+    with Estimates(Path(), 2) as streams:
+        found, details = separate_speakers(
+            model, Recording("a.wav"), None, streams, Routing(chunk=17)
+        )
+        heard = streams.read(0, streams.length)
+    assert names_of(None) == ["speaker1", "speaker2"]
+    match = np.corrcoef(heard.T, expected.T)[:2, 2:]
+    order = [0, 1] if match.trace() > 1 else [1, 0]
+    for name, own, column in zip("ab", order, (0, 1), strict=True):
+        assert match[own, column] > 0.9
+        agreement = activity(turns, name, 16) == activity(
+            found, names_of(None)[own], 16
+        )
+        assert agreement.mean() > 0.9
+    [overlap] = details["overlaps"]
+    assert overlap["seconds"] == pytest.approx(2.2, abs=0.5)
+    assert overlap["end"] == pytest.approx(turns[0].end, abs=0.5)
 
 
 def test_turns_of_another_recording():

@@ -60,6 +60,13 @@ ROUTING = {
 AUTO = Path("auto")
 
 
+def seconds(text: str) -> float:
+    """Read the value of an option in seconds."""
+    if not 0 <= float(text) < float("inf"):
+        raise argparse.ArgumentTypeError("give seconds, from 0 on")
+    return float(text)
+
+
 def read_options(arguments: list[str]) -> argparse.Namespace:
     """Read the command line.
 
@@ -83,9 +90,9 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         "chunk": (CHUNK, "seconds separated at once"),
         "overlap": (OVERLAP, "seconds shared by neighbouring chunks"),
     }
-    for name, (seconds, text) in lengths.items():
-        text += f" (default: {seconds:g})"
-        add(f"--{name}", type=float, default=seconds, help=text)
+    for name, (default, text) in lengths.items():
+        text += f" (default: {default:g})"
+        add(f"--{name}", type=float, default=default, help=text)
     add(
         "--speakers",
         type=Path,
@@ -95,7 +102,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     )
     for name, text in ROUTING.items():
         text += f" (default: {getattr(Routing, name):g})"
-        add(f"--{name}", type=float, metavar="SECONDS", help=text)
+        add(f"--{name}", type=seconds, metavar="SECONDS", help=text)
     add(
         "--speaker_encoder",
         type=Path,
@@ -135,27 +142,20 @@ def make_routing(
     UserError
         If an option has no effect, or the model not two sources.
     """
-    given = {n: getattr(options, n) for n in ROUTING}
-    given = {n: value for n, value in given.items() if value is not None}
-    encoder = options.speaker_encoder
-    if not options.speakers or options.speakers == AUTO:
-        without = [*given] if not options.speakers else {"context"} & {*given}
-        without = [*without, *["speaker_encoder"] * (encoder is not None)]
-        for name in without:
-            raise UserError(f"--{name}: needs --speakers with an RTTM file")
+    names = [*ROUTING, "speaker_encoder"]
+    given = {n: v for n in names if (v := getattr(options, n)) is not None}
     if not options.speakers:
+        for name in given:
+            raise UserError(f"--{name}: is of no use without --speakers")
         return None
-    for name, value in given.items():
-        if not 0 <= value < float("inf"):
-            raise UserError(f"--{name} {value:g}: give seconds, from 0 on")
     if model.hparams.n_sources != 2:
         raise UserError(
-            f"--speakers: {options.model} has {model.hparams.n_sources} "
-            "source(s), not two; give a model of the task SB"
+            f"--speakers: {options.model} is not for two speakers; give a "
+            "model of the task SB"
         )
-    if encoder:
-        encoder = SpeakerEncoder(encoder, model.device, options.trust)
-    return Routing(options.chunk, options.overlap, **given, encoder=encoder)
+    if folder := given.pop("speaker_encoder", None):
+        given["encoder"] = SpeakerEncoder(folder, model.device, options.trust)
+    return Routing(options.chunk, options.overlap, **given)
 
 
 def separate(

@@ -7,7 +7,6 @@ nobody else speaks, the speaker's estimate where two overlap, else silence.
 
 import math
 import tempfile
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -17,24 +16,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.ndimage import uniform_filter1d
+from scipy.cluster.vq import kmeans2
+from scipy.ndimage import binary_closing, binary_opening, uniform_filter1d
+from torchaudio.transforms import MFCC
 
 from polsess.audio import BLOCK, Recording, RecordingError
 from polsess.errors import UserError, one_line
 from polsess.files import hash_folder
-from polsess.inference.diarization import (
-    FRAME,
-    Turn,
-    find_speech,
-    merge,
-    read_rttm,
-)
+from polsess.inference import diarization
+from polsess.inference.diarization import Turn, find_speech, merge
 from polsess.inference.overlap_add import CHUNK, OVERLAP, Level
-from polsess.inference.recordings import Estimates, describe_order
+from polsess.inference.recordings import Estimates
 from polsess.inference.separation import SpeechSeparation
 from speechbrain.inference.classifiers import EncoderClassifier
 
-FOUND = ("speaker1", "speaker2")  # names without a diarization
+FOUND = ["speaker1", "speaker2"]  # names without a diarization
 UNCHANGED = Level(np.ones(1), np.ones(1), np.ones(1))
 FADE = 0.02  # s
 TRAINED = 4.0  # s, least excerpt for a model that does not tell its training's
@@ -44,10 +40,12 @@ ALONE = 1.0  # s of one speaker alone, for which a context is extended
 SAMPLE = 20.0  # s of a speaker's voice that are looked at
 DOUBTFUL = 0.2  # margin below which it is uncertain which estimate is whose
 BEYOND = 0.5  # s that a turn may last beyond the recording's end
-# An estimate so much quieter than the other one holds a residue of it
-RESIDUE = 10.0  # dB
-SMOOTHING = 0.2  # s, of the powers compared
-SHORT_PAUSE = 0.3  # s that do not end a turn
+# Without a diarization
+FRAME = 0.032  # s
+VOICE = 48  # frames, over which a voice is averaged
+BETWEEN = 0.5  # of the median difference of the voices: may be both
+RESIDUE = 5.0  # dB by which an estimate with only a residue is quieter
+SHORT = np.ones(10)  # frames that no overlap and no pause is shorter than
 
 
 class Stretch(NamedTuple):
@@ -96,13 +94,10 @@ class Routing:
 
     def identify(self, turns: list[Turn] | None) -> dict:
         """Collect all that streams depend on, beside recording and model."""
-        return {
-            "turns": turns and [[*turn] for turn in turns],
-            "overlap_gap": self.overlap_gap,
-            "shortest_overlap": self.shortest_overlap,
-            "context": self.context,
-            "encoder": self.encoder and self.encoder.checksums,
-        }
+        encoder = self.encoder and self.encoder.checksums
+        # As JSON gives them back.
+        rows = None if turns is None else [[*turn] for turn in turns]
+        return vars(self) | {"turns": rows, "encoder": encoder}
 
 
 class SpeakerEncoder:
@@ -133,10 +128,9 @@ class SpeakerEncoder:
             self.checksums = hash_folder(folder)
             # SpeechBrain fills the folder that it loads from with links.
             with tempfile.TemporaryDirectory() as links:
+                source, options = str(folder.resolve()), {"device": device}
                 self.model: Any = EncoderClassifier.from_hparams(
-                    source=str(folder.resolve()),
-                    savedir=links,
-                    run_opts={"device": device},
+                    source=source, savedir=links, run_opts=options
                 )
         except Exception as error:  # whatever its files raise
             raise UserError(
@@ -184,14 +178,16 @@ def find_turns(source: Path, found: dict, output: Path) -> tuple[dict, list]:
         )
     turns: dict = {}
     problems: list = []
-    in_all = None if source.is_dir() else read_rttm(source)
+    read_rttm = cache(diarization.read_rttm)
+    if not source.is_dir():
+        read_rttm(source)
     for name, path in found.items():
-        rttm = source if in_all else source / f"{name}.rttm"
+        rttm = source / f"{name}.rttm" if source.is_dir() else source
         stem = "_".join(path.stem.split())
         try:
-            inside = in_all or read_rttm(rttm)
-            # A file of one recording may have another name for it.
-            if len(inside) == 1 and (len(found) == 1 or not in_all):
+            inside = read_rttm(rttm)
+            # A file for one recording may have another name for it.
+            if len(inside) == 1 and (len(found) == 1 or rttm != source):
                 inside = {stem: [*inside.values()][0]}
             if stem not in inside:
                 names = ", ".join([*inside][:5])
@@ -204,9 +200,7 @@ def find_turns(source: Path, found: dict, output: Path) -> tuple[dict, list]:
 
 def names_of(turns: Iterable[Turn] | None) -> list[str]:
     """List the speakers of turns, or those found without any."""
-    if turns is None:
-        return [*FOUND]
-    return sorted({turn.speaker for turn in turns})
+    return FOUND if turns is None else sorted({turn.speaker for turn in turns})
 
 
 def list_stretches(turns: Iterable[Turn]) -> list[Stretch]:
@@ -282,7 +276,7 @@ def find_overlaps(turns: Iterable[Turn], routing: Routing) -> list[Stretch]:
 
 
 class Overlap(NamedTuple):
-    """An overlap, and where its estimates are in their file.
+    """A separated overlap.
 
     Arguments
     ---------
@@ -292,12 +286,31 @@ class Overlap(NamedTuple):
         Samples of the recording from and to which there are estimates.
     shift : int
         Place of these estimates in their file, less that in the recording.
+    order : list of int
+        The separator's estimates, from 0, in the order of the speakers.
+    margin : float
+        How clear that is: see ``_Conversation.score``.
     """
 
     stretch: Stretch
     first: int
     last: int
     shift: int
+    order: list
+    margin: float
+
+    def describe(self, rate: int) -> dict:
+        """Describe it for ``NAME.json``, at the recording's rate."""
+        start, end, speakers = self.stretch
+        return {
+            "seconds": start,
+            "end": end,
+            "speakers": speakers,
+            "separated": [self.first / rate, self.last / rate],
+            "order": [number + 1 for number in self.order],
+            "margin": self.margin,
+            "uncertain": self.margin < DOUBTFUL,
+        }
 
 
 def separate_speakers(
@@ -339,52 +352,38 @@ def separate_speakers(
         If the recording cannot be read, the turns are of another one, nobody
         speaks, or estimates are not finite.
     """
-    names = names_of(turns)
-    folder = streams.folder
+    names, folder, done = names_of(turns), streams.folder, 0.0
+    rate = recording.sample_rate
     with Estimates(folder, 1) as mono, Estimates(folder, 2) as estimates:
         for block in recording.blocks():
             mono.add(block[:, np.newaxis])
         mono.finish(UNCHANGED)  # without a constant offset
-        separator = _Separator(model, recording, mono, routing)
+        conversation = _Conversation(model, recording, mono, routing)
         if turns is None:
-            separation = separator.separate(0, mono.length, estimates, advance)
-            rate = model.hparams.sample_rate
-            details = describe_order(separation, rate)
-            turns = _find_voices(estimates, recording)
-            found = find_overlaps(turns, routing)
-            overlaps = [Overlap(s, 0, estimates.length, 0) for s in found]
-            details["overlaps"] = [
-                {"seconds": start, "end": end, "speakers": speakers}
-                for start, end, speakers in found
-            ]
-        else:
-            turns, left_out = separator.set_turns(turns)
-            overlaps, described, done = [], [], 0.0
-            for stretch in find_overlaps(turns, routing):
-                overlap, words = separator.separate_overlap(stretch, estimates)
-                overlaps.append(overlap)
-                described.append(words)
-                advance(stretch.end - done)
-                done = stretch.end
-            advance(recording.seconds - done)
-            details = {
-                "separated_seconds": separator.separated,
-                "uncertain_margin": DOUBTFUL,
-                "overlaps": described,
-                "left_out": [
-                    {"seconds": start, "end": end, "speaker": name}
-                    for name, start, end in left_out
-                ],
-            }
-        rate = recording.sample_rate
+            turns, advance = conversation.find_turns(advance), float
+        turns, left_out = conversation.set_turns(turns)
+        overlaps = []
+        for stretch in find_overlaps(turns, routing):
+            overlaps.append(conversation.separate(stretch, estimates))
+            advance(stretch.end - done)
+            done = stretch.end
+        advance(recording.seconds - done)
         for block in _mix(mono, estimates, overlaps, turns, names, rate):
             streams.add(block)
-        streams.finish()
-    return turns, details
+    streams.finish()
+    return turns, {
+        "separated_seconds": sum(o.last - o.first for o in overlaps) / rate,
+        "uncertain_margin": DOUBTFUL,
+        "overlaps": [overlap.describe(rate) for overlap in overlaps],
+        "left_out": [
+            {"seconds": start, "end": end, "speaker": name}
+            for name, start, end in left_out
+        ],
+    }
 
 
-class _Separator:
-    """Separation of the overlaps in a conversation."""
+class _Conversation:
+    """A recording, its turns, and what is separated of it."""
 
     def __init__(
         self,
@@ -398,28 +397,7 @@ class _Separator:
         self.rate = recording.sample_rate
         self.mono = mono
         self.routing = routing
-        self.separated = 0.0  # s
-        self.alone: list = []  # stretches where one speaks alone
-        self.voices: dict = {}  # speaker -> embedding
-
-    def separate(self, first, last, estimates, advance=float):
-        """Separate some samples; return the OverlapAdd."""
-        routing = self.routing
-        separation = self.model.make_separation(routing.chunk, routing.overlap)
-        blocks = (block[:, 0] for block in self.mono.blocks(first, last))
-        try:
-            for block in self.model.separate_blocks(
-                blocks, self.rate, last - first, separation
-            ):
-                estimates.add(block)
-                advance(len(block) / self.rate)
-        except FloatingPointError as error:
-            place = f"from {first / self.rate:.3f} s on, " if first else ""
-            path = self.recording.path
-            raise RecordingError(f"{path}: {place}{error}") from error
-        estimates.finish(separation.levels.level())
-        self.separated += (last - first) / self.rate
-        return separation
+        self.voice = cache(self._embed)
 
     def set_turns(self, turns):
         """Check and set the turns; return those kept and those left out."""
@@ -433,199 +411,229 @@ class _Separator:
                 )
         cut = [turn._replace(end=min(turn.end, seconds)) for turn in turns]
         turns = merge(turn for turn in cut if turn.start < turn.end)
-        self.alone = [s for s in list_stretches(turns) if len(s.speakers) == 1]
-        turns, left_out = keep_loudest(turns, cache(self._loudness))
-        self.alone = [s for s in list_stretches(turns) if len(s.speakers) == 1]
-        return turns, left_out
+        alone = [s for s in list_stretches(turns) if len(s.speakers) == 1]
+        self.alone = [Turn(s.speakers[0], s.start, s.end) for s in alone]
+        return keep_loudest(turns, cache(self._loudness))
 
-    def _find_alone(self, speakers, start=0.0, end=math.inf):
+    def _find_alone(self, speakers, start, end):
         """List what speakers say alone between two times, as Turns."""
-        first = bisect_right(self.alone, start, key=lambda part: part.end)
-        last = bisect_left(self.alone, end, key=lambda part: part.start)
         return [
-            Turn(part.speakers[0], max(part.start, start), min(part.end, end))
-            for part in self.alone[first:last]
-            if part.speakers[0] in speakers
+            Turn(speaker, max(first, start), min(last, end))
+            for speaker, first, last in self.alone
+            if speaker in speakers and first < end and last > start
         ]
 
     def _sample(self, speaker):
         """Read what a speaker says alone, longest parts first: [time]."""
-        parts = self._find_alone([speaker])
+        parts = self._find_alone([speaker], 0, math.inf)
         parts.sort(key=lambda part: part.start - part.end)
-        found, wanted = [np.zeros(0, np.float32)], round(SAMPLE * self.rate)
-        for part in parts:
-            start, end = self._samples(part.start, part.end)
+        found: list = [np.zeros(0, np.float32)]
+        wanted = round(SAMPLE * self.rate)
+        for _, *times in parts:
+            start, end = self._to_samples(*times)
             found.append(self.mono.read(start, min(end - start, wanted))[:, 0])
             wanted -= len(found[-1])
         return np.concatenate(found)
 
-    def _samples(self, *seconds):
-        """Round times to samples."""
-        return [round(time * self.rate) for time in seconds]
-
     def _loudness(self, speaker):
         """Measure a speaker's mean power; 0 for one who never speaks alone."""
         sample = self._sample(speaker)
-        return np.mean(np.square(sample)) if len(sample) else 0.0
+        return np.square(sample).sum() / max(len(sample), 1)
 
-    def separate_overlap(self, stretch, routed):
-        """Separate an overlap; add its estimates, in the speakers' order.
+    def _embed(self, speaker):
+        """Embed the voice of a speaker."""
+        return self.routing.encoder.embed(self._sample(speaker), self.rate)
 
-        Returns the Overlap, and a description.
-        """
+    def _to_samples(self, *seconds):
+        """Round times to samples."""
+        return [round(time * self.rate) for time in seconds]
+
+    def _separate(self, first, last, estimates, advance=float):
+        """Separate some samples, at their levels."""
+        routing = self.routing
+        separation = self.model.make_separation(routing.chunk, routing.overlap)
+        blocks = (block[:, 0] for block in self.mono.blocks(first, last))
+        found = self.model.separate_blocks(
+            blocks, self.rate, last - first, separation
+        )
+        try:
+            for block in found:
+                estimates.add(block)
+                advance(len(block) / self.rate)
+        except FloatingPointError as error:
+            place = f"from {first / self.rate:.3f} s on, {error}"
+            raise RecordingError(f"{self.recording.path}: {place}") from error
+        estimates.finish(separation.levels.level())
+
+    def separate(self, stretch, collected):
+        """Separate an overlap; collect estimates in the speakers' order."""
         first, last = self._find_excerpt(stretch)
-        start, end = self._samples(stretch.start - FADE, stretch.end + FADE)
-        start, end = max(start, first), min(end, last)
-        with Estimates(routed.folder, 2) as estimates:
-            self.separate(first, last, estimates)
+        shift = collected.length - first
+        with Estimates(collected.folder, 2) as estimates:
+            self._separate(first, last, estimates)
             score = self._score(stretch, first, last, estimates)
             order = [0, 1] if score >= 0 else [1, 0]
-            shift = routed.length - start
-            for block in estimates.blocks(start - first, end - first):
-                routed.add(block[:, order])
-        return Overlap(stretch, start, end, shift), {
-            "seconds": stretch.start,
-            "end": stretch.end,
-            "speakers": stretch.speakers,
-            "separated": [first / self.rate, last / self.rate],
-            "order": [number + 1 for number in order],
-            "margin": abs(score),
-            "uncertain": abs(score) < DOUBTFUL,
-        }
+            for block in estimates.blocks():
+                collected.add(block[:, order])
+        return Overlap(stretch, first, last, shift, order, abs(score))
 
     def _find_excerpt(self, stretch):
         """Choose what is separated with an overlap: first sample, and end."""
         needed = self.model.run.settings.get("training_segment") or TRAINED
-        reach, length = self.routing.context, self.recording.seconds
+        # One chunk at most: between two the order might change.
         most = self.routing.chunk - 4 * SNAP
+        reach, length = self.routing.context, self.recording.seconds
         while True:
             start = max(0.0, stretch.start - reach)
             end = min(length, stretch.end + reach)
             turns = self._find_alone(stretch.speakers, start, end)
             alone = sum(turn.end - turn.start for turn in turns)
-            # One chunk at most: between two the order might change.
             enough = alone >= ALONE or end - start > most
             if end - start >= length or (enough and end - start >= needed):
                 break
             reach += SNAP
-        return self._find_pause(start - SNAP, start), self._find_pause(
-            end, end + SNAP
-        )
+        before = self._find_pause(start - SNAP, start)
+        return before, self._find_pause(end, end + SNAP)
 
     def _find_pause(self, start, end):
         """Find the quietest place between two times, or the recording's end."""
-        first, last = self._samples(start, end)
-        if first <= 0:
-            return 0
-        if last >= self.mono.length:
-            return self.mono.length
+        first, last = self._to_samples(start, end)
+        if first <= 0 or last >= self.mono.length:
+            return 0 if first <= 0 else self.mono.length
         size = max(1, round(PAUSE * self.rate))
         powers = np.square(self.mono.read(first, last - first)[:, 0])
         powers = np.convolve(powers, np.ones(size), "valid")
         return first + int(powers.argmin()) + size // 2
 
     def _score(self, stretch, first, last, estimates):
-        """Tell how clearly the first estimate is of the first speaker.
+        """Tell how clearly the first estimate is the first speaker's.
 
+        Where one of the two speaks alone, that one's estimate has the power.
         From -1, if it is the other one's, to 1; more with a speaker encoder.
         """
         score = total = 0.0
-        speakers = stretch.speakers
-        for speaker, *times in self._find_alone(
-            speakers, first / self.rate, last / self.rate
-        ):
-            start, end = self._samples(*times)
+        span = first / self.rate, last / self.rate
+        for speaker, *times in self._find_alone(stretch.speakers, *span):
+            start, end = self._to_samples(*times)
             heard = estimates.read(start - first, end - start)
-            own, other = np.square(heard, dtype=np.float64).sum(axis=0)
-            if speaker == speakers[1]:
-                own, other = other, own
-            if own + other:
-                score += (end - start) * (own - other) / (own + other)
+            one, other = np.square(heard, dtype=np.float64).sum(axis=0)
+            if one + other:
+                sign = 1 if speaker == stretch.speakers[0] else -1
+                score += sign * (end - start) * (one - other) / (one + other)
                 total += end - start
         score /= max(total, ALONE * self.rate)
         if self.routing.encoder:
-            score += self._compare_voices(stretch, first, estimates)
+            voices = torch.stack(
+                [self.voice(name) for name in stretch.speakers]
+            )
+            start, end = self._to_samples(*stretch[:2])
+            heard = estimates.read(start - first, end - start).T
+            embed = self.routing.encoder.embed
+            found = torch.stack([embed(one, self.rate) for one in heard])
+            likeness = found @ voices.T
+            score += (likeness.trace() - likeness.flip(1).trace()).item() / 2
         return float(score)
 
-    def _compare_voices(self, stretch, first, estimates):
-        """Tell by voices how clearly the first estimate is the first's."""
-        embed = self.routing.encoder.embed
-        for speaker in stretch.speakers:
-            if speaker not in self.voices:
-                sample = self._sample(speaker)
-                self.voices[speaker] = embed(sample, self.rate)
-        start, end = self._samples(stretch.start, stretch.end)
-        heard = estimates.read(start - first, end - start)
-        voices = torch.stack([self.voices[name] for name in stretch.speakers])
-        found = torch.stack([embed(e, self.rate) for e in heard.T])
-        likeness = found @ voices.T
-        return (likeness.trace() - likeness.flip(1).trace()).item() / 2
+    def find_turns(self, advance):
+        """Find the turns of two speakers, by separating all.
+
+        Their voices are the two groups of the recording's cepstra. Both speak
+        where the voice is between the two, and both estimates hold speech, not
+        only a residue.
+        """
+        size, mono = round(FRAME * self.rate), self.mono
+        seconds, frames = size / self.rate, mono.length // size
+
+        def find_speech_of(source, column=0):
+            """Find the frames with speech in a column."""
+            blocks = (block[:, column] for block in source.blocks())
+            speech = np.zeros(frames, bool)
+            for start, end in find_speech(blocks, self.rate):
+                speech[round(start / seconds) : round(end / seconds)] = True
+            return speech
+
+        speech = find_speech_of(mono)
+        if not speech.any():
+            raise RecordingError(
+                f"{self.recording.path}: silero-vad finds no speech; give its "
+                "turns (--speakers FILE), or separate it without --speakers"
+            )
+        options = {"n_fft": size, "hop_length": size, "n_mels": 30}
+        mfcc = MFCC(self.rate, 20, melkwargs=options | {"center": False})
+        cepstra, powers = [], []
+        with Estimates(mono.folder, 2) as estimates:
+            self._separate(0, mono.length, estimates, advance)
+            for start in range(0, frames * size, 1000 * size):
+                count = min(1000 * size, frames * size - start)
+                samples = torch.from_numpy(mono.read(start, count)[:, 0])
+                cepstra.append(mfcc(samples)[1:].T.numpy())
+                block = estimates.read(start, count).reshape(-1, size, 2)
+                powers.append(np.square(block).mean(axis=1))
+            both = find_speech_of(estimates, 0) & find_speech_of(estimates, 1)
+        levels = 10 * np.log10(_smooth(np.concatenate(powers)) + 1e-12)
+        both &= np.abs(levels[:, 0] - levels[:, 1]) < RESIDUE
+        voices = _tell_voices(np.concatenate(cepstra), speech)
+        both &= np.abs(voices) < BETWEEN * np.median(np.abs(voices[speech]))
+        both = binary_opening(binary_closing(both, SHORT), SHORT)
+        turns = []
+        for name, own in zip(FOUND, (voices < 0, voices >= 0), strict=True):
+            edges = np.diff(speech & (own | both), prepend=False, append=False)
+            for start, end in np.flatnonzero(edges).reshape(-1, 2) * seconds:
+                turns.append(Turn(name, float(start), float(end)))
+        return merge(turns, len(SHORT) * seconds)
 
 
-def _find_voices(estimates, recording):
-    """Find the turns of two speakers in estimates of the whole recording."""
-    rate = recording.sample_rate
-    size = round(FRAME * rate)
-    step = 1024 * size
-    powers = []
-    for start in range(0, estimates.length, step):
-        block = np.square(estimates.read(start, step))
-        block = np.pad(block, ((0, -len(block) % size), (0, 0)))
-        powers.append(block.reshape(-1, size, 2).mean(axis=1))
-    smooth = uniform_filter1d(
-        np.concatenate(powers), max(1, round(SMOOTHING / FRAME)), axis=0
-    )
-    loud = smooth > 10 ** (-RESIDUE / 10) * smooth[:, ::-1]
+def _smooth(values):
+    """Average over the frames around each."""
+    return uniform_filter1d(values, VOICE, axis=0)
 
-    def blocks(source):
-        """Read an estimate without its residue of the other one."""
-        for start in range(0, estimates.length, step):
-            block = estimates.read(start, step)[:, source]
-            frames = loud[start // size :, source][:1024]
-            yield block * np.repeat(frames, size)[: len(block)]
 
-    turns = [
-        Turn(name, start, end)
-        for source, name in enumerate(FOUND)
-        for start, end in find_speech(blocks(source), rate)
-    ]
-    if not turns:
-        raise RecordingError(
-            f"{recording.path}: silero-vad finds no speech in its estimates; "
-            "give turns (--speakers FILE), or separate without --speakers"
-        )
-    return merge(turns, SHORT_PAUSE)
+def _tell_voices(cepstra, speech):
+    """Tell two voices apart: negative for frames of one, positive of other."""
+    weights = speech[:, np.newaxis].astype(np.float32)
+    counts = _smooth(weights) + 1e-6
+    means = _smooth(cepstra * weights) / counts
+    squares = _smooth(np.square(cepstra) * weights) / counts
+    deviations = np.sqrt(np.maximum(squares - np.square(means), 0))
+    voices = np.hstack([means, deviations])
+    voices -= voices[speech].mean(axis=0)
+    voices /= voices[speech].std(axis=0) + 1e-6
+    spoken = voices[speech]
+    # Begin with those that differ most along the main axis.
+    along = spoken @ np.linalg.svd(spoken, full_matrices=False)[2][0]
+    ends = spoken[[along.argmin(), along.argmax()]]
+    (one, other), _ = kmeans2(spoken, ends, minit="matrix")
+    return (voices - (one + other) / 2) @ (other - one)
 
 
 def _mix(mono, estimates, overlaps, turns, names, rate):
     """Mix the streams: blocks of shape [time, speakers]."""
-    knots: dict = {name: [(-1, 0)] for name in names}
+    fades: dict = {name: [(-1, 0)] for name in names}
     for name, start, end in turns:
         fade = min(FADE, (end - start) / 2)
-        knots[name] += [(start, 0), (start + fade, 1), (end - fade, 1)]
-        knots[name] += [(end, 0)]
-    fades = [np.array(knots[name]).T for name in names]
+        fades[name] += [(start, 0), (start + fade, 1), (end - fade, 1)]
+        fades[name] += [(end, 0)]
+    gains = [np.array(fades[name]).T for name in names]
     for start in range(0, mono.length, BLOCK):
         block = mono.read(start, BLOCK)
         end = start + len(block)
         times = np.arange(start, end) / rate
         mixed = np.zeros((len(block), len(names)), np.float32)
         shares = np.zeros_like(mixed)
-        for stretch, first, last, shift in overlaps:
-            first, last = max(first, start), min(last, end)
+        for overlap in overlaps:
+            first, last = max(overlap.first, start), min(overlap.last, end)
             if first >= last:
                 continue
             part = slice(first - start, last - start)
-            start_end = [stretch.start - FADE, *stretch[:2], stretch.end + FADE]
-            share = np.interp(times[part], start_end, [0, 1, 1, 0])
-            share = share[:, np.newaxis]
-            columns = [names.index(speaker) for speaker in stretch.speakers]
-            mixed[part, columns] += share * estimates.read(
-                first + shift, last - first
-            )
+            begin, stop, speakers = overlap.stretch
+            knots = [begin - FADE, begin, stop, stop + FADE]
+            share = np.interp(times[part], knots, [0, 1, 1, 0])[:, np.newaxis]
+            heard = estimates.read(first + overlap.shift, last - first)
+            columns = [names.index(speaker) for speaker in speakers]
+            mixed[part, columns] += share * heard
             shares[part, columns] += share
         mixed /= np.maximum(shares, 1)
         mixed += (1 - np.minimum(shares, 1)) * block
-        for column, (moments, gains) in enumerate(fades):
-            mixed[:, column] *= np.interp(times, moments, gains)
+        for column, (moments, values) in enumerate(gains):
+            mixed[:, column] *= np.interp(times, moments, values)
         yield mixed
