@@ -155,7 +155,7 @@ def perform(
         Time, as ``time.time()``, at which it ends at the latest.
     """
     os.setsid()  # with all that it starts
-    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(log, stream)
     result = Result(name, requested, folder)
@@ -189,6 +189,7 @@ def run_check(name: str, folder: Path, *how: object) -> Result:
     """
     own = folder / name.replace("/", "-")
     own.mkdir()
+    (own / "log.txt").touch()
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=perform, args=(name, own, *how))
     process.start()
