@@ -393,7 +393,11 @@ def _make_parser():
     added["select"].add_argument("--from", **several, help=text)
     add_options(added["select"])
     for name in ("run", "slurm"):
-        _add_run_options(added[name].add_argument)
+        add = added[name].add_argument
+        text = "corpus, a folder with train, val and test (required)"
+        add("--data_folder", type=Path, required=True, help=text)
+        text = "trials at a time on each device (default: %(default)s)"
+        add("--workers", type=commands.at_least(1), default=1, help=text)
     text = "cpu, or e.g. cuda:0 cuda:1 (default: train.py's choice)"
     added["run"].add_argument("--devices", nargs="+", default=[None], help=text)
     text = "GPUs of each job; 0 for jobs on the CPU (default: %(default)s)"
@@ -407,7 +411,12 @@ def _make_parser():
     added["status"].add_argument("--figure", type=Path, help=text)
     text = "port (default: %(default)s)"
     added["dashboard"].add_argument("--port", type=int, default=8080, help=text)
-    _add_next_options(added["next"].add_argument)
+    add = added["next"].add_argument
+    text = "move ends at which the best trials lie outwards, by the margin"
+    add("--widen", action="store_true", help=text)
+    text = "folder for the next stage's file, for --sweeps (default: print)"
+    add("--write", type=Path, help=text)
+    add("--force", action="store_true", help="replace an existing file")
     text = "seeds per finalist (default: 42 123 456)"
     added["validate"].add_argument("--seeds", nargs="+", help=text)
     return parser
@@ -430,23 +439,6 @@ def _add_command(subparsers, name, function):
     )
     add("--sweeps", nargs="+", type=Path, default=[], help=text)
     return parser
-
-
-def _add_run_options(add):
-    """Add the options that ``run`` and ``slurm`` have."""
-    text = "corpus, a folder with train, val and test (required)"
-    add("--data_folder", type=Path, required=True, help=text)
-    text = "trials at a time on each device (default: %(default)s)"
-    add("--workers", type=commands.at_least(1), default=1, help=text)
-
-
-def _add_next_options(add):
-    """Add the options of ``next``."""
-    text = "move ends at which the best trials lie outwards, by the margin"
-    add("--widen", action="store_true", help=text)
-    text = "folder for the next stage's file, for --sweeps (default: print)"
-    add("--write", type=Path, help=text)
-    add("--force", action="store_true", help="replace an existing file")
 
 
 def main(arguments: list[str]) -> int:
