@@ -263,43 +263,24 @@ def _step_size(raw, bias, u, delta, log2_delta, delta_u):
 
 
 @compiled
-def _scan_backward(
-    first,
-    last,
-    u,
-    raw,
-    bias,
-    rates,
-    projected,
-    skip,
-    xz,
-    states,
-    gated,
-    dgated,
-    du,
-    draw,
-    dprojected,
-    dxz,
-    drates,
-    dskip,
-):
+def _scan_backward(first, last, *arrays):
     """Compute the gradients of ``_scan``, and its result once more.
 
     Arguments
     ---------
     first, last : int
         Sequences.
-    u, raw, bias, rates, projected, skip, xz, states, gated : numpy.ndarray
-        As in ``_scan``; ``gated`` is written.
-    dgated : numpy.ndarray
+    *arrays : numpy.ndarray
+        u, raw, bias, rates, projected, skip, xz, states and gated, as in
+        ``_scan``; the last one is written.
         Gradient of the result.
-    du, draw, dprojected, dxz : numpy.ndarray
-        Gradients of these inputs. Of ``dprojected`` the part of B and C is
-        written, of ``dxz`` the second half.
-    drates, dskip : numpy.ndarray
-        Each sequence's gradients, of shapes [batch, n_states, channels] and
-        [batch, channels]; zero before.
+        Gradients of u, raw, projected and xz; of the third the part of B and C
+        is written, of the last the second half.
+        Each sequence's gradients of rates and skip, of shapes
+        [batch, n_states, channels] and [batch, channels]; zero before.
     """
+    u, raw, bias, rates, projected, skip, xz, states, gated = arrays[:9]
+    dgated, du, draw, dprojected, dxz, drates, dskip = arrays[9:]
     n_states, channels = rates.shape
     # A chunk's steps, computed again: states before and after each step,
     # their decay in it, and as in `_scan`.
@@ -387,23 +368,13 @@ def _chunk_backward(inputs, gate, gradients, bias, rates, skip, again, totals):
         _gate_backward(y[t], z[t], gated[t], dgated[t], dz[t], dy)
         ddelta[:] = ZERO
         dinput[:] = ZERO
+        of_step = delta, delta_u, dy, dinput, ddelta
         for n in range(n_states):
             b, g = rank + n, rank + n_states + n
+            of_state = h[t, n], h[t + 1, n], decay[t, n], rates[n]
+            sums = dh[n], drates[n], past
             dprojected[b], dprojected[g] = _state_backward(
-                projected[b],
-                projected[g],
-                h[t, n],
-                h[t + 1, n],
-                decay[t, n],
-                rates[n],
-                delta,
-                delta_u,
-                dy,
-                dh[n],
-                dinput,
-                ddelta,
-                drates[n],
-                past,
+                projected[b], projected[g], of_state, of_step, *sums
             )
         step = u[t], raw[t], du[t], draw[t]
         _input_backward(*step, bias, skip, delta, dinput, ddelta, dy, dskip)
@@ -440,22 +411,7 @@ def _gate_backward(y, z, gated, dgated, dz, dy):
 
 
 @compiled
-def _state_backward(
-    b,
-    g,
-    before,
-    after,
-    decay,
-    rate,
-    delta,
-    delta_u,
-    dy,
-    dh,
-    dinput,
-    ddelta,
-    drate,
-    past,
-):
+def _state_backward(b, g, of_state, of_step, dh, drate, past):
     """Go a step back in one state of all channels.
 
     ``b`` and ``g`` are the step's B and C of this state, whose gradients are
@@ -463,6 +419,8 @@ def _state_backward(
     the one before; ``dinput``, ``ddelta`` and ``drate``, those of delta_u,
     delta and the rate, are added to. ``past`` is a workspace.
     """
+    before, after, decay, rate = of_state
+    delta, delta_u, dy, dinput, ddelta = of_step
     db = dg = ZERO
     for c in range(dy.size):
         dh[c] += g * dy[c]
@@ -478,42 +436,19 @@ def _state_backward(
     return db, dg
 
 
-def mamba_on_cpu(
-    hidden: torch.Tensor,
-    in_weight: torch.Tensor,
-    conv_weight: torch.Tensor,
-    conv_bias: torch.Tensor,
-    x_weight: torch.Tensor,
-    step_weight: torch.Tensor,
-    step_bias: torch.Tensor,
-    rates: torch.Tensor,
-    skip: torch.Tensor,
-    out_weight: torch.Tensor,
-) -> torch.Tensor:
+def mamba_on_cpu(hidden: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
     """Compute a Mamba layer, all in FP32.
 
     Arguments
     ---------
     hidden : torch.Tensor
         Shape [batch, time, d_model], on the CPU.
-    in_weight : torch.Tensor
-        Shape [2 * channels, d_model].
-    conv_weight : torch.Tensor
-        Shape [channels, 1, width].
-    conv_bias : torch.Tensor
-        Shape [channels].
-    x_weight : torch.Tensor
-        Shape [rank + 2 * n_states, channels].
-    step_weight : torch.Tensor
-        Shape [channels, rank].
-    step_bias : torch.Tensor
-        Shape [channels].
-    rates : torch.Tensor
-        A, of shape [channels, n_states]; negative.
-    skip : torch.Tensor
-        D, of shape [channels].
-    out_weight : torch.Tensor
-        Shape [d_model, channels].
+    *weights : torch.Tensor
+        Of the first projection [2 * channels, d_model], of the convolution
+        [channels, 1, width], its bias [channels], of the projection to step
+        sizes, B and C [rank + 2 * n_states, channels], of the step sizes
+        [channels, rank], their bias [channels], A [channels, n_states], which
+        is negative, D [channels], of the last projection [d_model, channels].
 
     Returns
     -------
@@ -528,11 +463,11 @@ def mamba_on_cpu(
     >>> mamba_on_cpu(*inputs).shape
     torch.Size([2, 9, 4])
     """
+    in_weight, conv_weight, *others, rates, skip, out_weight = weights
     conv_weight = conv_weight.squeeze(1).T  # [width, channels]
     rates = rates.T  # [n_states, channels]
-    projections = in_weight, conv_weight, conv_bias, x_weight, step_weight
-    inputs = hidden, *projections, step_bias, rates, skip, out_weight
-    tensors = [tensor.contiguous() for tensor in inputs]
+    inputs = in_weight, conv_weight, *others, rates, skip, out_weight
+    tensors = [tensor.contiguous() for tensor in (hidden, *inputs)]
     # Whether there will be a backward pass, for which states are kept
     keep_states = torch.is_grad_enabled() and any(
         tensor.requires_grad for tensor in tensors

@@ -1,10 +1,6 @@
 """The Mamba layer in plain torch: slow, for any device and FP64."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -12,7 +8,9 @@ from torch.utils.checkpoint import checkpoint
 CHUNK = 16
 
 
-def mamba_in_torch(*tensors: torch.Tensor) -> torch.Tensor:
+def mamba_in_torch(
+    hidden: torch.Tensor, *weights: torch.Tensor
+) -> torch.Tensor:
     """Compute a Mamba layer with operators of torch.
 
     Arguments and result are those of ``mamba_on_cpu``, in FP32 or FP64.
@@ -25,59 +23,8 @@ def mamba_in_torch(*tensors: torch.Tensor) -> torch.Tensor:
     >>> mamba_in_torch(*inputs).shape
     torch.Size([2, 9, 4])
     """
-    return differentiate_once(_compute, *tensors)
-
-
-def differentiate_once(
-    function: Callable, *tensors: torch.Tensor
-) -> torch.Tensor:
-    """Call a function whose result can be differentiated, but only once.
-
-    Example
-    -------
-    >>> x = torch.tensor(3.0, requires_grad=True)
-    >>> y = differentiate_once(torch.square, x)
-    >>> torch.autograd.grad(y, x)
-    (tensor(6.),)
-    """
-    return _Once.apply(function, torch.is_grad_enabled(), *tensors)
-
-
-class _Once(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, function: Callable, enabled: bool, *tensors: torch.Tensor
-    ) -> torch.Tensor:
-        with torch.set_grad_enabled(enabled):
-            inputs = [
-                tensor.detach().requires_grad_(tensor.requires_grad)
-                for tensor in tensors
-            ]
-            output = function(*inputs)
-        ctx.inputs, ctx.output = inputs, output
-        return output.detach()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, doutput: torch.Tensor) -> tuple:
-        wanted = [tensor for tensor in ctx.inputs if tensor.requires_grad]
-        with torch.autocast(doutput.device.type, enabled=False):
-            found = iter(
-                torch.autograd.grad(
-                    ctx.output, wanted, doutput, retain_graph=True
-                )
-            )
-        gradients = [
-            next(found) if tensor.requires_grad else None
-            for tensor in ctx.inputs
-        ]
-        return None, None, *gradients
-
-
-def _compute(
-    hidden, in_weight, conv_weight, conv_bias, x_weight, step_weight, step_bias,
-    rates, skip, out_weight,
-):  # fmt: skip
+    in_weight, conv_weight, conv_bias, x_weight, step_weight, *others = weights
+    step_bias, rates, skip, out_weight = others
     length, width = hidden.shape[1], conv_weight.shape[2]
     x, z = F.linear(hidden, in_weight).chunk(2, dim=-1)
     padded = F.pad(x, (0, 0, width - 1, 0))

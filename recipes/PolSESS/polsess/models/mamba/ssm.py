@@ -5,32 +5,27 @@ import importlib
 import torch
 from torch.nn import functional as F
 
-from polsess.models.mamba.plain import differentiate_once
 
-
-def mamba_in_mamba_ssm(*tensors: torch.Tensor) -> torch.Tensor:
+def mamba_in_mamba_ssm(
+    hidden: torch.Tensor, *weights: torch.Tensor
+) -> torch.Tensor:
     """Compute a Mamba layer with mamba-ssm's fused one.
 
     Arguments and result are those of ``mamba_on_cpu``, in FP32, on a GPU. What
     it has no kernels for is computed in Triton, and so is what has to be
     deterministic, since it adds gradients in any order.
     """
-    width, n_states = tensors[2].shape[2], tensors[7].shape[1]
+    width, n_states = weights[1].shape[2], weights[6].shape[1]
     small = 2 <= width <= 4 and n_states <= 256
     if not small or torch.are_deterministic_algorithms_enabled():
         from polsess.models.mamba.triton import mamba_in_triton
 
-        hidden, *weights = tensors
         return mamba_in_triton(hidden, *(w[None] for w in weights))[0]
     # mamba-ssm itself misses it only when it is called.
     importlib.import_module("causal_conv1d")
-    return differentiate_once(_compute, *tensors)
-
-
-def _compute(hidden, in_weight, *weights):
     from mamba_ssm.ops.selective_scan_interface import mamba_inner_fn
 
-    *projections, step_bias, rates, skip, out_weight = (
+    in_weight, *projections, step_bias, rates, skip, out_weight = (
         weight.contiguous() for weight in weights
     )
     return mamba_inner_fn(

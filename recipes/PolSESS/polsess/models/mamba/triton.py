@@ -296,6 +296,9 @@ def scan(
     bias += direction * channels
     rates += direction * n_states * channels
     skip += direction * channels
+    u += sequence * length * channels
+    xz += sequence * length * 2 * channels
+    gated += sequence * length * channels
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     valid = c < channels
     k = tl.arange(0, STEPS)
@@ -311,9 +314,7 @@ def scan(
             projected + token, tokens, inside, step_weight, rank, bias, c, valid
         )
         delta = tl.where(inside[:, None], _softplus(raw), 0.0)
-        x = tl.load(
-            u + sequence * length * channels + cells, mask=mask, other=0.0
-        )
+        x = tl.load(u + cells, mask=mask, other=0.0)
         step = delta * x
         y = d[None, :] * x
         inward = projected + token + rank * tokens
@@ -331,10 +332,8 @@ def scan(
             tl.store(own, last, mask=valid)
         t = tile * STEPS + k
         cells, z_cells = _gate_cells(t, length, tl.program_id(2), channels, c)
-        z = xz + sequence * length * 2 * channels + z_cells
-        z = tl.load(z, mask=mask, other=0.0)
-        out = gated + sequence * length * channels + cells
-        tl.store(out, y * z * _sigmoid(z), mask=mask)
+        z = tl.load(xz + z_cells, mask=mask, other=0.0)
+        tl.store(gated + cells, y * z * _sigmoid(z), mask=mask)
         # The next tile begins with states that this one's threads wrote.
         tl.debug_barrier()
 
@@ -368,6 +367,11 @@ def scan_backward(
     bias += direction * channels
     rates += direction * n_states * channels
     skip += direction * channels
+    u += sequence * length * channels
+    xz += sequence * length * 2 * channels
+    gated += sequence * length * channels
+    du += sequence * length * channels
+    dxz += sequence * length * 2 * channels
     block = direction * tl.num_programs(1) + tl.program_id(1)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     valid = c < channels
@@ -388,16 +392,11 @@ def scan_backward(
             projected + token, tokens, inside, step_weight, rank, bias, c, valid
         )
         delta = tl.where(inside[:, None], _softplus(raw), 0.0)
-        x = tl.load(
-            u + sequence * length * channels + cells, mask=mask, other=0.0
-        )
+        x = tl.load(u + cells, mask=mask, other=0.0)
         t = tile * STEPS + k
         cells, z_cells = _gate_cells(t, length, tl.program_id(2), channels, c)
-        z = xz + sequence * length * 2 * channels + z_cells
-        z = tl.load(z, mask=mask, other=0.0)
-        dy = tl.load(
-            gated + sequence * length * channels + cells, mask=mask, other=0.0
-        )
+        z = tl.load(xz + z_cells, mask=mask, other=0.0)
+        dy = tl.load(gated + cells, mask=mask, other=0.0)
         dy *= z * _sigmoid(z)
         step = delta * x
         y = d[None, :] * x
@@ -433,9 +432,7 @@ def scan_backward(
         # Loaded and computed again: registers are needed above.
         start -= STEPS
         cells = _cells(start + k, channels, c)
-        x = tl.load(
-            u + sequence * length * channels + cells, mask=mask, other=0.0
-        )
+        x = tl.load(u + cells, mask=mask, other=0.0)
         raw = _step_sizes(
             projected + token, tokens, inside, step_weight, rank, bias, c, valid
         )
@@ -445,7 +442,7 @@ def scan_backward(
         _add(own, tl.sum(draw, 0), valid, i > 0)
         _add(own + channels, tl.sum(dy * x, 0), valid, i > 0)
         dx = d[None, :] * dy + dstep * delta
-        tl.store(du + sequence * length * channels + cells, dx, mask=mask)
+        tl.store(du + cells, dx, mask=mask)
         for r in range(0, rank):
             w = tl.load(step_weight + c * rank + r, mask=valid, other=0.0)
             row = r * tokens + token
@@ -456,19 +453,15 @@ def scan_backward(
             _add(own, tl.sum(draw * value[:, None], 0), valid, i > 0)
         t = start + k
         cells, z_cells = _gate_cells(t, length, tl.program_id(2), channels, c)
-        z = xz + sequence * length * 2 * channels + z_cells
-        z = tl.load(z, mask=mask, other=0.0)
+        z = tl.load(xz + z_cells, mask=mask, other=0.0)
         gate = _sigmoid(z)
         slope = gate * (1.0 + z * (1.0 - gate))
-        out = gated + sequence * length * channels + cells
-        dz = y * slope * tl.load(out, mask=mask, other=0.0)
-        tl.store(
-            dxz + sequence * length * 2 * channels + z_cells, dz, mask=mask
-        )
+        dz = y * slope * tl.load(gated + cells, mask=mask, other=0.0)
+        tl.store(dxz + z_cells, dz, mask=mask)
         # Threads read what others wrote: here of the gradient, and in the
         # next tile of totals.
         tl.debug_barrier()
-        tl.store(out, y * z * gate, mask=mask)
+        tl.store(gated + cells, y * z * gate, mask=mask)
 
 
 def mamba_in_triton(
