@@ -36,7 +36,7 @@ def test_a_corpus_without_any_good_row(corpus, tmp_path, damage):
 def test_first_mixture_gives_the_duration_without_checks(corpus, tmp_path):
     root, tables = corpus
     audio_path(root, tables["train"], 0, "mixFile").unlink()
-    with pytest.raises(UserError, match="tell how long all files are"):
+    with pytest.raises(UserError, match="mix.*wav: is missing"):
         prepare_polsess(root, tmp_path / "save", check="none")
 
 

@@ -257,7 +257,7 @@ def test_only_files_of_the_earlier_preparation_are_removed(corpus, tmp_path):
 
 
 KILLED = """
-import os, signal, sys
+import os, pathlib, signal, sys
 import pandas
 import prepare_polsess
 
@@ -275,15 +275,14 @@ def counted(function):
 if at == "write":
     pandas.DataFrame.to_csv = counted(pandas.DataFrame.to_csv)
 else:
-    os.replace = counted(os.replace)
+    pathlib.Path.replace = counted(pathlib.Path.replace)
 prepare_polsess.prepare_polsess(sys.argv[1], sys.argv[2], subset_sizes=[2])
 """
 
 
 @pytest.mark.parametrize(
     ("at", "calls"),
-    # 36 files are written, then prepare.json, the files and prepare.json again
-    # are renamed.
+    # prepare.json is written, 36 files, and prepare.json again.
     [("write", 20), ("replace", 0), ("replace", 1), ("replace", 37)],
 )
 def test_killed_while_preparing_anew(corpus, tmp_path, at, calls):
@@ -291,8 +290,7 @@ def test_killed_while_preparing_anew(corpus, tmp_path, at, calls):
     prepare_polsess(corpus, save, subset_sizes=[4])
     before = snapshot(save)
     kill(corpus, save, at, calls)
-    if at == "write" or calls == 0:
-        assert snapshot(save) == before
+    assert (snapshot(save) == before) == (calls == 0)
     prepare_polsess(corpus, tmp_path / "fresh", subset_sizes=[2])
     prepare_polsess(corpus, save, subset_sizes=[2])
     assert contents(save) == contents(tmp_path / "fresh")

@@ -37,7 +37,7 @@ def test_names_that_do_not_fit(corpus, tmp_path, damage):
         (1, "SSR", "2.5", "its SSR '2.5' is not a whole number of dB"),
         (1, "SSR", "1e300", "its SSR '1e300' is not a whole number of dB"),
         (0, "sceneOffsetDB", "-5 dB", "sceneOffsetDB '-5 dB' is not a number"),
-        (0, "speech2OryginalPath", "", "its speech2OryginalPath is empty"),
+        (0, "speech2OryginalPath", "", "its speech2OryginalPath '' is empty"),
         (0, "eventClass", "$ound", "its eventClass '$ound' has a dollar sign"),
         (2, "reverbForSpeaker2", "NaN", "its reverb files ["),
         (2, "reverbForSpeaker1", "", "all empty outdoors"),

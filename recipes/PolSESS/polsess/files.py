@@ -4,7 +4,6 @@ import csv
 import fcntl
 import hashlib
 import json
-import math
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -120,18 +119,8 @@ def excess_length(path: Path) -> int:
 
 def to_json(value: object) -> str:
     """Format as JSON, NaN and infinity as null."""
-    return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
-
-
-def _without_nan(value):
-    """Replace numbers that are not finite by None."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    return json.dumps(finite, indent=2) + "\n"
 
 
 def read_json(path: Path) -> dict:

@@ -98,20 +98,13 @@ def check_corpus(
             "--check none: the lengths of a corpus that is not PolSESS are in "
             "its files' headers alone; give --check headers."
         )
-    if check == "none":
-        # The first row has the length and rate of all.
-        found, _, audio = check_audio(data_folder, good[:1], False)
-        if found or audio is None:
-            raise UserError(
-                "The files that should tell how long all files are cannot be "
-                f"used. Run again with --check headers. {found[0]}"
-            )
-    else:
-        found, good, audio = check_audio(
-            data_folder, good, check == "audio", jobs
-        )
-        findings += found
-        good = _without(good, found)
+    # Without a check, the first row has the length and rate of all.
+    looked_at = good[:1] if check == "none" else good
+    found, read, audio = check_audio(
+        data_folder, looked_at, check == "audio", jobs
+    )
+    findings += found
+    good = _without(good if check == "none" else read, found)
     duplicates = find_duplicates(good)
     if not keep_duplicates:
         good = _without(good, duplicates)

@@ -217,8 +217,8 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     empty = [split for split in SPLITS if not counts[split]["rows"]]
     if empty or audio is None:
         raise UserError(
-            f"No good row is left in '{empty[0]}', so nothing was written. "
-            f"{found}"
+            f"No good row is left in '{(empty or SPLITS)[0]}', so nothing was "
+            f"written. {found}"
         )
     most = counts["train"]["rows"]
     sizes = options["subset_sizes"]
@@ -409,35 +409,31 @@ def _file_states(folder: Path, paths: Iterable[str]) -> dict:
 def _replace_files(save_folder, record, files):
     """Replace the files that prepare.json lists by new ones.
 
-    Whenever this is killed, either the old set is untouched or prepare.json
-    makes the next call prepare again. Other files are kept. Returns the record
-    with the files' states.
+    Whenever this is killed, prepare.json makes the next call prepare again.
+    Other files are kept. Returns the record with the files' states.
     """
     save_folder.mkdir(parents=True, exist_ok=True)
     temporary = save_folder / ".prepare_polsess.tmp"
 
-    def replace_record(record):
-        path = save_folder / "prepare.json"
-        write_atomically(path, to_json(record), scratch=temporary)
+    def write(name, text, sync=False):
+        write_atomically(save_folder / name, text, temporary, sync)
 
     # Runs that share a folder take turns.
     with locked(save_folder / ".prepare_polsess.lock"):
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        temporary.mkdir(exist_ok=True)
         try:
-            for name, table in files.items():
-                table.to_csv(temporary / name, index=False)
             old = _read_record(save_folder).get("files", {})
             # While old and new files are mixed, prepare.json only lists which
             # files are ours.
-            replace_record(_sealed({"files": old | dict.fromkeys(files)}))
-            for name in files:
-                os.replace(temporary / name, save_folder / name)
+            listed = _sealed({"files": old | dict.fromkeys(files)})
+            write("prepare.json", to_json(listed), sync=True)
+            for name, table in files.items():
+                write(name, table.to_csv(index=False))
             for name in old.keys() - files:
                 (save_folder / name).unlink(missing_ok=True)
-            states = {"files": _file_states(save_folder, files)}
-            record = _sealed(record | states)
-            replace_record(record)
+            record = record | {"files": _file_states(save_folder, files)}
+            record = _sealed(record)
+            write("prepare.json", to_json(record), sync=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return record

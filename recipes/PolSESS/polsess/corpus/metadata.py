@@ -75,7 +75,20 @@ NEWER_COLUMNS = ["sceneRandomDB", "sceneOffsetDB", "sceneVolumeGain"]
 NAME_COLUMNS = ["speaker1File", "speaker2File", "sceneFile", "eventFile"]
 REVERB_COLUMNS = ["reverbForSpeaker1", "reverbForSpeaker2", "reverbForEvent"]
 
+# Column -> what its values look like, and what is said of others
+FILE_NAME = r"[a-z0-9]{16}\.wav"
 NUMBER = r"([-+]?\d+(\.\d*)?([eE][-+]?\d+)?)?"  # or nothing
+NO_NAME = "is not 16 characters of a-z and 0-9 followed by .wav"
+# SpeechBrain fills in whatever follows a dollar sign in a manifest.
+VALUES = {
+    "SSR": (r"[-+]?\d{1,3}(\.0*)?", "is not a whole number of dB"),
+    "sceneOffsetDB": (NUMBER, "is not a number"),
+    "speech1OryginalPath": (r"(?s).+", "is empty"),
+    "speech2OryginalPath": (r"(?s).+", "is empty"),
+    "sceneClass": (r"[^$]*", "has a dollar sign"),
+    "eventClass": (r"[^$]*", "has a dollar sign"),
+    **dict.fromkeys(NAME_COLUMNS, (FILE_NAME, NO_NAME)),
+}
 
 # How MATLAB writes an empty number and an empty text.
 NO_VALUE = {"NaN": "", "<missing>": ""}
@@ -426,7 +439,7 @@ def check_metadata(table: pd.DataFrame) -> list[Finding]:
         for reason in (
             _other_problems(row)
             if row.environment in OTHER_LAYOUTS
-            else [*_value_problems(row), *_name_problems(row)]
+            else _problems(row)
         )
     ]
 
@@ -438,34 +451,16 @@ def _other_problems(row):
             yield f"its {name} '{value}' has a dollar sign"
 
 
-def _value_problems(row):
-    """Yield the impossible values of one row."""
+def _problems(row):
+    """Yield the impossible values of a row of PolSESS, and contradictions."""
     if row.subset != row.split:
         yield f"its subset is '{row.subset}' instead of '{row.split}'"
-    if not re.fullmatch(r"[-+]?\d{1,3}(\.0*)?", row.SSR):
-        yield f"its SSR '{row.SSR}' is not a whole number of dB"
-    if not re.fullmatch(NUMBER, row.sceneOffsetDB):
-        yield f"its sceneOffsetDB '{row.sceneOffsetDB}' is not a number"
-    for column in ("speech1OryginalPath", "speech2OryginalPath"):
-        if not getattr(row, column):
-            yield f"its {column} is empty"
-    for column in ("sceneClass", "eventClass"):
-        # SpeechBrain fills in whatever follows a dollar sign in a manifest.
-        if "$" in getattr(row, column):
-            yield f"its {column} '{getattr(row, column)}' has a dollar sign"
-
-
-def _name_problems(row):
-    """Yield the contradictions between the file names of one row."""
+    for column, (pattern, problem) in VALUES.items():
+        value = getattr(row, column)
+        if not re.fullmatch(pattern, value):
+            yield f"its {column} '{value}' {problem}"
     names = [getattr(row, column) for column in NAME_COLUMNS]
-    malformed = False
-    for column, name in zip(NAME_COLUMNS, names, strict=True):
-        if not re.fullmatch(r"[a-z0-9]{16}\.wav", name):
-            malformed = True
-            yield (
-                f"its {column} '{name}' is not 16 characters of a-z and 0-9 "
-                "followed by .wav"
-            )
+    malformed = not all(re.fullmatch(FILE_NAME, name) for name in names)
     if row.speaker1File == row.speaker2File:
         yield "speaker1File and speaker2File are the same file"
     reverbs = [getattr(row, column) for column in REVERB_COLUMNS]
