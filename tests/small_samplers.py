@@ -12,7 +12,6 @@ SPACE = {
     "factor": "uniform(0.3, 0.95)",
     "patience": "uniform(1, 5, discrete=True)",
     "width": "loguniform(1, 64, discrete=True)",
-    "norm": "choices(['gLN', 'cLN', None, 2])",
 }
 ALGORITHMS = ("optunatpe", "optunagp")
 BOTH = pytest.mark.parametrize("name", ALGORITHMS)

@@ -46,10 +46,10 @@ def bomb(levels):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        (f"a: 1\nseparator: {MALICE}", "line 2: !apply:builtins.open"),
+        (f"a: 1\nseparator: {MALICE}", "'!apply:builtins.open'"),
         (f"separator: !new:{SPMAMBA}\n  blocks: {MALICE}", "line 2"),
-        (f"separator: &a {MALICE}\na: *a", "line 1: !apply:builtins.open"),
-        (f"separator: !ref <a>\na: {MALICE}", "line 1: !ref"),
+        (f"separator: &a {MALICE}\na: *a", "'!apply:builtins.open'"),
+        (f"separator: !ref <a>\na: {MALICE}", "'!ref'"),
         ("separator: !new:builtins.open [stolen, w]", "builtins.open"),
         ("separator: !new:polsess.models.spmamba.torch.nn.ReLU", "torch.nn"),
         ("separator: !new:polsess.models.spmamba.Nothing", "spmamba.Nothing"),
@@ -64,8 +64,9 @@ def bomb(levels):
         ("other: 3", "no key separator"),
         ("- 3", ""),
         ("a: [", ""),
-        ("separator: &a [*a]", "recursion"),
-        (bomb(30), "more than 10000 values"),
+        ("separator: &a [*a]", "not a class"),
+        (bomb(30), "not a class"),
+        (f"separator: !new:{SPMAMBA}\n  blocks: 2001-01-01", "not JSON"),
         ("separator: " + "[" * 2000, "recursion"),
     ],
 )

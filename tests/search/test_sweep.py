@@ -1,20 +1,17 @@
 """Sweep files: the published ones, Orion's part, priors, and mistakes."""
 
 import copy
-import inspect
 import shlex
 
 import orion.core
 import pytest
 import yaml
-from orion.algo.base import algo_factory
 from orion.core.io.orion_cmdline_parser import OrionCmdlineParser
 from orion.core.io.space_builder import SpaceBuilder
 from orion.executor.base import executor_factory
 from polsess.errors import UserError
 from polsess.search.early_termination import Hyperband, Median
 from polsess.search.sweep import (
-    ALGORITHM_OPTIONS,
     EXPERIMENT,
     SWEEPS,
     WORKER,
@@ -229,7 +226,12 @@ def edit(tmp_path, edit_content):
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
-        ("sweep", "train_sizes", 3, r"did you mean train_size\?"),
+        (
+            "sweep",
+            "train_sizes",
+            3,
+            r"train_sizes is not one of its keys, .* train_",
+        ),
         ("experiment", "max_trials", 0, r"max_trials 0: give a whole number"),
         ("experiment", "algorithm", {"a": 42}, r"mapping of its options"),
         ("worker", "executor_configuration", {}, r"give .*threading.*Ctrl-C"),
@@ -252,14 +254,10 @@ def edit(tmp_path, edit_content):
             r"would act after epoch 4",
         ),
         ("sweep", "published", {"runs": 3}, r"published: finished is missing"),
-        (
-            *("experiment", "algorithm", {"optunagp": {"sed": 42}}),
-            r"optunagp: sed is not one of its options, seed, n_startup",
-        ),
-        ("sweep", "model", "dprn", r"no .*/dprn\.yaml; did you mean dp"),
+        ("sweep", "model", "dprn", r"model: there is no .*/dprn\.yaml"),
         (
             *("sweep", "space", {"lr_faktor": "uniform(0.1, 0.9)"}),
-            r"lr_faktor is no setting of .*did you mean lr_factor\?",
+            r"lr_faktor is no setting in .*dprnn\.yaml",
         ),
         (
             *("sweep", "space", {"check": "uniform(0.1, 0.9)"}),
@@ -348,12 +346,6 @@ def test_what_a_stage_starts_with(tmp_path, changes, message):
         read_sweep_file(path)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHM_OPTIONS)
-def test_options_are_those_that_orions_algorithms_take(algorithm):
-    taken = inspect.signature(algo_factory.get_class(algorithm)).parameters
-    assert set(ALGORITHM_OPTIONS[algorithm]) == set(taken) - {"space"}
-
-
 def test_keys_are_orions_own():
     known = orion.core.config.to_dict()
     assert set(EXPERIMENT) - {"name"} <= set(known["experiment"])
@@ -371,7 +363,7 @@ def test_keys_are_orions_own():
         ("random", "random", {}),
         # Orion does not mind capitals.
         ({"OptunaTPE": {"seed": 1}}, "OptunaTPE", {"seed": 1}),
-        # What another of its algorithms takes, Orion knows itself.
+        # What its algorithms take, Orion knows itself.
         ({"asha": {"num_rungs": 3}}, "asha", {"num_rungs": 3}),
     ],
 )

@@ -318,24 +318,8 @@ def main(arguments: list[str]) -> None:
         run_settings = (settings, hparams, hparams_file, run_opts, overrides)
         settings = on_main(prepare_run, *run_settings)
         while True:
-            train, valid, test = make_loaders(
-                hparams["data_folder"],
-                hparams["manifest_folder"],
-                task=hparams["task"],
-                n_sources=hparams["n_sources"],
-                sample_rate=hparams["sample_rate"],
-                seed=hparams["seed"],
-                curriculum=hparams["curriculum"],
-                train_size=hparams["train_size"],
-                training_segment=hparams["training_segment"],
-                valid_variants=hparams["valid_variants"],
-                test_variants=hparams["test_variants"],
-                batch_size=hparams["batch_size"],
-                valid_batch_size=hparams["valid_batch_size"],
-                num_workers=hparams["num_workers"],
-                pin_memory=device.startswith("cuda"),
-                augmentation=hparams["augmentation"],
-            )
+            on_gpu = device.startswith("cuda")
+            train, valid, test = make_loaders(hparams, pin_memory=on_gpu)
             brain = Separation(
                 modules=hparams["modules"],
                 opt_class=hparams["opt_class"],

@@ -7,6 +7,7 @@ epoch and ID; the dataset applies it.
 """
 
 import random
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -194,6 +195,7 @@ def _scene(row):
     return row["environment"], row["scene_class"]
 
 
+@dataclass
 class Augmentation:
     """Changes to training mixtures: their settings, draws and application.
 
@@ -222,42 +224,39 @@ class Augmentation:
         If a speed is not a whole number of per cent, from 50 to 200.
     """
 
-    def __init__(
-        self,
-        sample_rate: int,
-        dynamic_mixing: float = 0.0,
-        remix_rooms: str = "scene",
-        remix_shift: float = 0.0,
-        speeds: list[int] | None = None,
-        gain: float = 0.0,
-        drop_frequencies: int = 0,
-        drop_chunks: int = 0,
-    ) -> None:
-        for speed in speeds or []:
+    sample_rate: int
+    dynamic_mixing: float = 0.0
+    remix_rooms: str = "scene"
+    remix_shift: float = 0.0
+    speeds: list[int] | None = None
+    gain: float = 0.0
+    drop_frequencies: int = 0
+    drop_chunks: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the speeds, and make SpeechBrain's modules."""
+        for speed in self.speeds or []:
             if type(speed) is not int or not 50 <= speed <= 200:
                 raise UserError(
                     f"speed_perturbation {speed!r}: give a list of whole per "
                     "cent, from 50 to 200"
                 )
-        self.sample_rate = sample_rate
-        self.share = dynamic_mixing
-        self.rooms = remix_rooms
-        self.shift = round(remix_shift * sample_rate)
-        self.speeds = speeds
-        self.gain = gain
-        self.drop_frequencies = DropFreq(
-            drop_freq_count_low=0, drop_freq_count_high=drop_frequencies
+        self.drop_some_frequencies = DropFreq(
+            drop_freq_count_low=0, drop_freq_count_high=self.drop_frequencies
         )
         # SpeechBrain's lengths, of 6 to 62 ms, are meant for 16 kHz.
-        self.drop_chunks = DropChunk(
-            drop_length_low=sample_rate // 160,
-            drop_length_high=sample_rate // 16,
+        self.drop_some_chunks = DropChunk(
+            drop_length_low=self.sample_rate // 160,
+            drop_length_high=self.sample_rate // 16,
             drop_count_low=0,
-            drop_count_high=drop_chunks,
+            drop_count_high=self.drop_chunks,
         )
-        self.active = bool(
-            dynamic_mixing or speeds or gain or drop_frequencies or drop_chunks
-        )
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is changed."""
+        drops = self.drop_frequencies or self.drop_chunks
+        return bool(self.dynamic_mixing or self.speeds or self.gain or drops)
 
     def draw(
         self, index: int, material: Material, generator: random.Random
@@ -266,9 +265,9 @@ class Augmentation:
         if not self.active:
             return None
         remix = None
-        if generator.random() < self.share:
+        if generator.random() < self.dynamic_mixing:
             remix = material.draw(index, generator)
-            if remix and self.shift:
+            if remix and self.remix_shift:
                 remix = self._shifted(remix, generator)
         if self.speeds:
             if remix is None:
@@ -290,10 +289,10 @@ class Augmentation:
 
     def _shifted(self, remix, generator):
         """Shift each part in time."""
+        most = round(self.remix_shift * self.sample_rate)
 
         def shifted(part):
-            shift = generator.randint(-self.shift, self.shift)
-            return part._replace(shift=shift)
+            return part._replace(shift=generator.randint(-most, most))
 
         return remix._replace(
             speech=tuple(shifted(part) for part in remix.speech),
@@ -312,14 +311,15 @@ class Augmentation:
         mixture, targets = gain * mixture, gain * targets
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(changes.seed)
-            if self.drop_frequencies.drop_freq_count_high:
+            if self.drop_frequencies:
                 # Of an impulse: DropFreq convolves in the time domain, which
                 # takes longer than all else here.
-                response = self.drop_frequencies(IMPULSE)[0].numpy()
+                response = self.drop_some_frequencies(IMPULSE)[0].numpy()
                 dropped = oaconvolve(mixture.numpy(), response, mode="same")
                 mixture = torch.from_numpy(dropped)
-            if self.drop_chunks.drop_count_high:
-                mixture = self.drop_chunks(mixture.unsqueeze(0), torch.ones(1))
+            if self.drop_chunks:
+                mixture = mixture.unsqueeze(0)
+                mixture = self.drop_some_chunks(mixture, torch.ones(1))
         return mixture.reshape(-1), targets
 
 

@@ -7,6 +7,7 @@ worker or process renders it. All random draws are made by the sampler in
 
 import csv
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -172,6 +173,7 @@ def select_rows(
     return chosen[:size]
 
 
+@dataclass
 class RenderedMixtures(torch.utils.data.Dataset):
     """Dataset that renders manifest rows on request.
 
@@ -187,17 +189,10 @@ class RenderedMixtures(torch.utils.data.Dataset):
         Applies the examples' changes; None where they have none.
     """
 
-    def __init__(
-        self,
-        rows: list[dict],
-        task: str,
-        segment: int | None = None,
-        augmentation: Augmentation | None = None,
-    ) -> None:
-        self.rows = rows
-        self.task = task
-        self.segment = segment
-        self.augmentation = augmentation
+    rows: list[dict]
+    task: str
+    segment: int | None = None
+    augmentation: Augmentation | None = None
 
     def __len__(self) -> int:
         """Count the rows."""

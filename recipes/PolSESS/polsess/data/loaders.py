@@ -8,7 +8,6 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from polsess.corpus.manifests import SPEAKERS, manifest_path
 from polsess.corpus.metadata import SPLITS
-from polsess.data.augmentation import Augmentation
 from polsess.data.dataset import RenderedMixtures, check_speakers, read_manifest
 from polsess.data.sampling import (
     Curriculum,
@@ -21,29 +20,15 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import make_dataloader
 
 
-def make_loaders(
-    data_folder: str,
-    manifest_folder: str,
-    *,
-    task: str,
-    n_sources: int,
-    sample_rate: int,
-    seed: int,
-    curriculum: list[dict],
-    train_size: int | None,
-    training_segment: float | None,
-    valid_variants: list[str],
-    test_variants: list[str],
-    batch_size: int,
-    valid_batch_size: int,
-    num_workers: int,
-    pin_memory: bool,
-    augmentation: Augmentation,
-) -> list[DataLoader]:
+def make_loaders(hparams: dict, pin_memory: bool) -> list[DataLoader]:
     """Make the loaders of training, validation and test.
 
-    The arguments are settings of the model's YAML file, ``pin_memory``, whether
-    batches are copied to a GPU, and the training's ``augmentation``.
+    Arguments
+    ---------
+    hparams : dict
+        The loaded YAML.
+    pin_memory : bool
+        Whether batches are copied to a GPU.
 
     Returns
     -------
@@ -51,48 +36,50 @@ def make_loaders(
         Of PaddedBatch with ``mixture`` [batch, time] and
         ``targets`` [batch, time, n_sources].
     """
-    segment = None
-    if training_segment is not None:
-        segment = max(1, round(training_segment * sample_rate))
+    data_folder, folder = hparams["data_folder"], hparams["manifest_folder"]
+    seed, task = hparams["seed"], hparams["task"]
+    segment = hparams["training_segment"]
+    if segment is not None:
+        segment = max(1, round(segment * hparams["sample_rate"]))
     train, valid, test = (
-        read_manifest(manifest_path(manifest_folder, split), data_folder)
+        read_manifest(manifest_path(folder, split), data_folder)
         for split in SPLITS
     )
-    settings = {"task": task, "n_sources": n_sources}
-    check_speakers(train, settings, data_folder)
-    used, speakers = None, None
-    if augmentation.active:
-        used = augmentation
-        speakers = read_speakers(Path(manifest_folder, SPEAKERS))
+    check_speakers(train, hparams, data_folder)
+    augmentation, speakers = None, None
+    if hparams["augmentation"].active:
+        augmentation = hparams["augmentation"]
+        speakers = read_speakers(Path(folder, SPEAKERS))
     batches = TrainingBatches(
         train,
-        Curriculum(curriculum),
+        Curriculum(hparams["curriculum"]),
         seed,
-        batch_size,
-        train_size,
+        hparams["batch_size"],
+        hparams["train_size"],
         segment,
-        sample_rate,
+        hparams["sample_rate"],
         process_count(),
         process_rank(),
-        used,
+        augmentation,
         speakers,
     )
-    validated = fixed_examples(valid, valid_variants)
-    tested = all_examples(test, test_variants)
+    size = hparams["valid_batch_size"]
+    validated = fixed_examples(valid, hparams["valid_variants"])
+    tested = all_examples(test, hparams["test_variants"])
     return [
         make_dataloader(
-            RenderedMixtures(rows, task, length, used),
+            RenderedMixtures(rows, task, length, augmentation),
             batch_sampler=sampler,
             collate_fn=PaddedBatch,
-            num_workers=num_workers,
+            num_workers=hparams["num_workers"],
             pin_memory=pin_memory,
             # Without its own, each epoch would draw from the global state.
             generator=torch.Generator().manual_seed(seed),
         )
         for rows, sampler, length in (
             (train, batches, segment),
-            (valid, _cut(valid, validated, valid_batch_size), None),
-            (test, _cut(test, tested, valid_batch_size), None),
+            (valid, _cut(valid, validated, size), None),
+            (test, _cut(test, tested, size), None),
         )
     ]
 

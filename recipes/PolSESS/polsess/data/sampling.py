@@ -7,6 +7,7 @@ whether the run was resumed.
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -174,6 +175,7 @@ def draw_example(
     return Example(row_index, variant, start, changes)
 
 
+@dataclass
 class TrainingBatches(torch.utils.data.Sampler):
     """Batch sampler of training examples that follows the curriculum.
 
@@ -212,41 +214,41 @@ class TrainingBatches(torch.utils.data.Sampler):
         If a stage of the curriculum finds no row, or fewer than ``size``.
     """
 
-    def __init__(
-        self,
-        rows: list[dict],
-        curriculum: Curriculum,
-        seed: int,
-        batch_size: int,
-        size: int | None,
-        segment: int | None,
-        sample_rate: int,
-        processes: int = 1,
-        rank: int = 0,
-        augmentation: Augmentation | None = None,
-        speakers: dict | None = None,
-    ) -> None:
-        self.rows = rows
-        self.augmentation = augmentation
-        self.seed = seed
-        self.processes = processes
-        self.rank = rank
-        self.batch_size = processes * batch_size  # of all processes
-        lengths = [round(float(row["duration"]) * sample_rate) for row in rows]
-        self.n_samples = segment or lengths[0]
-        self.latest_starts = [max(0, n - (segment or n)) for n in lengths]
-        self.curriculum = curriculum
+    rows: list[dict]
+    curriculum: Curriculum
+    seed: int
+    batch_size: int
+    size: int | None
+    segment: int | None
+    sample_rate: int
+    processes: int = 1
+    rank: int = 0
+    augmentation: Augmentation | None = None
+    speakers: dict | None = None
+
+    def __post_init__(self) -> None:
+        """Find each stage's rows, and go to the first epoch."""
+        self.together = self.processes * self.batch_size  # in a batch of all
+        lengths = [
+            round(float(row["duration"]) * self.sample_rate)
+            for row in self.rows
+        ]
+        self.n_samples = self.segment or lengths[0]
+        self.latest_starts = [max(0, n - (self.segment or n)) for n in lengths]
         # All stages at once: a stage without rows is reported before training.
         self.chosen = {}
         self.material: dict = {}
-        for stage in curriculum.stages:
+        for stage in self.curriculum.stages:
             epoch, variants = stage["epoch"], stage["variants"]
             setting = f"curriculum from epoch {epoch}"
-            self.chosen[epoch] = select_rows(rows, variants, size, setting)
-            if augmentation is not None:
-                indices = [index for index, _ in self.chosen[epoch]]
+            chosen = select_rows(self.rows, variants, self.size, setting)
+            self.chosen[epoch] = chosen
+            if self.augmentation is not None:
                 self.material[epoch] = Material(
-                    rows, indices, speakers or {}, augmentation.rooms
+                    self.rows,
+                    [index for index, _ in chosen],
+                    self.speakers or {},
+                    self.augmentation.remix_rooms,
                 )
         self.set_epoch(1)
 
@@ -258,7 +260,7 @@ class TrainingBatches(torch.utils.data.Sampler):
 
     def __len__(self) -> int:
         """Count the epoch's batches."""
-        return -(-self.n_examples // self.batch_size)
+        return -(-self.n_examples // self.together)
 
     def weight(self, step: int, factor: int) -> float:
         """Weight a batch's loss so that each example of a step counts alike.
@@ -276,14 +278,14 @@ class TrainingBatches(torch.utils.data.Sampler):
             For the mean loss of this process's part, before the processes'
             gradients are averaged.
         """
-        first = (step - 1) // factor * factor * self.batch_size
-        together = min(factor * self.batch_size, self.n_examples - first)
+        first = (step - 1) // factor * factor * self.together
+        together = min(factor * self.together, self.n_examples - first)
         return self.examples_here(step) * self.processes / together
 
     def examples_here(self, step: int) -> int:
         """Count the examples of a batch, from 1, that this process has."""
-        first = (step - 1) * self.batch_size
-        here = self._share(min(self.batch_size, self.n_examples - first))
+        first = (step - 1) * self.together
+        here = self._share(min(self.together, self.n_examples - first))
         return here.stop - here.start
 
     def _share(self, count):
@@ -302,8 +304,8 @@ class TrainingBatches(torch.utils.data.Sampler):
         chosen = self.chosen[self.stage["epoch"]]
         generator = random.Random(f"{self.seed} {self.epoch} order")
         order = generator.sample(chosen, len(chosen))
-        for first in range(0, len(order), self.batch_size):
-            batch = order[first : first + self.batch_size]
+        for first in range(0, len(order), self.together):
+            batch = order[first : first + self.together]
             yield [
                 draw_example(
                     self.seed,

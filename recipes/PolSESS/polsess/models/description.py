@@ -9,13 +9,13 @@ An argument may be such a mapping itself. Such a file may come from elsewhere,
 so nothing but modules of the known networks is built.
 """
 
+import json
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
 
 import torch
 from ruamel.yaml import YAML, YAMLError
-from ruamel.yaml.nodes import MappingNode, SequenceNode
+from ruamel.yaml.constructor import SafeConstructor
 
 from polsess.errors import UserError, one_line
 
@@ -26,12 +26,22 @@ SPEECHBRAIN = (
     "speechbrain.lobes.models.dual_path",
     "speechbrain.lobes.models.resepformer",
 )
-PLAIN = tuple(
-    f"tag:yaml.org,2002:{kind}"
-    for kind in ("str", "int", "float", "bool", "null", "seq", "map")
-)
 NO_MAPPING = (AttributeError, TypeError)  # raised by a file that holds none
-LARGEST = 10_000  # values; aliases within aliases would be endless
+
+
+class _Describer(SafeConstructor):
+    """Constructor of plain values, and of descriptions for ``!new:class``."""
+
+    def describe(self, name, node):
+        """Describe an object of a known network's class."""
+        find_class(name)
+        if node.value and node.id != "mapping":
+            raise ValueError(f"{name}: give its arguments by name")
+        arguments = self.construct_mapping(node, True) if node.value else {}
+        return {"class": name, "arguments": arguments}
+
+
+_Describer.add_multi_constructor("!new:", _Describer.describe)
 
 
 def describe(text: str, source: object) -> dict:
@@ -61,42 +71,19 @@ def describe(text: str, source: object) -> dict:
     >>> describe(text, "hyperparams.yaml")["arguments"]
     {'blocks': 1}
     """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Describer
     try:
-        keys = {name.value: node for name, node in YAML().compose(text).value}
+        keys = {name.value: node for name, node in yaml.compose(text).value}
         if "separator" not in keys:
             raise ValueError("it has no key separator")
-        description = _describe(keys["separator"], [])
+        description = yaml.constructor.construct_document(keys["separator"])
         if not isinstance(description, dict) or "class" not in description:
             raise ValueError("its separator is not a class as !new:...")
+        json.dumps(description)  # fails at other kinds of values
         return description
     except (YAMLError, ValueError, RecursionError, *NO_MAPPING) as error:
         raise UserError(f"{source}: {one_line(error)}") from error
-
-
-def _describe(node, seen):
-    """Turn a YAML node into plain values and descriptions."""
-    seen.append(node)
-    if len(seen) > LARGEST:
-        raise ValueError(f"it holds more than {LARGEST} values")
-    value: Any = None
-    if isinstance(node, MappingNode):
-        value = {str(n.value): _describe(part, seen) for n, part in node.value}
-    elif isinstance(node, SequenceNode):
-        value = [_describe(part, seen) for part in node.value]
-    elif node.tag.startswith("!new:") and not node.value:
-        value = {}
-    elif node.tag in PLAIN:
-        value = YAML(typ="safe").constructor.construct_object(node)
-    if node.tag in PLAIN:
-        return value
-    line = f"line {node.start_mark.line + 1}: {node.tag}"
-    if not node.tag.startswith("!new:"):
-        raise ValueError(f"{line} is neither a plain value nor !new:class")
-    name = node.tag.removeprefix("!new:")
-    find_class(name)
-    if not isinstance(value, dict):
-        raise ValueError(f"{line}: give its arguments by name")
-    return {"class": name, "arguments": value}
 
 
 def find_class(name: str) -> type[torch.nn.Module]:

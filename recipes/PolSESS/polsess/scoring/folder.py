@@ -16,7 +16,7 @@ from statistics import fmean
 import pandas as pd
 
 from polsess.errors import UserError
-from polsess.files import locked, to_json, write_atomically
+from polsess.files import locked, read_table, to_json, write_atomically
 from polsess.run_folder import EvaluationFiles
 from polsess.scoring.metrics import METRICS, metric_versions
 from polsess.scoring.scores import number_columns
@@ -116,12 +116,6 @@ class EvaluationFolder(EvaluationFiles):
         """Release the lock."""
         self.opened.close()
 
-    def _unwritable(self, error):
-        return UserError(
-            f"{self.folder}: cannot be written ({error}); the same command "
-            "goes on where this one was"
-        )
-
     def _read(self):
         """Read the known scores; cut off a line that was torn."""
         self.file.seek(0)
@@ -170,7 +164,10 @@ class EvaluationFolder(EvaluationFiles):
             self.file.write(json.dumps(row).encode() + b"\n")
             self.file.flush()
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise UserError(
+                f"{self.folder}: cannot be written ({error}); the same command "
+                "goes on where this one was"
+            ) from error
         self.known[name] = score
 
     def missing(self, key: tuple[str, str], metrics: list[str]) -> list[str]:
@@ -212,11 +209,8 @@ class EvaluationFolder(EvaluationFiles):
         Audio in ``new_audio`` is moved to its place; without any, audio of
         mixtures that are not in the table, or had other scores, is removed.
         """
-        try:
-            self.description.unlink(missing_ok=True)
-            self._replace_audio(table)
-        except (OSError, ValueError) as error:
-            raise self._unwritable(error) from error
+        self.description.unlink(missing_ok=True)
+        self._replace_audio(table)
         write_atomically(self.scores, table.to_csv(index=False))
         write_atomically(self.description, to_json(description))
 
@@ -226,7 +220,7 @@ class EvaluationFolder(EvaluationFiles):
         new = self.new_audio.exists()
         if self.audio.exists():
             # Raises an error if the folder is not of an evaluation.
-            listed = pd.read_csv(self.examples, dtype=str, na_filter=False)
+            listed = read_table(self.examples, LISTED)
             rows = table.loc[table["metric"] == "si_sdr", LISTED].astype(str)
             stale = len(listed.merge(rows, on=LISTED)) < len(listed)
             if stale and not new:

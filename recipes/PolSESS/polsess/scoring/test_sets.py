@@ -308,6 +308,7 @@ def read_test_set(
     )
 
 
+@dataclass
 class StoredExamples(torch.utils.data.Dataset):
     """Dataset of stored mixtures, which are not rendered.
 
@@ -320,9 +321,8 @@ class StoredExamples(torch.utils.data.Dataset):
         ``SB``, ``ES`` or ``EB``.
     """
 
-    def __init__(self, rows: list[dict], task: str) -> None:
-        self.rows = rows
-        self.task = task
+    rows: list[dict]
+    task: str
 
     def files(self, example: Example) -> dict[str, str]:
         """Look up the files that an example is read from, the mixture first."""

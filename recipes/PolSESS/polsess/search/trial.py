@@ -91,44 +91,33 @@ def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:
         )
 
 
-class OtherCurves:
-    """The learning curves of all trials of a sweep but one.
+def read_other_curves(folder: Path) -> list[list[float]]:
+    """Read the current learning curves of all trials of a sweep but one.
+
+    A file that cannot be read is left out with a warning: a single trial's
+    file must not end the others.
 
     Arguments
     ---------
     folder : Path
         The trial's own; the others' are beside it.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.unreadable: set = set()
-
-    def read(self) -> list[list[float]]:
-        """Read the current curves that have an epoch.
-
-        A file that cannot be read is left out, with one warning: a single
-        trial's file must not end the others.
-        """
-        curves = []
-        for path in sorted(self.folder.parent.glob("*/curve.csv")):
-            if path.parent.name == self.folder.name:
+    curves = []
+    for path in sorted(folder.parent.glob("*/curve.csv")):
+        if path.parent.name == folder.name:
+            continue
+        try:
+            table = read_curve(path.parent)
+            if table is None or table.empty:
                 continue
-            try:
-                table = read_curve(path.parent)
-                if table is not None and len(table):
-                    values = table["valid_si_sdr"]
-                    if (
-                        table["epoch"].iloc[-1] != len(table)
-                        or values.abs().max() > HIGHEST
-                    ):
-                        raise UserError(f"{path}: is damaged")
-                    curves.append(values.tolist())
-            except UserError as error:
-                if path not in self.unreadable:
-                    self.unreadable.add(path)
-                    logger.warning(f"Left out of the comparison: {error}")
-        return curves
+            values = table["valid_si_sdr"]
+            count, highest = table["epoch"].iloc[-1], values.abs().max()
+            if count != len(table) or highest > HIGHEST:
+                raise UserError(f"{path}: is damaged")
+            curves.append(values.tolist())
+        except UserError as error:
+            logger.warning(f"Left out of the comparison: {error}")
+    return curves
 
 
 class Trial:
@@ -157,7 +146,6 @@ class Trial:
         self.files = RunFiles(self.folder)
         self.record = self.files.trial
         self.decision = self.folder / "decision.json"
-        self.others = OtherCurves(self.folder)
         self.parent = os.getppid()
         self.lock = ExitStack()
 
@@ -177,8 +165,6 @@ class Trial:
                 "waiting for it to end"
             )
             self.lock.enter_context(locked(path))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be locked ({error})") from error
 
     def until_stopped(
         self, counter: EpochCounterWithStopper, curve: Curve
@@ -222,7 +208,7 @@ class Trial:
             return False
         if not rule.acts_at(values):
             return False
-        reason = rule.reason_to_stop(values, self.others.read())
+        reason = rule.reason_to_stop(values, read_other_curves(self.folder))
         decision = {"epoch": epoch, "reason": reason}
         write_atomically(self.decision, json.dumps(decision) + "\n")
         return reason is not None

@@ -14,7 +14,6 @@ common norm.
 import json
 import math
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -218,19 +217,6 @@ class TrainingState:
         torch.set_rng_state(states["cpu"])
         if "cuda" in states and torch.cuda.is_available():
             torch.cuda.set_rng_state(states["cuda"])
-
-
-def gradients_are_finite(parameters: Iterable[torch.nn.Parameter]) -> bool:
-    """Check whether all gradients of parameters are finite.
-
-    Example
-    -------
-    >>> gradients_are_finite([torch.nn.Parameter(torch.ones(2))])
-    True
-    """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients, float("inf"))
-    return bool(norm.isfinite())
 
 
 class ReliableBrain(sb.Brain):
@@ -444,12 +430,10 @@ class ReliableBrain(sb.Brain):
         size : float
             The same, read.
         """
-        parameters = list(self.modules.parameters())
-        # The squares of large gradients may overflow.
-        stepped = math.isfinite(size) or gradients_are_finite(parameters)
+        stepped = math.isfinite(size)
         if stepped:
             torch.nn.utils.clip_grads_with_norm_(
-                parameters, self.max_grad_norm, norm
+                self.modules.parameters(), self.max_grad_norm, norm
             )
             self.optimizer.step()
             self.optimizer_step += 1

@@ -212,8 +212,7 @@ BUILT = object()
 def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     """Parse a command line of ``train.py``.
 
-    SpeechBrain's own parser silently accepts abbreviations, and options that
-    are refused here.
+    SpeechBrain's own parser silently accepts options that are refused here.
 
     Arguments
     ---------
@@ -238,10 +237,6 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     -------
     >>> parse_arguments(["hparams/dprnn.yaml", "--lr", "1e-3"])[2]
     {'lr': 0.001}
-    >>> parse_arguments(["hparams/dprnn.yaml", "--prec", "bf16"])
-    Traceback (most recent call last):
-    ...
-    polsess.errors.UserError: --prec: write it out, --precision
     """
     if not arguments or arguments[0].startswith("-"):
         raise UserError("give a model's YAML file first, as hparams/dprnn.yaml")
@@ -249,9 +244,6 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     options = [*HELP_TEXTS, "compile_module_keys", "help"]
     for name in texts:
         refuse(f"--{name}", name)
-        longer = [option for option in options if option.startswith(name)]
-        if longer and name not in options:
-            raise UserError(f"--{name}: write it out, --{longer[0]}")
     own = {name: texts.pop(name) for name in options if name in texts}
     run_opts = sb.parse_arguments([hparams_file, *write_options(own)])[1]
     overrides = {name: read_value(name, text) for name, text in texts.items()}

@@ -10,18 +10,13 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 from orion.core.utils.exceptions import NoConfigurationError
 from orion.core.utils.flatten import flatten
 from orion.core.utils.format_trials import dict_to_trial
-from orion.core.worker.transformer import TransformedDimension, TransformedSpace
+from orion.core.worker.transformer import TransformedSpace
 from orion.core.worker.trial import Trial
 from orion.core.worker.warm_start.warm_starteable import WarmStarteable
 
@@ -30,7 +25,7 @@ SCALES = {"uniform": False, "reciprocal": True}
 
 
 class SettingError(NoConfigurationError, ValueError):
-    """An option or a dimension that cannot be used.
+    """A dimension that cannot be used.
 
     `orion` prints Orion's own errors as one line, and a traceback of others.
     """
@@ -47,13 +42,12 @@ def make_distributions(space: TransformedSpace) -> dict:
     Returns
     -------
     distributions : dict
-        Name of a dimension to distribution. The choices of a categorical one
-        are the numbers of its categories, which may be of any type.
+        Name of a dimension to distribution.
 
     Raises
     ------
     SettingError
-        For a dimension that Optuna cannot express; names it.
+        For a dimension of another kind; names it.
     """
     distributions = {}
     for name, dimension in space.items():
@@ -64,77 +58,21 @@ def make_distributions(space: TransformedSpace) -> dict:
     return distributions
 
 
-def to_optuna(
-    value: object,
-    dimension: TransformedDimension,
-    distribution: BaseDistribution,
-) -> int | float:
-    """Convert a value of an Orion trial to Optuna's.
-
-    Arguments
-    ---------
-    value : object
-        A value of an Orion trial.
-    dimension : orion.core.worker.transformer.TransformedDimension
-        Whose value it is.
-    distribution : optuna.distributions.BaseDistribution
-        The dimension's.
-
-    Returns
-    -------
-    value : int or float
-        A category's number. Numbers are clipped: a trial that a user inserted
-        may lie on a bound which has more digits than the axis's precision.
-    """
-    if dimension.type == "categorical":
-        return dimension.interval().index(value)
-    axis: Any = distribution
-    return min(max(value, axis.low), axis.high)
-
-
-def to_orion(value: int | float, dimension: TransformedDimension) -> Any:
-    """Convert a value that Optuna suggests to Orion's.
-
-    Arguments
-    ---------
-    value : int or float
-        Optuna's.
-    dimension : orion.core.worker.transformer.TransformedDimension
-        Whose value it is.
-
-    Returns
-    -------
-    value : object
-        The category, or the number, rounded to the axis's precision. Orion
-        would round it later, and might then know the trial already.
-    """
-    if dimension.type == "categorical":
-        return dimension.interval()[value]
-    return dimension.transform(value)
-
-
 def _distribution(dim):
     """Make the distribution for one dimension."""
     original = dim.original_dimension
-    if dim.type == "fidelity" or dim.shape:
-        raise ValueError("give it without a fidelity and a shape")
-    if dim.type == "categorical":
-        probabilities = original.get_prior
-        if max(probabilities) - min(probabilities) > 1e-9:
-            raise ValueError("give choices of equal probabilities")
-        return CategoricalDistribution(range(len(dim.interval())))
-    scale = SCALES.get(dim.prior_name.removeprefix("int_"))
-    if scale is None:
+    log = SCALES.get(dim.prior_name.removeprefix("int_"))
+    if log is None or dim.shape:
         raise ValueError("give uniform(low, high) or loguniform(low, high)")
     low, high = original.interval()
     if dim.type == "integer":
-        return IntDistribution(int(low), int(high), log=scale)
+        return IntDistribution(int(low), int(high), log=log)
     low, high, digits = float(low), float(high), original.precision
     if digits is not None:
         # Rounding to the nearest must not leave the interval.
         low = _round(low, digits, ROUND_CEILING)
         high = _round(high, digits, ROUND_FLOOR)
-    return FloatDistribution(low, high, log=scale)
+    return FloatDistribution(low, high, log=log)
 
 
 def _round(number, digits, rounding):
@@ -145,9 +83,7 @@ def _round(number, digits, rounding):
 
 
 def make_study(
-    observations: list[tuple[dict, dict]],
-    space: TransformedSpace,
-    distributions: dict,
+    observations: list[tuple[dict, dict]], distributions: dict
 ) -> optuna.Study:
     """Make an Optuna study, in memory, of everything that is known.
 
@@ -156,8 +92,6 @@ def make_study(
     observations : list of tuple
         Of each trial, in the order of suggestion, its parameters and its
         outcome, as `describe_outcomes` returns it.
-    space : orion.core.worker.transformer.TransformedSpace
-        The parameters' dimensions.
     distributions : dict
         As `make_distributions` returns them.
 
@@ -173,8 +107,10 @@ def make_study(
     optuna.logging.set_verbosity(verbosity)
     for values, outcome in observations:
         values = flatten(values)
+        # What a user inserted may lie on a bound which has more digits than the
+        # axis's precision.
         params = {
-            name: to_optuna(values[name], space[name], axis)
+            name: min(max(values[name], axis.low), axis.high)
             for name, axis in distributions.items()
         }
         study.add_trial(
@@ -286,7 +222,7 @@ _Base: Any = object
 class _OptunaSampler(_Base):
     """Common part of the algorithms; the arguments are as of `OptunaTPE`."""
 
-    # As they are: Optuna has logarithmic, integer and categorical axes itself.
+    # As they are: Optuna has logarithmic and integer axes itself.
     requires_type = None
     requires_dist = None
     requires_shape = None
@@ -297,15 +233,6 @@ class _OptunaSampler(_Base):
         seed: int | None = None,
         n_startup_trials: int = 10,
     ) -> None:
-        for name, value, lowest in (
-            ("seed", 0 if seed is None else seed, 0),
-            ("n_startup_trials", n_startup_trials, 1),
-        ):
-            if not (isinstance(value, int) and value >= lowest):
-                raise SettingError(
-                    f"The algorithm's {name} is {value!r}, but must be an "
-                    f"integer from {lowest}."
-                )
         super().__init__(space, seed=seed, n_startup_trials=n_startup_trials)
         self.distributions = make_distributions(space)
         self.prior: list = []
@@ -368,7 +295,7 @@ class _OptunaSampler(_Base):
             )
         )
         observations = shift_prior(self.prior, observations) + observations
-        study = make_study(observations, self.space, self.distributions)
+        study = make_study(observations, self.distributions)
         # Samplers of their own for each suggestion, so that the generator is
         # all the random state there is to restore.
         seed = int(self.generator.integers(2**32))
@@ -385,7 +312,9 @@ class _OptunaSampler(_Base):
     def _draw(self, study):
         """Draw the study's next trial, as Orion's."""
         drawn = study.ask(self.distributions).params
-        values = {n: to_orion(v, self.space[n]) for n, v in drawn.items()}
+        # Rounded to the axis's precision. Orion would round it later, and might
+        # then know the trial already.
+        values = {n: self.space[n].transform(v) for n, v in drawn.items()}
         return dict_to_trial(values, self.space)
 
 
@@ -446,7 +375,7 @@ class OptunaTPE(_OptunaSampler, WarmStarteable):
     Arguments
     ---------
     space : orion.core.worker.transformer.TransformedSpace
-        What is searched: uniform, loguniform (discrete or not) and choices.
+        What is searched: uniform and loguniform, discrete or not.
     seed : int
         Everything random follows from it; None draws one.
     n_startup_trials : int
@@ -455,7 +384,7 @@ class OptunaTPE(_OptunaSampler, WarmStarteable):
     Raises
     ------
     SettingError
-        For an option out of range or a dimension that Optuna cannot express.
+        For a dimension of another kind.
 
     Example
     -------
