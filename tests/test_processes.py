@@ -302,13 +302,6 @@ def test_each_process_has_a_gpu_of_its_own(gpus, monkeypatch):
     assert "device" in join_processes(RunOptions(), device).overridden_args
 
 
-def test_a_single_gpu_does_not_do_for_several_processes(gpus, monkeypatch):
-    with pytest.raises(UserError, match="cuda:0 is one GPU.* --device cuda"):
-        set_up_device({"device": "cuda:0"})
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
-    assert set_up_device({"device": "cuda:3"}) == "cuda:3"
-
-
 @pytest.fixture
 def tf32_after():
     """Switch back what the test switches."""

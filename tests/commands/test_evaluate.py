@@ -310,7 +310,7 @@ def test_one_source(small_corpus, tmp_path):
         (["--split", "dev"], "--split dev: choose from train, val, test"),
         (["--device", "tpu"], "device tpu cannot be used"),
         (["--data_folder", "nowhere"], "nowhere: there is no such corpus"),
-        (["--data_folder", "."], "has no folder 'train'"),
+        (["--data_folder", "."], "folder that holds train, val, test"),
         (["--averaged"], "without --ema_decay"),
     ],
 )

@@ -31,7 +31,7 @@ def shorter_row(root, tables):
         path = audio_path(root, tables["train"], 1, column)
         write(path, read(path)[:2000])
     path = audio_path(root, tables["train"], 1, "mixFile")
-    reason = "has 2000 samples at 8000 Hz, the corpus 4000 samples"
+    reason = "has 2000 samples at 8000 Hz, not 4000 samples"
     return "train", 3, path.name, reason
 
 
@@ -61,7 +61,7 @@ def longer_than_its_header(path):
     path.write_bytes(wav(np.tile(samples, 2), 8036, 8000))
 
 
-SAMPLES = "has {} samples at {} Hz, the corpus 4000 samples at 8000 Hz"
+SAMPLES = "has {} samples at {} Hz, not 4000 samples at 8000 Hz"
 HEADER_DAMAGE = [
     (lambda path: path.unlink(), "is missing"),
     (lambda path: path.write_text("text " * 99), "cannot be read as a WAV"),

@@ -141,10 +141,10 @@ def test_missing_folders(corpus, tmp_path):
         prepare_polsess("/no/such", tmp_path / "save")
     with pytest.raises(UserError) as error:
         prepare_polsess(root.parent, tmp_path / "save")
-    assert "has no folder 'train'" in str(error.value)
-    assert str(error.value).endswith(f"Did you mean '{root}'?")
+    assert "folder that holds train, val, test: 'train' ne" in str(error.value)
+    assert str(error.value).endswith("Found: none.")
     shutil.rmtree(root / "test")
-    with pytest.raises(UserError, match="has no folder 'test'"):
+    with pytest.raises(UserError, match="'test' needs exactly one corpus"):
         prepare_polsess(root, tmp_path / "save")
 
 

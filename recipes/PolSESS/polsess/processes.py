@@ -63,12 +63,6 @@ def set_up_device(options: dict, *modules: Any) -> str:
     torch.backends.cuda.matmul.allow_tf32 = options.get("tf32", False)
     torch.backends.cudnn.allow_tf32 = options.get("tf32", False)
     device = str(options.get("device") or infer_device())
-    several = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1
-    if several and options.get("device") and device.startswith("cuda:"):
-        raise UserError(
-            f"device {device} is one GPU, and each process needs its own: give "
-            "--device cuda"
-        )
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device += f":{os.environ['LOCAL_RANK']}"
     try:

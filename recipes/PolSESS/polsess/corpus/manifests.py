@@ -104,12 +104,12 @@ def prepare_polsess(
     UserError
         If an option or the corpus is at fault; the message is complete.
     """
-    chosen = {"check": check, "on_error": on_error, "duplicates": duplicates}
-    for name, value in chosen.items():
-        if value not in CHOICES[name]:
-            raise UserError(f"{name} '{value}': choose from {CHOICES[name]}.")
     sizes = None if subset_sizes is None else sorted(set(subset_sizes))
-    options = {"subset_sizes": sizes, **chosen}
+    options = {"subset_sizes": sizes, "check": check, "on_error": on_error}
+    options["duplicates"] = duplicates
+    for name, choices in CHOICES.items():
+        if options[name] not in choices:
+            raise UserError(f"{name} '{options[name]}': give one of {choices}.")
     data_folder = Path(data_folder).expanduser()
     save_folder = Path(save_folder).expanduser()
     try:

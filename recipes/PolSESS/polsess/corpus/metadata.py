@@ -180,34 +180,20 @@ def find_metadata(data_folder: Path, sample_rate: int | None = None) -> dict:
     if not data_folder.is_dir():
         raise UserError(f"data_folder '{data_folder}' is not a folder.")
     if (data_folder / CSV_SPLITS["train"]).exists():
-        for name in CSV_SPLITS.values():
-            if not (data_folder / name).exists():
-                raise UserError(
-                    f"data_folder '{data_folder}' has train.csv, but no {name}."
-                )
         return {split: data_folder / name for split, name in CSV_SPLITS.items()}
     if root := find_librimix(data_folder, sample_rate):
-        for name in LIBRIMIX_SPLITS.values():
-            if not any(root.glob(f"{name}/s1")):
-                raise UserError(f"'{root}' has no folder '{name}/s1'.")
         return {split: root / name for split, name in LIBRIMIX_SPLITS.items()}
     metadata = {}
     for split in SPLITS:
-        if not (data_folder / split).is_dir():
-            nested = [path.parent for path in data_folder.glob(f"*/{split}")]
-            hint = f" Did you mean '{nested[0]}'?" if nested else ""
-            raise UserError(
-                f"data_folder '{data_folder}' has no folder '{split}': it must "
-                f"be the folder that holds {', '.join(SPLITS)}.{hint}"
-            )
         pattern = f"corpus_*_{split}_final.csv"
         folders = data_folder / split, data_folder
         found = [path for f in folders for path in sorted(f.glob(pattern))]
         if len(found) != 1:
             listed = "".join(f"\n  {path}" for path in found) or " none."
             raise UserError(
-                f"The split '{split}' needs exactly one {pattern}, in "
-                f"'{data_folder / split}' or in '{data_folder}'. Found:{listed}"
+                f"data_folder '{data_folder}' must be the folder that holds "
+                f"{', '.join(SPLITS)}: '{split}' needs exactly one {pattern}, "
+                f"in its folder or beside it. Found:{listed}"
             )
         metadata[split] = found[0]
     return metadata

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import DataLoader
 
 from polsess.corpus.manifests import SPEAKERS, manifest_path
 from polsess.corpus.metadata import SPLITS
@@ -13,6 +13,7 @@ from polsess.data.sampling import (
     Curriculum,
     TrainingBatches,
     all_examples,
+    cut,
     fixed_examples,
 )
 from polsess.processes import process_count, process_rank
@@ -91,17 +92,6 @@ def read_speakers(path: Path) -> dict:
 
 
 def _cut(rows, examples, size):
-    """Cut a list of examples into batches; return those of this process.
-
-    A batch has one length, so that nothing is padded.
-    """
-    by_length: dict = {}
-    for example in examples:
-        length = rows[example.row]["duration"]
-        by_length.setdefault(length, []).append(example)
-    batches = [
-        batch
-        for group in by_length.values()
-        for batch in BatchSampler(group, size, drop_last=False)
-    ]
+    """Cut examples into batches of one length; return this process's."""
+    batches = cut(examples, lambda e: rows[e.row]["duration"], size)
     return batches[process_rank() :: process_count()]

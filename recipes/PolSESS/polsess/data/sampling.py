@@ -6,7 +6,7 @@ whether the run was resumed.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -80,15 +80,15 @@ class Curriculum:
 
 def _check_stage(stage, name):
     """Check one stage's keys and values."""
-    if not isinstance(stage, dict) or set(stage) != KEYS:
-        raise UserError(f"{name}: give exactly {', '.join(sorted(KEYS))}")
-    epoch = stage["epoch"]
-    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 1:
-        raise UserError(f"{name}: epoch {epoch!r} is not a number from 1")
-    if not isinstance(stage["lr_scheduler"], bool):
+    right = isinstance(stage, dict) and stage.keys() == KEYS
+    if not right or not (
+        type(stage["epoch"]) is int
+        and stage["epoch"] >= 1
+        and isinstance(stage["lr_scheduler"], bool)
+    ):
         raise UserError(
-            f"{name}: lr_scheduler {stage['lr_scheduler']!r} is not True or "
-            "False"
+            f"{name}: {stage!r}: give epoch, a whole number from 1, variants, "
+            "and lr_scheduler, True or False"
         )
     check_variants(stage["variants"], f"{name}: variants")
 
@@ -114,13 +114,12 @@ def check_variants(variants: object, name: str) -> None:
     """
     if not isinstance(variants, list) or not variants:
         raise UserError(f"{name}: {variants!r} is not a list such as [SER, SE]")
-    unknown = [v for v in variants if v not in ALL_VARIANTS]
-    if unknown:
-        raise UserError(
-            f"{name}: {unknown[0]!r} is not one of {', '.join(ALL_VARIANTS)}"
-        )
-    if len(set(variants)) < len(variants):
-        raise UserError(f"{name}: {variants} names one twice")
+    for variant in variants:
+        if variant not in ALL_VARIANTS or variants.count(variant) > 1:
+            raise UserError(
+                f"{name}: {variant!r} is there twice, or is not one of "
+                f"{', '.join(ALL_VARIANTS)}"
+            )
 
 
 def draw_example(
@@ -349,4 +348,26 @@ def all_examples(rows: list[dict], variants: list[str]) -> list[Example]:
         Example(row, variant)
         for row, compatible in chosen
         for variant in compatible
+    ]
+
+
+def cut(
+    examples: list[Example], key: Callable, size: int
+) -> list[list[Example]]:
+    """Cut examples into batches, each of one key, such as the length.
+
+    Example
+    -------
+    >>> examples = [Example(0, "C"), Example(1, "S"), Example(2, "C")]
+    >>> batches = cut(examples, lambda example: example.variant, 2)
+    >>> [[example.row for example in batch] for batch in batches]
+    [[0, 2], [1]]
+    """
+    groups: dict = {}
+    for example in examples:
+        groups.setdefault(key(example), []).append(example)
+    return [
+        group[first : first + size]
+        for group in groups.values()
+        for first in range(0, len(group), size)
     ]

@@ -146,7 +146,7 @@ def build(description: dict, source: object) -> torch.nn.Module:
     1
     """
     try:
-        return _build(description, "the network")
+        return _build(description)
     except Exception as error:  # whatever a class raises at such values
         problem = one_line(f"{type(error).__name__}: {error}")
         raise UserError(
@@ -154,18 +154,11 @@ def build(description: dict, source: object) -> torch.nn.Module:
         ) from error
 
 
-def _build(description, what):
+def _build(description):
     """Build a described network, the networks among its arguments first."""
-    if not isinstance(description, dict) or (
-        description.keys() != {"class", "arguments"}
-        or not isinstance(description["class"], str)
-        or not isinstance(description["arguments"], dict)
-    ):
-        raise ValueError(f"{what} is not given as class and arguments")
-    found = find_class(description["class"])
-    return found(
+    return find_class(description["class"])(
         **{
-            name: _build(value, name) if isinstance(value, dict) else value
+            name: _build(value) if isinstance(value, dict) else value
             for name, value in description["arguments"].items()
         }
     )

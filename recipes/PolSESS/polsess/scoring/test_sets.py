@@ -32,7 +32,7 @@ from polsess.data.dataset import (
     check_speakers,
     read_manifest,
 )
-from polsess.data.sampling import all_examples
+from polsess.data.sampling import all_examples, cut
 from polsess.errors import UserError
 from polsess.files import hash_file
 from polsess.scoring.metrics import resample
@@ -115,15 +115,9 @@ class EvaluationSet(torch.utils.data.Dataset):
         A batch has one variant and one length: nothing is padded, and its
         content does not depend on which variants are evaluated.
         """
-        groups: dict = {}
-        for example in self.examples:
-            key = (example.variant, self.formats[example.row])
-            groups.setdefault(key, []).append(example)
-        return [
-            group[first : first + size]
-            for group in groups.values()
-            for first in range(0, len(group), size)
-        ]
+        return cut(
+            self.examples, lambda e: (e.variant, self.formats[e.row]), size
+        )
 
 
 def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:

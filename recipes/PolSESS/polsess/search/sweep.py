@@ -357,26 +357,25 @@ STAGE_SETTINGS = (
     *("seed", "train_size", "number_of_epochs", "early_stopping_patience"),
     "curriculum",
 )
+PUBLISHED = dict.fromkeys(("runs", "finished", "best", "mean", "hours"), FINITE)
+SHARE: Kind = (
+    "a number from 0 to 1",
+    lambda value: type(value) in (int, float) and 0 <= value <= 1,
+)
 SWEEP = dict.fromkeys(STAGE_SETTINGS, ANY) | {
     "model": NAME,
     "stage": NAME,
     "after": NAME,
-    "start_from": MAPPING,
+    "start_from": {"best": _whole(0), "weight": SHARE},
     "termination": MAPPING,
     "space": MAPPING,
     "options": MAPPING,
     "baseline": FINITE,
-    "published": ANY,
+    "published": PUBLISHED,
 }
-NULLABLE = ("after", "start_from", "termination", "baseline", "mean", "hours")
-START: dict[str, Kind] = {
-    "best": _whole(0),
-    "weight": (
-        "a number from 0 to 1",
-        lambda value: type(value) in (int, float) and 0 <= value <= 1,
-    ),
-}
-PUBLISHED = dict.fromkeys(("runs", "finished", "best", "mean", "hours"), FINITE)
+SECTIONS = {"experiment": EXPERIMENT, "worker": WORKER, "sweep": SWEEP}
+NULLABLE = ("after", "start_from", "termination", "baseline", "published")
+NULLABLE += "mean", "hours"
 RULES: dict[str, Any] = {rule.name: rule for rule in (Hyperband, Median)}
 OURS = ("optunagp", "optunatpe")
 
@@ -408,16 +407,9 @@ def read_sweep_file(path: str | Path) -> Sweep:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, YAMLError) as error:
         raise UserError(f"{path}: cannot be read: {one_line(error)}") from error
-    _check(content, dict.fromkeys(("experiment", "worker", "sweep"), ANY), path)
-    experiment, sweep = content["experiment"], content["sweep"]
-    where = f"{path}: sweep"
-    _check(experiment, EXPERIMENT, f"{path}: experiment")
-    _check(content["worker"], WORKER, f"{path}: worker")
-    if isinstance(sweep, dict):
-        sweep = {"start_from": None} | sweep
-    _check(sweep, SWEEP, where)
-    if sweep["published"] is not None:
-        _check(sweep["published"], PUBLISHED, f"{where}: published")
+    _check(content, SECTIONS, path)
+    experiment, where = content["experiment"], f"{path}: sweep"
+    sweep = {"start_from": None} | content["sweep"]
     algorithm, options = _read_algorithm(experiment["algorithm"], path)
     _check_start(sweep, algorithm, f"{where}: start_from")
     settings, space = _read_settings(sweep, where)
@@ -434,19 +426,26 @@ def read_sweep_file(path: str | Path) -> Sweep:
 
 
 def _check(content, kinds, where):
-    """Check that a mapping has exactly certain keys, of the right kinds."""
+    """Check that a mapping has exactly certain keys, of the right kinds.
+
+    A kind is a ``Kind``, or such a mapping again.
+    """
     if not isinstance(content, dict):
         raise UserError(f"{where}: give a mapping of {', '.join(kinds)}")
     for key in content:
         if key not in kinds:
             known = ", ".join(kinds)
             raise UserError(f"{where}: {key} is not one of its keys, {known}")
-    for key, (text, is_right) in kinds.items():
-        if key not in content:
+    for key, kind in kinds.items():
+        value = content.get(key)
+        if key not in content and key != "start_from":
             raise UserError(f"{where}: {key} is missing; see its README.md")
-        value = content[key]
-        if not is_right(value) and not (value is None and key in NULLABLE):
-            raise UserError(f"{where}: {key} {value!r}: give {text}")
+        if value is None and key in NULLABLE:
+            continue
+        if isinstance(kind, dict):
+            _check(value, kind, f"{where}: {key}")
+        elif not kind[1](value):
+            raise UserError(f"{where}: {key} {value!r}: give {kind[0]}")
 
 
 def _read_algorithm(content, path):
@@ -467,7 +466,6 @@ def _check_start(sweep, algorithm, where):
     start = sweep["start_from"]
     if start is None:
         return
-    _check(start, START, where)
     if sweep["after"] is None:
         raise UserError(f"{where}: no stage comes before; give null")
     if start["weight"] and algorithm.lower() not in OURS:

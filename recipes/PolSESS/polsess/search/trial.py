@@ -144,7 +144,6 @@ class Trial:
         self.sweep_files = SweepFiles(sweep_folder)
         self.folder = self.sweep_files.trials / name
         self.files = RunFiles(self.folder)
-        self.record = self.files.trial
         self.decision = self.folder / "decision.json"
         self.parent = os.getppid()
         self.lock = ExitStack()
@@ -192,7 +191,7 @@ class Trial:
 
     def _is_over(self, values):
         """Check whether the trial ends after its newest epoch."""
-        if self.record.exists():
+        if self.files.trial.exists():
             return True
         if os.getppid() != self.parent:
             raise UserError(
@@ -234,15 +233,15 @@ class Trial:
         dict
             Content of ``trial.json``.
         """
-        if not self.record.exists():
+        if not self.files.trial.exists():
             outcome = self._describe(failed, reason)
-            write_atomically(self.record, to_json(outcome))
+            write_atomically(self.files.trial, to_json(outcome))
         # Hundreds of trials would fill the disk, and none is resumed: the best
         # parameters are trained again. The folder itself stays, for another
         # process that waits for this one.
         for path in (self.folder / "save").iterdir():
             shutil.rmtree(path, ignore_errors=True)
-        return read_json(self.record)
+        return read_json(self.files.trial)
 
     def _describe(self, failed, reason):
         """Describe the trial's outcome."""

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import sys
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,9 +40,7 @@ from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 # A text of the command line in a YAML file, whatever is in it: in hexadecimal,
 # between characters that nobody uses
 ENCODED = re.compile("\ue000([0-9a-f]*)\ue001")
-# A line of a YAML file
-SETTING = re.compile(r"(\w+): *(?:!ref )?(.*?) *(?:#\s(.*))?$")
-COMMENT = re.compile("# ")
+FIRST_OBJECT = re.compile(r"^\w+: !(?:new|name):", re.MULTILINE)  # of a YAML
 
 
 class Setting(NamedTuple):
@@ -67,9 +64,6 @@ class Setting(NamedTuple):
         Whether it may change when a run is resumed: duration, paths, test and
         rounding may, but not data, model and optimisation. Another corpus is
         detected by its manifests, other initial weights by their hash.
-    may_differ : bool, None
-        Whether runs that are compared as seeds of one model may differ in it;
-        None for the same as ``may_change``.
     tested : bool
         Whether the test's scores or audio depend on it.
     memory : bool
@@ -87,7 +81,6 @@ class Setting(NamedTuple):
     below_one: bool = False
     may_be_null: bool = False
     may_change: bool = False
-    may_differ: bool | None = None
     tested: bool = False
     memory: bool = True
     of_trial: bool = False
@@ -99,8 +92,8 @@ USE_TORCHRUN = "start several processes with torchrun"
 
 # Every YAML file has these keys.
 IN_EACH_YAML = {
-    "experiment_name": Setting(str, may_differ=True),
-    "seed": Setting(int, least=0, most=LARGEST_SEED, may_differ=True),
+    "experiment_name": Setting(str),
+    "seed": Setting(int, least=0, most=LARGEST_SEED),
     "data_folder": Setting(str, may_change=True),
     "output_folder": Setting(str, may_change=True, of_trial=True),
     "save_folder": Setting(str, may_change=True, of_trial=True),
@@ -118,8 +111,8 @@ IN_EACH_YAML = {
     "save_audio": Setting(int, least=0, may_change=True, tested=True),
     "pretrained": Setting(str, may_be_null=True, may_change=True),
     "trust_pretrained": Setting(bool, may_change=True),
-    "number_of_epochs": Setting(int, may_change=True, may_differ=False),
-    "early_stopping_patience": Setting(int, may_change=True, may_differ=False),
+    "number_of_epochs": Setting(int, may_change=True),
+    "early_stopping_patience": Setting(int, may_change=True),
     "batch_size": Setting(int),
     "valid_batch_size": Setting(int, may_change=True),
     "grad_accumulation_factor": Setting(int),
@@ -189,11 +182,9 @@ SETTINGS = IN_EACH_YAML | {
     "manifest_test": Setting(may_change=True, tested=True),
 }
 MAY_CHANGE = {name for name, s in SETTINGS.items() if s.may_change}
-MAY_DIFFER = {
-    name
-    for name, s in SETTINGS.items()
-    if (s.may_change if s.may_differ is None else s.may_differ)
-}
+# What runs that are compared as seeds of one model may differ in
+MAY_DIFFER = MAY_CHANGE | {"experiment_name", "seed"}
+MAY_DIFFER -= {"number_of_epochs", "early_stopping_patience"}
 TEST_SETTINGS = {name for name, s in SETTINGS.items() if s.tested}
 
 KINDS = {
@@ -619,7 +610,7 @@ def make_help(
     description : str
         First lines of the help.
     arguments : list of str
-        If they start with a YAML file, its values and comments are listed.
+        If they start with a YAML file, its values and comments are shown.
 
     Returns
     -------
@@ -629,20 +620,18 @@ def make_help(
         description, usage="%(prog)s HPARAMS [--name value ...]"
     )
     parser.add_argument(
-        "HPARAMS", help="a model's YAML file; with one, --help lists its values"
+        "HPARAMS", help="a model's YAML file; with one, --help shows its values"
     )
     add_sweep_options(parser)
-    listed = {}
     if not arguments[0].startswith("-"):
         hparams_file, *_ = parse_arguments(arguments[:1])
-        listed = _read_help(hparams_file)
-        group = parser.add_argument_group(
-            f"plain values of {hparams_file}",
-            'Lists are given as YAML: --test_variants "[SER, SE]".',
+        read_defaults(hparams_file)
+        text = Path(hparams_file).read_text(encoding="utf-8")
+        parser.epilog = (
+            f"The plain values of {hparams_file} are options, such as --seed "
+            '456 and --test_variants "[SER, SE]":\n\n'
+            f"{FIRST_OBJECT.split(text)[0]}"
         )
-        for name, text in listed.items():
-            text = text.replace("%", "%%")
-            group.add_argument(f"--{name}", metavar="VALUE", help=text)
     group = parser.add_argument_group("SpeechBrain's options")
     texts = HELP_TEXTS | {"compile_module_keys": "The modules to compile."}
     for name, text in texts.items():
@@ -657,22 +646,3 @@ def make_help(
             text += "" if default is None else f" (default: {default})"
             group.add_argument(f"--{name}", metavar="VALUE", help=text)
     return parser
-
-
-def _read_help(hparams_file):
-    """Read the values of a YAML file, and their comments."""
-    defaults, required = read_defaults(hparams_file)
-    lines = Path(hparams_file).read_text(encoding="utf-8").splitlines()
-    texts = {}
-    for number, line in enumerate(lines):
-        found = SETTING.match(line)
-        if not found or defaults[found[1]] is BUILT:
-            continue
-        name, value, comment = found.groups()
-        if comment is None:
-            above = list(takewhile(COMMENT.match, lines[:number][::-1]))
-            comment = " ".join(text[2:] for text in above[::-1])
-        value = value or json.dumps(defaults[name])  # of several lines
-        known = "required" if name in required else f"default: {value}"
-        texts[name] = f"{comment} ({known})".strip()
-    return texts
