@@ -13,7 +13,6 @@ import torch
 from killed_runs import assert_same_runs
 from polsess import processes as processes_module
 from polsess.data.sampling import Curriculum, TrainingBatches
-from polsess.errors import UserError
 from polsess.processes import (
     describe_gpu,
     is_out_of_memory,

@@ -64,8 +64,8 @@ def longer_than_its_header(path):
 SAMPLES = "has {} samples at {} Hz, not 4000 samples at 8000 Hz"
 HEADER_DAMAGE = [
     (lambda path: path.unlink(), "is missing"),
-    (lambda path: path.write_text("text " * 99), "cannot be read as a WAV"),
-    (as_flac, "in a FLAC file; not 16-bit mono WAV"),
+    (lambda path: path.write_text("text " * 99), "no WAV file: "),
+    (as_flac, "PCM_16, in a FLAC file"),
     (folder_instead, "cannot be read"),
     (lambda path: os.truncate(path, 44 + 2000), SAMPLES.format(1000, 8000)),
     (longer_than_its_header, "has 0.250 s more after the end by its header"),

@@ -137,16 +137,14 @@ def open_wav(path: str | Path) -> soundfile.SoundFile:
         file = soundfile.SoundFile(os.fsencode(path))
     except soundfile.LibsndfileError as error:
         os.stat(path)
-        raise ValueError(
-            f"cannot be read as a WAV file: {error.error_string}"
-        ) from error
+        raise ValueError(f"no WAV file: {error.error_string}") from error
     kind = file.format.removesuffix("EX"), file.subtype, file.channels
     if kind == ("WAV", "PCM_16", 1) and file.frames:
         return file
     file.close()
     raise ValueError(
-        f"has {file.frames} samples of {file.channels} channels, "
-        f"{file.subtype}, in a {file.format} file; not 16-bit mono WAV"
+        f"not 16-bit mono WAV, but {file.frames} samples of {file.channels} "
+        f"channels, {file.subtype}, in a {file.format} file"
     )
 
 
@@ -246,10 +244,8 @@ def _read_row(paths, read_samples):
                 )
         except FileNotFoundError:
             problems.append((column, "is missing"))
-        except OSError as error:
-            problems.append((column, f"cannot be read ({error.strerror})"))
-        except ValueError as error:
-            problems.append((column, str(error)))
+        except (OSError, ValueError) as error:
+            problems.append((column, f"cannot be read ({error})"))
     if problems:
         return formats, problems, {}
     samples: dict = {"n_samples": formats["mix_wav"].samples}

@@ -112,33 +112,26 @@ def prepare_polsess(
             raise UserError(f"{name} '{options[name]}': give one of {choices}.")
     data_folder = Path(data_folder).expanduser()
     save_folder = Path(save_folder).expanduser()
-    try:
-        metadata = find_metadata(data_folder, sample_rate)
-        request = {
-            "format_version": FORMAT_VERSION,
-            "options": options,
-            "metadata": {
-                split: {"file": path.name, "sha256": hash_metadata(path)}
-                for split, path in metadata.items()
-            },
-            "audio_folders": _file_states(
-                data_folder,
-                [f"{s}/{folder}" for s in SPLITS for folder in AUDIO_FOLDERS],
-            ),
-        }
-        record = _read_record(save_folder)
-        if _is_current(record, request, data_folder, save_folder):
-            logger.info("'%s' is up to date.", save_folder)
-            _check_sample_rate(record["sample_rate"], sample_rate)
-        else:
-            outcome, files = _prepare(
-                data_folder, metadata, options, sample_rate, jobs
-            )
-            record = _replace_files(save_folder, request | outcome, files)
-    except OSError as error:
-        raise UserError(
-            f"Preparing '{data_folder}' in '{save_folder}' failed: {error}."
-        ) from error
+    metadata = find_metadata(data_folder, sample_rate)
+    audio_folders = [f"{s}/{f}" for s in SPLITS for f in AUDIO_FOLDERS]
+    request = {
+        "format_version": FORMAT_VERSION,
+        "options": options,
+        "metadata": {
+            split: {"file": path.name, "sha256": hash_metadata(path)}
+            for split, path in metadata.items()
+        },
+        "audio_folders": _file_states(data_folder, audio_folders),
+    }
+    record = _read_record(save_folder)
+    if _is_current(record, request, data_folder, save_folder):
+        logger.info("'%s' is up to date.", save_folder)
+        _check_sample_rate(record["sample_rate"], sample_rate)
+    else:
+        outcome, files = _prepare(
+            data_folder, metadata, options, sample_rate, jobs
+        )
+        record = _replace_files(save_folder, request | outcome, files)
     counts = pd.DataFrame.from_dict(record["counts"], orient="index")
     seconds = record["samples"] / record["sample_rate"]
     of = f" of {seconds} s" if seconds else ""  # not of one length

@@ -345,12 +345,8 @@ class OptunaGP(_OptunaSampler, WarmStarteable):
         import torch
 
         # Its matrices are tiny, and the other cores busy with training.
-        threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        try:
-            return super().suggest(num)
-        finally:
-            torch.set_num_threads(threads)
+        return super().suggest(num)
 
     def make_sampler(self, seed: int) -> GPSampler:
         """Make Optuna's sampler from a seed."""
