@@ -116,7 +116,7 @@ def test_the_second_time_stops_and_keeps_the_best_checkpoint(
         monkeypatch,
         lambda brain, stage, call: brain.batches.epoch > 1 and stage == where,
     )
-    message = "had gone back before.*best checkpoint is safe.*lower --lr"
+    message = "had gone back before.*tests the best checkpoint.*lower --lr"
     with pytest.raises(UserError, match=message):
         run("convtasnet", small_corpus, tmp_path, number_of_epochs=3)
     assert_best_is_safe(tmp_path, epoch=1)

@@ -143,8 +143,7 @@ class Material:
         for index in indices:
             row = rows[index]
             speech = self.speech.setdefault(self._room(row), [])
-            names = speakers[row["ID"]]
-            speech += [Part(index, f"s{n + 1}") for n in range(len(names))]
+            speech += self.stored(index).speech
             self.scenes.setdefault(_scene(row), []).append(index)
 
     def _room(self, row):
@@ -155,9 +154,14 @@ class Material:
 
     def speaker(self, part: Part) -> str:
         """Name a part's speaker."""
-        return self.speakers[self.rows[part.row]["ID"]][
-            int(part.source[1:]) - 1
-        ]
+        names = self.speakers[self.rows[part.row]["ID"]]
+        return names[int(part.source[1:]) - 1]
+
+    def stored(self, index: int) -> Remix:
+        """Return a row's own mixture."""
+        count = len(self.speakers[self.rows[index]["ID"]])
+        speech = tuple(Part(index, f"s{n}") for n in range(1, count + 1))
+        return Remix(speech, Part(index, "scene"), Part(index, "event"))
 
     def draw(self, index: int, generator: random.Random) -> Remix | None:
         """Draw a new mixture in the place of a row's.
@@ -260,25 +264,15 @@ class Augmentation:
 
     def draw(
         self, index: int, material: Material, generator: random.Random
-    ) -> Changes | None:
-        """Draw the changes to a row's mixture; None if all are off."""
-        if not self.active:
-            return None
+    ) -> Changes:
+        """Draw the changes to a row's mixture."""
         remix = None
         if generator.random() < self.dynamic_mixing:
             remix = material.draw(index, generator)
             if remix and self.remix_shift:
                 remix = self._shifted(remix, generator)
         if self.speeds:
-            if remix is None:
-                names = range(
-                    len(material.speakers[material.rows[index]["ID"]])
-                )
-                remix = Remix(
-                    tuple(Part(index, f"s{n + 1}") for n in names),
-                    Part(index, "scene"),
-                    Part(index, "event"),
-                )
+            remix = remix or material.stored(index)
             speech = (
                 part._replace(speed=generator.choice(self.speeds))
                 for part in remix.speech

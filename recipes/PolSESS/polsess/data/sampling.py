@@ -122,58 +122,6 @@ def check_variants(variants: object, name: str) -> None:
             )
 
 
-def draw_example(
-    seed: int,
-    epoch: int,
-    row_index: int,
-    row: dict,
-    variants: tuple[str, ...],
-    latest_start: int = 0,
-    augmentation: Augmentation | None = None,
-    material: Material | None = None,
-) -> Example:
-    """Draw a training example's variant and the start of its segment.
-
-    Arguments
-    ---------
-    seed : int
-        The run's seed.
-    epoch : int
-        From 1.
-    row_index : int
-        The row's place in the manifest.
-    row : dict
-        The manifest's row, of which only the ID counts.
-    variants : tuple of str
-        Variants to draw from, each as likely.
-    latest_start : int
-        Last sample at which a segment can start.
-    augmentation : Augmentation, None
-        Draws the changes.
-    material : Material, None
-        Its rows.
-
-    Returns
-    -------
-    Example
-        The same for the same seed, epoch, ID and variants.
-
-    Example
-    -------
-    >>> draw_example(42, 1, 7, {"ID": "a-b-c-d"}, ("S", "E"))
-    Example(row=7, variant='S', start=0, changes=None)
-    """
-    # Seeding with a string hashes it with SHA-512: the same on any machine
-    # and in any process, unlike hash().
-    generator = random.Random(f"{seed} {epoch} {row['ID']}")
-    variant = generator.choice(variants)
-    start = generator.randint(0, latest_start)
-    changes = None
-    if augmentation is not None and material is not None:
-        changes = augmentation.draw(row_index, material, generator)
-    return Example(row_index, variant, start, changes)
-
-
 @dataclass
 class TrainingBatches(torch.utils.data.Sampler):
     """Batch sampler of training examples that follows the curriculum.
@@ -306,18 +254,36 @@ class TrainingBatches(torch.utils.data.Sampler):
         for first in range(0, len(order), self.together):
             batch = order[first : first + self.together]
             yield [
-                draw_example(
-                    self.seed,
-                    self.epoch,
-                    row,
-                    self.rows[row],
-                    variants,
-                    self.latest_starts[row],
-                    self.augmentation,
-                    self.material.get(self.stage["epoch"]),
-                )
+                self.draw(row, variants)
                 for row, variants in batch[self._share(len(batch))] or batch[:1]
             ]
+
+    def draw(self, row: int, variants: tuple[str, ...]) -> Example:
+        """Draw an example's variant, the start of its segment, and changes.
+
+        Arguments
+        ---------
+        row : int
+            The row's place in the manifest.
+        variants : tuple of str
+            Variants to draw from, each as likely.
+
+        Returns
+        -------
+        Example
+            The same for the same seed, epoch, ID and variants.
+        """
+        # Seeding with a string hashes it with SHA-512: the same on any machine
+        # and in any process, unlike hash().
+        name = self.rows[row]["ID"]
+        generator = random.Random(f"{self.seed} {self.epoch} {name}")
+        variant = generator.choice(variants)
+        start = generator.randint(0, self.latest_starts[row])
+        changes = None
+        if self.augmentation is not None:
+            material = self.material[self.stage["epoch"]]
+            changes = self.augmentation.draw(row, material, generator)
+        return Example(row, variant, start, changes)
 
 
 def fixed_examples(rows: list[dict], variants: list[str]) -> list[Example]:

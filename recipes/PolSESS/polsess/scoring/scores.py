@@ -66,12 +66,7 @@ def score_sources(
     ]
 
 
-def score_batch(
-    batch: PaddedBatch,
-    estimates: torch.Tensor,
-    si_sdr: torch.Tensor,
-    permutation: torch.Tensor,
-) -> list[dict]:
+def score_batch(batch: PaddedBatch, *scored: torch.Tensor) -> list[dict]:
     """Score a batch; the arguments are those of ``score_sources``.
 
     Returns
@@ -83,15 +78,13 @@ def score_batch(
         numbers, from 1, of the estimates assigned to them.
     """
     rows = []
-    sources = score_sources(batch, estimates, si_sdr, permutation)
+    sources = score_sources(batch, *scored)
     for found, environment in zip(sources, batch.environment, strict=True):
         score, mixture = fmean(found["scores"]), fmean(found["mixture"])
         row = {"ID": found["ID"], "variant": found["variant"]}
         row |= {"environment": environment, "si_sdr": score}
-        row |= {
-            "si_sdr_mixture": mixture,
-            "si_sdr_improvement": score - mixture,
-        }
+        row["si_sdr_mixture"] = mixture
+        row["si_sdr_improvement"] = score - mixture
         row |= number_columns("si_sdr", found["scores"])
         row |= number_columns("estimate", found["assigned"])
         rows.append(row | {"reason": found["reason"]})

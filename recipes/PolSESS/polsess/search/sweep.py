@@ -341,17 +341,10 @@ THREADS: Kind = (
     "{backend: threading}; with Orion's default Ctrl-C would not end a hunt",
     lambda value: value == {"backend": "threading"},
 )
-EXPERIMENT = {
-    "name": NAME,
-    "algorithm": ANY,
-    "max_trials": _whole(1),
-    "max_broken": _whole(1),
-}
-WORKER = {
-    "max_broken": _whole(1),
-    "idle_timeout": _whole(1),
-    "executor_configuration": THREADS,
-}
+EXPERIMENT = {"name": NAME, "algorithm": ANY}
+EXPERIMENT |= dict.fromkeys(("max_trials", "max_broken"), _whole(1))
+WORKER = dict.fromkeys(("max_broken", "idle_timeout"), _whole(1))
+WORKER["executor_configuration"] = THREADS
 # Settings of train.py that a sweep's file gives by keys of its own.
 STAGE_SETTINGS = (
     *("seed", "train_size", "number_of_epochs", "early_stopping_patience"),
@@ -362,14 +355,11 @@ SHARE: Kind = (
     "a number from 0 to 1",
     lambda value: type(value) in (int, float) and 0 <= value <= 1,
 )
-SWEEP = dict.fromkeys(STAGE_SETTINGS, ANY) | {
-    "model": NAME,
-    "stage": NAME,
-    "after": NAME,
+SWEEP: dict[str, Any] = {
+    **dict.fromkeys(STAGE_SETTINGS, ANY),
+    **dict.fromkeys(("model", "stage", "after"), NAME),
+    **dict.fromkeys(("termination", "space", "options"), MAPPING),
     "start_from": {"best": _whole(0), "weight": SHARE},
-    "termination": MAPPING,
-    "space": MAPPING,
-    "options": MAPPING,
     "baseline": FINITE,
     "published": PUBLISHED,
 }

@@ -469,15 +469,11 @@ class ReliableBrain(sb.Brain):
         if checkpoint is None or "unixtime" in record:
             record["stopped"] = str(error)
             write_on_main(self.files.divergence, record)
-            problem = "before the first epoch's end"
-            if checkpoint is not None:
-                problem = (
-                    "although it had gone back before. The best checkpoint is "
-                    "safe, and --test_only tests it"
-                )
             raise TrainingStoppedError(
-                f"training stops: {error}, {problem}; with a new "
-                "--experiment_name try a lower --lr or --precision fp32"
+                f"training stops: {error}, before the first epoch's end or "
+                "although it had gone back before; --test_only tests the best "
+                "checkpoint, if there is one; with a new --experiment_name try "
+                "a lower --lr or --precision fp32"
             ) from error
         logger.warning(
             f"{error}: going back to {checkpoint.path.name}, with the learning "

@@ -104,21 +104,14 @@ def find_misfits(given: torch.nn.Module, wanted: torch.nn.Module) -> list[str]:
         other = second.get(path)
         if other is None:
             continue
-        first_type, second_type = type(module), type(other)
+        kinds = type(module), type(other)
         # A class of ours may be derived from SpeechBrain's.
-        if not (
-            issubclass(first_type, second_type)
-            or issubclass(second_type, first_type)
-        ):
-            misfits.append(
-                f"{path or 'the network'} is {first_type.__name__}, here "
-                f"{second_type.__name__}"
-            )
-        expected = vars(other)
+        if not (isinstance(module, kinds[1]) or isinstance(other, kinds[0])):
+            first, here = (kind.__name__ for kind in kinds)
+            misfits.append(f"{path or 'the network'} is {first}, here {here}")
+        expected, where = vars(other), f"{path}." if path else ""
         misfits += [
-            f"{path}.{name} is {value!r}, here {expected[name]!r}".removeprefix(
-                "."
-            )
+            f"{where}{name} is {value!r}, here {expected[name]!r}"
             for name, value in vars(module).items()
             if name not in FREE
             and not name.startswith("_")

@@ -90,58 +90,56 @@ class Setting(NamedTuple):
 LOGGERS = ("files", "tensorboard", "wandb")
 USE_TORCHRUN = "start several processes with torchrun"
 
-# Every YAML file has these keys.
+_PATH = Setting(str, may_change=True, of_trial=True)
+_SHARE = Setting(float, below_one=True, memory=False)
+_FROM_0 = Setting(float, least=0, memory=False)
+_COUNT = Setting(int, least=0, memory=False)
+# Every YAML file has these keys, here by their properties.
 IN_EACH_YAML = {
+    # Fixed for a run
     "experiment_name": Setting(str),
     "seed": Setting(int, least=0, most=LARGEST_SEED),
-    "data_folder": Setting(str, may_change=True),
-    "output_folder": Setting(str, may_change=True, of_trial=True),
-    "save_folder": Setting(str, may_change=True, of_trial=True),
-    "manifest_folder": Setting(str, may_change=True, of_trial=True),
-    "sample_rate": Setting(int),
     "task": Setting(choices=tuple(TASKS)),
-    "n_sources": Setting(int),
-    **{n: Setting(choices=c, may_change=True) for n, c in CHOICES.items()},
     "train_size": Setting(int, may_be_null=True),
     "training_segment": Setting(float, may_be_null=True),
-    "valid_variants": Setting(list),
-    "test_variants": Setting(list, may_change=True, tested=True),
-    "num_workers": Setting(int, least=0, may_change=True),
-    "log_to": Setting(choices=LOGGERS, may_change=True),
-    "save_audio": Setting(int, least=0, may_change=True, tested=True),
-    "pretrained": Setting(str, may_be_null=True, may_change=True),
-    "trust_pretrained": Setting(bool, may_change=True),
-    "number_of_epochs": Setting(int, may_change=True),
-    "early_stopping_patience": Setting(int, may_change=True),
-    "batch_size": Setting(int),
-    "valid_batch_size": Setting(int, may_change=True),
-    "grad_accumulation_factor": Setting(int),
-    "lr": Setting(float, memory=False),
-    "weight_decay": Setting(float, least=0, memory=False),
     "spectral_weight": Setting(float, may_be_null=True),
+    "ema_decay": Setting(float, least=0, below_one=True),
+    "precision": Setting(choices=PRECISIONS),
+    **dict.fromkeys(["sample_rate", "n_sources", "batch_size"], Setting(int)),
+    "grad_accumulation_factor": Setting(int),
+    **dict.fromkeys(["valid_variants", "curriculum"], Setting(list)),
+    # Fixed, without effect on the memory that a training takes
+    **dict.fromkeys(["lr", "max_grad_norm"], Setting(float, memory=False)),
     "loss_threshold": Setting(
         float, least=-100, may_be_null=True, memory=False
     ),
-    "max_grad_norm": Setting(float, memory=False),
-    "lr_factor": Setting(float, below_one=True, memory=False),
-    "lr_patience": Setting(int, least=0, memory=False),
-    "ema_decay": Setting(float, least=0, below_one=True),
-    "deterministic": Setting(bool, may_change=True),
-    "precision": Setting(choices=PRECISIONS),
-    "eval_precision": Setting(choices=PRECISIONS, may_change=True, tested=True),
-    "tf32": Setting(bool, may_change=True, tested=True, memory=False),
-    "nonfinite_patience": Setting(int, least=0, may_change=True, memory=False),
-    "nonfinite_lr_factor": Setting(
-        float, below_one=True, may_change=True, memory=False
-    ),
-    "curriculum": Setting(list),
+    "lr_factor": _SHARE,
     "dynamic_mixing": Setting(float, least=0, most=1, memory=False),
     "remix_rooms": Setting(choices=ROOMS, memory=False),
-    "remix_shift": Setting(float, least=0, memory=False),
     "speed_perturbation": Setting(list, may_be_null=True, memory=False),
-    "gain_perturbation": Setting(float, least=0, memory=False),
-    "drop_frequencies": Setting(int, least=0, memory=False),
-    "drop_chunks": Setting(int, least=0, memory=False),
+    **dict.fromkeys(["weight_decay", "remix_shift"], _FROM_0),
+    "gain_perturbation": _FROM_0,
+    **dict.fromkeys(["lr_patience", "drop_frequencies", "drop_chunks"], _COUNT),
+    # Another one when a run is resumed
+    "data_folder": Setting(str, may_change=True),
+    **dict.fromkeys(["output_folder", "save_folder", "manifest_folder"], _PATH),
+    **{n: Setting(choices=c, may_change=True) for n, c in CHOICES.items()},
+    "num_workers": Setting(int, least=0, may_change=True),
+    "log_to": Setting(choices=LOGGERS, may_change=True),
+    "pretrained": Setting(str, may_be_null=True, may_change=True),
+    "trust_pretrained": Setting(bool, may_change=True),
+    **dict.fromkeys(
+        ["number_of_epochs", "early_stopping_patience", "valid_batch_size"],
+        Setting(int, may_change=True),
+    ),
+    "deterministic": Setting(bool, may_change=True),
+    "nonfinite_patience": _COUNT._replace(may_change=True),
+    "nonfinite_lr_factor": _SHARE._replace(may_change=True),
+    # The test depends on it
+    "test_variants": Setting(list, may_change=True, tested=True),
+    "save_audio": Setting(int, least=0, may_change=True, tested=True),
+    "eval_precision": Setting(choices=PRECISIONS, may_change=True, tested=True),
+    "tf32": Setting(bool, may_change=True, tested=True, memory=False),
 }
 # A setting that is not listed, such as most sizes of networks, has the type of
 # the YAML's value, is above 0 if that is, and may not change.
