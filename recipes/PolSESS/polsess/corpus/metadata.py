@@ -451,16 +451,15 @@ def _problems(row):
         yield "speaker1File and speaker2File are the same file"
     reverbs = [getattr(row, column) for column in REVERB_COLUMNS]
     if any(reverbs):
-        match = re.fullmatch(r"sp1_([a-z0-9]{16})\.wav", reverbs[0])
-        room = match[1] if match else "<16 characters>"
-        expected = [f"{role}_{room}.wav" for role in ("sp1", "sp2", "ev")]
-        if reverbs != expected:
+        room = reverbs[0].removeprefix("sp1_")
+        expected = [f"{role}_{room}" for role in ("sp1", "sp2", "ev")]
+        if reverbs != expected or not re.fullmatch(FILE_NAME, room):
             malformed = True
             yield (
-                f"its reverb files {reverbs} must be {expected} indoors and "
-                "all empty outdoors"
+                f"its reverb files {reverbs} must be sp1_ROOM.wav, sp2_ROOM.wav "
+                "and ev_ROOM.wav indoors and all empty outdoors"
             )
-        names.append(f"{room}.wav")
+        names.append(room)
     mixture = "-".join(name.removesuffix(".wav") for name in names) + ".wav"
     if row.mixFile != mixture and not malformed:
         yield f"by its components its mixFile would be '{mixture}'"

@@ -16,23 +16,20 @@ from pathlib import Path
 import torch
 
 from polsess.errors import UserError
+from polsess.models.convtasnet import MaskNet
+from polsess.models.description import find_class
+from polsess.models.dual_path import DualPathModel
 from polsess.models.separator import MaskingSeparator
+from polsess.models.sepformer import TransformerBlock
 
 # SpeechBrain's modules, and the parts of our masking separators.
 PARTS = {"encoder": "encoder", "masknet": "mask_network", "decoder": "decoder"}
-# Our faster blocks, SpeechBrain's classes with the same weights, and additional
-# arguments of these
-MODELS = "speechbrain.lobes.models"
-STOCK: dict[str, tuple[str, dict]] = {
-    "polsess.models.convtasnet.MaskNet": (f"{MODELS}.conv_tasnet.MaskNet", {}),
-    "polsess.models.dual_path.DualPathModel": (
-        f"{MODELS}.dual_path.Dual_Path_Model",
-        {},
-    ),
-    "polsess.models.sepformer.TransformerBlock": (
-        f"{MODELS}.dual_path.SBTransformerBlock",
-        {"norm_before": True},
-    ),
+# Our faster blocks, and additional arguments of SpeechBrain's classes with the
+# same weights, from which they are derived
+STOCK: dict[type, dict] = {
+    MaskNet: {},
+    DualPathModel: {},
+    TransformerBlock: {"norm_before": True},
 }
 INTERFACE = Path(__file__).with_name("custom_interface.py")
 CODE = Path(__file__).parent.parent
@@ -132,15 +129,17 @@ def lay_out(description: dict, indent: str = "") -> str:
     Example
     -------
     >>> block = {"class": "polsess.models.convtasnet.MaskNet", "arguments": {}}
-    >>> print(lay_out({"class": "a.B", "arguments": {"c": block, "d": 4}}))
-    !new:a.B
+    >>> network = {"class": "polsess.models.dual_path.DualPathModel"}
+    >>> print(lay_out(network | {"arguments": {"c": block, "d": 4}}))
+    !new:speechbrain.lobes.models.dual_path.Dual_Path_Model
       c: !new:speechbrain.lobes.models.conv_tasnet.MaskNet
       d: 4
     """
-    name = description["class"]
-    name, more = STOCK.get(name, (name, {}))
-    lines = [f"!new:{name}"]
-    for key, value in {**description["arguments"], **more}.items():
+    used, arguments = find_class(description["class"]), description["arguments"]
+    if used in STOCK:
+        used, arguments = used.__bases__[0], arguments | STOCK[used]
+    lines = [f"!new:{used.__module__}.{used.__name__}"]
+    for key, value in arguments.items():
         inner = f"{indent}  "
         is_network = isinstance(value, dict)
         text = lay_out(value, inner) if is_network else json.dumps(value)

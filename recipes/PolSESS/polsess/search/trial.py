@@ -366,7 +366,7 @@ def results_of(outcome: dict) -> list[dict]:
         "curve": outcome["curve"],
     }
     objective = {"name": "objective", "value": outcome["objective"]}
-    results = [objective | {"type": "objective"}]
-    for name, value in statistics.items():
-        results.append({"name": name, "type": "statistic", "value": value})
-    return results
+    return [objective | {"type": "objective"}] + [
+        {"name": name, "type": "statistic", "value": value}
+        for name, value in statistics.items()
+    ]
