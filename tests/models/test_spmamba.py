@@ -169,7 +169,7 @@ def test_steps_that_do_not_fit_are_completed(size):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attention_heads": 3}, "attention_heads 3 do not divide"),
+        ({"attention_heads": 3}, "attention_heads do not divide"),
         ({"hop_size": 40}, "hop_size 40 is over half of fft_size"),
         ({"unfold_step": 3}, "unfold_step 3 is over unfold_size"),
         ({"state_size": 0}, "--state_size 0: give a whole number above 0"),

@@ -251,7 +251,7 @@ def edit(tmp_path, edit_content):
         (
             *("sweep", "termination"),
             {"hyperband": {"min_iter": 2, "eta": 2, "s": 2}},
-            r"would act after epoch 4",
+            r"acts after epoch 4, too late",
         ),
         ("sweep", "published", {"runs": 3}, r"published: finished is missing"),
         ("sweep", "model", "dprn", r"model: there is no .*/dprn\.yaml"),
@@ -265,7 +265,7 @@ def edit(tmp_path, edit_content):
         ),
         (
             *("sweep", "space", {"lr_patience": "uniform(1, 5)"}),
-            r"space: lr_patience is a whole number .*: give its prior disc",
+            r"space: lr_patience is a whole number: give disc",
         ),
         ("sweep", "model", "../x", r"model '\.\./x': give letters"),
     ],

@@ -103,10 +103,7 @@ def read_options(texts: list[str]) -> dict:
                 raise UserError(f"--{name}: give it once")
             options[name] = value if equals else None
         elif not options or options[name] is not None:
-            raise UserError(
-                f"{text!r}: options are given as --name value, lists and "
-                "mappings as YAML"
-            )
+            raise UserError(f"{text!r}: options are given as --name value")
         else:
             options[name] = text
     return options

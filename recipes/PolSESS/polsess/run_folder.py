@@ -196,8 +196,7 @@ def read_curve(
         return None
     except (OSError, ValueError, KeyError, OverflowError) as error:
         raise UserError(
-            f"{path}: is damaged ({error}); delete it, and the run goes on "
-            "with a new one"
+            f"{path}: is damaged ({error}); without it the run goes on"
         ) from error
 
 
@@ -227,7 +226,7 @@ def read_result(folder: str | Path, numbers: Sequence[str] = ()) -> dict | None:
         if not isinstance(result.get(name), kind):
             raise UserError(
                 f"{path}: is damaged (its {name} is {result.get(name)!r:.50}); "
-                "delete it, and the same command tests the run again"
+                "delete it, and test again"
             )
     return result
 

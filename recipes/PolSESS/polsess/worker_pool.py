@@ -87,8 +87,7 @@ class WorkerPool(ProcessPoolExecutor):
         self.shutdown(cancel_futures=True)
         if isinstance(error, BrokenProcessPool):
             raise UserError(
-                "a worker process was killed (out of memory?); the same "
-                "command goes on where this one was, perhaps with fewer --jobs"
+                "a worker process was killed; go on with fewer --jobs"
             ) from error
 
 

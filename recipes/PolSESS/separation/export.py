@@ -58,8 +58,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.licence and not re.fullmatch(LICENCE, options.licence):
         raise UserError(
-            f"--licence {options.licence}: give it as hubs call it, such as "
-            "cc-by-4.0, or other"
+            f"--licence {options.licence}: give one such as cc-by-4.0"
         )
     return options
 
@@ -84,8 +83,7 @@ def check_output(output: Path, run_folder: Path, force: bool) -> None:
     others = [name for name in list_files(output) if name not in written]
     if others:
         raise UserError(
-            f"{output}: holds {others[0]}, which export.py has not written; "
-            "move it away"
+            f"{output}: holds {others[0]}, which is of no exported model"
         )
 
 

@@ -94,10 +94,7 @@ def check_corpus(
     if good.empty:
         return good, findings, None
     if check == "none" and has_other_layout(table):
-        raise UserError(
-            "--check none: the lengths of a corpus that is not PolSESS are in "
-            "its files' headers alone; give --check headers."
-        )
+        raise UserError("--check none: is for PolSESS; give --check headers")
     # Without a check, the first row has the length and rate of all.
     looked_at = good[:1] if check == "none" else good
     found, read, audio = check_audio(

@@ -161,10 +161,7 @@ def is_prepared_from(save_folder: Path, data_folder: Path) -> bool:
 def _check_sample_rate(found, wanted):
     """Check a corpus's sample rate, in Hz; None allows any."""
     if wanted not in (None, found):
-        raise UserError(
-            f"sample_rate is {wanted}, but the corpus is sampled at {found} "
-            f"Hz; give --sample_rate {found}."
-        )
+        raise UserError(f"sample_rate is {wanted}, but the corpus's {found} Hz")
 
 
 def _prepare(data_folder, metadata, options, sample_rate, jobs):
@@ -210,8 +207,7 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     empty = [split for split in SPLITS if not counts[split]["rows"]]
     if empty or audio is None:
         raise UserError(
-            f"No good row is left in '{(empty or SPLITS)[0]}', so nothing was "
-            f"written. {found}"
+            f"No good row is left in '{(empty or SPLITS)[0]}'. {found}"
         )
     most = counts["train"]["rows"]
     sizes = options["subset_sizes"]

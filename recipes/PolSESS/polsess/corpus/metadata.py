@@ -456,8 +456,8 @@ def _problems(row):
         if reverbs != expected or not re.fullmatch(FILE_NAME, room):
             malformed = True
             yield (
-                f"its reverb files {reverbs} must be sp1_ROOM.wav, sp2_ROOM.wav "
-                "and ev_ROOM.wav indoors and all empty outdoors"
+                f"its reverb files {reverbs} must be sp1_ROOM.wav, sp2_ROOM.wav"
+                " and ev_ROOM.wav indoors and all empty outdoors"
             )
         names.append(room)
     mixture = "-".join(name.removesuffix(".wav") for name in names) + ".wav"

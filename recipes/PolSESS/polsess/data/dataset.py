@@ -161,14 +161,12 @@ def select_rows(
     if not chosen:
         raise UserError(
             f"{setting}: none of the {len(rows)} rows can be rendered as "
-            f"{', '.join(variants)}: allow a variant of their environment, "
-            f"of {', '.join(VARIANTS[rows[0]['environment']])}"
+            f"{variants}: allow one of {VARIANTS[rows[0]['environment']]}"
         )
     if size is not None and size > len(chosen):
         raise UserError(
             f"train_size: {size} mixtures were asked for, but only "
-            f"{len(chosen)} of the {len(rows)} can be rendered as "
-            f"{', '.join(variants)}"
+            f"{len(chosen)} of the {len(rows)} can be rendered as {variants}"
         )
     return chosen[:size]
 
@@ -244,8 +242,7 @@ class RenderedMixtures(torch.utils.data.Dataset):
         if len(set(lengths.values())) > 1:
             raise UserError(
                 f"{row['mix_wav']}: its components have other lengths, in "
-                f"samples: {lengths}; run prepare_polsess.py with --check "
-                "headers"
+                f"samples: {lengths}; try --check headers"
             )
         return render(audio, row["environment"], example.variant, self.task)
 
@@ -298,6 +295,5 @@ class RenderedMixtures(torch.utils.data.Dataset):
             return torch.from_numpy(samples)
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"{path}: cannot be read ({error}); run prepare_polsess.py "
-                "with --check headers to find all such files"
+                f"{path}: cannot be read ({error}); try --check headers"
             ) from error

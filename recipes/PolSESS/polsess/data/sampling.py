@@ -57,8 +57,8 @@ class Curriculum:
         epochs = [stage["epoch"] for stage in stages]
         if epochs[0] != 1 or sorted(set(epochs)) != epochs:
             raise UserError(
-                f"curriculum: stages start at epochs {epochs}; the first must "
-                "be 1 and each later one higher"
+                f"curriculum: epochs {epochs}: the first must be 1, each later "
+                "one higher"
             )
         self.stages = stages
 

@@ -381,10 +381,7 @@ class SPMamba(torch.nn.Module):
         if unfold_step > unfold_size:
             raise ValueError(f"unfold_step {unfold_step} is over unfold_size")
         if hidden_channels % attention_heads:
-            raise ValueError(
-                f"attention_heads {attention_heads} do not divide "
-                f"hidden_channels {hidden_channels}"
-            )
+            raise ValueError("attention_heads do not divide hidden_channels")
         self.n_sources = n_sources
         self.fft_size = fft_size
         self.hop_size = hop_size

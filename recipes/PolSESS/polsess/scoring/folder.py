@@ -46,8 +46,7 @@ def check_folder(folder: Path) -> None:
     others = names - {MANIFESTS}
     if others and COMPUTED not in names:
         raise UserError(
-            f"{folder}: holds {min(others)} and is no folder of an evaluation "
-            f"(it has no {COMPUTED}); give --output for another one"
+            f"{folder}: holds {min(others)}, is no folder of an evaluation"
         )
 
 
@@ -165,8 +164,7 @@ class EvaluationFolder(EvaluationFiles):
             self.file.flush()
         except OSError as error:
             raise UserError(
-                f"{self.folder}: cannot be written ({error}); the same command "
-                "goes on where this one was"
+                f"{self.folder}: cannot be written ({error}); start it again"
             ) from error
         self.known[name] = score
 

@@ -231,10 +231,7 @@ def check_packages(metrics: list[str]) -> None:
     for name in metrics:
         for package in METRICS[name].packages:
             if find_spec(package) is None:
-                raise UserError(
-                    f"--metrics {name}: needs the package {package}; in "
-                    "recipes/PolSESS `pip install -r extra_requirements.txt`"
-                )
+                raise UserError(f"--metrics {name}: pip install {package}")
 
 
 @cache

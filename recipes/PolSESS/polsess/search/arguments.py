@@ -65,10 +65,7 @@ def read_sweep_arguments(
         raise UserError("--sweep_folder: is for trials that Orion starts")
     if own.sweep is None:
         if called_by_orion():
-            raise UserError(
-                "Orion has started this training: give --sweep FILE, the same "
-                "as Orion's --config"
-            )
+            raise UserError("give --sweep FILE, the same as Orion's --config")
         return arguments, None
     sweep = read_sweep_file(own.sweep)
     given = _read_given(arguments, sweep)
@@ -91,8 +88,7 @@ def read_sweep_arguments(
     if sweep.start_from and not trial.sweep_files.start.exists():
         raise UserError(
             f"{sweep.path}: start_from: there is no {trial.sweep_files.start}; "
-            "start the stage with tools/sweep.py run, which hands over what "
-            "the stage before has found"
+            "start the stage with tools/sweep.py run"
         )
     folders = {"output_folder": str(trial.folder)}
     folders["manifest_folder"] = str(trial.sweep_files.manifests)
@@ -107,12 +103,10 @@ def _read_given(arguments, sweep):
         raise UserError(
             f"{hparams_file}: {sweep.path} is for hparams/{sweep.model}.yaml"
         )
-    for name in given:
-        of_trial = name in SETTINGS and SETTINGS[name].of_trial
-        if of_trial and called_by_orion():
+    for name in given if called_by_orion() else ():
+        if name in SETTINGS and SETTINGS[name].of_trial:
             raise UserError(
-                f"--{name}: a trial finds that out itself; --sweep_folder "
-                "says where all trials of a sweep go"
+                f"--{name}: a trial has its own; see --sweep_folder"
             )
     for name, prior in sweep.space.items():
         if name not in given:
@@ -137,6 +131,5 @@ def _check_working_folder():
     version = os.environ["ORION_EXPERIMENT_VERSION"]
     if re.fullmatch(rf"{re.escape(name)}-v{version}[a-z0-9_]{{8}}", folder):
         raise UserError(
-            "orion hunt has no lasting working folder, and trials would get "
-            "lost: give it --working-dir FOLDER, before python train.py"
+            "give orion hunt a lasting --working-dir FOLDER, before python"
         )

@@ -159,8 +159,7 @@ class Prior:
         # Orion rounds to five digits, and may round beyond a bound.
         if not self.contains(value, 1e-4):
             raise UserError(
-                f"--{name} {value!r}: lies outside of {source}, which has "
-                f"{name} from {self.text}"
+                f"--{name} {value!r}: {source} has it from {self.text}"
             )
 
 
@@ -269,9 +268,7 @@ class Sweep:
         """Check that an option of train.py does not contradict the file."""
         if name in self.settings and value != self.settings[name]:
             raise UserError(
-                f"--{name} {value!r}: {self.path} says "
-                f"{self.settings[name]!r}; leave the option out, or change "
-                "the file"
+                f"--{name} {value!r}: {self.path} says {self.settings[name]!r}"
             )
 
     def hunt_command(
@@ -445,8 +442,7 @@ def _read_algorithm(content, path):
     name, options = next(iter(pairs.items()), ("", {}))
     if len(pairs) != 1 or not NAME[1](name) or not isinstance(options, dict):
         raise UserError(
-            f"{where} {content!r}: give one name, with a mapping of its "
-            "options, such as optunagp: {seed: 42}"
+            f"{where} {content!r}: give one name, with a mapping of its options"
         )
     return name, options
 
@@ -460,8 +456,7 @@ def _check_start(sweep, algorithm, where):
         raise UserError(f"{where}: no stage comes before; give null")
     if start["weight"] and algorithm.lower() not in OURS:
         raise UserError(
-            f"{where}: weight {start['weight']}: {algorithm} cannot begin with "
-            f"other trials; give 0, or one of {', '.join(OURS)} as algorithm"
+            f"{where}: {algorithm} cannot begin with other trials: weight 0"
         )
 
 
@@ -481,8 +476,7 @@ def _read_settings(sweep, where):
         refuse(f"{where}: options: {name}", name)
         if name in SWEEP or (name in SETTINGS and SETTINGS[name].of_trial):
             raise UserError(
-                f"{where}: options: {name} is not one of them; it follows "
-                "from the other keys, or from Orion"
+                f"{where}: options: {name} follows from other keys, or Orion"
             )
     for name in (*options, *space):
         if name not in defaults and name not in HELP_TEXTS:
@@ -503,8 +497,7 @@ def _read_settings(sweep, where):
             raise UserError(f"{where}: space: {name} is no number in {hparams}")
         if kind is int and not prior.discrete:
             raise UserError(
-                f"{where}: space: {name} is a whole number in {hparams}: give "
-                "its prior discrete=True"
+                f"{where}: space: {name} is a whole number: give discrete=True"
             )
     return settings, space
 
@@ -525,7 +518,6 @@ def _read_rule(sweep, where):
     rule = RULES[name](**options)
     if rule.last_epoch() >= sweep["number_of_epochs"]:
         raise UserError(
-            f"{where}: {name} would act after epoch {rule.last_epoch()}, when "
-            "the epochs of number_of_epochs are over"
+            f"{where}: {name} acts after epoch {rule.last_epoch()}, too late"
         )
     return rule

@@ -85,9 +85,8 @@ def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:
     if differing:
         raise UserError(
             f"{path}: this sweep was begun with other settings: "
-            f"{'; '.join(differing)}. Go on with the same, or begin another "
-            "sweep: with another `experiment: name` in its file, and -n of "
-            "orion hunt"
+            f"{'; '.join(differing)}. Begin another, with another `experiment: "
+            "name` in its file, and -n of orion hunt"
         )
 
 
@@ -195,8 +194,7 @@ class Trial:
             return True
         if os.getppid() != self.parent:
             raise UserError(
-                f"trial {self.name}: Orion's worker has ended; the trial goes "
-                "on when another takes it up"
+                f"trial {self.name}: Orion's worker has ended; it stays open"
             )
         # A decision is final, whatever the others have done since.
         decision = self._read_decision()
@@ -311,10 +309,9 @@ def reporting(trial: Trial) -> Iterator[None]:
             # With several processes the others would wait for this one.
             if trial.sweep.space.keys() <= SAME_MEMORY or process_count() > 1:
                 raise UserError(
-                    f"trial {trial.name}: ran out of memory ({reason}). It "
-                    "stays open: the same command with fewer --workers (of "
-                    "orion hunt: --n-workers) goes on, or begin another sweep "
-                    f"with a smaller batch_size than in {trial.sweep.path}"
+                    f"trial {trial.name}: ran out of memory ({reason}), stays "
+                    "open: go on with fewer --workers (of orion hunt: "
+                    "--n-workers), or begin another sweep"
                 ) from error
             failed = OUT_OF_MEMORY
         outcome = on_main(trial.finish, failed, reason)

@@ -103,8 +103,7 @@ class SkippedBatches:
         )
         if self.in_a_row > self.patience:
             raise DivergenceError(
-                f"{self.in_a_row} batches in a row up to {where} were not "
-                "finite"
+                f"{self.in_a_row} batches in a row up to {where} not finite"
             )
 
     def finish_epoch(self) -> int:

@@ -198,10 +198,7 @@ def test_best(
     """
     best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
     if best is None:
-        raise UserError(
-            f"{brain.hparams.save_folder}: no checkpoint to test; train first, "
-            "without --test_only"
-        )
+        raise UserError(f"{brain.hparams.save_folder}: no checkpoint to test")
     files = brain.files
     if test_only or not on_main(is_tested, files, brain.curve, settings):
         # Last to be written, it says that the scores are of the same test.

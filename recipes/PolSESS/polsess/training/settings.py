@@ -371,8 +371,7 @@ def load_hparams(
     except Exception as error:  # whatever the YAML's constructors raise
         if is_out_of_memory(error):
             raise UserError(
-                "too little memory to build the model: make it smaller, or "
-                f"free some ({one_line(error)})"
+                f"too little memory to build the model ({one_line(error)})"
             ) from error
         raise UserError(
             f"{hparams_file}: these settings do not fit together: {error}"
@@ -495,8 +494,7 @@ def read_defaults(hparams_file: str | Path) -> tuple[dict, list[str]]:
         }, required
     except (OSError, YAMLError, *_NOT_SETTINGS) as error:
         raise UserError(
-            f"{hparams_file}: cannot be read as settings ({error}); give one "
-            "of the files in hparams/"
+            f"{hparams_file}: cannot be read as settings ({error})"
         ) from error
 
 
@@ -575,8 +573,7 @@ def check_same_run(files: RunFiles, settings: dict) -> None:
     if differing:
         raise UserError(
             f"{files.folder} holds a run with other settings: "
-            f"{'; '.join(differing)}. Resume it with its own, or give "
-            "--output_folder or --experiment_name for a new one"
+            f"{'; '.join(differing)}. Give --experiment_name for a new one"
         )
 
 
