@@ -39,15 +39,9 @@ SCORE_TEXTS = ["ID", "variant", "metric", "environment"]
 SCORE_TEXTS += ["scene_class", "event_class", "reason"]
 TEST_SCORES = ("variant", "si_sdr", "si_sdr_mixture", "si_sdr_improvement")
 # What runs had before it was a setting
-EARLIER = {
-    "norm_epsilon": 1e-5,
-    "dynamic_mixing": 0.0,
-    "remix_rooms": "scene",
-    "remix_shift": 0.0,
-    "gain_perturbation": 0.0,
-    "drop_frequencies": 0,
-    "drop_chunks": 0,
-}
+EARLIER: dict = {"norm_epsilon": 1e-5, "remix_rooms": "scene"}
+EARLIER |= {"dynamic_mixing": 0.0, "remix_shift": 0.0, "gain_perturbation": 0.0}
+EARLIER |= {"drop_frequencies": 0, "drop_chunks": 0}
 # Keys of a result that all its readers need, and their types
 RESULT_TYPES: dict = {
     "best_valid_si_sdr": (int, float),

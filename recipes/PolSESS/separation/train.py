@@ -36,7 +36,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from polsess.corpus.manifests import manifest_path, prepare_polsess
+from polsess.corpus.manifests import CHOICES, manifest_path, prepare_polsess
 from polsess.corpus.metadata import SPLITS
 from polsess.data.loaders import make_loaders
 from polsess.data.sampling import fixed_examples
@@ -262,13 +262,11 @@ def prepare_run(
     if not resumed:  # of a run whose checkpoints were deleted
         files.divergence.unlink(missing_ok=True)
     prepare_polsess(
-        data_folder=hparams["data_folder"],
-        save_folder=hparams["manifest_folder"],
-        check=hparams["check"],
-        on_error=hparams["on_error"],
-        duplicates=hparams["duplicates"],
-        sample_rate=hparams["sample_rate"],
+        hparams["data_folder"],
+        hparams["manifest_folder"],
         subset_sizes=[],  # training cuts them itself
+        sample_rate=hparams["sample_rate"],
+        **{name: hparams[name] for name in CHOICES},
     )
     for split in SPLITS:
         path = manifest_path(hparams["manifest_folder"], split)

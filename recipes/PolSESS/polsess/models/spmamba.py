@@ -392,21 +392,12 @@ class SPMamba(torch.nn.Module):
             torch.nn.Conv2d(2, hidden_channels, 3, padding=1),
             torch.nn.GroupNorm(1, hidden_channels, eps=EPSILON),
         )
+        sizes = hidden_channels, fft_size // 2 + 1, unfold_size, unfold_step
+        attention = attention_heads, attention_size
+        mamba = {"d_state": state_size, "d_conv": convolution_size}
+        mamba["expand"] = expansion
         self.blocks = torch.nn.ModuleList(
-            Block(
-                hidden_channels,
-                fft_size // 2 + 1,
-                unfold_size,
-                unfold_step,
-                attention_heads,
-                attention_size,
-                {
-                    "d_state": state_size,
-                    "d_conv": convolution_size,
-                    "expand": expansion,
-                },
-            )
-            for _ in range(blocks)
+            Block(*sizes, *attention, mamba) for _ in range(blocks)
         )
         self.deconv = torch.nn.ConvTranspose2d(
             hidden_channels, 2 * n_sources, 3, padding=1

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import StrictUndefined, Template
 
-from polsess.corpus.manifests import manifest_path
-from polsess.corpus.metadata import ALL_VARIANTS, SPLITS
-from polsess.files import read_json, read_table, write_atomically
+from polsess.corpus.manifests import read_counts
+from polsess.corpus.metadata import ALL_VARIANTS
+from polsess.files import read_json, write_atomically
 from polsess.inference.models import ExportedFiles, TrainedModel
 from polsess.models.separator import MaskingSeparator
 from polsess.publishing.formats import shortest_mixture
@@ -94,16 +94,12 @@ def write_card(
 
 def _mixture_counts(run):
     """Count the mixtures of each split."""
-    counts = []
-    for split in SPLITS:
-        path = manifest_path(run.folder / "manifests", split)
-        if path.exists():
-            count = len(read_table(path))
-            limit = run.settings.get("train_size")
-            if split == "train" and limit:
-                count = min(count, limit)
-            counts.append(f"{count} {split}")
-    return counts
+    counts = read_counts(run.folder / "manifests") or {}
+    rows = {split: count["rows"] for split, count in counts.items()}
+    limit = run.settings.get("train_size")
+    if rows and limit:
+        rows["train"] = min(rows["train"], limit)
+    return [f"{count} {split}" for split, count in rows.items()]
 
 
 def _tabulate_scores(run):

@@ -226,15 +226,9 @@ def log_spectral_distance(
         window = torch.hann_window(
             size, dtype=signals.dtype, device=signals.device
         )
-        spectra = torch.stft(
-            signals,
-            size,
-            size // 4,
-            window=window,
-            pad_mode="constant",
-            return_complex=True,
-        ).abs()
-        estimate, target = spectra.reshape(2, batch, n_sources, -1)
+        options: dict = {"pad_mode": "constant", "return_complex": True}
+        spectra = torch.stft(signals, size, size // 4, None, window, **options)
+        estimate, target = spectra.abs().reshape(2, batch, n_sources, -1)
         floor = 1e-3 * target.amax(dim=-1, keepdim=True)
         # A silent target has no largest magnitude.
         floor = floor.clamp(min=EPSILON)

@@ -361,8 +361,8 @@ SWEEP: dict[str, Any] = {
     "published": PUBLISHED,
 }
 SECTIONS = {"experiment": EXPERIMENT, "worker": WORKER, "sweep": SWEEP}
-NULLABLE = ("after", "start_from", "termination", "baseline", "published")
-NULLABLE += "mean", "hours"
+NULLABLE = {"after", "start_from", "termination", "baseline", "published"}
+NULLABLE |= {"mean", "hours"}
 RULES: dict[str, Any] = {rule.name: rule for rule in (Hyperband, Median)}
 OURS = ("optunagp", "optunatpe")
 

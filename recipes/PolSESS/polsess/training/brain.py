@@ -247,9 +247,8 @@ class ReliableBrain(sb.Brain):
         if self.hparams.ema_decay:
             average = get_ema_multi_avg_fn(self.hparams.ema_decay)
             separator = self.modules.separator
-            self.averaged = AveragedModel(
-                separator, multi_avg_fn=average
-            ).eval()
+            self.averaged = AveragedModel(separator, multi_avg_fn=average)
+            self.averaged.eval()
             for module in self.averaged.modules():
                 # A copy's weights are apart from each other, and cuDNN would
                 # gather them at each call.

@@ -11,14 +11,8 @@ logger = get_logger(__name__)
 
 # Attributes of modules on which the meaning of their weights does not depend:
 # those of training, and of the chunks in which a signal is processed.
-FREE = {
-    "training",
-    "dropout",
-    "p",  # of torch's Dropout
-    "K",  # of SpeechBrain's Dual_Path_Model: frames of a chunk
-    "complete_frames",
-    "minimum_frames",
-}
+# p is torch's Dropout's, K, frames of a chunk, SpeechBrain's Dual_Path_Model's.
+FREE = {"training", "dropout", "p", "K", "complete_frames", "minimum_frames"}
 
 
 def start_from_pretrained(hparams: dict, trust: bool) -> str | None:

@@ -185,13 +185,8 @@ MAY_DIFFER = MAY_CHANGE | {"experiment_name", "seed"}
 MAY_DIFFER -= {"number_of_epochs", "early_stopping_patience"}
 TEST_SETTINGS = {name for name, s in SETTINGS.items() if s.tested}
 
-KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "True or False",
-    str: "a text",
-    list: "a list",
-}
+KINDS = {int: "a whole number", float: "a number", bool: "True or False"}
+KINDS |= {str: "a text", list: "a list"}
 BUILT = object()
 
 
