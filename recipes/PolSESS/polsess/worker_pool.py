@@ -17,12 +17,9 @@ from polsess.errors import UserError
 
 # Read by libraries when they are loaded. One thread each, since the processes
 # already use all cores; and sums keep the order of their terms.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "SB_LOG_LEVEL": "ERROR",  # SpeechBrain's warnings are the parent's
-}
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ENVIRONMENT = dict.fromkeys(THREADS, "1")
+ENVIRONMENT["SB_LOG_LEVEL"] = "ERROR"  # SpeechBrain's warnings: the parent's
 
 
 class WorkerPool(ProcessPoolExecutor):

@@ -422,23 +422,17 @@ def check_metadata(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(row.split, row.row, row.mix_wav or "(no mixFile)", reason)
         for row in rows
-        for reason in (
-            _other_problems(row)
-            if row.environment in OTHER_LAYOUTS
-            else _problems(row)
-        )
+        for reason in _problems(row)
     ]
 
 
-def _other_problems(row):
-    """Yield the values of a row that a manifest cannot hold."""
-    for name, value in row._asdict().items():
-        if "$" in str(value):
-            yield f"its {name} '{value}' has a dollar sign"
-
-
 def _problems(row):
-    """Yield the impossible values of a row of PolSESS, and contradictions."""
+    """Yield the impossible values of a row, and contradictions of PolSESS's."""
+    if row.environment in OTHER_LAYOUTS:
+        for name, value in row._asdict().items():
+            if "$" in str(value):
+                yield f"its {name} '{value}' has a dollar sign"
+        return
     if row.subset != row.split:
         yield f"its subset is '{row.subset}' instead of '{row.split}'"
     for column, (pattern, problem) in VALUES.items():

@@ -183,11 +183,7 @@ class _GlobalNorm(torch.autograd.Function):
 
 def _normalise_frames(hidden, norm):
     """Normalise each frame over its channels."""
-    normalised = F.layer_norm(
-        hidden.transpose(1, 2),
-        norm.gamma.shape[2:],
-        norm.gamma.flatten(),
-        norm.beta.flatten(),
-        conv_tasnet.EPS,
-    )
-    return normalised.transpose(1, 2)
+    scale, shift = norm.gamma.flatten(), norm.beta.flatten()
+    hidden = hidden.transpose(1, 2)
+    hidden = F.layer_norm(hidden, scale.shape, scale, shift, conv_tasnet.EPS)
+    return hidden.transpose(1, 2)

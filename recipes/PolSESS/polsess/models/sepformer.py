@@ -86,10 +86,6 @@ def _attend(x, attention):
     query, key, value = projected.unflatten(
         -1, (3, attention.num_heads, -1)
     ).permute(2, 0, 3, 1, 4)
-    attended = F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        dropout_p=attention.dropout if attention.training else 0.0,
-    )
+    dropout = attention.dropout if attention.training else 0.0
+    attended = F.scaled_dot_product_attention(query, key, value, None, dropout)
     return attention.out_proj(attended.transpose(1, 2).flatten(2))

@@ -70,12 +70,10 @@ class Block(torch.nn.Module):
         for path in ("intra", "inter"):
             self.add_module(f"{path}_norm", ChannelNorm(channels))
             self.add_module(f"{path}_mamba", BidirectionalMamba(steps, mamba))
-            self.add_module(
-                f"{path}_linear",
-                torch.nn.ConvTranspose1d(
-                    2 * steps, channels, unfold_size, stride=unfold_step
-                ),
+            linear = torch.nn.ConvTranspose1d(
+                2 * steps, channels, unfold_size, stride=unfold_step
             )
+            self.add_module(f"{path}_linear", linear)
         query = -(-attention_size // bins)
         sizes = {"Q": query, "K": query, "V": channels // heads}
         for head in range(heads):

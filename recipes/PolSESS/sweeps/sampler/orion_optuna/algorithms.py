@@ -182,6 +182,12 @@ def describe_outcomes(trials: Iterable[Trial]) -> list[dict]:
     ]
 
 
+def _observations(trials):
+    """List the parameters and outcome of each trial."""
+    params = [trial.params for trial in trials]
+    return list(zip(params, describe_outcomes(trials), strict=True))
+
+
 def shift_prior(prior: list, observations: list) -> list[tuple[dict, dict]]:
     """Move the values of an earlier search to the level of this one.
 
@@ -263,13 +269,7 @@ class _OptunaSampler(_Base):
             completed trials; they replace those of an earlier call.
         """
         trials = [trial for _, found in warm_start_trials for trial in found]
-        self.prior = [
-            (trial.params, outcome)
-            for trial, outcome in zip(
-                trials, describe_outcomes(trials), strict=True
-            )
-            if "value" in outcome
-        ]
+        self.prior = [o for o in _observations(trials) if "value" in o[1]]
 
     def suggest(self, num: int) -> list[Trial]:
         """Suggest a trial that was not suggested before.
@@ -286,14 +286,7 @@ class _OptunaSampler(_Base):
         """
         if self.is_done:
             return []
-        trials = list(self.registry)
-        observations = list(
-            zip(
-                [trial.params for trial in trials],
-                describe_outcomes(trials),
-                strict=True,
-            )
-        )
+        observations = _observations(list(self.registry))
         observations = shift_prior(self.prior, observations) + observations
         study = make_study(observations, self.distributions)
         # Samplers of their own for each suggestion, so that the generator is
