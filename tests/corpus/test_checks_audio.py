@@ -128,7 +128,7 @@ def test_limited_speech_is_a_note(corpus, tmp_path):
         write(path, samples.astype(np.int16))
     record = prepare_polsess(root, tmp_path / "save", check="audio")
     assert "limiter touched the speech" in record["notes"][-1]
-    assert record["notes"][-1].endswith("1, the first in train row 3")
+    assert record["notes"][-1].endswith("from the sum there: 1")
 
     mixture[300] += 9
     path = audio_path(root, table, 1, "mixFile")

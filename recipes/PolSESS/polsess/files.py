@@ -61,11 +61,10 @@ def find_damage(path: Path) -> str | None:
         found = hash_folder(path)
     except (OSError, UserError) as error:
         return f"{CHECKSUMS} or a file cannot be read ({error})"
-    missing = sorted(set(checksums) - set(found))
-    if missing:
-        return f"{missing[0]} is missing"
-    damaged = sorted(n for n in checksums if checksums[n] != found[n])
-    return f"{damaged[0]} is damaged" if damaged else None
+    for name in sorted(checksums):
+        if found.get(name) != checksums[name]:
+            return f"{name} is {'damaged' if name in found else 'missing'}"
+    return None
 
 
 @contextmanager

@@ -232,14 +232,10 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     if findings:
         left_out = len(table) - len(good)
         notes.append(f"rows left out, listed in rejected.csv: {left_out}")
-    limited = (
-        good[good["limited"].astype(bool)] if "limited" in good else good[:0]
-    )
-    if len(limited):
+    if limited := int(good["limited"].sum()) if "limited" in good else 0:
         notes.append(
             "rows where the generator's limiter touched the speech, so that "
-            f"the mixture may differ from the sum there: {len(limited)}, the "
-            f"first in {limited['split'].iloc[0]} row {limited['row'].iloc[0]}"
+            f"the mixture may differ from the sum there: {limited}"
         )
     paths = sorted({finding.file for finding in findings})
     outcome = {
