@@ -118,7 +118,7 @@ def test_duplicates_of_a_csv_file_are_found(tmp_path):
 @pytest.mark.parametrize(
     ("remove", "named"),
     [
-        ("wav8k/min/dev", "dev: has no mixtures in mix_both"),
+        ("wav8k/min/dev", "dev: has no mixtures in mix_clean"),
         ("wav8k/min/test/s3", "different numbers of speakers"),
         ("wav8k/min/test/mix_both", "has no mixtures in mix_both"),
     ],
