@@ -13,6 +13,7 @@ from tqdm.contrib.concurrent import thread_map
 
 from polsess.audio import Recording
 from polsess.corpus.manifests import (
+    CHOICES,
     is_prepared_from,
     manifest_path,
     prepare_polsess,
@@ -133,7 +134,7 @@ def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
     Raises
     ------
     UserError
-        Naming the first row and file at fault, and the number of such rows.
+        Naming the first row and file at fault.
     """
     needed = {
         example: list(test_set.dataset.files(example).values())
@@ -143,7 +144,6 @@ def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
     bar = {"desc": "checking files", "unit": "file", "disable": quiet or None}
     contents = thread_map(_read_file, paths, **bar)
     found = dict(zip(paths, contents, strict=True))
-    problems = {}
     for example, files in needed.items():
         name, _ = key = test_set.key(example)
         formats = {path: found[path][0] for path in files}
@@ -151,16 +151,11 @@ def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
         if len(set(formats.values())) > 1:
             wrong.append(f"rate (Hz) and length of its files differ: {formats}")
         if wrong:  # the header is row 1
-            problems[example.row + 2] = f"({name}): {wrong[0]}"
+            place = f"{test_set.data_folder}, row {example.row + 2} ({name})"
+            raise UserError(f"{place}: {wrong[0]}")
         test_set.formats[example.row] = formats[files[0]]
         hashes = "".join(found[path][1] for path in files)
         test_set.audio[key] = _hash(hashes.encode())
-    if problems:
-        row, problem = next(iter(problems.items()))
-        raise UserError(
-            f"{test_set.data_folder}, row {row} {problem} (in all "
-            f"{len(problems)} such rows)"
-        )
 
 
 def _read_file(path):
@@ -278,14 +273,9 @@ def read_test_set(
     variants = choose(variants, ALL_VARIANTS, "--variants")
     if not own:
         manifest = save_folder / folder.name / manifest.name
-        prepare_polsess(
-            folder,
-            manifest.parent,
-            subset_sizes=[],
-            check=settings["check"],
-            on_error=settings["on_error"],
-            duplicates=settings.get("duplicates", "stop"),
-        )
+        stated = {"duplicates": "stop", **settings}
+        checks = {name: stated[name] for name in CHOICES}
+        prepare_polsess(folder, manifest.parent, subset_sizes=[], **checks)
     rows = read_manifest(manifest, folder)
     check_speakers(rows, settings, str(folder))
     rows_hash = hash_file(manifest)

@@ -153,16 +153,8 @@ class Trial:
         The training of a killed worker continues until its epoch ends, and the
         trial may be started again meanwhile.
         """
-        path = self.folder / ".lock"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.lock.enter_context(locked(path, wait=False))
-        except BlockingIOError:
-            logger.warning(
-                f"{self.folder}: another process still trains this trial; "
-                "waiting for it to end"
-            )
-            self.lock.enter_context(locked(path))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock.enter_context(locked(self.folder / ".lock"))
 
     def until_stopped(
         self, counter: EpochCounterWithStopper, curve: Curve
@@ -179,11 +171,8 @@ class Trial:
         path = self.sweep_files.settings
         on_main(check_same_sweep, path, self.sweep, self.files.settings)
         while counter.current < counter.limit and not counter.should_stop:
-            values = [
-                row["valid_si_sdr"]
-                for row in curve.rows
-                if row["epoch"] <= counter.current
-            ]
+            rows = curve.rows[: counter.current]
+            values = [row["valid_si_sdr"] for row in rows]
             if on_main(self._is_over, values):
                 return
             yield next(counter)
@@ -201,9 +190,8 @@ class Trial:
         if decision.get("reason"):
             return True
         rule, epoch = self.sweep.termination, len(values)
-        if rule is None or decision.get("epoch") == epoch:
-            return False
-        if not rule.acts_at(values):
+        decided = decision.get("epoch") == epoch
+        if decided or rule is None or not rule.acts_at(values):
             return False
         reason = rule.reason_to_stop(values, read_other_curves(self.folder))
         decision = {"epoch": epoch, "reason": reason}
