@@ -118,11 +118,11 @@ class EvaluationFolder(EvaluationFiles):
     def _read(self):
         """Read the known scores; cut off a line that was torn."""
         self.file.seek(0)
-        end, others = 0, set()
+        end = 0
         for line in self.file:
             try:
                 row = json.loads(line)
-                *key, _ = name = row["ID"], row["variant"], row["metric"]
+                name = row["ID"], row["variant"], row["metric"]
                 is_current = row["depends_on"] == self._depend_on(*name)
             except (ValueError, TypeError, LookupError):
                 break
@@ -131,15 +131,7 @@ class EvaluationFolder(EvaluationFiles):
             end += len(line)
             if is_current:
                 self.known[name] = row
-            elif tuple(key) in self.audio_hashes:
-                others.add(name)
         self.file.truncate(end)
-        if others - self.known.keys():
-            print(
-                f"Scores in {self.folder} of other weights, settings, audio or "
-                "versions of packages are not used",
-                file=sys.stderr,
-            )
 
     def _depend_on(self, name, variant, metric):
         """Hash all that a score depends on."""
