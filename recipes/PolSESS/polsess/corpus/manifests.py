@@ -166,10 +166,7 @@ def _check_sample_rate(found, wanted):
 
 def _prepare(data_folder, metadata, options, sample_rate, jobs):
     """Check the corpus; return what to record, and names and texts to write."""
-    tables = [
-        read_metadata(path, split, data_folder)
-        for split, path in metadata.items()
-    ]
+    tables = [read_metadata(p, s, data_folder) for s, p in metadata.items()]
     table = pd.concat(tables, ignore_index=True)
     if table.isna().any(axis=None):
         raise UserError(
@@ -226,9 +223,7 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     notes = []
     if keep:
         files["duplicates.csv"] = repeated
-        notes.append(
-            f"duplicates kept, listed in duplicates.csv: {len(repeated)}"
-        )
+        notes.append(f"duplicates kept, see duplicates.csv: {len(repeated)}")
     if findings:
         left_out = len(table) - len(good)
         notes.append(f"rows left out, listed in rejected.csv: {left_out}")
