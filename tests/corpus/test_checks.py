@@ -150,9 +150,7 @@ def test_duplicates_can_be_kept(corpus, tmp_path, check, damage):
     assert read_counts(save) == counts
     assert (counts[split]["rows"], counts[split]["dropped"]) == (rows, 0)
     assert [c["duplicates"] for c in counts.values()] == [1, 0, 0]
-    assert record["notes"][0] == (
-        "duplicates kept, see duplicates.csv: 1"
-    )
+    assert record["notes"][0] == ("duplicates kept, see duplicates.csv: 1")
     # Each has an ID of its own, and the file says of which row it is a copy.
     names = pd.read_csv(save / f"{split}_all.csv")["ID"].tolist()
     assert len(set(names)) == rows

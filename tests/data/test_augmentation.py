@@ -16,8 +16,12 @@ from polsess.data.augmentation import (
     Remix,
     mix_anew,
 )
-from polsess.data.dataset import Example, RenderedMixtures, read_manifest
-from polsess.data.loaders import read_speakers
+from polsess.data.dataset import (
+    Example,
+    RenderedMixtures,
+    read_manifest,
+    read_speakers,
+)
 from polsess.errors import UserError
 from scipy.signal import resample_poly
 from small_corpus import write_small_corpus

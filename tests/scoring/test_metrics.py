@@ -150,5 +150,5 @@ def test_pesq_of_what_it_cannot_hear():
 def test_missing_packages_are_named(monkeypatch):
     metric = METRICS["dnsmos"]._replace(packages=("no_such_package",))
     monkeypatch.setitem(METRICS, "dnsmos", metric)
-    with pytest.raises(UserError, match="no_such_package; in rec"):
+    with pytest.raises(UserError, match="dnsmos: pip install no_such_package"):
         check_packages(["si_sdr", "dnsmos"])

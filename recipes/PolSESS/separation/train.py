@@ -32,14 +32,26 @@ from polsess.commands import called_by_orion, run
 
 # isort: split
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from polsess.corpus.manifests import CHOICES, manifest_path, prepare_polsess
+from polsess.corpus.manifests import SPEAKERS, manifest_path, prepare_polsess
 from polsess.corpus.metadata import SPLITS
-from polsess.data.loaders import make_loaders
-from polsess.data.sampling import fixed_examples
+from polsess.data.dataset import (
+    RenderedMixtures,
+    check_speakers,
+    read_manifest,
+    read_speakers,
+)
+from polsess.data.sampling import (
+    Curriculum,
+    TrainingBatches,
+    all_examples,
+    cut,
+    fixed_examples,
+)
 from polsess.files import hash_file, write_atomically
 from polsess.models.description import describe
 from polsess.processes import (
@@ -47,6 +59,8 @@ from polsess.processes import (
     join_processes,
     leave_processes,
     on_main,
+    process_count,
+    process_rank,
     set_up_device,
     too_little_memory,
     use_deterministic_algorithms,
@@ -75,6 +89,7 @@ from polsess.training.settings import (
 
 import speechbrain as sb
 from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.utils.run_opts import RunOptions
 
 
@@ -265,8 +280,10 @@ def prepare_run(
         hparams["data_folder"],
         hparams["manifest_folder"],
         subset_sizes=[],  # training cuts them itself
+        check=hparams["check"],
+        on_error=hparams["on_error"],
+        duplicates=hparams["duplicates"],
         sample_rate=hparams["sample_rate"],
-        **{name: hparams[name] for name in CHOICES},
     )
     for split in SPLITS:
         path = manifest_path(hparams["manifest_folder"], split)
@@ -275,6 +292,76 @@ def prepare_run(
         check_same_run(files, settings)
     write_on_main(files.settings, settings)
     return settings
+
+
+def dataio_prep(
+    hparams: dict, pin_memory: bool
+) -> list[torch.utils.data.DataLoader]:
+    """Make the loaders of training, validation and test.
+
+    Arguments
+    ---------
+    hparams : dict
+        The loaded YAML.
+    pin_memory : bool
+        Whether batches are copied to a GPU.
+
+    Returns
+    -------
+    list of DataLoader
+        Of PaddedBatch with ``mixture`` [batch, time] and
+        ``targets`` [batch, time, n_sources].
+    """
+    data_folder, folder = hparams["data_folder"], hparams["manifest_folder"]
+    segment = hparams["training_segment"]
+    if segment is not None:
+        segment = max(1, round(segment * hparams["sample_rate"]))
+    train, valid, test = (
+        read_manifest(manifest_path(folder, split), data_folder)
+        for split in SPLITS
+    )
+    check_speakers(train, hparams, data_folder)
+    augmentation, speakers = None, None
+    if hparams["augmentation"].active:
+        augmentation = hparams["augmentation"]
+        speakers = read_speakers(Path(folder, SPEAKERS))
+    batches = TrainingBatches(
+        train,
+        Curriculum(hparams["curriculum"]),
+        hparams["seed"],
+        hparams["batch_size"],
+        hparams["train_size"],
+        segment,
+        hparams["sample_rate"],
+        process_count(),
+        process_rank(),
+        augmentation,
+        speakers,
+    )
+
+    def batches_of_one_length(rows, examples):
+        size = hparams["valid_batch_size"]
+        found = cut(examples, lambda e: rows[e.row]["duration"], size)
+        return found[process_rank() :: process_count()]
+
+    validated = fixed_examples(valid, hparams["valid_variants"])
+    tested = all_examples(test, hparams["test_variants"])
+    return [
+        make_dataloader(
+            RenderedMixtures(rows, hparams["task"], length, augmentation),
+            batch_sampler=sampler,
+            collate_fn=PaddedBatch,
+            num_workers=hparams["num_workers"],
+            pin_memory=pin_memory,
+            # Without its own, each epoch would draw from the global state.
+            generator=torch.Generator().manual_seed(hparams["seed"]),
+        )
+        for rows, sampler, length in (
+            (train, batches, segment),
+            (valid, batches_of_one_length(valid, validated), None),
+            (test, batches_of_one_length(test, tested), None),
+        )
+    ]
 
 
 def main(arguments: list[str]) -> None:
@@ -317,7 +404,7 @@ def main(arguments: list[str]) -> None:
         settings = on_main(prepare_run, *run_settings)
         while True:
             on_gpu = device.startswith("cuda")
-            train, valid, test = make_loaders(hparams, pin_memory=on_gpu)
+            train, valid, test = dataio_prep(hparams, pin_memory=on_gpu)
             brain = Separation(
                 modules=hparams["modules"],
                 opt_class=hparams["opt_class"],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 
 from polsess.corpus.checks import open_wav
@@ -90,6 +91,12 @@ def _check_row(name, row):
     for component in required_components(environment, "C", "SB", count):
         if not row[f"{component}_wav"]:
             raise ValueError(f"{name} has no {component}_wav")
+
+
+def read_speakers(path: Path) -> dict:
+    """Read the speakers of the training rows: ID -> a name for each source."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return dict(zip(table.pop("ID"), table.to_numpy().tolist(), strict=True))
 
 
 def check_speakers(rows: list[dict], settings: dict, data_folder: str) -> None:
