@@ -79,6 +79,6 @@ def test_command_line_reports_errors_without_a_traceback(
     options = ["--on_error", "drop", "--subset_sizes", "13"]
     failed = run_script(corpus, tmp_path / "save", *options)
     assert failed.returncode == 1
-    assert failed.stderr.startswith("Error: No good row is left in 'val'")
+    assert failed.stderr.startswith("Error: No good row in 'val'")
     wrong = run_script(corpus, tmp_path / "save", "--check", "all")
     assert wrong.returncode == 2 and "invalid choice: 'all'" in wrong.stderr

@@ -29,7 +29,7 @@ def test_a_corpus_without_any_good_row(corpus, tmp_path, damage):
             shutil.rmtree(root / split / "mix")
     with pytest.raises(UserError, match="findings: 8, in 8 of 8 rows"):
         prepare_polsess(root, tmp_path / "save")
-    with pytest.raises(UserError, match="No good row is left in 'train'"):
+    with pytest.raises(UserError, match="No good row in 'train'"):
         prepare_polsess(root, tmp_path / "save", on_error="drop")
 
 

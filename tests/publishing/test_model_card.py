@@ -38,7 +38,7 @@ def test_what_the_card_says_works(model, exported, tmp_path):
 def test_the_card_is_one_for_hubs(exported, trained_runs, tmp_path):
     arguments = [str(trained_runs("dprnn")), "model", "--licence"]
     for wrong in ("CC BY 4.0", "x\ny: z"):
-        with pytest.raises(UserError, match="give one such as cc-by-4.0"):
+        with pytest.raises(UserError, match="give one as cc-by-4.0"):
             export.main([*arguments, wrong])
     export.main([*arguments, "cc-by-4.0"])
     _, front, card = (tmp_path / "model/README.md").read_text().split("---", 2)

@@ -74,13 +74,13 @@ def test_outside_orion_it_trains_once_in_the_given_folder(sweep):
         ({"train_size": 4}, r"--train_size 4: \S+small\.yaml says 6"),
         ({"seed": 43}, r"--seed 43: \S+small\.yaml says 42"),
         ({"precision": "bf16"}, r"--precision 'bf16': .* says 'fp32'"),
-        ({"lr": 0.1}, r"--lr 0\.1: \S+small\.yaml has it from"),
-        ({"lr_patience": 2.5}, r"--lr_patience 2\.5: .* has it from"),
+        ({"lr": 0.1}, r"--lr 0\.1: \S+small\.yaml has "),
+        ({"lr_patience": 2.5}, r"--lr_patience 2\.5: .* has "),
         # As Orion has it when the experiment was begun without the parameter.
-        ({"lr": "orion~uniform(1, 2)"}, r"--lr 'orion~.*: .* has it from"),
-        ({"lr": None}, r"--lr is missing: \S+small\.yaml has it from loguni"),
+        ({"lr": "orion~uniform(1, 2)"}, r"--lr 'orion~.*: .* has "),
+        ({"lr": None}, r"--lr is missing: \S+small\.yaml has loguni"),
         ({"max_grad_norm": None}, r"--max_grad_norm is missing"),
-        ({"max_grad_norm": 21}, r"--max_grad_norm 21\.0: .* has it from"),
+        ({"max_grad_norm": 21}, r"--max_grad_norm 21\.0: .* has "),
         ({"output_folder": "x"}, r"--output_folder: .*--sweep_folder"),
         ({"test_only": ""}, r"--test_only: a trial"),
         ({"sweep": "none.yaml"}, r"none\.yaml: cannot be read"),
@@ -97,7 +97,7 @@ def test_contradictions_are_named(sweep, orion, options, message):
 def test_another_models_file_is_an_error(sweep, orion):
     arguments = trial_arguments(sweep, "corpus", "out")
     arguments[0] = "hparams/sepformer.yaml"
-    with pytest.raises(UserError, match=r"is for hparams/dprnn\.yaml"):
+    with pytest.raises(UserError, match=r"is for dprnn"):
         read_sweep_arguments(arguments)
 
 

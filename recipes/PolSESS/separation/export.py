@@ -57,9 +57,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         add(f"--{name}", action="store_true", help=text)
     options = parser.parse_args(arguments)
     if options.licence and not re.fullmatch(LICENCE, options.licence):
-        raise UserError(
-            f"--licence {options.licence}: give one such as cc-by-4.0"
-        )
+        raise UserError(f"--licence {options.licence}: give one as cc-by-4.0")
     return options
 
 
@@ -82,9 +80,7 @@ def check_output(output: Path, run_folder: Path, force: bool) -> None:
     written = {*listed, files.separator.name}
     others = [name for name in list_files(output) if name not in written]
     if others:
-        raise UserError(
-            f"{output}: holds {others[0]}, which is of no exported model"
-        )
+        raise UserError(f"{output}: holds {others[0]}, not by export.py")
 
 
 def list_files(folder: Path) -> list[str]:

@@ -96,10 +96,8 @@ def check_corpus(
     if check == "none" and has_other_layout(table):
         raise UserError("--check none: is for PolSESS; give --check headers")
     # Without a check, the first row has the length and rate of all.
-    looked_at = good[:1] if check == "none" else good
-    found, read, audio = check_audio(
-        data_folder, looked_at, check == "audio", jobs
-    )
+    seen = good[:1] if check == "none" else good
+    found, read, audio = check_audio(data_folder, seen, check == "audio", jobs)
     findings += found
     good = _without(good if check == "none" else read, found)
     duplicates = find_duplicates(good)

@@ -182,10 +182,8 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     found = report_findings(data_folder, findings, len(table))
     if audio:
         _check_sample_rate(audio.sample_rate, sample_rate)
-    of_option = {
-        "duplicates" if f.duplicate_of else "on_error" for f in findings
-    }
-    stops = [n for n in of_option if options[n] == "stop"]
+    asked = {"duplicates" if f.duplicate_of else "on_error" for f in findings}
+    stops = [name for name in asked if options[name] == "stop"]
     if stops:
         ways = " and ".join(f"--{name} drop" for name in sorted(stops))
         raise UserError(
@@ -203,9 +201,7 @@ def _prepare(data_folder, metadata, options, sample_rate, jobs):
     counts = _count_rows(table, good, repeated)
     empty = [split for split in SPLITS if not counts[split]["rows"]]
     if empty or audio is None:
-        raise UserError(
-            f"No good row is left in '{(empty or SPLITS)[0]}'. {found}"
-        )
+        raise UserError(f"No good row in '{(empty or SPLITS)[0]}'. {found}")
     most = counts["train"]["rows"]
     sizes = options["subset_sizes"]
     if sizes is None:

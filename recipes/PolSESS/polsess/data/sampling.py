@@ -317,9 +317,7 @@ def all_examples(rows: list[dict], variants: list[str]) -> list[Example]:
     ]
 
 
-def cut(
-    examples: list[Example], key: Callable, size: int
-) -> list[list[Example]]:
+def cut(items: list[Example], key: Callable, size: int) -> list[list[Example]]:
     """Cut examples into batches, each of one key, such as the length.
 
     Example
@@ -330,7 +328,7 @@ def cut(
     [[0, 2], [1]]
     """
     groups: dict = {}
-    for example in examples:
+    for example in items:
         groups.setdefault(key(example), []).append(example)
     return [
         group[first : first + size]

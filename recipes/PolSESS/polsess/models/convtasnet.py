@@ -156,10 +156,8 @@ class _GlobalNorm(torch.autograd.Function):
         scale: torch.Tensor,
         shift: torch.Tensor,
     ) -> torch.Tensor:
-        variance, mean = torch.var_mean(
-            hidden, (1, 2), correction=0, keepdim=True
-        )
-        rstd = torch.rsqrt(variance + conv_tasnet.EPS)
+        var, mean = torch.var_mean(hidden, (1, 2), correction=0, keepdim=True)
+        rstd = torch.rsqrt(var + conv_tasnet.EPS)
         ctx.save_for_backward(hidden, mean, rstd, scale)
         factor = rstd * scale[:, None]
         offset = torch.addcmul(shift[:, None], mean, factor, value=-1)

@@ -149,9 +149,7 @@ def build(description: dict, source: object) -> torch.nn.Module:
         return _build(description)
     except Exception as error:  # whatever a class raises at such values
         problem = one_line(f"{type(error).__name__}: {error}")
-        raise UserError(
-            f"{source}: the network cannot be built ({problem})"
-        ) from error
+        raise UserError(f"{source}: cannot be built ({problem})") from error
 
 
 def _build(description):

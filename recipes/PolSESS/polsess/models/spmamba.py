@@ -138,10 +138,8 @@ class Block(torch.nn.Module):
         # From [batch, heads, frames, channels / heads * bins]
         output = output.unflatten(3, (-1, hidden.shape[2]))
         output = output.permute(0, 2, 4, 1, 3).flatten(3)
-        convolution, prelu, norm = self.attn_concat_proj
-        output = F.linear(
-            output, convolution.weight.flatten(1), convolution.bias
-        )
+        layer, prelu, norm = self.attn_concat_proj
+        output = F.linear(output, layer.weight.flatten(1), layer.bias)
         return norm(prelu(output))
 
     def _project(self, hidden):

@@ -160,9 +160,7 @@ def _copy_code(folder):
 def check_onnx(separator: torch.nn.Module) -> None:
     """Check, before anything is written, that ONNX can be exported."""
     if not isinstance(separator, MaskingSeparator):
-        raise UserError(
-            "--onnx: SPMamba, of compiled loops, cannot be exported"
-        )
+        raise UserError("--onnx: SPMamba cannot be exported")
     if not (find_spec("onnx") and find_spec("onnxruntime")):
         raise UserError("--onnx: pip install onnx onnxruntime")
 

@@ -45,9 +45,7 @@ def check_folder(folder: Path) -> None:
         return
     others = names - {MANIFESTS}
     if others and COMPUTED not in names:
-        raise UserError(
-            f"{folder}: holds {min(others)}, is no folder of an evaluation"
-        )
+        raise UserError(f"{folder}: is no folder of an evaluation")
 
 
 class EvaluationFolder(EvaluationFiles):

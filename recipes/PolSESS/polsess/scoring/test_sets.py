@@ -208,9 +208,7 @@ def choose(
     """
     for name in asked or []:
         if name not in there:
-            raise UserError(
-                f"{option} {name}: choose from {', '.join(there) or 'none'}"
-            )
+            raise UserError(f"{option} {name}: choose from {', '.join(there)}")
     return [name for name in there if asked is None or name in asked]
 
 
@@ -311,9 +309,7 @@ class StoredExamples(torch.utils.data.Dataset):
     def files(self, example: Example) -> dict[str, str]:
         """Look up the files that an example is read from, the mixture first."""
         row = self.rows[example.row]
-        return {
-            column: row[column] for column in _audio_columns(row, self.task)
-        }
+        return {name: row[name] for name in _audio_columns(row, self.task)}
 
     def __getitem__(self, example: Example) -> dict:
         """Read an example, as ``RenderedMixtures`` returns it."""

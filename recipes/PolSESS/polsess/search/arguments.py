@@ -100,18 +100,14 @@ def _read_given(arguments, sweep):
     hparams_file, run_opts, overrides = parse_arguments(arguments)
     given = {n: run_opts[n] for n in run_opts.overridden_args} | overrides
     if Path(hparams_file).stem != sweep.model:
-        raise UserError(
-            f"{hparams_file}: {sweep.path} is for hparams/{sweep.model}.yaml"
-        )
+        raise UserError(f"{hparams_file}: {sweep.path} is for {sweep.model}")
     for name in given if called_by_orion() else ():
         if name in SETTINGS and SETTINGS[name].of_trial:
-            raise UserError(
-                f"--{name}: a trial has its own; see --sweep_folder"
-            )
+            raise UserError(f"--{name}: a trial has its own: --sweep_folder")
     for name, prior in sweep.space.items():
         if name not in given:
             raise UserError(
-                f"--{name} is missing: {sweep.path} has it from {prior.text}"
+                f"--{name} is missing: {sweep.path} has {prior.text}"
             )
         prior.check(name, given[name], sweep.path)
     for name, value in given.items():
@@ -130,6 +126,4 @@ def _check_working_folder():
     name = os.environ["ORION_EXPERIMENT_NAME"]
     version = os.environ["ORION_EXPERIMENT_VERSION"]
     if re.fullmatch(rf"{re.escape(name)}-v{version}[a-z0-9_]{{8}}", folder):
-        raise UserError(
-            "give orion hunt a lasting --working-dir FOLDER, before python"
-        )
+        raise UserError("give orion hunt --working-dir FOLDER, before python")

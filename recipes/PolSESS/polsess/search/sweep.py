@@ -158,9 +158,7 @@ class Prior:
         """
         # Orion rounds to five digits, and may round beyond a bound.
         if not self.contains(value, 1e-4):
-            raise UserError(
-                f"--{name} {value!r}: {source} has it from {self.text}"
-            )
+            raise UserError(f"--{name} {value!r}: {source} has {self.text}")
 
 
 def read_prior(name: str, text: object, source: str | Path) -> Prior:
@@ -475,9 +473,7 @@ def _read_settings(sweep, where):
     for name in options:
         refuse(f"{where}: options: {name}", name)
         if name in SWEEP or (name in SETTINGS and SETTINGS[name].of_trial):
-            raise UserError(
-                f"{where}: options: {name} follows from other keys, or Orion"
-            )
+            raise UserError(f"{where}: options: {name} is given elsewhere")
     for name in (*options, *space):
         if name not in defaults and name not in HELP_TEXTS:
             raise UserError(f"{where}: {name} is no setting in {hparams}")

@@ -182,9 +182,7 @@ class Trial:
         if self.files.trial.exists():
             return True
         if os.getppid() != self.parent:
-            raise UserError(
-                f"trial {self.name}: Orion's worker has ended; it stays open"
-            )
+            raise UserError(f"trial {self.name} stays open: its worker ended")
         # A decision is final, whatever the others have done since.
         decision = self._read_decision()
         if decision.get("reason"):
@@ -202,9 +200,7 @@ class Trial:
         """Read the rule's last decision."""
         return read_json(self.decision) if self.decision.exists() else {}
 
-    def finish(
-        self, failed: str | None = None, reason: str | None = None
-    ) -> dict:
+    def finish(self, failed: str | None, reason: str | None) -> dict:
         """Write the trial's outcome, unless it is there; remove checkpoints.
 
         Arguments

@@ -380,9 +380,8 @@ class ReliableBrain(sb.Brain):
             size, value = read_values(norm, loss)
         problem, lost = None, 1
         if math.isfinite(value):
-            self.training_state.add_loss(
-                value, self.batches.examples_here(self.step)
-            )
+            count = self.batches.examples_here(self.step)
+            self.training_state.add_loss(value, count)
         else:
             problem = "loss is"
         if stepping:

@@ -152,9 +152,7 @@ def make_logger(kind: str, hparams: SimpleNamespace) -> Any:
             resume="allow",
         )
     except ImportError as error:
-        raise UserError(
-            f"log_to {kind}: `pip install {kind}` ({error})"
-        ) from error
+        raise UserError(f"log_to {kind}: `pip install {kind}`") from error
     except Exception as error:  # whatever the service's client raises
         # SpeechBrain fails to raise the client's error itself.
         reason = error.__context__ or error
@@ -175,16 +173,14 @@ def log_epoch(
     logger.log_stats({"epoch": epoch}, train, valid)
 
 
-def test_best(
-    brain: Any, test_loader: Any, settings: dict, test_only: bool
-) -> None:
+def test_best(brain: Any, loader: Any, settings: dict, test_only: bool) -> None:
     """Test the best checkpoint, unless that is done; print the scores.
 
     Arguments
     ---------
     brain : Separation
         After ``fit``.
-    test_loader : DataLoader
+    loader : DataLoader
         Of the test.
     settings : dict
         The run's.
@@ -203,7 +199,7 @@ def test_best(
     if test_only or not on_main(is_tested, files, brain.curve, settings):
         # Last to be written, it says that the scores are of the same test.
         on_main(files.result.unlink, True)
-        brain.evaluate(test_loader, max_key="si_sdr")
+        brain.evaluate(loader, max_key="si_sdr")
         write_on_main(files.result, describe_run(brain, best, settings))
     on_main(print_report, files)
 

@@ -343,9 +343,7 @@ def load_hparams(
             hint = f"; did you mean --{close[0]}?" if close else ""
             raise UserError(f"--{key}: {hparams_file} has no such key{hint}")
         if defaults[key] is BUILT:
-            raise UserError(
-                f"--{key} is built by {hparams_file}: change it there"
-            )
+            raise UserError(f"--{key} is built by {hparams_file}")
     for key in required:
         if overrides.get(key) is None:
             raise UserError(f"{key} is missing: give it with --{key} VALUE")
@@ -434,9 +432,7 @@ def _check_together(values):
     task, count = values["task"], values["n_sources"]
     if count < TASKS[task] or (task != "SB" and count > 1):
         more = " or more" if task == "SB" else ""
-        raise UserError(
-            f"n_sources {count}: task {task} has {TASKS[task]}{more}"
-        )
+        raise UserError(f"n_sources {count}: {task} has {TASKS[task]}{more}")
     for name in values:
         if name.startswith("compile_") and not values.get("compile"):
             raise UserError(f"--{name} does nothing without --compile")

@@ -260,12 +260,8 @@ def stack_weights(
         Arguments of ``mamba_on_cpu`` from the second one on, each of shape
         [layers, ...].
     """
-    stacked = [
-        torch.stack(weights)
-        for weights in zip(
-            *(layer.parameters() for layer in layers), strict=True
-        )
-    ]
+    parameters = zip(*(layer.parameters() for layer in layers), strict=True)
+    stacked = [torch.stack(weights) for weights in parameters]
     dtype = torch.promote_types(stacked[0].dtype, torch.float32)
     stacked = [weight.to(dtype) for weight in stacked]
     # In the order in which a layer's parameters are registered
