@@ -191,7 +191,7 @@ def test_the_command_line_works_from_any_folder(small_corpus, tmp_path):
 @pytest.mark.parametrize(
     ("options", "code", "named"),
     [
-        (["--help"], 0, "--hidden_channels VALUE"),
+        (["--help"], 0, "hidden_channels: 128"),
         (["--jit"], 1, "--jit is not supported: the models cannot be"),
     ],
 )

@@ -108,7 +108,7 @@ def test_too_few_rows_are_reported_before_training():
     with pytest.raises(UserError, match="21 mixtures.*only 20 of the 60"):
         make_batches(size=21)
     indoor = [row for row in ROWS if row["environment"] == "indoor"]
-    with pytest.raises(UserError, match="none of the 40 rows.*S, E, SE"):
+    with pytest.raises(UserError, match="none of the 40 rows.*'S', 'E', 'SE'"):
         make_batches(indoor)
 
 

@@ -71,7 +71,7 @@ def removed_components(
     if task not in TASKS or variant not in VARIANTS.get(environment, ()):
         raise UserError(
             f"there is no task {task!r}, or no variant {variant!r} of the "
-            f"environment {environment!r}: {[*TASKS]}, {VARIANTS}"
+            f"environment {environment!r}: {', '.join(TASKS)}; {VARIANTS}"
         )
     kept = "" if variant == "C" else variant
     removed = [

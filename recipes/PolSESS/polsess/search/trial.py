@@ -295,7 +295,7 @@ def reporting(trial: Trial) -> Iterator[None]:
                 raise UserError(
                     f"trial {trial.name}: ran out of memory ({reason}), stays "
                     "open: go on with fewer --workers (of orion hunt: "
-                    "--n-workers), or begin another sweep"
+                    "--n-workers), or begin another with a smaller batch_size"
                 ) from error
             failed = OUT_OF_MEMORY
         outcome = on_main(trial.finish, failed, reason)
