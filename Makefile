@@ -101,7 +101,7 @@ conversation-demo: CONVERSATIONS = $(FOLDER)/conversations
 conversation-demo: quickstart $(FOLDER)/recogniser
 	test -d $(CONVERSATIONS) || \
 		$(BIN)/python tools/make_conversations.py $(CONVERSATIONS) \
-		--overlap 0 0.2 --count 3 --minutes 1
+		--overlap 0 0.2 --count 5 --minutes 1 --background -30 -25
 	$(BIN)/python $(RECIPE)/separation/separate.py $(FOLDER)/run \
 		$(CONVERSATIONS)/*.wav --speakers $(CONVERSATIONS) \
 		--output $(FOLDER)/separated
