@@ -108,21 +108,17 @@ def find_conversations(paths: list[Path], output: Path) -> dict:
         start, files = given.parent, [given]
         if given.is_dir():
             start, files = given, sorted(given.rglob("*.json"))
-            files = [f for f in files if f.with_suffix(".rttm").exists()]
-        opened = [(file, read_json(file)) for file in files]
-        if not opened or not all(made.get("speakers") for _, made in opened):
-            raise UserError(
-                f"{given}: no streams of speakers; make them with separate.py "
-                "--speakers"
-            )
-        for file, made in opened:
+        for file in [f for f in files if f.with_suffix(".rttm").exists()]:
             name = str(file.relative_to(start).with_suffix(""))
-            other, _ = found.setdefault(name, (file, made))
-            if other != file or file == output / f"{name}.json":
+            if name in found or file == output / f"{name}.json":
                 raise UserError(
-                    f"{file}: its transcript would replace files of {other}; "
-                    "transcribe it into another --output"
+                    f"{file}: its transcript would replace other files of its "
+                    "name; transcribe it into another --output"
                 )
+            found[name] = file, read_json(file)
+    if not found or not all(made.get("speakers") for _, made in found.values()):
+        names = ", ".join(map(str, paths))
+        raise UserError(f"{names}: holds no streams (separate.py --speakers)")
     return found
 
 
