@@ -112,9 +112,8 @@ def test_estimates_that_are_not_finite_are_an_error():
     parts = iter([noise(400), noise(200), noise(200)])
     factors = iter([1.0, float("nan")])
     separation = OverlapAdd(lambda x: Halves()(x) * next(factors), 400, 200)
-    with pytest.raises(FloatingPointError, match="not finite"):
+    with pytest.raises(FloatingPointError, match="of chunk 2 are not finite"):
         list(separation.blocks(lambda count: next(parts)))
-    assert separation.position == 200
 
 
 def fit(estimates, mixture, chunk=1000):

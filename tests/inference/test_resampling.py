@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soxr
 from fake_separators import noise
-from polsess.inference.resampling import ResampledReader, StreamResampler
+from polsess.inference.resampling import ResampledReader, resample
 
 RATES = [8000, 16000, 22050, 44100, 44101, 48000, 192000]
 
@@ -13,13 +13,11 @@ def there_and_back(signal, rate, block=1000):
     """Resample a signal to 8 kHz and back, in blocks."""
     blocks = (signal[i : i + block] for i in range(0, len(signal), block))
     reader = ResampledReader(blocks, rate, 8000)
-    back = StreamResampler(8000, rate, channels=2)
-    parts, length = [], 0
+    parts = []
     while len(part := reader.read(777)):
-        length += len(part)
-        parts.append(back.push(np.stack([part, -part], axis=1)))
-    parts.append(back.finish(len(signal)))
-    return np.concatenate(parts), length
+        parts.append(np.stack([part, -part], axis=1))
+    back = resample(parts, 8000, rate, channels=2, length=len(signal))
+    return np.concatenate(list(back)), sum(map(len, parts))
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 999, 1000, 1001, 50_001])

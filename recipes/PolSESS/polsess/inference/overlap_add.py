@@ -226,7 +226,7 @@ class OverlapAdd:
         Raises
         ------
         FloatingPointError
-            If estimates are not finite: those of the chunk at ``position``.
+            If estimates are not finite.
         """
         mixture = torch.from_numpy(read(self.chunk))
         summed: Any = None
@@ -257,7 +257,9 @@ class OverlapAdd:
             estimates = self.separate(scaled.unsqueeze(0))[0].float().cpu()
         estimates = estimates * level
         if not estimates.isfinite().all():
-            raise FloatingPointError("estimates are not finite")
+            raise FloatingPointError(
+                f"estimates of chunk {len(self.chunks) + 1} are not finite"
+            )
         order, margin = tuple(range(estimates.shape[1])), None
         if before is not None and len(order) > 1:
             order, margin = find_order(before, estimates[: len(before)])

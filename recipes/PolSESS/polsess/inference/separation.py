@@ -12,7 +12,7 @@ from polsess.audio import Recording, RecordingError
 from polsess.errors import UserError
 from polsess.inference.models import choose_precision, load_model
 from polsess.inference.overlap_add import CHUNK, OVERLAP, OverlapAdd
-from polsess.inference.resampling import ResampledReader, StreamResampler
+from polsess.inference.resampling import ResampledReader, resample
 from polsess.processes import set_up_device, too_little_memory
 from speechbrain.inference.interfaces import Pretrained
 
@@ -206,14 +206,12 @@ class SpeechSeparation(Pretrained):
         RecordingError
             If it cannot be read, or its estimates are not finite.
         """
-        rate = recording.sample_rate
         # Separators were trained on signals of zero mean.
         offset = recording.offset()
         blocks = (block - offset for block in recording.blocks())
+        rate, length = recording.sample_rate, recording.length
         try:
-            yield from self.separate_blocks(
-                blocks, rate, recording.length, separation
-            )
+            yield from self.separate_blocks(blocks, rate, length, separation)
         except FloatingPointError as error:
             raise RecordingError(f"{recording.path}: {error}") from error
 
@@ -237,25 +235,19 @@ class SpeechSeparation(Pretrained):
         separation : OverlapAdd
             From ``make_separation``; holds order and levels afterwards.
 
-        Yields
-        ------
-        numpy.ndarray
+        Returns
+        -------
+        iterator of numpy.ndarray
             Estimates, as ``separate_recording`` yields them.
 
         Raises
         ------
         FloatingPointError
-            If the estimates are not finite, with the place.
+            If the estimates are not finite.
         """
         own_rate = self.hparams.sample_rate
-        reader = ResampledReader(blocks, rate, own_rate)
-        back = StreamResampler(own_rate, rate, self.hparams.n_sources)
-        try:
-            for estimates in separation.blocks(reader.read):
-                yield back.push(estimates)
-        except FloatingPointError as error:
-            raise FloatingPointError(
-                f"at {separation.position / own_rate:.3f} s the model's "
-                "estimates are not finite numbers"
-            ) from error
-        yield back.finish(length)
+        estimates = separation.blocks(
+            ResampledReader(blocks, rate, own_rate).read
+        )
+        n_sources = self.hparams.n_sources
+        return resample(estimates, own_rate, rate, n_sources, length)
