@@ -69,7 +69,7 @@ def test_a_recording(model, capsys):
     assert known["samples"] == 30_001
     assert known["channels"] == 1
     assert known["checkpoint"]["weights"] == "0a"
-    assert known["chunk_seconds"] == 1
+    assert known["identity"]["chunk"] == 1
     assert known["gain"] == 1
     assert known["order"]["boundaries"] == len(known["chunks"]) - 1 == 6
     assert known["order"]["uncertain"] == 0

@@ -25,7 +25,7 @@ from polsess.inference.recordings import (
 )
 
 IDENTITY = {"recording": "meeting.wav", "model": "run", "weights": "0a"}
-IDENTITY |= {"chunk": 8.0}
+IDENTITY |= {"chunk": 8.0, "subtype": "float"}
 
 
 def as_they_are(n_sources):
@@ -111,7 +111,7 @@ def write(estimates, **changes):
     """Write the files of a recording."""
     files = open_files(**changes)
     files.description.parent.mkdir(exist_ok=True)
-    files.write(estimates, 8000, "float", {"samples": 3000})
+    files.write(estimates, 8000, {"samples": 3000})
     return files
 
 
@@ -142,7 +142,7 @@ def test_estimates_of_another_model_are_replaced_only_by_force(estimates):
     # The same one, moved.
     assert open_files(model="other").are_complete()
     one = open_files(1, force=True, model="other", weights="0b")
-    one.write(estimates, 8000, "float", {})
+    one.write(estimates, 8000, {})
     assert sorted(p.name for p in Path("out").iterdir()) == [
         *("meeting.json", "meeting_estimate1.wav")
     ]
@@ -248,7 +248,7 @@ def test_names_have_no_more_than_they_need():
     assert names("f.wav", "f.flac", "f.wav.flac") == [
         *("f.flac", "f.wav", "f.wav.flac")
     ]
-    assert names("y.z/g", "y.z/h.wav", "z/h.wav") == ["g", "y.z/h", "z/h"]
+    assert names("y.z/g", "y.z/h.wav", "z/h.wav") == ["y.z/g", "y.z/h", "z/h"]
     assert names("x", "x/1/a.wav") == ["x/1/a", "x/2/a", "x/2/b"]
 
 
@@ -308,7 +308,7 @@ def test_names_may_be_as_long_as_the_disk_takes(each, more, estimates):
     base.parent.mkdir(parents=True)
     files = SeparatedFiles(base, estimate_names(2), IDENTITY)
     assert {len(path.name) for path in files.audio} == {255}
-    files.write(estimates, 8000, "float", {})
+    files.write(estimates, 8000, {})
     assert sorted(base.parent.iterdir()) == [files.description, *files.audio]
 
 
@@ -319,5 +319,5 @@ def test_no_recording_is_overwritten():
     found, _ = find_recordings([Path("a.wav")], here)
     assert plan(found, here, False, two(found))[0][0][1] == Path("a")
     found, _ = find_recordings([Path("a.wav"), Path("a_estimate2.wav")], OUT)
-    with pytest.raises(UserError, match="a_estimate2.wav: is a recording"):
+    with pytest.raises(UserError, match="a_estimate2.wav: .* over a rec"):
         plan(found, here, False, two(found))

@@ -78,47 +78,30 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("model", type=Path, help="folder of a run or of an exported model")
-    add(
-        "recordings",
-        type=Path,
-        nargs="+",
-        metavar="recording",
-        help="file that libsndfile reads, or folder of such files",
-    )
+    text = "files that libsndfile reads, and folders of such files"
+    add("recordings", type=Path, nargs="+", metavar="recording", help=text)
     add("--output", type=Path, required=True, help="folder for the estimates")
-    lengths = {
-        "chunk": (CHUNK, "seconds separated at once"),
-        "overlap": (OVERLAP, "seconds shared by neighbouring chunks"),
-    }
-    for name, (default, text) in lengths.items():
-        text += f" (default: {default:g})"
-        add(f"--{name}", type=float, default=default, help=text)
-    add(
-        "--speakers",
-        type=Path,
-        metavar="RTTM",
-        help="write streams of speakers: file of turns, folder of NAME.rttm, "
-        "or auto to find the turns of two",
-    )
+    text = "seconds separated at once (default: %(default)s)"
+    add("--chunk", type=float, default=CHUNK, help=text)
+    text = "seconds shared by neighbouring chunks (default: %(default)s)"
+    add("--overlap", type=float, default=OVERLAP, help=text)
+    text = "write speakers' streams: RTTM file, folder of NAME.rttm, or auto"
+    add("--speakers", type=Path, metavar="RTTM", help=text)
     for name, text in ROUTING.items():
         text += f" (default: {getattr(Routing, name):g})"
-        add(f"--{name}", type=seconds, metavar="SECONDS", help=text)
-    add(
-        "--speaker_encoder",
-        type=Path,
-        help="folder for SpeechBrain's EncoderClassifier, which helps to tell "
-        "whose an estimate is",
-    )
+        add(f"--{name}", type=float, metavar="SECONDS", help=text)
+    text = "folder for SpeechBrain's EncoderClassifier, which compares voices"
+    add("--speaker_encoder", type=Path, help=text)
     choices = {
-        "channels": (("downmix", "each"), "separate their mean, or each"),
-        "subtype": (tuple(SUBTYPES), "sample format of the WAV files"),
+        "channels": (["downmix", "each"], "separate their mean, or each"),
+        "subtype": ([*SUBTYPES], "sample format of the WAV files"),
         "precision": (
-            ("auto", *PRECISIONS),
-            "auto: bf16 where the CPU has it and the model loses nothing",
+            ["auto", *PRECISIONS],
+            "auto: bf16 where nothing is lost",
         ),
     }
     for name, (values, text) in choices.items():
-        text += f" (default: {values[0]})"
+        text += " (default: %(default)s)"
         add(f"--{name}", choices=values, default=values[0], help=text)
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is)")
     flags = {
@@ -166,6 +149,7 @@ def separate(
     progress: tqdm,
     routing: Routing | None,
     turns: list | None,
+    names: list[str],
 ) -> str:
     """Separate a recording, or a channel of it, unless that is done.
 
@@ -185,6 +169,8 @@ def separate(
         Settings of the streams of speakers; None for estimates.
     turns : list of Turn, None
         Who speaks when; None if that is not known.
+    names : list of str
+        Of the speakers or estimates.
 
     Returns
     -------
@@ -195,16 +181,12 @@ def separate(
     identity = identify(
         recording, model, options, routing and routing.identify(turns)
     )
-    names = (
-        names_of(turns) if routing else estimate_names(model.hparams.n_sources)
-    )
     files = SeparatedFiles(base, names, identity, options.force)
     if files.are_complete():
         recording.damage = files.damage
         progress.update(recording.expected)
         return f"{base}: is there already"
     base.parent.mkdir(parents=True, exist_ok=True)
-    rate, subtype = recording.sample_rate, options.subtype
 
     def advance(seconds):
         """Update the progress; the recording's length is known now."""
@@ -223,15 +205,12 @@ def separate(
             separation = model.make_separation(options.chunk, options.overlap)
             for block in model.separate_recording(recording, separation):
                 estimates.add(block)
-                advance(len(block) / rate)
+                advance(len(block) / recording.sample_rate)
             estimates.finish(separation.levels.level())
-            own_rate = model.hparams.sample_rate
-            details = describe_order(separation, own_rate)
-        seconds = time.perf_counter() - start
-        description = describe(
-            recording, model, options, estimates, seconds, details
-        )
-        files.write(estimates, rate, subtype, description, turns or ())
+            details = describe_order(separation, model.hparams.sample_rate)
+        details["seconds"] = time.perf_counter() - start
+        description = describe(recording, model, estimates, details)
+        files.write(estimates, recording.sample_rate, description, turns or ())
     changed = ", ".join(files.changed)
     again = f", anew: {changed} changed" if changed else ""
     return f"{base}: {summarise(description)}{again}"
@@ -268,9 +247,9 @@ def main(arguments: list[str]) -> None:
     ) as progress:
         for recording, base in work:
             try:
-                known = routing, turns[recording.path]
+                known = turns[recording.path], names[recording.path]
                 done = separate(
-                    model, recording, base, options, progress, *known
+                    model, recording, base, options, progress, routing, *known
                 )
                 progress.write(done)
                 if damage := recording.damage:

@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -69,30 +69,25 @@ def find_recordings(given: list[Path], output: Path) -> tuple[dict, list[str]]:
     (['day/1/a', 'day/a.flac', 'day/a.wav'], [])
     """
     problems: list = []
-    found: dict = {}  # path -> how many parts of it the name has at least
+    found: dict = {}  # path -> name
     for path in given:
         absolute = Path(os.path.abspath(path))
         if path.is_dir():
             files, unreadable = _search(absolute, output.resolve())
             problems += unreadable
             for file in files:
-                depth = len(file.relative_to(absolute).parts)
-                # The folder's own name too, which only / has not.
-                found.setdefault(file, depth + bool(absolute.name))
+                found.setdefault(file, file.relative_to(absolute.parent))
         elif path.is_file():
-            found.setdefault(absolute, 1)
+            found.setdefault(absolute, Path(absolute.name))
         else:
             raise UserError(f"{path}: there is no such file or folder")
-    while True:
-        names = {p: "/".join(p.parts[-depth:]) for p, depth in found.items()}
-        again = Counter(names.values())
-        if len(again) == len(names):
-            break
-        found = {p: d + (again[names[p]] > 1) for p, d in found.items()}
-    short = {p: str(PurePath(n).with_suffix("")) for p, n in names.items()}
-    again = Counter([*short.values(), *names.values()])
-    found = {names[p] if again[s] > 1 else s: p for p, s in short.items()}
-    return found, problems
+    if len({*found.values()}) < len(found):
+        shared = os.path.commonpath([path.parent for path in found])
+        found = {path: path.relative_to(shared) for path in found}
+    short = {path: name.with_suffix("") for path, name in found.items()}
+    again = Counter([*short.values(), *found.values()])
+    names = {p: found[p] if again[n] > 1 else n for p, n in short.items()}
+    return {str(name): path for path, name in names.items()}, problems
 
 
 def _search(folder, output):
@@ -159,7 +154,7 @@ def plan(
         If an output would overwrite a recording, or another output.
     """
     work, problems = [], []
-    outputs: Counter = Counter()
+    written: list = []
     for name, path in found.items():
         bases: dict = {None: output / name}
         try:
@@ -178,20 +173,15 @@ def plan(
                     f"shorten it by {excess} bytes"
                 )
             work += own
-            outputs.update(path.resolve() for path in own_outputs)
+            written += [path.resolve() for path in own_outputs]
         except RecordingError as error:
             problems.append(error)
-    recordings = {recording.path.resolve() for recording, _ in work}
-    for path, times in outputs.items():
-        if path in recordings:
-            raise UserError(
-                f"{path}: is a recording to separate, and would be "
-                "overwritten; give another --output"
-            )
+    written += {recording.path.resolve() for recording, _ in work}
+    for path, times in Counter(written).items():
         if times > 1:
             raise UserError(
-                f"{path}: would be written for two recordings; separate each "
-                "into an --output of its own"
+                f"{path}: would be written twice, or over a recording; give "
+                "another --output, or separate one by one"
             )
     return work, problems
 
@@ -414,7 +404,6 @@ class SeparatedFiles:
         self,
         estimates: Estimates,
         sample_rate: int,
-        subtype: str,
         description: dict,
         turns: Sequence[Turn] = (),
     ) -> None:
@@ -426,8 +415,6 @@ class SeparatedFiles:
             All of them.
         sample_rate : int
             In Hz.
-        subtype : str
-            ``float`` or ``16-bit``.
         description : dict
             For the JSON file.
         turns : list of Turn
@@ -438,7 +425,7 @@ class SeparatedFiles:
         UserError
             If a file cannot be written.
         """
-        folder = self.description.parent
+        folder, subtype = self.description.parent, self.identity["subtype"]
         temporary = [folder / f".{n}.tmp" for n in range(len(self.audio))]
         description = description | {
             "estimates": [path.name for path in self.audio],
@@ -501,9 +488,7 @@ def identify(
 def describe(
     recording: Recording,
     model: SpeechSeparation,
-    options: argparse.Namespace,
     estimates: Estimates,
-    seconds: float,
     details: dict,
 ) -> dict:
     """Describe a separated recording, for its JSON file.
@@ -514,12 +499,8 @@ def describe(
         The separated recording.
     model : SpeechSeparation
         Its separator.
-    options : argparse.Namespace
-        The command line.
     estimates : Estimates
         Its estimates, or the streams of its speakers.
-    seconds : float
-        Duration of the separation.
     details : dict
         What else there is, as from ``describe_order``.
     """
@@ -544,16 +525,11 @@ def describe(
             "averaged": run.averaged,
             "weights": run.weights_checksum,
         },
-        "chunk_seconds": options.chunk,
-        "overlap_seconds": options.overlap,
-        "subtype": options.subtype,
         "peak": estimates.peak,
         "gain": estimates.gain,
         **details,
         "device": model.device,
         "precision": model.precision,
-        "seconds": seconds,
-        "real_time_factor": seconds / recording.seconds,
     }
 
 
