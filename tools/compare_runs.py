@@ -7,10 +7,9 @@ r"""Compare models by their evaluated runs, or by published values.
 
 A RUN is the folder of a run that evaluate.py has evaluated, or a folder that
 contains such. Runs are grouped by model: the name above the seed's folder.
-Prints the comparison and writes it to OUTPUT: comparison.md, the tables as
-comparison.tex, and the unrounded figures of each as CSV. --values only needs a
-CSV file with the columns model, seed, value, or the one that run_series.py
-writes.
+Prints the comparison and writes it to OUTPUT: comparison.md, and the unrounded
+figures of each table as CSV. --values only needs a CSV file with the columns
+model, seed, value, or the one that run_series.py writes.
 """
 
 import argparse
@@ -19,7 +18,7 @@ from pathlib import Path
 from experiments.comparison import compare_evaluations, compare_values
 from experiments.runs import add_run_options, read_evaluated
 from experiments.statistics import read_values
-from polsess.commands import SEED, at_least, make_parser, run
+from polsess.commands import make_parser, run
 from polsess.errors import UserError
 
 
@@ -33,9 +32,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--variants", nargs="+", help="variants (default: SER and SE)")
     text = "folder for the tables (default: %(default)s)"
     add("--output", type=Path, default="comparison", help=text)
-    add("--seed", type=SEED, default=0, help="random seed (default: 0)")
-    text = "samples of the permutation tests (default: %(default)s)"
-    add("--resamples", type=at_least(100), default=10000, help=text)
     options = parser.parse_args(arguments)
     if bool(options.runs) == (options.values is not None):
         raise UserError("give either runs or --values CSV")
@@ -55,14 +51,12 @@ def main(arguments: list[str]) -> None:
     options = _parse(arguments)
     if options.values is not None:
         sample = read_values(options.values)
-        comparison = compare_values(*sample, options.baseline, options.seed)
+        comparison = compare_values(*sample, options.baseline)
     else:
         comparison = compare_evaluations(
             **read_evaluated(options),
             metric=options.metric,
             variants=options.variants,
-            seed=options.seed,
-            resamples=options.resamples,
         )
     comparison.write(options.output)
     print(f"{comparison.markdown()}\nWrote {options.output}")

@@ -145,7 +145,7 @@ def test_of_earlier_runs_the_epsilon_is_known_and_the_corpus_is_not(tmp_path):
 def test_a_finalist_is_compared_with_its_own_row(tmp_path, capsys):
     write_runs(tmp_path / "runs", "fancy-sweep-62", [4.6, 4.8], train=HALF)
     write_runs(tmp_path / "runs", "mine", [1.0, 2.0], train=HALF)
-    arguments = ["runs", "--published", "--resamples", "100"]
+    arguments = ["runs", "--published"]
     main([str(tmp_path / arguments[0]), *arguments[1:]])
     text = capsys.readouterr().out
     assert "| fancy-sweep-62 | 2 and 3 | 4.70 | 4.67 | +0.03 |" in text

@@ -57,7 +57,7 @@ def test_a_comparison(runs, data):
         output.mkdir()
         (output / "comparison.md").write_text("an earlier one")
         (root / path).write_bytes(content)
-        arguments = [str(root), "--output", str(output), "--resamples", "100"]
+        arguments = [str(root), "--output", str(output)]
         before = files_of(output)
         _, message = attempt(
             lambda: compare_runs.main(arguments), UserError, root, "--"
@@ -67,7 +67,7 @@ def test_a_comparison(runs, data):
             assert files_of(output) == before
             return
         names = {p.name for p in output.iterdir()}
-        assert {"comparison.md", "comparison.tex", "models.csv"} <= names
+        assert {"comparison.md", "models.csv"} <= names
         assert not [n for n in names if n.endswith(".tmp")]
         assert (pd.read_csv(output / "models.csv")["mean"] < 1e9).all()
 
@@ -84,7 +84,7 @@ def test_a_table_of_values(data):
         output = path.with_name("comparison")
         arguments = ["--values", str(path), "--output", str(output)]
         _, message = attempt(
-            lambda: compare_runs.main([*arguments, "--resamples", "100"]),
+            lambda: compare_runs.main(arguments),
             UserError,
             path,
         )

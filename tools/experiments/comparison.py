@@ -71,11 +71,8 @@ class Comparison:
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def write(self, folder: Path) -> None:
-        """Write everything in Markdown, the tables in LaTeX and as CSV."""
-        latex = [table.latex() for table in self.tables]
-        needs = r"% Needs \usepackage{booktabs}"
+        """Write everything in Markdown, the tables as CSV, too."""
         write_atomically(folder / "comparison.md", self.markdown())
-        write_atomically(folder / "comparison.tex", "\n".join([needs, *latex]))
         names = "models", "differences", "seeds", "published"
         for name in (*names, *BREAKDOWNS.values()):
             path = folder / f"{name}.csv"
@@ -89,8 +86,6 @@ def compare_evaluations(
     metric: str = "si_sdr",
     variants: list[str] | None = None,
     baseline: str | None = None,
-    seed: int = 0,
-    resamples: int = 10000,
     left_out: Sequence[str] = (),
     published: bool = False,
 ) -> Comparison:
@@ -107,10 +102,6 @@ def compare_evaluations(
         SE.
     baseline : str, None
         A model, for the others' improvement.
-    seed : int
-        Of the resampling.
-    resamples : int
-        Of the permutation tests.
     left_out : sequence of str
         Commands that evaluate missing runs, for the text.
     published : bool
@@ -136,7 +127,7 @@ def compare_evaluations(
             f"no utterance has a value of {metric} in {', '.join(chosen)} in "
             "all runs"
         )
-    tables = _tables(sample, measure, baseline, seed, resamples)
+    tables = _tables(sample, measure, baseline)
     for by in BREAKDOWNS:
         tables += _breakdown(evaluations, metric, chosen, sample.ranking, by)
     if published:
@@ -159,7 +150,6 @@ def compare_values(
     measure: Measure,
     missing: Sequence[str] = (),
     baseline: str | None = None,
-    seed: int = 0,
 ) -> Comparison:
     """Compare models by a value per seed, such as published ones.
 
@@ -167,7 +157,7 @@ def compare_values(
     ---------
     sample, measure, missing
         As ``read_values`` returns them.
-    baseline, seed
+    baseline
         As for ``compare_evaluations``.
 
     Returns
@@ -180,7 +170,7 @@ def compare_values(
     UserError
         If the baseline is not there.
     """
-    tables = _tables(sample, measure, baseline, seed)
+    tables = _tables(sample, measure, baseline)
     left_out = f"Without a value, and left out: {'; '.join(missing)}."
     return Comparison(_count(sample), left_out if missing else "", tables)
 
@@ -220,14 +210,14 @@ def _columns(measure):
     ]
 
 
-def _tables(sample, measure, baseline, seed, resamples=0):
+def _tables(sample, measure, baseline):
     """Tabulate the models and their differences."""
     if baseline is not None and baseline not in sample.values:
         raise UserError(
             f"--baseline {baseline}: there is no such model, but "
             f"{', '.join(sample.values)}"
         )
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     tables = [_models(sample, measure, baseline)]
     pairs = list(combinations(sample.ranking, 2))  # the higher mean first
     columns = _columns(measure)
@@ -237,7 +227,7 @@ def _tables(sample, measure, baseline, seed, resamples=0):
             differences = stats.subtract(
                 *(sample.utterance_means[model] for model in pair)
             )
-            tests = stats.paired_tests(differences, resamples, generator)
+            tests = stats.paired_tests(differences, generator)
             rows.append(difference_of(sample, pair, differences) | tests)
         title = "Differences, tested over utterances"
         figures, note = _corrected(rows), DIFFERENCES_NOTE
@@ -252,7 +242,7 @@ def _tables(sample, measure, baseline, seed, resamples=0):
             rows.append(row | tests)
         title = "Differences, tested over seeds"
         figures, note = _corrected(rows), SEEDS_NOTE
-        tables.append(Table(title, figures, columns, "seeds", note, 2))
+        tables.append(Table(title, figures, columns, "seeds", note))
     return tables
 
 
@@ -375,7 +365,7 @@ def _breakdown(evaluations, metric, chosen, ranking, by):
     columns = [c for c in _columns(measure) if c[1] not in narrow]
     note = "" if by == "variant" else f"Over the variants {', '.join(chosen)}."
     title, name = f"By {by}: {measure.text}", BREAKDOWNS[by]
-    return [Table(title, pd.DataFrame(rows), columns, name, note, 2)]
+    return [Table(title, pd.DataFrame(rows), columns, name, note)]
 
 
 def compare_published(evaluations: list[Evaluation]) -> Table:

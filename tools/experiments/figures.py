@@ -161,9 +161,7 @@ def stages(curve: pd.DataFrame) -> list[tuple]:
 
 
 def draw_curves(curves: dict, styles: dict) -> Figure:
-    """Draw models' learning curves, means over the seeds.
-
-    Of a single model its seeds and the curriculum's stages are drawn too.
+    """Draw models' learning curves: the seeds, and the means over them.
 
     Arguments
     ---------
@@ -173,7 +171,6 @@ def draw_curves(curves: dict, styles: dict) -> Figure:
         As ``model_styles`` returns them.
     """
     figure, axis = plt.subplots()
-    legend = {model: styles[model] for model in curves}
     for model, seeds in curves.items():
         by_epoch = pd.DataFrame(
             {s: c.set_index("epoch")["valid_si_sdr"] for s, c in seeds.items()}
@@ -181,21 +178,14 @@ def draw_curves(curves: dict, styles: dict) -> Figure:
         mean = by_epoch.dropna().mean(axis=1)  # in the epochs that all have
         every = max(1, len(mean) // 8)
         axis.plot(mean, linewidth=2, markevery=every, **styles[model])
-    if len(curves) == 1:
-        legend["one seed"] = {"color": styles[model]["color"], "linewidth": 0.8}
-        circle = {"linestyle": "", "fillstyle": "none"}
-        legend["best epoch"] = styles[model] | circle
-        for curve in seeds.values():
-            axis.plot("epoch", "valid_si_sdr", data=curve, **legend["one seed"])
-            best = curve.loc[[curve["valid_si_sdr"].idxmax()]]
-            axis.plot(
-                "epoch", "valid_si_sdr", data=best, **legend["best epoch"]
-            )
-        for epoch, _ in stages(max(seeds.values(), key=len)):
-            axis.axvline(epoch - 0.5, color="#555555", ls=":", linewidth=1.2)
+        color = styles[model]["color"]
+        axis.plot(by_epoch, color=color, linewidth=0.6)
+        axis.plot(
+            by_epoch.idxmax(), by_epoch.max(), "o", color=color, mfc="none"
+        )
     axis.set(xlabel="epoch", ylabel=VALIDATION)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    add_legend(figure, legend)
+    add_legend(figure, {model: styles[model] for model in curves})
     return figure
 
 

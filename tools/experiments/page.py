@@ -228,36 +228,32 @@ def improvements_by(
 
 def curves_section(evaluations: list[Evaluation]) -> Section:
     """Show the learning curves, and list the runs without one."""
-    groups = by_group(evaluations)
     curves: dict = {}
-    lacking = []
+    lacking, stages = [], []
     for run in evaluations:
         curve = read_curve(run.folder, ["lr"])
         if curve is None or curve.empty:
             lacking.append(str(run.folder))
         else:
             curves.setdefault(run.group, {})[run.seed] = curve
-    styles, figures = plots.model_styles(groups), []
-    if len(curves) > 1:
-        drawn = plots.draw_curves(curves, styles)
-        caption = "Means over the seeds, in the epochs that all of them have."
-        figures.append(Figure("All models", plots.to_svg(drawn), caption))
     for model, seeds in curves.items():
-        drawn = plots.draw_curves({model: seeds}, styles)
-        settings = read_settings(groups[model][0].folder)
-        stages = plots.stages(max(seeds.values(), key=len))
+        longest = max(seeds.values(), key=len)
         listed = "; ".join(
-            f"{number} from epoch {epoch}: {variants}"
-            for number, (epoch, variants) in enumerate(stages, 1)
+            f"{variants} from epoch {epoch}"
+            for epoch, variants in plots.stages(longest)
         )
-        caption = (
-            f"{Path(settings.get('data_folder', '')).name}, validation split, "
-            f"{', '.join(settings.get('valid_variants', []))}; seeds "
-            f"{', '.join(map(str, seeds))}. The dotted lines mark the "
-            f"curriculum's stages ({listed})."
-        )
-        figures.append(Figure(model, plots.to_svg(drawn), caption))
+        stages.append(f"{model}: {listed or 'not known'}.")
     words = [f"Without a curve.csv: {', '.join(lacking)}."] if lacking else []
+    figures = []
+    if curves:
+        styles = plots.model_styles(by_group(evaluations))
+        caption = (
+            "Means over the seeds, in the epochs that all of them have; thin "
+            "lines: single seeds, with a circle at the best epoch. Curriculum: "
+            f"{' '.join(stages)}"
+        )
+        drawn = plots.to_svg(plots.draw_curves(curves, styles))
+        figures.append(Figure("All models", drawn, caption))
     return Section("curves", "Learning curves", words, figures=figures)
 
 

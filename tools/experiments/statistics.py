@@ -15,6 +15,7 @@ from statsmodels.stats.multitest import multipletests
 from experiments.runs import Evaluation, Measure
 
 LEVEL = 0.95
+RESAMPLES = 10_000  # of the permutation tests over utterances
 BATCH = 500  # resamples at a time, to bound the memory
 ROUNDING = 1e-9  # of the values' magnitude: smaller deviations are none
 MOST = 200_000  # divisions of seeds that are tried: all of 10 and 10 seeds
@@ -438,7 +439,7 @@ def subtract(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def paired_tests(
-    differences: np.ndarray, resamples: int, generator: np.random.Generator
+    differences: np.ndarray, generator: np.random.Generator
 ) -> dict:
     """Test whether paired differences are symmetric around zero.
 
@@ -446,11 +447,8 @@ def paired_tests(
     ---------
     differences : numpy.ndarray
         Of two models on the same utterances, of shape [utterances].
-    resamples : int
-        Of the permutation test; fewer utterances than its logarithm to the
-        base of 2 are permuted in all ways.
     generator : numpy.random.Generator
-        Draws the permutations.
+        Draws the RESAMPLES permutations; where there are fewer, all are made.
 
     Returns
     -------
@@ -460,7 +458,7 @@ def paired_tests(
 
     Example
     -------
-    >>> tests = paired_tests(np.arange(1.0, 6), 100, np.random.default_rng(0))
+    >>> tests = paired_tests(np.arange(1.0, 6), np.random.default_rng(0))
     >>> tests["wilcoxon_p"], tests["permutation_p"]
     (0.0625, 0.0625)
     """
@@ -470,7 +468,7 @@ def paired_tests(
     else:
         wilcoxon = stats.wilcoxon(differences).pvalue
         permutation = _permutation_p(
-            "samples", np.mean, resamples, generator, differences
+            "samples", np.mean, RESAMPLES, generator, differences
         )
     return {
         "wilcoxon_p": float(wilcoxon),

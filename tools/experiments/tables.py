@@ -1,4 +1,4 @@
-"""Tables: rounded cells in Markdown and LaTeX, unrounded figures in CSV."""
+"""Tables: rounded cells in Markdown, unrounded figures in CSV."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -68,8 +68,6 @@ class Table:
         Of its CSV file.
     note : str
         Text below the table.
-    labels : int
-        Number of columns, from the left, that label a row.
     marks : dict
         Text of a cell -> the same with a mark, of a footnote in ``note``.
 
@@ -88,7 +86,6 @@ class Table:
     columns: Sequence[tuple]
     name: str = ""
     note: str = ""
-    labels: int = 1
     marks: dict = field(default_factory=dict)
 
     @property
@@ -116,23 +113,6 @@ class Table:
         """Format the table in Markdown."""
         rows = self.shown.replace(r"\|", r"\\|", regex=True)
         return markdown_table(rows.columns, rows.to_numpy())
-
-    def latex(self) -> str:
-        """Format the table in LaTeX, for the package booktabs."""
-        shown = self.shown
-        right = len(shown.columns) - self.labels
-        # pandas escapes the cells and headers, but not the title.
-        text = shown.to_latex(
-            index=False,
-            escape=True,
-            caption=re.sub(r"([&%$#_{}])", r"\\\1", self.title),
-            label=f"tab:{self.name}",
-            column_format="l" * self.labels + "r" * right,
-            position="htbp",
-        )
-        # Minus signs and signs of comparison are mathematics.
-        text = re.sub(r"(?<![\w-])-(?=\d)", "$-$", text)
-        return text.replace("<", "$<$")
 
     def csv(self) -> str:
         """Format the figures as CSV."""
