@@ -109,7 +109,7 @@ conversation-demo: quickstart $(FOLDER)/recogniser
 		--speechbrain $(FOLDER)/recogniser --output $(FOLDER)/transcripts
 	cat $(FOLDER)/transcripts/overlap20_000.txt
 	$(BIN)/python tools/plot_separation.py \
-		--conversation $(FOLDER)/separated/overlap20_000.json \
+		$(FOLDER)/separated/overlap20_000.json \
 		--output $(FOLDER)/conversation.png
 	$(BIN)/python tools/asr_eval.py $(FOLDER)/run \
 		--conversations $(CONVERSATIONS) \

@@ -2,7 +2,7 @@
 """Draw spectrograms of separated mixtures, or of a conversation.
 
 > python tools/plot_separation.py RUN_FOLDER/audio --output separation.png
-> python tools/plot_separation.py --conversation separated/meeting.json
+> python tools/plot_separation.py separated/meeting.json
 
 The folder is written by ``train.py --save_audio N``: a sub-folder per mixture
 with ``mixture.wav``, ``source1.wav`` ... and ``estimate1.wav`` ... Each
@@ -150,27 +150,20 @@ def main(arguments: list[str]) -> None:
     """Draw the folder of a command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    one = parser.add_mutually_exclusive_group(required=True)
-    text = "a run's audio folder"
-    one.add_argument(
-        "folder", type=Path, nargs="?", metavar="FOLDER", help=text
-    )
-    text = "what separate.py --speakers wrote"
-    one.add_argument("--conversation", type=Path, metavar="JSON", help=text)
+    text = "a run's audio folder, or NAME.json of separate.py --speakers"
+    add("source", type=Path, metavar="FOLDER", help=text)
     text = "picture to write (default: %(default)s)"
     add("--output", type=Path, default="separation.png", help=text)
     options = parser.parse_args(arguments)
     with plt.style.context(STYLE):
-        if options.conversation:
-            draw_conversation(options.conversation, options.output)
-        elif paths := sorted(options.folder.glob("*/mixture.wav")):
-            audio = {
-                path.parent.name: read_audio(path.parent) for path in paths
-            }
+        if options.source.suffix == ".json":
+            draw_conversation(options.source, options.output)
+        elif paths := sorted(options.source.glob("*/mixture.wav")):
+            audio = {p.parent.name: read_audio(p.parent) for p in paths}
             draw(audio, options.output)
         else:
             raise UserError(
-                f"{options.folder}: no */mixture.wav; train with --save_audio 3"
+                f"{options.source}: no */mixture.wav; train with --save_audio 3"
             )
     print(f"Wrote {options.output}")
 

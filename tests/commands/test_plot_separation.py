@@ -96,7 +96,7 @@ def test_a_conversation(conversation, monkeypatch):
     monkeypatch.setattr(
         "plot_separation.save_figure", lambda f, _: drawn.append(f)
     )
-    main(["--conversation", str(conversation)])
+    main([str(conversation)])
     bars, *pictures = drawn[0].axes[:4]
     titles = [axis.get_title() for axis in pictures]
     assert titles == ["the recording", "anna", "jan"]
@@ -127,7 +127,7 @@ def test_a_conversation_that_cannot_be_drawn(conversation, changes, named):
     content = json.loads(conversation.read_text()) | changes
     conversation.write_text(json.dumps(content))
     with pytest.raises(UserError, match=named):
-        main(["--conversation", str(conversation)])
+        main([str(conversation)])
 
 
 @pytest.mark.parametrize("content", [None, "not audio"])
