@@ -238,9 +238,7 @@ def read_divergence(folder: str | Path) -> dict:
     return read_json(path) if path.exists() else {}
 
 
-def read_scores(
-    path: Path, columns: Sequence[str] = TEST_SCORES
-) -> pd.DataFrame:
+def read_scores(path: Path, columns: Sequence = TEST_SCORES) -> pd.DataFrame:
     """Read ``test.csv``, or with its columns ``scores.csv``.
 
     SCORE_TEXTS are str, empty where there is none; all others are float, NaN
@@ -252,9 +250,7 @@ def read_scores(
     return scores
 
 
-def differences(
-    before: dict, now: dict, ignored: Collection[str] = ()
-) -> list[str]:
+def differences(before: dict, now: dict, ignored: Collection = ()) -> list[str]:
     """List the settings that changed.
 
     Arguments

@@ -40,6 +40,7 @@ import torch
 from polsess.corpus.manifests import SPEAKERS, manifest_path, prepare_polsess
 from polsess.corpus.metadata import SPLITS
 from polsess.data.dataset import (
+    Example,
     RenderedMixtures,
     check_speakers,
     read_manifest,
@@ -67,7 +68,7 @@ from polsess.processes import (
 )
 from polsess.run_folder import RunFiles, write_on_main
 from polsess.scoring.objective import pit_si_sdr
-from polsess.scoring.scores import score_batch, write_examples
+from polsess.scoring.scores import score_batch, write_example
 from polsess.training.brain import DivergenceError, ReliableBrain
 from polsess.training.reports import (
     average_validation,
@@ -165,16 +166,28 @@ class Separation(ReliableBrain):
                 return self.hparams.loss(targets, estimates).mean()
             si_sdr, permutation = pit_si_sdr(estimates, targets)
         self.scores.append(score_batch(batch, estimates, si_sdr, permutation))
-        if stage == sb.Stage.TEST and self.examples_to_write:
-            write_examples(
-                self.files.audio,
-                self.examples_to_write,
-                batch,
-                estimates,
-                permutation,
-                self.hparams.sample_rate,
-            )
+        if stage == sb.Stage.TEST:
+            self.write_audio(batch, estimates, permutation)
         return -si_sdr.nanmean()
+
+    def write_audio(
+        self,
+        batch: PaddedBatch,
+        estimates: torch.Tensor,
+        permutation: torch.Tensor,
+    ) -> None:
+        """Write those of a batch's mixtures that are to be written."""
+        examples = map(Example, batch.row.tolist(), batch.variant)
+        for index, example in enumerate(examples):
+            if example in self.examples_to_write:
+                name = f"{example.row + 1:03d}_{example.variant}"
+                write_example(
+                    self.files.audio / name,
+                    batch.mixture.data[index],
+                    batch.targets.data[index],
+                    estimates[index][:, permutation[index]],
+                    self.hparams.sample_rate,
+                )
 
     def evaluate_batch(
         self, batch: PaddedBatch, stage: sb.Stage

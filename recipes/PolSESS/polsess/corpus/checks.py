@@ -316,10 +316,9 @@ def find_duplicates(table: pd.DataFrame) -> list[Finding]:
         repeated = [reason for reason, key in keys.items() if key in earlier]
         if repeated:
             first = earlier[keys[repeated[0]]]
+            reason = f"{repeated[0]} row {first}"
             place = row.split, row.row, row.mix_wav
-            findings.append(
-                Finding(*place, f"{repeated[0]} row {first}", first)
-            )
+            findings.append(Finding(*place, reason, first))
         else:
             earlier.update(dict.fromkeys(keys.values(), row.row))
     return findings

@@ -223,9 +223,7 @@ def find_librimix(folder: Path, sample_rate: int | None) -> Path | None:
     return folder if any(folder.glob("*/s1")) else None
 
 
-def list_librimix(
-    path: Path, mixtures: Sequence[str], root: Path
-) -> list[dict]:
+def list_librimix(path: Path, mixtures: Sequence, root: Path) -> list[dict]:
     """List mixtures in LibriMix's layout, by file name.
 
     Arguments

@@ -151,10 +151,7 @@ class _GlobalNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        hidden: torch.Tensor,
-        scale: torch.Tensor,
-        shift: torch.Tensor,
+        ctx: Any, hidden: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor
     ) -> torch.Tensor:
         var, mean = torch.var_mean(hidden, (1, 2), correction=0, keepdim=True)
         rstd = torch.rsqrt(var + conv_tasnet.EPS)

@@ -93,11 +93,7 @@ class Evaluation:
             return self.separator(mixture.to(self.device)).float()
 
     def score(
-        self,
-        metrics: list[str],
-        batch_size: int,
-        jobs: int,
-        quiet: bool = False,
+        self, metrics: list[str], batch_size: int, jobs: int, quiet: bool
     ) -> None:
         """Compute the missing scores.
 

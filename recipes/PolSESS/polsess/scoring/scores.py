@@ -15,7 +15,6 @@ import soundfile
 import torch
 
 from polsess.corpus.metadata import ALL_VARIANTS
-from polsess.data.dataset import Example
 from polsess.errors import UserError
 from polsess.scoring.objective import pairwise_si_sdr
 from speechbrain.dataio.batch import PaddedBatch
@@ -183,43 +182,6 @@ def at_mixture_level(
     estimates = estimates / torch.where(loudest > 0, loudest, 1.0)
     fit = torch.linalg.lstsq(estimates, mixture.unsqueeze(-1), driver="gelsd")
     return estimates * fit.solution.squeeze(-1)
-
-
-def write_examples(
-    folder: Path,
-    wanted: list[Example],
-    batch: PaddedBatch,
-    estimates: torch.Tensor,
-    permutation: torch.Tensor,
-    sample_rate: int,
-) -> None:
-    """Write the selected mixtures of a batch, a sub-folder each.
-
-    Arguments
-    ---------
-    folder : Path
-        Folder for the sub-folders.
-    wanted : list of Example
-        Rows and variants to write.
-    batch : PaddedBatch
-        With ``row``, ``variant``, ``mixture`` and ``targets``.
-    estimates : torch.Tensor
-        Shape [batch, time, n_sources].
-    permutation : torch.Tensor
-        Index of the estimate of each target, of shape [batch, n_sources].
-    sample_rate : int
-        In Hz.
-    """
-    examples = zip(batch.row.tolist(), batch.variant, strict=True)
-    for index, (row, variant) in enumerate(examples):
-        if Example(row, variant) in wanted:
-            write_example(
-                folder / f"{row + 1:03d}_{variant}",
-                batch.mixture.data[index],
-                batch.targets.data[index],
-                estimates[index][:, permutation[index]],
-                sample_rate,
-            )
 
 
 def write_example(

@@ -480,18 +480,15 @@ class _MambaOnCPU(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        keep_states: bool,
-        hidden: torch.Tensor,
-        *weights: torch.Tensor,
+        ctx: Any, keep: bool, hidden: torch.Tensor, *weights: torch.Tensor
     ) -> torch.Tensor:
         output = torch.empty_like(hidden)
         rates = weights[6]
-        n_chunks = -(-hidden.shape[1] // CHUNK) if keep_states else 0
+        n_chunks = -(-hidden.shape[1] // CHUNK) if keep else 0
         states = hidden.new_empty(len(hidden), n_chunks, *rates.shape)
         for slab in _slabs(hidden):
             output[slab] = _forward(hidden[slab], states[slab], *weights)
-        if keep_states:
+        if keep:
             ctx.save_for_backward(states, hidden, *weights)
         return output
 

@@ -501,10 +501,7 @@ class _MambaInTriton(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        keep_states: bool,
-        hidden: torch.Tensor,
-        *weights: torch.Tensor,
+        ctx: Any, keep: bool, hidden: torch.Tensor, *weights: torch.Tensor
     ) -> torch.Tensor:
         in_weight, *convolution, x_weight, _, _, rates, _, out_weight = weights
         batch, length, _ = hidden.shape
@@ -513,15 +510,15 @@ class _MambaInTriton(torch.autograd.Function):
         u = _convolve(xz, batch, *convolution)
         projected = torch.bmm(x_weight, u.mT)
         gated = torch.empty_like(u)
-        tiles = triton.cdiv(length, SCAN["STEPS"]) if keep_states else 1
+        tiles = triton.cdiv(length, SCAN["STEPS"]) if keep else 1
         states = u.new_empty(directions * batch, tiles, n_states, channels)
-        slot = n_states * channels if keep_states else 0
+        slot = n_states * channels if keep else 0
         scanned = u, projected, xz, *weights[4:8], gated, states
         sizes = _sizes(length, projected, rates)
         with torch.cuda.device_of(u):
             blocks = triton.cdiv(channels, SCAN["CHANNELS"])
             scan[batch, blocks, directions](*scanned, *sizes, slot, **SCAN)
-        if keep_states:
+        if keep:
             ctx.save_for_backward(hidden, xz, projected, states, *weights)
         # Side by side, as they are needed
         output = hidden.new_empty(batch, length, directions, hidden.shape[2])
