@@ -282,6 +282,7 @@ def test_turns_that_fit_no_recording_do_not_stop_the_others(conversation):
     ("arguments", "message"),
     [
         (["--context", "3"], "--context: is of no use without --speakers"),
+        (["--remix", "0.1"], "--remix: is of no use without --speakers"),
         (["--speaker_encoder", "x"], "speaker_encoder: is of no use"),
         (["--speakers", "x.rttm", "--speaker_encoder", "x"], "add --trust"),
         (["--speakers", "no.rttm"], "no.rttm: cannot be read"),

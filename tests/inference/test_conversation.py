@@ -41,15 +41,16 @@ def true_streams(turns, seconds, levels=None):
     return streams
 
 
-def separate(turns, streams, model=None, **routing):
+def separate(turns, streams, model=None, remix=0.0, **routing):
     """Separate the sum of true streams: streams, turns, details."""
+    routing = Routing(remix=remix, **routing)
     mixture = streams.sum(axis=1)
     write_recording("a.wav", mixture - mixture.mean(dtype=float))
     model = model or fake_model(Bands())
     model.run.settings["training_segment"] = 2
     with Estimates(Path(), len(names_of(turns))) as found:
         turns, details = separate_speakers(
-            model, Recording("a.wav"), turns, found, Routing(**routing)
+            model, Recording("a.wav"), turns, found, routing
         )
         return found.read(0, found.length), turns, details
 
@@ -80,6 +81,18 @@ def test_everybody_gets_a_stream(seed):
         both = slice(round(start * RATE), round(end * RATE))
         error = found[both] - expected[both]
         assert np.sqrt(np.mean(error**2)) < 0.08 * 0.1
+
+
+def test_a_share_of_the_recording_stays_in_overlaps():
+    expected = true_streams(TURNS, 13)
+    estimates, _, _ = separate(TURNS, expected)
+    found, _, _ = separate(TURNS, expected, remix=0.25)
+    both = slice(round(4.1 * RATE), round(5.9 * RATE))
+    recording = expected[both].sum(axis=1, keepdims=True)
+    mixed = 0.75 * estimates[both] + 0.25 * recording
+    assert found[both] == pytest.approx(mixed, abs=1e-5)
+    alone = slice(round(1 * RATE), round(3.9 * RATE))
+    assert found[alone] == pytest.approx(estimates[alone], abs=1e-6)
 
 
 def test_there_are_no_clicks():
@@ -243,7 +256,7 @@ def test_turns_are_found_without_a_diarization():
     write_recording("a.wav", expected.sum(axis=1))
     with Estimates(Path(), 2) as streams:
         found, details = separate_speakers(
-            model, Recording("a.wav"), None, streams, Routing(chunk=17)
+            model, Recording("a.wav"), None, streams, Routing(chunk=17, remix=0)
         )
         heard = streams.read(0, streams.length)
     assert names_of(None) == ["speaker1", "speaker2"]

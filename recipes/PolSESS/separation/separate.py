@@ -22,6 +22,7 @@ Authors
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from polsess.audio import Recording, RecordingError
@@ -60,11 +61,15 @@ ROUTING = {
 AUTO = Path("auto")
 
 
-def seconds(text: str) -> float:
-    """Read the value of an option in seconds."""
-    if not 0 <= float(text) < float("inf"):
-        raise argparse.ArgumentTypeError("give seconds, from 0 on")
-    return float(text)
+def from_0_to(most: float) -> Callable:
+    """Make the type of an option that takes numbers up to ``most``."""
+
+    def number(text):
+        if not 0 <= float(text) <= most:
+            raise argparse.ArgumentTypeError(f"give a number from 0 to {most}")
+        return float(text)
+
+    return number
 
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
@@ -89,7 +94,10 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add("--speakers", type=Path, metavar="RTTM", help=text)
     for name, text in ROUTING.items():
         text += f" (default: {getattr(Routing, name):g})"
-        add(f"--{name}", type=float, metavar="SECONDS", help=text)
+        add(f"--{name}", type=from_0_to(3600), metavar="SECONDS", help=text)
+    text = "share of the recording that stays in overlaps, against artefacts "
+    text += f"(default: {Routing.remix:g})"
+    add("--remix", type=from_0_to(1), metavar="SHARE", help=text)
     text = "folder for SpeechBrain's EncoderClassifier, which compares voices"
     add("--speaker_encoder", type=Path, help=text)
     choices = {
@@ -125,7 +133,7 @@ def make_routing(
     UserError
         If an option has no effect, or the model not two sources.
     """
-    names = [*ROUTING, "speaker_encoder"]
+    names = [*ROUTING, "remix", "speaker_encoder"]
     given = {n: v for n in names if (v := getattr(options, n)) is not None}
     if not options.speakers:
         for name in given:
