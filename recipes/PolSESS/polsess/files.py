@@ -103,6 +103,18 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name a path in the error, if it cannot be written.
+
+    Raises UserError, also for soundfile's errors.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, AssertionError) as error:
+        raise UserError(f"{path}: cannot be written ({error})") from error
+
+
 def excess_length(path: Path) -> int:
     """Count the bytes by which a name in a path is too long.
 
@@ -122,18 +134,28 @@ def to_json(value: object) -> str:
     return json.dumps(finite, indent=2) + "\n"
 
 
-def read_json(path: Path) -> dict:
-    """Read a file that ``write_atomically`` wrote.
+def read_json(path: Path, needed: dict | None = None) -> dict:
+    """Read a mapping from a JSON file.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+    needed : dict, None
+        Keys that it must have -> types of their values.
 
     Raises
     ------
     UserError
-        If it cannot be read or holds no mapping.
+        If it cannot be read, or is another.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it holds no mapping")
+        for name, kind in (needed or {}).items():
+            if not isinstance(content.get(name), kind):
+                raise ValueError(f"its {name} is {content.get(name)!r:.50}")
         return content
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
@@ -218,15 +240,14 @@ def write_atomically(
     name = f".{uuid.uuid4().hex[:8]}.tmp"
     temporary = (scratch or path.parent) / name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())  # before the name, if the power fails
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error})") from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(content)
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())  # before the name: power may fail
+            temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -194,15 +194,16 @@ def read_curve(
         ) from error
 
 
-def read_settings(folder: str | Path) -> dict:
+def read_settings(folder: str | Path, needed: dict | None = None) -> dict:
     """Read the settings that a run was trained with.
 
-    Raises UserError if the folder holds no run or the file is damaged.
+    Raises UserError if the folder holds no run or the file is damaged, for
+    which ``needed`` are names and types.
     """
     path = RunFiles(folder).settings
     if not path.exists():
         raise UserError(f"{folder}: is no run, it has no {path.name}")
-    return read_json(path)
+    return read_json(path, needed)
 
 
 def read_result(folder: str | Path, numbers: Sequence[str] = ()) -> dict | None:
@@ -214,15 +215,7 @@ def read_result(folder: str | Path, numbers: Sequence[str] = ()) -> dict | None:
     path = RunFiles(folder).result
     if not path.exists():
         return None
-    result = read_json(path)
-    needed = RESULT_TYPES | dict.fromkeys(numbers, (int, float))
-    for name, kind in needed.items():
-        if not isinstance(result.get(name), kind):
-            raise UserError(
-                f"{path}: is damaged (its {name} is {result.get(name)!r:.50}); "
-                "delete it, and test again"
-            )
-    return result
+    return read_json(path, RESULT_TYPES | dict.fromkeys(numbers, (int, float)))
 
 
 def read_divergence(folder: str | Path) -> dict:

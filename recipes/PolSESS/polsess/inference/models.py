@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import yaml
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from polsess.errors import UserError, one_line
 from polsess.files import CHECKSUMS, find_damage, hash_file, read_json
@@ -30,7 +31,6 @@ from speechbrain.utils.checkpoints import METAFNAME
 # Parts of networks whose separation is at least 1.2 times as fast in bf16, on a
 # CPU that has it, and loses less than 0.02 dB: docs/performance.md has figures.
 FAST_IN_BF16 = (MaskNet, SBRNNBlock, SBTransformerBlock)
-NUMBER = (int, float)
 TEXT = ("experiment_name", "task")
 NUMBERS = ("seed", "n_sources", "sample_rate")
 NEEDED_OF_EXPORT = dict.fromkeys(TEXT, str) | dict.fromkeys(NUMBERS, int)
@@ -38,7 +38,6 @@ NEEDED_OF_RUN = NEEDED_OF_EXPORT | {
     **dict.fromkeys(("data_folder", "check", "on_error"), str),
     **{"test_variants": list, "valid_batch_size": int},
 }
-NEEDED_OF_CHECKPOINT = {"epoch": int, "valid_si_sdr": NUMBER, "averaged": bool}
 
 
 class ExportedFiles:
@@ -185,8 +184,7 @@ def load_trained_run(
         If the folder holds no such run, or its files are damaged.
     """
     files = RunFiles(Path(folder).expanduser())
-    settings = read_settings(files.folder)
-    _check_types(files.settings, settings, NEEDED_OF_RUN)
+    settings = read_settings(files.folder, NEEDED_OF_RUN)
     score = "averaged_si_sdr" if averaged else "si_sdr"
     checkpoint, meta = _find_best(files.folder, settings, score)
     name = "averaged.ckpt" if averaged else "separator.ckpt"
@@ -204,12 +202,12 @@ def load_trained_run(
 
 def _load_exported(files, averaged):
     """Load an exported model."""
-    description = _read(files.description, {"checkpoint": dict, "weights": str})
+    needed = {"checkpoint": dict, "weights": str}
+    description = read_json(files.description, needed)
     checkpoint = description["checkpoint"]
-    _check_types(files.description, checkpoint, NEEDED_OF_CHECKPOINT)
-    if averaged and not checkpoint["averaged"]:
+    if averaged and not checkpoint.get("averaged"):
         raise UserError(f"{files.folder}: was exported without --averaged")
-    settings = _read(files.settings, NEEDED_OF_EXPORT)
+    settings = read_json(files.settings, NEEDED_OF_EXPORT)
     # Imported here, since a run's own folder needs no safetensors.
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -219,12 +217,16 @@ def _load_exported(files, averaged):
             raise ValueError("it is not the one that was exported")
         weights = load(files.weights.read_bytes())
     except (OSError, ValueError, SafetensorError) as error:
-        raise _damaged(files.weights, f"cannot be read ({error})") from error
+        raise UserError(
+            f"{files.weights}: cannot be read ({error}); put back a copy of it"
+        ) from error
     return TrainedModel(
         files.folder,
         settings,
         weights_checksum=description["weights"],
-        **{name: checkpoint[name] for name in NEEDED_OF_CHECKPOINT},
+        epoch=checkpoint.get("epoch"),
+        valid_si_sdr=checkpoint.get("valid_si_sdr"),
+        averaged=checkpoint.get("averaged", False),
         **_build(files.separator, weights, files.weights),
     )
 
@@ -236,11 +238,11 @@ def _build(path, weights, weights_path):
             f"{path}: is missing; if an earlier version made the folder, write "
             f"it with: python -m polsess.inference.convert {path.parent}"
         )
-    description = _read(path, {"class": str, "arguments": dict})
+    description = read_json(path, {"class": str, "arguments": dict})
     separator = build(description, path)
     try:
         separator.load_state_dict(weights)
-    except RuntimeError as error:
+    except (AttributeError, RuntimeError, TypeError) as error:
         raise UserError(
             f"{weights_path}: are weights of another network than {path} "
             f"describes ({one_line(error)})"
@@ -290,29 +292,6 @@ def _load_public(folder, averaged, trust):
     return TrainedModel(folder, settings, separator, checksum.hexdigest())
 
 
-def _read(path, needed):
-    """Read a model's JSON file, and check its values."""
-    try:
-        content = read_json(path)
-    except UserError as error:
-        raise _damaged(path, "is missing or cannot be read") from error
-    _check_types(path, content, needed)
-    return content
-
-
-def _check_types(path, content, needed):
-    """Check the types of a file's values."""
-    for name, kind in needed.items():
-        value = content.get(name)
-        if not isinstance(value, kind):
-            raise _damaged(path, f"its {name} is {value!r:.50}")
-
-
-def _damaged(path, problem):
-    """Make the error for a damaged file."""
-    return UserError(f"{path}: {problem}; put back a copy of it")
-
-
 def _find_best(folder, settings, score):
     """Find the checkpoint with the best score: its folder and its meta."""
     # In the run's folder, wherever that is now, unless it was put elsewhere.
@@ -321,44 +300,32 @@ def _find_best(folder, settings, score):
     if save_folder == usual:
         save_folder = folder / "save"
     found = {}
-    for path in sorted(save_folder.glob(f"CKPT+*/{METAFNAME}")):
-        meta = _read_meta(path, score)
-        if math.isfinite(meta.get(score, math.nan)):
-            found[path.parent] = meta
+    for path in save_folder.glob(f"CKPT+*/{METAFNAME}"):
+        try:
+            meta = yaml.safe_load(path.read_text(encoding="utf-8"))
+            # Within an epoch there is no score.
+            value, time = float(meta.get(score, "nan")), meta["unixtime"] + 0.0
+        except Exception as error:  # whatever a damaged file raises
+            raise _damaged(path, one_line(error)) from error
+        if math.isfinite(value):
+            found[value, time, path.parent] = meta
     if not found:
         raise UserError(
             f"{save_folder}: no checkpoint has a finite {score}: no epoch was "
             "finished, the training diverged, or, of averaged weights, it was "
             "without --ema_decay"
         )
-    path = max(found, key=lambda p: (found[p][score], found[p]["unixtime"]))
-    damage = find_damage(path)
-    if damage is not None:
-        raise _corrupt(path, damage)
-    return path, found[path]
+    best = max(found)
+    if damage := find_damage(best[2]):
+        raise _damaged(best[2], damage)
+    return best[2], found[best]
 
 
-def _read_meta(path, score):
-    """Read a checkpoint's meta; within an epoch it has no score."""
-    try:
-        meta = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        for name in (score, "epoch", "unixtime") if score in meta else ():
-            if not isinstance(meta.get(name), NUMBER):
-                raise ValueError(f"{name} is no number")
-        return meta
-    except (
-        *(OSError, ValueError, TypeError, RecursionError),
-        yaml.YAMLError,
-    ) as error:
-        problem = f"{METAFNAME} is damaged ({one_line(error)})"
-        raise _corrupt(path.parent, problem) from error
-
-
-def _corrupt(path, problem):
-    """Make the error for a corrupt checkpoint."""
+def _damaged(path, problem):
+    """Make the error for a damaged checkpoint."""
     return UserError(
-        f"The checkpoint {path} is corrupt: {problem}. Put back a copy of it, "
-        "or delete it to take the best of the others"
+        f"{path}: is damaged ({problem}); put back a copy of it, or delete the "
+        "checkpoint to take the best of the others"
     )
 
 
@@ -367,14 +334,8 @@ def _read_checkpoint(path, averaged):
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         if averaged:  # of torch's AveragedModel, beside its counter
-            weights = {
-                name.removeprefix("module."): tensor
-                for name, tensor in weights.items()
-                if name != "n_averaged"
-            }
-        for name, tensor in weights.items():
-            if not (isinstance(name, str) and isinstance(tensor, torch.Tensor)):
-                raise ValueError(f"{name!r} is no name of a tensor")
+            del weights["n_averaged"]
+            consume_prefix_in_state_dict_if_present(weights, "module.")
     except Exception as error:  # whatever a damaged file raises
         raise UserError(
             f"{path}: is not a file of weights ({one_line(error)})"

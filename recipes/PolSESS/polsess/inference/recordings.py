@@ -25,6 +25,7 @@ from polsess.files import (
     read_json,
     to_json,
     write_atomically,
+    writing,
 )
 from polsess.inference.diarization import Turn, write_rttm
 from polsess.inference.overlap_add import UNCERTAIN, Level, OverlapAdd
@@ -241,11 +242,9 @@ class Estimates:
 
     def add(self, block: np.ndarray) -> None:
         """Add the next estimates, [time, n_sources] in FP32."""
-        try:
+        with writing(self.folder):
             self.file.write(np.ascontiguousarray(block).tobytes())
             self.file.flush()
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
         self.length += len(block)
         self.sums += block.sum(axis=0, dtype=np.float64)
 
@@ -301,24 +300,17 @@ class Estimates:
         """
         size = self.length * (2 if subtype == "16-bit" else 4)
         kind = "WAV" if size < LARGEST_WAV else "RF64"
-        try:
-            # soundfile takes names that are no UTF-8 as bytes only.
-            form = sample_rate, 1, SUBTYPES[subtype], None, kind
-            with soundfile.SoundFile(os.fsencode(path), "w", *form) as file:
-                for block in self.blocks():
-                    samples = block[:, source] * self.gain
-                    if subtype == "16-bit":
-                        # libsndfile does not round to the nearest.
-                        samples = np.rint(samples * 32768)
-                        samples = samples.clip(-32768, 32767).astype(np.int16)
-                    file.write(samples)
-        except (OSError, soundfile.LibsndfileError, AssertionError) as error:
-            raise _unwritable(path, error) from error
-
-
-def _unwritable(path, error):
-    """Make the error for a file that cannot be written."""
-    return UserError(f"{path}: cannot be written ({error})")
+        form = sample_rate, 1, SUBTYPES[subtype], None, kind
+        # soundfile takes names that are no UTF-8 as bytes only.
+        name = os.fsencode(path)
+        with writing(path), soundfile.SoundFile(name, "w", *form) as file:
+            for block in self.blocks():
+                samples = block[:, source] * self.gain
+                if subtype == "16-bit":
+                    # libsndfile does not round to the nearest.
+                    samples = np.rint(samples * 32768)
+                    samples = samples.clip(-32768, 32767).astype(np.int16)
+                file.write(samples)
 
 
 class SeparatedFiles:

@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from polsess.corpus.metadata import ALL_VARIANTS
-from polsess.errors import UserError
+from polsess.files import writing
 from polsess.scoring.objective import pairwise_si_sdr
 from speechbrain.dataio.batch import PaddedBatch
 
@@ -210,12 +210,10 @@ def write_example(
     signals = {"mixture": mixture}
     signals |= number_columns("source", targets.unbind(-1), "")
     signals |= number_columns("estimate", estimates.unbind(-1), "")
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, signal in signals.items():
             # Samples beyond full scale are clipped.
             samples = signal.float().cpu().numpy()
             path = os.fsencode(folder / f"{name}.wav")
             soundfile.write(path, samples, sample_rate)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise UserError(f"{folder}: cannot be written ({error})") from error
