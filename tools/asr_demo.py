@@ -17,13 +17,13 @@ from polsess.commands import SEED, at_least, make_parser, run
 # isort: split
 import argparse
 import io
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import sentencepiece
 import torch
+from asr.recognisers import SpeechBrainRecogniser
 from asr.transcripts import Reference, count_errors, normalise
 from corpus import random_generator
 from corpus.speech import draw_sentence
@@ -33,8 +33,8 @@ from polsess.errors import UserError
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
-from speechbrain.inference.ASR import EncoderASR
 from speechbrain.nnet.losses import ctc_loss
+from speechbrain.utils.data_utils import batch_pad_right
 
 HPARAMS = Path(__file__).parent / "asr/demo.yaml"
 LETTERS = "aąbcćdeęfghijklłmnńoópqrsśtuvwxyzźż"
@@ -131,18 +131,11 @@ def draw_batch(
             waveform = waveform + noise.astype(np.float32)
         waveforms.append(torch.from_numpy(waveform))
         tokens.append(torch.tensor(tokenizer.encode(text)))
-    return *_pad(waveforms), *_pad(tokens)
+    return *batch_pad_right(waveforms), *batch_pad_right(tokens)
 
 
-def _pad(sequences):
-    """Pad sequences; return them and their relative lengths."""
-    lengths = torch.tensor([len(sequence) for sequence in sequences])
-    padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
-    return padded, lengths / lengths.max()
-
-
-def train_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
-    """Make the file of a tokenizer with the letters of Polish."""
+def train_tokenizer() -> sentencepiece.SentencePieceProcessor:
+    """Make a tokenizer with the letters of Polish."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([" ".join(LETTERS)]),
@@ -156,8 +149,7 @@ def train_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
         eos_id=-1,
         minloglevel=2,
     )
-    path.write_bytes(model.getvalue())
-    return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
 
 
 def train(
@@ -168,7 +160,7 @@ def train(
     Arguments
     ---------
     folder : Path
-        Folder for its files.
+        Folder to make, with its files, once it is trained.
     sentences : list of Spoken
         At the rate in the YAML file.
     steps : int
@@ -181,7 +173,7 @@ def train(
     torch.manual_seed(seed)
     hparams = load_hyperpyyaml(HPARAMS.read_text(encoding="utf-8"))
     encoder, blank = hparams["encoder"], hparams["blank"]
-    tokenizer = train_tokenizer(folder / "tokenizer.ckpt")
+    tokenizer = train_tokenizer()
     parameters = list(encoder.parameters())
     optimiser = torch.optim.AdamW(parameters, weight_decay=WEIGHT_DECAY)
     schedule = OneCycleLR(optimiser, total_steps=steps, **SCHEDULE)
@@ -201,25 +193,24 @@ def train(
         optimiser.step()
         schedule.step()
         bar.set_postfix(loss=f"{loss.item():.2f}")
+    folder.mkdir()
     torch.save(encoder.state_dict(), folder / "encoder.ckpt")
+    tokens_file = folder / "tokenizer.ckpt"
+    tokens_file.write_bytes(tokenizer.serialized_model_proto())
     shutil.copyfile(HPARAMS, folder / "hyperparams.yaml")
 
 
-def measure(folder: Path, n_sentences: int, seed: int) -> dict:
-    """Measure the error rates, wer and cer, on unseen voices and sentences."""
-    on = {"device": "cpu"}
-    model = EncoderASR.from_hparams(source=str(folder), run_opts=on)
+def measure(folder: Path, n_sentences: int, seed: int) -> np.ndarray:
+    """Measure WER and CER on unseen voices and sentences."""
+    recogniser = SpeechBrainRecogniser(folder, "cpu")
     counts = []
     for waveform, words in make_sentences("test", n_sentences, seed):
         reference = Reference("", " ".join(word.text for word in words), "")
-        batch = torch.from_numpy(waveform).unsqueeze(0)
-        (heard,), _ = model.transcribe_batch(batch, torch.ones(1))
-        counts.append(count_errors([reference], [heard]))
-    rates = {}
-    for name in ("wer", "cer"):
-        errors, lengths = zip(*(count[name] for count in counts), strict=True)
-        rates[name] = sum(errors) / sum(lengths)
-    return rates
+        heard = recogniser.recognise(waveform, RATE)
+        counted = count_errors([reference], [heard])
+        counts.append([counted["wer"], counted["cer"]])
+    errors, lengths = np.sum(counts, axis=0).T
+    return errors / lengths
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
@@ -236,9 +227,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
         text += f" (default: {default})"
         add(f"--{name}", type=kind, default=default, help=text)
     add("--noprogressbar", action="store_true", help="show no progress")
-    options = parser.parse_args(arguments)
-    options.folder = options.folder.resolve()
-    return options
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -247,19 +236,13 @@ def main(arguments: list[str] | None = None) -> None:
     folder, seed = options.folder, options.seed
     if folder.exists():
         raise UserError(f"{folder}: is there already; name another folder")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-        sentences = make_sentences("train", options.sentences, seed)
-        quiet = options.noprogressbar
-        train(temporary, sentences, options.steps, seed, quiet)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    rates = measure(folder, options.test_sentences, seed)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    sentences = make_sentences("train", options.sentences, seed)
+    train(folder, sentences, options.steps, seed, options.noprogressbar)
+    wer, cer = measure(folder, options.test_sentences, seed)
     print(
         f"{options.test_sentences} clean sentences of unseen voices: WER "
-        f"{100 * rates['wer']:.1f} %, CER {100 * rates['cer']:.1f} %"
+        f"{100 * wer:.1f} %, CER {100 * cer:.1f} %"
     )
 
 

@@ -59,7 +59,6 @@ def test_the_whole_path_with_a_small_recogniser(
     monkeypatch.setattr(asr_demo, "BATCH", 4)
     monkeypatch.setattr(asr_demo, "NOISY_SHARE", 0)
     recogniser = tmp_path / "recogniser"
-    recogniser.mkdir()
     asr_demo.train(recogniser, recordings, 60, seed=0, quiet=True)
     asr_eval.main(
         [str(trained_runs("convtasnet")), "--data_folder", str(root)]

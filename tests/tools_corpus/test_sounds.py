@@ -1,8 +1,8 @@
-"""The embedded scenes and events, and resampling."""
+"""The embedded scenes and events."""
 
 import numpy as np
 import pytest
-from corpus.audio import Synthesiser, resample
+from corpus.audio import Synthesiser
 from corpus.sounds import SOUNDS
 
 
@@ -32,11 +32,3 @@ def test_events_are_short_and_differ_each_time():
             assert 0.05 < len(waveform) / 8000 < 4.0, name
         n = min(len(first), len(second))
         assert not np.allclose(first[:n], second[:n])
-
-
-def test_resampling_keeps_what_both_rates_can_hold():
-    time = np.arange(44100) / 44100
-    tone = np.sin(2 * np.pi * 1000 * time) + np.sin(2 * np.pi * 9000 * time)
-    low = resample(tone, 44100, 8000)
-    expected = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
-    assert np.abs(low - expected)[400:-400].max() < 0.02

@@ -82,44 +82,35 @@ def summarise(
         same drawn mixtures for both.
     """
     group_name, kind_name, count_name = by
-    rows = []
+    tables = {}
     for label, group in counts.groupby(group_name, sort=False):
-        count = group["ID"].nunique()
+        figures = group.pivot(index="ID", columns=kind_name)
+        figures = figures.loc[group["ID"].unique()]  # in their order
+        count = len(figures)
         generator = np.random.default_rng(seed)
         drawn = generator.multinomial(count, [1 / count] * count, resamples)
         # The sample itself comes first, then those drawn from it.
         times = np.vstack([np.ones(count, int), drawn])
-        parts = dict(list(group.groupby(kind_name, sort=False)))
-        values = {
-            kind: {rate: _rates(part, rate, times, decibels) for rate in rates}
-            for kind, part in parts.items()
-        }
-        for one, other in changes:
-            values[f"{one} - {other}"] = {
-                rate: values[one][rate] - values[other][rate] for rate in rates
-            }
-        for kind, found in values.items():
-            row = {group_name: label, kind_name: kind, count_name: count}
-            for rate, of_drawn in found.items():
-                row[rate], low, high = of_drawn[0], np.nan, np.nan
-                if not np.isnan(of_drawn[0]):
-                    low, high = np.nanquantile(of_drawn[1:], INTERVAL)
-                row |= {f"{rate}_low": low, f"{rate}_high": high}
-            if kind in parts:
-                row["failed"] = parts[kind]["failed"].sum()
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _rates(part, rate, times, decibels):
-    """Compute a rate of mixtures taken so many times; NaN if none speaks."""
-    errors = times @ part[f"{rate}_errors"].to_numpy()
-    lengths = times @ part[f"{rate}_length"].to_numpy()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratios = np.where(lengths > 0, errors / lengths, np.nan)
-    if rate in decibels:
-        ratios = 10 * np.log10(np.maximum(ratios, LEAST))
-    return ratios
+        columns: dict = {count_name: count}
+        for rate in rates:
+            # A column for each kind of audio
+            lengths = times @ figures[f"{rate}_length"]
+            values = times @ figures[f"{rate}_errors"]
+            values /= lengths.where(lengths > 0)
+            if rate in decibels:
+                values = 10 * np.log10(values.clip(lower=LEAST))
+            for one, other in changes:
+                values[f"{one} - {other}"] = values[one] - values[other]
+            low, high = (values[1:].quantile(share) for share in INTERVAL)
+            columns[rate] = values.loc[0]
+            columns |= {f"{rate}_low": low, f"{rate}_high": high}
+        columns["failed"] = figures["failed"].sum()
+        kinds = [
+            *group[kind_name].unique(),
+            *(f"{a} - {b}" for a, b in changes),
+        ]
+        tables[label] = pd.DataFrame(columns, kinds)
+    return pd.concat(tables, names=[group_name, kind_name]).reset_index()
 
 
 def format_summary(summary: pd.DataFrame, rates: dict = RATES) -> str:
@@ -135,7 +126,7 @@ def format_summary(summary: pd.DataFrame, rates: dict = RATES) -> str:
                 cell(scale * row[name], f"{sign}.1f")
                 for name in (rate, f"{rate}_low", f"{rate}_high")
             )
-            said = not np.isnan(row[rate])
+            said = value != DASH
             cells.append(f"{value} ({low} to {high})" if said else DASH)
         failed = row["failed"]
         cells.append("" if np.isnan(failed) else f"{failed:.0f}")

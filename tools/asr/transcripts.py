@@ -12,12 +12,8 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from meeteval import wer
 from meeteval.io.seglst import SegLST
-from meeteval.wer.wer.cp import cp_word_error_rate
-from meeteval.wer.wer.orc import orc_word_error_rate
-from meeteval.wer.wer.time_constrained import (
-    time_constrained_minimum_permutation_word_error_rate,
-)
 from polsess.errors import UserError
 from polsess.files import read_table
 
@@ -157,12 +153,12 @@ def count_errors(
     if len(hypotheses) == 1:
         streams = hypotheses * len(references)
     pairs = list(zip(references, streams, strict=True))
-    return {
-        "wer": _add(_fewest([r], [h], _cp) for r, h in pairs),
-        "cer": _add(_fewest([r], [h], _cp_characters) for r, h in pairs),
-        "cpwer": _fewest(references, hypotheses, _cp),
-        "orcwer": _fewest(references, hypotheses, _orc),
-    }
+    return _to_errors(
+        wer=sum(_fewest([r], [h], _cp) for r, h in pairs),
+        cer=sum(_fewest([r], [h], _cp_characters) for r, h in pairs),
+        cpwer=_fewest(references, hypotheses, _cp),
+        orcwer=_fewest(references, hypotheses, _orc),
+    )
 
 
 def count_conversation_errors(reference: dict, hypothesis: dict) -> dict:
@@ -208,14 +204,17 @@ def count_conversation_errors(reference: dict, hypothesis: dict) -> dict:
         )
         for side in sides
     ]
-    found = {
-        "cpwer": _cp(*texts),
-        "tcpwer": time_constrained_minimum_permutation_word_error_rate(
-            *timed, collar=COLLAR
-        ),
-        "cpcer": _cp_characters(*texts),
-    }
-    return {n: Errors(rate.errors, rate.length) for n, rate in found.items()}
+    measure = wer.time_constrained_minimum_permutation_word_error_rate
+    return _to_errors(
+        cpwer=_cp(*texts),
+        tcpwer=measure(*timed, collar=COLLAR),
+        cpcer=_cp_characters(*texts),
+    )
+
+
+def _to_errors(**rates):
+    """Take errors and lengths out of meeteval's results."""
+    return {n: Errors(rate.errors, rate.length) for n, rate in rates.items()}
 
 
 def _cp_characters(references, hypotheses):
@@ -230,25 +229,18 @@ def _cp_characters(references, hypotheses):
 
 def _cp(references, hypotheses):
     """Assign each speaker a stream of their own, the best one."""
-    return cp_word_error_rate(references, hypotheses, **UNSORTED)
+    return wer.cp_word_error_rate(references, hypotheses, **UNSORTED)
 
 
 def _orc(references, hypotheses):
     """Assign each utterance the best stream."""
-    return orc_word_error_rate(references, hypotheses, **UNSORTED)
+    return wer.orc_word_error_rate(references, hypotheses, **UNSORTED)
 
 
 def _fewest(references, hypotheses, measure):
     """Count errors for the best of the accepted texts."""
-    found = [
+    found = (
         measure(list(texts), hypotheses)
         for texts in product(*(r.alternatives() for r in references))
-    ]
-    best = min(found, key=lambda rate: (rate.errors, -rate.length))
-    return Errors(best.errors, best.length)
-
-
-def _add(counts):
-    """Add up errors."""
-    errors, lengths = zip(*counts, strict=True)
-    return Errors(sum(errors), sum(lengths))
+    )
+    return min(found, key=lambda rate: (rate.errors, -rate.length))

@@ -1,4 +1,4 @@
-"""Levels, resampling, and building blocks of synthetic sounds."""
+"""Levels, and building blocks of synthetic sounds."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.fft import irfft, rfft, rfftfreq
-from scipy.signal import butter, resample_poly, sosfilt
+from scipy.signal import butter, sosfilt
 
 
 def rms(waveform: np.ndarray) -> float:
@@ -48,20 +48,6 @@ def active_rms(blocks: Iterable[np.ndarray], sample_rate: int) -> float:
         parts.append(np.mean(frames**2, axis=1))
     powers = np.concatenate(parts)
     return math.sqrt(np.mean(powers[powers >= 10**-3.5 * powers.max()]))
-
-
-def resample(waveform: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """Change the sample rate with a polyphase low-pass filter.
-
-    Example
-    -------
-    >>> resample(np.ones(44100), 44100, 8000).shape
-    (8000,)
-    """
-    if from_rate == to_rate:
-        return waveform
-    divisor = math.gcd(from_rate, to_rate)
-    return resample_poly(waveform, to_rate // divisor, from_rate // divisor)
 
 
 def normalise(waveform: np.ndarray) -> np.ndarray:

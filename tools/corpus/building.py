@@ -2,15 +2,13 @@
 
 import argparse
 import functools
-import itertools
-import json
 import pickle
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from operator import itemgetter
+from pathlib import Path
 
 import numpy as np
 from polsess.corpus.metadata import AUDIO_SOURCES, METADATA_COLUMNS, SPLITS
@@ -30,8 +28,6 @@ KINDS = ("speech", "scenes", "events")
 
 IMPORTS = ["pandas", "pyroomacoustics", "scipy.signal", "soundfile", "tqdm"]
 
-# Mixtures of a task; at most as many are repeated after a kill.
-CHUNK = 20
 QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -134,36 +130,31 @@ class Builder:
         """
         if not tasks:
             return []
-        call, pool = functools.partial(function, self.options), self.pool
-        if pool is None or len(tasks) == 1:
-            found: Iterable = enumerate(itertools.starmap(call, tasks))
-        else:
-            numbers = {pool.submit(call, *t): i for i, t in enumerate(tasks)}
-            found = ((numbers[f], f.result()) for f in pool.finished())
-        with tqdm(found, title, len(tasks), unit=unit, disable=None) as bar:
-            return [result for _, result in sorted(bar, key=itemgetter(0))]
+        call = functools.partial(function, self.options)
+        apply = map if self.pool is None else self.pool.map
+        found = apply(call, *zip(*tasks, strict=True))
+        return list(tqdm(found, title, len(tasks), unit=unit, disable=None))
 
     def load_recordings(self) -> None:
         """Check the user's folders and distribute their files to the splits."""
         options = self.options
         for kind in KINDS:
-            if getattr(options, kind) is not None:
-                found = recordings.load_recordings(options, kind, self.run)
-                if kind == "speech" and options.level is not None:
-                    tasks = [(recording,) for recording in found]
-                    found = self.run(
-                        recordings.set_level, tasks, "levels", "file"
-                    )
-                if kind != "speech":
-                    self.tables.check_classes(kind, recordings.by_group(found))
-                dealt = recordings.deal_recordings(options, kind, found)
-                self.recordings[kind] = dealt
+            if getattr(options, kind) is None:
+                continue
+            found = recordings.load_recordings(options, kind, self.run)
+            if kind != "speech":
+                self.tables.check_classes(kind, recordings.by_group(found))
+            elif options.level is not None:
+                tasks = [(recording,) for recording in found]
+                found = self.run(recordings.set_level, tasks, "levels", "file")
+            dealt = recordings.deal_recordings(options, kind, found)
+            self.recordings[kind] = dealt
         for split in SPLITS:
             classes: dict = dict(SOUNDS)
             for kind, dealt in self.recordings.items():
                 classes[kind] = recordings.by_group(dealt[split])
             scenes, events = classes["scenes"], classes["events"]
-            if not any(self.tables.fitting_events(scenes, events).values()):
+            if not self.tables.fitting_events(scenes, events):
                 raise UserError(
                     f"{split}: none of the events ({', '.join(events)}) fits "
                     f"any of the scenes ({', '.join(scenes)}); see 'fits' in "
@@ -178,12 +169,9 @@ class Builder:
             print(f"Not given, so synthetic: {', '.join(missing)}.")
         voices = speech.speech_tasks(options) if "speech" in missing else []
         voices += speech.babble_tasks(options) if "scenes" in missing else []
-        sounds = [
-            task
-            for kind in SOUNDS
-            if kind in missing
-            for task in sound_tasks(options, kind)
-        ]
+        sounds: list = []
+        for kind in (kind for kind in SOUNDS if kind in missing):
+            sounds += sound_tasks(options, kind)
         self.run(speech.make_speech, voices, "voices", "voice")
         self.run(make_sound, sounds, "scenes and events", "file")
         for kind in missing:
@@ -197,21 +185,11 @@ class Builder:
         root, size = self.options.root, self.options.sizes[split]
         if files.has_metadata(root, split):
             return
-        plan = pickle.dumps(self._gather_sources(split))
-        files.write_file(root, _plan_path(root, split), plan)
-        _load_plan.cache_clear()
-        chunks = [
-            (split, first, min(first + CHUNK, size))
-            for first in range(0, size, CHUNK)
-        ]
-        missing = [c for c in chunks if not _rows_path(root, *c).exists()]
-        unit = f"{CHUNK} mixtures"
-        self.run(make_chunk, missing, split, unit)
-        rows = [
-            row
-            for chunk in chunks
-            for row in json.loads(_rows_path(root, *chunk).read_text("utf-8"))
-        ]
+        plan = root / files.WORK_FOLDER / f"{split}.pickle"
+        sources = pickle.dumps(self._gather_sources(split))
+        files.write_file(root, plan, sources)
+        tasks = [(plan, split, index) for index in range(size)]
+        rows = self.run(make_mixture, tasks, split, "mixture")
         if self.options.speech is None:
             speech.write_transcripts(root, split, rows)
         made = summarise(rows)
@@ -237,7 +215,6 @@ class Builder:
         fitting = {
             scene: {event: events[event] for event in fits}
             for scene, fits in found.items()
-            if fits
         }
         left_out = sorted(set(scenes) - set(fitting))
         if left_out:
@@ -318,38 +295,42 @@ def format_summary(split: str, made: dict) -> str:
     )
 
 
-def make_chunk(
-    options: argparse.Namespace, split: str, first: int, end: int
-) -> None:
-    """Make some mixtures; write their rows last, to mark them as complete."""
-    folder, rows = options.root / split, []
-    sources = _load_plan(_plan_path(options.root, split))
-    for index in range(first, end):
-        components, row, failed = draw_mixture(sources, options, split, index)
-        speech = active_rms([components["speaker1File"]], options.sample_rate)
-        levels = {"speaker1": speech, "mixture": rms(components["mixFile"])}
-        row["levels"] = {name: to_db(level) for name, level in levels.items()}
-        row["thrown_away"] = failed
-        for place, column in AUDIO_SOURCES.values():
-            if column in components:
-                path = folder / place / row[column]
-                files.write_wav(options, path, components[column])
-        rows.append(row)
-    path = _rows_path(options.root, split, first, end)
-    files.write_json(options.root, path, rows)
+def make_mixture(
+    options: argparse.Namespace, plan: Path, split: str, index: int
+) -> dict:
+    """Make one mixture, unless it is there; return its row.
 
+    The row is written last, to mark the mixture as complete.
 
-def _plan_path(root, split):
-    """Return the file of a split's sources, for the worker processes."""
-    return root / files.WORK_FOLDER / f"{split}.pickle"
-
-
-def _rows_path(root, split, first, end):
-    """Return the temporary file with the metadata of complete mixtures."""
-    name = f"{first:07}-{end:07}.json"
-    return root / files.WORK_FOLDER / "rows" / split / name
+    Arguments
+    ---------
+    options : argparse.Namespace
+        The command line.
+    plan : Path
+        File of the split's sources.
+    split : str
+        The split.
+    index : int
+        Number of the mixture.
+    """
+    root = options.root
+    done = root / files.WORK_FOLDER / "rows" / split / f"{index:07}.json"
+    if done.exists():
+        return read_json(done)
+    found = draw_mixture(_load_sources(plan), options, split, index)
+    components, row, thrown_away = found
+    speech = active_rms([components["speaker1File"]], options.sample_rate)
+    levels = {"speaker1": speech, "mixture": rms(components["mixFile"])}
+    row["levels"] = {name: to_db(level) for name, level in levels.items()}
+    row["thrown_away"] = thrown_away
+    for place, column in AUDIO_SOURCES.values():
+        if column in components:
+            path = root / split / place / row[column]
+            files.write_wav(options, path, components[column])
+    files.write_json(root, done, row)
+    return row
 
 
 @functools.lru_cache(maxsize=1)
-def _load_plan(path):
+def _load_sources(path):
     return pickle.loads(path.read_bytes())

@@ -82,14 +82,12 @@ def draw_names(rng: np.random.Generator, indoor: bool) -> dict:
     shape = (len(metadata.NAME_COLUMNS) + indoor, NAME_LENGTH)
     drawn = rng.integers(len(NAME_CHARACTERS), size=shape)
     stems = ["".join(NAME_CHARACTERS[i] for i in row) for row in drawn]
-    names = {
-        c: f"{stem}.wav"
-        for c, stem in zip(metadata.NAME_COLUMNS, stems, strict=False)
-    }
+    names = dict(zip(metadata.NAME_COLUMNS, stems, strict=False))
     if indoor:
-        for column, role in zip(metadata.REVERB_COLUMNS, ROLES, strict=True):
-            names[column] = f"{role}_{stems[-1]}.wav"
-    return names | {"mixFile": "-".join(stems) + ".wav"}
+        rooms = [f"{role}_{stems[-1]}" for role in ROLES]
+        names |= zip(metadata.REVERB_COLUMNS, rooms, strict=True)
+    names["mixFile"] = "-".join(stems)
+    return {column: f"{name}.wav" for column, name in names.items()}
 
 
 def has_metadata(root: Path, split: str) -> bool:

@@ -267,11 +267,10 @@ def _draw_fragments(sources, scenes, options, rng):
     if rms(fragments["scene"].waveform) < SILENCE:
         alike = [s for s in sources.scenes if s.group == scene.group]
         raise DrawnAgainError("silence", alike)
-    if any(rms(f.waveform) < SILENCE for f in fragments.values()):
-        raise DrawnAgainError("silence", [scene])
-    event = _draw_event(sources.events[fragments["scene"].group], options, rng)
+    silent = any(rms(f.waveform) < SILENCE for f in fragments.values())
+    event = _draw_event(sources.events[scene.group], options, rng)
     # Its level is kept, so that any sound is enough.
-    if not np.any(limit(event.waveform)):
+    if silent or not np.any(limit(event.waveform)):
         raise DrawnAgainError("silence", [scene])
     return fragments | {"event": event}, [scene]
 

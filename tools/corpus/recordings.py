@@ -19,9 +19,10 @@ import soundfile
 from polsess import audio
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError, readable
+from scipy.signal import resample_poly
 
 from corpus import random_generator
-from corpus.audio import active_rms, from_db, resample
+from corpus.audio import active_rms, from_db
 from corpus.files import STEP, embedded_folder
 
 MOST_REPORTED = 20
@@ -120,7 +121,7 @@ def load_recordings(
     names, errors = _list_audio(folder, option)
     tasks = [(kind, name) for name in names]
     checked = run(check_recording, tasks, f"checking {option}", "file")
-    total = len(tasks) + len(errors)
+    total = len(names) + len(errors)
     errors += [result for result in checked if isinstance(result, str)]
     if errors:
         shown = "\n  ".join(errors[:MOST_REPORTED])
@@ -129,10 +130,8 @@ def load_recordings(
             f"used; mend or remove them:\n  {shown}"
         )
     kept = [result for result in checked if result]
-    if not kept:
-        raise UserError(f"{option} {folder}: all files are silent")
-    names = {readable(name) for _, name in tasks}
-    silent = sorted(names - {r.name for r in kept})
+    results = zip(names, checked, strict=True)
+    silent = [readable(name) for name, result in results if not result]
     unread = [f"{r.name} ({r.unread:.3f} s)" for r in kept if r.unread]
     for what, found in (
         ("left out as silent", silent),
@@ -225,7 +224,7 @@ def read_part(
     samples = opened.read(start, n_samples)
     if len(samples) != n_samples:
         raise UserError(f"{recording.path} has become shorter meanwhile")
-    return recording.gain * resample(samples, recording.rate, sample_rate)
+    return recording.gain * resample_poly(samples, sample_rate, recording.rate)
 
 
 def set_level(options: argparse.Namespace, recording: Recording) -> Recording:

@@ -1,8 +1,10 @@
 """Table of scene and event classes: rooms, and fitting events."""
 
 import difflib
+import itertools
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +20,9 @@ POSITIVE = ("size", "rt60", "distance", "high_cut")
 SHARES = {"diffusion": 1.0, "freq_damp": 0.9}
 
 OUTDOOR = "outdoor"
+
+# What content of another form raises
+NO_TABLES = (LookupError, TypeError, ValueError, AttributeError)
 
 
 class Tables:
@@ -47,13 +52,7 @@ class Tables:
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
             _check(content)
-        except (
-            OSError,
-            yaml.YAMLError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except (OSError, yaml.YAMLError, *NO_TABLES) as error:
             raise UserError(
                 f"--tables {path} cannot be used: {error!r}; compare with "
                 f"{DEFAULT_TABLES}"
@@ -74,16 +73,13 @@ class Tables:
     def fitting_events(
         self, scene_classes: Iterable[str], event_classes: Iterable[str]
     ) -> dict:
-        """Return scene class -> list of the event classes that fit it."""
-        fitting = {}
-        for scene in scene_classes:
+        """Return scene class -> the event classes that fit it, if any."""
+        fitting = defaultdict(list)
+        for scene, event in itertools.product(scene_classes, event_classes):
             place = self.scenes[normalise_class(scene)]["place"]
-            fitting[scene] = [
-                event
-                for event in event_classes
-                if place in self.events[normalise_class(event)]
-            ]
-        return fitting
+            if place in self.events[normalise_class(event)]:
+                fitting[scene].append(event)
+        return dict(fitting)
 
     def check_classes(self, kind: str, classes: Iterable[str]) -> None:
         """Raise a UserError for unknown classes of scenes or events."""

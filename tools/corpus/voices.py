@@ -8,7 +8,6 @@ variant is heard in two splits.
 """
 
 import base64
-import functools
 import json
 import math
 import subprocess
@@ -20,8 +19,9 @@ import espeakng_loader
 import numpy as np
 import pandas as pd
 from polsess.errors import UserError
+from scipy.signal import resample_poly
 
-from corpus.audio import active_rms, resample
+from corpus.audio import active_rms
 
 VARIANTS = Path(__file__).parent / "voices.csv"
 ESPEAK_RATE = 22050
@@ -82,12 +82,6 @@ class Spoken(NamedTuple):
     words: list
 
 
-@functools.cache
-def load_variants() -> pd.DataFrame:
-    """Read the table of variants: variant, natural_f0 (Hz) and split."""
-    return pd.read_csv(VARIANTS, dtype={"natural_f0": float})
-
-
 def make_voice(
     variant: str, natural_f0: float, number: int, rng: np.random.Generator
 ) -> Voice:
@@ -127,7 +121,7 @@ def draw_voices(
     split: str, n_voices: int, rng: np.random.Generator
 ) -> list[Voice]:
     """Draw different speakers of a split, at most all."""
-    table = load_variants().query("split == @split")
+    table = pd.read_csv(VARIANTS).query("split == @split")
     variants = table[["variant", "natural_f0"]].values.tolist()
     voices = [
         make_voice(variant, natural_f0, number, rng)
@@ -222,7 +216,7 @@ def _finish(voice, text, samples, found, sample_rate):
     """Play an utterance back at the voice's rate; trim and level it."""
     playback_rate = round(ESPEAK_RATE * voice.formants / 50) * 50
     waveform = np.frombuffer(base64.b64decode(samples), "<i2") / 32768
-    waveform = resample(waveform, playback_rate, sample_rate)
+    waveform = resample_poly(waveform, sample_rate, playback_rate)
     loud = np.flatnonzero(np.abs(waveform) > 0.02 * np.abs(waveform).max())
     first, end = int(loud[0]), int(loud[-1]) + 1
     scale = sample_rate / playback_rate
