@@ -1,6 +1,5 @@
 """Turns in RTTM files, and speech found by silero-vad."""
 
-import sys
 from pathlib import Path
 
 import meeteval
@@ -10,7 +9,6 @@ import torch
 from corpus.voices import draw_voices, speak
 from fake_separators import noise
 from polsess.errors import UserError
-from polsess.inference import diarization
 from polsess.inference.diarization import (
     Turn,
     find_speech,
@@ -125,10 +123,3 @@ def test_silence_and_noise_hold_no_speech():
     assert find_speech(np.zeros(0, np.float32), 8000) == []
     assert find_speech(np.zeros(16000), 8000) == []
     assert find_speech(noise(30000), 8000) == []
-
-
-def test_without_silero_vad(monkeypatch):
-    monkeypatch.setitem(sys.modules, "silero_vad", None)
-    diarization._load_silero.cache_clear()
-    with pytest.raises(UserError, match="pip install silero-vad"):
-        find_speech(np.zeros(8000), 8000)

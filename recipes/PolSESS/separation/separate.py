@@ -140,12 +140,10 @@ def make_routing(
             raise UserError(f"--{name}: is of no use without --speakers")
         return None
     if model.hparams.n_sources != 2:
-        raise UserError(
-            f"--speakers: {options.model} is not for two speakers; give a "
-            "model of the task SB"
-        )
-    if folder := given.pop("speaker_encoder", None):
-        given["encoder"] = SpeakerEncoder(folder, model.device, options.trust)
+        raise UserError(f"--speakers: {options.model} is not for two speakers")
+    if folder := given.get("speaker_encoder"):
+        encoder = SpeakerEncoder(folder, model.device, options.trust)
+        given["speaker_encoder"] = encoder
     return Routing(options.chunk, options.overlap, **given)
 
 
@@ -186,9 +184,8 @@ def separate(
         A line for the terminal.
     """
     start = time.perf_counter()
-    identity = identify(
-        recording, model, options, routing and routing.identify(turns)
-    )
+    speakers = routing and routing.identify(turns)
+    identity = identify(recording, model, options, speakers)
     files = SeparatedFiles(base, names, identity, options.force)
     if files.are_complete():
         recording.damage = files.damage

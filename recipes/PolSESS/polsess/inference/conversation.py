@@ -6,7 +6,6 @@ nobody else speaks, the speaker's estimate where two overlap, else silence.
 """
 
 import math
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -21,10 +20,11 @@ from scipy.ndimage import binary_closing, binary_opening, uniform_filter1d
 from torchaudio.transforms import MFCC
 
 from polsess.audio import BLOCK, Recording, RecordingError
-from polsess.errors import UserError, one_line
+from polsess.errors import UserError
 from polsess.files import hash_folder
 from polsess.inference import diarization
 from polsess.inference.diarization import Turn, find_speech, merge
+from polsess.inference.models import open_speechbrain
 from polsess.inference.overlap_add import CHUNK, OVERLAP, Level
 from polsess.inference.recordings import Estimates
 from polsess.inference.separation import SpeechSeparation
@@ -32,6 +32,7 @@ from speechbrain.inference.classifiers import EncoderClassifier
 
 FOUND = ["speaker1", "speaker2"]  # names without a diarization
 UNCHANGED = Level(np.ones(1), np.ones(1), np.ones(1))
+SHOWN = ("seconds", "end", "speakers")  # of a stretch in NAME.json
 FADE = 0.02  # s
 TRAINED = 4.0  # s, least excerpt for a model that does not tell its training's
 SNAP = 0.5  # s in which an excerpt's end looks for a pause
@@ -85,7 +86,7 @@ class Routing:
         Share of the recording that stays in an overlap, beside the estimate: it
         hides artefacts, which recognisers bear less than other voices (Iwamoto
         et al., "How Bad Are Artifacts?", 2022).
-    encoder : SpeakerEncoder, None
+    speaker_encoder : SpeakerEncoder, None
         Helps to tell which estimate is whose.
     """
 
@@ -95,14 +96,14 @@ class Routing:
     shortest_overlap: float = 0.2
     context: float = 2.0
     remix: float = 0.25
-    encoder: Any = None
+    speaker_encoder: Any = None
 
     def identify(self, turns: list[Turn] | None) -> dict:
         """Collect all that streams depend on, beside recording and model."""
-        encoder = self.encoder and self.encoder.checksums
-        # As JSON gives them back.
+        # As JSON gives them back
         rows = None if turns is None else [[*turn] for turn in turns]
-        return vars(self) | {"turns": rows, "encoder": encoder}
+        encoder = self.speaker_encoder and self.speaker_encoder.checksums
+        return vars(self) | {"turns": rows, "speaker_encoder": encoder}
 
 
 class SpeakerEncoder:
@@ -124,27 +125,19 @@ class SpeakerEncoder:
     """
 
     def __init__(self, folder: Path, device: str, trust: bool) -> None:
-        if not trust:
-            raise UserError(
-                f"--speaker_encoder {folder}: SpeechBrain runs whatever its "
-                "files say; if you trust where they come from, add --trust"
-            )
-        try:
+        on = {"device": device}
+        with open_speechbrain(
+            EncoderClassifier, folder, trust, run_opts=on
+        ) as self.model:
             self.checksums = hash_folder(folder)
-            # SpeechBrain fills the folder that it loads from with links.
-            with tempfile.TemporaryDirectory() as links:
-                source, options = str(folder.resolve()), {"device": device}
-                self.model: Any = EncoderClassifier.from_hparams(
-                    source=source, savedir=links, run_opts=options
-                )
-        except Exception as error:  # whatever its files raise
-            raise UserError(
-                f"--speaker_encoder {folder}: SpeechBrain's EncoderClassifier "
-                f"cannot load it ({type(error).__name__}: {one_line(error)})"
-            ) from error
 
     def embed(self, samples: np.ndarray, rate: int) -> torch.Tensor:
-        """Embed a voice, [time] at a rate in Hz: a vector of length 1."""
+        """Embed a voice, [time] at a rate in Hz: a vector of length 1.
+
+        Without a sample it is 0, like no voice.
+        """
+        if not len(samples):
+            return torch.zeros(1)
         signal = torch.from_numpy(np.ascontiguousarray(samples))
         signal = self.model.audio_normalizer(signal, rate)
         with torch.inference_mode():
@@ -280,44 +273,6 @@ def find_overlaps(turns: Iterable[Turn], routing: Routing) -> list[Stretch]:
     return [part for part in found if part.end - part.start >= shortest]
 
 
-class Overlap(NamedTuple):
-    """A separated overlap.
-
-    Arguments
-    ---------
-    stretch : Stretch
-        Where it is, and of whom, in the order of the estimates.
-    first, last : int
-        Samples of the recording from and to which there are estimates.
-    shift : int
-        Place of these estimates in their file, less that in the recording.
-    order : list of int
-        The separator's estimates, from 0, in the order of the speakers.
-    margin : float
-        How clear that is: see ``_Conversation.score``.
-    """
-
-    stretch: Stretch
-    first: int
-    last: int
-    shift: int
-    order: list
-    margin: float
-
-    def describe(self, rate: int) -> dict:
-        """Describe it for ``NAME.json``, at the recording's rate."""
-        start, end, speakers = self.stretch
-        return {
-            "seconds": start,
-            "end": end,
-            "speakers": speakers,
-            "separated": [self.first / rate, self.last / rate],
-            "order": [number + 1 for number in self.order],
-            "margin": self.margin,
-            "uncertain": self.margin < DOUBTFUL,
-        }
-
-
 def separate_speakers(
     model: SpeechSeparation,
     recording: Recording,
@@ -378,33 +333,26 @@ def separate_speakers(
         ):
             streams.add(block)
     streams.finish()
+    rows = [(t.start, t.end, [t.speaker]) for t in left_out]
     return turns, {
-        "separated_seconds": sum(o.last - o.first for o in overlaps) / rate,
         "uncertain_margin": DOUBTFUL,
-        "overlaps": [overlap.describe(rate) for overlap in overlaps],
-        "left_out": [
-            {"seconds": start, "end": end, "speaker": name}
-            for name, start, end in left_out
-        ],
+        "overlaps": overlaps,
+        "left_out": [dict(zip(SHOWN, row, strict=True)) for row in rows],
     }
 
 
+@dataclass
 class _Conversation:
-    """A recording, its turns, and what is separated of it."""
+    """A recording, and what is separated of it."""
 
-    def __init__(
-        self,
-        model: SpeechSeparation,
-        recording: Recording,
-        mono: Estimates,
-        routing: Routing,
-    ) -> None:
-        self.model = model
-        self.recording = recording
-        self.rate = recording.sample_rate
-        self.mono = mono
-        self.routing = routing
-        self.voice = cache(self._embed)
+    model: SpeechSeparation
+    recording: Recording
+    mono: Estimates  # its samples
+    routing: Routing
+
+    def __post_init__(self) -> None:
+        self.rate = self.recording.sample_rate
+        self.embed = cache(self._embed)
 
     def set_turns(self, turns):
         """Check and set the turns; return those kept and those left out."""
@@ -431,16 +379,12 @@ class _Conversation:
         ]
 
     def _sample(self, speaker):
-        """Read what a speaker says alone, longest parts first: [time]."""
-        parts = self._find_alone([speaker], 0, math.inf)
-        parts.sort(key=lambda part: part.start - part.end)
-        found: list = [np.zeros(0, np.float32)]
-        wanted = round(SAMPLE * self.rate)
-        for _, *times in parts:
-            start, end = self._to_samples(*times)
-            found.append(self.mono.read(start, min(end - start, wanted))[:, 0])
-            wanted -= len(found[-1])
-        return np.concatenate(found)
+        """Read the longest that a speaker says alone: [time]."""
+        turns = self._find_alone([speaker], 0, math.inf)
+        turns.append(Turn(speaker, 0, 0))
+        _, start, end = max(turns, key=lambda turn: turn.end - turn.start)
+        first, last = self._to_samples(start, min(end, start + SAMPLE))
+        return self.mono.read(first, last - first)[:, 0]
 
     def _loudness(self, speaker):
         """Measure a speaker's mean power; 0 for one who never speaks alone."""
@@ -448,8 +392,9 @@ class _Conversation:
         return np.square(sample).sum() / max(len(sample), 1)
 
     def _embed(self, speaker):
-        """Embed the voice of a speaker."""
-        return self.routing.encoder.embed(self._sample(speaker), self.rate)
+        """Embed a speaker's voice."""
+        sample = self._sample(speaker)
+        return self.routing.speaker_encoder.embed(sample, self.rate)
 
     def _to_samples(self, *seconds):
         """Round times to samples."""
@@ -473,16 +418,24 @@ class _Conversation:
         estimates.finish(separation.levels.level())
 
     def separate(self, stretch, collected):
-        """Separate an overlap; collect estimates in the speakers' order."""
+        """Separate an overlap; collect estimates in the speakers' order.
+
+        Returns a description for ``NAME.json``.
+        """
         first, last = self._find_excerpt(stretch)
-        shift = collected.length - first
         with Estimates(collected.folder, 2) as estimates:
             self._separate(first, last, estimates)
-            score = self._score(stretch, first, last, estimates)
+            score = self._score(stretch, first, estimates)
             order = [0, 1] if score >= 0 else [1, 0]
             for block in estimates.blocks():
                 collected.add(block[:, order])
-        return Overlap(stretch, first, last, shift, order, abs(score))
+        return {
+            **dict(zip(SHOWN, stretch, strict=True)),
+            "separated": [first / self.rate, last / self.rate],
+            "order": [number + 1 for number in order],
+            "margin": abs(score),
+            "uncertain": abs(score) < DOUBTFUL,
+        }
 
     def _find_excerpt(self, stretch):
         """Choose what is separated with an overlap: first sample, and end."""
@@ -512,33 +465,30 @@ class _Conversation:
         powers = np.convolve(powers, np.ones(size), "valid")
         return first + int(powers.argmin()) + size // 2
 
-    def _score(self, stretch, first, last, estimates):
+    def _score(self, stretch, first, estimates):
         """Tell how clearly the first estimate is the first speaker's.
 
         Where one of the two speaks alone, that one's estimate has the power.
         From -1, if it is the other one's, to 1; more with a speaker encoder.
         """
-        score = total = 0.0
-        span = first / self.rate, last / self.rate
-        for speaker, *times in self._find_alone(stretch.speakers, *span):
+        score, total, speakers = 0.0, 0.0, stretch.speakers
+        span = np.array([first, first + estimates.length]) / self.rate
+        for speaker, *times in self._find_alone(speakers, *span):
             start, end = self._to_samples(*times)
             heard = estimates.read(start - first, end - start)
             one, other = np.square(heard, dtype=np.float64).sum(axis=0)
             if one + other:
-                sign = 1 if speaker == stretch.speakers[0] else -1
+                sign = 1 if speaker == speakers[0] else -1
                 score += sign * (end - start) * (one - other) / (one + other)
                 total += end - start
         score /= max(total, ALONE * self.rate)
-        if self.routing.encoder:
-            voices = torch.stack(
-                [self.voice(name) for name in stretch.speakers]
-            )
-            start, end = self._to_samples(*stretch[:2])
+        if encoder := self.routing.speaker_encoder:
+            voices = [self.embed(name) for name in speakers]
+            start, end = self._to_samples(stretch.start, stretch.end)
             heard = estimates.read(start - first, end - start).T
-            embed = self.routing.encoder.embed
-            found = torch.stack([embed(one, self.rate) for one in heard])
-            likeness = found @ voices.T
-            score += (likeness.trace() - likeness.flip(1).trace()).item() / 2
+            found = [encoder.embed(one, self.rate) for one in heard]
+            likeness = (found[0] - found[1]) * (voices[0] - voices[1])
+            score += likeness.sum().item() / 2
         return float(score)
 
     def find_turns(self, advance):
@@ -627,18 +577,20 @@ def _mix(mono, estimates, overlaps, turns, names, rate, remix):
         times = np.arange(start, end) / rate
         mixed = np.zeros((len(block), len(names)), np.float32)
         shares = np.zeros_like(mixed)
+        place = 0  # of the overlap's estimates in their file
         for overlap in overlaps:
-            first, last = max(overlap.first, start), min(overlap.last, end)
-            if first >= last:
-                continue
-            part = slice(first - start, last - start)
-            begin, stop, speakers = overlap.stretch
-            knots = [begin - FADE, begin, stop, stop + FADE]
-            share = np.interp(times[part], knots, [0, 1, 1, 0])[:, np.newaxis]
-            heard = estimates.read(first + overlap.shift, last - first)
-            columns = [names.index(speaker) for speaker in speakers]
-            mixed[part, columns] += share * heard
-            shares[part, columns] += share
+            begin, stop = (round(t * rate) for t in overlap["separated"])
+            first, last = max(begin, start), min(stop, end)
+            if first < last:
+                part = slice(first - start, last - start)
+                span = np.array([overlap["seconds"], overlap["end"]])
+                knots = [span[0] - FADE, *span, span[1] + FADE]
+                share = np.interp(times[part], knots, [0, 1, 1, 0])[:, None]
+                heard = estimates.read(place + first - begin, last - first)
+                columns = [names.index(name) for name in overlap["speakers"]]
+                mixed[part, columns] += share * heard
+                shares[part, columns] += share
+            place += stop - begin
         mixed *= (1 - remix) / np.maximum(shares, 1)
         mixed += (1 - (1 - remix) * np.minimum(shares, 1)) * block
         for column, (moments, values) in enumerate(gains):

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,6 @@ from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.resampling import ResampledReader
 
-# Types of rows that NIST's Rich Transcription format has beside SPEAKER
-OTHER_ROWS = {"SEGMENT", "NOSCORE", "NO_RT_METADATA", "LEXEME", "NON-LEX"}
-OTHER_ROWS |= {"NON-SPEECH", "FILLER", "EDIT", "SU", "IP", "CB", "A/P"}
-OTHER_ROWS |= {"SPKR-INFO"}
 FRAME = 0.032  # s, for which silero-vad tells one probability
 
 
@@ -74,7 +70,9 @@ def read_rttm(path: str | Path) -> dict[str, list[Turn]]:
     found: dict = {}
     for row, line in enumerate(lines, 1):
         fields = line.split()
-        if not fields or line.startswith(";;") or fields[0] in OTHER_ROWS:
+        # NIST has comments and rows of other types, in capitals.
+        kind = fields[0] if fields else ";;"
+        if kind.startswith(";;") or kind.isupper() and kind != "SPEAKER":
             continue
         try:
             recording, turn = _read_row(fields)
@@ -166,16 +164,15 @@ def find_speech(
     -------
     list of tuple
         Start and end of each piece of speech, in seconds, padded by 30 ms.
-
-    Raises
-    ------
-    UserError
-        If silero-vad is not installed.
     """
-    silero, model = _load_silero()
+    # Imported here, since few need it; it sets one thread for the process.
+    threads = torch.get_num_threads()
+    from silero_vad import get_speech_timestamps_from_probs
+
+    model = _load_network()
+    torch.set_num_threads(threads)
     if isinstance(samples, np.ndarray):
-        starts = range(0, len(samples), BLOCK)
-        samples = [samples[start : start + BLOCK] for start in starts]
+        samples = np.array_split(samples, len(samples) // BLOCK + 1)
     own_rate = 8000 if rate < 16000 else 16000
     blocks = (np.asarray(block, np.float32) for block in samples)
     reader = ResampledReader(blocks, rate, own_rate)
@@ -185,35 +182,24 @@ def find_speech(
     with torch.inference_mode():
         while len(frame := reader.read(size)):
             length += len(frame)
-            frame = np.pad(frame, (0, size - len(frame)))
+            padded = torch.from_numpy(np.pad(frame, (0, size - len(frame))))
             # The network would miss speech after zeros, as streams have them.
-            if frame.any():
-                heard = model(torch.from_numpy(frame), own_rate).item()
-            probabilities.append(heard if frame.any() else 0.0)
-    found = silero.get_speech_timestamps_from_probs(
+            heard = model(padded, own_rate).item() if frame.any() else 0.0
+            probabilities.append(heard)
+    found = get_speech_timestamps_from_probs(
         probabilities,
         own_rate,
         max_speech_duration_s=longest,
         audio_length_samples=length,
     )
-    return [
-        (part["start"] / own_rate, part["end"] / own_rate) for part in found
-    ]
+    return [(p["start"] / own_rate, p["end"] / own_rate) for p in found]
 
 
-@lru_cache(maxsize=1)
-def _load_silero() -> tuple[Any, Any]:
-    """Load silero-vad and its network, which are in its wheel."""
-    threads = torch.get_num_threads()
-    try:
-        import silero_vad
-    except ImportError as error:
-        raise UserError(
-            "silero-vad, which finds speech, is not installed: pip install "
-            "silero-vad"
-        ) from error
+@cache
+def _load_network() -> Any:
+    """Load silero-vad's network, which is in its wheel."""
+    import silero_vad
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of how it is stored
-        model = silero_vad.load_silero_vad()
-    torch.set_num_threads(threads)  # silero-vad sets one for the process
-    return silero_vad, model
+        return silero_vad.load_silero_vad()

@@ -10,6 +10,8 @@ model that the user trusts.
 import hashlib
 import math
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -250,10 +252,33 @@ def _build(path, weights, weights_path):
     return {"separator": separator.eval(), "description": description}
 
 
-def _load_public(folder, averaged, trust):
-    """Load a public model of SpeechBrain's with SpeechBrain's own loader."""
-    if averaged:
-        raise UserError(f"{folder}: has one kind of weights: no --averaged")
+@contextmanager
+def open_speechbrain(
+    interface: Any, folder: Path, trust: bool, **options: Any
+) -> Iterator[Any]:
+    """Load a public model of SpeechBrain's with SpeechBrain's own loader.
+
+    Arguments
+    ---------
+    interface : type
+        Its inference class.
+    folder : Path
+        The model's.
+    trust : bool
+        Whether SpeechBrain may run the code of the model.
+    **options
+        Of ``from_hparams``.
+
+    Yields
+    ------
+    Pretrained
+        The model.
+
+    Raises
+    ------
+    UserError
+        If it is not trusted, or cannot be loaded, or used in the context.
+    """
     if not trust:
         raise UserError(
             f"{folder}: is for SpeechBrain's own loader, which runs whatever "
@@ -263,12 +288,22 @@ def _load_public(folder, averaged, trust):
     try:
         # It fills the folder that it loads from with links.
         with tempfile.TemporaryDirectory() as links:
-            model: Any = SepformerSeparation.from_hparams(
-                source=str(folder.resolve()),
-                savedir=links,
-                run_opts={"device": "cpu"},
-                freeze_params=False,
-            )
+            source = str(folder.resolve())
+            yield interface.from_hparams(source, savedir=links, **options)
+    except Exception as error:  # whatever its files raise
+        raise UserError(
+            f"{folder}: SpeechBrain's {interface.__name__} cannot load it "
+            f"({type(error).__name__}: {one_line(error)})"
+        ) from error
+
+
+def _load_public(folder, averaged, trust):
+    """Load a public separator of SpeechBrain's."""
+    if averaged:
+        raise UserError(f"{folder}: has one kind of weights: no --averaged")
+    options = {"run_opts": {"device": "cpu"}, "freeze_params": False}
+    public = open_speechbrain(SepformerSeparation, folder, trust, **options)
+    with public as model, torch.no_grad():
         separator = MaskingSeparator(
             model.mods.encoder,
             model.mods.masknet,
@@ -276,14 +311,8 @@ def _load_public(folder, averaged, trust):
             kernel_size=model.mods.decoder.kernel_size[0],
             complete_frames=False,
         ).eval()
-        with torch.no_grad():
-            n_sources = separator(torch.zeros(1, 8000)).shape[2]
+        n_sources = separator(torch.zeros(1, 8000)).shape[2]
         rate = int(model.hparams.sample_rate)
-    except Exception as error:  # whatever its files raise
-        raise UserError(
-            f"{folder}: SpeechBrain's SepformerSeparation cannot load it "
-            f"({type(error).__name__}: {one_line(error)})"
-        ) from error
     checksum = hashlib.blake2b()
     for tensor in separator.state_dict().values():
         checksum.update(tensor.numpy().tobytes())
