@@ -36,7 +36,7 @@ from asr.transcripts import TIMES, read_transcripts
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 from polsess.files import write_atomically
-from polsess.inference.models import load_model
+from polsess.inference.models import TrainedModel, load_model
 from polsess.processes import set_up_device
 from polsess.scoring.test_sets import EvaluationSet, check_files, read_test_set
 
@@ -80,7 +80,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def open_mixtures(
-    options: argparse.Namespace, settings: dict, manifests: Path
+    options: argparse.Namespace, model: TrainedModel
 ) -> tuple[EvaluationSet, dict]:
     """Find the mixtures and their transcripts.
 
@@ -95,7 +95,8 @@ def open_mixtures(
     transcripts = read_transcripts(corpus, options.split)
     manifests_made = options.output / ".manifests"
     place = (corpus, options.split, options.variants, manifests_made)
-    test_set = read_test_set(settings, manifests, *place)
+    known = model.folder / "manifests"
+    test_set = read_test_set(model.settings, known, *place)
     if options.limit:
         kept = [e for e in test_set.examples if e.row < options.limit]
         test_set.examples = kept
@@ -121,9 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
             f"{options.model}: give a model of task SB, which separates two "
             "speakers"
         )
-    test_set, transcripts = open_mixtures(
-        options, model.settings, model.folder / "manifests"
-    )
+    test_set, transcripts = open_mixtures(options, model)
     identity = {
         "recogniser": recogniser.description,
         "recogniser_files": recogniser.checksum,

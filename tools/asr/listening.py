@@ -107,10 +107,8 @@ def open_hypotheses(
             )
         table = _read(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
         write_atomically(path, table.to_csv(index=False))
-        known = {
-            (r["ID"], r["variant"], r["audio"]): r
-            for r in table.to_dict("records")
-        }
+        key = itemgetter("ID", "variant", "audio")
+        known = {key(row): row for row in table.to_dict("records")}
         with open(path, "a", encoding="utf-8", newline="") as file:
             yield Hypotheses(file, known)
 

@@ -186,28 +186,24 @@ def count_conversation_errors(reference: dict, hypothesis: dict) -> dict:
     3 10
     """
     sides = [
-        {n: [(a, b, normalise(t)) for a, b, t in s] for n, s in side.items()}
+        SegLST(
+            [
+                {"speaker": n, "start_time": a, "end_time": b, "words": words}
+                for n, segments in side.items()
+                for a, b, text in segments
+                if (words := normalise(text))
+            ]
+        )
         for side in (reference, hypothesis)
     ]
     texts = [
-        [" ".join(text for *_, text in s if text) for s in side.values()]
-        for side in sides
-    ]
-    timed = [
-        SegLST(
-            [
-                {"speaker": n, "start_time": a, "end_time": b, "words": text}
-                for n, segments in side.items()
-                for a, b, text in segments
-                if text
-            ]
-        )
+        [" ".join(said.T["words"]) for said in side.groupby("speaker").values()]
         for side in sides
     ]
     measure = wer.time_constrained_minimum_permutation_word_error_rate
     return _to_errors(
         cpwer=_cp(*texts),
-        tcpwer=measure(*timed, collar=COLLAR),
+        tcpwer=measure(*sides, collar=COLLAR),
         cpcer=_cp_characters(*texts),
     )
 

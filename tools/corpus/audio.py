@@ -166,9 +166,10 @@ class Synthesiser:
         phase = np.cumsum(pitch) / self.rate
         return normalise(period[(phase % 1.0 * PERIOD).astype(int)])
 
-    def phase(self, pitch: np.ndarray) -> np.ndarray:
-        """Return the phase in radians of a tone whose pitch (Hz) glides."""
-        return 2 * np.pi * np.cumsum(pitch) / self.rate
+    def tone(self, pitch: np.ndarray, octave: float = 0.0) -> np.ndarray:
+        """Make a tone whose pitch (Hz) glides, and its octave, so strong."""
+        phase = 2 * np.pi * np.cumsum(pitch) / self.rate
+        return np.sin(phase) + octave * np.sin(2 * phase)
 
     def ringing(
         self, seconds: float, frequencies: Iterable, decays: Iterable

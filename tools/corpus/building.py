@@ -21,7 +21,7 @@ from corpus import files, recordings, rooms, speech
 from corpus.audio import active_rms, rms, to_db
 from corpus.mixtures import Sources, draw_mixture
 from corpus.sounds import SOUNDS, make_sound, sound_tasks
-from corpus.tables import Tables
+from corpus.tables import OUTDOOR, Tables
 from corpus.voices import differ_clearly
 
 KINDS = ("speech", "scenes", "events")
@@ -56,8 +56,6 @@ def make_corpus(options: argparse.Namespace) -> None:
             builder.load_recordings()
             files.begin(root, content)
             builder.make_material()
-            tasks = rooms.room_tasks(options, tables, builder.recordings)
-            builder.run(rooms.make_room, tasks, "rooms", "room")
             for split in SPLITS:
                 builder.make_split(split)
         print(f"{root} is complete.")
@@ -207,27 +205,32 @@ class Builder:
             )
 
     def _gather_sources(self, split):
-        """Gather the sources of a split's mixtures."""
+        """Gather the sources of a split's mixtures; make its rooms."""
+        options = self.options
         speakers, scenes, events = (
             recordings.by_group(self.recordings[kind][split]) for kind in KINDS
         )
-        found = self.tables.fitting_events(scenes, events)
-        fitting = {
-            scene: {event: events[event] for event in fits}
-            for scene, fits in found.items()
-        }
+        fitting = self.tables.fitting_events(scenes, events)
         left_out = sorted(set(scenes) - set(fitting))
         if left_out:
             print(f"{split}: no event fits {', '.join(left_out)}; left out.")
-        bank = {
-            name: rooms.load_rooms(self.options, split, name)
-            for name in set(map(self.tables.room_of, fitting))
-        }
+        names = {self.tables.room_of(scene) for scene in fitting}
+        count = min(rooms.MOST_ROOMS, 1 + options.sizes[split] // 25)
+        tasks = [
+            (split, name, self.tables.rooms[name], number)
+            for name in sorted(names - {OUTDOOR})
+            for number in range(count)
+        ]
+        self.run(rooms.make_room, tasks, f"{split}: rooms", "room")
+        bank = {n: rooms.load_rooms(options, split, n) for n in names}
         return Sources(
             speech=speakers,
             partners=self._partners(split, speakers),
             scenes=[s for scene in fitting for s in scenes[scene]],
-            events=fitting,
+            events={
+                scene: {event: events[event] for event in fits}
+                for scene, fits in fitting.items()
+            },
             rooms={s: bank[self.tables.room_of(s)] for s in fitting},
         )
 
@@ -249,7 +252,7 @@ def summarise(rows: list[dict]) -> dict:
     Arguments
     ---------
     rows : list of dict
-        As ``make_chunk`` writes them.
+        As ``make_mixture`` returns them.
 
     Returns
     -------

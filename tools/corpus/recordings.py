@@ -130,6 +130,8 @@ def load_recordings(
             f"used; mend or remove them:\n  {shown}"
         )
     kept = [result for result in checked if result]
+    if not kept:
+        raise UserError(f"{option} {folder}: all files are silent")
     results = zip(names, checked, strict=True)
     silent = [readable(name) for name, result in results if not result]
     unread = [f"{r.name} ({r.unread:.3f} s)" for r in kept if r.unread]
@@ -149,9 +151,10 @@ def _list_audio(folder, option):
         raise UserError(f"{option} {folder}: there is no such folder")
     found, problems = audio.find_audio(folder)
     paths = [path.relative_to(folder) for path in found]
-    if not paths:
-        problem = f"{option} {folder}: no audio file in it (wav, mp3, ...)"
-        raise UserError("\n  ".join([problem, *problems[:MOST_REPORTED]]))
+    if not (paths or problems):
+        raise UserError(
+            f"{option} {folder}: no audio file in it (wav, mp3 ...)"
+        )
     stray = [path.name for path in paths if len(path.parts) == 1]
     if stray:
         raise UserError(

@@ -16,7 +16,6 @@ from scipy.signal import butter, sosfilt
 
 from corpus import random_generator
 from corpus.files import WORK_FOLDER, write_file
-from corpus.tables import OUTDOOR, Tables
 
 SPEED_OF_SOUND = 343.0
 LOWEST_BAND = 125.0
@@ -188,31 +187,6 @@ def _finish(response, distance, high_cut, sample_rate):
         sos = butter(2, high_cut, fs=sample_rate, output="sos")
         response = sosfilt(sos, response)
     return response
-
-
-def room_tasks(
-    options: argparse.Namespace, tables: Tables, recordings: dict
-) -> list[tuple]:
-    """List the rooms of a corpus, for `make_room`.
-
-    Arguments
-    ---------
-    options : argparse.Namespace
-        The command line.
-    tables : Tables
-        Scene class -> room.
-    recordings : dict
-        Kind -> split -> list of Recording.
-    """
-    tasks = []
-    for split, size in options.sizes.items():
-        names = {tables.room_of(r.group) for r in recordings["scenes"][split]}
-        tasks += [
-            (split, name, tables.rooms[name], i)
-            for name in sorted(names - {OUTDOOR})
-            for i in range(min(MOST_ROOMS, 1 + size // 25))
-        ]
-    return tasks
 
 
 def make_room(

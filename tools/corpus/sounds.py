@@ -108,8 +108,7 @@ def park(synth: Synthesiser, rng: Generator) -> np.ndarray:
         time = synth.time(rng.uniform(0.08, 0.3))
         middle, width = rng.uniform(2000, 3200), rng.uniform(200, 600)
         trill = np.sin(2 * np.pi * rng.uniform(8, 25) * time)
-        phase = synth.phase(middle + width * trill)
-        return np.sin(phase) * np.hanning(len(time))
+        return synth.tone(middle + width * trill) * np.hanning(len(time))
 
     birds = synth.sprinkle(2.5, bird)
     leaves = synth.noise(slope=-1, low=600)
@@ -122,8 +121,7 @@ def rain(synth: Synthesiser, rng: Generator) -> np.ndarray:
     """Steady rain and single drops on something hollow."""
     shower = synth.noise(slope=0.5, low=300)
     drops = synth.sprinkle(
-        12.0,
-        lambda: synth.ringing(0.05, [rng.uniform(600, 2500)], [0.008]),
+        12.0, lambda: synth.ringing(0.05, [rng.uniform(600, 2500)], [0.008])
     )
     return normalise(shower * synth.drift(3.0, 2.0) + 3.0 * drops)
 
@@ -167,9 +165,7 @@ def phone_ring(synth: Synthesiser, rng: Generator) -> np.ndarray:
     high, speed = low * rng.uniform(1.15, 1.4), rng.uniform(10, 25)
     time = synth.time(rng.uniform(0.5, 0.9))
     pitch = np.where(np.sin(2 * np.pi * speed * time) > 0, low, high)
-    phase = synth.phase(pitch)
-    tone = np.sin(phase) + 0.3 * np.sin(2 * phase)
-    tone *= np.hanning(len(time)) ** 0.2
+    tone = synth.tone(pitch, octave=0.3) * np.hanning(len(time)) ** 0.2
     return synth.repeat(lambda: tone, 1.1 * np.arange(rng.integers(1, 4)))
 
 
@@ -268,9 +264,7 @@ def siren(synth: Synthesiser, rng: Generator) -> np.ndarray:
     time = synth.time(rng.uniform(2.0, 3.8))
     low, high = rng.uniform(400, 700), rng.uniform(1000, 1700)
     sweep = (1 - np.cos(2 * np.pi * rng.uniform(0.3, 2.0) * time)) / 2
-    pitch = low + (high - low) * sweep
-    phase = synth.phase(pitch)
-    tone = np.sin(phase) + 0.4 * np.sin(2 * phase)
+    tone = synth.tone(low + (high - low) * sweep, octave=0.4)
     return to_peak(tone * np.hanning(len(time)) ** 0.4)
 
 
