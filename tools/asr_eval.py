@@ -118,10 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
     recogniser = open_recogniser(options, device)
     model = load_model(options.model, options.averaged)
     if model.settings["task"] != "SB":
-        raise UserError(
-            f"{options.model}: give a model of task SB, which separates two "
-            "speakers"
-        )
+        raise UserError(f"{options.model}: give a model of two speakers (SB)")
     test_set, transcripts = open_mixtures(options, model)
     identity = {
         "recogniser": recogniser.description,
@@ -151,9 +148,8 @@ def main(arguments: list[str] | None = None) -> None:
         "In brackets the bootstrap's 95 % over mixtures. Everything is in "
         f"{options.output}"
     )
-    timed = [
-        row for row in hypotheses.known.values() if TIMES.search(row["text"])
-    ]
+    heard = hypotheses.known.values()
+    timed = [row for row in heard if TIMES.search(row["text"])]
     if timed:
         print(
             f"{len(timed)} texts have time stamps, which count as words: let "

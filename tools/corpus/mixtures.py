@@ -365,8 +365,6 @@ def fade(waveform: np.ndarray, n_samples: int) -> np.ndarray:
     [0.0, 0.5, 0.5, 0.0]
     """
     n_samples = min(n_samples, len(waveform) // 2)
-    ramp = np.ones(len(waveform))
     rising = np.arange(n_samples) / max(n_samples, 1)
-    ramp[:n_samples] = rising
-    ramp[len(waveform) - n_samples :] = rising[::-1]
-    return waveform * ramp
+    middle = np.ones(len(waveform) - 2 * n_samples)
+    return waveform * np.concatenate([rising, middle, rising[::-1]])
