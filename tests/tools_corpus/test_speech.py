@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import soundfile
-from corpus.speech import draw_sentence, split_of, words_path, write_transcripts
+from corpus.speech import draw_sentence, split_of, write_transcripts
 from corpus.voices import draw_voices, speak
 
 SPLITS = ("train", "val", "test")
@@ -45,7 +45,7 @@ def test_fragments_of_joined_recordings(tmp_path):
     ):
         path = folder / f"{name}.wav"
         soundfile.write(path, np.zeros(1000), 8000)
-        words_path(path).write_text(json.dumps(words), encoding="utf-8")
+        path.with_suffix(".json").write_text(json.dumps(words), "utf-8")
     (tmp_path / "val").mkdir()
     (tmp_path / ".make_corpus/tmp").mkdir()
     row = {"mixFile": "m.wav"}

@@ -190,6 +190,9 @@ def make_speech(
 ) -> None:
     """Synthesise one speaker's utterances, unless they are there.
 
+    Beside each is a JSON file with its words, a list of [text, start, end] in
+    samples.
+
     Arguments
     ---------
     options : argparse.Namespace
@@ -207,7 +210,7 @@ def make_speech(
     """
     rate = options.sample_rate
     paths = [folder / f"{number:04}.wav" for number in range(n_utterances)]
-    if all(p.exists() and words_path(p).exists() for p in paths):
+    if all(path.with_suffix(".json").exists() for path in paths):
         return
     rng = random_generator(options.seed, "speech", split, folder.name)
     n_texts = n_utterances * n_sentences
@@ -226,15 +229,8 @@ def make_speech(
         level = rng.normal(LEVEL_DB, LEVEL_SPREAD_DB)
         waveform = np.concatenate(pieces[:-1]) * from_db(level)
         write_wav(options, path, np.clip(waveform, -0.99, 0.99))
-        write_json(options.root, words_path(path), words)
-
-
-def words_path(recording: Path) -> Path:
-    """Return the file with the words of an embedded recording.
-
-    It is JSON, a list of [text, start, end] in samples of the recording.
-    """
-    return recording.with_suffix(".json")
+        # Last, to mark it as complete
+        write_json(options.root, path.with_suffix(".json"), words)
 
 
 def transcribe(
@@ -294,7 +290,8 @@ def _said_by(root, row, speech):
         split, *parts = Path(path).relative_to(LABEL["speech"]).parts
         recording = embedded_folder(root, "speech", split).joinpath(*parts)
         end = length + row[f"{speech}End"]
-        found = json.loads(words_path(recording).read_text(encoding="utf-8"))
+        content = recording.with_suffix(".json").read_text(encoding="utf-8")
+        found = json.loads(content)
         words += [(text, a + length, b + length) for text, a, b in found]
         length += soundfile.info(os.fsencode(recording)).frames
     # Start counts from 1 in the first one, End is the last one's last sample.

@@ -34,10 +34,10 @@ PITCH_STEPS_PER_OCTAVE = 72
 # Voices of one variant: F0 relative to the natural one.
 F0_RATIOS = (0.78, 1.15, 1.75)
 
-# Two voices differ clearly when their F0s are four semitones apart or their
-# formants 14 %.
-CLEAR_F0_OCTAVES = 4 / 12
-CLEAR_FORMANT_RATIO = 1.14
+# Two voices differ clearly when their F0s are so many octaves apart or their
+# formants: four semitones and 14 %.
+CLEAR_F0 = 4 / 12
+CLEAR_FORMANTS = math.log2(1.14)
 
 
 class Voice(NamedTuple):
@@ -137,10 +137,9 @@ def differ_clearly(one: Voice, other: Voice) -> bool:
     They are of different variants, with F0s four semitones or formants 14 %
     apart.
     """
-    formant_ratio = one.formants / other.formants
     return one.variant != other.variant and (
-        abs(math.log2(one.f0 / other.f0)) >= CLEAR_F0_OCTAVES
-        or max(formant_ratio, 1 / formant_ratio) >= CLEAR_FORMANT_RATIO
+        abs(math.log2(one.f0 / other.f0)) >= CLEAR_F0
+        or abs(math.log2(one.formants / other.formants)) >= CLEAR_FORMANTS
     )
 
 
