@@ -38,7 +38,7 @@ def test_rates_and_intervals():
     assert row["wer_high"] == pytest.approx(
         row["wer"] + 1.96 * deviation, abs=0.002
     )
-    assert row["mixtures"] == 400
+    assert row["recordings"] == 400
     change = table.loc["separated - mixture"]
     assert change["wer"] == -row["wer"]
     assert change["wer_low"] == -row["wer_high"]

@@ -50,9 +50,8 @@ FIGURES = {
     "tcpwer": "tcpWER %",
     "cpcer": "cpCER %",
 }
-DECIBELS = ("leakage",)
-
 COLLAR = 0.25  # s, on either side of a turn's ends: not in DER and leakage
+LEAST = 1e-10  # power of a leakage
 SHORTEST = 0.1  # s of overlap in which an order can be told
 
 
@@ -150,10 +149,8 @@ def evaluate_conversations(options: argparse.Namespace) -> None:
                 counts.append({**label, "system": system, **found})
     table = pd.DataFrame(counts)
     figures = {n: t for n, t in FIGURES.items() if f"{n}_errors" in table}
-    by = ("overlap %", "system", "conversations")
-    summary = summarise(
-        table, options.resamples, options.seed, by, figures, CHANGES, DECIBELS
-    )
+    drawing = options.resamples, options.seed
+    summary = summarise(table, *drawing, figures, CHANGES)
     text = format_summary(summary, figures)
     write_atomically(output / "errors.csv", table.to_csv(index=False))
     write_atomically(output / "rates.csv", summary.to_csv(index=False))
@@ -173,29 +170,25 @@ def make_streams(conversation: Conversation, output: Path) -> dict:
         System -> speaker -> stream, of shape [time].
     """
     recording, sources = conversation.recording, conversation.sources
+    cut = recording * conversation.active()
     streams = {
         "recording": dict.fromkeys(sources, recording),
-        "cut": dict(
-            zip(sources, recording * conversation.active(), strict=True)
-        ),
+        "cut": dict(zip(sources, cut, strict=True)),
     }
     for system, place in SEPARATED.items():
         record = output / place / f"{conversation.name}.json"
-        named = read_json(record) if record.exists() else {}
-        named = named.get("speakers", {})
+        made = read_json(record) if record.exists() else {}
         streams[system] = {
             speaker: soundfile.read(record.with_name(name))[0]
-            for speaker, name in named.items()
+            for speaker, name in made.get("speakers", {}).items()
         }
     folder = output / SEPARATED["all separated"]
     paths = folder.glob(f"{conversation.name}_estimate*.wav")
     estimates = [soundfile.read(path)[0] for path in sorted(paths)]
-    pairs = _si_sdr(estimates, list(sources.values()))
-    order, of_sources = linear_sum_assignment(-np.nan_to_num(pairs))
-    streams["all separated"] = {
-        [*sources][source]: estimates[estimate]
-        for estimate, source in zip(order, of_sources, strict=True)
-    }
+    pairs = np.nan_to_num(_si_sdr(estimates, [*sources.values()]))
+    chosen = zip(*linear_sum_assignment(pairs, maximize=True), strict=True)
+    names = [*sources]
+    streams["all separated"] = {names[j]: estimates[i] for i, j in chosen}
     return streams | {"true streams": sources}
 
 
@@ -270,15 +263,15 @@ def measure(
     metric = DiarizationErrorRate(collar=2 * COLLAR)
     seconds = len(conversation.recording) / conversation.rate
     whole = Timeline([Segment(0, seconds)])
-    parts = metric(reference, hypothesis, uem=whole, detailed=True)
-    wrong = ("false alarm", "missed detection", "confusion")
+    found = metric(reference, hypothesis, uem=whole, detailed=True)
+    total = found["total"]
     if system == ROUTED[0]:  # whose speakers have no names
         mapping = metric.optimal_mapping(reference, hypothesis)
         streams = {
             mapping.get(s, ""): samples for s, samples in streams.items()
         }
     counts = {
-        "der": (sum(parts[name] for name in wrong), parts["total"]),
+        "der": (found[metric.metric_name()] * total, total),
         **_measure_signals(conversation, streams),
     }
     if conversation.words:
@@ -317,8 +310,8 @@ def _measure_signals(conversation, streams):
             improvements.append(after - before)
         alone = active.any(axis=0) & ~near[i]
         if alone.any():
-            energies = stream[alone] ** 2, recording[alone] ** 2
-            leaks.append(energies[0].sum() / energies[1].sum())
+            power = np.sum(stream[alone] ** 2) / np.sum(recording[alone] ** 2)
+            leaks.append(10 * np.log10(max(power, LEAST)))
     edges = np.flatnonzero(np.diff(together, prepend=False, append=False))
     for start, end in edges.reshape(-1, 2):
         two = np.flatnonzero(active[:, start:end].any(axis=1))

@@ -1,6 +1,6 @@
 """Error rates by variant and kind of audio, with intervals."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,6 @@ from asr.transcripts import count_errors, normalise
 
 RATES = {"wer": "WER %", "cer": "CER %", "cpwer": "cpWER %"}
 RATES["orcwer"] = "ORC-WER %"
-LEAST = 1e-10  # power ratio that is shown in dB
 INTERVAL = (0.025, 0.975)
 CHANGES = (("separated", "mixture"),)
 
@@ -48,30 +47,23 @@ def summarise(
     counts: pd.DataFrame,
     resamples: int,
     seed: int,
-    by: tuple[str, str, str] = ("variant", "audio", "mixtures"),
     rates: Iterable[str] = RATES,
     changes: Iterable[tuple[str, str]] = CHANGES,
-    decibels: Container[str] = (),
 ) -> pd.DataFrame:
     """Compute error rates by variant and kind of audio.
 
     Arguments
     ---------
     counts : pandas.DataFrame
-        As ``count_all`` returns it.
+        As ``count_all`` returns it: the first columns are ID, group and kind.
     resamples : int
         Number of bootstrap samples.
     seed : int
         Random seed.
-    by : tuple of str
-        Columns of groups and, inside them, of kinds; name of the column with
-        the number of a group's ``ID``.
     rates : iterable of str
         Their names.
     changes : iterable of tuple
         Pairs of kinds, the second to subtract from the first.
-    decibels : container of str
-        Rates to convert from power ratios to dB.
 
     Returns
     -------
@@ -81,7 +73,7 @@ def summarise(
         last of each group are the differences between two kinds, from the
         same drawn mixtures for both.
     """
-    group_name, kind_name, count_name = by
+    _, group_name, kind_name = counts.columns[:3]
     tables = {}
     for label, group in counts.groupby(group_name, sort=False):
         figures = group.pivot(index="ID", columns=kind_name)
@@ -91,14 +83,12 @@ def summarise(
         drawn = generator.multinomial(count, [1 / count] * count, resamples)
         # The sample itself comes first, then those drawn from it.
         times = np.vstack([np.ones(count, int), drawn])
-        columns: dict = {count_name: count}
+        columns: dict = {"recordings": count}
         for rate in rates:
             # A column for each kind of audio
             lengths = times @ figures[f"{rate}_length"]
             values = times @ figures[f"{rate}_errors"]
             values /= lengths.where(lengths > 0)
-            if rate in decibels:
-                values = 10 * np.log10(values.clip(lower=LEAST))
             for one, other in changes:
                 values[f"{one} - {other}"] = values[one] - values[other]
             low, high = (values[1:].quantile(share) for share in INTERVAL)

@@ -27,7 +27,6 @@ from corpus.tables import OUTDOOR, Tables
 from corpus.voices import differ_clearly, draw_voices, speak
 
 SPEAKERS = "ABC"
-RECORD, TABLE = "make_conversations.json", "conversations.csv"
 
 MOST_SENTENCES = 3  # of a turn
 PAUSES = (0.4, 0.6)  # s, median between turns, and deviation of its logarithm
@@ -230,11 +229,9 @@ def _draw_embedded(options, _, rng):
         texts = [speech.draw_sentence(rng, options.split) for _ in range(count)]
         texts += BACKCHANNEL
         spoken = speak(voice, texts, rng, options.sample_rate)
-        all_said = [
-            Utterance(s.waveform, text)
-            for s, text in zip(spoken, texts, strict=True)
-        ]
-        yield voice.name, (all_said[:count], all_said[count:])
+        waves = [one.waveform for one in spoken]
+        found = [*itertools.starmap(Utterance, zip(waves, texts, strict=True))]
+        yield voice.name, (found[:count], found[count:])
 
 
 def _draw_recorded(options, speakers, rng):
