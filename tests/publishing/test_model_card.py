@@ -108,9 +108,8 @@ def test_the_card_has_the_scores_of_the_evaluation(trained_runs, tmp_path):
     description.write_text(json.dumps({"checkpoint": checkpoint}))
     export.main([str(run), "model", "--licence", "cc-by-4.0"])
     card = (tmp_path / "model/README.md").read_text()
-    assert "| variant | mixtures | PESQ |" in card
-    assert "| SER | 2 | 2.35 (+0.85) |" in card
-    assert "1 could not be computed" in card
+    row = "PESQ SER 2.35 0.85 1.50 2 1"
+    assert row.split() in [line.split() for line in card.splitlines()]
     assert "weights: cc-by-4.0." in card
     # Of an older checkpoint, so the training's own test counts.
     checkpoint["epoch"] += 1
@@ -121,6 +120,7 @@ def test_the_card_has_the_scores_of_the_evaluation(trained_runs, tmp_path):
     tested = pd.read_csv(run / "test.csv")
     for variant, rows in tested.groupby("variant"):
         mean, gain = rows[["si_sdr", "si_sdr_improvement"]].mean()
-        row = f"| {variant} | {len(rows)} | {mean:.2f} ({gain:+.2f}) |"
-        assert row in card
+        assert re.search(
+            rf"{variant} +{mean:.2f} +{gain:.2f} .* {len(rows)} ", card
+        )
     assert "has not stated the weights' licence" in card

@@ -6,7 +6,6 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -462,16 +461,7 @@ def _read_evaluation(run, name):
             f"{run}: its evaluation {name!r} {state}; do it with: "
             f"{evaluate_command(run, name)}"
         )
-    info = read_json(path)
-    for key, kind in INFO.items():
-        value: Any = info.get(key)
-        if not isinstance(value, kind) or (
-            kind is list and not all(isinstance(text, str) for text in value)
-        ):
-            raise UserError(
-                f"{path}: is damaged ({key} is {value!r}); delete "
-                f"{path.parent} and evaluate again"
-            )
+    info = read_json(path, INFO)
     scores = _read_scores(files.scores, info["metrics"])
     group = group_of(run, info["seed"], info["model"])
     return Evaluation(run, group, info["seed"], info, scores)

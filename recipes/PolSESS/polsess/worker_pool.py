@@ -4,7 +4,6 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
-import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -39,9 +38,8 @@ class WorkerPool(ProcessPoolExecutor):
     Example
     -------
     >>> with WorkerPool(1, []) as pool:
-    ...     _ = pool.submit(abs, -1)
-    ...     [task.result() for task in pool.finished()]
-    [1]
+    ...     pool.submit(abs, -1).result()
+    1
     """
 
     def __init__(self, jobs: int, imports: list[str]) -> None:
@@ -57,8 +55,6 @@ class WorkerPool(ProcessPoolExecutor):
         os.environ.clear()
         os.environ.update(before)
         super().__init__(jobs, context, initializer=_start_worker)
-        self.unfinished = 0
-        self.done: queue.SimpleQueue = queue.SimpleQueue()
 
     def submit(
         self, function: Callable, /, *arguments: Any, **options: Any
@@ -67,17 +63,7 @@ class WorkerPool(ProcessPoolExecutor):
         # It may start a process; and an interruption could leave a lock of the
         # task held, for which leaving the context would wait.
         with block_sigint():
-            task = super().submit(function, *arguments, **options)
-            self.unfinished += 1
-            task.add_done_callback(self.done.put)
-        return task
-
-    def finished(self, most: int = 0) -> Iterator[Future]:
-        """Yield tasks as they finish, until at most so many are left."""
-        while self.unfinished > most or not self.done.empty():
-            task = self.done.get()
-            self.unfinished -= 1
-            yield task
+            return super().submit(function, *arguments, **options)
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         """Cancel pending tasks, and wait for the others."""

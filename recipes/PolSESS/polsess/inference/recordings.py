@@ -116,9 +116,9 @@ def _is_estimate(path):
     for n in range(1, len(words)):
         name = "_".join(words[:n])
         # No JSON file, or another program's.
-        with suppress(UserError, KeyError, TypeError):
-            made = read_json(path.with_name(f"{name}.json"))
-            if path.name in made["estimates"]:
+        with suppress(UserError):
+            made = path.with_name(f"{name}.json")
+            if path.name in read_json(made, {"estimates": list})["estimates"]:
                 return True
     return False
 
@@ -354,22 +354,26 @@ class SeparatedFiles:
         self.identity = identity
         self.audio = audio_paths(base, parts)
         self.description = base.with_name(f"{base.name}.json")
-        self.rttm = base.with_name(f"{base.name}.rttm")
+        rttm = base.with_name(f"{base.name}.rttm")
+        self.rttm = [rttm] * bool(identity.get("speakers"))
         self.damage = ""  # of the recording, as the files' description has it
         self.changed = []  # parts of the identity that differ from the files'
         self.outdated = []  # estimates of a model that had more of them
         if not self.description.exists():
             return
         try:
-            made = read_json(self.description)
-            before, names = made["identity"], made["estimates"]
-            changed = [n for n in identity if before.get(n) != identity[n]]
-            earlier = [base.with_name(name) for name in names]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            needed = {"identity": dict, "estimates": list}
+            made = read_json(self.description, needed)
+            earlier = [base.with_name(name) for name in made["estimates"]]
+        except (ValueError, TypeError) as error:
             raise RecordingError(
                 f"{self.description}: was not written by this program; give "
                 "another --output"
             ) from error
+        before = made["identity"]
+        changed = [
+            name for name in identity if before.get(name) != identity[name]
+        ]
         # A folder's model may be trained on, or anew, and stays that model;
         # and the same weights may lie in another folder by now.
         other_model = {"model", "weights"} <= {*changed} and not force
@@ -380,16 +384,14 @@ class SeparatedFiles:
                 " give another --output, or, for another model, --force"
             )
         self.damage = made.get("damage", "")
-        self.outdated = [p for p in earlier if p not in self.audio]
-        if before.get("speakers") and not identity.get("speakers"):
-            self.outdated.append(self.rttm)
+        earlier += [rttm] * bool(before.get("speakers"))
+        new = [*self.audio, *self.rttm]
+        self.outdated = [path for path in earlier if path not in new]
         self.changed = [name for name in changed if name != "model"]
 
     def are_complete(self) -> bool:
         """Whether all files exist and are up to date."""
-        files = [*self.audio, self.description]
-        if self.identity.get("speakers"):
-            files.append(self.rttm)
+        files = [*self.audio, *self.rttm, self.description]
         return not self.changed and all(path.is_file() for path in files)
 
     def write(
@@ -432,8 +434,8 @@ class SeparatedFiles:
                     path.replace(name)
                 for path in self.outdated:
                     path.unlink(missing_ok=True)
-                if self.identity.get("speakers"):
-                    write_rttm(self.rttm, self.rttm.stem, turns)
+                for path in self.rttm:
+                    write_rttm(path, path.stem, turns)
                 write_atomically(self.description, to_json(description))
             finally:
                 # Not later: without the lock another process may use these

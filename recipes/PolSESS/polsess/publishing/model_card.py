@@ -5,17 +5,15 @@ import shlex
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import StrictUndefined, Template
 
 from polsess.corpus.manifests import read_counts
-from polsess.corpus.metadata import ALL_VARIANTS
 from polsess.files import read_json, write_atomically
 from polsess.inference.models import ExportedFiles, TrainedModel
 from polsess.models.separator import MaskingSeparator
 from polsess.publishing.formats import shortest_mixture
 from polsess.run_folder import RunFiles, read_scores
-from polsess.scoring.metrics import METRICS, summarise_metrics
+from polsess.scoring.metrics import format_metrics, summarise_metrics
 
 CARD = Path(__file__).with_name("card.md")
 # Task -> description, and tag on model hubs
@@ -87,7 +85,7 @@ def write_card(
         note=str(made.get("note", "")),
         shortest=shortest,
         difference=difference,
-        **_tabulate_scores(run),
+        scores=_format_scores(run),
     )
     write_atomically(files.card, text)
 
@@ -102,8 +100,8 @@ def _mixture_counts(run):
     return [f"{count} {split}" for split, count in rows.items()]
 
 
-def _tabulate_scores(run):
-    """Tabulate the scores by variant: an evaluation's, or the training's."""
+def _format_scores(run):
+    """Format the scores by variant: an evaluation's, or the training's."""
     files = RunFiles(run.folder)
     evaluation = files.evaluation("test", run.averaged)
     path = files.averaged_scores if run.averaged else files.scores
@@ -117,27 +115,5 @@ def _tabulate_scores(run):
         scores.columns = scores.columns.str.removeprefix("si_sdr_")
         scores = scores.rename(columns={"si_sdr": "score"})
     else:
-        return {"scores": None}
-    summary = summarise_metrics(scores)
-    names = summary.index.get_level_values("metric")
-    summary["cell"] = list(map(_cell, names, summary.to_dict("records")))
-    metrics = list(names.unique())
-    table = summary["cell"].unstack("metric", fill_value="–")[metrics]
-    counts = summary["count"].groupby("variant").max()
-    return {
-        "titles": [METRICS[name].title for name in metrics],
-        "scores": [
-            [variant, int(counts[variant]), *table.loc[variant]]
-            for variant in ALL_VARIANTS
-            if variant in table.index
-        ],
-        "undefined": int(summary["undefined"].sum()),
-    }
-
-
-def _cell(metric, row):
-    """Show a mean and its improvement; a dash where there is none."""
-    if pd.isna(row["score"]):
-        return "–"
-    decimals = METRICS[metric].decimals
-    return f"{row['score']:.{decimals}f} ({row['improvement']:+.{decimals}f})"
+        return None
+    return format_metrics(summarise_metrics(scores))

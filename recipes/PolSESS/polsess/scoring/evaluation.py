@@ -1,6 +1,7 @@
 """Evaluation of a run: separation of a test set, and scoring in parallel."""
 
 import time
+from concurrent.futures import FIRST_COMPLETED, as_completed, wait
 
 import numpy as np
 import pandas as pd
@@ -129,6 +130,7 @@ class Evaluation:
             for batch in self.test_set.batches(batch_size)
             if any(missing[example] for example in batch)
         ]
+        pending: set = set()
         on_gpu = self.device.type != "cpu"
         loader = torch.utils.data.DataLoader(
             self.test_set,
@@ -150,7 +152,7 @@ class Evaluation:
                     yield rows[index] | {"metric": "si_sdr", "seconds": seconds}
                 names = [n for n in missing[example] if n != "si_sdr"]
                 if names:
-                    pool.submit(
+                    task = pool.submit(
                         score_estimates,
                         self.test_set.key(example),
                         names,
@@ -159,9 +161,12 @@ class Evaluation:
                         batch.mixture.data[index].numpy(),
                         self.test_set.sample_rate,
                     )
-                    for task in pool.finished(most):
+                    pending.add(task)
+                while len(pending) > most:
+                    done, pending = wait(pending, None, FIRST_COMPLETED)
+                    for task in done:
                         yield from task.result()
-        for task in pool.finished():
+        for task in as_completed(pending):
             yield from task.result()
 
     def write_audio(self, count: int) -> None:
