@@ -320,12 +320,10 @@ def make_mixture(
     done = root / files.WORK_FOLDER / "rows" / split / f"{index:07}.json"
     if done.exists():
         return read_json(done)
-    found = draw_mixture(_load_sources(plan), options, split, index)
-    components, row, thrown_away = found
+    components, row = draw_mixture(_load_sources(plan), options, split, index)
     speech = active_rms([components["speaker1File"]], options.sample_rate)
     levels = {"speaker1": speech, "mixture": rms(components["mixFile"])}
     row["levels"] = {name: to_db(level) for name, level in levels.items()}
-    row["thrown_away"] = thrown_away
     for place, column in AUDIO_SOURCES.values():
         if column in components:
             path = root / split / place / row[column]

@@ -165,7 +165,7 @@ class DrawnAgainError(Exception):
 
 def draw_mixture(
     sources: Sources, options: argparse.Namespace, split: str, index: int
-) -> tuple[dict, dict, int]:
+) -> tuple[dict, dict]:
     """Draw a mixture, again after rejected draws but for the scene.
 
     Returns
@@ -173,10 +173,9 @@ def draw_mixture(
     components : dict
         See ``mix``.
     row : dict
-        Of the metadata. Both are functions of the sources, the seed, the split
-        and the index alone.
-    n_failed : int
-        Number of rejected draws before.
+        Of the metadata, and the number of rejected draws, ``thrown_away``.
+        Both are functions of the sources, the seed, the split and the index
+        alone.
 
     Raises
     ------
@@ -188,7 +187,8 @@ def draw_mixture(
     for attempt in range(MOST_ATTEMPTS):
         rng = random_generator(options.seed, "mixture", split, index, attempt)
         try:
-            return *_draw_once(sources, scenes, options, split, rng), attempt
+            components, row = _draw_once(sources, scenes, options, split, rng)
+            return components, row | {"thrown_away": attempt}
         except DrawnAgainError as error:
             reason, scenes = error.args
             reasons[reason] += 1
