@@ -484,8 +484,9 @@ class _Conversation:
         score /= max(total, ALONE * self.rate)
         if encoder := self.routing.speaker_encoder:
             voices = [self.embed(name) for name in speakers]
-            start, end = self._to_samples(stretch.start, stretch.end)
-            heard = estimates.read(start - first, end - start).T
+            end = min(stretch.end, stretch.start + SAMPLE)
+            start, stop = self._to_samples(stretch.start, end)
+            heard = estimates.read(start - first, stop - start).T
             found = [encoder.embed(one, self.rate) for one in heard]
             likeness = (found[0] - found[1]) * (voices[0] - voices[1])
             score += likeness.sum().item() / 2
