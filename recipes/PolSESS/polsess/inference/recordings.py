@@ -576,15 +576,12 @@ def summarise(description: dict) -> str:
     if left_out := description.get("left_out"):
         text += f", {_list_times(left_out)} more than two speakers: the loudest"
     for name, what in (
-        ("chunks", "order of speakers uncertain at {} of {} boundaries"),
-        ("overlaps", "speakers uncertain in {} of {} overlaps"),
+        ("chunks", "order of speakers"),
+        ("overlaps", "speakers of overlaps"),
     ):
         parts = description.get(name, [])
-        uncertain = [part for part in parts if part.get("uncertain")]
-        if uncertain:
-            every = len(parts) - (name == "chunks")
-            text += f", {what.format(len(uncertain), every)}"
-            text += f" ({_list_times(uncertain)})"
+        if uncertain := [part for part in parts if part.get("uncertain")]:
+            text += f", {what} uncertain at {_list_times(uncertain)}"
     return text
 
 
