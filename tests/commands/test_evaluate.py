@@ -194,7 +194,7 @@ def test_more_metrics_and_variants_only_add(whole, trained_runs, tmp_path):
 
 
 def test_only_repaired_audio_is_scored_again(
-    trained_runs, small_corpus, tmp_path, capsys
+    trained_runs, small_corpus, tmp_path
 ):
     run, output = trained_runs("dprnn"), tmp_path / "evaluation"
     only = ("--metrics", "si_sdr", "--variants", "SER", "SE", "C")
@@ -209,9 +209,7 @@ def test_only_repaired_audio_is_scored_again(
     event = sorted((corpus / "test/event").iterdir())[0]
     samples, rate = soundfile.read(event, dtype="int16")
     soundfile.write(event, samples // 2, rate)
-    capsys.readouterr()
     second, after = evaluated(run, output, *only)
-    assert "of other weights, settings, audio" in capsys.readouterr().err
     assert after["audio"] != before["audio"]
     differing = first[first["mixture"] != second["mixture"]]
     assert len(differing) == 1
@@ -222,12 +220,11 @@ def test_only_repaired_audio_is_scored_again(
     assert added.count(b"\n") == 1
 
 
-def test_other_weights_are_never_mixed(trained_runs, tmp_path, capsys):
+def test_other_weights_are_never_mixed(trained_runs, tmp_path):
     run, output = trained_runs("dprnn"), tmp_path / "evaluation"
     only = ("--metrics", "si_sdr")
     first, _ = evaluated(run, output, *only, "--save_audio", "1")
     averaged, description = evaluated(run, output, *only, "--averaged")
-    assert "of other weights, settings" in capsys.readouterr().err
     assert description["model"] == "dprnn (averaged)"
     assert not np.allclose(averaged["score"], first["score"])
     assert not (output / "audio").exists()
