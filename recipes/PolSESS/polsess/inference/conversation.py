@@ -567,10 +567,10 @@ def _tell_voices(cepstra, speech):
 def _mix(mono, estimates, overlaps, turns, names, rate, remix):
     """Mix the streams: blocks of shape [time, speakers]."""
     fades: dict = {name: [(-1, 0)] for name in names}
-    for name, start, end in turns:
-        fade = min(FADE, (end - start) / 2)
-        fades[name] += [(start, 0), (start + fade, 1), (end - fade, 1)]
-        fades[name] += [(end, 0)]
+    # Around the turns, which begin and end with faint sounds.
+    for name, start, end in merge(turns, 2 * FADE):
+        fades[name] += [(start - FADE, 0), (start, 1), (end, 1)]
+        fades[name] += [(end + FADE, 0)]
     gains = [np.array(fades[name]).T for name in names]
     for start in range(0, mono.length, BLOCK):
         block = mono.read(start, BLOCK)
