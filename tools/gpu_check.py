@@ -3,7 +3,6 @@
 
 > python tools/gpu_check.py
 > python tools/gpu_check.py --only environment layer speed/fp32/spmamba
-> python tools/gpu_check.py --list
 
 Prints a line a check: its name, ok, FAIL or skip, what was found and at most
 allowed, its seconds, and further figures or the reason. The exit status is 0 if
@@ -269,7 +268,9 @@ def choose(given: Sequence[str] | None) -> list[str]:
     for name in given or ():
         begun = [c for c in checks if f"{c}/".startswith(f"{name}/")]
         if not begun:
-            raise UserError(f"--only {name}: no such check; --list names them")
+            raise UserError(
+                f"--only {name}: no such check; there are {', '.join(checks)}"
+            )
         chosen += begun
     return [c for c in checks if given is None or c in chosen]
 
@@ -280,7 +281,6 @@ def main(arguments: list[str], module: str = "gpu_checks") -> int:
     add = parser.add_argument
     text = "checks, or what their names begin with (default: all)"
     add("--only", nargs="+", metavar="NAME", help=text)
-    add("--list", action="store_true", help="list the checks, and end")
     text = "JSON file for all figures (default: gpu_check.json)"
     add("--output", type=Path, default=Path("gpu_check.json"), help=text)
     text = "seconds for all checks together (default: 360)"
@@ -289,9 +289,6 @@ def main(arguments: list[str], module: str = "gpu_checks") -> int:
     add("--device", default="cuda", help=text)
     options = parser.parse_args(arguments)
     names = choose(options.only)
-    if options.list:
-        print("\n".join(names))
-        return 0
     start = time.time()
     cpus = os.cpu_count() or 1
     jobs = max(1, min(6, cpus // 2))

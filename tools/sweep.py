@@ -48,13 +48,7 @@ from experiments.stages import (
     stages_after,
     write_stages,
 )
-from experiments.status import (
-    best_by_hour,
-    hours_table,
-    mark_crashed,
-    status_table,
-    view,
-)
+from experiments.status import hours_table, mark_crashed, status_table, view
 from experiments.trials import pool_trials, read_stages, read_trials
 from polsess import commands
 from polsess.errors import UserError
@@ -210,12 +204,12 @@ def status(options: argparse.Namespace) -> None:
     from experiments import summary
     from experiments.figures import save_figure
 
-    drawn = []
+    drawn = {}
     for stage, mine in zip(stages, found, strict=True):
         if not any(trial.status == FINISHED for trial in mine):
             continue
         trials = pool_trials([stage], options.output)
-        drawn.append((trials, stage, best_by_hour(mine)))
+        drawn[stage.stage] = trials
         print(f"\n## Parameters of {stage.stage}, over the finished trials\n")
         print(summary.parameter_table(trials).markdown())
         for warning in summary.edge_warnings(trials):
@@ -283,16 +277,8 @@ def propose_next(options: argparse.Namespace) -> None:
     rule = (
         f"the hull of the best {len(best)} of {len(pool)} finished trials of "
         f"{stage.stage}, wider by {MARGIN:.0%} of its range at either end, and "
-        "within that range"
+        f"within that range{', but for crowded ends' * options.widen}"
     )
-    wider = [
-        f"{name} {prior.text}"
-        for name, prior in proposed.items()
-        if prior.low < stage.space[name].low
-        or prior.high > stage.space[name].high
-    ]
-    if wider:
-        rule += f", but for ends at which the best lie: {', '.join(wider)}"
     print(proposal_table(stage, best, proposed, following))
     print(f"\nProposed: {rule}.")
     if options.write is None:

@@ -17,7 +17,7 @@ def test_files_and_output(tmp_path, capsys):
     text = (output / "comparison.md").read_text()
     assert capsys.readouterr().out.startswith(text)
     assert f"evaluate.py {runs}/low/3" in text  # was not evaluated
-    names = {"models", "differences", "seeds", "variants", "environments"}
+    names = {"models", "differences", "seeds", "variants"}
     assert {p.name for p in output.iterdir()} == {
         *(f"{name}.csv" for name in names),
         "comparison.md",

@@ -90,10 +90,9 @@ def test_what_hangs_is_ended_with_all_that_it_started(
     pytest.fail("what it had started goes on")
 
 
-def test_names(capsys):
-    assert main(["--list", "--only", "layer"]) == 0
-    assert capsys.readouterr().out == "layer/501x126\nlayer/129x498\n"
-    with pytest.raises(UserError, match="--only lay: no such check"):
+def test_names():
+    assert choose(["layer"]) == ["layer/501x126", "layer/129x498"]
+    with pytest.raises(UserError, match="--only lay: no .* are environment, "):
         choose(["lay"])
     for name in gpu_check.TOGETHER + gpu_check.ALONE:
         assert callable(getattr(gpu_checks, name.split("/")[0]))

@@ -48,9 +48,7 @@ def test_the_finalists_of_the_last_stages(tmp_path):
     command = ["select", "dprnn", "--output", "out", "--min_diversity", "0"]
     assert main(command) == 0
     ours = Path("out/dprnn-selection")
-    # The stages' files know the search space.
-    summary = (ours / "summary.md").read_text()
-    assert "| lr | loguniform(0.0007, 0.002) | 0.0003 | 0.003 |" in summary
+    assert "| lr | 0.0003 | 0.003 |" in (ours / "summary.md").read_text()
     finalists = pd.read_csv(ours / "finalists.csv")
     assert list(finalists["objective"]) == [3.0, 2.5, 2.0, 1.0, 0.5]
     assert "dprnn-stage3a" in finalists["sweep"][0]

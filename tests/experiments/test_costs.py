@@ -2,7 +2,7 @@
 
 import pytest
 from experiments.stages import find_stages
-from experiments.status import best_by_hour, hours_saved
+from experiments.status import hours_saved
 from experiments.trials import read_trials
 from small_trials import PARAMETERS, rows_of, write_database, write_trial
 from sweep import main
@@ -22,13 +22,6 @@ def write_stage1(folder):
     write_trial(stage, 4, PARAMETERS, 0.5, **stopped | {"epochs": 60}, **HOUR)
     write_trial(stage, 5, PARAMETERS, ended="diverged", **HOUR)
     return read_trials(find_stages("dprnn")[0], folder)
-
-
-def test_the_best_by_hour(tmp_path):
-    progress = best_by_hour(write_stage1(tmp_path))
-    assert progress["hours"].tolist() == [1, 2, 4, 5, 6]
-    assert progress["best"].tolist() == [1, 1, 2, 2, 2]
-    assert progress["finished"].notna().tolist() == [1, 0, 1, 0, 0]
 
 
 def test_hours_saved_by_stopping(tmp_path):

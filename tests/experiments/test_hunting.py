@@ -194,8 +194,8 @@ def test_a_stage_starts_with_what_the_one_before_has_found(
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert (
-        "Starts with the best 2 configurations and 3 trials of dprnn-stage1; "
-        "1 trials lie outside of the space\n" in printed
+        "Starts with the best 2 configurations and 3 trials of dprnn-stage1\n"
+        in printed
     )
     path = Path("out/dprnn.pkl")
     start = json.loads(Path("out/dprnn-stage2/start.json").read_text())
@@ -258,7 +258,7 @@ def test_options_against_the_file(tmp_path, no_hunts, option, problem):
             "ema_decay was 'no setting', now 'uniform",
         ),
         ({"space": {"lr": SPACE["lr"]}}, "lr_patience was 'unif.*, now 'none'"),
-        ({"experiment": {"algorithm": {"random": {"seed": 2}}}}, "now 2"),
+        ({"experiment": {"algorithm": {"random": {"seed": 2}}}}, "now .*2"),
     ],
 )
 def test_another_space_or_algorithm(tmp_path, no_hunts, changes, problem):

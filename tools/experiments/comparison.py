@@ -52,7 +52,6 @@ PUBLISHED_NOTE = (
     "95 %, by Welch over the seeds. Where conditions differ, so may the "
     "results; duplicated: share of the training mixtures that repeat others."
 )
-BREAKDOWNS = {"variant": "variants", "environment": "environments"}
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,7 @@ class Comparison:
     def write(self, folder: Path) -> None:
         """Write everything in Markdown, the tables as CSV, too."""
         write_atomically(folder / "comparison.md", self.markdown())
-        names = "models", "differences", "seeds", "published"
-        for name in (*names, *BREAKDOWNS.values()):
+        for name in ("differences", "seeds", "published"):
             path = folder / f"{name}.csv"
             path.unlink(missing_ok=True)  # of another comparison
         for table in self.tables:
@@ -111,7 +109,7 @@ def compare_evaluations(
     -------
     Comparison
         With the tables ``models``, ``differences`` and ``seeds`` (of several
-        models), ``variants``, ``environments`` and ``published``.
+        models), ``variants`` and ``published``.
 
     Raises
     ------
@@ -128,8 +126,7 @@ def compare_evaluations(
             "all runs"
         )
     tables = _tables(sample, measure, baseline)
-    for by in BREAKDOWNS:
-        tables += _breakdown(evaluations, metric, chosen, sample.ranking, by)
+    tables.append(_by_variant(evaluations, metric, sample.ranking))
     if published:
         tables.append(compare_published(evaluations))
     conditions = (
@@ -186,7 +183,6 @@ def _columns(measure):
     form = f".{measure.decimals}f"
     return [
         ("variant", "variant", ""),
-        ("environment", "environment", ""),
         ("model", "model", ""),
         ("models", "pair", ""),
         ("seeds", "seeds", ""),
@@ -338,34 +334,21 @@ def difference_of(
     return {**row, "t_low": low, "t_high": high}
 
 
-def _breakdown(evaluations, metric, chosen, ranking, by):
-    """Describe the models by variant or by environment, where it is known."""
-    rows: list = []
-    if by == "variant":
-        samples = {
-            variant: take_sample(evaluations, metric, [variant])
-            for variant in evaluations[0].info["variants"]
-        }
-    else:
-        known = evaluations[0].scores[["environment", "ID"]]
-        known = known[known["environment"] != ""]
-        samples = {
-            environment: take_sample(evaluations, metric, chosen, ids)
-            for environment, ids in known.groupby(by, sort=False)["ID"]
-        }
-    for part, sample in samples.items():
+def _by_variant(evaluations, metric, ranking):
+    """Describe the models by variant."""
+    rows = []
+    for variant in evaluations[0].info["variants"]:
+        sample = take_sample(evaluations, metric, [variant])
         for name in ranking if sample.utterances else ():
-            row = {by: part, "model": name, **_of_seeds(sample, name)}
+            row = {"variant": variant, "model": name}
+            row |= _of_seeds(sample, name)
             row["over_mixture"] = row["mean"] - sample.mixture_mean
             row["utterances"] = sample.utterances
             rows.append(row | {"undefined": sample.undefined})
-    if not rows:
-        return []
     measure, narrow = measure_of(metric), ("seeds", "best", "worst")
     columns = [c for c in _columns(measure) if c[1] not in narrow]
-    note = "" if by == "variant" else f"Over the variants {', '.join(chosen)}."
-    title, name = f"By {by}: {measure.text}", BREAKDOWNS[by]
-    return [Table(title, pd.DataFrame(rows), columns, name, note)]
+    title = f"By variant: {measure.text}"
+    return Table(title, pd.DataFrame(rows), columns, "variants")
 
 
 def compare_published(evaluations: list[Evaluation]) -> Table:

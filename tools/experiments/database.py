@@ -326,9 +326,9 @@ class Database:
                     experiment.register_trial(trial, status="new")
                     first.append(trial)
             for known in start["prior"]:
-                trial = _make_trial(known["parameters"], experiment)
                 values = {"status": "completed", "results": results_of(known)}
-                prior.append(type(trial)(**trial.to_dict() | values))
+                trial = _make_trial(known["parameters"], experiment, **values)
+                prior.append(trial)
             with experiment.acquire_algorithm_lock() as algorithm:
                 algorithm.observe(first)  # as running
                 if prior:
@@ -359,23 +359,17 @@ class Database:
 
         if len(found.parameters) < len(experiment.space):
             return  # killed before it had written them
-        trial = _make_trial(found.parameters, experiment)
-        if trial.id != found.folder.name:
-            raise UserError(
-                f"{found.folder}: is not the folder of its parameters; move it "
-                "away, and the trial does not count"
-            )
-        values = trial.to_dict() | {"experiment": experiment.id}
-        values |= {"exp_working_dir": experiment.working_dir}
-        values |= {"status": "interrupted", "submit_time": _utc(time.time())}
+        ended: dict = {}
         if found.status != OPEN:
-            start = _utc(found.unixtime - found.seconds)
-            outcome = read_json(RunFiles(found.folder).trial)
-            values |= {"status": "completed", "results": results_of(outcome)}
-            values |= {"submit_time": start, "start_time": start}
-            values |= {"end_time": _utc(found.unixtime)}
+            ended["results"] = results_of(
+                read_json(RunFiles(found.folder).trial)
+            )
+            ended["start_time"] = _utc(found.unixtime - found.seconds)
+            ended["end_time"] = _utc(found.unixtime)
+        trial = _make_trial(found.parameters, experiment, **ended)
+        status = "completed" if ended else "interrupted"
         with suppress(DuplicateKeyError):  # by another `sweep.py run`
-            self.storage.register_trial(type(trial)(**values))
+            experiment.register_trial(trial, status)
 
     def _release_stale_lock(self, experiment):
         """Release the algorithm's lock if a killed hunt holds it.
@@ -401,10 +395,11 @@ def _utc(unixtime):
     return datetime.fromtimestamp(unixtime, UTC).replace(tzinfo=None)
 
 
-def _make_trial(parameters, experiment):
-    """Make a trial of Orion's."""
+def _make_trial(parameters, experiment, **others):
+    """Make a trial of Orion's, with other attributes."""
     from orion.core.utils.format_trials import dict_to_trial
 
     space = experiment.space
     values = {name: parameters[name.lstrip("/")] for name in space}
-    return dict_to_trial(values, space)
+    trial = dict_to_trial(values, space)
+    return type(trial)(**trial.to_dict() | others)

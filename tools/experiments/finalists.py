@@ -39,8 +39,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "(default: hparams/dprnn.yaml, trained as long as the published ones)"
     )
     add("--settings", type=Path, metavar="FILE", help=text)
-    text = "picture, .png, .svg or .pdf (default: OUTPUT/objectives.png)"
-    add("--figure", type=Path, metavar="FILE", help=text)
 
 
 def standardise(pool: pd.DataFrame, parameters: list[str]) -> np.ndarray:
@@ -161,8 +159,7 @@ def make_series(
     Raises
     ------
     UserError
-        If ``settings`` cannot be read, or a finalist's name cannot name a
-        folder of its own.
+        If ``settings`` cannot be read.
     """
     seeds, [(_, hparams, texts), *_] = read_series(settings)
     options = {
@@ -170,25 +167,19 @@ def make_series(
         for name, text in texts.items()
         if name in SCHEDULE or settings.parent != SETTINGS.parent
     }
-    entries: dict = {}
+    runs = []
     for _, row in finalists.iterrows():
-        # Names folders.
-        name = re.sub(r"[^\w.-]+", "-", row["name"]).lstrip(".-")
-        if not name or name in entries:
-            raise UserError(
-                f"trial {row['name']!r}: its folder would be {name!r}, which "
-                "is empty or another's; give it another name"
-            )
         drawn = {p: float(row[p]) for p in parameters}
-        entries[name] = {
-            "name": name,
-            "hparams": os.path.relpath(hparams, folder),
-            "options": options
-            | same
-            # As train.py wants e.g. patience.
-            | {p: int(v) if v.is_integer() else v for p, v in drawn.items()},
-        }
-    series = {"seeds": seeds or SEEDS, "runs": list(entries.values())}
+        # As train.py wants e.g. patience.
+        whole = {p: int(v) for p, v in drawn.items() if v.is_integer()}
+        runs.append(
+            {
+                "name": re.sub(r"[^\w.-]+", "-", row["name"]),  # of a folder
+                "hparams": os.path.relpath(hparams, folder),
+                "options": options | same | drawn | whole,
+            }
+        )
+    series = {"seeds": seeds or SEEDS, "runs": runs}
     # A copy of each part, which YAML writes out in full.
     series = json.loads(json.dumps(series))
     return (

@@ -24,11 +24,6 @@ from experiments.trials import OPEN, read_trials
 
 SEPARATION = RECIPE / "separation"  # where hunts are run
 ORION = Path(sys.executable).parent / "orion"
-# Warnings of Orion's own imports, which do not concern our users
-WARNINGS = (
-    "ignore::UserWarning:orion.core.utils",
-    "ignore::RuntimeWarning:orion.benchmark.task.profet.model_utils",
-)
 PASSWORD = re.compile(r"(?<=://)([^:@/]*:)[^@]*(?=@)")  # in an address
 LOOK_SECONDS = 1.0
 END_SECONDS = 60.0  # after which interrupted processes are killed
@@ -97,11 +92,8 @@ def check_begun(
     _compare_space(stage, where, space)
     ((algorithm, options),) = experiment["algorithm"].items()
     given = stage.algorithm_options
-    begun = {"algorithm": algorithm.lower()}
-    begun |= {f"its {name}": options.get(name) for name in given}
-    now = {"algorithm": stage.algorithm.lower()}
-    now |= {f"its {name}": value for name, value in given.items()}
-    _compare(stage, where, begun, now)
+    begun = {algorithm.lower(): {name: options.get(name) for name in given}}
+    _compare(stage, where, begun, {stage.algorithm.lower(): given})
 
 
 def _compare_space(stage, where, begun):
@@ -164,8 +156,7 @@ def find_start(stage: Sweep, stages: list[Sweep], output: Path) -> dict | None:
     _compare(stage, path, {"start_from": begun}, {"start_from": now})
     print(
         f"Starts with the best {len(start['first'])} configurations and "
-        f"{len(start['prior'])} trials of {start['stage']}; "
-        f"{start['outside']} trials lie outside of the space"
+        f"{len(start['prior'])} trials of {start['stage']}"
     )
     return start
 
@@ -189,19 +180,17 @@ def _choose_start(stage, before, output):
         for trial in trials
         if all(prior.contains(trial["parameters"][n]) for n, prior in priors)
     ]
-    outside = len(trials) - len(inside)
     finished = [trial for trial in inside if trial["ended"] != STOPPED]
     if not finished:
         raise UserError(
             f"{stage.path}: start_from: {output / before.name} has no finished "
-            f"trial in the space of {stage.stage} ({outside} outside of it)"
+            f"trial in the space of {stage.stage}"
         )
     best, weight = stage.start_from["best"], stage.start_from["weight"]
     count = round(weight * len(inside))
     return {
         "start_from": stage.start_from,
         "stage": before.name,
-        "outside": outside,
         "first": finished[:best],
         "prior": [inside[int(number / weight)] for number in range(count)],
     }
@@ -292,8 +281,6 @@ def hunt(
     """
     folder = output / stage.name
     folder.mkdir(parents=True, exist_ok=True)
-    ignored = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), *WARNINGS]
-    common = os.environ | {"PYTHONWARNINGS": ",".join(ignored)}
     known = {t.name for t in read_trials(stage, output) if t.status != OPEN}
     hunts = []  # process and its log
     with interrupted_by_signals():
@@ -301,7 +288,10 @@ def hunt(
             for environment in environments:
                 with _new_log(folder) as file:
                     process = start_process(
-                        command, file, cwd=SEPARATION, env=common | environment
+                        command,
+                        file,
+                        cwd=SEPARATION,
+                        env=os.environ | environment,
                     )
                 hunts.append((process, Path(file.name)))
                 print(f"Started, see {file.name}", flush=True)

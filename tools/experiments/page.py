@@ -101,11 +101,6 @@ class Section:
     parts: Sequence["Section"] = ()
     folded: Sequence[Table] = ()
 
-    @property
-    def shown(self) -> bool:
-        """Whether there is anything but a heading."""
-        return any(list(vars(self).values())[2:])
-
 
 def make_sections(
     evaluations: list[Evaluation],
@@ -142,16 +137,15 @@ def make_sections(
     """
     results = [comparison.conditions]
     with plt.style.context(plots.STYLE):
-        sections = [
+        examples = [examples_section(evaluations, name, count)] if count else []
+        return [
             Section("results", "Results", results, comparison.tables),
             curves_section(evaluations),
             breakdown_section(evaluations),
-            metrics_section(evaluations),
-            examples_section(evaluations, name, count),
+            *examples,
             runs_section(evaluations),
             Section("made", "How this page was made", command=command),
         ]
-    return [section for section in sections if section.shown]
 
 
 def seeds_of(evaluations: list[Evaluation]) -> str:
@@ -258,11 +252,14 @@ def curves_section(evaluations: list[Evaluation]) -> Section:
 
 
 def breakdown_section(evaluations: list[Evaluation]) -> Section:
-    """Show SI-SDR improvements by variant, scene class and level."""
-    there = evaluations[0].info["variants"]
-    chosen = choose_variants(evaluations)
-    samples = {v: improvements(evaluations, [v]) for v in there}
-    figures = _draw(evaluations, there, samples, "Variants", IMPROVEMENT)
+    """Show SI-SDR improvements by variant, scene class and level.
+
+    The other metrics are shown by variant.
+    """
+    info = evaluations[0].info
+    variants, chosen = info["variants"], choose_variants(evaluations)
+    samples = {v: improvements(evaluations, [v]) for v in variants}
+    figures = _draw(evaluations, variants, samples, "Variants", IMPROVEMENT)
     lacking = []
     for column, title in PARTS.items():
         samples = improvements_by(evaluations, chosen, column)
@@ -270,22 +267,16 @@ def breakdown_section(evaluations: list[Evaluation]) -> Section:
         figures += drawn
         if not drawn:
             lacking.append(title)
-    note = f"Missing in the corpus's manifest: {', '.join(lacking)}."
-    title, words = "Variants, scenes and levels", [note] if lacking else []
-    return Section("breakdown", title, words, figures=figures)
-
-
-def metrics_section(evaluations: list[Evaluation]) -> Section:
-    """Show the metrics beside SI-SDR by variant."""
-    variants, figures = evaluations[0].info["variants"], []
-    for metric in evaluations[0].info["metrics"]:
+    for metric in info["metrics"]:
         if metric != "si_sdr":
             samples = {
                 v: take_sample(evaluations, metric, [v]) for v in variants
             }
             text = measure_of(metric).text
             figures += _draw(evaluations, variants, samples, text, text, True)
-    return Section("metrics", "Other metrics", figures=figures)
+    note = f"Missing in the corpus's manifest: {', '.join(lacking)}."
+    title, words = "Variants, scenes and levels", [note] if lacking else []
+    return Section("breakdown", title, words, figures=figures)
 
 
 def examples_section(
@@ -312,9 +303,7 @@ def examples_section(
     UserError
         If a file of the audio is missing or damaged, naming it.
     """
-    title, parts = "Worst and best mixtures", []
-    if not count:
-        return Section("examples", title)
+    parts = []
     variants = choose_variants(evaluations)
     means = take_sample(evaluations, "si_sdr", variants).seed_means
     for model, runs in by_group(evaluations).items():
@@ -337,7 +326,7 @@ def examples_section(
             command = evaluate_command(run.folder, name)
             command += f" --save_audio {count}"
             parts.append(Section("", heading, [words], command=command))
-    return Section("examples", title, parts=parts)
+    return Section("examples", "Worst and best mixtures", parts=parts)
 
 
 def _examples(run, name):

@@ -108,42 +108,6 @@ def gain(value: float | None, before: float | None) -> str:
     return cell(None if missing else value - before, "+.2f")  # type: ignore
 
 
-def best_by_hour(trials: list[Trial]) -> pd.DataFrame:
-    """Follow a stage's best value by the hours that its trials have taken.
-
-    Arguments
-    ---------
-    trials : list of Trial
-        Of a stage.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per ended trial, in the order of their ends: hours of all trials
-        until then, finished (its SI-SDR in dB, NaN if it did not finish), and
-        best of the finished until then.
-
-    Example
-    -------
-    >>> trials = [
-    ...     Trial("b", "1", FINISHED, 2.0, {}, 2.0, 3600.0, unixtime=2.0),
-    ...     Trial("a", "1", FINISHED, 3.0, {}, 3.0, 7200.0, unixtime=1.0),
-    ... ]
-    >>> best_by_hour(trials).values.tolist()
-    [[2.0, 3.0, 3.0], [3.0, 2.0, 3.0]]
-    """
-    frame = as_frame(trials).sort_values("unixtime")
-    frame = frame[frame["status"].isin(ENDED)]
-    finished = frame["best"].where(frame["status"] == FINISHED).astype(float)
-    return pd.DataFrame(
-        {
-            "hours": frame["seconds"].cumsum() / 3600,
-            "finished": finished,
-            "best": finished.cummax().ffill(),
-        }
-    )
-
-
 def hours_saved(trials: list[Trial]) -> float:
     """Estimate what early termination has saved, in hours.
 
@@ -179,8 +143,9 @@ def hours_table(stages: list[Sweep], trials: list[list[Trial]]) -> str:
         hours["all"] = sum(hours.values())
         hours["published"] = (stage.published or {}).get("hours", math.nan)
         hours["saved by early termination"] = hours_saved(mine)
-        progress = best_by_hour(mine)
-        best, at = progress["best"], progress["hours"]
+        ended = frame[frame["status"].isin(ENDED)].sort_values("unixtime")
+        at = ended["seconds"].cumsum()
+        best = ended["best"].where(ended["status"] == FINISHED).astype(float)
         for part in PARTS:
             regret = best.max() - best[at <= part * at.max()].max()
             hours[f"regret after {part:.0%} (dB)"] = regret

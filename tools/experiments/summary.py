@@ -1,7 +1,5 @@
 """Summary and pictures of a search: its trials, parameters, finalists."""
 
-from collections.abc import Iterable
-
 import matplotlib.pyplot as plt
 import numpy as np
 import optuna
@@ -10,10 +8,9 @@ from matplotlib.figure import Figure
 from optuna.distributions import FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import create_trial
-from polsess.run_folder import FINISHED
 from polsess.search.sweep import Prior
 
-from experiments.figures import STYLE, VALIDATION, model_styles
+from experiments.figures import STYLE, VALIDATION
 from experiments.stages import EDGE, best_trials, crowded_ends
 from experiments.statistics import correlation
 from experiments.tables import Table
@@ -126,34 +123,6 @@ def edge_warnings(trials: Trials) -> list[str]:
     ]
 
 
-def summarise_sweeps(trials: Trials) -> pd.DataFrame:
-    """Count the trials of each sweep, with best and mean.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per sweep, and one of all if there are several: sweep, total, a
-        column per status, then best and mean of the finished in dB.
-
-    Example
-    -------
-    >>> from experiments.trials import COLUMNS, check_trials
-    >>> rows = [["a", "1", "finished", 4.0, 1.0], ["b", "1", "stopped", 1.0,
-    ... 2.0]]
-    >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "lr"])
-    >>> summarise_sweeps(check_trials(table, ["lr"], "here")).values.tolist()
-    [['1', 2, 1, 1, 4.0, 4.0]]
-    """
-    table = trials.table
-    if len(trials.sweeps) > 1:
-        table = pd.concat([table, table.assign(sweep="all")])
-    counts = pd.crosstab(table["sweep"], table["status"])
-    counts.insert(0, "total", counts.sum(axis=1))
-    finished = table[table["status"] == FINISHED].groupby("sweep")["objective"]
-    counts["best"], counts["mean of finished"] = finished.max(), finished.mean()
-    return counts.reindex(table["sweep"].unique()).reset_index()
-
-
 def write_summary(
     trials: Trials,
     finalists: pd.DataFrame,
@@ -174,8 +143,7 @@ def write_summary(
     Returns
     -------
     str
-        Tables of finalists, of the trials passed over, of the sweeps and of
-        the parameters.
+        Tables of finalists, of the trials passed over and of the parameters.
     """
     parameters = trials.parameters
     parts = [
@@ -190,13 +158,9 @@ def write_summary(
         rows = _trials_table(redundant, parameters)
         parts += ["## Passed over as redundant", rows]
     parts += [
-        "## Sweeps",
-        _markdown(summarise_sweeps(trials)),
         "## Parameters, over the finished trials",
         parameter_table(trials).markdown(),
     ]
-    if notes := edge_warnings(trials):
-        parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -216,52 +180,30 @@ def _markdown(table, four_digits=()):
 
 
 @plt.style.context(STYLE)
-def draw_trials(rows: list[tuple], finalists: Iterable[int] = ()) -> Figure:
-    """Draw finished trials over the search space.
+def draw_trials(stages: dict) -> Figure:
+    """Draw the finished trials of stages over their search spaces.
 
     Arguments
     ---------
-    rows : list of tuple
-        For each row of panels Trials, and Sweep and table of ``best_by_hour``,
-        both None for trials of several sweeps.
-    finalists : iterable of int
-        Ranks in the trials; circled.
+    stages : dict
+        Name of the stage -> its Trials.
     """
-    most = 1 + max(len(trials.parameters) for trials, _, _ in rows)
+    most = max(len(trials.parameters) for trials in stages.values())
     figure, axes = plt.subplots(
-        *(len(rows), most),
+        *(len(stages), most),
         squeeze=False,
         sharey="row",
-        figsize=(2.6 * most, 2.8 * len(rows)),
+        figsize=(2.6 * most, 2.8 * len(stages)),
     )
-    for (first, *others), row in zip(axes, rows, strict=True):
-        trials, stage, progress = row
-        best = best_trials(trials.pool)
-        first.set_ylabel(VALIDATION)
-        if stage is None:
-            _draw_pool(first, trials.pool["sweep"], trials, finalists)
-            first.margins(x=0.3)
-        else:
-            _draw_progress(first, stage, progress)
-        for axis, name in zip(others, trials.parameters, strict=False):
-            _draw_pool(axis, trials.pool[name], trials, finalists)
+    for row, (stage, trials) in zip(axes, stages.items(), strict=True):
+        pool = trials.pool
+        best = best_trials(pool)
+        row[0].set_ylabel(f"{stage}, {VALIDATION}")
+        for axis, name in zip(row, trials.parameters, strict=False):
+            axis.plot(name, "objective", "ok", data=pool, fillstyle="none")
             axis.set_xlabel(name)
-            axis.locator_params(axis="x", nbins=3)
-            if name in trials.space:
-                _draw_space(axis, trials.space[name], best[name])
+            _draw_space(axis, trials.space[name], best[name])
     return figure
-
-
-def _draw_progress(axis, stage, progress):
-    """Draw finished trials and the best one by the hours of all."""
-    hours = progress["hours"]
-    axis.step(hours, progress["best"], where="post", color="black")
-    axis.plot(hours, progress["finished"], "ok", fillstyle="none")
-    axis.set(title=stage.stage, xlabel="hours")
-    if stage.published and stage.published["hours"]:
-        point = stage.published["hours"], stage.published["best"]
-        axis.plot(*point, "D", color="#d55e00", label="published")
-        axis.legend(loc="lower right", frameon=True)
 
 
 def _draw_space(axis, prior, best):
@@ -276,15 +218,3 @@ def _draw_space(axis, prior, best):
         axis.axvline(bound, color="black", ls=":", linewidth=1.2)
     axis.set_xticks(bounds, [f"{bound:g}" for bound in bounds])
     axis.minorticks_off()
-
-
-def _draw_pool(axis, x, trials, finalists):
-    """Draw the finished trials' objectives; circle and number finalists."""
-    y, sweeps = trials.pool["objective"], trials.pool["sweep"]
-    for sweep, style in model_styles(trials.sweeps).items():
-        mine = sweeps == sweep
-        axis.plot(x[mine], y[mine], markersize=5, **style | {"linestyle": ""})
-    for rank in finalists:  # the pool is sorted by it
-        point = x[rank - 1], y[rank - 1]
-        axis.plot(*point, "ok", markersize=12, fillstyle="none")
-        axis.annotate(f"  {rank}", point, va="bottom", weight="bold")

@@ -89,8 +89,8 @@ class Trials:
     parameters : list of str
         Names of the parameters, in their order.
     space : dict
-        Parameter -> Prior: the search space, the widest of all sweeps; empty
-        if it is not known.
+        Parameter -> Prior: the search space; empty if it is not known, or not
+        the same of all sweeps.
     """
 
     table: pd.DataFrame
@@ -104,11 +104,6 @@ class Trials:
         pool = finished.sort_values("objective", ascending=False, kind="stable")
         pool.insert(0, "rank", range(1, len(pool) + 1))
         return pool.reset_index(drop=True)
-
-    @property
-    def sweeps(self) -> list[str]:
-        """Names of the sweeps, in their order."""
-        return list(self.table["sweep"].unique())
 
 
 def read_trials(sweep: Sweep, output: Path) -> list[Trial]:
@@ -207,14 +202,7 @@ def pool_trials(stages: list[Sweep], output: Path) -> Trials:
     parameters = list(table.columns[len(COLUMNS) :])
     table = table.astype(dict.fromkeys(["objective", *parameters], float))
     trials = check_trials(table, parameters, output)
-    priors: dict = {}
-    for name, prior in (item for s in stages for item in s.space.items()):
-        priors.setdefault(name, []).append(prior)
-    space = {
-        name: of[0].between(min(p.low for p in of), max(p.high for p in of))
-        for name, of in priors.items()
-    }
-    return replace(trials, space=space)
+    return replace(trials, space=stages[0].space if len(stages) == 1 else {})
 
 
 def read_stages(stages: list[Sweep], output: Path) -> pd.DataFrame:
@@ -235,11 +223,11 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
     path : Path
         With COLUMNS and a column per parameter.
     parameters : list of str, None
-        Columns of the parameters; None for all further numeric ones, but for
-        those that have the name of one of ADDED.
+        Columns of the parameters; None for all but COLUMNS and ADDED.
     """
     given = list(dict.fromkeys(parameters or []))
-    for name in {*COLUMNS, *ADDED}.intersection(given):
+    known = (*COLUMNS, *ADDED)
+    for name in set(known).intersection(given):
         raise UserError(f"--params: {name} is no parameter")
     texts = files.read_table(path, [*COLUMNS, *given])
     wrong = (texts[["name", "sweep", "status"]] == "").any(axis="columns")
@@ -248,19 +236,9 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
             f"{path}, row {row + 2}: give each trial a name of its own, a "
             "sweep and a status"
         )
+    given = given or [n for n in map(str, texts) if n not in known]
     if not given:
-        known = texts.apply(pd.to_numeric, errors="coerce").notna()
-        numeric = (known | (texts == "")).all() & known.any()
-        given = [
-            name
-            for name in map(str, texts.columns[numeric])
-            if name not in (*COLUMNS, *ADDED)
-        ]
-        if not given:
-            raise UserError(
-                f"{path}: no numeric column beside {', '.join(COLUMNS)}; name "
-                "the parameters with --params"
-            )
+        raise UserError(f"{path}: no column beside {', '.join(known)}")
     table = texts[[*COLUMNS, *given]].reset_index(drop=True)
     for name in ("objective", *given):
         numbers = files.read_numbers(texts[name].replace("nan", ""), path)
