@@ -7,9 +7,10 @@ r"""Compare models by their evaluated runs, or by published values.
 
 A RUN is the folder of a run that evaluate.py has evaluated, or a folder that
 contains such. Runs are grouped by model: the name above the seed's folder.
-Prints the comparison and writes it to OUTPUT: comparison.md, and the unrounded
-figures of each table as CSV. --values only needs a CSV file with the columns
-model, seed, value, or the one that run_series.py writes.
+Prints the comparison and writes it to OUTPUT: comparison.md, the tables as
+comparison.tex, and the unrounded figures of each as CSV. --values only needs a
+CSV file with the columns model, seed, value, or the one that run_series.py
+writes.
 """
 
 import argparse

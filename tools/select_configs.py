@@ -5,24 +5,26 @@ r"""Select the finalists of a search, for their validation.
 
 TRIALS.csv has a row per trial with the columns name, sweep, status (finished,
 stopped, failed, ...), objective (SI-SDR in dB, higher is better) and a column
-per parameter, or those of --params; only finished trials count. The best trials
-are selected, except those too similar to a better one. The output folder gets
+per parameter; only finished trials count. The best trials are selected, except
+those too similar to a better one. The output folder gets
 
-    summary.md       finalists, redundant trials, parameters
+    summary.md       finalists, redundant trials, sweeps, parameters
     finalists.csv    the finalists, with unrounded figures
     finalists.yaml   the finalists as a series for tools/run_series.py
+    objectives.png   the trials by sweep and over the parameters
 """
 
 import argparse
 from pathlib import Path
 
+from experiments.figures import save_figure
 from experiments.finalists import (
     SETTINGS,
     add_options,
     make_series,
     select_finalists,
 )
-from experiments.summary import write_summary
+from experiments.summary import draw_trials, write_summary
 from experiments.trials import Trials, read_table
 from polsess.commands import make_parser, run
 from polsess.files import write_atomically
@@ -68,6 +70,8 @@ def select(
     table = finalists.drop(columns="status").to_csv(index=False)
     write_atomically(folder / "finalists.csv", table)
     write_atomically(folder / "finalists.yaml", series)
+    picture = draw_trials([trials], finalists)
+    save_figure(picture, folder / "objectives.png")
     print(summary)
 
 
@@ -76,7 +80,7 @@ def main(arguments: list[str]) -> None:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("trials", type=Path, metavar="TRIALS.csv", help="CSV table")
-    text = "columns of parameters (default: all further ones)"
+    text = "columns of parameters (default: all further numeric ones)"
     add("--params", nargs="+", metavar="NAME", help=text)
     add_options(parser)
     text = "folder for the files (default: %(default)s)"

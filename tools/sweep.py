@@ -204,12 +204,12 @@ def status(options: argparse.Namespace) -> None:
     from experiments import summary
     from experiments.figures import save_figure
 
-    drawn = {}
+    drawn = []
     for stage, mine in zip(stages, found, strict=True):
         if not any(trial.status == FINISHED for trial in mine):
             continue
         trials = pool_trials([stage], options.output)
-        drawn[stage.stage] = trials
+        drawn.append(trials)
         print(f"\n## Parameters of {stage.stage}, over the finished trials\n")
         print(summary.parameter_table(trials).markdown())
         for warning in summary.edge_warnings(trials):
@@ -277,8 +277,16 @@ def propose_next(options: argparse.Namespace) -> None:
     rule = (
         f"the hull of the best {len(best)} of {len(pool)} finished trials of "
         f"{stage.stage}, wider by {MARGIN:.0%} of its range at either end, and "
-        f"within that range{', but for crowded ends' * options.widen}"
+        "within that range"
     )
+    wider = [
+        f"{name} {prior.text}"
+        for name, prior in proposed.items()
+        if prior.low < stage.space[name].low
+        or prior.high > stage.space[name].high
+    ]
+    if wider:
+        rule += f", but for ends at which the best lie: {', '.join(wider)}"
     print(proposal_table(stage, best, proposed, following))
     print(f"\nProposed: {rule}.")
     if options.write is None:

@@ -17,11 +17,13 @@ def test_files_and_output(tmp_path, capsys):
     text = (output / "comparison.md").read_text()
     assert capsys.readouterr().out.startswith(text)
     assert f"evaluate.py {runs}/low/3" in text  # was not evaluated
-    names = {"models", "differences", "seeds", "variants"}
+    names = {"models", "differences", "seeds", "variants", "environments"}
     assert {p.name for p in output.iterdir()} == {
         *(f"{name}.csv" for name in names),
-        "comparison.md",
+        *("comparison.md", "comparison.tex"),
     }
+    latex = (output / "comparison.tex").read_text()
+    assert all(rf"\label{{tab:{name}}}" in latex for name in names)
     first = (output / "models.csv").read_bytes()
     main([str(runs), *arguments, "--baseline", "low"])
     assert (output / "models.csv").read_bytes() == first

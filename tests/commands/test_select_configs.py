@@ -44,7 +44,8 @@ def test_the_published_selection(tmp_path, capsys, lr, third):
     assert capsys.readouterr().out == f"{summary}\nWrote out\n"
     row = "| 2 | rose-sweep-41 | 3a | 3.84 | 0.0015 | 4.4e-05 | 2.29 | 0.799 |"
     assert f"{row} 5 | 1.98 |" in summary
-    assert "5 of 65 finished trials" in summary
+    assert "| 3a | 26 | 25 | 1 | 4.08 |" in summary
+    assert "| all | 66 | 65 | 1 | 4.08 |" in summary
 
 
 def select_from_the_runs(*options):

@@ -84,13 +84,17 @@ def test_planted_differences_are_found(series):
     assert (over_seeds["seeds_p"] >= 0.1).all()
 
 
-def test_variants(series):
+def test_parts_of_the_test_set(series):
     _, tables = compare(series)
     rows = tables["variants"].set_index(["variant", "model"])
     assert set(rows.index.get_level_values(0)) == {"SER", "SE", "C"}
     expected = np.mean([slow_mean(series, "high", s, ("C",)) for s in SEEDS])
     assert rows.loc[("C", "high"), "mean"] == pytest.approx(expected)
     assert rows.loc[("C", "high"), "utterances"] == 40
+    rows = tables["environments"].set_index(["environment", "model"])
+    expected = np.mean([slow_mean(series, "low", s, ("SER",)) for s in SEEDS])
+    assert rows.loc[("indoor", "low"), "mean"] == pytest.approx(expected)
+    assert rows.loc[("indoor", "low"), "utterances"] == 20
 
 
 # Values of models and seeds alone
@@ -128,6 +132,8 @@ def test_the_published_table_is_reproduced(tmp_path, capsys):
         assert note in text
     models = pd.read_csv(tmp_path / "comparison/models.csv")["model"]
     assert set(models) == {"SPMamba", "SepFormer", "DPRNN", "ConvTasNet"}
+    latex = (tmp_path / "comparison/comparison.tex").read_text()
+    assert "SepFormer [2]" in latex
 
 
 def test_the_readme_has_the_tables_that_are_printed():

@@ -237,7 +237,7 @@ def no_hunts(monkeypatch):
 @pytest.mark.parametrize(
     "option, problem",
     [
-        (["--number_of_epochs", "5"], "--number_of_epochs 5: .* says 50;"),
+        (["--number_of_epochs", "5"], "--number_of_epochs 5: .* says 50"),
         (["--lr_patience=3"], "--lr_patience: is a parameter"),
     ],
 )

@@ -143,7 +143,7 @@ def test_nothing_is_fetched_and_no_script_runs(text):
 def test_tables_are_those_of_the_comparison(runs, text):
     rows = Page(text).rows
     comparison = compare_evaluations(read_evaluations(runs))
-    assert len(comparison.tables) == 4
+    assert len(comparison.tables) == 5
     for table in comparison.tables:
         assert list(table.shown.columns) in rows
         for row in table.shown.to_numpy().tolist():

@@ -55,7 +55,7 @@ def test_status_shows_the_space_and_warns_at_its_edges(tmp_path, capsys):
     command = ["status", "dprnn", "--output", "out"]
     assert main([*command, "--figure", "new/stages.png"]) == 0
     printed = capsys.readouterr().out
-    assert "| lr | loguniform(0.0003, 0.003) | 0.0003 | 0.003 |" in printed
+    assert "| lr | loguniform(3e-4, 3e-3) | 0.0003 | 0.003 |" in printed
     # Of the best 26 half have the highest patience, and fewer than half lie in
     # the last tenth of another parameter.
     assert "Warning: lr_patience: half or more of the best 26" in printed

@@ -1,4 +1,4 @@
-"""Tables in Markdown and CSV."""
+"""Tables in Markdown, LaTeX and CSV."""
 
 import io
 import math
@@ -32,7 +32,7 @@ def table():
         ("p (Holm)", "p", ""),
         ("not there", "other", ""),
     ]
-    return Table("Models & 95 % of #_", figures, columns, "some_table")
+    return Table("Models_", figures, columns, "some_table")
 
 
 def test_markdown_and_csv():
@@ -43,3 +43,20 @@ def test_markdown_and_csv():
     assert second == "| b | – | 0.00 | – | – |"
     figures = pd.read_csv(io.StringIO(table().csv()))
     pd.testing.assert_frame_equal(figures, table().figures)
+
+
+def test_latex_is_balanced_and_escaped():
+    text = table().latex()
+    begun = re.findall(r"\\begin\{(\w+)\}", text)
+    ended = re.findall(r"\\end\{(\w+)\}", text)
+    assert begun == ended[::-1] == ["table", "tabular"]
+    # What is left without commands, escaped signs and mathematics.
+    plain = text.replace("$<$", "")
+    plain = re.sub(r"\\label\{.*\}", "", plain)
+    plain = re.sub(r"\\([a-zA-Z]+|[^a-zA-Z])", "", plain)
+    assert plain.count("{") == plain.count("}")
+    assert not set("%#_$^~\\<") & set(plain)
+    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    rows = [row for row in body.split(r"\\") if row.strip()]
+    assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [4, 4]
+    assert r"-1.23 & +0.00 & -2.0 to 0.5 & $<$0.001 (0.012)" in text

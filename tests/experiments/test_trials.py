@@ -9,9 +9,9 @@ from select_configs import main
 from small_pools import read_lines
 
 
-def test_parameters_are_the_other_columns_or_those_named(tmp_path):
-    lines = ["a,1,finished,4,0.1,7", "b,1,stopped,3,0.2,8"]
-    header = "name,sweep,status,objective,lr,epochs"
+def test_parameters_are_the_numeric_columns_or_those_named(tmp_path):
+    lines = ["a,1,finished,4,0.1,GPU 1,7,", "b,1,stopped,3,0.2,,8,"]
+    header = "name,sweep,status,objective,lr,machine,epochs,none"
     trials = read_lines(lines, header)
     assert trials.parameters == ["lr", "epochs"]
     trials = read_table(Path("trials.csv"), ["epochs"])
@@ -38,7 +38,7 @@ def test_parameters_are_the_other_columns_or_those_named(tmp_path):
             "H\na,1,finished,4,1\nb,1,finished,3,\n",
             "trial b has no lr;",
         ),
-        ("H\na,1,finished,4,x\n", "row 2, lr: 'x' is no finite"),
+        ("H\na,1,finished,4,x\n", "no numeric column beside name, sweep"),
         ("H\na,1,finished,four,1\n", "row 2, objective: 'four' is no finite"),
         ("H\na,1,finished,nan,1\n", "no finished trial; there are 1 failed"),
         (

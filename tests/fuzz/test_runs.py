@@ -67,7 +67,7 @@ def test_a_comparison(runs, data):
             assert files_of(output) == before
             return
         names = {p.name for p in output.iterdir()}
-        assert {"comparison.md", "models.csv"} <= names
+        assert {"comparison.md", "comparison.tex", "models.csv"} <= names
         assert not [n for n in names if n.endswith(".tmp")]
         assert (pd.read_csv(output / "models.csv")["mean"] < 1e9).all()
 

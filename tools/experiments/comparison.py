@@ -70,9 +70,12 @@ class Comparison:
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def write(self, folder: Path) -> None:
-        """Write everything in Markdown, the tables as CSV, too."""
+        """Write everything in Markdown, the tables in LaTeX and as CSV."""
+        latex = "\n".join(table.latex() for table in self.tables)
         write_atomically(folder / "comparison.md", self.markdown())
-        for name in ("differences", "seeds", "published"):
+        write_atomically(folder / "comparison.tex", latex)
+        names = "differences", "seeds", "environments", "published"
+        for name in names:
             path = folder / f"{name}.csv"
             path.unlink(missing_ok=True)  # of another comparison
         for table in self.tables:
@@ -109,7 +112,7 @@ def compare_evaluations(
     -------
     Comparison
         With the tables ``models``, ``differences`` and ``seeds`` (of several
-        models), ``variants`` and ``published``.
+        models), ``variants``, ``environments`` and ``published``.
 
     Raises
     ------
@@ -126,7 +129,18 @@ def compare_evaluations(
             "all runs"
         )
     tables = _tables(sample, measure, baseline)
-    tables.append(_by_variant(evaluations, metric, sample.ranking))
+    scores = evaluations[0].scores
+    known = scores[scores["environment"] != ""].groupby("environment")["ID"]
+    by_variant = {
+        variant: take_sample(evaluations, metric, [variant])
+        for variant in info["variants"]
+    }
+    by_environment = {
+        environment: take_sample(evaluations, metric, chosen, utterances)
+        for environment, utterances in known
+    }
+    tables += _breakdown("variant", by_variant, sample.ranking, measure)
+    tables += _breakdown("environment", by_environment, sample.ranking, measure)
     if published:
         tables.append(compare_published(evaluations))
     conditions = (
@@ -183,6 +197,7 @@ def _columns(measure):
     form = f".{measure.decimals}f"
     return [
         ("variant", "variant", ""),
+        ("environment", "environment", ""),
         ("model", "model", ""),
         ("models", "pair", ""),
         ("seeds", "seeds", ""),
@@ -334,21 +349,21 @@ def difference_of(
     return {**row, "t_low": low, "t_high": high}
 
 
-def _by_variant(evaluations, metric, ranking):
-    """Describe the models by variant."""
+def _breakdown(by, samples, ranking, measure):
+    """Describe the models by variant or by environment, where it is known."""
     rows = []
-    for variant in evaluations[0].info["variants"]:
-        sample = take_sample(evaluations, metric, [variant])
+    for part, sample in samples.items():
         for name in ranking if sample.utterances else ():
-            row = {"variant": variant, "model": name}
-            row |= _of_seeds(sample, name)
+            row = {by: part, "model": name, **_of_seeds(sample, name)}
             row["over_mixture"] = row["mean"] - sample.mixture_mean
             row["utterances"] = sample.utterances
             rows.append(row | {"undefined": sample.undefined})
-    measure, narrow = measure_of(metric), ("seeds", "best", "worst")
+    if not rows:
+        return []
+    narrow = ("seeds", "best", "worst")
     columns = [c for c in _columns(measure) if c[1] not in narrow]
-    title = f"By variant: {measure.text}"
-    return Table(title, pd.DataFrame(rows), columns, "variants")
+    title = f"By {by}: {measure.text}"
+    return [Table(title, pd.DataFrame(rows), columns, f"{by}s")]
 
 
 def compare_published(evaluations: list[Evaluation]) -> Table:

@@ -180,6 +180,8 @@ def draw_curves(curves: dict, styles: dict) -> Figure:
         axis.plot(mean, linewidth=2, markevery=every, **styles[model])
         color = styles[model]["color"]
         axis.plot(by_epoch, color=color, linewidth=0.6)
+        for epoch, _ in stages(max(seeds.values(), key=len)):
+            axis.axvline(epoch - 0.5, color=color, ls=":", linewidth=0.8)
         axis.plot(
             by_epoch.idxmax(), by_epoch.max(), "o", color=color, mfc="none"
         )

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from optuna.distributions import FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import create_trial
+from polsess.run_folder import FINISHED
 from polsess.search.sweep import Prior
 
 from experiments.figures import STYLE, VALIDATION
@@ -123,6 +124,34 @@ def edge_warnings(trials: Trials) -> list[str]:
     ]
 
 
+def summarise_sweeps(trials: Trials) -> pd.DataFrame:
+    """Count the trials of each sweep, with best and mean.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per sweep, and one of all if there are several: sweep, total, a
+        column per status, then best and mean of the finished in dB.
+
+    Example
+    -------
+    >>> from experiments.trials import COLUMNS, check_trials
+    >>> rows = [["a", "1", "finished", 4.0, 1.0], ["b", "1", "stopped", 1.0,
+    ... 2.0]]
+    >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "lr"])
+    >>> summarise_sweeps(check_trials(table, ["lr"], "here")).values.tolist()
+    [['1', 2, 1, 1, 4.0, 4.0]]
+    """
+    table = trials.table
+    if table["sweep"].nunique() > 1:
+        table = pd.concat([table, table.assign(sweep="all")])
+    counts = pd.crosstab(table["sweep"], table["status"])
+    counts.insert(0, "total", counts.sum(axis=1))
+    finished = table[table["status"] == FINISHED].groupby("sweep")["objective"]
+    counts["best"], counts["mean of finished"] = finished.max(), finished.mean()
+    return counts.reindex(table["sweep"].unique()).reset_index()
+
+
 def write_summary(
     trials: Trials,
     finalists: pd.DataFrame,
@@ -143,7 +172,8 @@ def write_summary(
     Returns
     -------
     str
-        Tables of finalists, of the trials passed over and of the parameters.
+        Tables of finalists, of the trials passed over, of the sweeps and of
+        the parameters.
     """
     parameters = trials.parameters
     parts = [
@@ -158,6 +188,8 @@ def write_summary(
         rows = _trials_table(redundant, parameters)
         parts += ["## Passed over as redundant", rows]
     parts += [
+        "## Sweeps",
+        _markdown(summarise_sweeps(trials)),
         "## Parameters, over the finished trials",
         parameter_table(trials).markdown(),
     ]
@@ -180,29 +212,38 @@ def _markdown(table, four_digits=()):
 
 
 @plt.style.context(STYLE)
-def draw_trials(stages: dict) -> Figure:
-    """Draw the finished trials of stages over their search spaces.
+def draw_trials(
+    rows: list[Trials], finalists: pd.DataFrame | None = None
+) -> Figure:
+    """Draw finished trials by sweep and over the search space.
 
     Arguments
     ---------
-    stages : dict
-        Name of the stage -> its Trials.
+    rows : list of Trials
+        For each row of panels.
+    finalists : pandas.DataFrame, None
+        Of the trials; circled.
     """
-    most = max(len(trials.parameters) for trials in stages.values())
+    most = 1 + max(len(trials.parameters) for trials in rows)
     figure, axes = plt.subplots(
-        *(len(stages), most),
+        *(len(rows), most),
         squeeze=False,
         sharey="row",
-        figsize=(2.6 * most, 2.8 * len(stages)),
+        figsize=(2.6 * most, 2.8 * len(rows)),
     )
-    for row, (stage, trials) in zip(axes, stages.items(), strict=True):
+    for row, trials in zip(axes, rows, strict=True):
         pool = trials.pool
         best = best_trials(pool)
-        row[0].set_ylabel(f"{stage}, {VALIDATION}")
-        for axis, name in zip(row, trials.parameters, strict=False):
-            axis.plot(name, "objective", "ok", data=pool, fillstyle="none")
+        row[0].set_ylabel(VALIDATION)
+        for axis, name in zip(row, ["sweep", *trials.parameters], strict=False):
+            for _, mine in pool.groupby("sweep", sort=False):
+                axis.plot(name, "objective", "o", data=mine, fillstyle="none")
+            if finalists is not None:
+                circles = finalists[name], finalists["objective"]
+                axis.plot(*circles, "ok", fillstyle="none", markersize=12)
             axis.set_xlabel(name)
-            _draw_space(axis, trials.space[name], best[name])
+            if name in trials.space:
+                _draw_space(axis, trials.space[name], best[name])
     return figure
 
 

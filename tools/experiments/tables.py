@@ -1,4 +1,4 @@
-"""Tables: rounded cells in Markdown, unrounded figures in CSV."""
+"""Tables: rounded cells in Markdown and LaTeX, unrounded figures in CSV."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -113,6 +113,14 @@ class Table:
         """Format the table in Markdown."""
         rows = self.shown.replace(r"\|", r"\\|", regex=True)
         return markdown_table(rows.columns, rows.to_numpy())
+
+    def latex(self) -> str:
+        """Format the table in LaTeX, for the package booktabs."""
+        title, label = self.title.replace("_", r"\_"), f"tab:{self.name}"
+        text = self.shown.to_latex(
+            index=False, escape=True, caption=title, label=label
+        )
+        return text.replace("<", "$<$")
 
     def csv(self) -> str:
         """Format the figures as CSV."""

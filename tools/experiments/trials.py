@@ -223,11 +223,11 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
     path : Path
         With COLUMNS and a column per parameter.
     parameters : list of str, None
-        Columns of the parameters; None for all but COLUMNS and ADDED.
+        Columns of the parameters; None for all further numeric ones, but for
+        those that have the name of one of ADDED.
     """
     given = list(dict.fromkeys(parameters or []))
-    known = (*COLUMNS, *ADDED)
-    for name in set(known).intersection(given):
+    for name in {*COLUMNS, *ADDED}.intersection(given):
         raise UserError(f"--params: {name} is no parameter")
     texts = files.read_table(path, [*COLUMNS, *given])
     wrong = (texts[["name", "sweep", "status"]] == "").any(axis="columns")
@@ -236,9 +236,19 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
             f"{path}, row {row + 2}: give each trial a name of its own, a "
             "sweep and a status"
         )
-    given = given or [n for n in map(str, texts) if n not in known]
     if not given:
-        raise UserError(f"{path}: no column beside {', '.join(known)}")
+        known = texts.apply(pd.to_numeric, errors="coerce").notna()
+        numeric = (known | (texts == "")).all() & known.any()
+        given = [
+            name
+            for name in map(str, texts.columns[numeric])
+            if name not in (*COLUMNS, *ADDED)
+        ]
+        if not given:
+            raise UserError(
+                f"{path}: no numeric column beside {', '.join(COLUMNS)}; name "
+                "the parameters with --params"
+            )
     table = texts[[*COLUMNS, *given]].reset_index(drop=True)
     for name in ("objective", *given):
         numbers = files.read_numbers(texts[name].replace("nan", ""), path)
