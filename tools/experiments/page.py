@@ -243,8 +243,8 @@ def curves_section(evaluations: list[Evaluation]) -> Section:
         styles = plots.model_styles(by_group(evaluations))
         caption = (
             "Means over the seeds, in the epochs that all of them have; thin "
-            "lines: single seeds, with a circle at the best epoch. Curriculum: "
-            f"{' '.join(stages)}"
+            "lines: single seeds, with a circle at the best epoch. The dotted "
+            f"lines mark the curriculum's stages. {' '.join(stages)}"
         )
         drawn = plots.to_svg(plots.draw_curves(curves, styles))
         figures.append(Figure("All models", drawn, caption))

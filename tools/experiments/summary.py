@@ -244,6 +244,8 @@ def draw_trials(
             axis.set_xlabel(name)
             if name in trials.space:
                 _draw_space(axis, trials.space[name], best[name])
+            elif name != "sweep":
+                axis.locator_params(axis="x", nbins=3)
     return figure
 
 
