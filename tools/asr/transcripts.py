@@ -5,6 +5,7 @@ can be written by hand: `mixFile`, `speaker1Text` and `speaker2Text` are needed,
 the columns of cut words may be left out.
 """
 
+import logging
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ NEEDED = ("mixFile", "speaker1Text", "speaker2Text")
 
 # No times to sort by: each speaker has one utterance.
 UNSORTED = {"reference_sort": False, "hypothesis_sort": False}
+# meeteval warns of streams with long words: of those with a single one.
+logging.getLogger("preprocess").setLevel(logging.ERROR)
 COLLAR = 5  # s, by which a word may be early or late in tcpWER
 
 
