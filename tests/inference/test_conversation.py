@@ -41,11 +41,11 @@ def true_streams(turns, seconds, levels=None):
     return streams
 
 
-def separate(turns, streams, model=None, remix=0.0, **routing):
+def separate(turns, streams, model=None, remix=0.0, offset=0.0, **routing):
     """Separate the sum of true streams: streams, turns, details."""
     routing = Routing(remix=remix, **routing)
     mixture = streams.sum(axis=1)
-    write_recording("a.wav", mixture - mixture.mean(dtype=float))
+    write_recording("a.wav", mixture - mixture.mean(dtype=float) + offset)
     model = model or fake_model(Bands())
     model.run.settings["training_segment"] = 2
     with Estimates(Path(), len(names_of(turns))) as found:
@@ -94,6 +94,15 @@ def test_a_share_of_the_recording_stays_in_overlaps():
     assert found[both] == pytest.approx(mixed, abs=1e-5)
     alone = slice(round(1 * RATE), round(3.9 * RATE))
     assert found[alone] == pytest.approx(estimates[alone], abs=1e-6)
+
+
+def test_a_recordings_offset_is_kept_where_somebody_speaks():
+    expected = true_streams(TURNS, 13)
+    plain, _, _ = separate(TURNS, expected)
+    found, _, _ = separate(TURNS, expected, offset=0.05)
+    alone = slice(round(1 * RATE), round(3.9 * RATE))
+    assert found[alone, 0] == pytest.approx(plain[alone, 0] + 0.05, abs=1e-5)
+    assert not found[alone, 1].any()
 
 
 def test_there_are_no_clicks():

@@ -594,6 +594,8 @@ def _mix(mono, estimates, overlaps, turns, names, rate, remix):
             place += stop - begin
         mixed *= (1 - remix) / np.maximum(shares, 1)
         mixed += (1 - (1 - remix) * np.minimum(shares, 1)) * block
+        # As recorded: a voice's own offset must not become another one.
+        mixed += np.float32(mono.sums / mono.length)
         for column, (moments, values) in enumerate(gains):
             mixed[:, column] *= np.interp(times, moments, values)
         yield mixed
