@@ -6,9 +6,10 @@ r"""Draw learning curves: SI-SDRi over the number of stored training mixtures.
 > python tools/plot_learning_curves.py RESULTS --output learning_curves.png
 
 RESULTS has runs of that series, ``KIND-MIXTURES/SEED``, tested by ``train.py``
-and evaluated on their own training mixtures by ``evaluate.py --split train``.
-Prints a table of means over seeds and mixtures, with the intervals of
-compare_runs.py, and draws test and training side by side.
+and evaluated by ``evaluate.py --split train --variants C --metrics si_sdr``, of
+which the run's own training mixtures, the first ones, are taken. Prints a table
+of means over seeds and mixtures, with the intervals of compare_runs.py, and
+draws test and training side by side.
 """
 
 import re
@@ -45,8 +46,8 @@ def read_curves(results: Path) -> dict:
     Returns
     -------
     dict
-        (kind, mixtures) -> list of the seeds' (test scores in dB as a Series
-        by ID and variant, mean training score in dB, best epoch).
+        (kind, mixtures) -> seed -> test scores in dB as a Series by ID and
+        variant, mean training score in dB, best epoch.
 
     Raises
     ------
@@ -59,14 +60,21 @@ def read_curves(results: Path) -> dict:
         train = test.with_name("evaluation") / "train/scores.csv"
         if name and train.exists():
             scores = pd.read_csv(test).set_index(["ID", "variant"])
-            trained = pd.read_csv(train)["improvement"].mean()
+            trained = pd.read_csv(train)
+            own = trained["ID"].isin(trained["ID"].unique()[: int(name[2])])
+            trained = trained[own & (trained["metric"] == "si_sdr")]
             epoch = read_json(test.with_name("result.json"))["best_epoch"]
-            seeds = found.setdefault((name[1], int(name[2])), [])
-            seeds.append((scores[IMPROVEMENT].dropna(), trained, epoch))
+            seeds = found.setdefault((name[1], int(name[2])), {})
+            seeds[test.parent.name] = (
+                scores[IMPROVEMENT].dropna(),
+                trained["improvement"].mean(),
+                epoch,
+            )
     if not found:
         raise UserError(
             f"{results}: no KIND-MIXTURES/SEED with test.csv and "
-            "evaluation/train/scores.csv; run evaluate.py --split train"
+            "evaluation/train/scores.csv; run evaluate.py --split train "
+            "--variants C --metrics si_sdr"
         )
     return found
 
@@ -75,30 +83,31 @@ def tabulate(curves: dict) -> pd.DataFrame:
     """Compute means and intervals, a row per kind and number of mixtures.
 
     The gain is that over the kind which comes last in the alphabet, paired by
-    mixture and seed.
+    mixture and seed; of the seeds that both have.
     """
     reference = max(kind for kind, _ in curves)
     rows = []
     for (kind, mixtures), seeds in sorted(curves.items(), reverse=True):
-        tests, trained, epochs = zip(*seeds, strict=True)
+        tests, trained, epochs = zip(*seeds.values(), strict=True)
         values = pd.concat(tests, axis=1).dropna().T.to_numpy()
-        low, high = mean_interval(values)
         row = {"kind": kind, "mixtures": mixtures, "seeds": len(seeds)}
         row |= {"epoch": np.mean(epochs), "train": np.mean(trained)}
-        row |= {"test": values.mean(), "test_interval_low": low}
-        row |= {"test_interval_high": high, "gain": np.nan}
-        row |= {"gain_interval_low": np.nan, "gain_interval_high": np.nan}
-        others = curves.get((reference, mixtures), [])
-        if kind != reference and len(others) == len(seeds):
-            pairs = zip(tests, (test for test, *_ in others), strict=True)
-            gains = pd.concat([a - b for a, b in pairs], axis=1).dropna()
-            gains = gains.T.to_numpy()
-            low, high = mean_interval(gains)
-            row |= {"gain": gains.mean(), "gain_interval_low": low}
-            row["gain_interval_high"] = high
+        row |= _mean("test", values)
+        others = curves.get((reference, mixtures), {})
+        both = [seed for seed in seeds if seed in others]
+        if kind != reference and both:
+            gains = [seeds[seed][0] - others[seed][0] for seed in both]
+            row |= _mean("gain", pd.concat(gains, axis=1).dropna().T.to_numpy())
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.sort_values(["mixtures", "kind"], ascending=[True, False])
+
+
+def _mean(name, values):
+    """Compute the mean of values [seeds, mixtures], and its interval."""
+    low, high = mean_interval(values)
+    ends = {f"{name}_interval_low": low, f"{name}_interval_high": high}
+    return {name: values.mean()} | ends
 
 
 def draw(table: pd.DataFrame, output: Path) -> None:

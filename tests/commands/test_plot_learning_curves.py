@@ -27,7 +27,14 @@ def make_results(tmp_path):
             table = {"ID": ["a", "b"], "variant": "C"}
             table |= {"si_sdr_improvement": scores}
             pd.DataFrame(table).to_csv(run / "test.csv", index=False)
-            trained = pd.DataFrame({"improvement": [9.0, 11.0 + seed]})
+            # Its own training mixtures, then others, which do not count.
+            size = int(name.partition("-")[2])
+            values = [9.0, 11.0 + seed] * (size // 2) + [0.0] * 10
+            trained = pd.DataFrame(
+                {"improvement": values, "ID": range(size + 10)}
+            ).assign(metric="si_sdr")
+            trained = pd.concat([trained, trained.assign(metric="pesq")])
+            trained.loc[trained["metric"] == "pesq", "improvement"] = 0.1
             trained.to_csv(run / "evaluation/train/scores.csv", index=False)
             result = json.dumps({"best_epoch": 10 * seed})
             (run / "result.json").write_text(result)
