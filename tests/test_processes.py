@@ -13,6 +13,7 @@ import torch
 from killed_runs import assert_same_runs
 from polsess import processes as processes_module
 from polsess.data.sampling import Curriculum, TrainingBatches
+from polsess.errors import UserError
 from polsess.processes import (
     describe_gpu,
     is_out_of_memory,
@@ -299,6 +300,13 @@ def test_each_process_has_a_gpu_of_its_own(gpus, monkeypatch):
     assert run_opts.distributed_backend == "nccl"
     # If the YAML file names the device, the process's own goes before it.
     assert "device" in join_processes(RunOptions(), device).overridden_args
+
+
+def test_a_single_gpu_does_not_do_for_several_processes(gpus, monkeypatch):
+    with pytest.raises(UserError, match="cuda:0 is one GPU.* --device cuda"):
+        set_up_device({"device": "cuda:0"})
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert set_up_device({"device": "cuda:3"}) == "cuda:3"
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ def test_turns_that_fit_no_recording_do_not_stop_the_others(conversation):
     lines = str(error.value).splitlines()
     assert lines[0] == "not separated, or in part: 3"
     assert "b.wav: rttm/in/b.rttm, row 1: could not convert" in lines[1]
-    assert "c.wav: rttm/in/c.rttm: cannot be read" in lines[2]
+    assert "c.wav: rttm/c.rttm: cannot be read" in lines[2]
     assert "a.wav: lasts 1.000 s, and anna's turn" in lines[3]
     assert {path.name for path in Path("out/in").glob("*.json")} == {
         "meeting.json"

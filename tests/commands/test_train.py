@@ -164,7 +164,7 @@ def test_testing_needs_a_trained_run(small_corpus, tmp_path):
     arguments = small_arguments(
         "convtasnet", data_folder=small_corpus, output_folder=tmp_path
     )
-    with pytest.raises(UserError, match="no checkpoint to test"):
+    with pytest.raises(UserError, match="to test; train first, without --test"):
         train.main([*arguments, "--test_only"])
     # Neither this nor another mistake keeps others from the folder.
     with pytest.raises(UserError, match="11 mixtures .*only 10 of the 10"):

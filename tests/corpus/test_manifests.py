@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 from polsess.corpus.manifests import prepare_polsess
-from polsess.corpus.metadata import ALL_VARIANTS, AUDIO_COLUMNS
+from polsess.corpus.metadata import ALL_VARIANTS, AUDIO_SOURCES
 from polsess.errors import UserError
 from small_corpus import ROWS, metadata_path, write_metadata, write_small_corpus
 
@@ -84,13 +84,13 @@ def test_speechbrain_reads_them_after_the_corpus_moved(corpus, tmp_path):
         save / "train_all.csv", replacements={"data_root": str(moved)}
     )
     dataset.set_output_keys(
-        ["id", "duration", "environment", "scene_class", *AUDIO_COLUMNS]
+        ["id", "duration", "environment", "scene_class", *AUDIO_SOURCES]
     )
     assert len(dataset) == 12
     for row in dataset:
         mixture, *components = [
             soundfile.read(row[column], dtype="int16")[0].astype(int)
-            for column in AUDIO_COLUMNS
+            for column in AUDIO_SOURCES
             if row[column]
         ]
         assert len(components) == (7 if row["environment"] == "indoor" else 4)

@@ -111,7 +111,11 @@ def compared(baseline=None, **models):
 
 
 def test_the_published_table_is_reproduced(tmp_path, capsys):
+    stale = tmp_path / "comparison/variants.csv"
+    stale.parent.mkdir()
+    stale.write_text("of another comparison")
     main(["--values", str(PUBLISHED), "--baseline", "ConvTasNet"])
+    assert not stale.exists()
     text = capsys.readouterr().out
     assert text.startswith((tmp_path / "comparison/comparison.md").read_text())
     rows = [line.split(" | ") for line in text.splitlines() if "| 3 |" in line]

@@ -10,7 +10,7 @@ from damage import csv_files, damaged_bytes, from_csv, json_files
 from hypothesis import given, settings
 from outcomes import attempt, files_of, new_folder
 from polsess.corpus.manifests import CHOICES, prepare_polsess
-from polsess.corpus.metadata import AUDIO_COLUMNS, SPLITS
+from polsess.corpus.metadata import AUDIO_SOURCES, SPLITS
 from polsess.data.dataset import read_manifest
 from polsess.errors import UserError
 from small_corpus import metadata_path, write_small_corpus
@@ -53,20 +53,20 @@ def check_manifests(record, root, folder):
         path = folder / f"{split}_all.csv"
         with open(path, newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
-        assert header[0] == "ID" and set(AUDIO_COLUMNS) < set(header)
+        assert header[0] == "ID" and set(AUDIO_SOURCES) < set(header)
         assert len(rows) == record["counts"][split]["rows"] > 0
         # What SpeechBrain reads is what was written.
         read = read_manifest(path, root)
         for row, values in zip(read, rows, strict=True):
             written = dict(zip(header, values, strict=True))
-            for name in AUDIO_COLUMNS:
+            for name in AUDIO_SOURCES:
                 path = written[name].replace("$data_root", str(root))
                 assert row[name] == path
             assert -1000 < float(row["ssr"]) < 1000
             for name in ("ID", "environment", "scene_class", "event_class"):
                 assert row[name] == written[name]
             if record["options"]["check"] != "none":
-                assert all(Path(row[c]).exists() for c in AUDIO_COLUMNS)
+                assert all(Path(row[c]).exists() for c in AUDIO_SOURCES)
 
 
 @HALF

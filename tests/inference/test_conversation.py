@@ -333,12 +333,22 @@ def test_turns_are_found_in_rttm_files():
     turns, [problem] = find_turns(Path("b.rttm"), {"b": b, "c": c}, out)
     assert turns == {b: jan}
     assert str(problem) == "x/c.wav: b.rttm: has b_1, but no recording c"
+    # In a folder, of the name of the outputs.
     found = {"day/a": a, "day/b 1": b, "c": c}
     turns, problems = find_turns(Path("rttm"), found, out)
     assert turns == {a: anna}
     wrong, missing = map(str, problems)
     assert "x/b 1.wav: rttm/day/b 1.rttm, row 1: is no row" in wrong
     assert "x/c.wav: rttm/c.rttm: cannot be read" in missing
+    # Or of the recording's own name, unless another one has the same.
+    write_rttm("rttm/a.rttm", "a", jan)
+    found = {"day/a": a, "in/b 1": b}
+    write_rttm("rttm/b 1.rttm", "b 1", jan)
+    assert find_turns(Path("rttm"), found, out) == ({a: anna, b: jan}, [])
+    found["night/a"] = Path("y/a.wav")
+    turns, [missing] = find_turns(Path("rttm"), found, out)
+    assert turns == {a: anna, b: jan}
+    assert "y/a.wav: rttm/night/a.rttm: cannot be read" in str(missing)
     for path in ("both.rttm", "rttm/day"):
         with pytest.raises(UserError, match=f"{path}: lies in --output"):
             find_turns(Path(path), found, Path("."))

@@ -157,6 +157,23 @@ def test_others_files_are_not_overwritten(estimates):
         open_files()
 
 
+def test_rttm_files_of_the_users_are_not_overwritten(estimates):
+    rttm = Path("out/meeting.rttm")
+    rttm.parent.mkdir()
+    rttm.write_text("corrected by hand")
+    message = "out/meeting.rttm: is there already; give another --output"
+    with pytest.raises(UserError, match=message):
+        open_files(speakers="a")
+    files = write(estimates)
+    with pytest.raises(UserError, match=message):
+        open_files(speakers="a")
+    assert rttm.read_text() == "corrected by hand"
+    # One beside all of the audio is of a set that was interrupted.
+    files.description.unlink()
+    write(estimates, speakers="a")
+    assert open_files(speakers="a").are_complete()
+
+
 def test_interrupted_between_two_files(estimates, monkeypatch):
     write(estimates)
 

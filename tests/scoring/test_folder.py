@@ -114,7 +114,9 @@ def test_what_is_the_users_is_left_alone(name, tmp_path):
     path.parent.mkdir(parents=True)
     path.write_text("mine\n")
     with (
-        pytest.raises(UserError, match="is no folder of an evaluation"),
+        pytest.raises(
+            UserError, match="of an evaluation; give another --output"
+        ),
         open_folder(tmp_path / "evaluation"),
     ):
         pass

@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import time
+from contextlib import ExitStack
+from threading import Timer
 from types import SimpleNamespace
 
 import pandas as pd
@@ -15,7 +17,13 @@ import train
 from orion.core.io.convert import JSONConverter
 from orion.core.worker import trial as orion_trial
 from polsess.errors import UserError
-from polsess.search.trial import check_same_sweep, read_other_curves, report
+from polsess.files import locked
+from polsess.search.trial import (
+    Trial,
+    check_same_sweep,
+    read_other_curves,
+    report,
+)
 from small_models import SEPARATION
 from small_sweeps import SMALL_SWEEP, act_as_orion, trial_arguments, write_sweep
 
@@ -254,6 +262,20 @@ def test_an_orphan_ends_with_its_epoch(sweep):
     with pytest.raises(UserError, match="its worker ended"):
         sweep.train("a1")
     assert len(sweep.curve("a1")) == 1
+
+
+def test_a_trial_that_waits_for_another_process_says_so(tmp_path, caplog):
+    trial = Trial(None, tmp_path, "a1", {})
+    with ExitStack() as other:
+        trial.folder.mkdir(parents=True)
+        other.enter_context(locked(trial.folder / ".lock"))
+        Timer(0.2, other.close).start()
+        trial.claim()
+    [record] = caplog.records
+    assert "a1: waits for its other process to end" in record.getMessage()
+    with pytest.raises(BlockingIOError):
+        other.enter_context(locked(trial.folder / ".lock", wait=False))
+    trial.lock.close()
 
 
 def test_trials_that_cannot_be_compared_are_refused(sweep):

@@ -74,7 +74,7 @@ class Comparison:
         latex = "\n".join(table.latex() for table in self.tables)
         write_atomically(folder / "comparison.md", self.markdown())
         write_atomically(folder / "comparison.tex", latex)
-        names = "differences", "seeds", "environments", "published"
+        names = "differences", "seeds", "variants", "environments", "published"
         for name in names:
             path = folder / f"{name}.csv"
             path.unlink(missing_ok=True)  # of another comparison

@@ -56,13 +56,19 @@ def set_up_device(options: dict, *modules: Any) -> str:
     Raises
     ------
     UserError
-        If there is no such device, FP16 was requested on the CPU, or a module
-        cannot compute there.
+        If there is no such device, one GPU was requested for several processes
+        or FP16 on the CPU, or a module cannot compute there.
     """
     # SpeechBrain has switched it on when it was imported (its quirks).
     torch.backends.cuda.matmul.allow_tf32 = options.get("tf32", False)
     torch.backends.cudnn.allow_tf32 = options.get("tf32", False)
     device = str(options.get("device") or infer_device())
+    several = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1
+    if several and options.get("device") and device.startswith("cuda:"):
+        raise UserError(
+            f"device {device} is one GPU, and each process needs its own: give "
+            "--device cuda"
+        )
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device += f":{os.environ['LOCAL_RANK']}"
     try:

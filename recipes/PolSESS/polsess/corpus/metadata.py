@@ -25,7 +25,6 @@ AUDIO_SOURCES = {
     "s2_reverb_wav": ("sp2_reverb", "reverbForSpeaker2"),
     "event_reverb_wav": ("ev_reverb", "reverbForEvent"),
 }
-AUDIO_COLUMNS = tuple(AUDIO_SOURCES)
 AUDIO_FOLDERS = tuple(dict.fromkeys(f for f, _ in AUDIO_SOURCES.values()))
 
 # Environment -> its variants, in the corpus's order.

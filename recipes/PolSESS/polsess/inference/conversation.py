@@ -151,7 +151,8 @@ def find_turns(source: Path, found: dict, output: Path) -> tuple[dict, list]:
     Arguments
     ---------
     source : Path
-        An RTTM file, or a folder with ``NAME.rttm`` of each recording.
+        An RTTM file, or a folder with ``NAME.rttm`` of each recording, by the
+        name of its outputs or, if no other is called so, by its own.
     found : dict
         Name of a recording -> its Path.
     output : Path
@@ -177,10 +178,13 @@ def find_turns(source: Path, found: dict, output: Path) -> tuple[dict, list]:
     turns: dict = {}
     problems: list = []
     read_rttm = cache(diarization.read_rttm)
+    stems = [path.stem for path in found.values()]
     if not source.is_dir():
         read_rttm(source)
     for name, path in found.items():
         rttm = source / f"{name}.rttm" if source.is_dir() else source
+        if not rttm.exists() and stems.count(path.stem) == 1:
+            rttm = source / f"{path.stem}.rttm"
         stem = "_".join(path.stem.split())
         try:
             inside = read_rttm(rttm)

@@ -331,7 +331,8 @@ class SeparatedFiles:
     Raises
     ------
     RecordingError
-        If there are files of another recording, model or program.
+        If there are files of another recording, model or program, or an RTTM
+        file that is not of these.
 
     Example
     -------
@@ -359,7 +360,14 @@ class SeparatedFiles:
         self.damage = ""  # of the recording, as the files' description has it
         self.changed = []  # parts of the identity that differ from the files'
         self.outdated = []  # estimates of a model that had more of them
+        mine = RecordingError(
+            f"{rttm}: is there already; give another --output"
+        )
+        given = any(path.exists() for path in self.rttm)
         if not self.description.exists():
+            # A set that was interrupted before its description has all audio.
+            if given and not all(path.is_file() for path in self.audio):
+                raise mine
             return
         try:
             needed = {"identity": dict, "estimates": list}
@@ -371,6 +379,8 @@ class SeparatedFiles:
                 "another --output"
             ) from error
         before = made["identity"]
+        if given and not before.get("speakers"):
+            raise mine
         changed = [
             name for name in identity if before.get(name) != identity[name]
         ]

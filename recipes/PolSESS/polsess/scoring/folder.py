@@ -45,7 +45,9 @@ def check_folder(folder: Path) -> None:
         return
     others = names - {MANIFESTS}
     if others and COMPUTED not in names:
-        raise UserError(f"{folder}: is no folder of an evaluation")
+        raise UserError(
+            f"{folder}: is no folder of an evaluation; give another --output"
+        )
 
 
 class EvaluationFolder(EvaluationFiles):

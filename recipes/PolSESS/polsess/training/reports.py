@@ -194,7 +194,10 @@ def test_best(brain: Any, loader: Any, settings: dict, test_only: bool) -> None:
     """
     best = brain.checkpointer.find_checkpoint(max_key="si_sdr")
     if best is None:
-        raise UserError(f"{brain.hparams.save_folder}: no checkpoint to test")
+        raise UserError(
+            f"{brain.hparams.save_folder}: no checkpoint to test; train first, "
+            "without --test_only"
+        )
     files = brain.files
     if test_only or not on_main(is_tested, files, brain.curve, settings):
         # Last to be written, it says that the scores are of the same test.
