@@ -99,7 +99,7 @@ asr-demo: quickstart $(FOLDER)/recogniser
 # what all of it is worth.
 conversation-demo: CONVERSATIONS = $(FOLDER)/conversations
 conversation-demo: quickstart $(FOLDER)/recogniser
-	test -d $(CONVERSATIONS) || \
+	test -f $(CONVERSATIONS)/conversations.csv || \
 		$(BIN)/python tools/make_conversations.py $(CONVERSATIONS) \
 		--overlap 0 0.2 --count 5 --minutes 1 --background -30 -25
 	$(BIN)/python $(RECIPE)/separation/separate.py $(FOLDER)/run \

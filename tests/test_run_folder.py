@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from polsess.errors import UserError
-from polsess.files import write_atomically
+from polsess.files import read_json, write_atomically
 from polsess.run_folder import (
     Curve,
     RunFiles,
@@ -74,6 +74,15 @@ def test_a_damaged_result_is_named(text, tmp_path):
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(UserError, match=r"result\.json: is damaged"):
         read_result(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path):
+    for path, problem in (
+        (tmp_path / "typo.json", "No such"),
+        (tmp_path, "Is a"),
+    ):
+        with pytest.raises(UserError, match=rf"{path}: cannot .*\({problem}"):
+            read_json(path)
 
 
 HEADER = "variant,si_sdr,si_sdr_mixture,si_sdr_improvement\n"

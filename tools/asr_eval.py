@@ -21,7 +21,6 @@ from polsess.commands import SEED, at_least, make_parser, run
 
 # isort: split
 import argparse
-import sys
 from pathlib import Path
 
 from asr.conversations import evaluate_conversations
@@ -32,7 +31,7 @@ from asr.recognisers import (
     has_recogniser,
     open_recogniser,
 )
-from asr.transcripts import TIMES, read_transcripts
+from asr.transcripts import read_transcripts
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 from polsess.files import write_atomically
@@ -132,12 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
     quiet = options.noprogressbar
     with open_hypotheses(options.output, identity) as hypotheses:
         listen(model, test_set, recogniser, hypotheses, device, quiet)
-        failures = hypotheses.failures()
-        if failures and len(failures) == len(hypotheses.known):
-            raise UserError(
-                f"nothing was recognised, of {len(failures)} recordings; the "
-                f"first: {failures[0]['reason']}"
-            )
+        hypotheses.report()
         counts = count_all(test_set, transcripts, hypotheses)
         summary = summarise(counts, options.resamples, options.seed)
         for name, table in (("errors", counts), ("rates", summary)):
@@ -148,22 +142,6 @@ def main(arguments: list[str] | None = None) -> None:
         "In brackets the bootstrap's 95 % over mixtures. Everything is in "
         f"{options.output}"
     )
-    heard = hypotheses.known.values()
-    timed = [row for row in heard if TIMES.search(row["text"])]
-    if timed:
-        print(
-            f"{len(timed)} texts have time stamps, which count as words: let "
-            f"the recogniser leave them out. That of {timed[0]['ID']}: "
-            f"{timed[0]['text'][:100]!r}",
-            file=sys.stderr,
-        )
-    if failures:
-        print(
-            f"{len(failures)} recordings were not recognised and count as "
-            "empty; the same command tries them again. The first: "
-            f"{failures[0]['reason']}",
-            file=sys.stderr,
-        )
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def find_conversations(paths: list[Path], output: Path) -> dict:
     Raises
     ------
     UserError
-        If there are none, two have one name, or their RTTM files would be
+        If a path has none, two have one name, or their RTTM files would be
         replaced.
     """
     found: dict = {}
@@ -108,17 +108,20 @@ def find_conversations(paths: list[Path], output: Path) -> dict:
         start, files = given.parent, [given]
         if given.is_dir():
             start, files = given, sorted(given.rglob("*.json"))
-        for file in [f for f in files if f.with_suffix(".rttm").exists()]:
+        files = [f for f in files if f.with_suffix(".rttm").exists()]
+        contents = [(file, read_json(file)) for file in files]
+        separated = [one for one in contents if one[1].get("speakers")]
+        if not separated:
+            raise UserError(f"{given}: no streams of separate.py --speakers")
+        for file, made in separated:
             name = str(file.relative_to(start).with_suffix(""))
-            if name in found or file == output / f"{name}.json":
+            own = (output / f"{name}.json").resolve() == file.resolve()
+            if name in found or own:
                 raise UserError(
                     f"{file}: its transcript would replace other files of its "
                     "name; transcribe it into another --output"
                 )
-            found[name] = file, read_json(file)
-    if not found or not all(made.get("speakers") for _, made in found.values()):
-        names = ", ".join(map(str, paths))
-        raise UserError(f"{names}: holds no streams (separate.py --speakers)")
+            found[name] = file, made
     return found
 
 

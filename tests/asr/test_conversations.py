@@ -88,6 +88,14 @@ def test_leakage_is_what_is_left_where_the_other_speaks_alone(talk):
     assert found["leakage"] == pytest.approx(-20, abs=0.1)
 
 
+def test_streams_that_are_silent_in_overlaps_have_no_si_sdri(talk):
+    streams = dict(talk.sources)
+    streams["B"] = streams["B"] * ~talk.active()[0]
+    row = measure(talk, "routed, found turns", streams, heard(WORDS))
+    assert row["si_sdri_length"] == 1
+    assert figures(row)["si_sdri"] > 60
+
+
 def test_missed_and_failed(talk):
     only = {"A": WORDS["A"][:1], "B": []}
     row = measure(talk, "cut", {"A": talk.recording}, heard(only, "broken"))

@@ -113,6 +113,13 @@ def test_what_elan_opens(base):
     assert "wav" in linked["MIME_TYPE"]
 
 
+def test_a_speaker_who_is_called_like_pympis_own_tier(tmp_path):
+    said = [Segment("default", 0.5, 1.5, "tak", "")]
+    write(tmp_path / "a", said, ["default"], 2.0, [])
+    eaf = Eaf(str(tmp_path / "a.eaf"))
+    assert eaf.get_annotation_data_for_tier("default") == [(500, 1500, "tak")]
+
+
 def test_what_praat_opens(base):
     grid = TextGrid(str(base.with_suffix(".TextGrid")), codec="utf-8")
     assert (grid.xmin, grid.xmax) == (0, 3663.9)

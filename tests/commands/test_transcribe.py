@@ -205,14 +205,16 @@ def test_files_are_found(separated, spoken, tmp_path):
     assert list(find([separated], output)) == ["meeting"]
     again = write_conversation(folder, "meeting", spoken[0])
     for paths, named in (
-        ([folder / "ordinary.json"], "ordinary.json: holds no streams"),
-        ([tmp_path / "nothing.json"], "nothing.json: holds no streams"),
+        ([folder, folder / "ordinary.json"], "ordinary.json: no streams"),
+        ([separated, tmp_path / "typo.json"], "typo.json: no streams"),
+        ([separated, tmp_path / "nothing"], "nothing: no streams"),
         ([again, separated], "day 1/meeting.json: its transcript would "),
     ):
         with pytest.raises(UserError, match=named):
             find(paths, output)
-    with pytest.raises(UserError, match="would replace other files"):
-        find([again], folder)
+    for same in (folder, folder / "day 1" / ".."):
+        with pytest.raises(UserError, match="would replace other files"):
+            find([again], same)
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_damaged_files_are_named(tmp_path, capsys, name, content):
     assert main([*common, "--table"]) == 1
     printed = capsys.readouterr()
     assert re.fullmatch(
-        rf"Error: {re.escape(str(damaged))}: is damaged \(.+\); delete .+\n",
+        rf"Error: {re.escape(str(damaged))}: is damaged \(.+\); (put|del).+\n",
         printed.err,
     )
     assert "| dprnn | 2 | – | – | – | – | unreadable |" in printed.out

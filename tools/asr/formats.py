@@ -89,6 +89,7 @@ def format_transcript(
     for sound in sounds:
         if sound.suffix == ".wav" and sound.is_file():
             eaf.add_linked_file(sound.resolve().as_uri())
+    eaf.remove_tier("default")  # pympi's own
     # By channel and time, as NIST's programs want it
     for channel, speaker in enumerate(speakers, 1):
         place = f"{'_'.join(name.split())} {channel}"
@@ -105,7 +106,6 @@ def format_transcript(
                 stm += f"{place} {speaker} {start:.3f} {end:.3f} {text}\n"
             for word, begun, ended in spread_words(segment):
                 ctm += f"{place} {begun:.3f} {ended - begun:.3f} {word}\n"
-    eaf.remove_tier("default")
     subtitles.sort()
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"a.{s}") for s in ("eaf", "TextGrid", "rttm")]

@@ -2,7 +2,8 @@
 
 import csv
 import itertools
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
@@ -25,6 +26,7 @@ from polsess.scoring.test_sets import EvaluationSet
 from tqdm import tqdm
 
 from asr.recognisers import Recogniser, recognise
+from asr.transcripts import TIMES
 
 COLUMNS = ["ID", "variant", "audio", "text", "reason"]
 
@@ -62,6 +64,42 @@ class Hypotheses:
     def failures(self) -> list:
         """List the rows of streams that were not recognised."""
         return [row for row in self.known.values() if row["reason"]]
+
+    def report(self, said: Callable[[str], str] = str) -> None:
+        """Warn of time stamps and failures.
+
+        Arguments
+        ---------
+        said : callable
+            Turns a row's text into what is said, empty if that is nothing.
+
+        Raises
+        ------
+        UserError
+            If there are failures, and nothing is said anywhere.
+        """
+        failures, known = self.failures(), self.known.values()
+        texts = [(row["ID"], said(row["text"])) for row in known]
+        if failures and not any(text for _, text in texts):
+            raise UserError(
+                f"nothing was recognised, of {len(texts)} streams; the "
+                f"first: {failures[0]['reason']}"
+            )
+        timed = [(name, text) for name, text in texts if TIMES.search(text)]
+        if timed:
+            print(
+                f"{len(timed)} texts have time stamps, which count as words: "
+                f"let the recogniser leave them out. That of {timed[0][0]}: "
+                f"{timed[0][1][:100]!r}",
+                file=sys.stderr,
+            )
+        if failures:
+            print(
+                f"{len(failures)} streams were not recognised, or in part; "
+                "what is missing counts as empty, and the same command tries "
+                f"it again. The first: {failures[0]['reason']}",
+                file=sys.stderr,
+            )
 
 
 @contextmanager

@@ -157,9 +157,11 @@ def read_json(path: Path, needed: dict | None = None) -> dict:
             if not isinstance(content.get(name), kind):
                 raise ValueError(f"its {name} is {content.get(name)!r:.50}")
         return content
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{path}: is damaged ({error}); delete it or restore it"
+            f"{path}: is damaged ({error}); put back a copy of it"
         ) from error
 
 

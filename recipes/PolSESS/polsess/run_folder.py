@@ -190,7 +190,7 @@ def read_curve(
         return None
     except (OSError, ValueError, KeyError, OverflowError) as error:
         raise UserError(
-            f"{path}: is damaged ({error}); without it the run goes on"
+            f"{path}: is damaged ({error}); delete it, and the run goes on"
         ) from error
 
 
