@@ -208,10 +208,11 @@ def main(arguments: list[str] | None = None) -> None:
                 problems += transcribe(path, made, kept, longest, base)
             except RecordingError as error:
                 problems.append(str(error))
-    print(f"{len(found)} conversations: everything is in {options.output}")
     if problems:
-        text = f"not recognised: {len(problems)}; the same command goes on"
+        text = f"not recognised: {len(problems)}; the rest is in "
+        text += f"{options.output}, and the same command goes on"
         raise UserError("\nError: ".join([text, *problems]))
+    print(f"{len(found)} conversations: everything is in {options.output}")
 
 
 if __name__ == "__main__":
