@@ -29,22 +29,7 @@ from polsess.errors import UserError
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read and check the command line.
-
-    Arguments
-    ---------
-    arguments : list of str, None
-        None for those of the process.
-
-    Returns
-    -------
-    argparse.Namespace
-        An attribute per option, and ``duration`` in seconds.
-
-    Raises
-    ------
-    UserError
-        If a value is not allowed; the message names the option.
+    """Read the command line; UserError names an option that is not allowed.
 
     Example
     -------
