@@ -20,18 +20,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import measuring
 import numpy as np
 import soundfile
 import torch
-from measuring import (
-    MODELS,
-    RATE,
-    build,
-    peak_memory,
-    print_table,
-    take_turns,
-    with_stock_blocks,
-)
+from measuring import MODELS, RATE
 from polsess.audio import Recording
 from polsess.commands import make_parser
 from polsess.inference import SpeechSeparation
@@ -42,7 +35,7 @@ OURS, THEIRS = "separate.py", "SpeechBrain"
 
 
 def separate_ours(
-    network: torch.nn.Module, path: Path, precision: str, overlap: float
+    network: torch.nn.Module, precision: str, overlap: float, path: Path
 ) -> None:
     """Separate a recording in chunks, to files."""
     hparams = {"sample_rate": RATE, "n_sources": 2}
@@ -98,30 +91,33 @@ def measure(
     dict
         Figures by name.
     """
-    network = build(model, settings).eval()
-    if who == THEIRS:
-        network = with_stock_blocks(network)
+    network = measuring.build(model, settings).eval()
     torch.set_num_threads(1)
-
-    separate = partial(separate_theirs, network)
-    if who != THEIRS:
+    if who == THEIRS:
+        stock = measuring.with_stock_blocks(network)
+        separate = partial(separate_theirs, stock)
+    else:
         precision = who.split()[-1]
-        separate = partial(
-            separate_ours, network, precision=precision, overlap=overlap
-        )
+        separate = partial(separate_ours, network, precision, overlap)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         # The first second includes compilation and late imports.
         separate(write_recording(Path(folder, "short.wav"), 1))
         path = write_recording(Path(folder, "recording.wav"), seconds)
-        before = peak_memory(), time.perf_counter(), time.process_time()
+        before = read_usage()
         separate(path)
-        after = peak_memory(), time.perf_counter(), time.process_time()
+        wall, cpu, memory = read_usage() - before
     return {
-        "real-time factor": (after[1] - before[1]) / seconds,
-        "CPU s / s": (after[2] - before[2]) / seconds,
-        "memory, GB": after[0] - before[0],
-        "whole process, GB": after[0],
+        "real-time factor": wall / seconds,
+        "CPU s / s": cpu / seconds,
+        "memory, GB": memory,
+        "whole process, GB": measuring.peak_memory(),
     }
+
+
+def read_usage() -> np.ndarray:
+    """Read the clock and this process's time in s, and its memory in GB."""
+    times = time.perf_counter(), time.process_time()
+    return np.array([*times, measuring.peak_memory()])
 
 
 def write_recording(path: Path, seconds: int) -> Path:
@@ -139,9 +135,8 @@ def main() -> None:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--models", nargs="+", default=MODELS, help="YAML files (default: all)")
-    add(
-        "--durations", nargs="+", type=int, default=[24], help="s (default: 24)"
-    )
+    text = "s (default: 24)"
+    add("--durations", nargs="+", type=int, default=[24], help=text)
     add("--rounds", type=int, default=1, help="repetitions (default: 1)")
     text = "of separate.py (default: fp32 bf16)"
     add("--precisions", nargs="+", default=["fp32", "bf16"], help=text)
@@ -156,12 +151,12 @@ def main() -> None:
         ways += [THEIRS] * both
         for seconds in options.durations:
             what = model, settings, seconds, options.overlap
-            best = take_turns(options.rounds, measure, ways, *what)
+            best = measuring.take_turns(options.rounds, measure, ways, *what)
             rows += [
                 {"model": model, "recording, s": seconds, "by": who} | figures
                 for who, figures in best.items()
             ]
-    print_table(rows)
+    measuring.print_table(rows)
 
 
 if __name__ == "__main__":
