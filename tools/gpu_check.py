@@ -31,7 +31,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from polsess.commands import at_least, make_parser, run
-from polsess.errors import UserError, one_line
+from polsess.errors import one_line
 from polsess.files import to_json, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,37 +250,15 @@ def run_checks(
     return found
 
 
-def choose(given: Sequence[str] | None) -> list[str]:
-    """Choose the checks with these names, or that begin so.
-
-    Raises
-    ------
-    UserError
-        If there is no such check.
-
-    Example
-    -------
-    >>> choose(["scan", "layer/501x126"])[2:]
-    ['scan/mamba_ssm', 'layer/501x126']
-    """
-    chosen: list[str] = []
-    checks = [*TOGETHER, *ALONE]
-    for name in given or ():
-        begun = [c for c in checks if f"{c}/".startswith(f"{name}/")]
-        if not begun:
-            raise UserError(
-                f"--only {name}: no such check; there are {', '.join(checks)}"
-            )
-        chosen += begun
-    return [c for c in checks if given is None or c in chosen]
-
-
 def main(arguments: list[str], module: str = "gpu_checks") -> int:
     """Run the checks that the command line names; return the exit status."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    text = "checks, or what their names begin with (default: all)"
-    add("--only", nargs="+", metavar="NAME", help=text)
+    checks = [*TOGETHER, *ALONE]
+    kinds = {check: check.partition("/")[0] for check in checks}
+    text = "checks, or all whose names begin with NAME/ (default: all)"
+    known: dict = {"choices": {*checks, *kinds.values()}, "default": checks}
+    add("--only", nargs="+", metavar="NAME", help=text, **known)
     text = "JSON file for all figures (default: gpu_check.json)"
     add("--output", type=Path, default=Path("gpu_check.json"), help=text)
     text = "seconds for all checks together (default: 360)"
@@ -288,7 +266,7 @@ def main(arguments: list[str], module: str = "gpu_checks") -> int:
     text = "cuda, cuda:1 ... or cpu (default: cuda)"
     add("--device", default="cuda", help=text)
     options = parser.parse_args(arguments)
-    names = choose(options.only)
+    names = [c for c in checks if {c, kinds[c]}.intersection(options.only)]
     start = time.time()
     cpus = os.cpu_count() or 1
     jobs = max(1, min(6, cpus // 2))

@@ -11,8 +11,7 @@ import gpu_checks
 import measuring
 import pytest
 import torch
-from gpu_check import Result, choose, main
-from polsess.errors import UserError
+from gpu_check import Result, main
 
 FAKE = "small_gpu_checks"
 
@@ -21,13 +20,13 @@ FAKE = "small_gpu_checks"
 def checked(monkeypatch, tmp_path, capsys):
     """Run fake checks as the command line does."""
 
-    def check(together, alone, deadline="60"):
+    def check(together, alone, deadline="60", only=()):
         monkeypatch.setattr(gpu_check, "TOGETHER", together)
         monkeypatch.setattr(gpu_check, "ALONE", alone)
         monkeypatch.setattr(sys, "path", [*sys.path])
         output = tmp_path / "found" / "gpu.json"
         options = ["--output", str(output), "--deadline", deadline]
-        status = main(options, FAKE)
+        status = main([*options, *only], FAKE)
         printed = capsys.readouterr().out
         lines = {line.split()[0]: line for line in printed.splitlines()}
         return status, lines, json.loads(output.read_text())
@@ -63,7 +62,11 @@ def test_a_line_a_check_a_file_and_an_exit_status(checked):
 
 
 def test_skips_alone_do_not_fail(checked):
-    status, lines, found = checked(["lacking/not_there"], ["good"])
+    status, lines, found = checked(
+        ["lacking/not_there", "wrong"],
+        ["good", "broken"],
+        only=["--only", "lacking", "good"],
+    )
     assert status == 0
     assert "1 ok, 0 FAIL, 1 skip in" in lines["1"]
     assert found["passed"]
@@ -90,10 +93,12 @@ def test_what_hangs_is_ended_with_all_that_it_started(
     pytest.fail("what it had started goes on")
 
 
-def test_names():
-    assert choose(["layer"]) == ["layer/501x126", "layer/129x498"]
-    with pytest.raises(UserError, match="--only lay: no .* are environment, "):
-        choose(["lay"])
+def test_names(capsys):
+    with pytest.raises(SystemExit):
+        main(["--only", "lay"])
+    printed = capsys.readouterr().err
+    assert "--only: invalid choice: 'lay'" in printed
+    assert "'layer/501x126'" in printed
     for name in gpu_check.TOGETHER + gpu_check.ALONE:
         assert callable(getattr(gpu_checks, name.split("/")[0]))
 

@@ -297,9 +297,12 @@ def tiny(model: str, **options: Any) -> dict:
 
 
 def run_command(
-    result: Result, *arguments: object, **environment: str
-) -> subprocess.CompletedProcess:
-    """Run a command in a process of its own; keep what it printed."""
+    result: Result, *arguments: object, status: int = 0, **environment: str
+) -> str:
+    """Run a command in a process of its own; keep and return what it printed.
+
+    The check fails unless the command's exit status is ``status``.
+    """
     ended = subprocess.run(
         [sys.executable, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -308,7 +311,9 @@ def run_command(
         env=os.environ | environment,
     )
     result.notes.update(output=ended.stdout.splitlines()[-20:])
-    return ended
+    ends = f"exit status {ended.returncode}"
+    result.require(ended.returncode == status, ends)
+    return ended.stdout
 
 
 def training(result: Result, model: str) -> None:
@@ -363,22 +368,18 @@ def compile(result: Result) -> None:
     result.need_gpu("triton")
     options = tiny("convtasnet")
     arguments = train_arguments(result, "convtasnet", options)
-    ended = run_command(result, TRAIN, *arguments, "--compile")
-    result.require("does not work here" not in ended.stdout, "not compiled")
-    result.require(ended.returncode == 0, "the run did not finish")
+    printed = run_command(result, TRAIN, *arguments, "--compile")
+    result.require("does not work here" not in printed, "not compiled")
 
 
 def torchrun(result: Result) -> None:
     """One process under torchrun, two on two GPUs, with NCCL."""
     processes = max(1, min(2, torch.cuda.device_count()))
-    launcher = "-m torch.distributed.run --standalone --nproc_per_node "
-    launcher += str(processes)
-    arguments = train_arguments(result, "dprnn", tiny("dprnn"))
-    ended = run_command(
-        result, *launcher.split(), TRAIN, *arguments, NCCL_DEBUG="INFO"
-    )
-    result.require(ended.returncode == 0, "the run did not finish")
-    with_nccl = "NCCL INFO" in ended.stdout
+    launcher = "-m torch.distributed.run --standalone --nproc_per_node"
+    command = [*launcher.split(), processes, TRAIN]
+    command += train_arguments(result, "dprnn", tiny("dprnn"))
+    printed = run_command(result, *command, NCCL_DEBUG="INFO")
+    with_nccl = "NCCL INFO" in printed
     result.require(with_nccl or result.device == "cpu", "NCCL was not used")
 
 
@@ -405,11 +406,10 @@ def out_of_memory(result: Result) -> None:
     )
     options = {"data_folder": CORPUS, "precision": "fp32", "num_workers": 0}
     arguments = train_arguments(result, "convtasnet", options)
-    ended = run_command(result, "-c", script, *arguments)
-    errors = re.findall("^Error: .*", ended.stdout, re.MULTILINE)
+    printed = run_command(result, "-c", script, *arguments, status=1)
+    errors = re.findall("^Error: .*", printed, re.MULTILINE)
     message = "".join(errors)
     helps = "--batch_size" in message and "--training_segment" in message
     result.notes.update(message=message.partition(" (CUDA")[0])
     result.require(len(errors) == 1 and helps, "no such message")
-    result.require("Traceback" not in ended.stdout, "there is a traceback")
-    result.require(ended.returncode == 1, f"exit status {ended.returncode}")
+    result.require("Traceback" not in printed, "there is a traceback")
