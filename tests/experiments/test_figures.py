@@ -4,13 +4,9 @@ import re
 
 import numpy as np
 from experiments import figures
-from experiments.page import (
-    LEVEL_BINS,
-    breakdown_section,
-    improvements,
-    improvements_by,
-)
+from experiments.page import LEVEL_BINS, breakdown_section, improvements_by
 from experiments.runs import read_evaluations
+from experiments.statistics import take_sample
 from small_evaluations import mixtures, scores_of, write_run, write_series
 
 
@@ -39,9 +35,10 @@ def test_marks_stand_at_the_means_and_the_seeds(tmp_path, monkeypatch):
     info = evaluations[0].info
     expected = []
     for variant in info["variants"]:
-        sample = improvements(evaluations, [variant])
+        sample = take_sample(evaluations, "si_sdr", [variant])
         for means in sample.seed_means.values():
-            expected += [means, [means.mean()]]
+            gains = means - sample.mixture_mean
+            expected += [gains, [gains.mean()]]
     assert len(lines) == len(expected) == 2 * 2 * len(info["variants"])
     for line, values in zip(lines, expected, strict=True):
         np.testing.assert_allclose(line.get_xdata(), values)

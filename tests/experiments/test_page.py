@@ -246,7 +246,10 @@ def test_figures_are_pictures_of_their_own_too(made, text):
         assert all(line == line.rstrip() for line in drawn.splitlines())
         assert drawn.endswith("</svg>\n") and not drawn.endswith("\n\n")
     names = {path.name for path in (made / "figures").iterdir()}
-    assert {"breakdown-variants.svg", "curves-all-models.svg"} <= names
+    assert {
+        "breakdown-variants-si-sdr-db.svg",
+        "curves-all-models.svg",
+    } <= names
 
 
 @pytest.mark.parametrize(

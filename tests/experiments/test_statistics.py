@@ -3,6 +3,7 @@
 from itertools import combinations, product
 
 import numpy as np
+import pandas as pd
 import pytest
 from experiments.comparison import difference_of
 from experiments.runs import Run, read_evaluations, runs_table
@@ -11,7 +12,6 @@ from experiments.statistics import (
     cohen_dz,
     correlation,
     holm,
-    mean_part,
     paired_tests,
     read_values,
     seed_tests,
@@ -98,19 +98,17 @@ def test_damaged_values_are_named(tmp_path, rows, message):
 def test_the_t_interval_of_seeds_is_scipys():
     first, second = generator().normal(5, 1, 3), generator(1).normal(3, 2, 4)
     expected = stats.ttest_1samp(first, 0).confidence_interval(0.95)
-    interval = t_interval(first.mean(), mean_part(first))
+    interval = t_interval(first.mean(), first)
     assert interval == pytest.approx((expected.low, expected.high))
     welch = stats.ttest_ind(first, second, equal_var=False)
     expected = welch.confidence_interval(0.95)
-    parts = mean_part(first) + mean_part(second)
-    interval = t_interval(first.mean() - second.mean(), parts)
+    interval = t_interval(first.mean() - second.mean(), first, second)
     assert interval == pytest.approx((expected.low, expected.high))
 
 
 def test_no_interval_without_variance():
-    assert mean_part(np.array([1.0])) == []
-    for values in ([], [1.0] * 3, [0.3, 0.1 + 0.2, 0.3]):
-        assert np.isnan(t_interval(1.0, mean_part(np.array(values)))).all()
+    for values in ([], [1.0], [1.0] * 3, [0.3, 0.1 + 0.2, 0.3]):
+        assert np.isnan(t_interval(1.0, np.array(values))).all()
 
 
 def test_the_correlations_are_scipys():
@@ -268,5 +266,7 @@ def test_holm_by_hand():
     for rank, index in enumerate(np.argsort(p)):
         highest = max(highest, min(1.0, (7 - rank) * p[index]))
         expected[index] = highest
-    np.testing.assert_allclose(holm([np.nan, *p]), [np.nan, *expected])
-    assert np.isnan(holm([np.nan, np.nan])).all()
+    corrected = holm(pd.Series([np.nan, *p]))
+    assert corrected.index[0] == 1
+    np.testing.assert_allclose(corrected, expected)
+    assert holm(pd.Series([np.nan, np.nan])).empty

@@ -262,7 +262,7 @@ def _corrected(rows):
     figures = pd.DataFrame(rows)
     for name in ("wilcoxon_p", "permutation_p", "welch_p", "seeds_p"):
         if name in figures:
-            figures[f"{name}_holm"] = stats.holm(figures[name].tolist())
+            figures[f"{name}_holm"] = stats.holm(figures[name])
     return figures
 
 
@@ -342,9 +342,8 @@ def difference_of(
     sources = seeds if min(map(len, seeds)) > 1 else []
     if differences is not None:
         sources = [differences, *seeds]
-    parts = [part for values in sources for part in stats.mean_part(values)]
     difference = seeds[0].mean() - seeds[1].mean()
-    low, high = stats.t_interval(difference, parts)
+    low, high = stats.t_interval(difference, *sources)
     row = {"pair": " – ".join(models), "difference": difference}
     return {**row, "t_low": low, "t_high": high}
 

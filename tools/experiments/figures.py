@@ -98,9 +98,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     write_atomically(path, content.getvalue())
 
 
-def draw_dots(
-    samples: dict, styles: dict, label: str, with_mixture: bool = False
-) -> Figure:
+def draw_dots(samples: dict, styles: dict, label: str) -> Figure:
     """Draw a row per sample: each model's mean, and its seeds.
 
     Arguments
@@ -111,38 +109,30 @@ def draw_dots(
         As ``model_styles`` returns them.
     label : str
         Of the values' axis, with the unit.
-    with_mixture : bool
-        Whether to draw the unprocessed mixture, too.
     """
     most = max(len(sample.values) for sample in samples.values())
     rows = max(LABEL, ROW * most + 0.14) * len(samples)
     figure, axis = plt.subplots()
     figure.set_figheight(rows + 0.8 + 0.11 * (len(styles) + 2))
     ticks: dict = {"linewidth": 1.2, "markersize": 9, "markeredgewidth": 1.2}
-    dashed: dict = {"color": "#555555", "ls": "--", "linewidth": 1.6}
     names = []
     for row, (title, sample) in enumerate(samples.items()):
         names.append(f"{_in_two_lines(title, 16)}\nn = {sample.utterances}")
         if row % 2 == 0:
             axis.axhspan(row - 0.5, row + 0.5, color="#f2f2f2", zorder=0)
-        if with_mixture:
-            axis.vlines(sample.mixture_mean, row - 0.48, row + 0.48, **dashed)
         middle = (len(sample.values) - 1) / 2
         for number, (model, means) in enumerate(sample.seed_means.items()):
             height = row + (number - middle) * SEVERAL / most
             heights, color = [height] * len(means), styles[model]["color"]
             axis.plot(means, heights, "|-", color=color, **ticks)
             axis.plot(means.mean(), height, zorder=3, **styles[model])
-    legend = {m: style | {"linestyle": ""} for m, style in styles.items()}
-    if with_mixture:
-        legend["unprocessed mixture"] = dashed
     axis.set_yticks(range(len(names)), names, fontsize=10)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
     axis.grid(False, axis="y")
     axis.set_xlabel(label)
     axis.xaxis.set_major_locator(MaxNLocator(5))
-    add_legend(figure, legend)
+    add_legend(figure, {m: s | {"linestyle": ""} for m, s in styles.items()})
     return figure
 
 

@@ -4,8 +4,8 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -28,11 +28,10 @@ from experiments.runs import (
     read_run,
     runs_table,
 )
-from experiments.statistics import Sample, choose_variants, take_sample
+from experiments.statistics import choose_variants, take_sample
 from experiments.tables import Table, cell
 
 TEMPLATES = Path(__file__).parent / "templates"
-IMPROVEMENT = "SI-SDR improvement (dB)"
 # Columns of scores.csv -> titles of their figures
 PARTS = {
     "scene_class": "Scene classes",
@@ -154,13 +153,15 @@ def seeds_of(evaluations: list[Evaluation]) -> str:
     return f"seeds {', '.join(map(str, seeds))}"
 
 
-def _draw(evaluations, variants, samples, title, label, with_mixture=False):
-    """Make a figure of samples; none if all are empty."""
+def _draw(evaluations, metric, variants, samples, title):
+    """Make a figure of improvements; none if all samples are empty."""
     samples = {name: s for name, s in samples.items() if s.utterances}
     if not samples:
         return []
     styles = plots.model_styles(by_group(evaluations))
-    drawn = plots.draw_dots(samples, styles, label, with_mixture)
+    measure = measure_of(metric)
+    label = f"{measure.text.removesuffix(measure.unit)} improvement"
+    drawn = plots.draw_dots(samples, styles, label + measure.unit)
     info, every = evaluations[0].info, samples.values()
     caption = (
         f"{info['corpus']}, {info['split']}; {', '.join(variants)}; at least "
@@ -168,17 +169,6 @@ def _draw(evaluations, variants, samples, title, label, with_mixture=False):
         f"a value: {sum(s.undefined for s in every)}; {seeds_of(evaluations)}."
     )
     return [Figure(title, plots.to_svg(drawn), caption)]
-
-
-def improvements(
-    evaluations: list[Evaluation],
-    variants: Sequence[str],
-    utterances: Iterable[str] | None = None,
-) -> Sample:
-    """Take the SI-SDR improvements of all models; see ``take_sample``."""
-    sample = take_sample(evaluations, "si_sdr", variants, utterances)
-    values = {m: v - sample.mixture for m, v in sample.values.items()}
-    return replace(sample, values=values)
 
 
 def improvements_by(
@@ -204,20 +194,18 @@ def improvements_by(
     rows = evaluations[0].scores
     rows = rows[rows["variant"].isin(variants) & (rows[column] != "")]
     values = rows.groupby("ID", sort=False)[column].first().dropna()
-    if column == "scene_class":
-        parts = {name: part.index for name, part in values.groupby(values)}
-    elif values.nunique() < 2:
-        parts = {}
-    else:
-        bins = pd.qcut(values, LEVEL_BINS, duplicates="drop")
-        parts = {
-            f"{part.min():.1f} to {part.max():.1f} dB": part.index
-            for _, part in values.groupby(bins, observed=True)
-        }
-    return {
-        name: improvements(evaluations, variants, ids)
-        for name, ids in parts.items()
-    }
+    is_level = column != "scene_class"
+    parts = values
+    if is_level:
+        parts = pd.qcut(values, LEVEL_BINS, duplicates="drop")
+    samples = {}
+    for name, part in values.groupby(parts, observed=True):
+        if is_level:
+            name = f"{part.min():.1f} to {part.max():.1f} dB"
+        samples[name] = take_sample(
+            evaluations, "si_sdr", variants, part.index, "improvement"
+        )
+    return samples
 
 
 def curves_section(evaluations: list[Evaluation]) -> Section:
@@ -252,28 +240,23 @@ def curves_section(evaluations: list[Evaluation]) -> Section:
 
 
 def breakdown_section(evaluations: list[Evaluation]) -> Section:
-    """Show SI-SDR improvements by variant, scene class and level.
-
-    The other metrics are shown by variant.
-    """
+    """Show improvements by variant, that of SI-SDR by scene and level, too."""
     info = evaluations[0].info
     variants, chosen = info["variants"], choose_variants(evaluations)
-    samples = {v: improvements(evaluations, [v]) for v in variants}
-    figures = _draw(evaluations, variants, samples, "Variants", IMPROVEMENT)
-    lacking = []
+    figures, lacking = [], []
+    for metric in info["metrics"]:
+        samples = {
+            v: take_sample(evaluations, metric, [v], value="improvement")
+            for v in variants
+        }
+        title = f"Variants: {measure_of(metric).text}"
+        figures += _draw(evaluations, metric, variants, samples, title)
     for column, title in PARTS.items():
         samples = improvements_by(evaluations, chosen, column)
-        drawn = _draw(evaluations, chosen, samples, title, IMPROVEMENT)
+        drawn = _draw(evaluations, "si_sdr", chosen, samples, title)
         figures += drawn
         if not drawn:
             lacking.append(title)
-    for metric in info["metrics"]:
-        if metric != "si_sdr":
-            samples = {
-                v: take_sample(evaluations, metric, [v]) for v in variants
-            }
-            text = measure_of(metric).text
-            figures += _draw(evaluations, variants, samples, text, text, True)
     note = f"Missing in the corpus's manifest: {', '.join(lacking)}."
     title, words = "Variants, scenes and levels", [note] if lacking else []
     return Section("breakdown", title, words, figures=figures)

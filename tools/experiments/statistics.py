@@ -103,6 +103,7 @@ def take_sample(
     metric: str,
     variants: Sequence[str],
     utterances: Iterable[str] | None = None,
+    value: str = "score",
 ) -> Sample:
     """Collect the values of all models and seeds on all utterances.
 
@@ -116,6 +117,8 @@ def take_sample(
         An utterance's value is the mean over those of them that it has.
     utterances : iterable of str, None
         IDs to select; None for all.
+    value : str
+        ``score``, or ``improvement`` over the mixture.
 
     Returns
     -------
@@ -142,11 +145,11 @@ def take_sample(
     means = np.array(
         [
             run.scores[chosen]
-            .groupby("ID", sort=False)[["score", "mixture"]]
+            .groupby("ID", sort=False)[[value, "mixture"]]
             .mean(skipna=False)
             for run in evaluations
         ]
-    )  # [runs, utterances, score and mixture]
+    )  # [runs, utterances, value and mixture]
     defined = ~np.isnan(means).any(axis=(0, 2))
     values: dict = {}
     for run, scores in zip(evaluations, means[:, defined, 0], strict=True):
@@ -254,18 +257,18 @@ def list_notes(table: pd.DataFrame) -> dict:
     return notes
 
 
-def t_interval(estimate: float, parts: list[tuple]) -> tuple[float, ...]:
-    """Compute an interval by Student's t from parts of the variance.
+def t_interval(estimate: float, *samples: np.ndarray) -> tuple[float, ...]:
+    """Compute an interval by Student's t from the variances of means.
 
     Arguments
     ---------
     estimate : float
         A mean or a difference of means.
-    parts : list of tuple
-        Variance and degrees of freedom of each independent part of the
-        estimate's error. Their sum has degrees of freedom by Welch and
-        Satterthwaite (Satterthwaite, "An Approximate Distribution of Estimates
-        of Variance Components", 1946).
+    *samples : numpy.ndarray
+        Of shape [count]: the variances of their means are the independent parts
+        of the estimate's error, but for single values, which have none. The sum
+        has degrees of freedom by Welch and Satterthwaite (Satterthwaite, "An
+        Approximate Distribution of Estimates of Variance Components", 1946).
 
     Returns
     -------
@@ -274,10 +277,12 @@ def t_interval(estimate: float, parts: list[tuple]) -> tuple[float, ...]:
 
     Example
     -------
-    >>> low, high = t_interval(5.56, [(0.115**2 / 3, 2)])
+    >>> low, high = t_interval(5.56, np.array([5.68, 5.45, 5.55]))
     >>> f"{low:.2f} {high:.2f}"
     '5.27 5.85'
     """
+    several = [values for values in samples if len(values) > 1]
+    parts = [(deviation(v) ** 2 / len(v), len(v) - 1) for v in several]
     variance = sum(part for part, _ in parts)
     if not variance > 0:
         return math.nan, math.nan
@@ -304,21 +309,6 @@ def deviation(values: np.ndarray) -> float:
     return result if result > ROUNDING * np.abs(values).max() else 0.0
 
 
-def mean_part(values: np.ndarray) -> list[tuple]:
-    """Compute a mean's variance and degrees of freedom.
-
-    The list, for ``t_interval``, has one part; none for a single value, which
-    has no variance.
-
-    Example
-    -------
-    >>> mean_part(np.array([1.0, 3.0, 5.0]))
-    [(1.3333333333333333, 2)]
-    """
-    count = len(values)
-    return [(deviation(values) ** 2 / count, count - 1)] if count > 1 else []
-
-
 def mean_interval(values: np.ndarray) -> tuple[float, ...]:
     """Compute the interval by Student's t of a model's mean.
 
@@ -340,8 +330,8 @@ def mean_interval(values: np.ndarray) -> tuple[float, ...]:
     >>> f"{low:.2f} {high:.2f}"
     '-0.48 4.48'
     """
-    parts = mean_part(values.mean(axis=1)) + mean_part(values.mean(axis=0))
-    return t_interval(values.mean(), parts)
+    means = values.mean(axis=1), values.mean(axis=0)
+    return t_interval(values.mean(), *means)
 
 
 def correlation(
@@ -554,20 +544,18 @@ def seed_tests(
     return tests
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: pd.Series) -> pd.Series:
     """Correct p-values for several tests, by Holm's method.
 
     (Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.)
-    NaN, of undefined tests, does not count.
+    Those of undefined tests, NaN, do not count, and are left out.
 
     Example
     -------
-    >>> holm([0.01, 0.04, float("nan")])
-    [0.02, 0.04, nan]
+    >>> holm(pd.Series([float("nan"), 0.01, 0.04])).to_dict()
+    {1: 0.02, 2: 0.04}
     """
-    corrected = np.full(len(p_values), np.nan)
-    made = ~np.isnan(p_values)
-    if made.any():
-        values = np.asarray(p_values)[made]
-        corrected[made] = multipletests(values, method="holm")[1]
-    return corrected.tolist()
+    made = p_values.dropna()
+    if made.empty:
+        return made
+    return pd.Series(multipletests(made, method="holm")[1], made.index)
