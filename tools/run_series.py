@@ -22,4 +22,4 @@ from experiments.series import train_series
 from polsess.commands import run
 
 if __name__ == "__main__":
-    run(lambda arguments: train_series(arguments, __doc__))
+    run(lambda arguments: train_series(arguments, __doc__)[0])

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments import hunting
+from experiments import hunting, series, stages
 from experiments.database import (
     Database,
     add_storage_options,
@@ -34,20 +34,8 @@ from experiments.database import (
     set_aside_damaged,
     storage_variables,
 )
-from experiments.finalists import SETTINGS, add_options, train_finalists
-from experiments.series import read_train_options, share_cores
-from experiments.stages import (
-    MARGIN,
-    best_trials,
-    find_stage,
-    find_stages,
-    last_stages,
-    narrow,
-    proposal_table,
-    shared_options,
-    stages_after,
-    write_stages,
-)
+from experiments.finalists import SETTINGS, add_options, name_winner
+from experiments.runs import published_table
 from experiments.status import hours_table, mark_crashed, status_table, view
 from experiments.trials import pool_trials, read_stages, read_trials
 from polsess import commands
@@ -58,11 +46,9 @@ from polsess.search.sweep import HPARAMS
 
 WATCH_SECONDS = 5.0
 # Options of train.py that a sweep sets
-GIVEN_BY = {
+GIVEN_BY = series.GIVEN_BY | {
     "sweep": "--sweeps",
     "sweep_folder": "--output",
-    "output_folder": "--output",
-    "device": "--devices",
     "seed": "it in the stage's file",
 }
 
@@ -79,8 +65,8 @@ def run(options: argparse.Namespace) -> None:
     command goes on. Options that are not listed are passed to train.py for
     every trial.
     """
-    stage, stages = options.stage, options.stages
-    for_train = read_train_options(options.others, GIVEN_BY)
+    stage = options.stage
+    for_train = series.read_train_options(options.others, GIVEN_BY)
     environments = [hunting.environment_of(d) for d in options.devices]
     if not options.data_folder.is_dir():
         raise UserError(
@@ -106,10 +92,10 @@ def run(options: argparse.Namespace) -> None:
     print(f"cd {shlex.quote(str(hunting.SEPARATION))}")
     print(hunting.format_command(command, variables), flush=True)
     database.complete(stage, options.output)
-    start = hunting.find_start(stage, stages, options.output)
+    start = hunting.find_start(stage, options.stages, options.output)
     if start is not None:
         database.start(stage, options.output, start)
-    cores = share_cores(len(environments) * options.workers)
+    cores = series.share_cores(len(environments) * options.workers)
     environments = [variables | cores | e for e in environments]
     endings = hunting.hunt(stage, options.output, command, environments)
     if any(status for status, _ in endings):
@@ -155,7 +141,8 @@ def slurm(options: argparse.Namespace) -> None:
     again, goes on. Options that are not listed are passed to train.py.
     """
     stage, others = options.stage, options.others
-    hunting.check_options(stage, read_train_options(others, GIVEN_BY))
+    for_train = series.read_train_options(others, GIVEN_BY)
+    hunting.check_options(stage, for_train)
     command = [sys.executable, Path(__file__).resolve(), "run"]
     command += [options.model, stage.stage, "--workers", options.workers]
     for name in ("output", "data_folder", "storage", "storage_config"):
@@ -188,7 +175,6 @@ def status(options: argparse.Namespace) -> None:
     hours of all. Crashed trials are not resumed; open ones are running or
     waiting to be resumed.
     """
-    stages = options.stages
     if options.storage is not None and not options.storage.is_file():
         raise UserError(
             f"--storage {options.storage}: there is no such database"
@@ -196,16 +182,16 @@ def status(options: argparse.Namespace) -> None:
     database = Database(_database_path(options), options.storage_config)
     found = [
         mark_crashed(stage, read_trials(stage, options.output), database)
-        for stage in stages
+        for stage in options.stages
     ]
-    print(status_table(stages, found, _baseline(stages)))
-    print(f"\n{hours_table(stages, found)}")
+    print(status_table(options.stages, found, _baseline(options)))
+    print(f"\n{hours_table(options.stages, found)}")
     # Here, since pictures and importances take a second to import
     from experiments import summary
     from experiments.figures import save_figure
 
     drawn = []
-    for stage, mine in zip(stages, found, strict=True):
+    for stage, mine in zip(options.stages, found, strict=True):
         if not any(trial.status == FINISHED for trial in mine):
             continue
         trials = pool_trials([stage], options.output)
@@ -268,16 +254,16 @@ def propose_next(options: argparse.Namespace) -> None:
     """
     stage = options.stage
     pool = pool_trials([stage], options.output).pool
-    best = best_trials(pool)
+    best = stages.best_trials(pool)
     proposed = {
-        name: narrow(prior, best[name], widen=options.widen)
+        name: stages.narrow(prior, best[name], widen=options.widen)
         for name, prior in stage.space.items()
     }
-    following = stages_after(options.stages, stage)
+    following = stages.stages_after(options.stages, stage)
     rule = (
         f"the hull of the best {len(best)} of {len(pool)} finished trials of "
-        f"{stage.stage}, wider by {MARGIN:.0%} of its range at either end, and "
-        "within that range"
+        f"{stage.stage}, wider by {stages.MARGIN:.0%} of its range at either "
+        "end, and within that range"
     )
     wider = [
         f"{name} {prior.text}"
@@ -287,19 +273,15 @@ def propose_next(options: argparse.Namespace) -> None:
     ]
     if wider:
         rule += f", but for ends at which the best lie: {', '.join(wider)}"
-    print(proposal_table(stage, best, proposed, following))
+    print(stages.proposal_table(stage, best, proposed, following))
     print(f"\nProposed: {rule}.")
     if options.write is None:
         return
     if not following:
         raise UserError(f"--write: no stage comes after {stage.stage}")
-    folder = options.write
-    for path in write_stages(following, proposed, rule, folder, options.force):
+    where = options.write, options.force
+    for path in stages.write_stages(following, proposed, rule, *where):
         print(f"Wrote {path}")
-    folders = dict.fromkeys((*options.sweeps, folder))
-    command = ["sweep.py", "run", options.model, following[0].stage]
-    command += ["--output", options.output, "--sweeps", *folders]
-    print(f"It is run with {shlex.join(map(str, command))} ...")
 
 
 def select(options: argparse.Namespace) -> None:
@@ -311,19 +293,19 @@ def select(options: argparse.Namespace) -> None:
     """
     import select_configs  # here, since its pictures take a second to import
 
-    stages = last_stages(options.stages)
+    chosen = stages.last_stages(options.stages)
     if options.from_ is not None:
         names = dict.fromkeys(options.from_)
-        stages = [find_stage(options.stages, name) for name in names]
+        chosen = [stages.find_stage(options.stages, name) for name in names]
     settings = SETTINGS.with_name(f"{options.model}_finalists.yaml")
     if not settings.exists():
         settings = HPARAMS / f"{options.model}.yaml"
     select_configs.select(
-        pool_trials(stages, options.output),
+        pool_trials(chosen, options.output),
         options,
         _selection(options),
         settings,
-        shared_options(stages),
+        stages.shared_options(chosen),
     )
     print(f"Wrote {_selection(options)}")
 
@@ -338,27 +320,26 @@ def validate(options: argparse.Namespace) -> int:
     options and those of train.py can be given too. The same command resumes.
     Runs and tables are in OUTPUT/MODEL-validation.
     """
-    stages = options.stages
-    given = {text.partition("=")[0] for text in options.others}
-    for name in {name for stage in stages for name in stage.space}:
-        if f"--{name}" in given:
-            raise UserError(
-                f"--{name}: each finalist has its own; leave the option out, "
-                f"or change {_selection(options) / 'finalists.yaml'}"
-            )
+    path = _selection(options) / "finalists.yaml"
+    if not path.is_file():
+        raise UserError(f"{path}: is not there; `sweep.py select` makes it")
     folder = options.output / f"{options.model}-validation"
-    baseline = _baseline(stages)
-    exit_status, report = train_finalists(
-        _selection(options), folder, baseline, options.seeds, options.others
+    own = {name: f"it in {path}" for s in options.stages for name in s.space}
+    exit_status, runs = series.train_series(
+        [str(path), "--output", str(folder), *options.others],
+        given_by=series.GIVEN_BY | own,
     )
+    winner = name_winner(runs, _baseline(options))
+    report = f"{published_table(runs)}\n\n{winner}\n"
     write_atomically(folder / "validation.md", report)
     print(f"\n{report}", end="")
     return exit_status
 
 
-def _baseline(stages):
+def _baseline(options):
     """Return the SI-SDR without a search; None if it is not known."""
-    return next((s.baseline for s in stages if s.baseline is not None), None)
+    known = (stage.baseline for stage in options.stages)
+    return next((value for value in known if value is not None), None)
 
 
 def _selection(options):
@@ -411,8 +392,6 @@ def _make_parser():
     text = "folder for the next stage's file, for --sweeps (default: print)"
     add("--write", type=Path, help=text)
     add("--force", action="store_true", help="replace an existing file")
-    text = "seeds per finalist (default: 42 123 456)"
-    added["validate"].add_argument("--seeds", nargs="+", help=text)
     return parser
 
 
@@ -442,9 +421,9 @@ def main(arguments: list[str]) -> int:
     options.others = others
     if others and options.function not in (run, slurm, validate):
         parser.error(f"unknown arguments: {' '.join(others)}")
-    options.stages = find_stages(options.model, options.sweeps)
+    options.stages = stages.find_stages(options.model, options.sweeps)
     if "stage" in options:
-        options.stage = find_stage(options.stages, options.stage)
+        options.stage = stages.find_stage(options.stages, options.stage)
     return options.function(options) or 0
 
 

@@ -121,7 +121,7 @@ def test_validation(tmp_path, monkeypatch, capsys):
     options = json.loads(arguments.read_text())
     assert options[options.index("--number_of_epochs") + 1] == "80"
     assert options[options.index("--data_folder") + 1] == "corpus"
-    with pytest.raises(UserError, match="--lr: each finalist has its own"):
+    with pytest.raises(UserError, match="--lr: give it in .*finalists.yaml"):
         main([*command, "--lr", "0.1"])
     # A run that failed is none of the winner's.
     shutil.rmtree(f"out/dprnn-validation/{first}/42")

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 from polsess.errors import UserError
-from polsess.files import read_json
+from polsess.files import read_json, writing
 from polsess.run_folder import RunFiles
 from polsess.search.sweep import Sweep
 from polsess.search.trial import results_of
@@ -156,12 +156,10 @@ def check_writable(folder: Path) -> None:
 
     Raises UserError if it cannot, as on a full disk.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(2**16))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error})") from error
 
 
 class Database:

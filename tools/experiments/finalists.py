@@ -4,17 +4,17 @@ import argparse
 import json
 import os
 import re
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 from polsess.commands import at_least
-from polsess.errors import UserError
 from scipy.stats import zscore
 
-from experiments.runs import DONE, published_table, read_run
-from experiments.series import check_seeds, read_series, train_series
+from experiments.runs import DONE, Run
+from experiments.series import read_series
 from experiments.statistics import intervals_from, mean_interval
 from experiments.status import gain
 from experiments.tables import cell
@@ -190,64 +190,14 @@ def make_series(
     )
 
 
-def train_finalists(
-    selection: Path,
-    folder: Path,
-    baseline: float | None,
-    seeds: list[str] | None,
-    arguments: list[str],
-) -> tuple[int, str]:
-    """Train the finalists, each with several seeds, and compare them.
-
-    Arguments
-    ---------
-    selection : Path
-        Folder with finalists.yaml.
-    folder : Path
-        Folder for the runs.
-    baseline : float, None
-        SI-SDR without a search, in dB.
-    seeds : list of str, None
-        Of each finalist; None for those of finalists.yaml.
-    arguments : list of str
-        Other options of ``run_series.py``, and those of train.py.
-
-    Returns
-    -------
-    status : int
-        The exit status of ``run_series.py``.
-    text : str
-        The table of the published final validation, in Markdown, and a
-        sentence about the winner.
-
-    Raises
-    ------
-    UserError
-        If nothing was selected, or an option is wrong.
-    """
-    path = selection / "finalists.yaml"
-    if not path.is_file():
-        raise UserError(f"{path}: is not there; `sweep.py select` makes it")
-    given, entries = read_series(path)
-    wanted = check_seeds(given if seeds is None else seeds, "--seeds")
-    command = [str(path), "--output", str(folder), "--seeds"]
-    status = train_series([*command, *map(str, wanted), *arguments])
-    runs = {
-        name: [read_run(folder / name / str(s), name, s) for s in wanted]
-        for name, _, _ in entries
-    }
-    table = published_table([run for mine in runs.values() for run in mine])
-    return status, f"{table}\n\n{name_winner(runs, baseline)}\n"
-
-
-def name_winner(runs: dict, baseline: float | None) -> str:
+def name_winner(runs: list[Run], baseline: float | None) -> str:
     """Name the finalist with the highest mean over the seeds.
 
     Arguments
     ---------
-    runs : dict
-        Name -> Runs, one per seed. Only finalists whose runs have all ended
-        count.
+    runs : list of Run
+        A seed each; those of a finalist follow each other. Only finalists whose
+        runs have all ended count.
     baseline : float, None
         SI-SDR without a search, in dB.
 
@@ -259,19 +209,16 @@ def name_winner(runs: dict, baseline: float | None) -> str:
 
     Example
     -------
-    >>> from experiments.runs import Run
-    >>> bests = {"a": (4.67, 4.75, 4.60), "b": (4.2, 4.3, 4.4)}
-    >>> runs = {
-    ...     name: [Run(name, n, "finished", best) for n, best in enumerate(of)]
-    ...     for name, of in bests.items()
-    ... }
+    >>> bests = zip("aaabbb", [4.67, 4.75, 4.60, 4.2, 4.3, 4.4])
+    >>> runs = [Run(name, 1, "finished", best) for name, best in bests]
     >>> print(name_winner(runs, 3.03))
     The winner is a with a mean of 4.67 dB (95 % interval 4.49 to 4.86; +1.64 \
 over the baseline). All others are told apart from it.
     """
+    by_name = {n: [*own] for n, own in groupby(runs, key=lambda run: run.name)}
     values = {
         name: np.array([run.best for run in by_seed])
-        for name, by_seed in runs.items()
+        for name, by_seed in by_name.items()
         if all(run.ended in DONE and run.best is not None for run in by_seed)
     }
     if not values:
@@ -290,9 +237,10 @@ over the baseline). All others are told apart from it.
         if alike
         else " All others are told apart from it."
     )
+    whole = len(values) == len(by_name)
     return (
-        f"{'The winner' if len(values) == len(runs) else 'So far the best'} is "
-        f"{best} with a mean of {mean:.2f} dB (95 % interval "
-        f"{cell(low, '.2f')} to {cell(high, '.2f')}; {gain(mean, baseline)} "
-        f"over the baseline).{others * (len(values) > 1)}"
+        f"{'The winner' if whole else 'So far the best'} is {best} with a mean "
+        f"of {mean:.2f} dB (95 % interval {cell(low, '.2f')} to "
+        f"{cell(high, '.2f')}; {gain(mean, baseline)} over the baseline)."
+        f"{others * (len(values) > 1)}"
     )

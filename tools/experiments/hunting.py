@@ -19,7 +19,11 @@ from polsess.search.sweep import HPARAMS, Sweep, SweepFiles, read_prior
 from polsess.search.trial import STOPPED
 from polsess.training.settings import read_defaults, read_value
 
-from experiments.series import interrupted_by_signals, last_words, start_process
+from experiments.series import (
+    last_words,
+    start_process,
+    treat_hangup_as_interrupt,
+)
 from experiments.trials import OPEN, read_trials
 
 SEPARATION = RECIPE / "separation"  # where hunts are run
@@ -283,24 +287,21 @@ def hunt(
     folder.mkdir(parents=True, exist_ok=True)
     known = {t.name for t in read_trials(stage, output) if t.status != OPEN}
     hunts = []  # process and its log
-    with interrupted_by_signals():
-        try:
-            for environment in environments:
-                with _new_log(folder) as file:
-                    process = start_process(
-                        command,
-                        file,
-                        cwd=SEPARATION,
-                        env=os.environ | environment,
-                    )
-                hunts.append((process, Path(file.name)))
-                print(f"Started, see {file.name}", flush=True)
-            while any(process.poll() is None for process, _ in hunts):
-                time.sleep(LOOK_SECONDS)
-                _report_new_trials(stage, output, known)
-        except BaseException:  # after an error, too, no hunt must remain
-            _end([process for process, _ in hunts])
-            raise
+    treat_hangup_as_interrupt()
+    try:
+        for environment in environments:
+            with _new_log(folder) as file:
+                process = start_process(
+                    command, file, cwd=SEPARATION, env=os.environ | environment
+                )
+            hunts.append((process, Path(file.name)))
+            print(f"Started, see {file.name}", flush=True)
+        while any(process.poll() is None for process, _ in hunts):
+            time.sleep(LOOK_SECONDS)
+            _report_new_trials(stage, output, known)
+    except BaseException:  # after an error, too, no hunt must remain
+        _end([process for process, _ in hunts])
+        raise
     _report_new_trials(stage, output, known)
     return [
         (p.returncode, last_words(log, 0, p.returncode).removeprefix("Error: "))
@@ -320,22 +321,15 @@ def _new_log(folder):
 
 def _end(processes):
     """Interrupt hunts and their trials as Ctrl-C does; then kill the rest."""
-    for process in processes:
-        _signal(process, signal.SIGINT)
     end = time.monotonic() + END_SECONDS
-    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+    for number in (signal.SIGINT, signal.SIGKILL):
         for process in processes:
-            process.wait(max(end - time.monotonic(), 0))
-    # Also trials whose hunt has ended before them.
-    for process in processes:
-        _signal(process, signal.SIGKILL)
-        process.wait()
-
-
-def _signal(process, number):
-    """Send a signal to a hunt and its processes, if they still run."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+            # Also trials whose hunt has ended before them.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            for process in processes:
+                process.wait(max(end - time.monotonic(), 1))
 
 
 def _report_new_trials(stage, output, known):

@@ -1,13 +1,11 @@
 """Series of runs: reading their files, and training them."""
 
-import contextlib
 import json
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +40,6 @@ GIVEN_BY = {
     "device": "--devices",
     "output_folder": "--output",
 }
-STOPPING = (signal.SIGTERM, signal.SIGHUP)  # beside SIGINT
 
 
 @dataclass(frozen=True)
@@ -208,7 +205,7 @@ def check_seeds(values: object, where: str) -> list[int]:
     return seeds
 
 
-def read_train_options(texts: list[str], given_by: dict = GIVEN_BY) -> dict:
+def read_train_options(texts: list[str], given_by: dict) -> dict:
     """Read options for train.py; ``given_by`` has those not accepted."""
     options = read_options(texts)
     _check_options(options, "--", given_by)
@@ -269,32 +266,14 @@ def changes(run: Run, options: dict) -> list[str]:
     return differences({name: run.settings[name] for name in now}, now)
 
 
-@contextlib.contextmanager
-def interrupted_by_signals() -> Iterator[None]:
-    """Let the signals that end a process raise KeyboardInterrupt, as Ctrl-C.
+def treat_hangup_as_interrupt() -> None:
+    """Let a terminal that closes end a command as Ctrl-C does.
 
-    Otherwise the processes that it started would go on unattended. Signals
-    ignored under nohup stay ignored.
-
-    Example
-    -------
-    >>> import os
-    >>> with interrupted_by_signals():
-    ...     try:
-    ...         os.kill(os.getpid(), signal.SIGTERM)
-    ...     except KeyboardInterrupt:
-    ...         print("ended")
-    ended
+    Otherwise the processes that it started would go on unattended. Under nohup
+    the signal stays ignored; ``commands.run`` does the same for SIGTERM.
     """
-    before = {number: signal.getsignal(number) for number in STOPPING}
-    for number, handler in before.items():
-        if handler == signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def start_process(command: list[str], file: BinaryIO, **options: Any) -> Popen:
@@ -386,11 +365,9 @@ class Runner:
             ended.
         """
         left = iter(jobs)
+        treat_hangup_as_interrupt()
         # Interrupted, Thread.join would take its thread for ended.
-        with (
-            interrupted_by_signals(),
-            ThreadPoolExecutor(len(self.devices)) as pool,
-        ):
+        with ThreadPoolExecutor(len(self.devices)) as pool:
             try:
                 for done in [
                     pool.submit(self._work, left, d) for d in self.devices
@@ -451,7 +428,11 @@ class Runner:
         )
 
 
-def train_series(arguments: list[str], description: str | None = None) -> int:
+def train_series(
+    arguments: list[str],
+    description: str | None = None,
+    given_by: dict = GIVEN_BY,
+) -> tuple[int, list[Run]]:
     """Train the series of a command line, and print its tables.
 
     Arguments
@@ -460,11 +441,15 @@ def train_series(arguments: list[str], description: str | None = None) -> int:
         Of the command line: the series, options, and those of train.py.
     description : str, None
         First lines of the help.
+    given_by : dict
+        As for ``read_train_options``.
 
     Returns
     -------
-    int
+    status : int
         The exit status.
+    runs : list of Run
+        As they ended; those of a name, by seed, follow each other.
 
     Raises
     ------
@@ -472,7 +457,7 @@ def train_series(arguments: list[str], description: str | None = None) -> int:
         If the series or an option is wrong.
     """
     options, texts = _parse(arguments, description)
-    for_all = read_train_options(texts)
+    for_all = read_train_options(texts, given_by)
     seeds, entries = read_series(options.series)
     entries = [(name, path, own | for_all) for name, path, own in entries]
     if options.seeds:
@@ -507,7 +492,7 @@ def train_series(arguments: list[str], description: str | None = None) -> int:
         write_atomically(options.output / f"{name}.md", tables)
         write_atomically(options.output / f"{name}.csv", table.csv())
     print(f"\n{tables}", end="")
-    return status
+    return status, runs
 
 
 def _parse(arguments, description):
