@@ -358,7 +358,7 @@ def test_damaged_and_foreign_files_take_no_part_and_are_reported(
     (tmp_path / "binary" / "curve.csv").write_bytes(bytes(range(256)))
     (tmp_path / "folder" / "curve.csv").mkdir(parents=True)
     (tmp_path / "file").write_text("not a trial")
-    assert read_other_curves(tmp_path / "own") == [[0.125, 0.25]]
+    assert list(read_other_curves(tmp_path / "own")) == [[0.125, 0.25]]
     bad = ("torn", "nan", "huge", "gap", "foreign", "empty", "binary", "folder")
     for name in bad:
         told = [r for r in caplog.records if f"/{name}/" in r.getMessage()]

@@ -55,12 +55,6 @@ class Hyperband:
         """Return the first epoch at which all brackets can be reached."""
         return self.min_iter * self.eta ** (self.s - 1)
 
-    def acts_at(self, curve: list[float]) -> bool:
-        """Check whether a trial can be ended after its newest epoch."""
-        brackets = [self.min_iter * self.eta**k for k in range(self.s)]
-        reached = len(self._counted(curve))
-        return reached in brackets and reached > len(self._counted(curve[:-1]))
-
     def _counted(self, curve):
         """List the best values after each of what is counted."""
         best = accumulate(curve, max)
@@ -76,11 +70,14 @@ class Hyperband:
         curve : list of float
             The trial's, up to that epoch.
         others : iterable of list of float
-            Those of all other trials, including ended ones.
+            Those of all other trials, including ended ones; not looked at
+            between the brackets.
         """
-        if not self.acts_at(curve):
-            return None
+        brackets = [self.min_iter * self.eta**k for k in range(self.s)]
         reached = len(self._counted(curve))
+        is_new = reached > len(self._counted(curve[:-1]))
+        if reached not in brackets or not is_new:
+            return None
         rivals = [
             known[reached - 1]
             for known in map(self._counted, others)
@@ -128,15 +125,11 @@ class Median:
         """Return the first epoch after which a trial can be ended."""
         return self.from_epoch + self.patience - 1
 
-    def acts_at(self, curve: list[float]) -> bool:
-        """Check whether a trial can be ended after its newest epoch."""
-        return len(curve) >= self.last_epoch()
-
     def reason_to_stop(
         self, curve: list[float], others: Iterable[list[float]]
     ) -> str | None:
         """Return the reason to end a trial after its newest epoch, or None."""
-        if not self.acts_at(curve):
+        if len(curve) < self.last_epoch():
             return None
         others = list(others)
         for epoch in range(len(curve) - self.patience + 1, len(curve) + 1):

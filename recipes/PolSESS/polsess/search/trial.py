@@ -90,8 +90,8 @@ def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:
         )
 
 
-def read_other_curves(folder: Path) -> list[list[float]]:
-    """Read the current learning curves of all trials of a sweep but one.
+def read_other_curves(folder: Path) -> Iterator[list[float]]:
+    """Yield the current learning curves of all trials of a sweep but one.
 
     A file that cannot be read is left out with a warning: a single trial's
     file must not end the others.
@@ -101,7 +101,6 @@ def read_other_curves(folder: Path) -> list[list[float]]:
     folder : Path
         The trial's own; the others' are beside it.
     """
-    curves = []
     for path in sorted(folder.parent.glob("*/curve.csv")):
         if path.parent.name == folder.name:
             continue
@@ -113,10 +112,9 @@ def read_other_curves(folder: Path) -> list[list[float]]:
             count, highest = table["epoch"].iloc[-1], values.abs().max()
             if count != len(table) or highest > HIGHEST:
                 raise UserError(f"{path}: is damaged")
-            curves.append(values.tolist())
+            yield values.tolist()
         except UserError as error:
             logger.warning(f"Left out of the comparison: {error}")
-    return curves
 
 
 class Trial:
@@ -193,8 +191,7 @@ class Trial:
         if decision.get("reason"):
             return True
         rule, epoch = self.sweep.termination, len(values)
-        decided = decision.get("epoch") == epoch
-        if decided or rule is None or not rule.acts_at(values):
+        if rule is None or decision.get("epoch") == epoch:
             return False
         reason = rule.reason_to_stop(values, read_other_curves(self.folder))
         decision = {"epoch": epoch, "reason": reason}

@@ -332,17 +332,13 @@ class OptunaGP(_OptunaSampler, WarmStarteable):
         As `OptunaTPE`.
     """
 
-    def suggest(self, num: int) -> list[Trial]:
-        """Suggest a trial, with one thread."""
+    def make_sampler(self, seed: int) -> GPSampler:
+        """Make Optuna's sampler from a seed, for one thread."""
         # Takes seconds: not for every command of Orion's.
         import torch
 
         # Its matrices are tiny, and the other cores busy with training.
         torch.set_num_threads(1)
-        return super().suggest(num)
-
-    def make_sampler(self, seed: int) -> GPSampler:
-        """Make Optuna's sampler from a seed."""
         return GPSampler(
             seed=seed,
             n_startup_trials=self.n_startup_trials,
