@@ -12,7 +12,7 @@ import pytest
 import torch
 from killed_runs import assert_same_runs
 from polsess import processes as processes_module
-from polsess.data.sampling import Curriculum, TrainingBatches
+from polsess.data.sampling import TrainingBatches
 from polsess.errors import UserError
 from polsess.processes import (
     describe_gpu,
@@ -216,7 +216,7 @@ def make_batches(n_rows, batch_size, processes=1, rank=0):
     ]
     return TrainingBatches(
         rows,
-        Curriculum(STAGES),
+        STAGES,
         seed=1,
         batch_size=batch_size,
         size=None,

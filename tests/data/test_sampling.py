@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 from polsess.data.sampling import (
-    Curriculum,
     TrainingBatches,
     all_examples,
+    check_curriculum,
     fixed_examples,
 )
 from polsess.errors import UserError
@@ -27,9 +27,7 @@ STAGES = [
 
 def make_batches(rows=ROWS, stages=None, size=None, segment=None, seed=1):
     """Make batches of eight."""
-    return TrainingBatches(
-        rows, Curriculum(stages or STAGES), seed, 8, size, segment, 8000
-    )
+    return TrainingBatches(rows, stages or STAGES, seed, 8, size, segment, 8000)
 
 
 def epoch_of(batches, epoch):
@@ -133,8 +131,12 @@ CURRICULUM = [
 
 
 def test_a_stage_holds_until_the_next():
-    curriculum = Curriculum(CURRICULUM)
-    first_epochs = [curriculum.at(epoch)["epoch"] for epoch in range(1, 8)]
+    check_curriculum(CURRICULUM, "curriculum")
+    batches = make_batches(stages=CURRICULUM)
+    first_epochs = []
+    for epoch in range(1, 8):
+        batches.set_epoch(epoch)
+        first_epochs.append(batches.stage["epoch"])
     assert first_epochs == [1, 1, 3, 3, 5, 5, 5]
 
 
@@ -166,4 +168,4 @@ def changed(**values):
 )
 def test_errors_name_stage_and_value(stages, message):
     with pytest.raises(UserError, match=message):
-        Curriculum(stages)
+        check_curriculum(stages, "curriculum")

@@ -234,7 +234,7 @@ def edit(tmp_path, edit_content):
         ),
         ("experiment", "max_trials", 0, r"max_trials 0: give a whole number"),
         ("experiment", "algorithm", {"a": 42}, r"mapping of its options"),
-        ("worker", "executor_configuration", {}, r"give .*threading.*Ctrl-C"),
+        ("worker", "executor_configuration", {}, r"give one of .*threading"),
         ("sweep", "seed", "42", r"seed '42': give a whole number"),
         ("sweep", "curriculum", [], r"sweep: curriculum"),
         ("sweep", "space", {"lr": 0.1}, r"lr: 0\.1 is not a prior"),
@@ -257,7 +257,7 @@ def edit(tmp_path, edit_content):
         ("sweep", "model", "dprn", r"model: there is no .*/dprn\.yaml"),
         (
             *("sweep", "space", {"lr_faktor": "uniform(0.1, 0.9)"}),
-            r"lr_faktor is no setting in .*dprnn\.yaml",
+            r"space: lr_faktor is no number in .*dprnn\.yaml",
         ),
         (
             *("sweep", "space", {"check": "uniform(0.1, 0.9)"}),

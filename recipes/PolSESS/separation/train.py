@@ -47,7 +47,6 @@ from polsess.data.dataset import (
     read_speakers,
 )
 from polsess.data.sampling import (
-    Curriculum,
     TrainingBatches,
     all_examples,
     cut,
@@ -340,7 +339,7 @@ def dataio_prep(
         speakers = read_speakers(Path(folder, SPEAKERS))
     batches = TrainingBatches(
         train,
-        Curriculum(hparams["curriculum"]),
+        hparams["curriculum"],
         hparams["seed"],
         hparams["batch_size"],
         hparams["train_size"],

@@ -19,15 +19,17 @@ from polsess.errors import UserError
 KEYS = {"epoch", "variants", "lr_scheduler"}
 
 
-class Curriculum:
-    """Stages of training, each with its variants, in order of epochs.
+def check_curriculum(stages: object, name: str) -> None:
+    """Check a curriculum: stages of training, each with its variants.
 
     Arguments
     ---------
-    stages : list of dict
-        Each with ``epoch`` (the first one it holds for, from 1), ``variants``
-        (list of str) and ``lr_scheduler`` (bool: whether the plateau
-        scheduler acts).
+    stages : object
+        A list of mappings, each with ``epoch`` (the first one it holds for,
+        from 1), ``variants`` (list of str) and ``lr_scheduler`` (bool: whether
+        the plateau scheduler acts).
+    name : str
+        The setting's name, for the message.
 
     Raises
     ------
@@ -37,60 +39,29 @@ class Curriculum:
 
     Example
     -------
-    >>> curriculum = Curriculum(
-    ...     [
-    ...         {"epoch": 1, "variants": ["C"], "lr_scheduler": False},
-    ...         {"epoch": 3, "variants": ["C", "R"], "lr_scheduler": True},
-    ...     ]
-    ... )
-    >>> curriculum.at(2)["variants"]
-    ['C']
-    >>> curriculum.at(40)["lr_scheduler"]
-    True
+    >>> stage = {"epoch": 1, "variants": ["C"], "lr_scheduler": False}
+    >>> check_curriculum([stage, stage | {"epoch": 3}], "curriculum")
     """
-
-    def __init__(self, stages: list[dict]) -> None:
-        if not isinstance(stages, list) or not stages:
-            raise UserError("curriculum: give a list of at least one stage")
-        for number, stage in enumerate(stages, start=1):
-            _check_stage(stage, f"curriculum, stage {number}")
-        epochs = [stage["epoch"] for stage in stages]
-        if epochs[0] != 1 or sorted(set(epochs)) != epochs:
+    if not isinstance(stages, list) or not stages:
+        raise UserError(f"{name}: give a list of at least one stage")
+    for number, stage in enumerate(stages, start=1):
+        right = isinstance(stage, dict) and stage.keys() == KEYS
+        if not right or not (
+            type(stage["epoch"]) is int
+            and stage["epoch"] >= 1
+            and isinstance(stage["lr_scheduler"], bool)
+        ):
             raise UserError(
-                f"curriculum: epochs {epochs}: the first must be 1, each later "
-                "one higher"
+                f"{name}, stage {number}: {stage!r}: give epoch, a whole "
+                "number from 1, variants, and lr_scheduler, True or False"
             )
-        self.stages = stages
-
-    def at(self, epoch: int) -> dict:
-        """Return the stage of an epoch.
-
-        Arguments
-        ---------
-        epoch : int
-            From 1.
-
-        Returns
-        -------
-        dict
-            The last stage whose first epoch has been reached.
-        """
-        return [stage for stage in self.stages if stage["epoch"] <= epoch][-1]
-
-
-def _check_stage(stage, name):
-    """Check one stage's keys and values."""
-    right = isinstance(stage, dict) and stage.keys() == KEYS
-    if not right or not (
-        type(stage["epoch"]) is int
-        and stage["epoch"] >= 1
-        and isinstance(stage["lr_scheduler"], bool)
-    ):
+        check_variants(stage["variants"], f"{name}, stage {number}: variants")
+    epochs = [stage["epoch"] for stage in stages]
+    if epochs[0] != 1 or sorted(set(epochs)) != epochs:
         raise UserError(
-            f"{name}: {stage!r}: give epoch, a whole number from 1, variants, "
-            "and lr_scheduler, True or False"
+            f"{name}: epochs {epochs}: the first must be 1, each later one "
+            "higher"
         )
-    check_variants(stage["variants"], f"{name}: variants")
 
 
 def check_variants(variants: object, name: str) -> None:
@@ -133,8 +104,8 @@ class TrainingBatches(torch.utils.data.Sampler):
     ---------
     rows : list of dict
         Manifest rows.
-    curriculum : Curriculum
-        Allowed variants by epoch.
+    curriculum : list of dict
+        Allowed variants by epoch, as ``check_curriculum`` takes it.
     seed : int
         The run's seed.
     batch_size : int
@@ -162,7 +133,7 @@ class TrainingBatches(torch.utils.data.Sampler):
     """
 
     rows: list[dict]
-    curriculum: Curriculum
+    curriculum: list[dict]
     seed: int
     batch_size: int
     size: int | None
@@ -185,7 +156,7 @@ class TrainingBatches(torch.utils.data.Sampler):
         # All stages at once: a stage without rows is reported before training.
         self.chosen = {}
         self.material: dict = {}
-        for stage in self.curriculum.stages:
+        for stage in self.curriculum:
             epoch, variants = stage["epoch"], stage["variants"]
             setting = f"curriculum from epoch {epoch}"
             chosen = select_rows(self.rows, variants, self.size, setting)
@@ -202,7 +173,7 @@ class TrainingBatches(torch.utils.data.Sampler):
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch, counted from 1."""
         self.epoch = epoch
-        self.stage = self.curriculum.at(epoch)
+        self.stage = [s for s in self.curriculum if s["epoch"] <= epoch][-1]
         self.n_examples = len(self.chosen[self.stage["epoch"]])
 
     def __len__(self) -> int:

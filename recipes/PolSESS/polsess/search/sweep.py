@@ -7,7 +7,6 @@ misspelt one would silently change the search: all keys are checked here.
 import math
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,16 @@ import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from polsess.data.sampling import Curriculum
 from polsess.errors import UserError, one_line
 from polsess.files import RECIPE
 from polsess.search.early_termination import COUNTED, Hyperband, Median
 from polsess.training.settings import (
     BUILT,
     SETTINGS,
-    check_value,
+    Setting,
+    check_settings,
     read_defaults,
-    refuse,
 )
-from speechbrain.utils.run_opts import HELP_TEXTS
 
 SWEEPS = RECIPE / "sweeps"
 HPARAMS = RECIPE / "hparams"
@@ -308,54 +305,30 @@ class Sweep:
         return command + [f"--{n}~{p.text}" for n, p in self.space.items()]
 
 
-# Allowed values of a key: their description, and a check
-Kind = tuple[str, Callable[[Any], bool]]
-
-
-def _whole(lowest: int) -> Kind:
-    """Make the kind of whole numbers from a lowest one."""
-    return (
-        f"a whole number from {lowest}",
-        lambda value: type(value) is int and value >= lowest,
-    )
-
-
-NAME: Kind = (
-    "letters, digits, dots, - and _ only, none of dots and - at the beginning",
-    lambda v: isinstance(v, str) and bool(re.fullmatch(r"\w[\w.-]*", v)),
-)
-FINITE: Kind = (
-    "a number",
-    lambda value: type(value) in (int, float) and math.isfinite(value),
-)
-MAPPING: Kind = ("a mapping", lambda value: isinstance(value, dict))
-ANY: Kind = ("anything", lambda value: True)  # checked elsewhere
+NAME = Setting(str)  # as NAME_FORM
+NAME_FORM = re.compile(r"\w[\w.-]*")
+FIGURE = Setting(float, least=-100)  # the lowest objective in dB
+EXPERIMENT = {"name": NAME, "algorithm": Setting()}
+EXPERIMENT |= dict.fromkeys(("max_trials", "max_broken"), Setting(int))
+WORKER = dict.fromkeys(("max_broken", "idle_timeout"), Setting(int))
 # With processes, Orion's default, a hunt would wait for ever for those that
 # Ctrl-C has ended.
-THREADS: Kind = (
-    "{backend: threading}; with Orion's default Ctrl-C would not end a hunt",
-    lambda value: value == {"backend": "threading"},
-)
-EXPERIMENT = {"name": NAME, "algorithm": ANY}
-EXPERIMENT |= dict.fromkeys(("max_trials", "max_broken"), _whole(1))
-WORKER = dict.fromkeys(("max_broken", "idle_timeout"), _whole(1))
-WORKER["executor_configuration"] = THREADS
+WORKER["executor_configuration"] = Setting(choices=({"backend": "threading"},))
 # Settings of train.py that a sweep's file gives by keys of its own.
 STAGE_SETTINGS = (
     *("seed", "train_size", "number_of_epochs", "early_stopping_patience"),
     "curriculum",
 )
-PUBLISHED = dict.fromkeys(("runs", "finished", "best", "mean", "hours"), FINITE)
-SHARE: Kind = (
-    "a number from 0 to 1",
-    lambda value: type(value) in (int, float) and 0 <= value <= 1,
-)
+PUBLISHED = dict.fromkeys(("runs", "finished", "best", "mean", "hours"), FIGURE)
 SWEEP: dict[str, Any] = {
-    **dict.fromkeys(STAGE_SETTINGS, ANY),
+    **dict.fromkeys(STAGE_SETTINGS, Setting()),  # checked with the YAML's
     **dict.fromkeys(("model", "stage", "after"), NAME),
-    **dict.fromkeys(("termination", "space", "options"), MAPPING),
-    "start_from": {"best": _whole(0), "weight": SHARE},
-    "baseline": FINITE,
+    **dict.fromkeys(("termination", "space", "options"), Setting(dict)),
+    "start_from": {
+        "best": Setting(int, least=0),
+        "weight": Setting(float, least=0, most=1),
+    },
+    "baseline": FIGURE,
     "published": PUBLISHED,
 }
 SECTIONS = {"experiment": EXPERIMENT, "worker": WORKER, "sweep": SWEEP}
@@ -413,7 +386,7 @@ def read_sweep_file(path: str | Path) -> Sweep:
 def _check(content, kinds, where):
     """Check that a mapping has exactly certain keys, of the right kinds.
 
-    A kind is a ``Kind``, or such a mapping again.
+    A kind is a Setting, or such a mapping again.
     """
     if not isinstance(content, dict):
         raise UserError(f"{where}: give a mapping of {', '.join(kinds)}")
@@ -429,8 +402,13 @@ def _check(content, kinds, where):
             continue
         if isinstance(kind, dict):
             _check(value, kind, f"{where}: {key}")
-        elif not kind[1](value):
-            raise UserError(f"{where}: {key} {value!r}: give {kind[0]}")
+            continue
+        kind.check(f"{where}: {key}", value)
+        if kind is NAME and not NAME_FORM.fullmatch(str(value)):
+            raise UserError(
+                f"{where}: {key} {value!r}: give letters, digits, dots, - and "
+                "_ only, none of dots and - at the beginning"
+            )
 
 
 def _read_algorithm(content, path):
@@ -438,7 +416,8 @@ def _read_algorithm(content, path):
     where = f"{path}: experiment: algorithm"
     pairs = content if isinstance(content, dict) else {str(content): {}}
     name, options = next(iter(pairs.items()), ("", {}))
-    if len(pairs) != 1 or not NAME[1](name) or not isinstance(options, dict):
+    right = isinstance(name, str) and isinstance(options, dict)
+    if len(pairs) != 1 or not right:
         raise UserError(
             f"{where} {content!r}: give one name, with a mapping of its options"
         )
@@ -460,30 +439,19 @@ def _check_start(sweep, algorithm, where):
 
 def _read_settings(sweep, where):
     """Read the settings that all trials share, and the priors of the others."""
-    options = sweep["options"]
+    options, hparams = sweep["options"], HPARAMS / f"{sweep['model']}.yaml"
     settings = {name: sweep[name] for name in STAGE_SETTINGS} | options
     space = {
         name: read_prior(name, text, f"{where}: space")
         for name, text in sweep["space"].items()
     }
-    hparams = HPARAMS / f"{sweep['model']}.yaml"
     if not hparams.is_file():
         raise UserError(f"{where}: model: there is no {hparams}")
     defaults, _ = read_defaults(hparams)
     for name in options:
-        refuse(f"{where}: options: {name}", name)
         if name in SWEEP or (name in SETTINGS and SETTINGS[name].of_trial):
             raise UserError(f"{where}: options: {name} is given elsewhere")
-    for name in (*options, *space):
-        if name not in defaults and name not in HELP_TEXTS:
-            raise UserError(f"{where}: {name} is no setting in {hparams}")
-    for name, value in settings.items():
-        if defaults.get(name, BUILT) is not BUILT:
-            check_value(name, value, defaults[name], f"{where}: {name}")
-    try:
-        Curriculum(sweep["curriculum"])
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+    check_settings(hparams, defaults, settings, f"{where}: ")
     for name, prior in space.items():
         kind = type(defaults.get(name, BUILT))
         if name in settings:
@@ -507,9 +475,9 @@ def _read_rule(sweep, where):
     if len(sweep["termination"]) != 1 or name not in RULES:
         raise UserError(f"{where}: {name} is not one of {', '.join(RULES)}")
     keys = [key.name for key in fields(RULES[name]) if key.name != "count"]
-    kinds = {key: _whole(2 if key == "eta" else 1) for key in keys}
+    kinds = {key: Setting(int, least=1 + (key == "eta")) for key in keys}
     if name == Hyperband.name and "count" in (options or ()):
-        kinds["count"] = f"one of {', '.join(COUNTED)}", COUNTED.__contains__
+        kinds["count"] = Setting(choices=COUNTED)
     _check(options, kinds, f"{where}: {name}")
     rule = RULES[name](**options)
     if rule.last_epoch() >= sweep["number_of_epochs"]:

@@ -30,7 +30,7 @@ from polsess.commands import (
 from polsess.corpus.manifests import CHOICES
 from polsess.data.augmentation import ROOMS
 from polsess.data.mmipc import TASKS
-from polsess.data.sampling import Curriculum, check_variants
+from polsess.data.sampling import check_curriculum, check_variants
 from polsess.errors import UserError, one_line, readable
 from polsess.files import RECIPE, to_json
 from polsess.processes import PRECISIONS, is_out_of_memory
@@ -41,6 +41,10 @@ from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 # between characters that nobody uses
 ENCODED = re.compile("\ue000([0-9a-f]*)\ue001")
 FIRST_OBJECT = re.compile(r"^\w+: !(?:new|name):", re.MULTILINE)  # of a YAML
+RUN_OPTIONS = HELP_TEXTS | {"compile_module_keys": "The modules to compile."}
+LARGEST = sys.float_info.max
+KINDS = {int: "a whole number", float: "a number", bool: "True or False"}
+KINDS |= {str: "a text", list: "a list"}
 
 
 class Setting(NamedTuple):
@@ -49,8 +53,8 @@ class Setting(NamedTuple):
     Arguments
     ---------
     kind : type, None
-        Type of its value; None for the type of the value in the YAML file.
-    choices : tuple of str
+        Type of its value; None for the type of its default value.
+    choices : tuple
         Allowed values; empty without such a restriction.
     least : float, None
         Minimum of a number; None for numbers above 0.
@@ -75,9 +79,9 @@ class Setting(NamedTuple):
     """
 
     kind: type | None = None
-    choices: tuple[str, ...] = ()
+    choices: tuple = ()
     least: float | None = None
-    most: float = sys.float_info.max
+    most: float = LARGEST
     below_one: bool = False
     may_be_null: bool = False
     may_change: bool = False
@@ -85,6 +89,53 @@ class Setting(NamedTuple):
     memory: bool = True
     of_trial: bool = False
     refused: str = ""
+
+    def check(self, where: str, value: Any, default: Any = None) -> None:
+        """Check a value of the setting.
+
+        Arguments
+        ---------
+        where : str
+            Its name and place, for the error.
+        value : object
+            From the command line or a file.
+        default : object
+            Its default value; None, and without a kind, everything is allowed.
+
+        Raises
+        ------
+        UserError
+            Saying what to give.
+
+        Example
+        -------
+        >>> Setting(int).check("batch_size", 2.5)
+        Traceback (most recent call last):
+        ...
+        polsess.errors.UserError: batch_size 2.5: give a whole number above 0
+        """
+        kind = self.kind or type(default)
+        if value is None and self.may_be_null:
+            return
+        if self.choices:
+            right = value in self.choices
+            wanted = f"one of {', '.join(map(str, self.choices))}"
+        elif kind in (int, float):
+            least = 0 if default == 0 else self.least
+            right = type(value) in (int, kind) and (
+                (value > 0 if least is None else value >= least)
+                and (value < 1 if self.below_one else value <= self.most)
+            )
+            wanted = KINDS[kind]
+            wanted += " above 0" if least is None else f" from {least}"
+            wanted += " below 1" if self.below_one else ""
+            wanted += f" to {self.most}" if self.most < LARGEST else ""
+        else:
+            right = kind is type(None) or isinstance(value, kind)
+            wanted = KINDS.get(kind, "a mapping")
+        if not right:
+            wanted += ", or null" if self.may_be_null else ""
+            raise UserError(f"{where} {value!r}: give {wanted}")
 
 
 LOGGERS = ("files", "tensorboard", "wandb")
@@ -185,8 +236,6 @@ MAY_DIFFER = MAY_CHANGE | {"experiment_name", "seed"}
 MAY_DIFFER -= {"number_of_epochs", "early_stopping_patience"}
 TEST_SETTINGS = {name for name, s in SETTINGS.items() if s.tested}
 
-KINDS = {int: "a whole number", float: "a number", bool: "True or False"}
-KINDS |= {str: "a text", list: "a list"}
 BUILT = object()
 
 
@@ -225,10 +274,10 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     if not arguments or arguments[0].startswith("-"):
         raise UserError("give a model's YAML file first, as hparams/dprnn.yaml")
     hparams_file, texts = arguments[0], read_options(arguments[1:])
-    options = [*HELP_TEXTS, "compile_module_keys", "help"]
     for name in texts:
         refuse(f"--{name}", name)
-    own = {name: texts.pop(name) for name in options if name in texts}
+    options = texts.keys() & {*RUN_OPTIONS, "help"}
+    own = {name: texts.pop(name) for name in options}
     run_opts = sb.parse_arguments([hparams_file, *write_options(own)])[1]
     overrides = {name: read_value(name, text) for name, text in texts.items()}
     below_recipe = RECIPE / hparams_file
@@ -335,26 +384,11 @@ def load_hparams(
         allowed.
     """
     defaults, required = read_defaults(hparams_file)
-    for name in IN_EACH_YAML.keys() - defaults:
-        raise UserError(f"{name} is missing in {hparams_file}")
-    for key in overrides:
-        if key not in defaults:
-            close = difflib.get_close_matches(str(key), defaults, n=1)
-            hint = f"; did you mean --{close[0]}?" if close else ""
-            raise UserError(f"--{key}: {hparams_file} has no such key{hint}")
-        if defaults[key] is BUILT:
-            raise UserError(f"--{key} is built by {hparams_file}")
     for key in required:
         if overrides.get(key) is None:
             raise UserError(f"{key} is missing: give it with --{key} VALUE")
     given = {name: run_opts[name] for name in run_opts.overridden_args}
-    given |= overrides
-    for name, default in defaults.items():
-        where = f"--{name}" if name in given else f"{hparams_file}: {name}"
-        refuse(where, name)
-        if default is not BUILT:
-            check_value(name, given.get(name, default), default, where)
-    _check_together(defaults | given)
+    check_settings(hparams_file, defaults, given | overrides, "--")
     try:
         with open(hparams_file, encoding="utf-8") as file:
             encoded = encode_texts(hparams_file, overrides)
@@ -371,71 +405,57 @@ def load_hparams(
         ) from error
 
 
-def check_value(
-    name: str, value: Any, default: Any, where: str | None = None
+def check_settings(
+    hparams_file: str | Path, defaults: dict, given: dict, prefix: str
 ) -> None:
-    """Check a setting's value against the table.
+    """Check the settings of a training, from all places where they stand.
 
     Arguments
     ---------
-    name : str
-        The setting's.
-    value : object
-        From the command line or the YAML file.
-    default : object
-        Its value in the YAML file.
-    where : str, None
-        Its name in the error.
+    hparams_file : str, Path
+        The YAML file.
+    defaults : dict
+        Its values, as ``read_defaults`` returns them.
+    given : dict
+        Values from elsewhere, which go before the file's.
+    prefix : str
+        Put before their names in errors.
 
     Raises
     ------
     UserError
-        Saying what to give.
-
-    Example
-    -------
-    >>> check_value("batch_size", 2.5, 16)
-    Traceback (most recent call last):
-    ...
-    polsess.errors.UserError: batch_size 2.5: give a whole number above 0
+        If a setting is missing, unknown or not allowed.
     """
-    setting = SETTINGS.get(name, Setting())
-    kind = setting.kind or type(default)
-    if kind is type(None) or (value is None and setting.may_be_null):
-        return
-    if setting.choices:
-        right = value in setting.choices
-        wanted = f"one of {', '.join(setting.choices)}"
-    elif kind in (int, float):
-        least = 0 if default == 0 else setting.least
-        right = type(value) in (int, kind) and (
-            (value > 0 if least is None else value >= least)
-            and (value < 1 if setting.below_one else value <= setting.most)
-        )
-        wanted = KINDS[kind]
-        wanted += " above 0" if least is None else f" from {least}"
-        wanted += " below 1" if setting.below_one else ""
-        wanted += f" to {LARGEST_SEED}" if setting.most == LARGEST_SEED else ""
-    else:
-        right = isinstance(value, kind)
-        wanted = KINDS.get(kind, "a mapping")
-    if not right:
-        wanted += ", or null" if setting.may_be_null else ""
-        raise UserError(f"{where or name} {value!r}: give {wanted}")
-
-
-def _check_together(values):
-    """Check settings that depend on each other."""
-    for name in ("valid_variants", "test_variants"):
-        check_variants(values[name], name)
-    Curriculum(values["curriculum"])
+    for name in IN_EACH_YAML.keys() - defaults:
+        raise UserError(f"{name} is missing in {hparams_file}")
+    for name in given:
+        refuse(f"{prefix}{name}", name)
+        if name not in defaults and name not in RUN_OPTIONS:
+            close = difflib.get_close_matches(str(name), defaults, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(
+                f"{prefix}{name}: {hparams_file} has no such key{hint}"
+            )
+        if defaults.get(name) is BUILT:
+            raise UserError(f"{prefix}{name} is built by {hparams_file}")
+    values = defaults | given
+    for name, default in defaults.items():
+        place = prefix if name in given else f"{hparams_file}: "
+        where, value = f"{place}{name}", values[name]
+        refuse(where, name)
+        if default is not BUILT:
+            SETTINGS.get(name, Setting()).check(where, value, default)
+        if name in ("valid_variants", "test_variants"):
+            check_variants(value, where)
+        if name == "curriculum":
+            check_curriculum(value, where)
     task, count = values["task"], values["n_sources"]
     if count < TASKS[task] or (task != "SB" and count > 1):
         more = " or more" if task == "SB" else ""
         raise UserError(f"n_sources {count}: {task} has {TASKS[task]}{more}")
     for name in values:
         if name.startswith("compile_") and not values.get("compile"):
-            raise UserError(f"--{name} does nothing without --compile")
+            raise UserError(f"{prefix}{name} does nothing without compile")
 
 
 # RecursionError: a setting that refers to itself.
@@ -619,8 +639,7 @@ def make_help(
             f"{FIRST_OBJECT.split(text)[0]}"
         )
     group = parser.add_argument_group("SpeechBrain's options")
-    texts = HELP_TEXTS | {"compile_module_keys": "The modules to compile."}
-    for name, text in texts.items():
+    for name, text in RUN_OPTIONS.items():
         # The YAML files have values of their own.
         if name in IN_EACH_YAML or SETTINGS.get(name, Setting()).refused:
             continue
