@@ -120,8 +120,8 @@ def write_options(options: dict) -> list[str]:
     return words
 
 
-def at_least(least: int, most: float = math.inf) -> Callable:
-    """Make the type of an option that takes whole numbers from ``least`` on.
+def at_least(least: int, most: float = math.inf, kind: type = int) -> Callable:
+    """Make the type of an option that takes numbers from ``least`` on.
 
     Example
     -------
@@ -130,10 +130,10 @@ def at_least(least: int, most: float = math.inf) -> Callable:
     """
 
     def number(text):
-        if not least <= int(text) <= most:
+        if not least <= kind(text) <= most:
             to = f" to {most}" if most < math.inf else ""
             raise argparse.ArgumentTypeError(f"give a number from {least}{to}")
-        return int(text)
+        return kind(text)
 
     return number
 

@@ -22,11 +22,10 @@ Authors
 
 import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from polsess.audio import Recording, RecordingError
-from polsess.commands import make_parser, run
+from polsess.commands import at_least, make_parser, run
 from polsess.errors import UserError
 from polsess.inference.conversation import (
     Routing,
@@ -61,17 +60,6 @@ ROUTING = {
 AUTO = Path("auto")
 
 
-def from_0_to(most: float) -> Callable:
-    """Make the type of an option that takes numbers up to ``most``."""
-
-    def number(text):
-        if not 0 <= float(text) <= most:
-            raise argparse.ArgumentTypeError(f"give a number from 0 to {most}")
-        return float(text)
-
-    return number
-
-
 def read_options(arguments: list[str]) -> argparse.Namespace:
     """Read the command line.
 
@@ -92,12 +80,13 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add("--overlap", type=float, default=OVERLAP, help=text)
     text = "write speakers' streams: RTTM file, folder of NAME.rttm, or auto"
     add("--speakers", type=Path, metavar="RTTM", help=text)
+    seconds, share = at_least(0, 3600, float), at_least(0, 1, float)
     for name, text in ROUTING.items():
         text += f" (default: {getattr(Routing, name):g})"
-        add(f"--{name}", type=from_0_to(3600), metavar="SECONDS", help=text)
+        add(f"--{name}", type=seconds, metavar="SECONDS", help=text)
     text = "share of the recording that stays in overlaps, against artefacts "
     text += f"(default: {Routing.remix:g})"
-    add("--remix", type=from_0_to(1), metavar="SHARE", help=text)
+    add("--remix", type=share, metavar="SHARE", help=text)
     text = "folder for SpeechBrain's EncoderClassifier, which compares voices"
     add("--speaker_encoder", type=Path, help=text)
     choices = {
