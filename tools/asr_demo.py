@@ -198,17 +198,16 @@ def train(
     shutil.copyfile(HPARAMS, folder / "hyperparams.yaml")
 
 
-def measure(folder: Path, n_sentences: int, seed: int) -> np.ndarray:
+def measure(folder: Path, n_sentences: int, seed: int) -> list[float]:
     """Measure WER and CER on unseen voices and sentences."""
     recogniser = SpeechBrainRecogniser(folder, "cpu")
     counts = []
     for waveform, words in make_sentences("test", n_sentences, seed):
         reference = Reference("", " ".join(word.text for word in words), "")
         heard = recogniser.recognise(waveform, RATE)
-        counted = count_errors([reference], [heard])
-        counts.append([counted["wer"], counted["cer"]])
-    errors, lengths = np.sum(counts, axis=0).T
-    return errors / lengths
+        counts.append(count_errors([reference], [heard]))
+    rates = ("wer", "cer")
+    return [sum(count[rate] for count in counts).error_rate for rate in rates]
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:

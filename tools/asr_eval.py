@@ -24,17 +24,12 @@ import argparse
 from pathlib import Path
 
 from asr.conversations import evaluate_conversations
-from asr.listening import listen, open_hypotheses
-from asr.rates import count_all, format_summary, summarise
-from asr.recognisers import (
-    add_recogniser_options,
-    has_recogniser,
-    open_recogniser,
-)
+from asr.listening import evaluate_mixtures, open_hypotheses
+from asr.rates import write_rates
+from asr.recognisers import add_recogniser_options, open_recogniser
 from asr.transcripts import read_transcripts
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
-from polsess.files import write_atomically
 from polsess.inference.models import TrainedModel, load_model
 from polsess.processes import set_up_device
 from polsess.scoring.test_sets import EvaluationSet, check_files, read_test_set
@@ -72,8 +67,6 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         for name in ("split", "variants", "limit"):
             if getattr(options, name) is not None:
                 raise UserError(f"--{name}: is for --data_folder; leave it out")
-    elif not has_recogniser(options):
-        raise UserError("give --speechbrain, --whisper or --command")
     options.split = options.split or "test"
     return options
 
@@ -115,33 +108,27 @@ def main(arguments: list[str] | None = None) -> None:
         return
     device = set_up_device({"device": options.device})
     recogniser = open_recogniser(options, device)
+    if not recogniser.description:
+        raise UserError("give --speechbrain, --whisper or --command")
     model = load_model(options.model, options.averaged)
     if model.settings["task"] != "SB":
         raise UserError(f"{options.model}: give a model of two speakers (SB)")
     test_set, transcripts = open_mixtures(options, model)
     identity = {
-        "recogniser": recogniser.description,
-        "recogniser_files": recogniser.checksum,
         "model": model.settings["experiment_name"],
         "weights": model.weights_checksum,
         "corpus": test_set.corpus,
         "split": test_set.split,
         "rows": test_set.rows_hash,
     }
-    quiet = options.noprogressbar
-    with open_hypotheses(options.output, identity) as hypotheses:
-        listen(model, test_set, recogniser, hypotheses, device, quiet)
+    with open_hypotheses(options.output, recogniser, **identity) as hypotheses:
+        counts = evaluate_mixtures(
+            *(model, test_set, transcripts, hypotheses, device),
+            quiet=options.noprogressbar,
+        )
         hypotheses.report()
-        counts = count_all(test_set, transcripts, hypotheses)
-        summary = summarise(counts, options.resamples, options.seed)
-        for name, table in (("errors", counts), ("rates", summary)):
-            path = options.output / f"{name}.csv"
-            write_atomically(path, table.to_csv(index=False))
-    print(
-        f"{recogniser.description}\n\n{format_summary(summary)}\n\n"
-        "In brackets the bootstrap's 95 % over mixtures. Everything is in "
-        f"{options.output}"
-    )
+        print(f"{recogniser.description}\n")
+        write_rates(counts, options)
 
 
 if __name__ == "__main__":

@@ -16,53 +16,18 @@ from polsess.commands import at_least, make_parser, run
 
 # isort: split
 import argparse
-import hashlib
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 from asr.formats import format_transcript
 from asr.listening import Hypotheses, open_hypotheses
-from asr.recognisers import (
-    AnyRecogniser,
-    add_recogniser_options,
-    open_recogniser,
-)
+from asr.recognisers import add_recogniser_options, open_recogniser
 from asr.segments import LONGEST, transcribe_stream
 from polsess.audio import Recording, RecordingError
 from polsess.errors import UserError
 from polsess.files import read_json, to_json, write_atomically
 from polsess.processes import set_up_device
 from tqdm import tqdm
-
-
-class KeptRecogniser(NamedTuple):
-    """A recogniser that gets no piece twice.
-
-    Arguments
-    ---------
-    recogniser : Recogniser
-        Gets new pieces.
-    hypotheses : Hypotheses
-        Texts of the others; the new ones are added.
-    progress : tqdm
-        Updated by seconds.
-    """
-
-    recogniser: AnyRecogniser
-    hypotheses: Hypotheses
-    progress: tqdm
-
-    def recognise(self, samples: np.ndarray, rate: int) -> str:
-        """Recognise samples [time], or look them up."""
-        self.progress.update(len(samples) / rate)
-        digest = hashlib.blake2b(samples.tobytes(), digest_size=16)
-        key = digest.hexdigest(), f"{rate} Hz", f"{len(samples)} samples"
-        if key not in self.hypotheses.known:
-            text = self.recogniser.recognise(samples, rate)
-            self.hypotheses.add(key, text, "")
-        return self.hypotheses.known[key]["text"]
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -126,45 +91,52 @@ def find_conversations(paths: list[Path], output: Path) -> dict:
 
 
 def transcribe(
-    path: Path, made: dict, kept: KeptRecogniser, longest: float, base: Path
+    options: argparse.Namespace,
+    found: dict,
+    name: str,
+    hypotheses: Hypotheses,
+    progress: tqdm,
 ) -> list[str]:
     """Transcribe a conversation.
 
     Arguments
     ---------
-    path, made : Path, dict
-        Its JSON file, and what is in it.
-    kept : KeptRecogniser
-        The recogniser.
-    longest : float
-        Seconds that it gets at once.
-    base : Path
-        Folder and name of the files to write.
+    options : argparse.Namespace
+        The command line.
+    found, name : dict, str
+        The conversations, and which of them.
+    hypotheses : Hypotheses
+        The recogniser, and what it has heard before.
+    progress : tqdm
+        Updated by seconds.
 
     Returns
     -------
     list of str
         What was not recognised.
     """
+    (path, made), longest = found[name], options.longest
     segments, sounds = [], [Path(made["recording"])]
-    for speaker, name in made["speakers"].items():
-        stream = Recording(path.parent / name)
-        rate = stream.sample_rate
-        own = transcribe_stream(stream, rate, speaker, kept, longest)
+    for speaker, file in made["speakers"].items():
+        stream, place = Recording(path.parent / file), 0.0
+        how = stream.sample_rate, speaker, hypotheses, longest
+        for segment in transcribe_stream(stream, *how):
+            segments.append(segment)
+            progress.update(segment.end - place)
+            place = segment.end
         if stream.damage:
             raise RecordingError(f"{stream.path}: {stream.damage}")
-        spoken = sum(segment.end - segment.start for segment in own)
-        kept.progress.update(stream.seconds - spoken)
-        segments += own
+        progress.update(stream.seconds - place)
         sounds.append(stream.path)
     segments.sort(key=attrgetter("start"))
     speakers, seconds = [*made["speakers"]], made["audio_seconds"]
+    base = options.output / name
     name = base.name
     files = format_transcript(name, segments, speakers, seconds, sounds)
     failed = [segment for segment in segments if segment.reason]
     description = {
         "sounds": [str(sound) for sound in sounds],
-        "recogniser": kept.recogniser.description,
+        "recogniser": hypotheses.recogniser.description,
         "longest_seconds": longest,
         "files": [f"{name}.{suffix}" for suffix in files],
         "failures": len(failed),
@@ -185,10 +157,6 @@ def main(arguments: list[str] | None = None) -> None:
     found = find_conversations(options.conversations, options.output)
     device = set_up_device({"device": options.device})
     recogniser = open_recogniser(options, device)
-    identity = {
-        "recogniser": recogniser.description,
-        "recogniser_files": recogniser.checksum,
-    }
     progress = tqdm(
         total=sum(
             m["audio_seconds"] * len(m["speakers"]) for _, m in found.values()
@@ -199,13 +167,11 @@ def main(arguments: list[str] | None = None) -> None:
     problems: list[str] = []
     with (
         progress,
-        open_hypotheses(options.output, identity, "transcribe.json") as known,
+        open_hypotheses(options.output, recogniser, "transcribe.json") as known,
     ):
-        kept = KeptRecogniser(recogniser, known, progress)
-        for name, (path, made) in found.items():
-            base, longest = options.output / name, options.longest
+        for name in found:
             try:
-                problems += transcribe(path, made, kept, longest, base)
+                problems += transcribe(options, found, name, known, progress)
             except RecordingError as error:
                 problems.append(str(error))
     if problems:

@@ -1,10 +1,9 @@
 """Figures of conversations, from streams and segments that are known."""
 
-import json
-
 import numpy as np
 import pytest
 from asr.conversations import Conversation, measure
+from asr.segments import Segment
 from polsess.inference.diarization import Turn
 
 RATE = 8000
@@ -29,10 +28,11 @@ def talk():
 
 
 def heard(words, reason=""):
-    return {
-        name: {"text": json.dumps(said), "reason": reason}
+    return [
+        Segment(name, *one, reason)
         for name, said in words.items()
-    }
+        for one in said
+    ]
 
 
 def figures(row):
@@ -97,9 +97,9 @@ def test_streams_that_are_silent_in_overlaps_have_no_si_sdri(talk):
 
 
 def test_missed_and_failed(talk):
-    only = {"A": WORDS["A"][:1], "B": []}
-    row = measure(talk, "cut", {"A": talk.recording}, heard(only, "broken"))
-    assert row["failed"] == 2
+    only = heard({"A": WORDS["A"][:1], "B": []}, "broken")
+    row = measure(talk, "cut", {"A": talk.recording}, only)
+    assert row["failed"] == 1
     # Of B, 0.5 s in the overlap and 2.5 s after it; A's second turn.
     assert row["der_errors"] == pytest.approx(3.0 + 0.5)
     assert row["der_length"] == pytest.approx(6)

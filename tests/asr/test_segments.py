@@ -3,15 +3,20 @@
 import numpy as np
 import pytest
 import soundfile
+from asr.listening import open_hypotheses
+from asr.recognisers import Recogniser
 from asr.segments import Segment, transcribe_stream
 from polsess.audio import Recording
 
 
-class Counting:
+class Counting(Recogniser):
     """A recogniser that fails at the shortest."""
+
+    calls = 0
 
     def recognise(self, samples, rate):
         """Say how many samples there are, and how loud."""
+        self.calls += 1
         if len(samples) < rate / 2:
             raise RuntimeError("too short")
         level = 20 * np.log10(samples.std())
@@ -32,8 +37,13 @@ def test_pieces_are_heard_alone_and_at_one_level(
     samples = samples * np.repeat([0.1, 0.01], 12_000)
     soundfile.write(tmp_path / "a.wav", samples, 8000, "FLOAT")
     stream = Recording(tmp_path / "a.wav") if as_file else samples
-    assert transcribe_stream(stream, 8000, "anna", Counting(), 7.0) == [
-        Segment("anna", 0.25, 0.75, "4000 -26.0 dB", ""),
-        Segment("anna", 1.0, 1.25, "", "too short"),
-        Segment("anna", 1.5, 3.0, "12000 -26.0 dB", ""),
-    ]
+    recogniser = Counting()
+    with open_hypotheses(tmp_path, recogniser) as hypotheses:
+        for speaker in ("anna", "jan"):  # whose stream sounds the same
+            found = transcribe_stream(stream, 8000, speaker, hypotheses, 7.0)
+            assert [*found] == [
+                Segment(speaker, 0.25, 0.75, "4000 -26.0 dB", ""),
+                Segment(speaker, 1.0, 1.25, "", "too short"),
+                Segment(speaker, 1.5, 3.0, "12000 -26.0 dB", ""),
+            ]
+    assert recogniser.calls == 3

@@ -198,7 +198,7 @@ def test_failures_are_reported_and_heard_again(evaluated, tmp_path, capsys):
     (tmp_path / "first").unlink()
     asr_eval.main(again)
     output = capsys.readouterr()
-    assert "4 streams were not recognised" in output.err
+    assert "4 streams or pieces were not recognised" in output.err
     assert "exit code 3" in output.err
     assert failed() == [1, 2, 1]
     # Mended, the same command recognises the others.

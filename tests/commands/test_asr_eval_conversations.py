@@ -89,7 +89,7 @@ def test_options_of_mixtures_are_refused(option):
 
 def test_mixtures_need_a_recogniser():
     with pytest.raises(UserError, match="give --speechbrain, --whisper or"):
-        asr_eval.read_options(["run", "--data_folder", "corpus"])
+        asr_eval.main(["run", "--data_folder", "corpus", "--device", "cpu"])
 
 
 def test_a_recogniser_that_always_fails(evaluate, tmp_path):

@@ -1,8 +1,7 @@
 """Streams of the speakers in conversations: activity, separation, words."""
 
 import argparse
-import hashlib
-import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +13,8 @@ import soundfile
 import torch
 from meeteval.io.stm import STM
 from polsess.errors import UserError
-from polsess.files import RECIPE, read_json, read_table, write_atomically
-from polsess.inference.diarization import Turn, find_speech, read_rttm
+from polsess.files import RECIPE, read_json, read_table
+from polsess.inference.diarization import Turn, read_rttm
 from polsess.processes import set_up_device
 from polsess.scoring.objective import pairwise_si_sdr
 from pyannote.core import Annotation, Segment, Timeline
@@ -23,10 +22,10 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
-from asr.listening import Hypotheses, open_hypotheses
-from asr.rates import format_summary, summarise
-from asr.recognisers import Recogniser, has_recogniser, open_recogniser
-from asr.segments import transcribe_stream
+from asr.listening import open_hypotheses
+from asr.rates import write_rates
+from asr.recognisers import open_recogniser
+from asr.segments import LONGEST, transcribe_stream
 from asr.transcripts import count_conversation_errors
 
 ROUTED = ("routed, found turns", "routed, true turns")
@@ -112,13 +111,8 @@ def evaluate_conversations(options: argparse.Namespace) -> None:
     folder, output = options.conversations, options.output
     rows = read_table(folder / "conversations.csv", ["name", "overlap"])
     device = set_up_device({"device": options.device})
-    recogniser = None
-    if has_recogniser(options):
-        recogniser = open_recogniser(options, device)
-    identity = {
-        "recogniser": recogniser and recogniser.description,
-        "recogniser_files": recogniser and recogniser.checksum,
-    }
+    recogniser = open_recogniser(options, device)
+    longest = LONGEST if recogniser.description else math.inf
     more: list = ["--device", device, *["--averaged"] * options.averaged]
     more += ["--noprogressbar"] * options.noprogressbar
     recordings = [folder / f"{name}.wav" for name in rows["name"]]
@@ -133,36 +127,31 @@ def evaluate_conversations(options: argparse.Namespace) -> None:
         borne = (0, 1) if system == ROUTED[0] else (0,)
         if subprocess.run(command).returncode not in borne:
             raise UserError(f"separate.py failed on {folder}; see above")
-    with open_hypotheses(output, identity) as hypotheses:
+    with open_hypotheses(output, recogniser) as hypotheses:
         for row in tqdm(
             [*rows.itertuples()], disable=options.noprogressbar or None
         ):
             talk = read_conversation(folder, row.name)
-            if recogniser is None:
+            if not recogniser.description:
                 talk.words.clear()
             label = {
                 "ID": row.name,
                 "overlap %": f"{100 * float(row.overlap):g}",
             }
             for system, streams in make_streams(talk, output).items():
-                heard = hear(talk, streams, recogniser, hypotheses)
+                heard = [
+                    segment
+                    for name, stream in streams.items()
+                    for segment in transcribe_stream(
+                        stream, talk.rate, name, hypotheses, longest
+                    )
+                ]
                 found = measure(talk, system, streams, heard)
                 counts.append({**label, "system": system, **found})
-        hypotheses.report(
-            lambda text: " ".join(s[2] for s in json.loads(text)).strip()
-        )
-    table = pd.DataFrame(counts)
-    figures = {n: t for n, t in FIGURES.items() if f"{n}_errors" in table}
-    drawing = options.resamples, options.seed
-    summary = summarise(table, *drawing, figures, CHANGES)
-    text = format_summary(summary, figures)
-    write_atomically(output / "errors.csv", table.to_csv(index=False))
-    write_atomically(output / "rates.csv", summary.to_csv(index=False))
-    write_atomically(output / "rates.md", f"{text}\n")
-    print(
-        f"{text}\n\nIn brackets the bootstrap's 95 % over conversations. "
-        f"Everything is in {output}"
-    )
+        hypotheses.report()
+        table = pd.DataFrame(counts)
+        figures = {n: t for n, t in FIGURES.items() if f"{n}_errors" in table}
+        write_rates(table, options, figures, CHANGES)
 
 
 def make_streams(conversation: Conversation, output: Path) -> dict:
@@ -205,65 +194,18 @@ def _si_sdr(estimates, sources):
     return pairwise_si_sdr(estimates, sources)[0].numpy()
 
 
-def hear(
-    conversation: Conversation,
-    streams: dict,
-    recogniser: Recogniser | None,
-    hypotheses: Hypotheses,
-) -> dict:
-    """Recognise the streams of a system, unless the same sound was heard.
-
-    Arguments
-    ---------
-    conversation : Conversation
-        The conversation.
-    streams : dict
-        Speaker -> stream.
-    recogniser : Recogniser, None
-        None for voice activity alone.
-    hypotheses : Hypotheses
-        Receives the segments, in JSON.
-
-    Returns
-    -------
-    dict
-        Speaker -> row of the hypotheses; its ``text`` holds the list of [start,
-        end, text].
-    """
-    heard, rate = {}, conversation.rate
-    for speaker, samples in streams.items():
-        digest = hashlib.sha256(samples.tobytes()).hexdigest()[:16]
-        key = (conversation.name, "stream", digest)
-        if key not in hypotheses.known:
-            if recogniser is None:
-                found = [(*s, "", "") for s in find_speech(samples, rate)]
-            else:
-                segments = transcribe_stream(samples, rate, "", recogniser)
-                found = [segment[1:] for segment in segments]
-            reasons = [reason for *_, reason in found if reason]
-            text = json.dumps([one[:3] for one in found], ensure_ascii=False)
-            hypotheses.add(key, text, (reasons or [""])[0])
-        heard[speaker] = hypotheses.known[key]
-    return heard
-
-
 def measure(
-    conversation: Conversation, system: str, streams: dict, heard: dict
+    conversation: Conversation, system: str, streams: dict, heard: list
 ) -> dict:
-    """Measure a system's streams.
+    """Measure a system's streams, and what was heard in them (segments).
 
     Returns
     -------
     dict
         Errors and length for each of ``FIGURES``.
     """
-    segments = {s: json.loads(row["text"]) for s, row in heard.items()}
     reference = _annotate(conversation.turns)
-    hypothesis = _annotate(
-        (speaker, start, end)
-        for speaker, found in segments.items()
-        for start, end, _ in found
-    )
+    hypothesis = _annotate(segment[:3] for segment in heard)
     metric = DiarizationErrorRate(collar=2 * COLLAR)
     seconds = len(conversation.recording) / conversation.rate
     whole = Timeline([Segment(0, seconds)])
@@ -279,13 +221,18 @@ def measure(
         **_measure_signals(conversation, streams),
     }
     if conversation.words:
-        counts |= count_conversation_errors(conversation.words, segments)
+        said: dict = {}
+        for speaker, *words, _ in heard:
+            said.setdefault(speaker, []).append(words)
+        rates = count_conversation_errors(conversation.words, said)
+        counts |= {n: (rate.errors, rate.length) for n, rate in rates.items()}
     row = {
         f"{name}_{part}": value
         for name, pair in counts.items()
         for part, value in zip(("errors", "length"), pair, strict=True)
     }
-    return row | {"failed": sum(bool(row["reason"]) for row in heard.values())}
+    failed = {segment.speaker for segment in heard if segment.reason}
+    return row | {"failed": len(failed)}
 
 
 def _annotate(turns):

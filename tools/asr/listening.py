@@ -1,15 +1,15 @@
-"""Recognition of mixtures, estimates and clean speech."""
+"""Recognition of mixtures, estimates and clean speech; what is kept of it."""
 
 import csv
-import itertools
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import pandas as pd
 import torch
 from polsess.errors import UserError
@@ -26,7 +26,7 @@ from polsess.scoring.test_sets import EvaluationSet
 from tqdm import tqdm
 
 from asr.recognisers import Recogniser, recognise
-from asr.transcripts import TIMES
+from asr.transcripts import TIMES, count_errors, normalise
 
 COLUMNS = ["ID", "variant", "audio", "text", "reason"]
 
@@ -40,100 +40,100 @@ AUDIO = {
 
 @dataclass
 class Hypotheses:
-    """Hypotheses of an evaluation; ``hypotheses.csv`` grows with them.
+    """What a recogniser says; ``hypotheses.csv`` grows with it.
 
     Arguments
     ---------
+    recogniser : Recogniser
+        The recogniser.
     file : file
-        Gets a row for every recognised stream.
+        Gets a row for every recognised stream, or piece of one.
     known : dict
         Name, variant and stream -> row.
     """
 
+    recogniser: Recogniser
     file: TextIO
     known: dict
 
-    def add(self, key: tuple, text: str, reason: str) -> None:
-        """Add a text, or the reason of a failure."""
-        # One line per row, so that a torn row is detected.
-        values = [" ".join(value.split()) for value in (*key, text, reason)]
-        csv.writer(self.file, lineterminator="\n").writerow(values)
-        self.file.flush()
-        self.known[key] = dict(zip(COLUMNS, values, strict=True))
+    def hear(self, key: tuple, samples: np.ndarray, rate: int) -> dict:
+        """Recognise samples [time] unless that was done; return the row.
 
-    def failures(self) -> list:
-        """List the rows of streams that were not recognised."""
-        return [row for row in self.known.values() if row["reason"]]
+        It has a text, or the reason of a failure.
+        """
+        if key not in self.known:
+            said = recognise(self.recogniser, samples, rate)
+            # One line per row, so that a torn row is detected.
+            values = [" ".join(value.split()) for value in (*key, *said)]
+            csv.writer(self.file, lineterminator="\n").writerow(values)
+            self.file.flush()
+            self.known[key] = dict(zip(COLUMNS, values, strict=True))
+        return self.known[key]
 
-    def report(self, said: Callable[[str], str] = str) -> None:
+    def report(self) -> None:
         """Warn of time stamps and failures.
 
-        Arguments
-        ---------
-        said : callable
-            Turns a row's text into what is said, empty if that is nothing.
-
-        Raises
-        ------
-        UserError
-            If there are failures, and nothing is said anywhere.
+        Raises UserError if there are failures, and nothing is said anywhere.
         """
-        failures, known = self.failures(), self.known.values()
-        texts = [(row["ID"], said(row["text"])) for row in known]
-        if failures and not any(text for _, text in texts):
+        texts = [row["text"] for row in self.known.values()]
+        reasons = [row["reason"] for row in self.known.values()]
+        failures = [*filter(None, reasons)]
+        if failures and not any(texts):
             raise UserError(
-                f"nothing was recognised, of {len(texts)} streams; the "
-                f"first: {failures[0]['reason']}"
+                f"nothing was recognised, of {len(texts)} streams or pieces; "
+                f"the first: {failures[0]}"
             )
-        timed = [(name, text) for name, text in texts if TIMES.search(text)]
+        timed = [text for text in texts if TIMES.search(text)]
         if timed:
             print(
                 f"{len(timed)} texts have time stamps, which count as words: "
-                f"let the recogniser leave them out. That of {timed[0][0]}: "
-                f"{timed[0][1][:100]!r}",
+                f"let the recogniser leave them out. The first: "
+                f"{timed[0][:100]!r}",
                 file=sys.stderr,
             )
         if failures:
             print(
-                f"{len(failures)} streams were not recognised, or in part; "
-                "what is missing counts as empty, and the same command tries "
-                f"it again. The first: {failures[0]['reason']}",
+                f"{len(failures)} streams or pieces were not recognised; what "
+                "is missing counts as empty, and the same command tries it "
+                f"again. The first: {failures[0]}",
                 file=sys.stderr,
             )
 
 
 @contextmanager
 def open_hypotheses(
-    folder: Path, identity: dict, record: str = "asr_eval.json"
+    folder: Path,
+    recogniser: Recogniser,
+    record: str = "asr_eval.json",
+    **model: str,
 ) -> Iterator[Hypotheses]:
     """Open the hypotheses in a folder, for one process at a time.
 
-    Failures are dropped, to be tried again.
+    Another one waits. Failures are dropped, to be tried again.
 
     Arguments
     ---------
     folder : Path
         Made if missing.
-    identity : dict
-        All that hypotheses depend on.
+    recogniser : Recogniser
+        The recogniser.
     record : str
-        Name of the file that keeps it.
+        Name of the file that keeps what hypotheses depend on.
+    **model
+        What that is, beside the recogniser.
 
     Raises
     ------
     UserError
-        If the folder has hypotheses with another identity, is unreadable, or
-        another process writes to it.
+        If the folder has hypotheses of something else, or is unreadable.
     """
+    identity = {
+        "recogniser": recogniser.description,
+        "recogniser_files": recogniser.checksum,
+        **model,
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder, wait=False))
-        except BlockingIOError as error:
-            raise UserError(
-                f"{folder}: another process writes into it; wait for its "
-                "end, or name another --output"
-            ) from error
+    with locked(folder):
         kept, path = folder / record, folder / "hypotheses.csv"
         if not kept.exists():
             write_atomically(kept, to_json(identity))
@@ -148,7 +148,7 @@ def open_hypotheses(
         key = itemgetter("ID", "variant", "audio")
         known = {key(row): row for row in table.to_dict("records")}
         with open(path, "a", encoding="utf-8", newline="") as file:
-            yield Hypotheses(file, known)
+            yield Hypotheses(recogniser, file, known)
 
 
 def _read(path):
@@ -159,24 +159,17 @@ def _read(path):
     return table[table["reason"] == ""]
 
 
-def keys_of(name: str, variant: str, audio: str) -> list[tuple[str, ...]]:
-    """List the keys of an utterance's hypotheses, in the speakers' order.
-
-    Clean speech is the same in all variants, and recognised once.
-    """
-    shown = "clean" if audio == "clean" else variant
-    return [(name, shown, stream) for stream in AUDIO[audio]]
-
-
-def listen(
+def evaluate_mixtures(
     run: Any,
     test_set: EvaluationSet,
-    recogniser: Recogniser,
+    transcripts: dict,
     hypotheses: Hypotheses,
     device: str,
     quiet: bool = False,
-) -> None:
-    """Recognise all streams without a hypothesis.
+) -> pd.DataFrame:
+    """Recognise all streams without a hypothesis, and count the errors.
+
+    Clean speech is the same in all variants, and recognised once.
 
     Arguments
     ---------
@@ -184,29 +177,42 @@ def listen(
         The separator, as ``load_model`` returns it.
     test_set : EvaluationSet
         Mixtures to separate.
-    recogniser : Recogniser
-        The recogniser.
+    transcripts : dict
+        As ``read_transcripts`` returns them.
     hypotheses : Hypotheses
         Receives the texts.
     device : str
         Device of the separator.
     quiet : bool
         Whether to hide the progress.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per mixture, variant and kind of audio: errors and length for
+        each rate, and the number of streams that were not recognised.
     """
     separator, rate = run.separator.to(device), run.settings["sample_rate"]
-    known, plan = set(hypotheses.known), []
-    for example in test_set.examples:
-        name = test_set.rows[example.row]["ID"]
-        for audio in AUDIO:
-            keys = set(keys_of(name, example.variant, audio)) - known
-            plan += [(example, key) for key in sorted(keys)]
-            known |= keys
-    with tqdm(plan, unit="recording", disable=quiet or None) as bar:
-        for example, pairs in itertools.groupby(bar, itemgetter(0)):
-            streams = _streams(separator, test_set.dataset[example], device)
-            for _, key in pairs:
-                heard = recognise(recogniser, streams[key[2]], rate)
-                hypotheses.add(key, *heard)
+    rows = []
+    for example in tqdm(test_set.examples, disable=quiet or None):
+        name, streams = test_set.rows[example.row]["ID"], None
+        for audio, parts in AUDIO.items():
+            shown = "clean" if audio == "clean" else example.variant
+            keys = [(name, shown, part) for part in parts]
+            if not hypotheses.known.keys() >= {*keys}:
+                item = test_set.dataset[example]
+                streams = streams or _streams(separator, item, device)
+                for key in keys:
+                    hypotheses.hear(key, streams[key[2]], rate)
+            heard = [hypotheses.known[key] for key in keys]
+            texts = [normalise(row["text"]) for row in heard]
+            row = {"ID": name, "variant": example.variant, "audio": audio}
+            for kind, found in count_errors(transcripts[name], texts).items():
+                row[f"{kind}_errors"] = found.errors
+                row[f"{kind}_length"] = found.length
+            row["failed"] = sum(bool(row["reason"]) for row in heard)
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 @torch.inference_mode()

@@ -1,46 +1,17 @@
 """Error rates by variant and kind of audio, with intervals."""
 
+import argparse
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 from experiments.tables import DASH, cell, markdown_table
-from polsess.scoring.test_sets import EvaluationSet
-
-from asr.listening import AUDIO, Hypotheses, keys_of
-from asr.transcripts import count_errors, normalise
+from polsess.files import write_atomically
 
 RATES = {"wer": "WER %", "cer": "CER %", "cpwer": "cpWER %"}
 RATES["orcwer"] = "ORC-WER %"
 INTERVAL = (0.025, 0.975)
 CHANGES = (("separated", "mixture"),)
-
-
-def count_all(
-    test_set: EvaluationSet, transcripts: dict, hypotheses: Hypotheses
-) -> pd.DataFrame:
-    """Count the errors of all mixtures.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per mixture, variant and kind of audio: errors and length for
-        each rate, and the number of recordings that were not recognised.
-    """
-    rows = []
-    for example in test_set.examples:
-        name = test_set.rows[example.row]["ID"]
-        for audio in AUDIO:
-            keys = keys_of(name, example.variant, audio)
-            heard = [hypotheses.known[key] for key in keys]
-            texts = [normalise(row["text"]) for row in heard]
-            counted = count_errors(transcripts[name], texts)
-            row = {"ID": name, "variant": example.variant, "audio": audio}
-            for rate, (errors, length) in counted.items():
-                row |= {f"{rate}_errors": errors, f"{rate}_length": length}
-            row["failed"] = sum(bool(row["reason"]) for row in heard)
-            rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def summarise(
@@ -55,7 +26,8 @@ def summarise(
     Arguments
     ---------
     counts : pandas.DataFrame
-        As ``count_all`` returns it: the first columns are ID, group and kind.
+        Columns ID, group and kind, errors and length for each rate, and the
+        number of ``failed`` recognitions.
     resamples : int
         Number of bootstrap samples.
     seed : int
@@ -122,3 +94,33 @@ def format_summary(summary: pd.DataFrame, rates: dict = RATES) -> str:
         cells.append("" if np.isnan(failed) else f"{failed:.0f}")
         rows.append(cells)
     return markdown_table([*labels, *rates.values(), "failed"], rows)
+
+
+def write_rates(
+    counts: pd.DataFrame,
+    options: argparse.Namespace,
+    rates: dict = RATES,
+    changes: Iterable[tuple[str, str]] = CHANGES,
+) -> None:
+    """Write and print error rates.
+
+    Arguments
+    ---------
+    counts, rates, changes
+        As for ``summarise`` and ``format_summary``.
+    options : argparse.Namespace
+        Resamples, seed, and the folder to write to, ``output``.
+    """
+    drawing = options.resamples, options.seed
+    summary = summarise(counts, *drawing, rates, changes)
+    text = format_summary(summary, rates)
+    for name, content in (
+        ("errors.csv", counts.to_csv(index=False)),
+        ("rates.csv", summary.to_csv(index=False)),
+        ("rates.md", f"{text}\n"),
+    ):
+        write_atomically(options.output / name, content)
+    print(
+        f"{text}\n\nIn brackets the bootstrap's 95 % over recordings. "
+        f"Everything is in {options.output}"
+    )

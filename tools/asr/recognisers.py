@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import soundfile
@@ -53,14 +52,18 @@ def at_speech_level(samples: np.ndarray) -> np.ndarray:
     return (samples * gain).astype(samples.dtype)
 
 
-class Recogniser(Protocol):
-    """What recognises speech."""
+class Recogniser:
+    """A recogniser; this one hears nothing, for voice activity alone."""
+
+    description: str | None = None
+    checksum: str | None = None
 
     def recognise(self, samples: np.ndarray, rate: int) -> str:
         """Recognise samples [time]."""
+        return ""
 
 
-class CommandRecogniser:
+class CommandRecogniser(Recogniser):
     """A program of the user's own, started for each recording.
 
     Arguments
@@ -112,7 +115,7 @@ class CommandRecogniser:
         return result.stdout.decode("utf-8").strip()
 
 
-class SpeechBrainRecogniser:
+class SpeechBrainRecogniser(Recogniser):
     """A model for SpeechBrain's ``EncoderDecoderASR``, or ``EncoderASR``.
 
     Arguments
@@ -157,7 +160,7 @@ class SpeechBrainRecogniser:
         return str(texts[0])
 
 
-class WhisperRecogniser:
+class WhisperRecogniser(Recogniser):
     """A Whisper model, through the package transformers.
 
     Recordings may last 30 s.
@@ -227,9 +230,6 @@ class WhisperRecogniser:
         return text
 
 
-AnyRecogniser = CommandRecogniser | SpeechBrainRecogniser | WhisperRecogniser
-
-
 def add_recogniser_options(
     parser: argparse.ArgumentParser, required: bool = True
 ) -> None:
@@ -248,14 +248,8 @@ def add_recogniser_options(
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help=text)
 
 
-def has_recogniser(options: argparse.Namespace) -> bool:
-    """Check whether a command line names a recogniser."""
-    named = (options.speechbrain, options.whisper, options.command)
-    return named != (None, None, None)
-
-
-def open_recogniser(options: argparse.Namespace, device: str) -> AnyRecogniser:
-    """Open the recogniser of a command line.
+def open_recogniser(options: argparse.Namespace, device: str) -> Recogniser:
+    """Open the recogniser of a command line; without one, it hears nothing.
 
     Raises UserError if it is missing, or an option is for another one.
     """
@@ -269,7 +263,9 @@ def open_recogniser(options: argparse.Namespace, device: str) -> AnyRecogniser:
     if options.whisper is not None:
         language = options.language or "polish"
         return WhisperRecogniser(options.whisper, language, device)
-    return SpeechBrainRecogniser(options.speechbrain, device)
+    if options.speechbrain is not None:
+        return SpeechBrainRecogniser(options.speechbrain, device)
+    return Recogniser()
 
 
 def recognise(

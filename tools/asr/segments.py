@@ -1,12 +1,14 @@
 """Pieces of speech in a speaker's stream, and the texts of them."""
 
+import hashlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from polsess.audio import Recording
 from polsess.inference.diarization import find_speech
 
-from asr.recognisers import Recogniser, recognise
+from asr.listening import Hypotheses
 
 LONGEST = 20.0  # s, default; Whisper hears 30
 
@@ -37,10 +39,12 @@ def transcribe_stream(
     stream: np.ndarray | Recording,
     rate: int,
     speaker: str,
-    recogniser: Recogniser,
+    hypotheses: Hypotheses,
     longest: float = LONGEST,
-) -> list[Segment]:
+) -> Iterator[Segment]:
     """Recognise the speech in a stream; silence is left out.
+
+    No piece is recognised twice.
 
     Arguments
     ---------
@@ -50,12 +54,11 @@ def transcribe_stream(
         Its rate in Hz.
     speaker : str
         Name of the speaker.
-    recogniser : Recogniser
-        Gets one piece after the other, at the level that recognisers expect.
+    hypotheses : Hypotheses
+        Its recogniser gets one piece after the other.
     longest : float
         Seconds of a piece, at most; longer ones are cut at pauses.
     """
-    segments = []
     blocks = stream.blocks() if isinstance(stream, Recording) else stream
     for start, end in find_speech(blocks, rate, longest):
         first, last = round(start * rate), round(end * rate)
@@ -63,7 +66,7 @@ def transcribe_stream(
             piece = stream.read(first, last - first)
         else:
             piece = stream[first:last]
-        heard, reason = recognise(recogniser, piece, rate)
-        text = " ".join(heard.split())
-        segments.append(Segment(speaker, start, end, text, reason))
-    return segments
+        digest = hashlib.blake2b(piece.tobytes(), digest_size=16).hexdigest()
+        key = digest, f"{rate} Hz", f"{len(piece)} samples"
+        row = hypotheses.hear(key, piece, rate)
+        yield Segment(speaker, start, end, row["text"], row["reason"])

@@ -116,13 +116,6 @@ def read_transcripts(corpus: Path, split: str) -> dict:
     }
 
 
-class Errors(NamedTuple):
-    """Errors, and number of words or characters."""
-
-    errors: int
-    length: int
-
-
 def count_errors(
     references: Sequence[Reference], hypotheses: list[str]
 ) -> dict:
@@ -142,26 +135,26 @@ def count_errors(
     Returns
     -------
     dict
-        wer, cer, cpwer and orcwer -> Errors.
+        wer, cer, cpwer and orcwer -> meeteval's ErrorRate, with ``errors`` and
+        ``length``, the number of words or characters.
 
     Example
     -------
     >>> speakers = [Reference("", "a b", "c"), Reference("", "d e", "")]
-    >>> count_errors(speakers, ["d e", "a b c"])["wer"]
-    Errors(errors=5, length=4)
-    >>> count_errors(speakers, ["d e", "a b c"])["cpwer"]
-    Errors(errors=0, length=5)
+    >>> found = count_errors(speakers, ["d e", "a b c"])
+    >>> found["wer"].errors, found["cpwer"].errors
+    (5, 0)
     """
     streams = hypotheses
     if len(hypotheses) == 1:
         streams = hypotheses * len(references)
     pairs = list(zip(references, streams, strict=True))
-    return _to_errors(
-        wer=sum(_fewest([r], [h], _cp) for r, h in pairs),
-        cer=sum(_fewest([r], [h], _cp_characters) for r, h in pairs),
-        cpwer=_fewest(references, hypotheses, _cp),
-        orcwer=_fewest(references, hypotheses, _orc),
-    )
+    return {
+        "wer": sum(_fewest([r], [h], _cp) for r, h in pairs),
+        "cer": sum(_fewest([r], [h], _cp_characters) for r, h in pairs),
+        "cpwer": _fewest(references, hypotheses, _cp),
+        "orcwer": _fewest(references, hypotheses, _orc),
+    }
 
 
 def count_conversation_errors(reference: dict, hypothesis: dict) -> dict:
@@ -176,14 +169,14 @@ def count_conversation_errors(reference: dict, hypothesis: dict) -> dict:
     -------
     dict
         cpwer, tcpwer (words at the wrong time count) and cpcer (by characters)
-        -> Errors.
+        -> meeteval's ErrorRate.
 
     Example
     -------
     >>> said = {"a": [[0, 1, "Ala ma"]], "b": [[20, 21, "kota"]]}
     >>> late = {"1": [[10, 11, "kota"]], "2": [[0, 1, "ala"]]}
-    >>> for errors in count_conversation_errors(said, late).values():
-    ...     print(*errors)
+    >>> for found in count_conversation_errors(said, late).values():
+    ...     print(found.errors, found.length)
     1 3
     3 3
     3 10
@@ -204,16 +197,11 @@ def count_conversation_errors(reference: dict, hypothesis: dict) -> dict:
         for side in sides
     ]
     measure = wer.time_constrained_minimum_permutation_word_error_rate
-    return _to_errors(
-        cpwer=_cp(*texts),
-        tcpwer=measure(*sides, collar=COLLAR),
-        cpcer=_cp_characters(*texts),
-    )
-
-
-def _to_errors(**rates):
-    """Take errors and lengths out of meeteval's results."""
-    return {n: Errors(rate.errors, rate.length) for n, rate in rates.items()}
+    return {
+        "cpwer": _cp(*texts),
+        "tcpwer": measure(*sides, collar=COLLAR),
+        "cpcer": _cp_characters(*texts),
+    }
 
 
 def _cp_characters(references, hypotheses):
