@@ -9,19 +9,15 @@ and voices of the test split. FOLDER can then be loaded by SpeechBrain's
 EncoderASR.
 """
 
-from __future__ import annotations
-
 # First: for OpenMP, before torch.
 from polsess.commands import SEED, at_least, make_parser, run
 
 # isort: split
 import argparse
-import io
 import shutil
 from pathlib import Path
 
 import numpy as np
-import sentencepiece
 import torch
 from asr.recognisers import SpeechBrainRecogniser
 from asr.transcripts import Reference, count_errors, normalise
@@ -33,11 +29,12 @@ from polsess.errors import UserError
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
+from speechbrain.dataio.encoder import CTCTextEncoder
 from speechbrain.nnet.losses import ctc_loss
 from speechbrain.utils.data_utils import batch_pad_right
 
 HPARAMS = Path(__file__).parent / "asr/demo.yaml"
-LETTERS = "aąbcćdeęfghijklłmnńoópqrsśtuvwxyzźż"
+LETTERS = "abcdefghijklmnopqrstuvwxyzóąćęłńśźż"
 
 RATE = 8000  # Hz, as in the YAML file
 VOICES = {"train": 120, "test": 8}
@@ -106,7 +103,7 @@ def draw_part(
 
 def draw_batch(
     sentences: list[Spoken],
-    tokenizer: sentencepiece.SentencePieceProcessor,
+    tokenizer: CTCTextEncoder,
     noisy_share: float,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, ...]:
@@ -130,24 +127,9 @@ def draw_batch(
             noise *= level * 10 ** (-rng.uniform(*SNR_DB) / 20)
             waveform = waveform + noise.astype(np.float32)
         waveforms.append(torch.from_numpy(waveform))
-        tokens.append(torch.tensor(tokenizer.encode(text)))
+        # A word begins with a space.
+        tokens.append(tokenizer.encode_sequence_torch(f" {text}"))
     return *batch_pad_right(waveforms), *batch_pad_right(tokens)
-
-
-def train_tokenizer() -> sentencepiece.SentencePieceProcessor:
-    """Make a tokenizer with the letters of Polish."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([" ".join(LETTERS)]),
-        model_writer=model,
-        model_type="char",
-        vocab_size=1000,
-        hard_vocab_limit=False,
-        bos_id=-1,
-        eos_id=-1,
-        minloglevel=2,
-    )
-    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
 
 
 def train(
@@ -171,7 +153,10 @@ def train(
     torch.manual_seed(seed)
     hparams = load_hyperpyyaml(HPARAMS.read_text(encoding="utf-8"))
     encoder, blank = hparams["encoder"], hparams["blank"]
-    tokenizer = train_tokenizer()
+    tokenizer = hparams["tokenizer"]
+    tokenizer.insert_blank(index=blank)
+    tokenizer.update_from_iterable(f" {LETTERS}", sequence_input=False)
+    tokenizer.expect_len(hparams["tokens"])
     parameters = list(encoder.parameters())
     optimiser = torch.optim.AdamW(parameters, weight_decay=WEIGHT_DECAY)
     schedule = OneCycleLR(optimiser, total_steps=steps, **SCHEDULE)
@@ -193,8 +178,7 @@ def train(
         bar.set_postfix(loss=f"{loss.item():.2f}")
     folder.mkdir()
     torch.save(encoder.state_dict(), folder / "encoder.ckpt")
-    tokens_file = folder / "tokenizer.ckpt"
-    tokens_file.write_bytes(tokenizer.serialized_model_proto())
+    tokenizer.save(folder / "tokenizer.ckpt")
     shutil.copyfile(HPARAMS, folder / "hyperparams.yaml")
 
 
@@ -204,7 +188,7 @@ def measure(folder: Path, n_sentences: int, seed: int) -> list[float]:
     counts = []
     for waveform, words in make_sentences("test", n_sentences, seed):
         reference = Reference("", " ".join(word.text for word in words), "")
-        heard = recogniser.recognise(waveform, RATE)
+        heard = normalise(recogniser.recognise(waveform, RATE))
         counts.append(count_errors([reference], [heard]))
     rates = ("wer", "cer")
     return [sum(count[rate] for count in counts).error_rate for rate in rates]
