@@ -15,6 +15,8 @@ import torch
 from scipy.signal import oaconvolve
 from torch.nn.functional import one_hot, pad
 
+from polsess.corpus.metadata import find_speakers
+from polsess.data.mmipc import background
 from polsess.errors import UserError
 from speechbrain.augment.time_domain import DropChunk, DropFreq, Resample
 
@@ -71,6 +73,12 @@ class Remix(NamedTuple):
     ssr: tuple[int, ...] = ()
     scene_offset: float | None = None
 
+    @property
+    def sources(self) -> dict:
+        """Name of a source, such as ``s1`` -> Part."""
+        speech = {f"s{n}": part for n, part in enumerate(self.speech, 1)}
+        return speech | {"scene": self.scene, "event": self.event}
+
     def components(self, environment: str, variant: str) -> dict:
         """List the parts of a variant: name of the component -> Part.
 
@@ -81,18 +89,9 @@ class Remix(NamedTuple):
         >>> list(remix.components("indoor", "SR"))
         ['s1', 's2', 's1_reverb', 's2_reverb', 'scene']
         """
-        kept = "" if variant == "C" else variant
-        speech = {f"s{n}": part for n, part in enumerate(self.speech, 1)}
-        found = dict(speech)
-        if "R" in kept:
-            found |= {f"{name}_reverb": part for name, part in speech.items()}
-        if "S" in kept:
-            found["scene"] = self.scene
-        if "E" in kept:
-            found["event"] = self.event
-            if environment == "indoor":
-                found["event_reverb"] = self.event
-        return found
+        sources = self.sources
+        names = find_speakers(sources) + background(environment, variant)
+        return {name: sources[name.removesuffix("_reverb")] for name in names}
 
 
 class Changes(NamedTuple):
@@ -351,9 +350,8 @@ def mix_anew(
     >>> mix_anew(remix, audio, 4, "SB")[0]
     tensor([2., 2., 2., 2.])
     """
-    names = [f"s{n}" for n in range(1, len(remix.speech) + 1)]
-    parts = dict(zip(names, remix.speech, strict=True))
-    parts |= {"scene": remix.scene, "event": remix.event}
+    parts = remix.sources
+    names = find_speakers(parts)
     fitted = {
         name: _fit(samples, parts[name.removesuffix("_reverb")], n_samples)
         for name, samples in audio.items()

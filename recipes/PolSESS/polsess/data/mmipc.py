@@ -9,6 +9,8 @@ Source: Kleć, Szklanny, Wieczorkowska, "A Solution for Developing Corpora for
 Polish Speech Enhancement in Complex Acoustic Environments", 2024.
 """
 
+from collections.abc import Collection
+
 import torch
 
 from polsess.corpus.metadata import VARIANTS, find_speakers
@@ -21,17 +23,33 @@ TASKS = {
     "EB": 1,  # enhance all speakers, as one signal
 }
 
-# Letter of a variant -> the components that it lacks without the letter
+# Letter of a variant -> the components that it stands for
 _BACKGROUND: dict = {
     "indoor": {
+        "R": ("s1_reverb", "s2_reverb"),
         "S": ("scene",),
         "E": ("event", "event_reverb"),
-        "R": ("s1_reverb", "s2_reverb"),
     },
     "outdoor": {"S": ("scene",), "E": ("event",)},
     "noisy": {"S": ("scene",)},
     "clean": {},
 }
+
+
+def background(environment: str, letters: Collection[str]) -> list[str]:
+    """Name the components beside dry speech that letters of a variant mean.
+
+    Example
+    -------
+    >>> background("outdoor", "SE")
+    ['scene', 'event']
+    """
+    return [
+        component
+        for letter, components in _BACKGROUND[environment].items()
+        if letter in letters
+        for component in components
+    ]
 
 
 def removed_components(
@@ -73,13 +91,7 @@ def removed_components(
             f"there is no task {task!r}, or no variant {variant!r} of the "
             f"environment {environment!r}: {', '.join(TASKS)}; {VARIANTS}"
         )
-    kept = "" if variant == "C" else variant
-    removed = [
-        component
-        for letter, components in _BACKGROUND[environment].items()
-        if letter not in kept
-        for component in components
-    ]
+    removed = background(environment, {*"RSE"}.difference(variant))
     if task == "ES":
         removed += [f"s{n}" for n in range(2, n_speakers + 1)]
         # Indoors C has removed speaker 2's reverberation already.

@@ -175,25 +175,23 @@ class TrainingState:
         return self.earlier_cpu_seconds + sum(gather(here))
 
     def collect(self) -> None:
-        """Collect all processes' states, before the main one saves."""
+        """Collect the states of all processes, before the main one saves."""
         states = {
             "cpu": torch.get_rng_state(),
             "loss": [self.loss_sum, self.loss_count],
         }
         if torch.cuda.is_available():
             states["cuda"] = torch.cuda.get_rng_state()
-        self.collected = gather(states)
-        self.collected_cpu_seconds = self.cpu_seconds()
+        self.collected = {
+            "processes": gather(states),
+            "seconds": self.seconds(),
+            "cpu_seconds": self.cpu_seconds(),
+        }
 
     @mark_as_saver
     def save(self, path: Path) -> None:
-        """Save what was collected, and the timers."""
-        saved = {
-            "processes": self.collected,
-            "seconds": self.seconds(),
-            "cpu_seconds": self.collected_cpu_seconds,
-        }
-        torch.save(saved, path)
+        """Save what was collected."""
+        torch.save(self.collected, path)
 
     @mark_as_loader
     def load(self, path: Path, end_of_epoch: bool) -> None:
