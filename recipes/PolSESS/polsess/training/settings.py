@@ -194,23 +194,15 @@ IN_EACH_YAML = {
 }
 # A setting that is not listed, such as most sizes of networks, has the type of
 # the YAML's value, is above 0 if that is, and may not change.
-SETTINGS = IN_EACH_YAML | {
+SETTINGS = dict.fromkeys(RUN_OPTIONS, Setting(may_change=True)) | IN_EACH_YAML
+SETTINGS |= {
     # Sizes whose half is a stride.
     "kernel_size": Setting(int, least=2),
     "chunk_frames": Setting(int, least=2),
     "norm_epsilon": Setting(float, memory=False),
-    # Run options
+    # Run options unlike the others
     "test_only": Setting(may_change=True, of_trial=True),
-    **dict.fromkeys(
-        [
-            *("device", "distributed_backend", "log_config"),
-            *("noprogressbar", "tqdm_colored_bar"),
-            *("ckpt_interval_minutes", "ckpt_interval_steps"),
-            *("compile", "compile_mode", "compile_module_keys"),
-            *("compile_using_fullgraph", "compile_using_dynamic_shape_tracing"),
-        ],
-        Setting(may_change=True),
-    ),
+    **dict.fromkeys(["debug", "debug_batches", "debug_epochs"], Setting()),
     "auto_mix_prec": Setting(refused="give --precision fp16"),
     "bfloat16_mix_prec": Setting(refused="give --precision bf16"),
     "jit": Setting(refused="the models cannot be scripted"),

@@ -20,6 +20,8 @@ from orion.core.worker.transformer import TransformedSpace
 from orion.core.worker.trial import Trial
 from orion.core.worker.warm_start.warm_starteable import WarmStarteable
 
+# Each study would write a message.
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Orion calls loguniform by scipy's name, and puts int_ before an integer's.
 SCALES = {"uniform": False, "reciprocal": True}
 
@@ -100,11 +102,7 @@ def make_study(
     study : optuna.Study
         To be minimised.
     """
-    # Each study would write a message.
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize")
-    optuna.logging.set_verbosity(verbosity)
     for values, outcome in observations:
         values = flatten(values)
         # What a user inserted may lie on a bound which has more digits than the
