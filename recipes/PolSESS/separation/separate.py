@@ -27,6 +27,7 @@ from pathlib import Path
 from polsess.audio import Recording, RecordingError
 from polsess.commands import at_least, make_parser, run
 from polsess.errors import UserError
+from polsess.inference import recordings
 from polsess.inference.conversation import (
     Routing,
     SpeakerEncoder,
@@ -35,18 +36,6 @@ from polsess.inference.conversation import (
     separate_speakers,
 )
 from polsess.inference.overlap_add import CHUNK, OVERLAP
-from polsess.inference.recordings import (
-    SUBTYPES,
-    Estimates,
-    SeparatedFiles,
-    describe,
-    describe_order,
-    estimate_names,
-    find_recordings,
-    identify,
-    plan,
-    summarise,
-)
 from polsess.inference.separation import SpeechSeparation
 from polsess.processes import PRECISIONS
 from tqdm import tqdm
@@ -91,7 +80,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     add("--speaker_encoder", type=Path, help=text)
     choices = {
         "channels": (["downmix", "each"], "separate their mean, or each"),
-        "subtype": ([*SUBTYPES], "sample format of the WAV files"),
+        "subtype": ([*recordings.SUBTYPES], "sample format of the WAV files"),
         "precision": (
             ["auto", *PRECISIONS],
             "auto: bf16 where nothing is lost",
@@ -174,8 +163,8 @@ def separate(
     """
     start = time.perf_counter()
     speakers = routing and routing.identify(turns)
-    identity = identify(recording, model, options, speakers)
-    files = SeparatedFiles(base, names, identity, options.force)
+    identity = recordings.identify(recording, model, options, speakers)
+    files = recordings.SeparatedFiles(base, names, identity, options.force)
     if files.are_complete():
         recording.damage = files.damage
         progress.update(recording.expected)
@@ -188,7 +177,7 @@ def separate(
         recording.expected = recording.seconds
         progress.update(seconds)
 
-    with Estimates(base.parent, len(names)) as estimates:
+    with recordings.Estimates(base.parent, len(names)) as estimates:
         if routing:
             turns, details = separate_speakers(
                 model, recording, turns, estimates, routing, advance
@@ -201,13 +190,15 @@ def separate(
                 estimates.add(block)
                 advance(len(block) / recording.sample_rate)
             estimates.finish(separation.levels.level())
-            details = describe_order(separation, model.hparams.sample_rate)
+            details = recordings.describe_order(
+                separation, model.hparams.sample_rate
+            )
         details["seconds"] = time.perf_counter() - start
-        description = describe(recording, model, estimates, details)
+        description = recordings.describe(recording, model, estimates, details)
         files.write(estimates, recording.sample_rate, description, turns or ())
     changed = ", ".join(files.changed)
     again = f", anew: {changed} changed" if changed else ""
-    return f"{base}: {summarise(description)}{again}"
+    return f"{base}: {recordings.summarise(description)}{again}"
 
 
 def main(arguments: list[str]) -> None:
@@ -215,7 +206,9 @@ def main(arguments: list[str]) -> None:
     options = read_options(arguments)
     if options.output.is_file():
         raise UserError(f"--output {options.output}: is a file; give a folder")
-    found, left_out = find_recordings(options.recordings, options.output)
+    found, left_out = recordings.find_recordings(
+        options.recordings, options.output
+    )
     turns: dict = dict.fromkeys(found.values())
     problems: list = []
     if options.speakers and options.speakers != AUTO:
@@ -229,10 +222,10 @@ def main(arguments: list[str]) -> None:
     )
     model.make_separation(options.chunk, options.overlap)  # checks them
     routing = make_routing(options, model)
-    estimates = estimate_names(model.hparams.n_sources)
+    estimates = recordings.estimate_names(model.hparams.n_sources)
     names = {p: names_of(t) if routing else estimates for p, t in turns.items()}
     each = options.channels == "each"
-    work, unusable = plan(found, options.output, each, names)
+    work, unusable = recordings.plan(found, options.output, each, names)
     problems += unusable
     with tqdm(
         total=sum(recording.expected for recording, _ in work),

@@ -37,6 +37,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from polsess import processes
 from polsess.corpus.manifests import SPEAKERS, manifest_path, prepare_polsess
 from polsess.corpus.metadata import SPLITS
 from polsess.data.dataset import (
@@ -54,17 +55,6 @@ from polsess.data.sampling import (
 )
 from polsess.files import hash_file, write_atomically
 from polsess.models.description import describe
-from polsess.processes import (
-    gather_batches,
-    join_processes,
-    leave_processes,
-    on_main,
-    process_count,
-    process_rank,
-    set_up_device,
-    too_little_memory,
-    use_deterministic_algorithms,
-)
 from polsess.run_folder import RunFiles, write_on_main
 from polsess.scoring.objective import pit_si_sdr
 from polsess.scoring.scores import score_batch, write_example
@@ -214,8 +204,8 @@ class Separation(ReliableBrain):
         if stage == sb.Stage.TRAIN:
             self.train_loss = self.training_state.mean_loss()
             return
-        self.scores = gather_batches(self.scores)
-        self.averaged_scores = gather_batches(self.averaged_scores)
+        self.scores = processes.gather_batches(self.scores)
+        self.averaged_scores = processes.gather_batches(self.averaged_scores)
         if epoch is not None:  # the validation's; the test has none
             self.finish_epoch(epoch, pd.DataFrame(self.scores))
             return
@@ -345,8 +335,8 @@ def dataio_prep(
         hparams["train_size"],
         segment,
         hparams["sample_rate"],
-        process_count(),
-        process_rank(),
+        processes.process_count(),
+        processes.process_rank(),
         augmentation,
         speakers,
     )
@@ -354,7 +344,7 @@ def dataio_prep(
     def batches_of_one_length(rows, examples):
         size = hparams["valid_batch_size"]
         found = cut(examples, lambda e: rows[e.row]["duration"], size)
-        return found[process_rank() :: process_count()]
+        return found[processes.process_rank() :: processes.process_count()]
 
     validated = fixed_examples(valid, hparams["valid_variants"])
     tested = all_examples(test, hparams["test_variants"])
@@ -393,15 +383,15 @@ def main(arguments: list[str]) -> None:
     hparams_file, run_opts, overrides = parse_arguments(arguments)
     hparams = load_hparams(hparams_file, run_opts, overrides)
     if hparams["deterministic"]:
-        use_deterministic_algorithms()
+        processes.use_deterministic_algorithms()
     options = effective_run_options(hparams, run_opts)
     options["tf32"] = hparams["tf32"]
-    device = set_up_device(options, *hparams["modules"].values())
-    run_opts = join_processes(run_opts, device)
+    device = processes.set_up_device(options, *hparams["modules"].values())
+    run_opts = processes.join_processes(run_opts, device)
     settings = plain_settings(hparams, run_opts)
 
     brain: Separation | None = None
-    report = report or too_little_memory(
+    report = report or processes.too_little_memory(
         device, lambda: lower_memory(brain and brain.stage, settings)
     )
     with report:  # to Orion, if it is the caller
@@ -413,7 +403,7 @@ def main(arguments: list[str]) -> None:
                 hparams, hparams["trust_pretrained"]
             )
         run_settings = (settings, hparams, hparams_file, run_opts, overrides)
-        settings = on_main(prepare_run, *run_settings)
+        settings = processes.on_main(prepare_run, *run_settings)
         while True:
             on_gpu = device.startswith("cuda")
             train, valid, test = dataio_prep(hparams, pin_memory=on_gpu)
@@ -436,7 +426,7 @@ def main(arguments: list[str]) -> None:
                 brain.go_back(error, hparams["nonfinite_lr_factor"])
         if trial is None:  # of a trial only the validation counts
             test_best(brain, test, settings, run_opts.test_only)
-    leave_processes()
+    processes.leave_processes()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import ClassVar
 
 COUNTED = ("epochs", "improvements")
 
@@ -45,7 +44,6 @@ class Hyperband:
     True
     """
 
-    name: ClassVar[str] = "hyperband"
     min_iter: int
     eta: int
     s: int
@@ -117,7 +115,6 @@ class Median:
     True
     """
 
-    name: ClassVar[str] = "median"
     from_epoch: int
     patience: int
 

@@ -334,7 +334,7 @@ SWEEP: dict[str, Any] = {
 SECTIONS = {"experiment": EXPERIMENT, "worker": WORKER, "sweep": SWEEP}
 NULLABLE = {"after", "start_from", "termination", "baseline", "published"}
 NULLABLE |= {"mean", "hours"}
-RULES: dict[str, Any] = {rule.name: rule for rule in (Hyperband, Median)}
+RULES: dict[str, Any] = {"hyperband": Hyperband, "median": Median}
 OURS = ("optunagp", "optunatpe")
 
 
@@ -476,7 +476,7 @@ def _read_rule(sweep, where):
         raise UserError(f"{where}: {name} is not one of {', '.join(RULES)}")
     keys = [key.name for key in fields(RULES[name]) if key.name != "count"]
     kinds = {key: Setting(int, least=1 + (key == "eta")) for key in keys}
-    if name == Hyperband.name and "count" in (options or ()):
+    if name == "hyperband" and "count" in (options or ()):
         kinds["count"] = Setting(choices=COUNTED)
     _check(options, kinds, f"{where}: {name}")
     rule = RULES[name](**options)
