@@ -52,8 +52,10 @@ class EvaluationSet(torch.utils.data.Dataset):
 
     Arguments
     ---------
+    name : str
+        Name of its evaluation.
     corpus : str
-        Its name.
+        Name of the corpus.
     split : str
         Part of the corpus.
     data_folder : str
@@ -70,8 +72,6 @@ class EvaluationSet(torch.utils.data.Dataset):
         Hash of these rows, without the corpus's place.
     sample_rate : int
         The model's, in Hz.
-    own : bool
-        Whether the run was trained on the same corpus.
     formats : dict
         Row -> sample rate (Hz) and length (samples) of its files; set by
         ``check_files``.
@@ -79,6 +79,7 @@ class EvaluationSet(torch.utils.data.Dataset):
         ID and variant -> hash of the files' content; set by ``check_files``.
     """
 
+    name: str
     corpus: str
     split: str
     data_folder: str
@@ -87,14 +88,8 @@ class EvaluationSet(torch.utils.data.Dataset):
     dataset: Any
     rows_hash: str
     sample_rate: int
-    own: bool = False
     formats: dict = field(default_factory=dict)
     audio: dict = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Name of its evaluation."""
-        return self.split if self.own else f"{self.corpus}-{self.split}"
 
     def key(self, example: Example) -> tuple[str, str]:
         """Name an example: its ID and its variant."""
@@ -278,6 +273,7 @@ def read_test_set(
     check_speakers(rows, settings, str(folder))
     rows_hash = hash_file(manifest)
     return EvaluationSet(
+        name=split if rows_hash == known else f"{folder.name}-{split}",
         corpus=folder.name,
         split=split,
         data_folder=str(folder),
@@ -286,7 +282,6 @@ def read_test_set(
         dataset=RenderedMixtures(rows, settings["task"]),
         rows_hash=rows_hash,
         sample_rate=settings["sample_rate"],
-        own=rows_hash == known,
     )
 
 
@@ -403,6 +398,7 @@ def _stored_set(settings, place, root, rows, variants):
     chosen = choose(variants, there, "--variants")
     corpus, split, data_folder = place
     return EvaluationSet(
+        name=f"{corpus}-{split}",
         corpus=corpus,
         split=split,
         data_folder=str(data_folder.resolve()),
