@@ -40,32 +40,14 @@ import torch
 from polsess import processes
 from polsess.corpus.manifests import SPEAKERS, manifest_path, prepare_polsess
 from polsess.corpus.metadata import SPLITS
-from polsess.data.dataset import (
-    Example,
-    RenderedMixtures,
-    check_speakers,
-    read_manifest,
-    read_speakers,
-)
-from polsess.data.sampling import (
-    TrainingBatches,
-    all_examples,
-    cut,
-    fixed_examples,
-)
+from polsess.data import dataset, sampling
 from polsess.files import hash_file, write_atomically
 from polsess.models.description import describe
 from polsess.run_folder import RunFiles, write_on_main
 from polsess.scoring.objective import pit_si_sdr
 from polsess.scoring.scores import score_batch, write_example
+from polsess.training import reports
 from polsess.training.brain import DivergenceError, ReliableBrain
-from polsess.training.reports import (
-    average_validation,
-    log_epoch,
-    lower_memory,
-    make_logger,
-    test_best,
-)
 from polsess.training.settings import (
     check_same_run,
     effective_run_options,
@@ -93,8 +75,10 @@ class Separation(ReliableBrain):
         self.set_training_data(train)
         if self.hparams.ema_decay:  # self.averaged is validated too
             self.best_keys = ("si_sdr", "averaged_si_sdr")
-        self.logger = make_logger(self.hparams.log_to, self.hparams)
-        examples = fixed_examples(test.dataset.rows, self.hparams.test_variants)
+        self.logger = reports.make_logger(self.hparams.log_to, self.hparams)
+        examples = sampling.fixed_examples(
+            test.dataset.rows, self.hparams.test_variants
+        )
         self.examples_to_write = examples[: self.hparams.save_audio]
 
     def init_optimizers(self) -> None:
@@ -166,7 +150,7 @@ class Separation(ReliableBrain):
         permutation: torch.Tensor,
     ) -> None:
         """Write those of a batch's mixtures that are to be written."""
-        examples = map(Example, batch.row.tolist(), batch.variant)
+        examples = map(dataset.Example, batch.row.tolist(), batch.variant)
         for index, example in enumerate(examples):
             if example in self.examples_to_write:
                 name = f"{example.row + 1:03d}_{example.variant}"
@@ -215,7 +199,7 @@ class Separation(ReliableBrain):
 
     def finish_epoch(self, epoch: int, scores: pd.DataFrame) -> None:
         """Adapt the learning rate, log, and save a checkpoint."""
-        valid = average_validation(scores, self.averaged_scores, epoch)
+        valid = reports.average_validation(scores, self.averaged_scores, epoch)
         lr = self.optimizer.param_groups[0]["lr"]
         if self.batches.stage["lr_scheduler"]:
             self.lr_scheduler.step(valid["si_sdr"])
@@ -224,7 +208,7 @@ class Separation(ReliableBrain):
             {"epoch": epoch, "lr": lr}, {"loss": self.train_loss}, valid
         )
         if self.logger is not None:
-            log_epoch(self.logger, epoch, lr, self.train_loss, valid)
+            reports.log_epoch(self.logger, epoch, lr, self.train_loss, valid)
         # The curve goes first: a row without a checkpoint is replaced when
         # the epoch is repeated, a checkpoint without a row would stay so.
         self.curve.add(
@@ -319,15 +303,15 @@ def dataio_prep(
     if segment is not None:
         segment = max(1, round(segment * hparams["sample_rate"]))
     train, valid, test = (
-        read_manifest(manifest_path(folder, split), data_folder)
+        dataset.read_manifest(manifest_path(folder, split), data_folder)
         for split in SPLITS
     )
-    check_speakers(train, hparams, data_folder)
+    dataset.check_speakers(train, hparams, data_folder)
     augmentation, speakers = None, None
     if hparams["augmentation"].active:
         augmentation = hparams["augmentation"]
-        speakers = read_speakers(Path(folder, SPEAKERS))
-    batches = TrainingBatches(
+        speakers = dataset.read_speakers(Path(folder, SPEAKERS))
+    batches = sampling.TrainingBatches(
         train,
         hparams["curriculum"],
         hparams["seed"],
@@ -343,14 +327,16 @@ def dataio_prep(
 
     def batches_of_one_length(rows, examples):
         size = hparams["valid_batch_size"]
-        found = cut(examples, lambda e: rows[e.row]["duration"], size)
+        found = sampling.cut(examples, lambda e: rows[e.row]["duration"], size)
         return found[processes.process_rank() :: processes.process_count()]
 
-    validated = fixed_examples(valid, hparams["valid_variants"])
-    tested = all_examples(test, hparams["test_variants"])
+    validated = sampling.fixed_examples(valid, hparams["valid_variants"])
+    tested = sampling.all_examples(test, hparams["test_variants"])
     return [
         make_dataloader(
-            RenderedMixtures(rows, hparams["task"], length, augmentation),
+            dataset.RenderedMixtures(
+                rows, hparams["task"], length, augmentation
+            ),
             batch_sampler=sampler,
             collate_fn=PaddedBatch,
             num_workers=hparams["num_workers"],
@@ -392,7 +378,7 @@ def main(arguments: list[str]) -> None:
 
     brain: Separation | None = None
     report = report or processes.too_little_memory(
-        device, lambda: lower_memory(brain and brain.stage, settings)
+        device, lambda: reports.lower_memory(brain and brain.stage, settings)
     )
     with report:  # to Orion, if it is the caller
         if hparams["pretrained"]:
@@ -425,7 +411,7 @@ def main(arguments: list[str]) -> None:
             except DivergenceError as error:  # once more, from a checkpoint
                 brain.go_back(error, hparams["nonfinite_lr_factor"])
         if trial is None:  # of a trial only the validation counts
-            test_best(brain, test, settings, run_opts.test_only)
+            reports.test_best(brain, test, settings, run_opts.test_only)
     processes.leave_processes()
 
 
