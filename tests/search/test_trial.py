@@ -1,5 +1,6 @@
 """Trials: how they end, what is reported, and what happens to them again."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -272,9 +273,12 @@ def test_a_trial_that_waits_for_another_process_says_so(tmp_path, caplog):
         Timer(0.2, other.close).start()
         trial.claim()
     [record] = caplog.records
-    assert "a1: waits for its other process to end" in record.getMessage()
-    with pytest.raises(BlockingIOError):
-        other.enter_context(locked(trial.folder / ".lock", wait=False))
+    assert "a1/.lock: waits for another process to end" in record.getMessage()
+    with (
+        (trial.folder / ".lock").open() as file,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     trial.lock.close()
 
 

@@ -4,6 +4,7 @@ import csv
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from polsess.errors import UserError, readable
 
 RECIPE = Path(__file__).resolve().parents[1]
 CHECKSUMS = "checksums.json"
+logger = logging.getLogger(__name__)
 
 
 def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
@@ -68,36 +70,31 @@ def find_damage(path: Path) -> str | None:
 
 
 @contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Lock a path against other processes; a killed one releases it.
+
+    Where another process holds the lock, a warning says so, and it is waited
+    for.
 
     Arguments
     ---------
     path : pathlib.Path
         A folder, or a file, which is made if missing.
-    wait : bool
-        Whether to wait for a process that holds the lock.
 
     Raises
     ------
-    BlockingIOError
-        If another process holds the lock, and ``wait`` is false.
     OSError
         If it cannot be opened, or the file system has no locks.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "lock"
-    >>> with locked(path), locked(path, wait=False):
-    ...     print("never")
-    Traceback (most recent call last):
-    BlockingIOError: [Errno 11] Resource temporarily unavailable
     """
     # A file is opened for writing, since NFS locks no other.
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
     handle = os.open(path, flags, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning(f"{path}: waits for another process to end")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

@@ -16,7 +16,7 @@ from statistics import fmean
 import pandas as pd
 
 from polsess.errors import UserError
-from polsess.files import locked, read_table, to_json, write_atomically
+from polsess.files import locked, read_table, to_json, write_atomically, writing
 from polsess.run_folder import EvaluationFiles
 from polsess.scoring.metrics import METRICS, metric_versions
 from polsess.scoring.scores import number_columns
@@ -99,15 +99,10 @@ class EvaluationFolder(EvaluationFiles):
         """Lock the folder and read the known scores."""
         check_folder(self.folder)
         path = self.folder / COMPUTED
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.opened.enter_context(locked(path, wait=False))
-            self.file = self.opened.enter_context(path.open("a+b"))
-            shutil.rmtree(self.work, ignore_errors=True)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{self.folder}: another process evaluates into it"
-            ) from error
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.opened.enter_context(locked(path))
+        self.file = self.opened.enter_context(path.open("a+b"))
+        shutil.rmtree(self.work, ignore_errors=True)
         self._read()
         return self
 
@@ -151,13 +146,9 @@ class EvaluationFolder(EvaluationFiles):
         """
         name = score["ID"], score["variant"], score["metric"]
         row = score | {"depends_on": self._depend_on(*name)}
-        try:
+        with writing(self.folder):
             self.file.write(json.dumps(row).encode() + b"\n")
             self.file.flush()
-        except OSError as error:
-            raise UserError(
-                f"{self.folder}: cannot be written ({error}); start it again"
-            ) from error
         self.known[name] = score
 
     def missing(self, key: tuple[str, str], metrics: list[str]) -> list[str]:

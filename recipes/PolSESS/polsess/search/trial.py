@@ -152,12 +152,7 @@ class Trial:
         trial may be started again meanwhile.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / ".lock"
-        try:
-            self.lock.enter_context(locked(path, wait=False))
-        except BlockingIOError:
-            logger.warning(f"{self.folder}: waits for its other process to end")
-            self.lock.enter_context(locked(path))
+        self.lock.enter_context(locked(self.folder / ".lock"))
 
     def until_stopped(
         self, counter: EpochCounterWithStopper, curve: Curve
