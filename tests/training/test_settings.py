@@ -11,11 +11,11 @@ from polsess.training.settings import (
     MAY_DIFFER,
     SETTINGS,
     check_same_run,
-    effective_run_options,
     encode_texts,
     load_hparams,
     make_help,
     parse_arguments,
+    plain_settings,
     quote_texts,
     read_defaults,
 )
@@ -151,7 +151,7 @@ def test_a_list_and_a_curriculum_can_be_given():
 
 def test_the_command_line_goes_before_the_yaml():
     hparams, run_opts, _ = read("--precision", "bf16", "--debug")
-    options = effective_run_options(hparams, run_opts)
+    options = plain_settings(hparams, run_opts)
     assert options["precision"] == "bf16"
     assert options["max_grad_norm"] == 5.0
     assert options["debug"] is True
@@ -290,7 +290,7 @@ def test_help_without_a_yaml_file_and_with_a_missing_one():
 def test_a_device_that_cannot_do_it_is_named(options, message):
     hparams, run_opts, _ = read(*options)
     with pytest.raises(UserError, match=message):
-        set_up_device(effective_run_options(hparams, run_opts))
+        set_up_device(plain_settings(hparams, run_opts))
 
 
 def test_options_without_dashes_are_named():

@@ -50,7 +50,6 @@ from polsess.training import reports
 from polsess.training.brain import DivergenceError, ReliableBrain
 from polsess.training.settings import (
     check_same_run,
-    effective_run_options,
     encode_texts,
     load_hparams,
     make_help,
@@ -370,8 +369,8 @@ def main(arguments: list[str]) -> None:
     hparams = load_hparams(hparams_file, run_opts, overrides)
     if hparams["deterministic"]:
         processes.use_deterministic_algorithms()
-    options = effective_run_options(hparams, run_opts)
-    options["tf32"] = hparams["tf32"]
+    options = plain_settings(hparams, run_opts)
+    options["tf32"] = hparams["tf32"]  # SpeechBrain wants each key named
     device = processes.set_up_device(options, *hparams["modules"].values())
     run_opts = processes.join_processes(run_opts, device)
     settings = plain_settings(hparams, run_opts)

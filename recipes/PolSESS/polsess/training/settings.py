@@ -513,20 +513,10 @@ def _is_plain(value):
 # A run's settings
 
 
-def effective_run_options(hparams: dict, run_opts: RunOptions) -> dict:
-    """List the run options that the YAML file or the command line sets.
-
-    The command line goes before the YAML file, as in ``Brain``.
-    """
-    return {
-        name: value if name in run_opts.overridden_args else hparams[name]
-        for name, value in run_opts.items()
-        if name in run_opts.overridden_args or name in hparams
-    }
-
-
 def plain_settings(hparams: dict, run_opts: RunOptions) -> dict:
     """Collect the settings of a run that JSON can hold.
+
+    The command line goes before the YAML file, as in ``Brain``.
 
     Arguments
     ---------
@@ -545,10 +535,10 @@ def plain_settings(hparams: dict, run_opts: RunOptions) -> dict:
     >>> plain_settings({"seed": 1, "separator": object()}, RunOptions())
     {'seed': 1}
     """
-    settings = {**hparams, **effective_run_options(hparams, run_opts)}
+    given = {n: v for n, v in run_opts.items() if n in run_opts.overridden_args}
     return {
         name: value
-        for name, value in settings.items()
+        for name, value in (hparams | given).items()
         if not name.startswith("__") and _is_plain(value)
     }
 
