@@ -307,17 +307,13 @@ def encode_texts(hparams_file: str, overrides: dict) -> dict:
     It reads strings as YAML once more, replaces ``<lr>`` in them, and takes
     ``(1, 2)`` for a tuple.
     """
-    texts = {
-        name: os.path.expanduser(value)
-        for name, value in (read_defaults(hparams_file)[0] | overrides).items()
+    values = read_defaults(hparams_file)[0] | overrides
+    return overrides | {
+        name: f"\ue000{os.fsencode(os.path.expanduser(value)).hex()}\ue001"
+        for name, value in values.items()
         if isinstance(value, str)
         and (name in overrides or value.startswith("~"))
     }
-    encoded = {
-        name: f"\ue000{text.encode('utf-8', 'surrogateescape').hex()}\ue001"
-        for name, text in texts.items()
-    }
-    return overrides | encoded
 
 
 def decode_texts(text: str) -> str:
