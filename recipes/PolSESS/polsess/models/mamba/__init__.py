@@ -137,21 +137,14 @@ def _find_backend(kind):
 def _try_backend(name, kind, length):
     """Compare output and gradient of a small layer with plain torch's."""
     found = []
-    with torch.inference_mode(False), torch.enable_grad():
-        weights = [(32, 8), (16, 1, 4), (16,), (9, 16), (16, 1)]
-        weights += [(16,), (16, 4), (16,), (8, 16)]
-        shapes = [(2, length, 8), *((2, *shape) for shape in weights)]
+    # With gradients, and without an effect on what is drawn afterwards
+    with torch.inference_mode(False), torch.random.fork_rng([]):
+        weights = stack_weights([Mamba(8), Mamba(8)])
+        inputs = [torch.randn(2, length, 8), *weights]
+        inputs = [x.detach().to(kind).requires_grad_() for x in inputs]
         for backend in (name, "torch"):
-            # Nothing random, which would change what is drawn afterwards
-            tensors = [
-                torch.linspace(-1, 0.9, math.prod(shape), device=kind)
-                .reshape(shape)
-                .requires_grad_()
-                for shape in shapes
-            ]
-            tensors[7].data.sub_(1)  # rates are negative
-            output = BACKENDS[backend](*tensors)
-            found.append([output, *torch.autograd.grad(output.sum(), tensors)])
+            output = BACKENDS[backend](*inputs)
+            found.append([output, *torch.autograd.grad(output.sum(), inputs)])
     for ours, expected in zip(*found, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-3)
 

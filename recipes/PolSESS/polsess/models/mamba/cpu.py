@@ -18,6 +18,7 @@ import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -595,8 +596,5 @@ def _run(kernel: Callable, *tensors: torch.Tensor) -> None:
     parts = min(4 * threads, n_sequences)
     bounds = np.linspace(0, n_sequences, parts + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
-        for done in [
-            pool.submit(kernel, first, last, *arrays)
-            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
-        ]:
-            done.result()
+        # As a list, which raises what a part raised
+        list(pool.map(lambda part: kernel(*part, *arrays), pairwise(bounds)))

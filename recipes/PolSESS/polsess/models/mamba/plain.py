@@ -36,7 +36,7 @@ def mamba_in_torch(
     sizes = [step_weight.shape[1], rates.shape[1], rates.shape[1]]
     raw, inward, outward = F.linear(x, x_weight).split(sizes, dim=-1)
     delta = F.softplus(F.linear(raw, step_weight, step_bias))
-    state = hidden.new_zeros(len(hidden), 1, *rates.shape)
+    state = hidden.new_zeros(len(hidden), *rates.shape)
     outputs = []
     for chunk in zip(
         *(t.split(CHUNK, 1) for t in (x, delta, inward, outward)), strict=True
@@ -51,16 +51,12 @@ def mamba_in_torch(
 
 
 def _scan_chunk(state, rates, x, delta, inward, outward):
-    """Scan a chunk from a state [batch, 1, channels, n_states] on."""
+    """Scan a chunk from a state [batch, channels, n_states] on."""
     decay = torch.exp(delta.unsqueeze(3) * rates)
-    h = (delta * x).unsqueeze(3) * inward.unsqueeze(2)
-    h = torch.cat([h[:, :1] + decay[:, :1] * state, h[:, 1:]], dim=1)
-    # Each step has what entered in the last `span` ones, then in twice as many.
-    span = 1
-    while span < h.shape[1]:
-        later = h[:, span:] + decay[:, span:] * h[:, :-span]
-        h = torch.cat([h[:, :span], later], dim=1)
-        later = decay[:, span:] * decay[:, :-span]
-        decay = torch.cat([decay[:, :span], later], dim=1)
-        span *= 2
-    return (h @ outward.unsqueeze(3)).squeeze(3), h[:, -1:]
+    entering = (delta * x).unsqueeze(3) * inward.unsqueeze(2)
+    states = []
+    for a, b in zip(decay.unbind(1), entering.unbind(1), strict=True):
+        state = a * state + b
+        states.append(state)
+    h = torch.stack(states, dim=1)
+    return (h @ outward.unsqueeze(3)).squeeze(3), state
