@@ -106,8 +106,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.conversations:
         evaluate_conversations(options)
         return
-    device = set_up_device({"device": options.device})
-    recogniser = open_recogniser(options, device)
+    options.device = set_up_device({"device": options.device})
+    recogniser = open_recogniser(options, options.device)
     if not recogniser.description:
         raise UserError("give --speechbrain, --whisper or --command")
     model = load_model(options.model, options.averaged)
@@ -123,8 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     with open_hypotheses(options.output, recogniser, **identity) as hypotheses:
         counts = evaluate_mixtures(
-            *(model, test_set, transcripts, hypotheses, device),
-            quiet=options.noprogressbar,
+            options, model, test_set, transcripts, hypotheses
         )
         hypotheses.report()
         print(f"{recogniser.description}\n")

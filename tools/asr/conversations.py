@@ -134,10 +134,8 @@ def evaluate_conversations(options: argparse.Namespace) -> None:
             talk = read_conversation(folder, row.name)
             if not recogniser.description:
                 talk.words.clear()
-            label = {
-                "ID": row.name,
-                "overlap %": f"{100 * float(row.overlap):g}",
-            }
+            percent = f"{100 * float(row.overlap):g}"
+            label = {"ID": row.name, "overlap %": percent}
             for system, streams in make_streams(talk, output).items():
                 heard = [
                     segment

@@ -1,5 +1,6 @@
 """Recognition of mixtures, estimates and clean speech; what is kept of it."""
 
+import argparse
 import csv
 import sys
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,13 @@ from polsess.files import (
     to_json,
     write_atomically,
 )
+from polsess.inference.models import TrainedModel
 from polsess.run_folder import differences
 from polsess.scoring.objective import pit_si_sdr
 from polsess.scoring.test_sets import EvaluationSet
 from tqdm import tqdm
 
-from asr.recognisers import Recogniser, recognise
+from asr.recognisers import Recogniser, at_speech_level
 from asr.transcripts import TIMES, count_errors, normalise
 
 COLUMNS = ["ID", "variant", "audio", "text", "reason"]
@@ -62,9 +64,15 @@ class Hypotheses:
         It has a text, or the reason of a failure.
         """
         if key not in self.known:
-            said = recognise(self.recogniser, samples, rate)
+            text = reason = ""
+            try:
+                samples = at_speech_level(samples)
+                text = self.recogniser.recognise(samples, rate)
+            except Exception as error:  # whatever a model or a program raises
+                reason = str(error)[:200] or type(error).__name__
             # One line per row, so that a torn row is detected.
-            values = [" ".join(value.split()) for value in (*key, *said)]
+            said = (*key, text, reason)
+            values = [" ".join(value.split()) for value in said]
             csv.writer(self.file, lineterminator="\n").writerow(values)
             self.file.flush()
             self.known[key] = dict(zip(COLUMNS, values, strict=True))
@@ -160,12 +168,11 @@ def _read(path):
 
 
 def evaluate_mixtures(
-    run: Any,
+    options: argparse.Namespace,
+    run: TrainedModel,
     test_set: EvaluationSet,
     transcripts: dict,
     hypotheses: Hypotheses,
-    device: str,
-    quiet: bool = False,
 ) -> pd.DataFrame:
     """Recognise all streams without a hypothesis, and count the errors.
 
@@ -173,18 +180,16 @@ def evaluate_mixtures(
 
     Arguments
     ---------
-    run : object
-        The separator, as ``load_model`` returns it.
+    options : argparse.Namespace
+        Device of the separator, and whether to hide the progress.
+    run : TrainedModel
+        The separator.
     test_set : EvaluationSet
         Mixtures to separate.
     transcripts : dict
         As ``read_transcripts`` returns them.
     hypotheses : Hypotheses
         Receives the texts.
-    device : str
-        Device of the separator.
-    quiet : bool
-        Whether to hide the progress.
 
     Returns
     -------
@@ -192,7 +197,8 @@ def evaluate_mixtures(
         A row per mixture, variant and kind of audio: errors and length for
         each rate, and the number of streams that were not recognised.
     """
-    separator, rate = run.separator.to(device), run.settings["sample_rate"]
+    device, rate = options.device, run.settings["sample_rate"]
+    separator, quiet = run.separator.to(device), options.noprogressbar
     rows = []
     for example in tqdm(test_set.examples, disable=quiet or None):
         name, streams = test_set.rows[example.row]["ID"], None

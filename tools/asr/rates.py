@@ -111,16 +111,13 @@ def write_rates(
     options : argparse.Namespace
         Resamples, seed, and the folder to write to, ``output``.
     """
-    drawing = options.resamples, options.seed
+    drawing, output = (options.resamples, options.seed), options.output
     summary = summarise(counts, *drawing, rates, changes)
     text = format_summary(summary, rates)
-    for name, content in (
-        ("errors.csv", counts.to_csv(index=False)),
-        ("rates.csv", summary.to_csv(index=False)),
-        ("rates.md", f"{text}\n"),
-    ):
-        write_atomically(options.output / name, content)
+    write_atomically(output / "errors.csv", counts.to_csv(index=False))
+    write_atomically(output / "rates.csv", summary.to_csv(index=False))
+    write_atomically(output / "rates.md", f"{text}\n")
     print(
         f"{text}\n\nIn brackets the bootstrap's 95 % over recordings. "
-        f"Everything is in {options.output}"
+        f"Everything is in {output}"
     )

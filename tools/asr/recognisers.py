@@ -39,12 +39,19 @@ def at_speech_level(samples: np.ndarray) -> np.ndarray:
     numpy.ndarray
         With an RMS of -26 dBFS, less if it would clip; silence is unchanged.
 
+    Raises
+    ------
+    ValueError
+        If a sample is no finite number.
+
     Example
     -------
     >>> loud = at_speech_level(np.array([1.0, -1.0, 1.0, -1.0]))
     >>> round(20 * np.log10(loud.std()), 3)
     np.float64(-26.0)
     """
+    if not np.isfinite(samples).all():
+        raise ValueError("a sample is not a finite number")
     level = np.sqrt(np.mean(np.square(samples, dtype=np.float64)))
     if level == 0:
         return samples
@@ -266,29 +273,3 @@ def open_recogniser(options: argparse.Namespace, device: str) -> Recogniser:
     if options.speechbrain is not None:
         return SpeechBrainRecogniser(options.speechbrain, device)
     return Recogniser()
-
-
-def recognise(
-    recogniser: Recogniser, samples: np.ndarray, rate: int
-) -> tuple[str, str]:
-    """Recognise samples [time] at speech level.
-
-    Returns
-    -------
-    tuple of str
-        The text, and the reason of a failure, empty if there was none.
-
-    Example
-    -------
-    >>> recogniser = CommandRecogniser("basename {file} .wav", timeout=10)
-    >>> recognise(recogniser, np.ones(80), 8000)
-    ('recording', '')
-    >>> recognise(recogniser, np.full(80, np.nan), 8000)
-    ('', 'a sample is not a finite number')
-    """
-    if not np.isfinite(samples).all():
-        return "", "a sample is not a finite number"
-    try:
-        return recogniser.recognise(at_speech_level(samples), rate), ""
-    except Exception as error:  # whatever a model or a program raises
-        return "", str(error)[:200] or type(error).__name__

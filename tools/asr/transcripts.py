@@ -9,6 +9,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,10 @@ NEEDED = ("mixFile", "speaker1Text", "speaker2Text")
 
 # No times to sort by: each speaker has one utterance.
 UNSORTED = {"reference_sort": False, "hypothesis_sort": False}
+# Assigns each speaker a stream of their own, the best one.
+_cp = partial(wer.cp_word_error_rate, **UNSORTED)
+# Assigns each utterance the best stream.
+_orc = partial(wer.orc_word_error_rate, **UNSORTED)
 # meeteval warns of streams with long words: of those with a single one.
 logging.getLogger("preprocess").setLevel(logging.ERROR)
 COLLAR = 5  # s, by which a word may be early or late in tcpWER
@@ -145,9 +150,8 @@ def count_errors(
     >>> found["wer"].errors, found["cpwer"].errors
     (5, 0)
     """
-    streams = hypotheses
-    if len(hypotheses) == 1:
-        streams = hypotheses * len(references)
+    # A mixture is every speaker's stream.
+    streams = hypotheses * (len(references) // len(hypotheses))
     pairs = list(zip(references, streams, strict=True))
     return {
         "wer": sum(_fewest([r], [h], _cp) for r, h in pairs),
@@ -212,16 +216,6 @@ def _cp_characters(references, hypotheses):
         for texts in (references, hypotheses)
     )
     return _cp(*spelt)
-
-
-def _cp(references, hypotheses):
-    """Assign each speaker a stream of their own, the best one."""
-    return wer.cp_word_error_rate(references, hypotheses, **UNSORTED)
-
-
-def _orc(references, hypotheses):
-    """Assign each utterance the best stream."""
-    return wer.orc_word_error_rate(references, hypotheses, **UNSORTED)
 
 
 def _fewest(references, hypotheses, measure):

@@ -4,13 +4,12 @@ import argparse
 import functools
 import pickle
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 from polsess.corpus.metadata import AUDIO_SOURCES, METADATA_COLUMNS, SPLITS
 from polsess.errors import UserError
 from polsess.files import hash_file, read_json
@@ -28,7 +27,7 @@ KINDS = ("speech", "scenes", "events")
 
 IMPORTS = ["pandas", "pyroomacoustics", "scipy.signal", "soundfile", "tqdm"]
 
-QUANTILES = (0.05, 0.5, 0.95)
+QUANTILES = [0.05, 0.5, 0.95]
 
 
 def make_corpus(options: argparse.Namespace) -> None:
@@ -55,7 +54,8 @@ def make_corpus(options: argparse.Namespace) -> None:
             builder = Builder(options, tables, pool)
             builder.load_recordings()
             files.begin(root, content)
-            builder.make_material()
+            missing = [k for k in KINDS if k not in builder.recordings]
+            builder.make_material(missing)
             for split in SPLITS:
                 builder.make_split(split)
         print(f"{root} is complete.")
@@ -159,23 +159,20 @@ class Builder:
                     f"{options.tables}"
                 )
 
-    def make_material(self) -> None:
-        """Synthesise the kinds of material that the user does not give."""
+    def make_material(self, kinds: list[str]) -> None:
+        """Synthesise kinds of material, which the user does not give."""
         options = self.options
-        missing = [kind for kind in KINDS if kind not in self.recordings]
-        if missing:
-            print(f"Not given, so synthetic: {', '.join(missing)}.")
-        voices = speech.speech_tasks(options) if "speech" in missing else []
-        voices += speech.babble_tasks(options) if "scenes" in missing else []
-        sounds: list = []
-        for kind in (kind for kind in SOUNDS if kind in missing):
-            sounds += sound_tasks(options, kind)
+        if kinds:
+            print(f"Not given, so synthetic: {', '.join(kinds)}.")
+        voices = speech.speech_tasks(options) if "speech" in kinds else []
+        voices += speech.babble_tasks(options) if "scenes" in kinds else []
         self.run(speech.make_speech, voices, "voices", "voice")
+        sounds = sound_tasks(options, kinds)
         self.run(make_sound, sounds, "scenes and events", "file")
-        for kind in missing:
+        for kind in kinds:
             self.recordings[kind] = {
                 split: recordings.list_embedded(options.root, kind, split)
-                for split in SPLITS
+                for split in options.sizes
             }
 
     def make_split(self, split: str) -> None:
@@ -264,21 +261,18 @@ def summarise(rows: list[dict]) -> dict:
     """
 
     def shares(names):
-        counts = Counter(names).most_common()
-        return {name: round(count / len(rows), 4) for name, count in counts}
+        counts = pd.Series(names).value_counts(normalize=True)
+        return counts.round(4).to_dict()
 
     indoor = ["reverbForSpeaker1" in row for row in rows]
-    levels = {
-        name: np.quantile([row["levels"][name] for row in rows], QUANTILES)
-        for name in ("speaker1", "mixture")
-    }
+    levels = pd.DataFrame([row["levels"] for row in rows])
     return {
         "mixtures": len(rows),
         "thrown_away": sum(row["thrown_away"] for row in rows),
-        "environments": shares("indoor" if i else "outdoor" for i in indoor),
-        "scenes": shares(row["sceneClass"] for row in rows),
-        "events": shares(row["eventClass"] for row in rows),
-        "levels": {n: v.round(2).tolist() for n, v in levels.items()},
+        "environments": shares(["indoor" if i else "outdoor" for i in indoor]),
+        "scenes": shares([row["sceneClass"] for row in rows]),
+        "events": shares([row["eventClass"] for row in rows]),
+        "levels": levels.quantile(QUANTILES).round(2).to_dict("list"),
     }
 
 

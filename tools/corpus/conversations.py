@@ -22,7 +22,6 @@ from corpus import files, random_generator, recordings, rooms, speech
 from corpus.audio import active_rms, from_db, normalise
 from corpus.building import Builder
 from corpus.mixtures import SSR_RANGE_DB, draw_scene, quantise, reverberate
-from corpus.sounds import make_sound, sound_tasks
 from corpus.tables import OUTDOOR, Tables
 from corpus.voices import differ_clearly, draw_voices, speak
 
@@ -122,10 +121,8 @@ def _load_scenes(options, builder):
     made.duration = min(options.duration, LONGEST_SCENE) / 2
     made.sizes = {options.split: options.count}
     builder = Builder(made, builder.tables, None)
-    babble = speech.babble_tasks(made)
-    builder.run(speech.make_speech, babble, "background voices", "voice")
-    builder.run(make_sound, sound_tasks(made, "scenes"), "scenes", "file")
-    return recordings.list_embedded(options.root, "scenes", options.split)
+    builder.make_material(["scenes"])
+    return builder.recordings["scenes"][options.split]
 
 
 def make_conversation(

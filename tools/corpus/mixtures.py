@@ -325,16 +325,16 @@ def _join(recordings, options):
     """
     rate = options.sample_rate
     missing = _length(options, rate)
-    pieces, used = [], []
+    pieces: list = []
     for recording in recordings:
         needed = math.ceil(missing * recording.rate / rate)
         n_read = min(recording.n_samples, needed)
         piece = read_part(recording, 0, n_read, rate)[:missing]
         pieces.append(fade(piece, round(FADE * rate)))
-        used.append(recording)
         missing -= len(piece)
         if missing == 0:
             break
+    used = recordings[: len(pieces)]
     return _fragment(np.concatenate(pieces), options, used, 0, n_read)
 
 

@@ -131,7 +131,10 @@ def load_recordings(
         )
     kept = [result for result in checked if result]
     if not kept:
-        raise UserError(f"{option} {folder}: all files are silent")
+        raise UserError(
+            f"{option} {folder}: no audio file in it (wav, mp3 ...), or "
+            "silent ones only"
+        )
     results = zip(names, checked, strict=True)
     silent = [readable(name) for name, result in results if not result]
     unread = [f"{r.name} ({r.unread:.3f} s)" for r in kept if r.unread]
@@ -151,10 +154,6 @@ def _list_audio(folder, option):
         raise UserError(f"{option} {folder}: there is no such folder")
     found, problems = audio.find_audio(folder)
     paths = [path.relative_to(folder) for path in found]
-    if not (paths or problems):
-        raise UserError(
-            f"{option} {folder}: no audio file in it (wav, mp3 ...)"
-        )
     stray = [path.name for path in paths if len(path.parts) == 1]
     if stray:
         raise UserError(

@@ -287,28 +287,23 @@ def whistle(synth: Synthesiser, rng: Generator) -> np.ndarray:
     return to_peak((tone + 0.1 * breath) * np.hanning(len(time)) ** 0.5)
 
 
-def _by_name(*functions):
-    """Map classes to the functions that synthesise them."""
-    return {function.__name__: function for function in functions}
-
-
+SCENES = [beach, cafe, kitchen, library, office, park, public_square, rain]
+SCENES += [street_traffic, train_station]
+EVENTS = [beep, bell, car_horn, clap, cough, dog_bark, door_slam, footsteps]
+EVENTS += [glass_break, knock, phone_ring, siren, whistle]
+# Kind -> class -> function that synthesises it
 SOUNDS = {
-    "scenes": _by_name(
-        *(beach, cafe, kitchen, library, office, park, public_square),
-        *(rain, street_traffic, train_station),
-    ),
-    "events": _by_name(
-        *(beep, bell, car_horn, clap, cough, dog_bark, door_slam, footsteps),
-        *(glass_break, knock, phone_ring, siren, whistle),
-    ),
+    kind: {function.__name__: function for function in functions}
+    for kind, functions in (("scenes", SCENES), ("events", EVENTS))
 }
 
 
-def sound_tasks(options: argparse.Namespace, kind: str) -> list[tuple]:
-    """List the embedded scenes or events to make, for `make_sound`."""
-    per_file, most = FILES[kind]
+def sound_tasks(options: argparse.Namespace, kinds: list[str]) -> list[tuple]:
+    """List the embedded scenes and events to make, for `make_sound`."""
     return [
         (kind, split, name, f"{number:03}.wav")
+        for kind, (per_file, most) in FILES.items()
+        if kind in kinds
         for split, size in options.sizes.items()
         for name in SOUNDS[kind]
         for number in range(min(most, 1 + size // per_file))

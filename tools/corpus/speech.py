@@ -274,9 +274,9 @@ def write_transcripts(root: Path, split: str, rows: list[dict]) -> None:
     for row in rows:
         columns = {"mixFile": row["mixFile"]}
         for n in (1, 2):
-            columns[f"speaker{n}File"] = row[f"speaker{n}File"]
-            for name, text in _said_by(root, row, f"speech{n}").items():
-                columns[f"speaker{n}{name}"] = text
+            texts = {"File": row[f"speaker{n}File"]}
+            texts |= _said_by(root, row, f"speech{n}")
+            columns |= {f"speaker{n}{name}": t for name, t in texts.items()}
         said.append(columns)
     path = root / split / "transcripts.csv"
     write_table(root, path, said, list(said[0]))
@@ -290,8 +290,7 @@ def _said_by(root, row, speech):
         split, *parts = Path(path).relative_to(LABEL["speech"]).parts
         recording = embedded_folder(root, "speech", split).joinpath(*parts)
         end = length + row[f"{speech}End"]
-        content = recording.with_suffix(".json").read_text(encoding="utf-8")
-        found = json.loads(content)
+        found = json.loads(recording.with_suffix(".json").read_bytes())
         words += [(text, a + length, b + length) for text, a, b in found]
         length += soundfile.info(os.fsencode(recording)).frames
     # Start counts from 1 in the first one, End is the last one's last sample.

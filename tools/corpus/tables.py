@@ -14,10 +14,10 @@ from polsess.errors import UserError
 
 DEFAULT_TABLES = Path(__file__).parent / "tables.yaml"
 
-# Parameters of a room above 0, and those from 0 to a maximum: without an upper
-# bound the walls would have to absorb more than everything at high frequencies.
-POSITIVE = ("size", "rt60", "distance", "high_cut")
-SHARES = {"diffusion": 1.0, "freq_damp": 0.9}
+# Smallest and largest values of a room's parameters. With more freq_damp the
+# walls would have to absorb more than everything at high frequencies.
+LIMITS = dict.fromkeys(("size", "rt60", "distance", "high_cut"), (1e-9, np.inf))
+LIMITS |= {"diffusion": (0.0, 1.0), "freq_damp": (0.0, 0.9)}
 
 OUTDOOR = "outdoor"
 
@@ -124,13 +124,11 @@ def _check(content):
 
 
 def _check_room(name, room):
-    for parameter in (*POSITIVE, *SHARES):
+    for parameter, (least, most) in LIMITS.items():
         ranges = np.asarray(room[parameter], dtype=float).reshape(-1, 2)
-        largest = SHARES.get(parameter, np.inf)
+        rising = np.diff(ranges, prepend=least, append=most) >= 0
         n_ranges = 3 if parameter == "size" else 1
-        valid = np.all(np.diff(ranges) >= 0) and np.all(ranges <= largest)
-        valid &= np.all(ranges > 0) or parameter in SHARES
-        if not valid or len(ranges) != n_ranges:
+        if not rising.all() or len(ranges) != n_ranges:
             raise ValueError(
                 f"room {name}: {parameter} is no valid [low, high]"
             )
