@@ -7,12 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from corpus.conversations import (
-    BACKCHANNEL,
-    Utterance,
-    measure_turns,
-    plan_turns,
-)
+from corpus.conversations import BACKCHANNEL, measure_turns, plan_turns
 from corpus.speech import split_of
 from corpus.voices import draw_voices, speak
 from meeteval.io.rttm import RTTM
@@ -28,8 +23,8 @@ RATE = 8000
 def random_pools(speakers, rng):
     """Sentences of 1 to 5 s and backchannels of 0.4 s, for each speaker."""
     lengths = rng.integers(RATE, 5 * RATE, (speakers, 50))
-    short = [Utterance(np.ones(2 * RATE // 5), "")]
-    return [([Utterance(np.ones(n), "") for n in s], short) for s in lengths]
+    short = [(np.ones(2 * RATE // 5), "")]
+    return [([(np.ones(n), "") for n in s], short) for s in lengths]
 
 
 @pytest.mark.parametrize("speakers", [2, 3])

@@ -135,11 +135,8 @@ def open_hypotheses(
     UserError
         If the folder has hypotheses of something else, or is unreadable.
     """
-    identity = {
-        "recogniser": recogniser.description,
-        "recogniser_files": recogniser.checksum,
-        **model,
-    }
+    identity = {"recogniser": recogniser.description}
+    identity |= {"recogniser_files": recogniser.checksum, **model}
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         kept, path = folder / record, folder / "hypotheses.csv"

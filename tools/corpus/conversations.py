@@ -45,25 +45,22 @@ LONGEST_SCENE = 120.0  # s, of the embedded ones, which are repeated
 STATISTICS = ["overlap_reached", "speech", "turns", "turn_s", "pause_s"]
 
 
-class Utterance(NamedTuple):
-    """A sentence: samples of shape [time], and its text, if it is known."""
-
-    waveform: np.ndarray
-    text: str
-
-
 class Said(NamedTuple):
-    """An utterance of a speaker (number) in a turn (number), from a sample."""
+    """A sentence of a speaker (number) in a turn (number), from a sample.
+
+    It has samples of shape [time], and a text, empty if it is not known.
+    """
 
     speaker: int
     turn: int
     start: int
-    utterance: Utterance
+    waveform: np.ndarray
+    text: str
 
     @property
     def end(self) -> int:
         """The sample after the last."""
-        return self.start + len(self.utterance.waveform)
+        return self.start + len(self.waveform)
 
 
 def make_conversations(options: argparse.Namespace) -> None:
@@ -176,7 +173,7 @@ def make_conversation(
         raise UserError(f"{name}: a turn is longer; give more --minutes")
     streams = np.zeros((options.speakers, total))
     for one in said:
-        streams[one.speaker, one.start : one.end] = one.utterance.waveform
+        streams[one.speaker, one.start : one.end] = one.waveform
     for stream, ratio in zip(streams, ratios, strict=True):
         level = from_db(speech.LEVEL_DB - ratio)
         stream *= level / (active_rms([stream], rate) or 1.0)
@@ -192,7 +189,7 @@ def make_conversation(
         Turn(SPEAKERS[s.speaker], s.start / rate, s.end / rate) for s in said
     ]
     lines = [
-        f"{name} 1 {speaker} {start:.3f} {end:.3f} {one.utterance.text}\n"
+        f"{name} 1 {speaker} {start:.3f} {end:.3f} {one.text}\n"
         for (speaker, start, end), one in zip(turns, said, strict=True)
     ]
     base = options.root / name
@@ -227,7 +224,7 @@ def _draw_embedded(options, _, rng):
         texts += BACKCHANNEL
         spoken = speak(voice, texts, rng, options.sample_rate)
         waves = [one.waveform for one in spoken]
-        found = [*itertools.starmap(Utterance, zip(waves, texts, strict=True))]
+        found = list(zip(waves, texts, strict=True))
         yield voice.name, (found[:count], found[count:])
 
 
@@ -237,18 +234,18 @@ def _draw_recorded(options, speakers, rng):
     for name in rng.permutation(sorted(speakers))[: options.speakers].tolist():
         found: list = []
         for i in rng.permutation(len(speakers[name])):
-            if sum(len(u.waveform) for u in found) > options.duration * rate:
+            if sum(len(wave) for wave, _ in found) > options.duration * rate:
                 break
             one = speakers[name][i]
             samples = recordings.read_part(one, 0, one.n_samples, rate)
             found += [
-                Utterance(samples[round(start * rate) : round(end * rate)], "")
+                (samples[round(start * rate) : round(end * rate)], "")
                 for start, end in find_speech(samples, rate, LONGEST_SENTENCE)
             ]
         if not found:
             raise UserError(f"--speech {options.speech}: no speech of {name}")
         longest = LONGEST_BACKCHANNEL * rate
-        yield name, (found, [u for u in found if len(u.waveform) < longest])
+        yield name, (found, [one for one in found if len(one[0]) < longest])
 
 
 def plan_turns(
@@ -263,8 +260,9 @@ def plan_turns(
     Arguments
     ---------
     pools : list of tuple
-        Sentences and backchannels of each speaker, lists of Utterance. There
-        may be no backchannels; sentences are repeated if there are too few.
+        Sentences and backchannels of each speaker, lists of samples and text.
+        There may be no backchannels; sentences are repeated if there are too
+        few.
     rate : int
         Hz.
     overlap : float
@@ -281,7 +279,7 @@ def plan_turns(
 
     Example
     -------
-    >>> pools = [([Utterance(np.ones(9000), text)], []) for text in "ab"]
+    >>> pools = [([(np.ones(9000), text)], []) for text in "ab"]
     >>> rng = np.random.default_rng(0)
     >>> said = plan_turns(pools, 8000, 0.0, 80000, rng)
     >>> all(a.end < b.start for a, b in itertools.pairwise(said))
@@ -303,7 +301,7 @@ def plan_turns(
         else:
             count = int(rng.integers(1, MOST_SENTENCES + 1))
             spoken = list(itertools.islice(sentences[speaker], count))
-        lengths = np.array([len(utterance.waveform) for utterance in spoken])
+        lengths = np.array([len(waveform) for waveform, _ in spoken])
         gaps = (rng.uniform(*speech.PAUSE, len(spoken)) * rate).astype(int)
         offsets = np.cumsum(lengths + gaps) - lengths - gaps
         length = int(offsets[-1] + lengths[-1])
@@ -321,8 +319,8 @@ def plan_turns(
             start = ends[last] + int(min(pause, LONGEST_PAUSE) * rate)
         if start + length > total - MARGIN * rate:
             break
-        for offset, utterance in zip(offsets.tolist(), spoken, strict=True):
-            said.append(Said(speaker, turn, start + offset, utterance))
+        for offset, sentence in zip(offsets.tolist(), spoken, strict=True):
+            said.append(Said(speaker, turn, start + offset, *sentence))
             heard = slice(said[-1].start // step, said[-1].end // step)
             active[speaker, heard] = True
         ends[speaker] = start + length
@@ -336,8 +334,8 @@ def measure_turns(said: list[Said], rate: int, total: int) -> dict:
 
     Example
     -------
-    >>> word = Utterance(np.ones(8000), "tak")
-    >>> said = [Said(0, 0, 0, word), Said(1, 1, 4000, word)]
+    >>> word = np.ones(8000), "tak"
+    >>> said = [Said(0, 0, 0, *word), Said(1, 1, 4000, *word)]
     >>> measure_turns(said, 8000, 24000)["overlap_reached"]
     0.3333
     """
