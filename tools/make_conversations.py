@@ -39,15 +39,16 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("root", type=Path, metavar="FOLDER", help="folder to make")
-    share: dict = {"type": float, "nargs": "+", "metavar": "SHARE"}
+    share: dict = {"type": at_least(0, 0.4, float), "nargs": "+"}
     text = "shares of the speech in which two speak, 0 to 0.4 (default: 0.2)"
-    add("--overlap", **share, default=[0.2], help=text)
+    add("--overlap", **share, default=[0.2], metavar="SHARE", help=text)
     count, text = at_least(1), "conversations of each (default: %(default)s)"
     add("--count", type=count, default=5, metavar="N", help=text)
     text = "of a conversation (default: %(default)s)"
     add("--speakers", type=int, default=2, choices=(2, 3), help=text)
+    minutes = at_least(0.2, 120, float)
     text = "length of a conversation (default: %(default)s)"
-    add("--minutes", type=float, default=2.0, metavar="N", help=text)
+    add("--minutes", type=minutes, default=2.0, metavar="N", help=text)
     text = "of the recordings, in Hz (default: %(default)s)"
     rates = (8000, 16000)
     add("--sample_rate", type=int, default=8000, choices=rates, help=text)
@@ -56,7 +57,8 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     for kind, part in (("speech", "speaker"), ("scenes", "class")):
         text = f"recordings, a sub-folder per {part} (default: embedded ones)"
         add(f"--{kind}", type=Path, metavar="FOLDER", help=text)
-    level: dict = {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
+    level: dict = {"nargs": 2, "metavar": ("LOW", "HIGH")}
+    level["type"] = at_least(-100, 20, float)
     lowest, highest = (SCENE_OFFSET_DB + end for end in SCENE_RANDOM_DB)
     text = "level of the background, relative to the speech, in dB (default: "
     text += f"{lowest:g} {highest:g})"
@@ -66,16 +68,10 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.duration = 60 * options.minutes
     shares, (low, high) = options.overlap, options.background
-    if not all(0 <= share <= 0.4 for share in shares):
-        raise UserError(f"--overlap {shares}: give shares from 0 to 0.4")
     if len(set(shares)) < len(shares):
         raise UserError(f"--overlap {shares}: give each share once")
-    if not 0.2 <= options.minutes <= 120:
-        raise UserError(f"--minutes {options.minutes:g}: give 0.2 to 120")
-    if not -100 <= low <= high <= 20:
-        raise UserError(
-            f"--background {low:g} {high:g}: give -100 to 20 dB, low and high"
-        )
+    if low > high:
+        raise UserError(f"--background {low:g} {high:g}: give low and high")
     return options
 
 

@@ -64,25 +64,22 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         part = "speaker" if kind == "speech" else "class"
         text = f"recordings, a sub-folder per {part} (default: embedded ones)"
         add(f"--{kind}", type=Path, metavar="FOLDER", help=text)
+    level = at_least(-60, -10, float)
     text = "dBFS of the active speech of each file (default: as recorded)"
-    add("--level", type=float, metavar="DBFS", help=text)
+    add("--level", type=level, metavar="DBFS", help=text)
     rates, text = (8000, 16000), "of the corpus, in Hz (default: %(default)s)"
     add("--sample_rate", type=int, default=8000, choices=rates, help=text)
+    seconds = at_least(0.5, 60, float)
     text = "length of a mixture (default: %(default)s)"
-    add("--duration", type=float, default=4.0, metavar="SECONDS", help=text)
+    add("--duration", type=seconds, default=4.0, metavar="SECONDS", help=text)
     file: dict = {"type": Path, "metavar": "FILE", "default": DEFAULT_TABLES}
     text = "rooms and events of each scene (default: corpus/tables.yaml)"
     add("--tables", **file, help=text)
     text = "processes (default: one per CPU)"
     add("--jobs", type=count, default=cpu_count(), metavar="N", help=text)
     options = parser.parse_args(arguments)
-    if not 0.5 <= options.duration <= 60:
-        raise UserError(f"--duration {options.duration:g}: give 0.5 to 60 s")
-    if options.level is not None:
-        if options.speech is None:
-            raise UserError("--level: is for recordings of --speech")
-        if not -60 <= options.level <= -10:
-            raise UserError(f"--level {options.level:g}: give -60 to -10 dBFS")
+    if options.level is not None and options.speech is None:
+        raise UserError("--level: is for recordings of --speech")
     sizes = (options.train, options.valid, options.test)
     options.sizes = dict(zip(SPLITS, sizes, strict=True))
     return options

@@ -170,12 +170,21 @@ def test_recordings_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("--overlap", "0.5"), "from 0 to 0.4"),
         (("--overlap", "0.1", "0.10"), "each share once"),
-        (("--minutes", "0"), "--minutes 0"),
         (("--background", "0", "-10"), "--background 0 -10"),
     ],
 )
 def test_wrong_options(tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         make(tmp_path / "made", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "limits"),
+    [("--overlap", "0.5", "from 0 to 0.4"), ("--minutes", "0", "from 0.2 to")],
+)
+def test_numbers_have_limits(tmp_path, option, value, limits, capsys):
+    with pytest.raises(SystemExit):
+        make(tmp_path / "made", option, value)
+    told = f"argument {option}: give a number {limits}"
+    assert told in capsys.readouterr().err

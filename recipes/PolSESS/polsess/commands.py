@@ -120,7 +120,9 @@ def write_options(options: dict) -> list[str]:
     return words
 
 
-def at_least(least: int, most: float = math.inf, kind: type = int) -> Callable:
+def at_least(
+    least: float, most: float = math.inf, kind: type = int
+) -> Callable:
     """Make the type of an option that takes numbers from ``least`` on.
 
     Example
