@@ -243,7 +243,6 @@ def run_checks(
                     lambda name: run_check(name, folder, *how), chosen
                 )
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
                 for process in multiprocessing.active_children():
                     end_group(process)
                 raise

@@ -8,7 +8,7 @@ stopped, failed, ...), objective (SI-SDR in dB, higher is better) and a column
 per parameter; only finished trials count. The best trials are selected, except
 those too similar to a better one. The output folder gets
 
-    summary.md       finalists, redundant trials, sweeps, parameters
+    summary.md       finalists, sweeps, parameters
     finalists.csv    the finalists, with unrounded figures
     finalists.yaml   the finalists as a series for tools/run_series.py
     objectives.png   the trials by sweep and over the parameters
@@ -57,15 +57,13 @@ def select(
     UserError
         If an option is wrong.
     """
-    finalists, redundant = select_finalists(
-        trials, options.n, options.min_diversity
-    )
+    finalists = select_finalists(trials, options.n, options.min_diversity)
     settings = options.settings or settings
     series = make_series(
         finalists, trials.parameters, settings, folder, same or {}
     )
     asked = f"--n {options.n} --min_diversity {options.min_diversity:g}"
-    summary = write_summary(trials, finalists, redundant, asked)
+    summary = write_summary(trials, finalists, asked)
     write_atomically(folder / "summary.md", summary)
     table = finalists.drop(columns="status").to_csv(index=False)
     write_atomically(folder / "finalists.csv", table)

@@ -9,7 +9,7 @@ from small_pools import make_trials
 
 def chosen(trials, **options):
     """Select; return the finalists' names."""
-    return list(select_finalists(trials, **options)[0]["name"])
+    return list(select_finalists(trials, **options)["name"])
 
 
 def slow_selection(rows, n, threshold):
@@ -46,21 +46,19 @@ def test_against_a_slow_selection(seed):
         assert chosen(trials, n=6, min_diversity=threshold) == expected
 
 
-def test_the_trials_passed_over_are_those_before_the_last():
+def test_trials_near_a_finalist_are_passed_over():
     rows = [("a", "1", 4, 0), ("b", "1", 3, 0.1), ("c", "1", 2, 9)]
     trials = make_trials(*rows, ("d", "2", 1, 0.1))
-    finalists, redundant = select_finalists(trials, n=2)
+    finalists = select_finalists(trials, n=2)
     assert list(finalists["name"]) == ["a", "c"]
-    assert list(redundant["name"]) == ["b"]
-    finalists, redundant = select_finalists(trials, n=3)
-    assert list(finalists["name"]) == ["a", "c"]  # no other is far enough
-    assert list(redundant["name"]) == ["b", "d"]
+    assert list(finalists["rank"]) == [1, 3]
+    assert chosen(trials, n=3) == ["a", "c"]  # no other is far enough
 
 
 def test_ties_and_constant_parameters():
     rows = [("b", "1", 4, 0, 0.1), ("a", "1", 4, 1, 0.1), ("c", "1", 4, 2, 0.1)]
     trials = make_trials(*rows, parameters=("lr", "clip"))
-    finalists, _ = select_finalists(trials, n=2)
+    finalists = select_finalists(trials, n=2)
     assert list(finalists["name"]) == ["b", "a"]  # as they stand
     assert list(finalists["diversity"])[1] == pytest.approx(1.0)
     figures = parameter_table(trials).figures

@@ -49,7 +49,7 @@ def test_a_table(file, parameters):
             lambda: select_finalists(trials, 2), UserError, path
         )
         best = trials.pool["name"][0]
-        assert selection is None or selection[0]["name"][0] == best
+        assert selection is None or selection["name"][0] == best
 
 
 @given(st.data())

@@ -70,7 +70,7 @@ def standardise(pool: pd.DataFrame, parameters: list[str]) -> np.ndarray:
 
 def select_finalists(
     trials: Trials, n: int = 5, min_diversity: float = 1.0
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> pd.DataFrame:
     """Select the finalists of a search.
 
     The finished trials are considered by rank. A trial's diversity is the
@@ -88,11 +88,9 @@ def select_finalists(
 
     Returns
     -------
-    finalists : pandas.DataFrame
-        By rank, with the columns of the pool and diversity (NaN of the first);
-        fewer than ``n`` if not enough trials qualify.
-    redundant : pandas.DataFrame
-        The same of the trials that were passed over.
+    pandas.DataFrame
+        The finalists by rank, with the columns of the pool and diversity (NaN
+        of the first); fewer than ``n`` if not enough trials qualify.
 
     Example
     -------
@@ -102,23 +100,21 @@ def select_finalists(
     >>> rows += [["c", "2", "finished", 2.0, 0.9]]
     >>> table = pd.DataFrame(rows, columns=[*COLUMNS, "lr"])
     >>> trials = check_trials(table, ["lr"], "here")
-    >>> finalists, redundant = select_finalists(trials, n=2)
-    >>> list(finalists["name"]), list(redundant["name"])
-    (['a', 'c'], ['b'])
+    >>> list(select_finalists(trials, n=2)["name"])
+    ['a', 'c']
     """
     pool = trials.pool.assign(diversity=np.nan)
     scaled = standardise(pool, trials.parameters)
     taken: list[int] = []
-    redundant: list[int] = []
     for place in pool.index:
         if taken:
             distances = np.linalg.norm(scaled[taken] - scaled[place], axis=1)
             pool.loc[place, "diversity"] = distances.min()
-        is_near = pool["diversity"][place] < min_diversity
-        (redundant if is_near else taken).append(place)
+        if not pool["diversity"][place] < min_diversity:
+            taken.append(place)
         if len(taken) == n:
             break
-    return pool.loc[taken], pool.loc[redundant]
+    return pool.loc[taken]
 
 
 SEEDS = [42, 123, 456]  # of the published final validation

@@ -19,11 +19,7 @@ from polsess.search.sweep import HPARAMS, Sweep, SweepFiles, read_prior
 from polsess.search.trial import STOPPED
 from polsess.training.settings import read_defaults, read_value
 
-from experiments.series import (
-    last_words,
-    start_process,
-    treat_hangup_as_interrupt,
-)
+from experiments import series
 from experiments.trials import OPEN, read_trials
 
 SEPARATION = RECIPE / "separation"  # where hunts are run
@@ -287,11 +283,11 @@ def hunt(
     folder.mkdir(parents=True, exist_ok=True)
     known = {t.name for t in read_trials(stage, output) if t.status != OPEN}
     hunts = []  # process and its log
-    treat_hangup_as_interrupt()
+    series.treat_hangup_as_interrupt()
     try:
         for environment in environments:
             with _new_log(folder) as file:
-                process = start_process(
+                process = series.start_process(
                     command, file, cwd=SEPARATION, env=os.environ | environment
                 )
             hunts.append((process, Path(file.name)))
@@ -304,7 +300,7 @@ def hunt(
         raise
     _report_new_trials(stage, output, known)
     return [
-        (p.returncode, last_words(log, 0, p.returncode).removeprefix("Error: "))
+        (p.returncode, series.last_words(log, 0, p.returncode))
         for p, log in hunts
     ]
 
@@ -351,11 +347,7 @@ def _report_new_trials(stage, output, known):
 
 
 def conclude(
-    stage: Sweep,
-    endings: list[tuple],
-    ended: int,
-    broken: int,
-    variables: dict,
+    stage: Sweep, endings: list[tuple], ended: int, broken: int, variables: dict
 ) -> str:
     """Describe a stage's end, or raise an error if trials are missing.
 

@@ -400,13 +400,13 @@ def _data_uri(kind, content):
 
 def runs_section(evaluations: list[Evaluation]) -> Section:
     """Show budgets, and settings and versions."""
-    columns = {}
-    for model, runs in by_group(evaluations).items():
-        results = [read_result(run.folder) or {} for run in runs]
-        columns[model] = [
-            read_settings(run.folder) | result.get("versions", {})
-            for run, result in zip(runs, results, strict=True)
-        ]
+
+    def known(run):
+        result = read_result(run.folder) or {}
+        return read_settings(run.folder) | result.get("versions", {})
+
+    groups = by_group(evaluations)
+    columns = {model: [*map(known, runs)] for model, runs in groups.items()}
     runs = [read_run(e.folder, e.group, e.seed) for e in evaluations]
     budgets = runs_table(runs)
     budgets.figures["parameters"] = [

@@ -333,17 +333,15 @@ class Measure:
 
 
 def measure_of(metric: str) -> Measure:
-    """Look up a metric's measure; its name alone if it is unknown.
+    """Look up a metric's measure.
 
     Example
     -------
-    >>> measure_of("si_sdr").text, measure_of("wer").text
-    ('SI-SDR (dB)', 'wer')
+    >>> measure_of("si_sdr").text
+    'SI-SDR (dB)'
     """
     from polsess.scoring.metrics import METRICS  # torch, which takes seconds
 
-    if metric not in METRICS:
-        return Measure(metric)
     title, _, unit = METRICS[metric].title.partition(" ")
     unit = f" ({unit})" if unit else ""
     return Measure(title + unit, unit, METRICS[metric].decimals)

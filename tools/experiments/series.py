@@ -14,13 +14,7 @@ from typing import Any, BinaryIO
 
 import yaml
 from joblib import cpu_count
-from polsess.commands import (
-    LARGEST_SEED,
-    make_parser,
-    parse_known,
-    read_options,
-    write_options,
-)
+from polsess import commands
 from polsess.errors import UserError, one_line
 from polsess.files import RECIPE, write_atomically
 from polsess.run_folder import DIVERGED, EARLY_STOPPED, FINISHED, differences
@@ -34,6 +28,7 @@ from experiments.runs import (
 )
 
 TRAIN = RECIPE / "separation/train.py"
+LOOK_SECONDS = 0.2
 # Options of train.py that are set in another way here
 GIVEN_BY = {
     "seed": "--seeds",
@@ -77,7 +72,7 @@ class Job:
         given |= {"output_folder": str(self.folder), "noprogressbar": None}
         given |= {"device": device} if device else {}
         words = [sys.executable, str(TRAIN), str(self.hparams)]
-        return words + write_options(given | self.options)
+        return words + commands.write_options(given | self.options)
 
     def read(self) -> Run:
         """Read the state of the run."""
@@ -197,17 +192,18 @@ def check_seeds(values: object, where: str) -> list[int]:
     """
     texts = [str(v) for v in values] if isinstance(values, list) else []
     seeds = [int(text) for text in texts if re.fullmatch("[0-9]+", text)]
-    if not texts or len(set(seeds)) < len(texts) or max(seeds) > LARGEST_SEED:
+    most = commands.LARGEST_SEED
+    if not texts or len(set(seeds)) < len(texts) or max(seeds) > most:
         raise UserError(
-            f"{where}: {values!r}; give whole numbers from 0 to "
-            f"{LARGEST_SEED}, each once"
+            f"{where}: {values!r}; give whole numbers from 0 to {most}, each "
+            "once"
         )
     return seeds
 
 
 def read_train_options(texts: list[str], given_by: dict) -> dict:
     """Read options for train.py; ``given_by`` has those not accepted."""
-    options = read_options(texts)
+    options = commands.read_options(texts)
     _check_options(options, "--", given_by)
     return options
 
@@ -306,22 +302,22 @@ def last_words(log: Path, start: int, status: int) -> str:
     Returns
     -------
     str
-        Its last error, or last line, after "Error: ".
+        Its last error, or last line.
 
     Example
     -------
     >>> log = getfixture("tmp_path") / "terminal.log"
     >>> _ = log.write_text("Error: no corpus")
     >>> last_words(log, 0, 1)
-    'Error: no corpus'
+    'no corpus'
     """
     text = log.read_bytes()[start:].decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("Error: ")]
     if errors:
-        return errors[-1]
+        return errors[-1].removeprefix("Error: ")
     said = lines[-1] if lines else "without a word"
-    return f"Error: {said} (exit status {status}, see {log})"
+    return f"{said} (exit status {status}, see {log})"
 
 
 def share_cores(processes: int) -> dict[str, str]:
@@ -339,93 +335,80 @@ def share_cores(processes: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(max(1, cpu_count() // processes))}
 
 
-class Runner:
-    """Training of jobs, one at a time on each device, with reports.
+def train_jobs(jobs: list[Job], devices: list) -> bool:
+    """Train jobs in their order, one at a time on each device.
 
     Arguments
     ---------
+    jobs : list of Job
+        Those that are done are skipped; one that fails does not end the others.
     devices : list
         Names; None for train.py's choice.
+
+    Returns
+    -------
+    bool
+        Whether one failed.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, SIGTERM or SIGHUP, when the processes have been ended.
     """
+    left, failed, stopping = iter(jobs), [], threading.Event()
+    environment = os.environ | share_cores(len(devices))
+    treat_hangup_as_interrupt()
 
-    def __init__(self, devices: list) -> None:
-        self.devices = devices
-        self.lock = threading.Lock()
-        self.processes: list = []
-        self.stopping = False
-        self.failed = False
-
-    def run(self, jobs: list[Job]) -> None:
-        """Train all jobs, in their order.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            After Ctrl-C, SIGTERM or SIGHUP, when the processes have been
-            ended.
-        """
-        left = iter(jobs)
-        treat_hangup_as_interrupt()
-        # Interrupted, Thread.join would take its thread for ended.
-        with ThreadPoolExecutor(len(self.devices)) as pool:
-            try:
-                for done in [
-                    pool.submit(self._work, left, d) for d in self.devices
-                ]:
-                    done.result()
-            except KeyboardInterrupt:
-                with self.lock:
-                    self.stopping = True
-                    for process in self.processes:
-                        process.terminate()
-                raise
-
-    def _work(self, jobs, device):
-        """Train remaining jobs on a device; a failed one does not end it."""
-        for job in jobs:
-            if self.stopping:
+    def work(device):
+        for job in left:
+            if stopping.is_set():
                 return
             try:
-                job.log(self._train(job, device))
+                job.log(_train(job, device, environment, stopping))
             except (UserError, OSError) as error:
-                self.failed = True
-                job.log(f"failed; Error: {str(error).removeprefix('Error: ')}")
+                failed.append(job)
+                job.log(f"failed; Error: {error}")
 
-    def _train(self, job, device):
-        """Train a job, unless it is done; return a message on its end."""
-        run = job.read()
-        if is_done(run, job.options):
-            note = "; ".join(changes(run, job.options))
-            return f"skipped, {run.ended}{f' ({note})' if note else ''}"
-        log = job.folder / "terminal.log"
-        with self.lock:
-            if self.stopping:
-                return "not started"
-            job.folder.mkdir(parents=True, exist_ok=True)
-            with log.open("ab") as file:
-                start = file.tell()
-                process = start_process(
-                    job.command(device),
-                    file,
-                    env=os.environ | share_cores(len(self.devices)),
-                )
-            self.processes.append(process)
-        verb = "started" if run.ended == NOT_STARTED else "resumed"
-        job.log(f"{verb}{f' on {device}' if device else ''}, see {log}")
-        status = process.wait()
-        if status and self.stopping:
-            return "stopped; the same command goes on"
-        run = job.read()
-        if status and run.ended == DIVERGED:
-            return f"{run.ended}; {last_words(log, start, status)}"
-        if status:
-            raise UserError(last_words(log, start, status))
-        if run.best is None:
-            return run.ended
-        return (
-            f"{run.ended}, {run.best:.2f} dB in epoch {run.best_epoch} of "
-            f"{run.epochs_run}, {run.seconds / 3600:.1f} hours"
-        )
+    # Interrupted, Thread.join would take its thread for ended.
+    with ThreadPoolExecutor(len(devices)) as pool:
+        try:
+            list(pool.map(work, devices))
+        except KeyboardInterrupt:
+            stopping.set()
+            raise
+    return bool(failed)
+
+
+def _train(job, device, environment, stopping):
+    """Train a job, unless it is done; return a message on its end."""
+    run = job.read()
+    if is_done(run, job.options):
+        note = "; ".join(changes(run, job.options))
+        return f"skipped, {run.ended}{f' ({note})' if note else ''}"
+    log = job.folder / "terminal.log"
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        start = file.tell()
+        process = start_process(job.command(device), file, env=environment)
+    verb = "started" if run.ended == NOT_STARTED else "resumed"
+    job.log(f"{verb}{f' on {device}' if device else ''}, see {log}")
+    while (status := process.poll()) is None:
+        if stopping.wait(LOOK_SECONDS):
+            process.terminate()
+            process.wait()
+    if status and stopping.is_set():
+        return "stopped; the same command goes on"
+    run = job.read()
+    if status and run.ended == DIVERGED:
+        return f"{run.ended}; Error: {last_words(log, start, status)}"
+    if status:
+        raise UserError(last_words(log, start, status))
+    if run.best is None:
+        return run.ended
+    return (
+        f"{run.ended}, {run.best:.2f} dB in epoch {run.best_epoch} of "
+        f"{run.epochs_run}, {run.seconds / 3600:.1f} hours"
+    )
 
 
 def train_series(
@@ -459,22 +442,19 @@ def train_series(
     options, texts = _parse(arguments, description)
     for_all = read_train_options(texts, given_by)
     seeds, entries = read_series(options.series)
-    entries = [(name, path, own | for_all) for name, path, own in entries]
     if options.seeds:
         seeds = check_seeds(options.seeds, "--seeds")
     if not seeds:
         raise UserError(f"{options.series}: no seeds; give e.g. --seeds 42")
     jobs = [
-        Job(name, seed, hparams, options.output / name / str(seed), own)
-        for name, hparams, own in entries
+        Job(name, seed, path, options.output / name / str(seed), own | for_all)
+        for name, path, own in entries
         for seed in seeds
     ]
     status = 0
     if not options.table:
-        runner = Runner(options.devices)
         try:
-            runner.run(jobs)
-            status = int(runner.failed)
+            status = int(train_jobs(jobs, options.devices))
         except KeyboardInterrupt:
             status = 130
     runs = []
@@ -497,7 +477,7 @@ def train_series(
 
 def _parse(arguments, description):
     """Read the command line: own options, and train.py's."""
-    parser = make_parser(
+    parser = commands.make_parser(
         description,
         usage="%(prog)s SERIES [options] [--name value ... for train.py]",
     )
@@ -512,4 +492,4 @@ def _parse(arguments, description):
     text = "folder for the results (default: %(default)s)"
     add("--output", type=Path, default="results", help=text)
     add("--table", action="store_true", help="only print the tables")
-    return parse_known(parser, arguments)
+    return commands.parse_known(parser, arguments)

@@ -134,10 +134,7 @@ def shared_options(stages: list[Sweep]) -> dict:
 
 
 def narrow(
-    prior: Prior,
-    values: pd.Series,
-    margin: float = MARGIN,
-    widen: bool = False,
+    prior: Prior, values: pd.Series, margin: float = MARGIN, widen: bool = False
 ) -> Prior:
     """Narrow a prior to the range of some values.
 

@@ -404,9 +404,7 @@ def intervals_from(values: dict, control: str) -> dict:
     if not others or not any(deviation(v) > 0 for v in values.values()):
         return dict.fromkeys(others, (math.nan, math.nan))
     test = stats.dunnett(
-        *others.values(),
-        control=values[control],
-        rng=np.random.default_rng(0),
+        *others.values(), control=values[control], rng=np.random.default_rng(0)
     )
     ends = test.confidence_interval(LEVEL)
     return dict(zip(others, zip(ends.low, ends.high, strict=True), strict=True))

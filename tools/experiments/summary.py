@@ -152,19 +152,14 @@ def summarise_sweeps(trials: Trials) -> pd.DataFrame:
     return counts.reindex(table["sweep"].unique()).reset_index()
 
 
-def write_summary(
-    trials: Trials,
-    finalists: pd.DataFrame,
-    redundant: pd.DataFrame,
-    asked: str,
-) -> str:
+def write_summary(trials: Trials, finalists: pd.DataFrame, asked: str) -> str:
     """Format a selection and its trials in Markdown.
 
     Arguments
     ---------
     trials : Trials
         Trials of one or several sweeps.
-    finalists, redundant : pandas.DataFrame
+    finalists : pandas.DataFrame
         Selected from them, as ``select_finalists`` returns them.
     asked : str
         The options of the selection.
@@ -172,35 +167,23 @@ def write_summary(
     Returns
     -------
     str
-        Tables of finalists, of the trials passed over, of the sweeps and of
-        the parameters.
+        Tables of finalists, of the sweeps and of the parameters.
     """
-    parameters = trials.parameters
+    table = finalists.drop(columns="status")
+    table = table.rename(columns={"objective": "SI-SDR"})
     parts = [
         "# Finalists",
         f"{len(finalists)} of {len(trials.pool)} finished trials, selected "
         f"with {asked}. SI-SDR in dB, of the validation; diversity: distance "
         "to the nearest finalist that was selected before, in units of the "
         "sample standard deviations below.",
-        _trials_table(finalists, parameters),
-    ]
-    if len(redundant):
-        rows = _trials_table(redundant, parameters)
-        parts += ["## Passed over as redundant", rows]
-    parts += [
+        _markdown(table, trials.parameters),
         "## Sweeps",
         _markdown(summarise_sweeps(trials)),
         "## Parameters, over the finished trials",
         parameter_table(trials).markdown(),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _trials_table(rows, parameters):
-    """Format trials with rank, parameters and diversity."""
-    columns = ["rank", "name", "sweep", "objective", *parameters, "diversity"]
-    table = rows[columns].rename(columns={"objective": "SI-SDR"})
-    return _markdown(table, parameters)
 
 
 def _markdown(table, four_digits=()):

@@ -13,9 +13,11 @@ import pandas as pd
 from polsess import files
 from polsess.errors import UserError
 from polsess.files import read_json
-from polsess.run_folder import EARLY_STOPPED, FINISHED, RunFiles, read_curve
+from polsess.run_folder import EARLY_STOPPED, FINISHED, RunFiles
 from polsess.search.sweep import Sweep, SweepFiles
 from polsess.search.trial import FAILED, STOPPED
+
+from experiments.runs import read_run
 
 COLUMNS = ("name", "sweep", "status", "objective")
 # Columns added by a selection; no parameter can have such a name.
@@ -146,16 +148,10 @@ def _read_trial(folder, sweep):
     if not own.trial.exists():
         given = read_json(own.settings) if own.settings.exists() else {}
         parameters = {n: given[n] for n in sweep.space if n in given}
-        trial = Trial(name, sweep.name, OPEN, None, parameters, folder=folder)
-        curve = read_curve(folder, ["seconds"])
-        if curve is None or curve.empty:
-            return trial
-        return replace(
-            trial,
-            best=curve["valid_si_sdr"].max(),
-            seconds=curve["seconds"].sum(),
-            epochs=len(curve),
-        )
+        run = read_run(folder, name, 0)
+        spent = {"seconds": run.seconds or 0.0, "epochs": run.epochs_run or 0}
+        known = {"best": run.best, "folder": folder, **spent}
+        return Trial(name, sweep.name, OPEN, None, parameters, **known)
     content = read_json(own.trial)
     best = content["best_valid_si_sdr"]
     same = ("reason", "epochs", "device", "unixtime")
@@ -257,9 +253,7 @@ def read_table(path: Path, parameters: list[str] | None = None) -> Trials:
 
 
 def check_trials(
-    table: pd.DataFrame,
-    parameters: list[str],
-    where: object,
+    table: pd.DataFrame, parameters: list[str], where: object
 ) -> Trials:
     """Check that trials can be selected from.
 
