@@ -13,7 +13,6 @@ CSV file with the columns model, seed, value, or the one that run_series.py
 writes.
 """
 
-import argparse
 from pathlib import Path
 
 from experiments.comparison import compare_evaluations, compare_values
@@ -23,8 +22,8 @@ from polsess.commands import make_parser, run
 from polsess.errors import UserError
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    """Read and check the command line."""
+def main(arguments: list[str]) -> None:
+    """Compare the runs or values of a command line."""
     parser = make_parser(__doc__)
     add_run_options(parser, "*")
     add = parser.add_argument
@@ -36,29 +35,18 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if bool(options.runs) == (options.values is not None):
         raise UserError("give either runs or --values CSV")
-    of_runs = options.evaluation, options.metric, options.variants
-    if options.values and (
-        of_runs != ("test", "si_sdr", None) or options.published
-    ):
+    how = {"metric": options.metric, "variants": options.variants}
+    unset = {"metric": "si_sdr", "variants": None}
+    if options.runs:
+        comparison = compare_evaluations(**read_evaluated(options), **how)
+    elif how != unset or options.published or options.evaluation != "test":
         raise UserError(
             "--evaluation, --metric, --variants and --published say nothing "
             "about --values"
         )
-    return options
-
-
-def main(arguments: list[str]) -> None:
-    """Compare the runs or values of a command line."""
-    options = _parse(arguments)
-    if options.values is not None:
-        sample = read_values(options.values)
-        comparison = compare_values(*sample, options.baseline)
     else:
-        comparison = compare_evaluations(
-            **read_evaluated(options),
-            metric=options.metric,
-            variants=options.variants,
-        )
+        values = read_values(options.values)
+        comparison = compare_values(*values, options.baseline)
     comparison.write(options.output)
     print(f"{comparison.markdown()}\nWrote {options.output}")
 

@@ -1,5 +1,7 @@
 """The benchmarks of training steps: the same networks."""
 
+from argparse import Namespace
+
 import bench_step
 import pytest
 import torch
@@ -30,7 +32,8 @@ def test_stock_blocks_are_speechbrains_and_give_the_same(model):
 
 def test_a_step_is_measured_in_a_process_of_its_own():
     settings = small_settings("convtasnet")
-    arguments = "stock", "convtasnet", 2, 0.1, settings, False
+    options = Namespace(batch_size=2, duration=0.1, compile=False)
+    arguments = "stock", "convtasnet", options, settings
     found = in_new_process(bench_step.measure, *arguments)
     # A step has a separation in it, and its backward pass.
     assert 0 < found[bench_step.SEPARATION] < found[bench_step.STEP]

@@ -12,6 +12,7 @@ Memory is the process's increase after the network was built. Further options
 are those of the YAML file. Columns are stock / ours, and their ratio.
 """
 
+import argparse
 from collections.abc import Sequence
 
 import measuring
@@ -23,12 +24,7 @@ MODELS = ("convtasnet", "dprnn", "sepformer")
 
 
 def measure(
-    who: str,
-    model: str,
-    batch: int,
-    seconds: float,
-    settings: Sequence[str],
-    compiled: bool,
+    who: str, model: str, options: argparse.Namespace, settings: Sequence[str]
 ) -> dict[str, float]:
     """Measure a network in this process.
 
@@ -38,12 +34,10 @@ def measure(
         Whose blocks: ``ours`` or ``stock``.
     model : str
         Name of the YAML file.
-    batch, seconds : int, float
-        Number of mixtures, and the length of each.
+    options : argparse.Namespace
+        Of the command line: ``batch_size``, ``duration`` and ``compile``.
     settings : sequence of str
         Options for the YAML file.
-    compiled : bool
-        Whether to compile ours with torch.compile.
 
     Returns
     -------
@@ -54,9 +48,9 @@ def measure(
     network = measuring.build(model, settings)
     if who == "stock":
         network = measuring.with_stock_blocks(network)
-    if compiled and who == "ours":
+    if options.compile and who == "ours":
         network.compile()
-    mixtures = measuring.make_mixtures(batch, seconds)
+    mixtures = measuring.make_mixtures(options.batch_size, options.duration)
     optimiser = torch.optim.Adam(network.parameters())
     before = measuring.peak_memory()
     return {
@@ -80,10 +74,8 @@ def main() -> None:
     options, settings = parser.parse_known_args()
     rows = []
     for model in options.models:
-        what = options.batch_size, options.duration, settings, options.compile
-        best = measuring.take_turns(
-            options.rounds, measure, ("stock", "ours"), model, *what
-        )
+        what = ("stock", "ours"), model, options, settings
+        best = measuring.take_turns(options.rounds, measure, *what)
         row = {"model": model, "s": f"{options.duration:g}"}
         for key, stock in best["stock"].items():
             ours = best["ours"][key]
