@@ -24,6 +24,7 @@ options = dict(zip(arguments[1:], arguments[2:]))
 folder = Path(options["--output_folder"])
 (folder / "settings.json").write_text("{}")
 (folder / "arguments.json").write_text(json.dumps(arguments))
+(folder / "threads").write_text(os.environ.get("OMP_NUM_THREADS", ""))
 (folder / "process").write_text(str(os.getpid()))
 if "--wait_for" in options:  # another run, which has to be there meanwhile
     for _ in range(200):

@@ -10,7 +10,8 @@ import pytest
 from polsess.commands import SPIN, make_parser, read_options, run, write_options
 from polsess.errors import UserError
 from small_disks import small_disk
-from small_models import SEPARATION
+from small_models import SEPARATION, small_arguments
+from small_runs import assert_same_weights
 from small_sweeps import act_as_orion
 
 PATH = {"PYTHONPATH": str(SEPARATION)}
@@ -39,27 +40,100 @@ def test_sigterm_among_the_imports(tmp_path, monkeypatch, by_orion, status):
     assert not process.stderr
 
 
-@pytest.mark.parametrize("own", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}])
+OPENMP = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+
+
+@pytest.fixture
+def openmp(monkeypatch, request):
+    """Leave OpenMP's settings to the test's parameter."""
+    for name in OPENMP:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in request.param.items():
+        monkeypatch.setenv(name, value)
+    return request.param
+
+
+SETTINGS = [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}]
+
+
+@pytest.mark.parametrize("openmp", SETTINGS[:2], indirect=True)
 @pytest.mark.parametrize(
     "command",
     ["train", "evaluate", "separate", "export", "asr_eval", "transcribe"],
 )
-def test_openmp_is_set_before_torch_is_loaded(tmp_path, command, own):
+def test_openmp_is_set_before_torch_is_loaded(tmp_path, command, openmp):
     (tmp_path / "torch.py").write_text(
         "import os\nprint(os.environ.get('GOMP_SPINCOUNT'))\nos._exit(0)"
     )
     folder = SEPARATION
     if not (folder / f"{command}.py").exists():
         folder = SEPARATION.parents[2] / "tools"
-    unset = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-    environment = {n: v for n, v in os.environ.items() if n not in unset}
     process = subprocess.run(
         [sys.executable, str(folder / f"{command}.py")],
-        env={**environment, **own, "PYTHONPATH": f"{tmp_path}:{LIBRARY}"},
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{LIBRARY}"},
         capture_output=True,
         timeout=50,
     )
-    assert process.stdout.decode().split() == ["None" if own else SPIN]
+    assert process.stdout.decode().split() == ["None" if openmp else SPIN]
+
+
+WORKER = """
+import os, sys
+import polsess.commands
+from polsess.worker_pool import WorkerPool
+
+with WorkerPool(1, []) as pool:
+    print(*pool.map(os.getenv, sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("openmp", SETTINGS, indirect=True)
+def test_scoring_processes_inherit_what_openmp_is_told(openmp, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    process = subprocess.run(
+        [sys.executable, "-c", WORKER, *OPENMP, "OMP_NUM_THREADS"],
+        env={**os.environ, "PYTHONPATH": str(LIBRARY)},
+        capture_output=True,
+        timeout=50,
+    )
+    spin = {} if openmp else {"GOMP_SPINCOUNT": SPIN}
+    expected = [(openmp | spin).get(name, "None") for name in OPENMP]
+    assert process.stdout.decode().split() == [*expected, "1"]
+
+
+TRAIN_AND_EVALUATE = """
+import sys
+import train, evaluate
+import speechbrain as sb
+
+sb.utils.logger.get_environment_description = str  # slow
+train.main(sys.argv[2:])
+scoring = ["--metrics", "si_sdr", "--device", "cpu", "--noprogressbar"]
+evaluate.main([sys.argv[1], *scoring])
+"""
+
+
+def test_results_do_not_depend_on_how_threads_wait(small_corpus, tmp_path):
+    others = {n: v for n, v in os.environ.items() if n not in OPENMP}
+    others |= {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(SEPARATION)}
+    folders = [tmp_path / "by_default", tmp_path / "passive"]
+    options = {"number_of_epochs": 1, "train_size": 4, "save_audio": 0}
+    for own, folder in zip(
+        ({}, {"OMP_WAIT_POLICY": "PASSIVE"}), folders, strict=True
+    ):
+        arguments = small_arguments(
+            "convtasnet",
+            **{"data_folder": small_corpus, "output_folder": folder, **options},
+        )
+        subprocess.run(
+            [sys.executable, "-c", TRAIN_AND_EVALUATE, folder, *arguments],
+            env={**others, **own},
+            check=True,
+            timeout=300,
+        )
+    assert_same_weights(*folders)
+    first, second = (f / "evaluation/test/scores.csv" for f in folders)
+    assert first.read_bytes() == second.read_bytes()
 
 
 FILLING = """

@@ -148,7 +148,14 @@ def test_skipped_and_resumed(stand_in, tmp_path, capsys):
     assert "| dprnn | 2 | 2.00 | 1 | 6 | 1.0 | finished |" in printed
 
 
-def test_a_job_on_each_device(stand_in, tmp_path):
+@pytest.mark.parametrize("own, expected", [(None, "4"), ("3", "3")])
+def test_jobs_on_two_devices_share_the_cores(
+    stand_in, tmp_path, monkeypatch, own, expected
+):
+    monkeypatch.setattr(series, "cpu_count", lambda: 9)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if own:
+        monkeypatch.setenv("OMP_NUM_THREADS", own)
     # Each waits for the other, which one worker would never get to.
     folders = [tmp_path / "results" / name / "1" for name in "ab"]
     runs = [
@@ -166,6 +173,8 @@ def test_a_job_on_each_device(stand_in, tmp_path):
         for arguments in map(arguments_of, folders)
     }
     assert devices == {"cuda:0", "cuda:1"}
+    threads = {(folder / "threads").read_text() for folder in folders}
+    assert threads == {expected}
 
 
 def test_failing_and_diverging_jobs(stand_in, tmp_path, capsys):

@@ -13,6 +13,7 @@ from polsess.scoring.evaluation import Evaluation, score_estimates
 from polsess.scoring.folder import EvaluationFolder
 from polsess.scoring.metrics import compute_metric
 from polsess.scoring.test_sets import check_files, read_librimix
+from polsess.worker_pool import WorkerPool
 from small_test_sets import SETTINGS, write_librimix
 
 
@@ -46,9 +47,21 @@ def test_estimates_are_scored_at_the_level_of_the_mixture():
         assert score["mixture"] == expected[1]
 
 
-def test_mixtures_wait_for_processes(tmp_path, monkeypatch):
-    """Separation stops while too many estimates have not been scored."""
-    monkeypatch.setattr("polsess.scoring.evaluation.WAITING", 1)
+@pytest.mark.parametrize(
+    "on_gpu, expected",
+    [
+        # Cores are shared: nothing is separated while processes score.
+        (False, [0, 3, 6, 9, 12]),
+        # Meanwhile one more, whose SI-SDR is known at once.
+        (True, [0, 1, 4, 7, 10]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument")
+def test_separation_and_scoring_take_turns(
+    tmp_path, monkeypatch, on_gpu, expected
+):
+    monkeypatch.setattr("polsess.scoring.evaluation.TOGETHER", 1)
+    monkeypatch.setattr("polsess.scoring.evaluation.READING_PROCESSES", 0)
     write_librimix(tmp_path / "Libri2Mix", [8000] * 5)
     test_set = read_librimix(
         SETTINGS, tmp_path / "Libri2Mix", "test", ["mix_both"]
@@ -62,43 +75,31 @@ def test_mixtures_wait_for_processes(tmp_path, monkeypatch):
 
     folder = tmp_path / "evaluation"
     with EvaluationFolder(folder, {}, test_set.audio) as files:
-        evaluation(separate, test_set, files).score(
-            ["sdr", "estoi"], batch_size=1, jobs=1, quiet=True
-        )
+        evaluating = evaluation(separate, test_set, files)
+        if on_gpu:
+            monkeypatch.setattr(evaluating, "separate", separate)
+            evaluating.device = torch.device("cuda")
+        evaluating.score(["sdr", "estoi"], 1, WorkerPool(1, []), quiet=True)
         assert len(files.known) == 15
-    # At most one waits: of each mixture three scores, its SI-SDR at once.
-    assert all(count >= 3 * n - 2 for n, count in enumerate(known))
+    assert known == expected
 
 
-def kill_scoring_processes(mixture):
-    """Kill the processes that this one has started, but for their server."""
-    for pool in POOLS:
+def test_a_killed_process_is_reported(tmp_path):
+    pool = WorkerPool(1, [])
+
+    def separate(mixture):
+        # The process has been started for the first mixture. The pool ends
+        # the others when it sees that one is gone.
         for pid in list(pool._processes or {}):
-            # The pool ends the others when it sees that one is gone.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    return mixture.unsqueeze(-1).repeat(1, 1, 2)
+        return mixture.unsqueeze(-1).repeat(1, 1, 2)
 
-
-POOLS = []
-
-
-def test_a_killed_process_is_reported(tmp_path, monkeypatch):
-    from polsess.scoring import evaluation as module
-
-    class Pool(module.WorkerPool):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            POOLS.append(self)
-
-    monkeypatch.setattr(module, "WorkerPool", Pool)
-    write_librimix(tmp_path / "Libri2Mix", [8000] * 9)
+    write_librimix(tmp_path / "Libri2Mix", [8000] * 18)
     test_set = read_librimix(SETTINGS, tmp_path / "Libri2Mix", "test", None)
     check_files(test_set, quiet=True)
     with (
         EvaluationFolder(tmp_path / "out", {}, test_set.audio) as files,
         pytest.raises(UserError, match="a worker process was killed"),
     ):
-        evaluation(kill_scoring_processes, test_set, files).score(
-            ["sdr"], batch_size=1, jobs=1, quiet=True
-        )
+        evaluation(separate, test_set, files).score(["sdr"], 1, pool, True)

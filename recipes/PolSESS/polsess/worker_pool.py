@@ -24,6 +24,7 @@ ENVIRONMENT["SB_LOG_LEVEL"] = "ERROR"  # SpeechBrain's warnings: the parent's
 class WorkerPool(ProcessPoolExecutor):
     """Pool of processes that ignore Ctrl-C, and end with this one.
 
+    Their imports begin at once, the processes themselves with the first task.
     Leaving its context cancels pending tasks, and turns the error of a killed
     process into a ``UserError``.
 
@@ -55,6 +56,7 @@ class WorkerPool(ProcessPoolExecutor):
         os.environ.clear()
         os.environ.update(before)
         super().__init__(jobs, context, initializer=_start_worker)
+        self.jobs = jobs
 
     def submit(
         self, function: Callable, /, *arguments: Any, **options: Any

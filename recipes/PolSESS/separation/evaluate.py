@@ -49,10 +49,13 @@ from polsess.scoring.test_sets import (
     hash_rows,
     read_test_set,
 )
+from polsess.worker_pool import WorkerPool
 
 DEFAULT_METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
 # Packages on which estimates depend, beside weights and mixtures.
 PACKAGES = ("torch", "torchaudio", "speechbrain")
+# Of the processes that score
+SLOW_IMPORTS = ["speechbrain.inference", "pandas", "fast_bss_eval", "pystoi"]
 
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
@@ -107,6 +110,7 @@ def main(arguments: list[str]) -> None:
     """Evaluate a run with the options of a command line."""
     options = read_options(arguments)
     check_packages(options.metrics)
+    pool = WorkerPool(options.jobs, SLOW_IMPORTS)
     trained = load_trained_run(options.run_folder, options.averaged)
     settings = trained.settings
     precision = options.precision or settings.get("eval_precision", "fp32")
@@ -145,7 +149,7 @@ def main(arguments: list[str]) -> None:
         evaluation.score(
             options.metrics,
             options.batch_size or settings["valid_batch_size"],
-            options.jobs,
+            pool,
             options.noprogressbar,
         )
         if options.save_audio:

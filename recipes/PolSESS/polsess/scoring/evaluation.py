@@ -1,7 +1,6 @@
 """Evaluation of a run: separation of a test set, and scoring in parallel."""
 
 import time
-from concurrent.futures import FIRST_COMPLETED, as_completed, wait
 
 import numpy as np
 import pandas as pd
@@ -26,13 +25,9 @@ from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 
 READING_PROCESSES = 2  # beside a GPU; a CPU is busy computing
-# Mixtures queued for each scoring process: a batch is separated while these
-# are scored, and they have to fit into memory.
-WAITING = 4
-SLOW_IMPORTS = [
-    *("speechbrain.dataio.batch", "speechbrain.dataio.dataio", "torchaudio"),
-    *("pandas", "fast_bss_eval", "pystoi", "pesq"),
-]
+# Mixtures that are scored together, for each scoring process: all are separated
+# first, and have to fit into memory.
+TOGETHER = 8
 
 
 class Evaluation:
@@ -94,22 +89,22 @@ class Evaluation:
             return self.separator(mixture.to(self.device)).float()
 
     def score(
-        self, metrics: list[str], batch_size: int, jobs: int, quiet: bool
+        self, names: list[str], batch_size: int, pool: WorkerPool, quiet: bool
     ) -> None:
         """Compute the missing scores.
 
         Arguments
         ---------
-        metrics : list of str
-            Names.
+        names : list of str
+            Metrics.
         batch_size : int
             Mixtures in a batch.
-        jobs : int
-            Processes that score.
+        pool : WorkerPool
+            Processes that score; ended afterwards.
         quiet : bool
             Whether to hide the progress.
         """
-        metrics = list(dict.fromkeys(["si_sdr", *metrics]))
+        metrics = list(dict.fromkeys(["si_sdr", *names]))
         missing = {
             example: self.files.missing(self.test_set.key(example), metrics)
             for example in self.test_set.examples
@@ -117,20 +112,20 @@ class Evaluation:
         total = sum(len(names) for names in missing.values())
         if not total:
             return
-        with WorkerPool(jobs, SLOW_IMPORTS) as pool:
-            scores = self._score(missing, batch_size, pool, WAITING * jobs)
+        with pool:
+            scores = self._score(missing, batch_size, pool)
             bar = {"total": total, "unit": "score", "disable": quiet or None}
             for score in tqdm(scores, **bar):
                 self.files.add(score)
 
-    def _score(self, missing, batch_size, pool, most):
+    def _score(self, missing, batch_size, pool):
         """Yield the missing scores as they are finished."""
         batches = [
             batch
             for batch in self.test_set.batches(batch_size)
             if any(missing[example] for example in batch)
         ]
-        pending: set = set()
+        tasks, scoring = [], []
         on_gpu = self.device.type != "cpu"
         loader = torch.utils.data.DataLoader(
             self.test_set,
@@ -150,10 +145,8 @@ class Evaluation:
             for index, example in enumerate(examples):
                 if "si_sdr" in missing[example]:
                     yield rows[index] | {"metric": "si_sdr", "seconds": seconds}
-                names = [n for n in missing[example] if n != "si_sdr"]
-                if names:
-                    task = pool.submit(
-                        score_estimates,
+                if names := [n for n in missing[example] if n != "si_sdr"]:
+                    task = (
                         self.test_set.key(example),
                         names,
                         estimates[index][:, permutation[index]].T.numpy(),
@@ -161,13 +154,17 @@ class Evaluation:
                         batch.mixture.data[index].numpy(),
                         self.test_set.sample_rate,
                     )
-                    pending.add(task)
-                while len(pending) > most:
-                    done, pending = wait(pending, None, FIRST_COMPLETED)
-                    for task in done:
-                        yield from task.result()
-        for task in as_completed(pending):
-            yield from task.result()
+                    tasks.append(task)
+            last = examples is batches[-1]
+            if len(tasks) >= TOGETHER * pool.jobs or last:
+                scoring.append(
+                    [pool.submit(score_estimates, *t) for t in tasks]
+                )
+                tasks = []
+            # A CPU separates nothing meanwhile: its cores are all in use.
+            while len(scoring) > (on_gpu and not last):
+                for scored in scoring.pop(0):
+                    yield from scored.result()
 
     def write_audio(self, count: int) -> None:
         """Write the audio of the worst and the best mixtures.
