@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from evaluate import SLOW_IMPORTS
 from polsess.errors import UserError
 from polsess.scoring.evaluation import Evaluation, score_estimates
 from polsess.scoring.folder import EvaluationFolder
@@ -79,13 +80,15 @@ def test_separation_and_scoring_take_turns(
         if on_gpu:
             monkeypatch.setattr(evaluating, "separate", separate)
             evaluating.device = torch.device("cuda")
-        evaluating.score(["sdr", "estoi"], 1, WorkerPool(1, []), quiet=True)
+        evaluating.score(
+            ["sdr", "estoi"], 1, WorkerPool(1, SLOW_IMPORTS), quiet=True
+        )
         assert len(files.known) == 15
     assert known == expected
 
 
 def test_a_killed_process_is_reported(tmp_path):
-    pool = WorkerPool(1, [])
+    pool = WorkerPool(1, SLOW_IMPORTS)
 
     def separate(mixture):
         # The process has been started for the first mixture. The pool ends

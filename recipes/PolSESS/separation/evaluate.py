@@ -110,13 +110,13 @@ def main(arguments: list[str]) -> None:
     """Evaluate a run with the options of a command line."""
     options = read_options(arguments)
     check_packages(options.metrics)
-    pool = WorkerPool(options.jobs, SLOW_IMPORTS)
     trained = load_trained_run(options.run_folder, options.averaged)
     settings = trained.settings
     precision = options.precision or settings.get("eval_precision", "fp32")
     requested = {"device": options.device, "precision": precision}
     device = set_up_device(requested, trained.separator)
     precision = choose_precision(precision, trained.separator, device)
+    pool = WorkerPool(options.jobs, SLOW_IMPORTS)
     run_files = RunFiles(trained.folder)
     root = options.output or run_files.evaluations
     if options.output:
