@@ -103,9 +103,7 @@ def fake_model(separator, sample_rate=8000):
             "sample_rate": sample_rate,
         },
         folder="fake",
-        epoch=1,
-        valid_si_sdr=1.0,
-        averaged=False,
+        checkpoint={"epoch": 1, "valid_si_sdr": 1.0, "averaged": False},
         weights_checksum="0a",
     )
     return model

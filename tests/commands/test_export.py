@@ -18,7 +18,7 @@ def test_averaged_weights(trained_runs, tmp_path):
     export.main([str(folder), "averaged", "--averaged"])
     loaded = load_model("averaged", averaged=True)
     expected = load_trained_run(folder, averaged=True)
-    assert loaded.averaged
+    assert loaded.checkpoint["averaged"]
     (ours,) = estimates_of(loaded.separator, [(1, 4000)])
     (wanted,) = estimates_of(expected.separator, [(1, 4000)])
     assert torch.equal(ours, wanted)

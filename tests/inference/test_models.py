@@ -80,8 +80,8 @@ def test_the_separator_is_the_one_that_was_tested(
     expected = pd.read_csv(folder / "test.csv")["si_sdr"]
     assert scores(run, small_corpus) == pytest.approx(expected, abs=1e-3)
     result = json.loads((folder / "result.json").read_text())
-    assert run.epoch == result["best_epoch"]
-    assert run.valid_si_sdr == result["best_valid_si_sdr"]
+    assert run.checkpoint["epoch"] == result["best_epoch"]
+    assert run.checkpoint["valid_si_sdr"] == result["best_valid_si_sdr"]
     assert run.parameters == result["parameters"]
     assert contents(folder) == before
 
@@ -94,10 +94,13 @@ def test_averaged_weights(trained_runs, small_corpus):
         yaml.safe_load(path.read_text())
         for path in folder.glob("save/*/CKPT.yaml")
     ]
-    assert run.valid_si_sdr == max(m["averaged_si_sdr"] for m in metas)
+    assert run.checkpoint["valid_si_sdr"] == max(
+        m["averaged_si_sdr"] for m in metas
+    )
     assert run.weights_checksum != load_trained_run(folder).weights_checksum
     # test_averaged.csv is of the epoch in which the others are best.
-    assert run.epoch == load_trained_run(folder).epoch
+    raw = load_trained_run(folder).checkpoint
+    assert run.checkpoint["epoch"] == raw["epoch"]
     assert scores(run, small_corpus) == pytest.approx(expected, abs=1e-3)
 
 
@@ -204,7 +207,7 @@ def test_what_is_wrong_with_a_run_is_named(damage, named, copied_run):
 def test_undefined_checkpoints_are_not_the_best(copied_run):
     undefine(copied_run, others=True)
     best = json.loads((copied_run / "result.json").read_text())["best_epoch"]
-    assert load_trained_run(copied_run).epoch == best
+    assert load_trained_run(copied_run).checkpoint["epoch"] == best
 
 
 def test_a_pickle_is_not_executed(copied_run, tmp_path):
@@ -226,8 +229,7 @@ def test_our_loader_gives_the_same_estimates(model, exported, trained_runs):
     ours, expected = estimates_of(loaded.separator), estimates_of(run.separator)
     assert all(torch.equal(*pair) for pair in zip(ours, expected, strict=True))
     assert not loaded.separator.training
-    assert loaded.epoch == run.epoch
-    assert loaded.valid_si_sdr == run.valid_si_sdr
+    assert loaded.checkpoint == run.checkpoint
     assert loaded.settings["sample_rate"] == 8000
 
 

@@ -65,7 +65,7 @@ def test_settings_of_the_training_do_not_count(trained_runs):
     model = SpeechSeparation.from_hparams(
         trained_runs("dprnn"), CPU, averaged=True
     )
-    assert model.run.averaged
+    assert model.run.checkpoint["averaged"]
     assert not model.mods.separator.training
 
 

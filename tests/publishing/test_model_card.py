@@ -103,7 +103,8 @@ def test_the_card_has_the_scores_of_the_evaluation(trained_runs, tmp_path):
     rows = [row | {"mixture": 1.5, "improvement": 0.846}]
     rows.append(row | {"ID": "b", "score": None, "mixture": 1.5})
     pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False)
-    checkpoint = {"epoch": model.epoch, "valid_si_sdr": model.valid_si_sdr}
+    checkpoint = dict(model.checkpoint)
+    del checkpoint["averaged"]
     description = folder / "evaluation.json"
     description.write_text(json.dumps({"checkpoint": checkpoint}))
     export.main([str(run), "model", "--licence", "cc-by-4.0"])

@@ -130,7 +130,7 @@ def main(arguments: list[str]) -> None:
         root / MANIFESTS,
     )
     check_files(test_set, options.noprogressbar)
-    made = run_files.evaluation(test_set.name, trained.averaged)
+    made = run_files.evaluation(test_set.name, options.averaged)
     folder = options.output or made.folder
     # Not the size of the batches: mixtures are not padded, so that one's
     # estimates depend on the others of its batch by rounding at most.
@@ -195,13 +195,13 @@ def describe(
     versions = software_versions()
     for metric in metrics:
         versions |= metric_versions(metric)
-    valid = trained.valid_si_sdr
-    checkpoint = {"epoch": trained.epoch, "valid_si_sdr": valid}
+    checkpoint = dict(trained.checkpoint)
+    averaged = checkpoint.pop("averaged")
     undefined = table["improvement"].isna().groupby(table["metric"], sort=False)
     return {
-        "model": settings["experiment_name"] + " (averaged)" * trained.averaged,
+        "model": settings["experiment_name"] + " (averaged)" * averaged,
         "seed": settings["seed"],
-        "averaged": trained.averaged,
+        "averaged": averaged,
         "task": settings["task"],
         "parameters": trained.parameters,
         "corpus": test_set.corpus,

@@ -127,11 +127,7 @@ def write_model(
         "model": settings["experiment_name"],
         "corpus": Path(settings["data_folder"]).name,
         "parameters": model.parameters,
-        "checkpoint": {
-            "epoch": model.epoch,
-            "valid_si_sdr": model.valid_si_sdr,
-            "averaged": model.averaged,
-        },
+        "checkpoint": model.checkpoint,
         "weights": hash_file(files.weights, "blake2b"),
         "versions": software_versions(),
         "files": sorted([*list_files(files.folder), files.description.name]),
@@ -164,8 +160,9 @@ def main(arguments: list[str]) -> None:
             replaced.rename(output)
         shutil.rmtree(replaced, ignore_errors=True)
     print(
-        f"{model.settings['experiment_name']}, epoch {model.epoch}, is "
-        f"exported to {options.output}; its README.md says how to load it"
+        f"{model.settings['experiment_name']}, epoch "
+        f"{model.checkpoint['epoch']}, is exported to {options.output}; its "
+        "README.md says how to load it"
     )
 
 

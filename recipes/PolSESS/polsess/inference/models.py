@@ -80,12 +80,10 @@ class TrainedModel:
         CPU, in evaluation mode.
     weights_checksum : str
         Identifies the weights.
-    epoch : int, None
-        Epoch of the weights; None for a public model.
-    valid_si_sdr : float, None
-        Validation SI-SDR of the weights, in dB.
-    averaged : bool
-        Whether they are the averaged ones.
+    checkpoint : dict
+        ``epoch`` of the weights, ``valid_si_sdr``, their validation SI-SDR in
+        dB, and ``averaged``, whether they are the averaged ones; of a public
+        model, None, None and False.
     description : dict
         The content of ``separator.json``; empty for a public model.
     """
@@ -94,9 +92,7 @@ class TrainedModel:
     settings: dict
     separator: torch.nn.Module
     weights_checksum: str
-    epoch: int | None = None
-    valid_si_sdr: float | None = None
-    averaged: bool = False
+    checkpoint: dict
     description: dict = field(default_factory=dict)
 
     @property
@@ -191,13 +187,12 @@ def load_trained_run(
     checkpoint, meta = _find_best(files.folder, settings, score)
     name = "averaged.ckpt" if averaged else "separator.ckpt"
     weights = _read_checkpoint(checkpoint / name, averaged)
+    found = {"epoch": meta["epoch"], "valid_si_sdr": meta[score]}
     return TrainedModel(
         files.folder,
         settings,
         weights_checksum=read_json(checkpoint / CHECKSUMS)[name],
-        epoch=meta["epoch"],
-        valid_si_sdr=meta[score],
-        averaged=averaged,
+        checkpoint=found | {"averaged": averaged},
         **_build(files.separator, weights, checkpoint / name),
     )
 
@@ -226,9 +221,7 @@ def _load_exported(files, averaged):
         files.folder,
         settings,
         weights_checksum=description["weights"],
-        epoch=checkpoint.get("epoch"),
-        valid_si_sdr=checkpoint.get("valid_si_sdr"),
-        averaged=checkpoint.get("averaged", False),
+        checkpoint=checkpoint,
         **_build(files.separator, weights, files.weights),
     )
 
@@ -318,7 +311,9 @@ def _load_public(folder, averaged, trust):
         checksum.update(tensor.numpy().tobytes())
     settings = {"experiment_name": folder.resolve().name, "seed": None}
     settings |= {"n_sources": n_sources, "sample_rate": rate, "task": None}
-    return TrainedModel(folder, settings, separator, checksum.hexdigest())
+    weights = checksum.hexdigest()
+    checkpoint = {"epoch": None, "valid_si_sdr": None, "averaged": False}
+    return TrainedModel(folder, settings, separator, weights, checkpoint)
 
 
 def _find_best(folder, settings, score):

@@ -523,12 +523,7 @@ def describe(
         "model_folder": str(run.folder),
         "model_sample_rate": run.settings["sample_rate"],
         "task": run.settings["task"],
-        "checkpoint": {
-            "epoch": run.epoch,
-            "valid_si_sdr": run.valid_si_sdr,
-            "averaged": run.averaged,
-            "weights": run.weights_checksum,
-        },
+        "checkpoint": run.checkpoint | {"weights": run.weights_checksum},
         "peak": estimates.peak,
         "gain": estimates.gain,
         **details,

@@ -103,9 +103,10 @@ def _mixture_counts(run):
 def _format_scores(run):
     """Format the scores by variant: an evaluation's, or the training's."""
     files = RunFiles(run.folder)
-    evaluation = files.evaluation("test", run.averaged)
-    path = files.averaged_scores if run.averaged else files.scores
-    checkpoint = {"epoch": run.epoch, "valid_si_sdr": run.valid_si_sdr}
+    checkpoint = dict(run.checkpoint)
+    averaged = checkpoint.pop("averaged")
+    evaluation = files.evaluation("test", averaged)
+    path = files.averaged_scores if averaged else files.scores
     made = evaluation.description
     if made.exists() and read_json(made).get("checkpoint") == checkpoint:
         columns = ["variant", "metric", "score", "mixture", "improvement"]
