@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,31 +110,6 @@ class Finding(NamedTuple):
     def __str__(self) -> str:
         """As messages show it."""
         return f"{self.split}, row {self.row}, {self.file}: {self.reason}"
-
-
-def compatible_variants(
-    environment: str, allowed: Collection[str]
-) -> tuple[str, ...]:
-    """Select the variants that a mixture can be rendered as.
-
-    Arguments
-    ---------
-    environment : str
-        indoor or outdoor.
-    allowed : list of str
-        Variants to choose from.
-
-    Returns
-    -------
-    tuple of str
-        In the corpus's order; empty if none is compatible.
-
-    Example
-    -------
-    >>> compatible_variants("indoor", ["C", "SE", "SER"])
-    ('SER', 'C')
-    """
-    return tuple(name for name in VARIANTS[environment] if name in allowed)
 
 
 def find_speakers(columns: Iterable[Any]) -> list[str]:
@@ -248,12 +223,8 @@ def list_librimix(path: Path, mixtures: Sequence, root: Path) -> list[dict]:
     rows = []
     for folder in sorted(path.parent.glob(path.name)):
         layer = folder.relative_to(root)
-        parts = {
-            f"{part.name}_wav": layer / part.name
-            for part in sorted(folder.glob("s[1-9]"))
-        }
-        if (folder / "noise").is_dir():
-            parts["noise_wav"] = layer / "noise"
+        stored = [*sorted(folder.glob("s[1-9]")), *folder.glob("noise")]
+        parts = {f"{part.name}_wav": layer / part.name for part in stored}
         there = [name for name in mixtures if (folder / name).is_dir()]
         names = {p.name for v in there for p in folder.glob(f"{v}/*.wav")}
         for name in sorted(names):

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from polsess.corpus.checks import open_wav
-from polsess.corpus.metadata import VARIANTS, compatible_variants, find_speakers
+from polsess.corpus.metadata import VARIANTS, find_speakers
 from polsess.data.augmentation import Augmentation, Changes, mix_anew
 from polsess.data.mmipc import render, required_components
 from polsess.errors import UserError
@@ -160,11 +160,12 @@ def select_rows(
     >>> select_rows(rows, ["S", "E"])
     [(1, ('S', 'E'))]
     """
-    chosen = [
-        (index, compatible)
-        for index, row in enumerate(rows)
-        if (compatible := compatible_variants(row["environment"], variants))
-    ]
+    compatible = {
+        environment: tuple(name for name in own if name in variants)
+        for environment, own in VARIANTS.items()
+    }
+    places = [compatible[row["environment"]] for row in rows]
+    chosen = [(index, own) for index, own in enumerate(places) if own]
     if not chosen:
         raise UserError(
             f"{setting}: none of the {len(rows)} rows can be rendered as "

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -264,15 +265,11 @@ def find_overlaps(turns: Iterable[Turn], routing: Routing) -> list[Stretch]:
     5 6 ('a', 'c')
     """
     found: list = []
-    for stretch in list_stretches(turns):
-        if len(stretch.speakers) != 2:
-            continue
-        before = found[-1] if found else Stretch(-math.inf, -math.inf, ())
-        near = stretch.start - before.end <= routing.overlap_gap
-        if near and before.speakers == stretch.speakers:
-            found[-1] = before._replace(end=stretch.end)
-        else:
-            found.append(stretch)
+    overlaps = (s for s in list_stretches(turns) if len(s.speakers) == 2)
+    for pair, parts in groupby(overlaps, attrgetter("speakers")):
+        together = [Turn(pair, part.start, part.end) for part in parts]
+        joined = merge(together, routing.overlap_gap)
+        found += [Stretch(start, end, pair) for _, start, end in joined]
     shortest = routing.shortest_overlap
     return [part for part in found if part.end - part.start >= shortest]
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from polsess.audio import BLOCK
 from polsess.errors import UserError
 from polsess.files import write_atomically
 from polsess.inference.resampling import ResampledReader
@@ -172,7 +171,7 @@ def find_speech(
     model = _load_network()
     torch.set_num_threads(threads)
     if isinstance(samples, np.ndarray):
-        samples = np.array_split(samples, len(samples) // BLOCK + 1)
+        samples = [samples]
     own_rate = 8000 if rate < 16000 else 16000
     blocks = (np.asarray(block, np.float32) for block in samples)
     reader = ResampledReader(blocks, rate, own_rate)

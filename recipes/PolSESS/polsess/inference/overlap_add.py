@@ -243,8 +243,6 @@ class OverlapAdd:
             following = torch.from_numpy(read(self.hop))
             finished = len(following) or len(mixture)
             yield (summed[:finished] / weights[:finished]).numpy()
-            if not len(following):
-                return
             summed, weights = summed[finished:], weights[finished:]
             mixture = torch.cat([mixture[finished:], following])
             self.position += finished
