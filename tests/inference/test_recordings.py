@@ -100,11 +100,11 @@ def test_beyond_four_gigabytes_it_is_rf64(estimates, monkeypatch):
         assert (info.format, info.frames) == (expected, 3000)
 
 
-def open_files(n_sources=2, force=False, **changes):
+def open_files(n_sources=2, **changes):
     """Open the files of a recording, for an identity with changes."""
     identity = IDENTITY | changes
     names = estimate_names(n_sources)
-    return SeparatedFiles(Path("out/meeting"), names, identity, force)
+    return SeparatedFiles(Path("out/meeting"), names, identity)
 
 
 def write(estimates, **changes):
@@ -135,13 +135,14 @@ def test_they_are_complete_as_long_as_nothing_changes(estimates):
     assert not open_files().are_complete()
 
 
-def test_estimates_of_another_model_are_replaced_only_by_force(estimates):
+def test_estimates_of_another_model_are_not_replaced(estimates):
     write(estimates)
-    with pytest.raises(UserError, match="belongs to the model run; .*--force"):
+    with pytest.raises(UserError, match="belongs to the model run; .*--output"):
         open_files(1, model="other", weights="0b")
     # The same one, moved.
     assert open_files(model="other").are_complete()
-    one = open_files(1, force=True, model="other", weights="0b")
+    # The same one, with fewer sources.
+    one = open_files(1, weights="0b")
     one.write(estimates, 8000, {})
     assert sorted(p.name for p in Path("out").iterdir()) == [
         *("meeting.json", "meeting_estimate1.wav")

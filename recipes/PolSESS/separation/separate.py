@@ -11,7 +11,7 @@ Writes ``NAME_estimate1.wav``, ``NAME_estimate2.wav`` ..., as long as the
 recording, at its rate and level, and ``NAME.json``, with the certainty that an
 estimate stays with one speaker. A finished recording is skipped, unless the
 recording, the model's weights or an option changed. Estimates of another model
-are only replaced with --force.
+are never replaced: give another --output.
 
 With --speakers it writes a stream of each speaker of a conversation,
 ``NAME_SPEAKER.wav``, and their turns, ``NAME.rttm``: see docs/separating.md.
@@ -93,7 +93,6 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     flags = {
         "averaged": "use the averaged weights of a run with ema_decay",
         "trust": "let SpeechBrain load its public models, and run their code",
-        "force": "replace estimates of another model in the folder",
         "noprogressbar": "show no progress",
     }
     for name, text in flags.items():
@@ -164,7 +163,7 @@ def separate(
     start = time.perf_counter()
     speakers = routing and routing.identify(turns)
     identity = recordings.identify(recording, model, options, speakers)
-    files = recordings.SeparatedFiles(base, names, identity, options.force)
+    files = recordings.SeparatedFiles(base, names, identity)
     if files.are_complete():
         recording.damage = files.damage
         progress.update(recording.expected)

@@ -157,24 +157,18 @@ def plan(
     work, problems = [], []
     written: list = []
     for name, path in found.items():
-        bases: dict = {None: output / name}
         try:
-            if each_channel:
-                channels = range(1, Recording(path).channels + 1)
-                bases = {n: output / f"{name}_channel{n}" for n in channels}
-            own = [(Recording(path, n), base) for n, base in bases.items()]
-            own_outputs = [
-                output
-                for base in bases.values()
-                for output in audio_paths(base, parts[path])
-            ]
-            if excess := max(map(excess_length, own_outputs)):
-                raise RecordingError(
-                    f"{path}: its name is too long for that of an estimate; "
-                    f"shorten it by {excess} bytes"
-                )
-            work += own
-            written += [path.resolve() for path in own_outputs]
+            count = Recording(path).channels if each_channel else 0
+            for channel in range(1, count + 1) or [None]:
+                part = f"{name}_channel{channel}" if channel else name
+                outputs = audio_paths(output / part, parts[path])
+                if excess := max(map(excess_length, outputs)):
+                    raise RecordingError(
+                        f"{path}: its name is too long for that of an "
+                        f"estimate; shorten it by {excess} bytes"
+                    )
+                work.append((Recording(path, channel), output / part))
+                written += [path.resolve() for path in outputs]
         except RecordingError as error:
             problems.append(error)
     written += {recording.path.resolve() for recording, _ in work}
@@ -325,8 +319,6 @@ class SeparatedFiles:
         Names of the estimates, or of the speakers.
     identity : dict
         All that the estimates depend on: recording, model, options.
-    force : bool
-        Whether to replace the estimates of another model.
 
     Raises
     ------
@@ -345,13 +337,7 @@ class SeparatedFiles:
     False
     """
 
-    def __init__(
-        self,
-        base: Path,
-        parts: Sequence[str],
-        identity: dict,
-        force: bool = False,
-    ) -> None:
+    def __init__(self, base: Path, parts: list[str], identity: dict) -> None:
         self.identity = identity
         self.audio = audio_paths(base, parts)
         self.description = base.with_name(f"{base.name}.json")
@@ -386,12 +372,12 @@ class SeparatedFiles:
         ]
         # A folder's model may be trained on, or anew, and stays that model;
         # and the same weights may lie in another folder by now.
-        other_model = {"model", "weights"} <= {*changed} and not force
+        other_model = {"model", "weights"} <= {*changed}
         if "recording" in changed or other_model:
             name = "recording" if "recording" in changed else "model"
             raise RecordingError(
                 f"{self.description}: belongs to the {name} {before.get(name)};"
-                " give another --output, or, for another model, --force"
+                " give another --output"
             )
         self.damage = made.get("damage", "")
         earlier += [rttm] * bool(before.get("speakers"))
@@ -580,10 +566,8 @@ def summarise(description: dict) -> str:
         text += f", made {quieter:.1f} dB quieter so that nothing clips"
     if left_out := description.get("left_out"):
         text += f", {_list_times(left_out)} more than two speakers: the loudest"
-    for name, what in (
-        ("chunks", "order of speakers"),
-        ("overlaps", "speakers of overlaps"),
-    ):
+    kinds = {"chunks": "order of speakers", "overlaps": "speakers of overlaps"}
+    for name, what in kinds.items():
         parts = description.get(name, [])
         if uncertain := [part for part in parts if part.get("uncertain")]:
             text += f", {what} uncertain at {_list_times(uncertain)}"
