@@ -176,7 +176,7 @@ def test_the_second_call_writes_nothing_and_checks_nothing(
     first = prepare_polsess(corpus, save, **options)
     before = snapshot(save)
     monkeypatch.setattr("polsess.corpus.manifests.check_corpus", None)
-    monkeypatch.setattr("polsess.corpus.manifests.read_metadata", None)
+    monkeypatch.setattr("polsess.corpus.metadata.read_metadata", None)
     options["subset_sizes"] = (8, 4, 4)  # The same sizes, told otherwise.
     second = prepare_polsess(f"{corpus}/", save, **options)
     assert snapshot(save) == before

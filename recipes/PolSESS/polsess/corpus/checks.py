@@ -15,17 +15,8 @@ from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 from polsess.audio import Recording
-from polsess.corpus.metadata import (
-    METADATA_COLUMNS,
-    OTHER_LAYOUTS,
-    SPLITS,
-    Finding,
-    audio_columns,
-    check_metadata,
-    find_speakers,
-    has_other_layout,
-    source_columns,
-)
+from polsess.corpus import metadata
+from polsess.corpus.metadata import METADATA_COLUMNS, SPLITS, Finding
 from polsess.errors import UserError
 
 REPORTED_FINDINGS = 20
@@ -89,11 +80,11 @@ def check_corpus(
     AudioFormat
         That of all good files; None if there are none.
     """
-    findings = check_metadata(table)
+    findings = metadata.check_metadata(table)
     good = _without(table, findings)
     if good.empty:
         return good, findings, None
-    if check == "none" and has_other_layout(table):
+    if check == "none" and metadata.has_other_layout(table):
         raise UserError("--check none: is for PolSESS; give --check headers")
     # Without a check, the first row has the length and rate of all.
     seen = good[:1] if check == "none" else good
@@ -178,7 +169,7 @@ def check_audio(
     """
     paths = [
         {c: data_folder / path for c, path in row.items() if path}
-        for row in table[audio_columns(table)].to_dict("records")
+        for row in table[metadata.audio_columns(table)].to_dict("records")
     ]
     jobs = jobs or min(cpu_count(), 1 + len(paths) // ROWS_A_PROCESS)
     results = Parallel(jobs, return_as="generator")(
@@ -186,7 +177,7 @@ def check_audio(
     )
     bar = tqdm(results, total=len(paths), unit="row", disable=None)
     formats, problems, samples = zip(*bar, strict=True)
-    other = has_other_layout(table)
+    other = metadata.has_other_layout(table)
     counts = Counter(
         f._replace(samples=0) if other else f
         for found in formats
@@ -247,7 +238,7 @@ def _read_row(paths, read_samples):
     if not read_samples or len(set(formats.values())) > 1:
         return formats, problems, samples
     problems, samples["limited"] = _check_samples(audio)
-    for column in ["mix_wav", *find_speakers(audio)]:
+    for column in ["mix_wav", *metadata.find_speakers(audio)]:
         digest = blake2b(audio[column], digest_size=16)
         samples[column.replace("_wav", "_digest")] = digest.hexdigest()
     return formats, problems, samples
@@ -262,7 +253,7 @@ def _check_samples(audio):
     tolerance = len(audio)
     problems = [
         (column, "is silent: all its samples are zero")
-        for column in find_speakers(audio)
+        for column in metadata.find_speakers(audio)
         if not audio[column].any()
     ]
     if "scene_wav" not in audio:  # What else the mixture holds is not known.
@@ -296,12 +287,12 @@ def find_duplicates(table: pd.DataFrame) -> list[Finding]:
     """
     findings = []
     earlier: dict = {}
-    audio = audio_columns(table)
+    audio = metadata.audio_columns(table)
     rows: Iterable[Any] = table.itertuples()  # of texts and whole numbers
     for row in rows:
         # Keys that no two rows of a split may share, strongest first.
         keys = {"is identical to": attrgetter(*METADATA_COLUMNS)(row)}
-        other = row.environment in OTHER_LAYOUTS
+        other = row.environment in metadata.OTHER_LAYOUTS
         for column in audio[:1] if other else audio:
             if path := getattr(row, column):
                 keys[f"shares {path} with"] = path
@@ -333,8 +324,8 @@ def find_leaks(table: pd.DataFrame) -> list[Finding]:
     """
     findings = []
     taken: dict = {}
-    sources = source_columns(table)
-    speakers = find_speakers(table) if "mix_digest" in table else []
+    sources = metadata.source_columns(table)
+    speakers = metadata.find_speakers(table) if "mix_digest" in table else []
     for split in reversed(SPLITS):
         own: dict = {}
         rows: Iterable[Any] = table[table["split"] == split].itertuples()

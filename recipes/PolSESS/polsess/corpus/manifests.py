@@ -11,21 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from polsess.corpus import metadata
 from polsess.corpus.checks import check_corpus, report_findings
-from polsess.corpus.metadata import (
-    AUDIO_FOLDERS,
-    ENVIRONMENTS,
-    OTHER_LAYOUTS,
-    SPLITS,
-    VARIANTS,
-    Finding,
-    audio_columns,
-    find_metadata,
-    has_other_layout,
-    hash_metadata,
-    read_metadata,
-    source_columns,
-)
+from polsess.corpus.metadata import ENVIRONMENTS, SPLITS, VARIANTS, Finding
 from polsess.errors import UserError
 from polsess.files import locked, read_json, to_json, write_atomically
 
@@ -112,14 +100,14 @@ def prepare_polsess(
             raise UserError(f"{name} '{options[name]}': give one of {choices}.")
     data_folder = Path(data_folder).expanduser()
     save_folder = Path(save_folder).expanduser()
-    metadata = find_metadata(data_folder, sample_rate)
-    audio_folders = [f"{s}/{f}" for s in SPLITS for f in AUDIO_FOLDERS]
+    places = metadata.find_metadata(data_folder, sample_rate)
+    audio_folders = [f"{s}/{f}" for s in SPLITS for f in metadata.AUDIO_FOLDERS]
     request = {
         "format_version": FORMAT_VERSION,
         "options": options,
         "metadata": {
-            split: {"file": path.name, "sha256": hash_metadata(path)}
-            for split, path in metadata.items()
+            split: {"file": path.name, "sha256": metadata.hash_metadata(path)}
+            for split, path in places.items()
         },
         "audio_folders": _file_states(data_folder, audio_folders),
     }
@@ -129,7 +117,7 @@ def prepare_polsess(
         _check_sample_rate(record["sample_rate"], sample_rate)
     else:
         outcome, files = _prepare(
-            data_folder, metadata, options, sample_rate, jobs
+            data_folder, places, options, sample_rate, jobs
         )
         record = _replace_files(save_folder, request | outcome, files)
     counts = pd.DataFrame.from_dict(record["counts"], orient="index")
@@ -149,12 +137,12 @@ def is_prepared_from(save_folder: Path, data_folder: Path) -> bool:
     """
     record = _read_record(save_folder)
     try:
-        metadata = find_metadata(data_folder, record.get("sample_rate"))
+        places = metadata.find_metadata(data_folder, record.get("sample_rate"))
     except UserError:  # A test needs no other splits.
         return False
     recorded = record.get("metadata", {})
     return {split: file["sha256"] for split, file in recorded.items()} == {
-        split: hash_metadata(path) for split, path in metadata.items()
+        split: metadata.hash_metadata(path) for split, path in places.items()
     }
 
 
@@ -164,14 +152,16 @@ def _check_sample_rate(found, wanted):
         raise UserError(f"sample_rate is {wanted}, but the corpus's {found} Hz")
 
 
-def _prepare(data_folder, metadata, options, sample_rate, jobs):
+def _prepare(data_folder, places, options, sample_rate, jobs):
     """Check the corpus; return what to record, and names and texts to write."""
-    tables = [read_metadata(p, s, data_folder) for s, p in metadata.items()]
+    tables = [
+        metadata.read_metadata(p, s, data_folder) for s, p in places.items()
+    ]
     table = pd.concat(tables, ignore_index=True)
     if table.isna().any(axis=None):
         raise UserError(
             f"{data_folder}: the splits have different numbers of speakers: "
-            f"{[len(source_columns(split)) for split in tables]}"
+            f"{[len(metadata.source_columns(split)) for split in tables]}"
         )
     keep = options["duplicates"] == "keep"
     good, findings, audio = check_corpus(
@@ -248,8 +238,8 @@ def _name_rows(table):
 def _count_rows(table, good, repeated):
     """Count each split's rows: kept, dropped, and of what kind the kept are."""
     counts = {}
-    other = has_other_layout(table)
-    known = [name for name in VARIANTS if (name in OTHER_LAYOUTS) == other]
+    other = metadata.has_other_layout(table)
+    known = [n for n in VARIANTS if (n in metadata.OTHER_LAYOUTS) == other]
     for split in SPLITS:
         environments = list(good["environment"][good["split"] == split])
         count = {name: environments.count(name) for name in known}
@@ -280,7 +270,7 @@ def _make_manifests(table, audio, sizes, variants):
             for size in sizes if split == "train" else []:
                 files[f"{name}_{size}.csv"] = selection[:size]
     train = table[table["split"] == "train"]
-    speech = train[source_columns(train)]
+    speech = train[metadata.source_columns(train)]
     names = [f"s{n}" for n in range(1, speech.shape[1] + 1)]
     speakers = name_speakers(speech.set_axis(names, axis=1))
     speakers.insert(0, "ID", train["ID"])
@@ -318,7 +308,7 @@ def name_speakers(paths: pd.DataFrame) -> pd.DataFrame:
 
 def _build_manifest(table, audio):
     """Make a manifest of strings; values that the corpus lacks are empty."""
-    paths = table[audio_columns(table)]
+    paths = table[metadata.audio_columns(table)]
     manifest = paths.map(
         lambda path: (
             f"$data_root/{path}" if path and not path.startswith("/") else path
