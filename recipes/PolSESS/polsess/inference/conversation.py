@@ -24,7 +24,7 @@ from polsess.audio import BLOCK, Recording, RecordingError
 from polsess.errors import UserError
 from polsess.files import hash_folder
 from polsess.inference import diarization
-from polsess.inference.diarization import Turn, find_speech, merge
+from polsess.inference.diarization import FRAME, Turn, find_speech, merge
 from polsess.inference.models import open_speechbrain
 from polsess.inference.overlap_add import CHUNK, OVERLAP, Level
 from polsess.inference.recordings import Estimates
@@ -43,7 +43,6 @@ SAMPLE = 20.0  # s of a speaker's voice that are looked at
 DOUBTFUL = 0.2  # margin below which it is uncertain which estimate is whose
 BEYOND = 0.5  # s that a turn may last beyond the recording's end
 # Without a diarization
-FRAME = 0.032  # s
 VOICE = 48  # frames, over which a voice is averaged
 BETWEEN = 0.5  # of the median difference of the voices: may be both
 RESIDUE = 5.0  # dB by which an estimate with only a residue is quieter

@@ -73,15 +73,14 @@ def find_recordings(given: list[Path], output: Path) -> tuple[dict, list[str]]:
     found: dict = {}  # path -> name
     for path in given:
         absolute = Path(os.path.abspath(path))
+        files = [absolute]
         if path.is_dir():
             files, unreadable = _search(absolute, output.resolve())
             problems += unreadable
-            for file in files:
-                found.setdefault(file, file.relative_to(absolute.parent))
-        elif path.is_file():
-            found.setdefault(absolute, Path(absolute.name))
-        else:
+        elif not path.is_file():
             raise UserError(f"{path}: there is no such file or folder")
+        for file in files:
+            found.setdefault(file, file.relative_to(absolute.parent))
     if len({*found.values()}) < len(found):
         shared = os.path.commonpath([path.parent for path in found])
         found = {path: path.relative_to(shared) for path in found}
