@@ -5,11 +5,10 @@ r"""Draw learning curves: SI-SDRi over the number of stored training mixtures.
     --data_folder CORPUS --output RESULTS
 > python tools/plot_learning_curves.py RESULTS --output learning_curves.png
 
-RESULTS has runs of that series, ``KIND-MIXTURES/SEED``, tested by ``train.py``
-and evaluated by ``evaluate.py --split train --variants C --metrics si_sdr``, of
-which the run's own training mixtures, the first ones, are taken. Prints a table
+RESULTS has finished runs of that series, ``KIND-MIXTURES/SEED``. Prints a table
 of means over seeds and mixtures, with the intervals of compare_runs.py, and
-draws test and training side by side.
+draws side by side the test and the training: the mean SI-SDR, in the best
+epoch, of the examples that the model was trained on (its negative loss).
 """
 
 import re
@@ -32,7 +31,7 @@ COLUMNS = [
     ("stored mixtures", "mixtures", ""),
     ("seeds", "seeds", ""),
     ("best epoch", "epoch", ".0f"),
-    ("SI-SDRi in training, dB", "train", ".2f"),
+    ("SI-SDR in training, dB", "train", ".2f"),
     ("SI-SDRi in test, dB", "test", ".2f"),
     ("95 % CI", "test_interval", ".2f"),
     ("more than the first", "gain", "+.2f"),
@@ -47,34 +46,29 @@ def read_curves(results: Path) -> dict:
     -------
     dict
         (kind, mixtures) -> seed -> test scores in dB as a Series by ID and
-        variant, mean training score in dB, best epoch.
+        variant, SI-SDR in training in dB, best epoch.
 
     Raises
     ------
     UserError
-        If no run has both scores.
+        If no run is finished.
     """
     found: dict = {}
     for test in sorted(results.glob("*-*/*/test.csv")):
-        name = NAME.fullmatch(test.parent.parent.name)
-        train = test.with_name("evaluation") / "train/scores.csv"
-        if name and train.exists():
+        if name := NAME.fullmatch(test.parent.parent.name):
             scores = pd.read_csv(test).set_index(["ID", "variant"])
-            trained = pd.read_csv(train)
-            own = trained["ID"].isin(trained["ID"].unique()[: int(name[2])])
-            trained = trained[own & (trained["metric"] == "si_sdr")]
             epoch = read_json(test.with_name("result.json"))["best_epoch"]
+            curve = pd.read_csv(test.with_name("curve.csv")).set_index("epoch")
             seeds = found.setdefault((name[1], int(name[2])), {})
             seeds[test.parent.name] = (
                 scores[IMPROVEMENT].dropna(),
-                trained["improvement"].mean(),
+                -curve["train_loss"][epoch],
                 epoch,
             )
     if not found:
         raise UserError(
-            f"{results}: no KIND-MIXTURES/SEED with test.csv and "
-            "evaluation/train/scores.csv; run evaluate.py --split train "
-            "--variants C --metrics si_sdr"
+            f"{results}: no finished run, KIND-MIXTURES/SEED with test.csv; "
+            "run_series.py trains them"
         )
     return found
 
@@ -124,8 +118,8 @@ def draw(table: pd.DataFrame, output: Path) -> None:
     sizes = sorted(table["mixtures"].unique())
     axes[0].set(xscale="log", xticks=sizes, xticklabels=sizes)
     axes[0].minorticks_off()
-    axes[0].set(title="unseen test mixtures", ylabel="SI-SDRi (dB)")
-    axes[1].set(title="the stored training mixtures")
+    axes[0].set(title="test: SI-SDRi", ylabel="dB")
+    axes[1].set(title="training: SI-SDR of its own examples")
     figure.supxlabel("stored training mixtures", fontsize=11)
     add_legend(figure, styles)
     save_figure(figure, output)

@@ -23,20 +23,14 @@ def make_results(tmp_path):
     for name, seeds in SCORES.items():
         for seed, scores in enumerate(seeds):
             run = tmp_path / name / str(seed)
-            (run / "evaluation/train").mkdir(parents=True)
+            run.mkdir(parents=True)
             table = {"ID": ["a", "b"], "variant": "C"}
             table |= {"si_sdr_improvement": scores}
             pd.DataFrame(table).to_csv(run / "test.csv", index=False)
-            # Its own training mixtures, then others, which do not count.
-            size = int(name.partition("-")[2])
-            values = [9.0, 11.0 + seed] * (size // 2) + [0.0] * 10
-            trained = pd.DataFrame(
-                {"improvement": values, "ID": range(size + 10)}
-            ).assign(metric="si_sdr")
-            trained = pd.concat([trained, trained.assign(metric="pesq")])
-            trained.loc[trained["metric"] == "pesq", "improvement"] = 0.1
-            trained.to_csv(run / "evaluation/train/scores.csv", index=False)
-            result = json.dumps({"best_epoch": 10 * seed})
+            best = 10 * seed + 1
+            table = {"epoch": [best + 1, best], "train_loss": [9.0, -best]}
+            pd.DataFrame(table).to_csv(run / "curve.csv", index=False)
+            result = json.dumps({"best_epoch": best})
             (run / "result.json").write_text(result)
     return tmp_path
 
@@ -46,8 +40,8 @@ def test_means_and_paired_gains(results):
     assert list(table.index) == [("stored", 50), ("mixed", 50), ("stored", 100)]
     row = table.loc[("mixed", 50)]
     assert row["test"] == pytest.approx(14 / 3)
-    assert row["train"] == pytest.approx((10 + 10.5 + 11) / 3)
-    assert row["epoch"] == 10
+    assert row["train"] == pytest.approx((1 + 11 + 21) / 3)
+    assert row["epoch"] == 11
     # Both mixtures gain 2, 2 and 2.5 dB: only the seeds vary.
     low, high = stats.t.interval(0.95, 2, 6.5 / 3, stats.sem([2, 2, 2.5]))
     assert row["gain"] == pytest.approx(6.5 / 3)
@@ -60,9 +54,9 @@ def test_the_picture_is_drawn_and_the_table_printed(results, capsys):
     picture = results / "curves.png"
     main([str(results), "--output", str(picture)])
     assert imread(picture).std() > 0.01
-    assert "| mixed | 50 | 3 | 10 | 10.50 | 4.67 |" in capsys.readouterr().out
+    assert "| mixed | 50 | 3 | 11 | 11.00 | 4.67 |" in capsys.readouterr().out
 
 
-def test_a_folder_without_evaluated_runs(tmp_path):
-    with pytest.raises(UserError, match="evaluate.py --split train"):
+def test_a_folder_without_finished_runs(tmp_path):
+    with pytest.raises(UserError, match="no finished run"):
         main([str(tmp_path)])
