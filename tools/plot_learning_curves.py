@@ -86,7 +86,7 @@ def tabulate(curves: dict) -> pd.DataFrame:
         values = pd.concat(tests, axis=1).dropna().T.to_numpy()
         row = {"kind": kind, "mixtures": mixtures, "seeds": len(seeds)}
         row |= {"epoch": np.mean(epochs), "train": np.mean(trained)}
-        row |= _mean("test", values)
+        row |= _mean("test", values) | {"seed_means": values.mean(axis=1)}
         others = curves.get((reference, mixtures), {})
         both = [seed for seed in seeds if seed in others]
         if kind != reference and both:
@@ -105,16 +105,16 @@ def _mean(name, values):
 
 
 def draw(table: pd.DataFrame, output: Path) -> None:
-    """Draw test (with intervals) and training over the stored mixtures."""
+    """Draw test (its seeds as small dots) and training over the mixtures."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 4), sharex=True, sharey=True)
     styles = model_styles(sorted(table["kind"].unique(), reverse=True))
     for kind, style in styles.items():
         rows = table[table["kind"] == kind]
-        ends = rows[["test_interval_low", "test_interval_high"]].to_numpy().T
-        around = np.abs(ends - rows["test"].to_numpy())
-        x = rows["mixtures"]
-        axes[0].errorbar(x, rows["test"], around, capsize=3, **style)
-        axes[1].plot(x, rows["train"], **style)
+        seeds = rows.explode("seed_means")
+        dots = style | {"linestyle": "", "markersize": 3}
+        axes[0].plot(rows["mixtures"], rows["test"], **style)
+        axes[0].plot(seeds["mixtures"], seeds["seed_means"], **dots)
+        axes[1].plot(rows["mixtures"], rows["train"], **style)
     sizes = sorted(table["mixtures"].unique())
     axes[0].set(xscale="log", xticks=sizes, xticklabels=sizes)
     axes[0].minorticks_off()
