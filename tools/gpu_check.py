@@ -256,7 +256,8 @@ def main(arguments: list[str], module: str = "gpu_checks") -> int:
     checks = [*TOGETHER, *ALONE]
     kinds = {check: check.partition("/")[0] for check in checks}
     text = "checks, or all whose names begin with NAME/ (default: all)"
-    known: dict = {"choices": {*checks, *kinds.values()}, "default": checks}
+    allowed = dict.fromkeys([*checks, *kinds.values()])
+    known: dict = {"choices": [*allowed], "default": checks}
     add("--only", nargs="+", metavar="NAME", help=text, **known)
     text = "JSON file for all figures (default: gpu_check.json)"
     add("--output", type=Path, default=Path("gpu_check.json"), help=text)

@@ -34,8 +34,8 @@ COLUMNS = [
     ("SI-SDR in training, dB", "train", ".2f"),
     ("SI-SDRi in test, dB", "test", ".2f"),
     ("95 % CI", "test_interval", ".2f"),
-    ("more than the first", "gain", "+.2f"),
-    ("95 % CI of it", "gain_interval", "+.2f"),
+    ("gain, dB", "gain", "+.2f"),
+    ("95 % CI", "gain_interval", "+.2f"),
 ]
 
 

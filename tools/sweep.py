@@ -317,8 +317,9 @@ def validate(options: argparse.Namespace) -> int:
         --data_folder /corpora/PolSESS_C_16k --devices cuda:0 cuda:1
 
     Trains the finalists of `sweep.py select` as tools/run_series.py does, whose
-    options and those of train.py can be given too. The same command resumes.
-    Runs and tables are in OUTPUT/MODEL-validation.
+    options (--seeds, --devices, --table) and those of train.py can be given
+    too. The same command resumes. Runs and tables are in
+    OUTPUT/MODEL-validation.
     """
     path = _selection(options) / "finalists.yaml"
     if not path.is_file():

@@ -85,7 +85,7 @@ def test_one_process_at_a_time(folder, caplog):
         Timer(0.2, other.close).start()
         with open_folder(folder):
             pass
-    assert "waits for another process to end" in caplog.text
+    assert "waits for another process that uses it" in caplog.text
     assert missing(folder) == {"a": [], "b": []}
 
 

@@ -273,7 +273,10 @@ def test_a_trial_that_waits_for_another_process_says_so(tmp_path, caplog):
         Timer(0.2, other.close).start()
         trial.claim()
     [record] = caplog.records
-    assert "a1/.lock: waits for another process to end" in record.getMessage()
+    assert (
+        "a1/.lock: waits for another process that uses it"
+        in record.getMessage()
+    )
     with (
         (trial.folder / ".lock").open() as file,
         pytest.raises(BlockingIOError),

@@ -146,7 +146,8 @@ def evaluate_conversations(options: argparse.Namespace) -> None:
                 ]
                 found = measure(talk, system, streams, heard)
                 counts.append({**label, "system": system, **found})
-        hypotheses.report()
+        if recogniser.description:
+            hypotheses.report()
         table = pd.DataFrame(counts)
         figures = {n: t for n, t in FIGURES.items() if f"{n}_errors" in table}
         write_rates(table, options, figures, CHANGES)

@@ -93,7 +93,7 @@ def locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            logger.warning(f"{path}: waits for another process to end")
+            logger.warning(f"{path}: waits for another process that uses it")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

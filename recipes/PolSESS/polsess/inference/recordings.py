@@ -156,6 +156,7 @@ def plan(
     work, problems = [], []
     written: list = []
     for name, path in found.items():
+        own, own_outputs = [], []
         try:
             count = Recording(path).channels if each_channel else 0
             for channel in range(1, count + 1) or [None]:
@@ -166,10 +167,13 @@ def plan(
                         f"{path}: its name is too long for that of an "
                         f"estimate; shorten it by {excess} bytes"
                     )
-                work.append((Recording(path, channel), output / part))
-                written += [path.resolve() for path in outputs]
+                own.append((Recording(path, channel), output / part))
+                own_outputs += [path.resolve() for path in outputs]
         except RecordingError as error:
             problems.append(error)
+        else:
+            work += own
+            written += own_outputs
     written += {recording.path.resolve() for recording, _ in work}
     for path, times in Counter(written).items():
         if times > 1:

@@ -100,7 +100,7 @@ class Evaluation:
         batch_size : int
             Mixtures in a batch.
         pool : WorkerPool
-            Processes that score; ended afterwards.
+            Processes that score; ended when all is scored.
         quiet : bool
             Whether to hide the progress.
         """
