@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 from experiments import figures
 from experiments.page import LEVEL_BINS, breakdown_section, improvements_by
@@ -42,3 +43,15 @@ def test_marks_stand_at_the_means_and_the_seeds(tmp_path, monkeypatch):
     assert len(lines) == len(expected) == 2 * 2 * len(info["variants"])
     for line, values in zip(lines, expected, strict=True):
         np.testing.assert_allclose(line.get_xdata(), values)
+
+
+def test_the_same_figure_gives_the_same_svg_file(tmp_path):
+    files = [tmp_path / "a.svg", tmp_path / "b.svg"]
+    for file in files:
+        with plt.style.context(figures.STYLE):
+            figure, axis = plt.subplots()
+            axis.plot([1, 2])
+            figures.save_figure(figure, file)
+    content = files[0].read_text()
+    assert content == files[1].read_text()
+    assert all(line == line.rstrip() for line in content.splitlines())

@@ -89,6 +89,9 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     Raises UserError for a suffix that matplotlib does not know.
     """
+    if path.suffix == ".svg":
+        write_atomically(path, to_svg(figure))
+        return
     content = io.BytesIO()
     try:
         figure.savefig(content, format=path.suffix[1:], dpi=110)

@@ -116,7 +116,8 @@ def main(arguments: list[str]) -> None:
     requested = {"device": options.device, "precision": precision}
     device = set_up_device(requested, trained.separator)
     precision = choose_precision(precision, trained.separator, device)
-    pool = WorkerPool(options.jobs, SLOW_IMPORTS)
+    imports = SLOW_IMPORTS if {*options.metrics} - {"si_sdr"} else []
+    pool = WorkerPool(options.jobs, imports)
     run_files = RunFiles(trained.folder)
     root = options.output or run_files.evaluations
     if options.output:
