@@ -72,6 +72,7 @@ WHOLE = {
     "open.wav": (wav(A, 0, 0), {0: A}),
     "open-36.wav": (wav(A, 36, 0), {0: A}),
     "list.wav": (wav(A) + LIST, {0: A}),
+    "unseekable.au": (encode(BOTH, "AU", "G723_24"), {0: BOTH}),
 }
 
 
@@ -135,6 +136,9 @@ CUT = {
     "a.aiff": (encode(A, "AIFF", "PCM_16"), "0.7[45]. of 1.500"),
     "a.au": (encode(A, "AU", "PCM_16"), "0.7[45]. of 1.500"),
     "a.mp3": (MP3_A, "0.[67].* of 1.500"),
+    "a.rf64": (encode(A, "RF64", "PCM_16"), "0.7[45]. of 1.500"),
+    "a.ogg": (encode(np.tile(BOTH, 3), "OGG", "VORBIS"), r"[34567]\.\d+"),
+    "a.opus": (encode(np.tile(BOTH, 3), "OGG", "OPUS"), r"[34567]\.\d+"),
 }
 
 
@@ -148,7 +152,7 @@ def test_a_recording_that_is_cut_off(name, tmp_path):
     assert len(found) == recording.length
     told = f"is cut off or damaged: {expected} s can be read"
     assert re.fullmatch(told, recording.damage)
-    if not name.endswith(("mp3", "ogg")):
+    if not name.endswith(("mp3", "ogg", "opus")):
         assert np.abs(found - BOTH[: len(found)]).max() < 2**-14
         assert len(found) > 0.49 * len(BOTH if "joined" in name else A)
 
@@ -165,6 +169,18 @@ def test_what_is_decoded_before_an_error_is_there(samples, tmp_path):
     assert f"damaged: {recording.seconds:.3f} " in recording.damage
     assert ("of 2.250 s" in recording.damage) == bool(samples)
     assert "sync" in recording.damage
+
+
+def test_nothing_is_read_of_a_block_with_an_error_at_its_start(tmp_path):
+    path = tmp_path / "a.flac"
+    content = encode(noise(100_000), "FLAC")
+    for end in range(len(content) * 5 // 8, len(content) * 3 // 4, 97):
+        path.write_bytes(content[:end])
+        recording = Recording(path)
+        assert all(len(block) for block in recording.blocks())
+        if recording.length == 65_536:
+            return
+    raise AssertionError("no cut was at the end of a block")
 
 
 def test_a_stream_of_another_rate_ends_it(tmp_path):

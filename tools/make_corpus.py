@@ -64,7 +64,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         part = "speaker" if kind == "speech" else "class"
         text = f"recordings, a sub-folder per {part} (default: embedded ones)"
         add(f"--{kind}", type=Path, metavar="FOLDER", help=text)
-    level = at_least(-60, -10, float)
+    level = at_least(-60, -20, float)
     text = "dBFS of the active speech of each file (default: as recorded)"
     add("--level", type=level, metavar="DBFS", help=text)
     rates, text = (8000, 16000), "of the corpus, in Hz (default: %(default)s)"

@@ -13,6 +13,10 @@ Of a conversation that ``separate.py --speakers`` separated, a minute is drawn:
 the recording, who speaks when, what was separated, and the speakers' streams.
 """
 
+# First: for OpenMP, before torch.
+from polsess.commands import make_parser, run
+
+# isort: split
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -20,7 +24,6 @@ import numpy as np
 import torch
 from experiments.figures import STYLE, read_audio, save_figure, spectrograms
 from polsess.audio import Recording
-from polsess.commands import make_parser, run
 from polsess.errors import UserError
 from polsess.files import read_json
 from polsess.inference.diarization import read_rttm

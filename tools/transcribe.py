@@ -25,7 +25,13 @@ from asr.recognisers import add_recogniser_options, open_recogniser
 from asr.segments import LONGEST, transcribe_stream
 from polsess.audio import Recording, RecordingError
 from polsess.errors import UserError
-from polsess.files import read_json, to_json, write_atomically
+from polsess.files import (
+    excess_length,
+    read_json,
+    to_json,
+    walk,
+    write_atomically,
+)
 from polsess.processes import set_up_device
 from tqdm import tqdm
 
@@ -72,8 +78,13 @@ def find_conversations(paths: list[Path], output: Path) -> dict:
     for given in paths:
         start, files = given.parent, [given]
         if given.is_dir():
-            start, files = given, sorted(given.rglob("*.json"))
-        files = [f for f in files if f.with_suffix(".rttm").exists()]
+            start = given
+            files = sorted(p / n for p, names in walk(given) for n in names)
+        files = [
+            file
+            for file in files
+            if file.suffix == ".json" and file.with_suffix(".rttm").exists()
+        ]
         contents = [(file, read_json(file)) for file in files]
         separated = [one for one in contents if one[1].get("speakers")]
         if not separated:
@@ -116,6 +127,10 @@ def transcribe(
         What was not recognised.
     """
     (path, made), longest = found[name], options.longest
+    transcript = options.output / f"{name}.transcript.json"
+    if excess := excess_length(transcript):
+        problem = f"shorten its name by {excess} bytes for {transcript.name}"
+        raise RecordingError(f"{path}: {problem}")
     segments, sounds = [], [Path(made["recording"])]
     for speaker, file in made["speakers"].items():
         stream, place = Recording(path.parent / file), 0.0

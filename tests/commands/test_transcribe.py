@@ -188,10 +188,12 @@ def test_a_damaged_stream_does_not_stop_the_others(
     arguments, separated, spoken, tmp_path
 ):
     other = write_conversation(separated.parent, "other", spoken[0])
+    write_conversation(separated.parent, "m" * 240, spoken[0])
     damaged = separated.with_name("meeting_jan.wav")
     damaged.write_bytes(damaged.read_bytes()[:-5000])
-    with pytest.raises(UserError, match="meeting_jan.wav: is cut off"):
+    with pytest.raises(UserError, match="meeting_jan.wav: is cut off") as error:
         transcribe.main(arguments)
+    assert "shorten its name by 1 bytes for mmm" in str(error.value)
     written = {p.name for p in (tmp_path / "transcripts/day 1").iterdir()}
     assert f"{other.stem}.transcript.json" in written
     assert "meeting.transcript.json" not in written

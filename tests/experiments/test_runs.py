@@ -122,6 +122,11 @@ def test_a_folder_of_runs_stands_for_those_that_were_evaluated(tmp_path):
     folders = write_series(tmp_path, {"dprnn": 3}, (9, 10, 123))
     bare = write_run(tmp_path / "dprnn/11", None, "dprnn", 11)
     assert find_runs([tmp_path]) == (folders, [bare])
+    # Folders may be links, as to a larger disk.
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "dprnn").symlink_to(tmp_path / "dprnn")
+    runs, _ = find_runs([tmp_path / "linked"])
+    assert [run.resolve() for run in runs] == folders
     # A run that was named twice is there once.
     assert len(read_evaluations([tmp_path, folders[0]])) == 3
     # One that was named itself may not be missing.

@@ -1,5 +1,6 @@
 """Streams of speakers: who is whose, levels, silence and transitions."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -333,6 +334,11 @@ def test_turns_are_found_in_rttm_files():
     turns, [problem] = find_turns(Path("b.rttm"), {"b": b, "c": c}, out)
     assert turns == {b: jan}
     assert str(problem) == "x/c.wav: b.rttm: has b_1, but no recording c"
+    # A Mac keeps letters and accents apart.
+    write_rttm("c.rttm", "kraków", jan)
+    apart = Path("x") / unicodedata.normalize("NFD", "kraków.wav")
+    found = {"b": b, "kraków": apart}
+    assert find_turns(Path("c.rttm"), found, out)[0] == {apart: jan}
     # In a folder, of the name of the outputs.
     found = {"day/a": a, "day/b 1": b, "c": c}
     turns, problems = find_turns(Path("rttm"), found, out)

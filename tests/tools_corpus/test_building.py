@@ -150,8 +150,8 @@ def test_bad_options_are_named(tmp_path, arguments, tells):
     [
         ("--duration", "-4", "from 0.5 to 60"),
         ("--duration", "nan", "from 0.5 to 60"),
-        ("--level", "3", "from -60 to -10"),
-        ("--level", "-99", "from -60 to -10"),
+        ("--level", "3", "from -60 to -20"),
+        ("--level", "-99", "from -60 to -20"),
     ],
 )
 def test_numbers_have_limits(option, value, limits, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError, readable
-from polsess.files import read_json
+from polsess.files import read_json, walk
 from polsess.run_folder import (
     AVERAGED,
     DIVERGED,
@@ -235,7 +235,7 @@ def find_runs(
     runs: dict[Path, Path] = {}  # each once, whatever it was called
     left_out: dict[Path, Path] = {}
     for folder in folders:
-        found = [path.parent for path in folder.rglob("settings.json")]
+        found = [p for p, names in walk(folder) if "settings.json" in names]
         if not found:
             raise UserError(
                 f"{folder}: is no run and has none below it (a run has a "

@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 
 from polsess.errors import UserError
+from polsess.files import walk
 
 BLOCK = 65536  # samples read at once
 LOWEST_RATE = 1000  # Hz; a damaged header would turn minutes into days
@@ -35,17 +36,22 @@ READING = OSError, TypeError, ValueError, soundfile.LibsndfileError
 PROMISED = re.compile(
     r"(?:data|SSND|Data Size) *: (\d+)(?: \(should be (\d+)\))?"
 )
+# Its note on samples that are there, and that an RF64 file's header promises
+PROMISED_RF64 = re.compile(r"frame count (\d+) .*'ds64' chunk of (\d+)")
 WAV_CHUNK = re.compile(rb"\0?[\w ]{4}")  # after the samples; may be padded
 MPEG_FRAME = re.compile(rb"\xff[\xe2-\xff]")
 OGG_START = re.compile(rb"OggS\0[\2\3\6\7]")  # a chain's link begins
+OGG_END = 4  # flag of the last page
 
 # Suffixes of files that libsndfile reads, and of audio that it does not
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()}
-SUFFIXES |= {".aif", ".aifc", ".mp2", ".oga", ".opus", ".snd", ".sph", ".wave"}
+SUFFIXES |= {".aif", ".aifc", ".bwf", ".mp2", ".oga", ".opus", ".snd", ".sph"}
+SUFFIXES |= {".wave"}
 SUFFIXES -= {".raw"}
-FOREIGN = {".3ga", ".3gp", ".aac", ".ac3", ".amr", ".ape", ".awb", ".dts"}
-FOREIGN |= {".m4a", ".m4b", ".mka", ".mpc", ".ra", ".raw", ".spx", ".tta"}
-FOREIGN |= {".weba", ".wma", ".wv"}
+FOREIGN = {".3ga", ".3gp", ".aac", ".ac3", ".amr", ".ape", ".awb", ".ds2"}
+FOREIGN |= {".dss", ".dts", ".g722", ".gsm", ".m4a", ".m4b", ".mka", ".mov"}
+FOREIGN |= {".mp4", ".mpc", ".ra", ".raw", ".sln", ".spx", ".tta", ".ulaw"}
+FOREIGN |= {".weba", ".webm", ".wma", ".wv"}
 
 
 class RecordingError(UserError):
@@ -112,7 +118,8 @@ class _SoundFile(soundfile.SoundFile):
                 block = self.read(out=block)
             except soundfile.LibsndfileError:
                 # What was decoded before the error is there.
-                yield block[~np.isnan(block).any(axis=1)]
+                if len(block := block[~np.isnan(block).any(axis=1)]):
+                    yield block
                 raise
             if not len(block):
                 return
@@ -183,7 +190,10 @@ class Recording:
             raise self._error(f"says {self.sample_rate} Hz; too low for speech")
         self.expected = frames / self.sample_rate if frames < UNKNOWN else 0.0
         self._whole, self._share, self.unread = Part(), 1.0, 0.0
-        if sizes := PROMISED.search(notes):
+        self._unended = False
+        if sizes := PROMISED_RF64.search(notes):
+            self._share = min(int(sizes[1]) / max(int(sizes[2]), 1), 1)
+        elif sizes := PROMISED.search(notes):
             promised, there = int(sizes[1]), int(sizes[2] or 0)
             # Of a program that writes to a pipe, and cannot know the length
             unknown = any(promised in range(n - 2**16, n + 1) for n in LIMITS)
@@ -283,7 +293,7 @@ class Recording:
         self.parts, self.damage = parts, ""
         told = told / self._share / self.sample_rate
         cut = self.seconds < told < UNKNOWN / self.sample_rate
-        if why or cut:
+        if why or cut or self._unended:
             read = f"{self.seconds:.3f}" + f" of {told:.3f}" * cut
             self.damage = f"is cut off or damaged: {read} s can be read{why}"
 
@@ -294,6 +304,7 @@ class Recording:
         if self.container == "OGG":
             with open(self.path, "rb") as file:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._unended = _is_unended(content)
             found = [match.start() for match in OGG_START.finditer(content)]
             found.append(len(content))
             if len(found) > 2:
@@ -363,7 +374,10 @@ class Recording:
                         # A frame of MPEG audio needs others before it, and
                         # libsndfile misses places in the last page of Vorbis.
                         lead = min(first, BLOCK)
-                        file.seek(first - lead)
+                        try:
+                            file.seek(first - lead)
+                        except soundfile.LibsndfileError:  # GSM, ADPCM
+                            lead = first
                         read = file.read(lead + last - first, always_2d=True)
                         found.append(read[lead:])
         except READING as error:
@@ -402,12 +416,11 @@ def find_audio(folder: Path) -> tuple[list[Path], list[str]]:
     def leave_out(error):
         problems.append(f"{error.filename}: cannot be read ({error.strerror})")
 
-    for place, folders, names in os.walk(folder, True, leave_out, True):
-        folders[:] = [n for n in folders if not _is_loop(Path(place, n))]
+    for place, names in walk(folder, leave_out):
         if not os.access(place, os.X_OK):
             leave_out(PermissionError(0, "no permission to enter", place))
             continue
-        for path in (Path(place, name) for name in names):
+        for path in (place / name for name in names):
             suffix = path.suffix.lower()
             if path.name.startswith("."):
                 continue
@@ -420,13 +433,15 @@ def find_audio(folder: Path) -> tuple[list[Path], list[str]]:
     return sorted(found), sorted(problems)
 
 
+def _is_unended(content):
+    """Check whether the last page of an Ogg file is missing or cut."""
+    start = content.rfind(b"OggS")
+    page = content[start : start + 27 + 255].ljust(27)
+    lengths = page[27 : 27 + page[26]]
+    end = start + 27 + page[26] + sum(lengths)
+    return not page[5] & OGG_END or end > len(content)
+
+
 def _reason(error):
     """Describe an error of reading."""
     return str(getattr(error, "error_string", error))
-
-
-def _is_loop(path):
-    """Whether a folder is a link to one above it, which would have no end."""
-    return path.is_symlink() and path.resolve() in {
-        above.resolve() for above in path.absolute().parents
-    }

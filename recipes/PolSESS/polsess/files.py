@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -110,6 +110,47 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, AssertionError) as error:
         raise UserError(f"{path}: cannot be written ({error})") from error
+
+
+def walk(
+    folder: Path, on_error: Callable | None = None
+) -> Iterator[tuple[Path, list[str]]]:
+    """Walk through a folder, and through those that it links to.
+
+    Arguments
+    ---------
+    folder : Path
+        The folder.
+    on_error : callable, None
+        Gets the OSError of a folder that cannot be read.
+
+    Yields
+    ------
+    Path
+        A folder.
+    list of str
+        Names of its files.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / "a").mkdir()
+    >>> (folder / "a" / "above").symlink_to(folder)
+    >>> (folder / "b").symlink_to(folder / "a")
+    >>> sorted(place.name for place, _ in walk(folder))[-2:]
+    ['a', 'b']
+    """
+    for place, folders, names in os.walk(folder, True, on_error, True):
+        # A link to a folder above it would have no end.
+        folders[:] = [n for n in folders if not _is_loop(Path(place, n))]
+        yield Path(place), names
+
+
+def _is_loop(path):
+    """Check whether a folder is a link to one above it."""
+    return path.is_symlink() and path.resolve() in {
+        above.resolve() for above in path.absolute().parents
+    }
 
 
 def excess_length(path: Path) -> int:

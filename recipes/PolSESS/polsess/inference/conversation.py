@@ -6,6 +6,7 @@ nobody else speaks, the speaker's estimate where two overlap, else silence.
 """
 
 import math
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -185,7 +186,7 @@ def find_turns(source: Path, found: dict, output: Path) -> tuple[dict, list]:
         rttm = source / f"{name}.rttm" if source.is_dir() else source
         if not rttm.exists() and stems.count(path.stem) == 1:
             rttm = source / f"{path.stem}.rttm"
-        stem = "_".join(path.stem.split())
+        stem = unicodedata.normalize("NFC", "_".join(path.stem.split()))
         try:
             inside = read_rttm(rttm)
             # A file for one recording may have another name for it.

@@ -1,6 +1,7 @@
 """Who speaks when: turns in RTTM files, and voice activity."""
 
 import math
+import unicodedata
 import warnings
 from collections.abc import Iterable
 from functools import cache
@@ -63,10 +64,12 @@ def read_rttm(path: str | Path) -> dict[str, list[Turn]]:
     jan 1.75 2.75
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     found: dict = {}
+    # A Mac keeps letters and accents apart, also in file names.
+    lines = unicodedata.normalize("NFC", text).splitlines()
     for row, line in enumerate(lines, 1):
         fields = line.split()
         # NIST has comments and rows of other types, in capitals.

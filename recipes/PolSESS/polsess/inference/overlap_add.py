@@ -252,7 +252,7 @@ class OverlapAdd:
         level = mixture.double().square().mean().sqrt().item() / LEVEL
         scaled = mixture / level if level else mixture
         with torch.inference_mode():
-            estimates = self.separate(scaled.unsqueeze(0))[0].float().cpu()
+            estimates = self.separate(scaled.unsqueeze(0))[0].cpu()
         estimates = estimates * level
         if not estimates.isfinite().all():
             raise FloatingPointError(

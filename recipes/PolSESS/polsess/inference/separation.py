@@ -108,7 +108,8 @@ class SpeechSeparation(Pretrained):
         Returns
         -------
         torch.Tensor
-            Estimates, of shape [batch, time, n_sources], on the model's device.
+            Estimates, of shape [batch, time, n_sources], on the model's device,
+            in FP32.
             Their levels are arbitrary.
 
         Raises
@@ -122,7 +123,7 @@ class SpeechSeparation(Pretrained):
             self.device, f"for {size} at once: separate shorter chunks"
         )
         with memory, self.inference_ctx:
-            return self.mods.separator(mix)
+            return self.mods.separator(mix).float()
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
         """Separate mixtures as ``separate_batch`` does."""

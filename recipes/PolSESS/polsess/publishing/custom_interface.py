@@ -44,4 +44,4 @@ class SPMambaSeparation(SepformerSeparation):
         torch.Tensor
             Estimates, of shape [batch, time, n_sources].
         """
-        return self.mods.separator(mix.to(self.device))
+        return self.mods.separator(mix.to(self.device)).float()
