@@ -28,7 +28,6 @@ from asr.listening import evaluate_mixtures, open_hypotheses
 from asr.rates import write_rates
 from asr.recognisers import add_recogniser_options, open_recogniser
 from asr.transcripts import read_transcripts
-from polsess.corpus.metadata import SPLITS
 from polsess.errors import UserError
 from polsess.inference.models import TrainedModel, load_model
 from polsess.processes import set_up_device
@@ -48,8 +47,8 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     one.add_argument("--data_folder", **path, help="corpus")
     text = "made by make_conversations.py"
     one.add_argument("--conversations", **path, help=text)
-    text = "train, val or test (default: test)"
-    add("--split", choices=SPLITS, help=text)
+    text = "part of the corpus (default: test)"
+    add("--split", help=text)
     text = "SER SR ER R C SE S E (default: those of the model's test)"
     add("--variants", nargs="+", metavar="VARIANT", help=text)
     text = "number of mixtures, the first ones (default: all)"
@@ -90,8 +89,10 @@ def open_mixtures(
     known = model.folder / "manifests"
     test_set = read_test_set(model.settings, known, *place)
     if options.limit:
-        kept = [e for e in test_set.examples if e.row < options.limit]
-        test_set.examples = kept
+        # A mixture may have a row a variant.
+        listed = [*dict.fromkeys(row["ID"] for row in test_set.rows)]
+        first, examples = set(listed[: options.limit]), test_set.examples
+        test_set.examples = [e for e in examples if test_set.key(e)[0] in first]
     check_files(test_set, options.noprogressbar)
     names = {test_set.rows[example.row]["ID"] for example in test_set.examples}
     missing = sorted(names - set(transcripts))
@@ -111,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not recogniser.description:
         raise UserError("give --speechbrain, --whisper or --command")
     model = load_model(options.model, options.averaged)
-    if model.settings["task"] != "SB":
+    if (model.settings["task"], model.settings["n_sources"]) != ("SB", 2):
         raise UserError(f"{options.model}: give a model of two speakers (SB)")
     test_set, transcripts = open_mixtures(options, model)
     identity = {

@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
         epilog="A second call with the same corpus and options does nothing.",
     )
     add = parser.add_argument
-    text = "folder of the corpus, with train, val and test"
+    text = "PolSESS, LibriMix, or a folder of CSV files"
     add("data_folder", metavar="DATA_FOLDER", help=text)
     add("save_folder", metavar="SAVE_FOLDER", help="folder for manifests")
     text = (

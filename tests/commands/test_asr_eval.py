@@ -16,6 +16,7 @@ from polsess.data.dataset import RenderedMixtures, read_manifest
 from polsess.data.sampling import all_examples
 from polsess.errors import UserError
 from polsess.inference.models import load_trained_run
+from small_test_sets import write_other_corpus
 
 TOOL = Path(asr_eval.__file__)
 
@@ -110,6 +111,37 @@ def test_each_stream_is_heard_once(evaluated, corpus, trained_runs):
             assert sum(same) == 1
             heard_estimates.append(same.index(True))
         assert sorted(heard_estimates) == [0, 1]
+
+
+def test_a_corpus_of_another_rate(evaluated, tmp_path):
+    arguments, *_ = evaluated
+    root = write_other_corpus(tmp_path / "Mix", (1, 1, 2))
+    (root / "wav8k").rename(root / "wav16k")
+    for path in root.glob("wav16k/min/test/*/*.wav"):
+        soundfile.write(path, soundfile.read(path, dtype="int16")[0], 16000)
+    names = sorted(p.name for p in root.glob("wav16k/min/test/s1/*.wav"))
+    table = pd.DataFrame({"mixFile": names})
+    table[["speaker1Text", "speaker2Text"]] = "Ala"
+    (root / "test").mkdir()
+    table.to_csv(root / "test/transcripts.csv", index=False)
+    (tmp_path / "heard").mkdir()
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(folder=str(tmp_path / "heard")))
+    asr_eval.main(
+        [
+            *(*arguments, "--data_folder", str(root), "--limit", "1"),
+            *("--variants", "mix_clean", "mix_both"),
+            *("--command", f"{sys.executable} -I -S {program} {{file}}"),
+            *("--output", str(tmp_path / "output")),
+        ]
+    )
+    texts = read_hypotheses(tmp_path / "output")
+    assert set(texts.index.get_level_values("ID")) == {names[0][:-4]}
+    shown = set(texts.index.get_level_values("variant"))
+    assert shown == {"clean", "mix_clean", "mix_both"}
+    for path in (tmp_path / "heard").iterdir():
+        info = soundfile.info(path)
+        assert (info.samplerate, info.frames) == (8000, 2000)
 
 
 def test_rates_of_known_hypotheses(evaluated, tmp_path, capsys):

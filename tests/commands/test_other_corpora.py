@@ -1,5 +1,6 @@
 """Corpora of one's own, and three speakers, through all commands."""
 
+import asr_eval
 import evaluate
 import export
 import pandas as pd
@@ -66,6 +67,16 @@ def test_three_speakers(tmp_path):
     assert model.separate_batch(signal.unsqueeze(0)).shape[-1] == 3
     card = (tmp_path / "model/README.md").read_text(encoding="utf-8")
     assert "separates 3 speakers" in card
+    assert "of exactly 3 speakers" in card
+    assert "PolSESS]" not in card
+    assert "language:" not in card
+    with pytest.raises(UserError, match="give a model of two speakers"):
+        asr_eval.main(
+            [
+                *(str(folder), "--data_folder", str(root), "--device", "cpu"),
+                *("--command", "cat {file}", "--output", str(tmp_path / "a")),
+            ]
+        )
 
 
 def test_a_model_of_two_scores_no_three(trained_runs, tmp_path):

@@ -1,12 +1,20 @@
 """Corpora in LibriMix's layout and of CSV files."""
 
+import random
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 from polsess.corpus.manifests import prepare_polsess
-from polsess.data.dataset import Example, RenderedMixtures, read_manifest
+from polsess.data.augmentation import Augmentation, Material
+from polsess.data.dataset import (
+    Example,
+    RenderedMixtures,
+    read_manifest,
+    read_speakers,
+)
 from polsess.errors import UserError
 from small_test_sets import as_csv, write_other_corpus
 
@@ -61,6 +69,45 @@ def test_speakers_are_those_of_librispeech(tmp_path):
         row["ID"],
         *(part.split("-")[0] for part in parts),
     ]
+
+
+def test_training_folders_must_have_the_same_files(tmp_path):
+    root = write_other_corpus(tmp_path / "Mix", speakers=3)
+    folder = root / "wav8k/min"
+    shutil.copytree(folder / "train-100", folder / "train-360")
+    shutil.rmtree(folder / "train-360/s3")
+    with pytest.raises(
+        UserError, match=r"train-100.* and .*train-360.* not the same"
+    ):
+        read(root, tmp_path / "save")
+
+
+def test_dynamic_mixing_keeps_levels_and_drops_what_is_longer(tmp_path):
+    root = write_other_corpus(tmp_path / "Mix", speakers=3)
+    rows = read(root, tmp_path / "save")
+    speakers = read_speakers(tmp_path / "save/train_speakers.csv")
+    material = Material(rows, list(range(6)), speakers, "scene")
+    augmentation = Augmentation(8000, dynamic_mixing=1.0)
+    for segment in (None, 1000):
+        data = RenderedMixtures(rows, "SB", segment, augmentation)
+        changes = augmentation.draw(5, material, random.Random(1))
+        parts = [*changes.remix.speech, changes.remix.scene]
+        assert len({part.row for part in parts[:3]}) == 3
+        start = 0 if segment is None else 4080 - segment
+        item = data[Example(5, "S", start, changes)]
+        signals = [
+            soundfile.read(
+                rows[part.row][f"{part.source}_wav"], dtype="float32"
+            )
+            for part in parts
+        ]
+        length = min(len(signal) for signal, _ in signals[:3])
+        sources = np.stack([signal[:length] for signal, _ in signals])
+        first = max(length - segment, 0) if segment else 0
+        expected = sources[:, first:].T
+        np.testing.assert_allclose(item["targets"], expected[:, :3], atol=1e-6)
+        mixture = expected.sum(axis=1)
+        np.testing.assert_allclose(item["mixture"], mixture, atol=1e-6)
 
 
 def test_they_are_prepared_once(tmp_path, caplog):

@@ -134,6 +134,24 @@ def test_shift_and_speed_move_reverberation_and_speech_alike():
     torch.testing.assert_close(mixture, 1.5 * targets[:, 0])
 
 
+def test_levels_are_those_before_a_shift():
+    generator = torch.Generator().manual_seed(0)
+    names = ("s1", "s2", "scene")
+    audio = {n: 99 * torch.randn(800, generator=generator) for n in names}
+    whole, _ = mix_anew(REMIX, audio, 800, "SB")
+    # Speaker 1 ends after 100 samples, speaker 2 begins after the end.
+    one, two = Part(0, "s1", shift=-700), Part(1, "s1", shift=900)
+    remix = REMIX._replace(speech=(one, two))
+    mixture, targets = mix_anew(remix, audio, 800, "SB")
+    expected = torch.cat([audio["s1"][700:], torch.zeros(700)])
+    torch.testing.assert_close(targets[:, 0], expected)
+    assert not targets[:, 1].any()
+    gain = (mixture[100:].norm() / audio["scene"][100:].norm()).item()
+    torch.testing.assert_close(mixture, expected + gain * audio["scene"])
+    one, two = mix_anew(REMIX, audio, 800, "SB")[1].T
+    torch.testing.assert_close(whole, one + two + gain * audio["scene"])
+
+
 @pytest.mark.parametrize("rooms", ["scene", "any"])
 def test_speakers_and_rooms_follow_the_rules(prepared, rooms):
     rows, speakers = prepared
@@ -204,9 +222,17 @@ def test_gain_and_drops_are_drawn_and_leave_the_targets(prepared):
     assert (other["mixture"] == 0).sum() >= RATE // 160
 
 
-def test_a_speed_that_is_no_percentage_is_refused():
-    with pytest.raises(UserError, match=r"speed_perturbation 0\.95"):
-        Augmentation(RATE, speeds=[100, 0.95])
+@pytest.mark.parametrize(
+    "settings, named",
+    [
+        ({"speeds": [100, 0.95]}, r"speed_perturbation 0\.95"),
+        ({"remix_shift": 0.5}, "give its share, dynamic_mixing"),
+        ({"remix_rooms": "any", "gain": 3.0}, "give its share, dynamic_mixing"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, named):
+    with pytest.raises(UserError, match=named):
+        Augmentation(RATE, **settings)
 
 
 def test_speakers_by_their_paths():
@@ -219,6 +245,8 @@ def test_speakers_by_their_paths():
     names = name_speakers(mls)
     assert names["s1"].tolist() == ["12", "12"]
     assert names["s2"].tolist() == ["p225", "voices/anna"]
+    numbered = pd.DataFrame({"s1": ["anna/1/1.wav"], "s2": ["eva/1/1.wav"]})
+    assert name_speakers(numbered)["s2"].tolist() == ["eva/1"]
     flat = pd.DataFrame({"s1": ["speech/1.wav"], "s2": ["speech/2.wav"]})
     assert name_speakers(flat).to_numpy().tolist() == flat.to_numpy().tolist()
 

@@ -203,7 +203,7 @@ def evaluate_mixtures(
             shown = "clean" if audio == "clean" else example.variant
             keys = [(name, shown, part) for part in parts]
             if not hypotheses.known.keys() >= {*keys}:
-                item = test_set.dataset[example]
+                item = test_set[example]
                 streams = streams or _streams(separator, item, device)
                 for key in keys:
                     hypotheses.hear(key, streams[key[2]], rate)

@@ -11,10 +11,10 @@ Writes ``RUN_FOLDER/evaluation/<split>``, for another corpus than the run's
 ``RUN_FOLDER/evaluation/<corpus>-<split>``. The same command resumes a killed
 evaluation; with more metrics or variants only those are computed.
 
-``--data_folder`` takes a corpus in the layout of PolSESS or of LibriMix, or a
-CSV file with the columns ``mix_wav``, ``s1_wav``, ``s2_wav`` ... (optionally
-``ID``, ``variant``, ``environment``, ``scene_class``, ``event_class``, ``ssr``,
-``scene_offset``). Audio at another rate than the model's is resampled first.
+``--data_folder`` takes a corpus that ``train.py`` takes, or a CSV file with the
+columns ``mix_wav``, ``s1_wav``, ``s2_wav`` ... (optionally ``ID``, ``variant``,
+``environment``, ``scene_class``, ``event_class``, ``ssr``, ``scene_offset``).
+Audio at another rate than the model's is resampled first.
 
 Authors
  * The contributors to the PolSESS recipes 2026

@@ -298,7 +298,7 @@ def name_speakers(paths: pd.DataFrame) -> pd.DataFrame:
         # A fragment of several files names them all, of one speaker.
         *folders, file = path.partition(";")[0].replace("\\", "/").split("/")
         for folder in folders[::-1]:
-            if re.match(rf"{re.escape(folder)}[^0-9A-Za-z]", file):
+            if re.match(rf"{re.escape(folder)}[^0-9A-Za-z.]", file):
                 return folder
         return "/".join(folders)
 

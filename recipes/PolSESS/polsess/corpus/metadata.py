@@ -117,10 +117,11 @@ def find_speakers(columns: Iterable[Any]) -> list[str]:
 
     Example
     -------
-    >>> find_speakers(["mix_wav", "s1_wav", "s2_wav", "s1_reverb_wav"])
+    >>> find_speakers(["mix_wav", "s2_wav", "s1_wav", "s1_reverb_wav"])
     ['s1_wav', 's2_wav']
     """
-    return [c for c in columns if re.fullmatch(r"s\d+(_wav)?", c)]
+    found = [c for c in columns if re.fullmatch(r"s\d+(_wav)?", c)]
+    return sorted(found, key=lambda c: (len(c), c))
 
 
 def audio_columns(table: Iterable[Any]) -> list[str]:
@@ -236,6 +237,13 @@ def list_librimix(path: Path, mixtures: Sequence, root: Path) -> list[dict]:
                 )
     if not rows:
         raise UserError(f"{path}: has no mixtures in {' or '.join(mixtures)}")
+    for row in rows:
+        if row.keys() != rows[0].keys():
+            first, other = (root / r["mix_wav"] for r in (rows[0], row))
+            raise UserError(
+                f"{path}: s1, s2 ... and noise beside {first} and {other} are "
+                "not the same folders; add what is missing"
+            )
     return rows
 
 

@@ -15,7 +15,7 @@ import torch
 from scipy.signal import oaconvolve
 from torch.nn.functional import one_hot, pad
 
-from polsess.corpus.metadata import find_speakers
+from polsess.corpus.metadata import OTHER_LAYOUTS, find_speakers
 from polsess.data.mmipc import background
 from polsess.errors import UserError
 from speechbrain.augment.time_domain import DropChunk, DropFreq, Resample
@@ -184,12 +184,16 @@ class Material:
             else:
                 return None
         rows = self.scenes[_scene(row)]
-        return Remix(
+        remix = Remix(
             tuple(speech),
             Part(generator.choice(rows), "scene"),
             Part(generator.choice(rows), "event"),
-            tuple(generator.randint(*SSR_RANGE) for _ in speech[1:]),
-            generator.uniform(*SCENE_OFFSETS),
+        )
+        if row["environment"] in OTHER_LAYOUTS:  # of unknown definition
+            return remix
+        return remix._replace(
+            ssr=tuple(generator.randint(*SSR_RANGE) for _ in speech[1:]),
+            scene_offset=generator.uniform(*SCENE_OFFSETS),
         )
 
 
@@ -224,7 +228,8 @@ class Augmentation:
     Raises
     ------
     UserError
-        If a speed is not a whole number of per cent, from 50 to 200.
+        If a speed is not a whole number of per cent, from 50 to 200, or a
+        setting of dynamic mixing is given without it.
     """
 
     sample_rate: int
@@ -244,6 +249,12 @@ class Augmentation:
                     f"speed_perturbation {speed!r}: give a list of whole per "
                     "cent, from 50 to 200"
                 )
+        remix = self.remix_shift or self.remix_rooms != "scene"
+        if remix and not self.dynamic_mixing:
+            raise UserError(
+                "remix_shift and remix_rooms are for dynamic mixing; give its "
+                "share, dynamic_mixing, or leave them out"
+            )
         self.drop_some_frequencies = DropFreq(
             drop_freq_count_low=0, drop_freq_count_high=self.drop_frequencies
         )
@@ -323,7 +334,8 @@ def mix_anew(
 
     Levels are set as in the corpus's definition: further speakers by the SSR,
     their reverberation with them, and the scene by its offset from the speech;
-    events keep theirs. If the mixture clips, all of it is scaled.
+    events keep theirs. Then parts are shifted, and if the mixture clips, all of
+    it is scaled.
 
     Arguments
     ---------
@@ -352,9 +364,10 @@ def mix_anew(
     """
     parts = remix.sources
     names = find_speakers(parts)
+    components = {n: parts[n.removesuffix("_reverb")] for n in audio}
     fitted = {
-        name: _fit(samples, parts[name.removesuffix("_reverb")], n_samples)
-        for name, samples in audio.items()
+        name: _fit(audio[name], part.speed, n_samples)
+        for name, part in components.items()
     }
     gains = dict.fromkeys(parts, 1.0)
     for name, ssr in zip(names[1:], remix.ssr, strict=False):
@@ -363,6 +376,10 @@ def mix_anew(
     if remix.scene_offset is not None and "scene" in fitted:
         everyone = speech.sum(dim=0)
         gains["scene"] = _gain(everyone, fitted["scene"], remix.scene_offset)
+    for name, part in components.items():
+        _shift(fitted[name], part.shift)
+    for signal, name in zip(speech, names, strict=True):
+        _shift(signal, parts[name].shift)
     if task == "ES":
         speech = speech[:1]
     mixture = speech.sum(dim=0)
@@ -391,12 +408,17 @@ def _resampler(speed):
     return Resample(orig_freq=speed, new_freq=100)
 
 
-def _fit(samples, part, n_samples):
-    """Change speed and start of a component; cut it, or pad it with zeros."""
+def _fit(samples, speed, n_samples):
+    """Change the speed of a component; cut it, or pad it with zeros."""
     samples = samples.to(torch.float32)
-    if part.speed != 100:
-        samples = _resampler(part.speed)(samples.unsqueeze(0)).squeeze(0)
-    if not part.shift and len(samples) == n_samples:
-        return samples
+    if speed != 100:
+        samples = _resampler(speed)(samples.unsqueeze(0)).squeeze(0)
     # Negative padding cuts.
-    return pad(samples, (part.shift, n_samples - len(samples) - part.shift))
+    return pad(samples, (0, n_samples - len(samples)))
+
+
+def _shift(signal, shift):
+    """Shift a signal in place, zeros before or after it."""
+    if shift:
+        signal.copy_(signal.roll(shift))
+        signal[slice(shift) if shift > 0 else slice(shift, None)] = 0

@@ -261,11 +261,14 @@ class RenderedMixtures(torch.utils.data.Dataset):
             name: self._read(path)
             for name, path in self.files(example).items()
         }
-        duration = self.rows[example.row]["duration"]
-        n_samples = round(duration * sample_rate)
-        part = slice(example.start, example.start + (self.segment or n_samples))
+        n_samples = round(self.rows[example.row]["duration"] * sample_rate)
+        # Nobody is silent for having said less.
+        speech = [len(audio[name]) for name in find_speakers(audio)]
+        n_samples = min(n_samples, *speech)
         mixture, targets = mix_anew(remix, audio, n_samples, self.task)
-        return mixture[part], targets[part]
+        length = self.segment or n_samples
+        start = min(example.start, max(n_samples - length, 0))
+        return tuple(s[start : start + length] for s in (mixture, targets))
 
     def files(self, example: Example) -> dict[str, str]:
         """Look up the files of an example's components.

@@ -60,8 +60,11 @@ def write_card(
     if isinstance(network, MaskingSeparator):
         shortest = shortest_mixture(network)
     purpose, tag = TASKS[settings["task"]]
-    count = settings["n_sources"]
-    purpose = purpose.format("two" if count == 2 else count)
+    # The tasks ES and EB have one target of two speakers.
+    count = max(2, settings["n_sources"])
+    speakers = "two" if count == 2 else str(count)
+    counts = read_counts(run.folder / "manifests") or {}
+    polsess = any("indoor" in count for count in counts.values())
     text = Template(
         CARD.read_text(encoding="utf-8"),
         trim_blocks=True,
@@ -76,12 +79,14 @@ def write_card(
         quote=partial(json.dumps, ensure_ascii=False),
         samples=4 * settings["sample_rate"],
         tag=tag,
-        purpose=purpose,
+        purpose=purpose.format(speakers),
+        speakers=speakers,
+        polsess=polsess,
         # The language of a user's speech is not known.
-        polish=made.get("options", {}).get("speech") is None,
+        polish=polsess and made.get("options", {}).get("speech") is None,
         licence=licence,
         corpus=corpus.name,
-        sizes=_mixture_counts(run),
+        sizes=_mixture_counts(run, counts),
         note=str(made.get("note", "")),
         shortest=shortest,
         difference=difference,
@@ -90,9 +95,8 @@ def write_card(
     write_atomically(files.card, text)
 
 
-def _mixture_counts(run):
+def _mixture_counts(run, counts):
     """Count the mixtures of each split."""
-    counts = read_counts(run.folder / "manifests") or {}
     rows = {split: count["rows"] for split, count in counts.items()}
     limit = run.settings.get("train_size")
     if rows and limit:
