@@ -376,10 +376,9 @@ def mix_anew(
     if remix.scene_offset is not None and "scene" in fitted:
         everyone = speech.sum(dim=0)
         gains["scene"] = _gain(everyone, fitted["scene"], remix.scene_offset)
+    fitted |= zip(names, speech, strict=True)
     for name, part in components.items():
         _shift(fitted[name], part.shift)
-    for signal, name in zip(speech, names, strict=True):
-        _shift(signal, parts[name].shift)
     if task == "ES":
         speech = speech[:1]
     mixture = speech.sum(dim=0)
