@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from functools import partial
 
 import pandas as pd
 import pytest
 import torch
 import train
 from polsess.errors import UserError
+from polsess.scoring.objective import separation_loss
 from polsess.training.brain import DivergenceError, SkippedBatches
 from small_runs import assert_same_weights, run, weights
 
@@ -84,6 +86,27 @@ def test_a_step_with_gradients_that_are_not_finite_changes_nothing(
     assert len(seen) == 3
     assert all(map(torch.equal, seen[0], seen[2]))
     assert "its gradients are not finite" in (tmp_path / "log.txt").read_text()
+
+
+def test_a_step_in_which_no_mixture_takes_part_changes_nothing(
+    small_corpus, tmp_path, monkeypatch
+):
+    original = train.Separation.on_fit_batch_start
+    seen = []
+
+    def leave_out(self, batch, should_step):
+        original(self, batch, should_step)
+        # After two steps Adam moves by itself; no loss is above 1000 dB.
+        threshold = 1000 if self.step >= 3 else None
+        self.hparams.loss = partial(separation_loss, threshold=threshold)
+        seen.append([p.detach().clone() for p in self.modules.parameters()])
+
+    monkeypatch.setattr(train.Separation, "on_fit_batch_start", leave_out)
+    folder = run("convtasnet", small_corpus, tmp_path, number_of_epochs=1)
+    assert not all(map(torch.equal, seen[1], seen[2]))
+    assert all(map(torch.equal, seen[2], seen[4]))
+    curve = pd.read_csv(folder / "curve.csv")
+    assert list(curve["skipped_batches"]) == [0]
 
 
 def test_too_many_in_a_row_go_back_once_with_a_lower_learning_rate(

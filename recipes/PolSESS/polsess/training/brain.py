@@ -425,8 +425,10 @@ class ReliableBrain(sb.Brain):
         size : float
             The same, read.
         """
-        stepped = math.isfinite(size)
-        if stepped:
+        finite = math.isfinite(size)
+        # Without gradients, where no mixture takes part in the loss, the
+        # optimiser would move the weights by its momentum.
+        if finite and size > 0:
             torch.nn.utils.clip_grads_with_norm_(
                 self.modules.parameters(), self.max_grad_norm, norm
             )
@@ -436,8 +438,8 @@ class ReliableBrain(sb.Brain):
                 self.averaged.update_parameters(self.hparams.separator)
         self.zero_grad(set_to_none=True)
         self.scaler.update()
-        if stepped or not self.scaler.is_enabled():
-            return stepped
+        if finite or not self.scaler.is_enabled():
+            return finite
         # FP16's scaler finds its scale by infinities. No scale below 1 would
         # help.
         scale = self.scaler.get_scale()
