@@ -33,9 +33,9 @@ COLUMNS = [
     ("best epoch", "epoch", ".0f"),
     ("SI-SDR in training, dB", "train", ".2f"),
     ("SI-SDRi in test, dB", "test", ".2f"),
-    ("95 % CI", "test_interval", ".2f"),
+    ("its 95 % CI", "test_interval", ".2f"),
     ("gain, dB", "gain", "+.2f"),
-    ("95 % CI", "gain_interval", "+.2f"),
+    ("the gain's 95 % CI", "gain_interval", "+.2f"),
 ]
 
 
