@@ -159,7 +159,9 @@ def train(
     tokenizer.expect_len(hparams["tokens"])
     parameters = list(encoder.parameters())
     optimiser = torch.optim.AdamW(parameters, weight_decay=WEIGHT_DECAY)
-    schedule = OneCycleLR(optimiser, total_steps=steps, **SCHEDULE)
+    # Of 10 steps it would divide by zero.
+    total = max(steps, 11)
+    schedule = OneCycleLR(optimiser, total_steps=total, **SCHEDULE)
     rng = random_generator(seed, "asr demo", "batches")
     bar = tqdm(range(steps), unit="batch", disable=quiet or None)
     for step in bar:

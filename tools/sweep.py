@@ -50,6 +50,7 @@ GIVEN_BY = series.GIVEN_BY | {
     "sweep": "--sweeps",
     "sweep_folder": "--output",
     "seed": "it in the stage's file",
+    "devices": "--gpus",
 }
 
 
@@ -386,7 +387,9 @@ def _make_parser():
     text = "picture of the stages, .png, .svg or .pdf (default: none)"
     added["status"].add_argument("--figure", type=Path, help=text)
     text = "port (default: %(default)s)"
-    added["dashboard"].add_argument("--port", type=int, default=8080, help=text)
+    add = added["dashboard"].add_argument
+    port = commands.at_least(1, 65535)
+    add("--port", type=port, default=8080, help=text)
     add = added["next"].add_argument
     text = "move ends at which the best trials lie outwards, by the margin"
     add("--widen", action="store_true", help=text)

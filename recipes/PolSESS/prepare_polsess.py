@@ -9,11 +9,12 @@ write its subsets for other toolkits:
     --subset_sizes 500 1000 --check audio --on_error drop
 
 SAVE_FOLDER then holds <split>_all.csv and <split>_<variant>_all.csv for every
-split, train_<size>.csv and train_<variant>_<size>.csv for every subset size,
+split, train_<size>.csv and train_<variant>_<size>.csv for every subset size for
+which there are enough rows, train_speakers.csv (for dynamic mixing),
 rejected.csv with --on_error or --duplicates drop, duplicates.csv (which row
 repeats which) with --duplicates keep, and prepare.json, a record of the checks.
-One row is one mixture; SpeechBrain replaces $data_root by the corpus's folder
-when it reads a manifest:
+In the manifests one row is one mixture; SpeechBrain replaces $data_root by the
+corpus's folder when it reads them:
 
     DynamicItemDataset.from_csv(manifest, replacements={"data_root": folder})
 

@@ -14,7 +14,7 @@ from small_made_corpora import make
 
 
 def test_the_demonstration_is_for_speechbrain(tmp_path, capsys):
-    arguments = ["demo", "--sentences", "6", "--steps", "2"]
+    arguments = ["demo", "--sentences", "6", "--steps", "10"]
     arguments += ["--test_sentences", "2", "--noprogressbar"]
     asr_demo.main(arguments)
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {

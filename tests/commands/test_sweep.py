@@ -27,6 +27,7 @@ from sweep import main
         ("run dprnn stage1 --data_folder . --seed 3", "--seed: give it in"),
         ("run dprnn stage1 --data_folder . --device cpu", "give --devices"),
         ("run dprnn stage1 --data_folder . --storage .", "cannot be used"),
+        ("slurm dprnn stage1 --data_folder . --devices cpu", "give --gpus"),
         ("next dprnn stage1", "no trials yet in results/sweeps/dprnn-stage1"),
         ("select dprnn", "no trials yet in .*dprnn-stage3a, .*dprnn-stage3b"),
         ("validate dprnn --output .", "finalists.yaml: is not there"),

@@ -119,6 +119,10 @@ def test_the_limit_counts_compatible_rows_and_subsets_are_nested(tmp_path):
             name = "_".join(filter(None, ["train", variant, str(size)]))
             rows = [row["ID"] for row in read_rows(save / f"{name}.csv")]
             assert rows == (compatible if size == "all" else compatible[:size])
+    prepare_polsess(root, save, subset_sizes=[len(indoor) + 1])
+    name = f"{len(indoor) + 1}.csv"
+    assert len(read_rows(save / f"train_C_{name}")) == len(indoor) + 1
+    assert not (save / f"train_SER_{name}").exists()
 
 
 def test_older_corpora_lack_the_scene_offset(tmp_path):

@@ -73,6 +73,11 @@ def test_the_language_of_own_recordings_is_not_guessed(
     _, front, card = (tmp_path / "model/README.md").read_text().split("---", 2)
     assert yaml.safe_load(front).get("language") == language
     assert "Made for a test." in card
+    # Where the corpus is not at hand, nobody knows whose speech it was.
+    shutil.rmtree(corpus)
+    export.main([str(run), "model", "--force"])
+    front = (tmp_path / "model/README.md").read_text().split("---")[1]
+    assert "language" not in yaml.safe_load(front)
 
 
 @pytest.mark.parametrize("model", MASKING)
@@ -125,3 +130,10 @@ def test_the_card_has_the_scores_of_the_evaluation(trained_runs, tmp_path):
             rf"{variant} +{mean:.2f} +{gain:.2f} .* {len(rows)} ", card
         )
     assert "has not stated the weights' licence" in card
+    # That test was of another checkpoint, too.
+    result = json.loads((run / "result.json").read_text())
+    result["best_epoch"] += 1
+    (run / "result.json").write_text(json.dumps(result))
+    export.main([str(run), "model", "--force"])
+    card = (tmp_path / "model/README.md").read_text()
+    assert "It has not been tested." in card

@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 import torch
 import train
+from experiments.runs import read_run
 from polsess.errors import UserError
 from polsess.scoring.objective import separation_loss
 from polsess.training.brain import DivergenceError, SkippedBatches
+from small_models import small_arguments
 from small_runs import assert_same_weights, run, weights
 
 import speechbrain as sb
@@ -145,6 +147,13 @@ def test_the_second_time_stops_and_keeps_the_best_checkpoint(
     assert_best_is_safe(tmp_path, epoch=1)
     with pytest.raises(UserError, match=message):  # nor by trying again
         run("convtasnet", small_corpus, tmp_path, number_of_epochs=3)
+    # Tested as the message says, it still is a run that stopped.
+    options = {"data_folder": small_corpus, "output_folder": tmp_path}
+    arguments = small_arguments("convtasnet", **options, number_of_epochs=3)
+    train.main([*arguments, "--test_only"])
+    assert read_run(tmp_path, "convtasnet", 1).ended == "diverged"
+    record = json.loads((tmp_path / "result.json").read_text())["divergence"]
+    assert "not finite" in record["stopped"]
 
 
 def test_before_the_first_checkpoint_there_is_nothing_to_go_back_to(

@@ -197,6 +197,11 @@ def test_the_command_line_goes_before_the_yaml():
         (["--encoder", "5"], "--encoder is built by .*dprnn.yaml"),
         (["--kernel_size", "1"], "kernel_size 1: give a whole number from 2"),
         (["--compile_mode", "default"], "nothing without compile"),
+        (
+            ["--debug_batches", "3"],
+            "--debug_batches does nothing without debug",
+        ),
+        (["--test_only", "False"], "--test_only False: takes no value"),
         (["--precis", "bf16"], r"no such key; did you mean precision\?"),
         (["--h"], "--h: .*dprnn.yaml has no such key"),
     ],

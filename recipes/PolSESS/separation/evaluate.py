@@ -54,7 +54,7 @@ from polsess.worker_pool import WorkerPool
 DEFAULT_METRICS = ("si_sdr", "sdr", "pesq", "stoi", "estoi")
 # Packages on which estimates depend, beside weights and mixtures.
 PACKAGES = ("torch", "torchaudio", "speechbrain")
-# Of the processes that score
+# What the processes that score import, which takes seconds
 SLOW_IMPORTS = ["speechbrain.inference", "pandas", "fast_bss_eval", "pystoi"]
 
 

@@ -134,7 +134,7 @@ class Separation(ReliableBrain):
         # Half precision cannot hold the energies that SI-SDR compares.
         with torch.autocast(self.device_type, enabled=False):
             if stage == sb.Stage.TRAIN:
-                # Of one of SpeechBrain's losses, a value for each mixture.
+                # SpeechBrain's losses return a value for each mixture.
                 return self.hparams.loss(targets, estimates).mean()
             si_sdr, permutation = pit_si_sdr(estimates, targets)
         self.scores.append(score_batch(batch, estimates, si_sdr, permutation))

@@ -268,7 +268,8 @@ def _make_manifests(table, audio, sizes, variants):
             # Limiting after the selection, in the metadata's order, nests
             # every subset in the next larger one.
             for size in sizes if split == "train" else []:
-                files[f"{name}_{size}.csv"] = selection[:size]
+                if size <= len(selection):
+                    files[f"{name}_{size}.csv"] = selection[:size]
     train = table[table["split"] == "train"]
     speech = train[metadata.source_columns(train)]
     names = [f"s{n}" for n in range(1, speech.shape[1] + 1)]

@@ -12,7 +12,7 @@ from polsess.files import read_json, write_atomically
 from polsess.inference.models import ExportedFiles, TrainedModel
 from polsess.models.separator import MaskingSeparator
 from polsess.publishing.formats import shortest_mixture
-from polsess.run_folder import RunFiles, read_scores
+from polsess.run_folder import RunFiles, read_result, read_scores
 from polsess.scoring.metrics import format_metrics, summarise_metrics
 
 CARD = Path(__file__).with_name("card.md")
@@ -63,7 +63,8 @@ def write_card(
     # The tasks ES and EB have one target of two speakers.
     count = max(2, settings["n_sources"])
     speakers = "two" if count == 2 else str(count)
-    counts = read_counts(run.folder / "manifests") or {}
+    tested = read_result(run.folder) or {}
+    counts = tested.get("corpus") or read_counts(run.folder / "manifests") or {}
     polsess = any("indoor" in count for count in counts.values())
     text = Template(
         CARD.read_text(encoding="utf-8"),
@@ -82,15 +83,18 @@ def write_card(
         purpose=purpose.format(speakers),
         speakers=speakers,
         polsess=polsess,
-        # The language of a user's speech is not known.
-        polish=polsess and made.get("options", {}).get("speech") is None,
+        # The language of a user's speech is not known, nor whose speech it is
+        # where the corpus is not at hand.
+        polish=polsess
+        and corpus.is_dir()
+        and made.get("options", {}).get("speech") is None,
         licence=licence,
         corpus=corpus.name,
         sizes=_mixture_counts(run, counts),
         note=str(made.get("note", "")),
         shortest=shortest,
         difference=difference,
-        scores=_format_scores(run),
+        scores=_format_scores(run, tested),
     )
     write_atomically(files.card, text)
 
@@ -104,7 +108,7 @@ def _mixture_counts(run, counts):
     return [f"{count} {split}" for split, count in rows.items()]
 
 
-def _format_scores(run):
+def _format_scores(run, tested):
     """Format the scores by variant: an evaluation's, or the training's."""
     files = RunFiles(run.folder)
     checkpoint = dict(run.checkpoint)
@@ -115,7 +119,7 @@ def _format_scores(run):
     if made.exists() and read_json(made).get("checkpoint") == checkpoint:
         columns = ["variant", "metric", "score", "mixture", "improvement"]
         scores = read_scores(evaluation.scores, columns)
-    elif path.exists():
+    elif tested.get("best_epoch") == checkpoint["epoch"]:
         scores = read_scores(path).assign(metric="si_sdr")
         scores.columns = scores.columns.str.removeprefix("si_sdr_")
         scores = scores.rename(columns={"si_sdr": "score"})

@@ -220,7 +220,8 @@ class ReliableBrain(sb.Brain):
     """Brain with exact resuming, averaging and divergence handling.
 
     It trains ``modules.separator``. Of the YAML file it reads
-    ``output_folder``, ``batch_size``, ``ema_decay`` and ``epoch_counter``.
+    ``output_folder``, ``batch_size``, ``ema_decay`` (which needs ``separator``)
+    and ``epoch_counter``.
     """
 
     best_keys: tuple[str, ...] = ()  # of checkpoints' meta: the highest is kept
@@ -491,7 +492,7 @@ class ReliableBrain(sb.Brain):
     def forget_stop(self) -> None:
         """Remove the record of a stop, once the training has finished."""
         record = self.read_divergence()
-        if record.pop("stopped", None) is None:
+        if self.test_only or record.pop("stopped", None) is None:
             return
         if record:
             write_on_main(self.files.divergence, record)

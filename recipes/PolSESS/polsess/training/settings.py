@@ -266,8 +266,11 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     if not arguments or arguments[0].startswith("-"):
         raise UserError("give a model's YAML file first, as hparams/dprnn.yaml")
     hparams_file, texts = arguments[0], read_options(arguments[1:])
-    for name in texts:
+    defaults = RunOptions().as_dict()
+    for name, text in texts.items():
         refuse(f"--{name}", name)
+        if defaults.get(name) is False and text is not None:
+            raise UserError(f"--{name} {text}: takes no value; leave it out")
     options = texts.keys() & {*RUN_OPTIONS, "help"}
     own = {name: texts.pop(name) for name in options}
     run_opts = sb.parse_arguments([hparams_file, *write_options(own)])[1]
@@ -442,8 +445,9 @@ def check_settings(
         more = " or more" if task == "SB" else ""
         raise UserError(f"n_sources {count}: {task} has {TASKS[task]}{more}")
     for name in values:
-        if name.startswith("compile_") and not values.get("compile"):
-            raise UserError(f"{prefix}{name} does nothing without compile")
+        switch, _, rest = name.partition("_")
+        if rest and switch in ("compile", "debug") and not values.get(switch):
+            raise UserError(f"{prefix}{name} does nothing without {switch}")
 
 
 # RecursionError: a setting that refers to itself.
