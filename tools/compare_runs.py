@@ -44,6 +44,8 @@ def main(arguments: list[str]) -> None:
             "--evaluation, --metric, --variants and --published say nothing "
             "about --values"
         )
+    elif options.values.resolve().parent == options.output.resolve():
+        raise UserError(f"--values {options.values}: give another --output")
     else:
         values = read_values(options.values)
         comparison = compare_values(*values, options.baseline)

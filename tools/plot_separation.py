@@ -114,7 +114,8 @@ def draw_conversation(path: Path, output: Path) -> None:
     spans["was separated"] = overlaps
     audio = {}
     for name, file in files.items():
-        stream = Recording(file)
+        mean = name in made["speakers"] or made["channel"] == "mean"
+        stream = Recording(file, None if mean else made["channel"])
         rate = stream.sample_rate
         part = round(start * rate), round((end - start) * rate)
         audio[name] = stream.read(*part), rate

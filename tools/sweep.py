@@ -68,6 +68,8 @@ def run(options: argparse.Namespace) -> None:
     """
     stage = options.stage
     for_train = series.read_train_options(options.others, GIVEN_BY)
+    if model := for_train.get("pretrained"):  # hunts run in another folder
+        for_train["pretrained"] = str(Path(model).expanduser().absolute())
     environments = [hunting.environment_of(d) for d in options.devices]
     if not options.data_folder.is_dir():
         raise UserError(
@@ -290,7 +292,7 @@ def select(options: argparse.Namespace) -> None:
 
     > python tools/sweep.py select dprnn --from stage3a stage3b
 
-    Writes the selection to OUTPUT/MODEL-selection.
+    Writes the selection to OUTPUT/SEARCH-selection.
     """
     import select_configs  # here, since its pictures take a second to import
 
@@ -301,14 +303,15 @@ def select(options: argparse.Namespace) -> None:
     settings = SETTINGS.with_name(f"{options.model}_finalists.yaml")
     if not settings.exists():
         settings = HPARAMS / f"{options.model}.yaml"
+    folder = _folder(options, "selection")
     select_configs.select(
         pool_trials(chosen, options.output),
         options,
-        _selection(options),
+        folder,
         settings,
         stages.shared_options(chosen),
     )
-    print(f"Wrote {_selection(options)}")
+    print(f"Wrote {folder}")
 
 
 def validate(options: argparse.Namespace) -> int:
@@ -320,12 +323,12 @@ def validate(options: argparse.Namespace) -> int:
     Trains the finalists of `sweep.py select` as tools/run_series.py does, whose
     options (--seeds, --devices, --table) and those of train.py can be given
     too. The same command resumes. Runs and tables are in
-    OUTPUT/MODEL-validation.
+    OUTPUT/SEARCH-validation.
     """
-    path = _selection(options) / "finalists.yaml"
+    path = _folder(options, "selection") / "finalists.yaml"
     if not path.is_file():
         raise UserError(f"{path}: is not there; `sweep.py select` makes it")
-    folder = options.output / f"{options.model}-validation"
+    folder = _folder(options, "validation")
     own = {name: f"it in {path}" for s in options.stages for name in s.space}
     exit_status, runs = series.train_series(
         [str(path), "--output", str(folder), *options.others],
@@ -344,9 +347,10 @@ def _baseline(options):
     return next((value for value in known if value is not None), None)
 
 
-def _selection(options):
-    """Return the folder of the finalists."""
-    return options.output / f"{options.model}-selection"
+def _folder(options, content):
+    """Return a folder of the search; a model may have several searches."""
+    search = options.stages[0].name.rpartition("-")[0] or options.model
+    return options.output / f"{search}-{content}"
 
 
 def _make_parser():

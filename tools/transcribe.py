@@ -91,8 +91,9 @@ def find_conversations(paths: list[Path], output: Path) -> dict:
             raise UserError(f"{given}: no streams of separate.py --speakers")
         for file, made in separated:
             name = str(file.relative_to(start).with_suffix(""))
-            own = (output / f"{name}.json").resolve() == file.resolve()
-            if name in found or own:
+            # Its eaf is written first.
+            theirs = not (output / f"{name}.eaf").exists()
+            if name in found or (theirs and (output / f"{name}.rttm").exists()):
                 raise UserError(
                     f"{file}: its transcript would replace other files of its "
                     "name; transcribe it into another --output"
@@ -157,9 +158,13 @@ def transcribe(
         "failures": len(failed),
         "segments": [segment._asdict() for segment in segments],
     }
-    files["transcript.json"] = to_json(description)
+    files["transcript.json"] = said = to_json(description)
+    # Where it says the same as before, files may have been corrected since.
+    same = transcript.exists() and transcript.read_text("utf-8") == said
     for suffix, content in files.items():
-        write_atomically(base.with_name(f"{name}.{suffix}"), content)
+        file = base.with_name(f"{name}.{suffix}")
+        if not (same and file.exists()):
+            write_atomically(file, content)
     return [
         f"{path}: {speaker} from {start:.2f} to {end:.2f} s: {reason}"
         for speaker, start, end, _, reason in failed

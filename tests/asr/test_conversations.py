@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from asr.conversations import Conversation, measure
+import soundfile
+from asr.conversations import SEPARATED, Conversation, make_streams, measure
 from asr.segments import Segment
 from polsess.inference.diarization import Turn
 
@@ -94,6 +95,21 @@ def test_streams_that_are_silent_in_overlaps_have_no_si_sdri(talk):
     row = measure(talk, "routed, found turns", streams, heard(WORDS))
     assert row["si_sdri_length"] == 1
     assert figures(row)["si_sdri"] > 60
+
+
+def test_who_is_silent_gets_no_estimate_of_another_s(talk, tmp_path):
+    talk.sources["C"] = np.zeros(10 * RATE)
+    folder = tmp_path / SEPARATED["all separated"]
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    estimates = []
+    for number, name in enumerate("BA", 1):  # of less than 0 dB
+        estimates.append(talk.sources[name] + 2 * rng.standard_normal(80_000))
+        path = folder / f"talk_estimate{number}.wav"
+        soundfile.write(path, estimates[-1], RATE, "DOUBLE")
+    streams = make_streams(talk, tmp_path)["all separated"]
+    assert streams.keys() == {"A", "B"}
+    np.testing.assert_array_equal(streams["B"], estimates[0])
 
 
 def test_missed_and_failed(talk):

@@ -28,7 +28,7 @@ SOUND = np.ones(80)
 
 
 def test_hypotheses_survive_a_kill(tmp_path):
-    RECOGNISER.texts = ["raz\ndwa", '"trzy", NA', None]
+    RECOGNISER.texts = ["raz\ndwa\x1b", '"trzy", NA', None]
     with open_hypotheses(tmp_path, RECOGNISER, rows="1") as hypotheses:
         hypotheses.hear(("a", "C", "mixture"), SOUND, 8000)
         hypotheses.hear(("b", "C", "mixture"), SOUND, 8000)

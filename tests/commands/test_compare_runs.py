@@ -41,6 +41,10 @@ def test_files_and_output(tmp_path, capsys):
         (["RUNS", "--baseline", "x"], "--baseline x.*high"),
         (["--values", "x.csv", "--metric", "sdr"], "--metric.* say nothing"),
         (["--values", "x.csv", "--published"], "--published say nothing"),
+        (
+            ["--values", "x.csv", "--output", "."],
+            "x.csv: give another --output",
+        ),
     ],
 )
 def test_wrong_options_are_named(tmp_path, options, message):

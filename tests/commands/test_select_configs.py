@@ -1,5 +1,6 @@
 """The command that selects: the published finalists, files, mistakes."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,18 @@ def test_a_search_of_one_parameter_leaves_the_others_alone(tmp_path, capsys):
     main(["trials.csv", "--output", "out", "--settings", "own.yaml"])
     series = yaml.safe_load(Path("out/finalists.yaml").read_text())
     assert series["runs"][0]["options"] == {"batch_size": 4, "lr": 0.004}
+    # However the path of a shipped series is written
+    shipped = TOOL.parent / "series/dynamic_mixing.yaml"
+    for settings, own in (
+        (shipped.with_name("dprnn_finalists.yaml"), None),
+        (shipped, 0.5),
+    ):
+        for path in (str(settings), os.path.relpath(settings)):
+            main(["trials.csv", "--output", "out", "--settings", path])
+            series = yaml.safe_load(Path("out/finalists.yaml").read_text())
+            options = series["runs"][0]["options"]
+            assert options.get("dynamic_mixing") == own
+            assert "weight_decay" not in options
 
 
 @pytest.mark.parametrize(

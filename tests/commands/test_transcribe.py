@@ -154,6 +154,12 @@ def test_nothing_is_recognised_twice(arguments, separated, spoken, tmp_path):
     transcribe.main(arguments)
     assert heard(tmp_path) == before + 1
     assert len(base.with_suffix(".txt").read_text()) == len(text)
+    # What was corrected by hand stays, until the streams change.
+    base.with_suffix(".eaf").write_text("corrected")
+    base.with_suffix(".txt").unlink()
+    transcribe.main(arguments)
+    assert base.with_suffix(".eaf").read_text() == "corrected"
+    assert len(base.with_suffix(".txt").read_text()) == len(text)
     # Of another stream, what changed is recognised.
     streams = dict(spoken[0])
     streams["jan"] = streams["jan"].copy()
@@ -161,6 +167,7 @@ def test_nothing_is_recognised_twice(arguments, separated, spoken, tmp_path):
     write_conversation(separated.parent, "meeting", streams)
     transcribe.main(arguments)
     assert heard(tmp_path) == before + 2
+    assert base.with_suffix(".eaf").read_text() != "corrected"
     with pytest.raises(UserError, match="hypotheses of something else .*recog"):
         transcribe.main([*arguments, "--command", "basename {file}"])
 
@@ -217,6 +224,11 @@ def test_files_are_found(separated, spoken, tmp_path):
     for same in (folder, folder / "day 1" / ".."):
         with pytest.raises(UserError, match="would replace other files"):
             find([again], same)
+    # A diarization of the user's.
+    output.mkdir()
+    (output / "meeting.rttm").touch()
+    with pytest.raises(UserError, match="would replace other files"):
+        find([separated], output)
 
 
 @pytest.mark.parametrize(

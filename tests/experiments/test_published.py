@@ -144,7 +144,9 @@ def test_of_earlier_runs_the_epsilon_is_known_and_the_corpus_is_not(tmp_path):
 
 def test_a_finalist_is_compared_with_its_own_row(tmp_path, capsys):
     write_runs(tmp_path / "runs", "fancy-sweep-62", [4.6, 4.8], train=HALF)
-    write_runs(tmp_path / "runs", "mine", [1.0, 2.0], train=HALF)
+    # Of the same YAML file as a published one, which is not the same model.
+    named = {"experiment_name": "convtasnet"}
+    write_runs(tmp_path / "runs", "mine", [1.0, 2.0], named, HALF)
     arguments = ["runs", "--published"]
     main([str(tmp_path / arguments[0]), *arguments[1:]])
     text = capsys.readouterr().out

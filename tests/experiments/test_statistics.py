@@ -71,6 +71,9 @@ def test_the_table_of_a_series_is_read(tmp_path):
     assert sample.values["b"].tolist() == [[1.5]]
     assert sample.values["a"].tolist() == [[2.5], [3.5]]
     assert missing == ["b, seed 2"] and measure.unit == " (dB)"
+    # A name beside the model's says nothing.
+    path.write_text("name,model,seed,value\nx,a,1,2.5\ny,a,2,3.5\n")
+    assert read_values(path)[0].values["a"].tolist() == [[2.5], [3.5]]
 
 
 @pytest.mark.parametrize(

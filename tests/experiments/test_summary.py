@@ -39,6 +39,10 @@ def test_the_table_of_parameters():
             assert found.tolist() == pytest.approx(expected)
         assert row["best_high"] == values[:5].max()
     assert "space" not in table.figures
+    # One that is large and the same in all trials, as a number of weights.
+    trials.table["y"] = 2_634_817
+    figures = parameter_table(trials).figures.set_index("parameter")
+    assert figures["importance"]["y"] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_importance_is_the_part_of_the_variance():

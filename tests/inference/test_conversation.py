@@ -233,8 +233,9 @@ def test_a_speaker_encoder_tells_without_a_context(seed, encoder):
     assert overlap["margin"] > 0
     _, _, details = separate(turns, expected)
     assert details["overlaps"][0]["margin"] == 0
-    # Who never speaks alone has no known voice.
+    # Who never speaks alone has no known voice, nor who does for an instant.
     voices = SpeakerEncoder(encoder, "cpu", True)
+    assert voices.embed(expected[: RATE // 20, 0], RATE).norm() == 0
     turns = turns[2:]
     expected = true_streams(turns, 26)
     _, _, details = separate(turns, expected, speaker_encoder=voices)
@@ -334,6 +335,11 @@ def test_turns_are_found_in_rttm_files():
     turns, [problem] = find_turns(Path("b.rttm"), {"b": b, "c": c}, out)
     assert turns == {b: jan}
     assert str(problem) == "x/c.wav: b.rttm: has b_1, but no recording c"
+    # It is not known of which of two recordings of a name it is.
+    found = {"x/b 1": b, "y/b 1": Path("y/b 1.wav"), "a": a}
+    turns, problems = find_turns(Path("both.rttm"), found, out)
+    assert turns == {a: anna} and len(problems) == 2
+    assert "b 1 may be each of several recordings" in str(problems[0])
     # A Mac keeps letters and accents apart.
     write_rttm("c.rttm", "kraków", jan)
     apart = Path("x") / unicodedata.normalize("NFD", "kraków.wav")

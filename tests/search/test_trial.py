@@ -221,12 +221,13 @@ def fail_with(monkeypatch, error):
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to\nallocate")
 
 
-def test_without_memory_a_trial_stays_open(sweep):
+@pytest.mark.parametrize("error", [OUT_OF_MEMORY, MemoryError("CUDA out")])
+def test_without_memory_a_trial_stays_open(sweep, error):
     with sweep.monkeypatch.context() as monkeypatch:
-        fail_with(monkeypatch, OUT_OF_MEMORY)
+        fail_with(monkeypatch, error)
         with pytest.raises(UserError) as raised:
             sweep.train("a1")
-    for words in ("CUDA out of memory", "--workers", "batch_size"):
+    for words in ("CUDA out", "--workers", "batch_size"):
         assert words in str(raised.value)
     assert sweep.results.read_text() == ""
     assert not sweep.path("a1", "trial.json").exists()

@@ -177,7 +177,8 @@ def make_streams(conversation: Conversation, output: Path) -> dict:
     folder = output / SEPARATED["all separated"]
     paths = folder.glob(f"{conversation.name}_estimate*.wav")
     estimates = [soundfile.read(path)[0] for path in sorted(paths)]
-    pairs = np.nan_to_num(_si_sdr(estimates, [*sources.values()]))
+    pairs = _si_sdr(estimates, [*sources.values()])
+    pairs = np.nan_to_num(pairs, nan=-1000)  # of a silent source
     chosen = zip(*linear_sum_assignment(pairs, maximize=True), strict=True)
     names = [*sources]
     streams["all separated"] = {names[j]: estimates[i] for i, j in chosen}

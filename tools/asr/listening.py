@@ -70,6 +70,8 @@ class Hypotheses:
                 text = self.recogniser.recognise(samples, rate)
             except Exception as error:  # whatever a model or a program raises
                 reason = str(error)[:200] or type(error).__name__
+            # No XML may have control characters.
+            text = "".join(c if c.isprintable() else " " for c in text)
             # One line per row, so that a torn row is detected.
             said = (*key, text, reason)
             values = [" ".join(value.split()) for value in said]

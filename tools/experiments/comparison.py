@@ -72,12 +72,12 @@ class Comparison:
     def write(self, folder: Path) -> None:
         """Write everything in Markdown, the tables in LaTeX and as CSV."""
         latex = "\n".join(table.latex() for table in self.tables)
+        names = "differences", "seeds", "variants", "environments", "published"
+        if (folder / "comparison.md").exists():  # another comparison
+            for name in names:
+                (folder / f"{name}.csv").unlink(missing_ok=True)
         write_atomically(folder / "comparison.md", self.markdown())
         write_atomically(folder / "comparison.tex", latex)
-        names = "differences", "seeds", "variants", "environments", "published"
-        for name in names:
-            path = folder / f"{name}.csv"
-            path.unlink(missing_ok=True)  # of another comparison
         for table in self.tables:
             write_atomically(folder / f"{table.name}.csv", table.csv())
 
@@ -372,7 +372,7 @@ def compare_published(evaluations: list[Evaluation]) -> Table:
     ---------
     evaluations : list of Evaluation
         As ``read_evaluations`` returns them. A model is compared with the
-        published one that its runs' folder or ``experiment_name`` names.
+        published one of its name.
 
     Returns
     -------
@@ -390,8 +390,7 @@ def compare_published(evaluations: list[Evaluation]) -> Table:
     by_name = dict(list(known.groupby(known["model"].str.lower())))
     rows, notes, missing = [], [PUBLISHED_NOTE], []
     for group, runs in by_group(evaluations).items():
-        names = group.lower(), runs[0].info["model"].lower()
-        theirs = by_name.get(names[0], by_name.get(names[1]))
+        theirs = by_name.get(group.lower())
         if theirs is None:
             missing.append(group)
             continue

@@ -141,7 +141,7 @@ def make_series(
         Their columns, options of train.py.
     settings : Path
         A series, whose first run has the other options, or a model's YAML. Of
-        a shipped series, such as SETTINGS, only the SCHEDULE is taken.
+        SETTINGS only the SCHEDULE is taken.
     folder : Path
         Folder of the series.
     same : dict
@@ -161,7 +161,7 @@ def make_series(
     options = {
         name: yaml.safe_load(text)
         for name, text in texts.items()
-        if name in SCHEDULE or settings.parent != SETTINGS.parent
+        if name in SCHEDULE or settings.resolve() != SETTINGS
     }
     runs = []
     for _, row in finalists.iterrows():

@@ -201,7 +201,9 @@ def read_values(path: Path) -> tuple[Sample, Measure, list[str]]:
     >>> sample.values["dprnn"].tolist(), missing
     ([[3.01]], ['dprnn, seed 1'])
     """
-    table = read_table(path, ["seed"]).rename(columns={"name": "model"})
+    table = read_table(path, ["seed"])
+    if "model" not in table:
+        table = table.rename(columns={"name": "model"})
     column = next((name for name in VALUES if name in table), "")
     if "model" not in table or not column:
         raise UserError(

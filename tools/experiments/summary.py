@@ -89,7 +89,7 @@ def parameter_table(trials: Trials) -> Table:
     pool, names = trials.pool, trials.parameters
     best, objective = best_trials(pool)[names], pool["objective"].to_numpy()
     space = trials.space or {
-        name: Prior(low, max(high, low + 1e-12), False, False, "")
+        name: Prior(low, max(high, np.nextafter(low, np.inf)), False, False, "")
         for name, low, high in pool[names].agg(["min", "max"]).T.itertuples()
     }
     figures = pool[names].agg(["min", "max", "mean", "std"]).T

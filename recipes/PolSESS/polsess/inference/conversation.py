@@ -135,9 +135,9 @@ class SpeakerEncoder:
     def embed(self, samples: np.ndarray, rate: int) -> torch.Tensor:
         """Embed a voice, [time] at a rate in Hz: a vector of length 1.
 
-        Without a sample it is 0, like no voice.
+        Of less than 0.1 s, too short for the encoder, it is 0, like no voice.
         """
-        if not len(samples):
+        if len(samples) < 0.1 * rate:
             return torch.zeros(1)
         signal = torch.from_numpy(np.ascontiguousarray(samples))
         signal = self.model.audio_normalizer(signal, rate)
@@ -189,6 +189,11 @@ def find_turns(source: Path, found: dict, output: Path) -> tuple[dict, list]:
         stem = unicodedata.normalize("NFC", "_".join(path.stem.split()))
         try:
             inside = read_rttm(rttm)
+            if rttm == source and stems.count(path.stem) > 1:
+                raise UserError(
+                    f"{rttm}: {path.stem} may be each of several recordings; "
+                    "give a folder of RTTM files"
+                )
             # A file for one recording may have another name for it.
             if len(inside) == 1 and (len(found) == 1 or rttm != source):
                 inside = {stem: [*inside.values()][0]}

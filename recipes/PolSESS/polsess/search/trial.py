@@ -283,10 +283,10 @@ def reporting(trial: Trial) -> Iterator[None]:
         except TrainingStoppedError as error:
             # The cause: what a run can do next is not for a trial.
             failed, reason = DIVERGED, str(error.__cause__)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            reason = str(error).splitlines()[0]
+            reason = str(error).partition("\n")[0]
             # With several processes the others would wait for this one.
             if trial.sweep.space.keys() <= SAME_MEMORY or process_count() > 1:
                 raise UserError(
