@@ -40,10 +40,8 @@ TEXTS = {
 
 def main(arguments: list[str]) -> None:
     """Prepare a corpus with the options of a command line."""
-    parser = make_parser(
-        __doc__,
-        epilog="A second call with the same corpus and options does nothing.",
-    )
+    text = "A second call with the same corpus and options does nothing."
+    parser = make_parser(__doc__, epilog=text)
     add = parser.add_argument
     text = "PolSESS, LibriMix, or a folder of CSV files"
     add("data_folder", metavar="DATA_FOLDER", help=text)

@@ -13,14 +13,8 @@ from typing import TextIO
 import numpy as np
 import pandas as pd
 import torch
+from polsess import files
 from polsess.errors import UserError
-from polsess.files import (
-    locked,
-    read_json,
-    read_table,
-    to_json,
-    write_atomically,
-)
 from polsess.inference.models import TrainedModel
 from polsess.run_folder import differences
 from polsess.scoring.objective import pit_si_sdr
@@ -140,18 +134,18 @@ def open_hypotheses(
     identity = {"recogniser": recogniser.description}
     identity |= {"recogniser_files": recogniser.checksum, **model}
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    with files.locked(folder):
         kept, path = folder / record, folder / "hypotheses.csv"
         if not kept.exists():
-            write_atomically(kept, to_json(identity))
-        changed = differences(read_json(kept), identity)
+            files.write_atomically(kept, files.to_json(identity))
+        changed = differences(files.read_json(kept), identity)
         if changed:
             raise UserError(
                 f"{folder}: holds hypotheses of something else "
                 f"({'; '.join(changed)}); name another --output"
             )
         table = _read(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
-        write_atomically(path, table.to_csv(index=False))
+        files.write_atomically(path, table.to_csv(index=False))
         key = itemgetter("ID", "variant", "audio")
         known = {key(row): row for row in table.to_dict("records")}
         with open(path, "a", encoding="utf-8", newline="") as file:
@@ -162,7 +156,7 @@ def _read(path):
     """Read the recognised rows, without a torn last one."""
     content = path.read_bytes()
     path.write_bytes(content[: content.rfind(b"\n") + 1])
-    table = read_table(path, COLUMNS)
+    table = files.read_table(path, COLUMNS)
     return table[table["reason"] == ""]
 
 

@@ -30,6 +30,7 @@ from polsess.commands import make_parser
 from polsess.inference import SpeechSeparation
 from polsess.inference.overlap_add import OVERLAP
 from polsess.inference.recordings import Estimates
+from polsess.publishing.formats import PARTS
 
 OURS, THEIRS = "separate.py", "SpeechBrain"
 
@@ -56,11 +57,7 @@ def separate_theirs(network: torch.nn.Module, path: Path) -> None:
     """Separate a recording with SpeechBrain's class, whole."""
     from speechbrain.inference.separation import SepformerSeparation
 
-    parts = {
-        "encoder": network.encoder,
-        "masknet": network.mask_network,
-        "decoder": network.decoder,
-    }
+    parts = {name: getattr(network, part) for name, part in PARTS.items()}
     model = SepformerSeparation(parts, {"sample_rate": RATE, "num_spks": 2})
     estimates = model.separate_file(str(path))[0].numpy()
     for source in range(2):

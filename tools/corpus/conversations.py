@@ -249,11 +249,7 @@ def _draw_recorded(options, speakers, rng):
 
 
 def plan_turns(
-    pools: list,
-    rate: int,
-    overlap: float,
-    total: int,
-    rng: np.random.Generator,
+    pools: list, rate: int, overlap: float, total: int, rng: np.random.Generator
 ) -> list[Said]:
     """Plan who says what when.
 

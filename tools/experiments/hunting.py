@@ -111,10 +111,9 @@ def _compare(stage, where, begun, now):
     differing = differences(begun, now)
     if differing:
         raise UserError(
-            f"{stage.path}: {stage.name} was begun with other "
-            f"settings ({where}): "
-            f"{'; '.join(differing)}. Change the file back, or give another "
-            "`experiment: name`"
+            f"{stage.path}: {stage.name} was begun with other settings "
+            f"({where}): {'; '.join(differing)}. Change the file back, or give "
+            "another `experiment: name`"
         )
 
 

@@ -254,11 +254,8 @@ def add_run_options(parser: argparse.ArgumentParser, nargs: str) -> None:
     add = parser.add_argument
     add("runs", type=Path, nargs=nargs, metavar="RUN", help="folder of runs")
     add("--evaluation", default="test", help="of each run (default: test)")
-    add(
-        "--baseline",
-        type=label_of,
-        help="reference model for gains (default: none)",
-    )
+    text = "reference model for gains (default: none)"
+    add("--baseline", type=label_of, help=text)
     text = "compare the validation with that of the published runs, too"
     add("--published", action="store_true", help=text)
 

@@ -477,10 +477,8 @@ def train_series(
 
 def _parse(arguments, description):
     """Read the command line: own options, and train.py's."""
-    parser = commands.make_parser(
-        description,
-        usage="%(prog)s SERIES [options] [--name value ... for train.py]",
-    )
+    usage = "%(prog)s SERIES [options] [--name value ... for train.py]"
+    parser = commands.make_parser(description, usage=usage)
     add = parser.add_argument
     add("series", type=Path, metavar="SERIES", help="YAML file, before options")
     add("--seeds", nargs="+", help="of each run (default: the series' own)")

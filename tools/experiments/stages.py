@@ -221,15 +221,12 @@ def crowded_ends(prior: Prior, best: pd.Series) -> list[str]:
     inside = {"lower": places <= EDGE, "upper": places >= 1 - EDGE}
     width = prior.high - prior.low
     part = (EDGE * width // 1 + 1) / (width + 1) if prior.discrete else EDGE
-    return [
-        end
-        for end, there in inside.items()
-        if there.mean() >= 0.5
-        and binomtest(
-            int(there.sum()), len(best), part, alternative="greater"
-        ).pvalue
-        < 0.01
-    ]
+    ends = []
+    for end, there in inside.items():
+        test = binomtest(int(there.sum()), len(best), part, "greater")
+        if there.mean() >= 0.5 and test.pvalue < 0.01:
+            ends.append(end)
+    return ends
 
 
 def best_trials(pool: pd.DataFrame) -> pd.DataFrame:

@@ -533,13 +533,12 @@ def seed_tests(
         tests.update(zip(names, map(float, figures), strict=False))
     divisions = math.comb(len(first) + len(second), len(first))
     tests["seeds_smallest_p"] = min(1.0, 2 / min(divisions, MOST + 1))
+
+    def difference(a, b, axis):
+        return np.mean(a, axis=axis) - np.mean(b, axis=axis)
+
     tests["seeds_p"] = _permutation_p(
-        "independent",
-        lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
-        MOST,
-        generator,
-        first,
-        second,
+        "independent", difference, MOST, generator, first, second
     )
     return tests
 

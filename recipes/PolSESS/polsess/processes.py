@@ -181,11 +181,8 @@ def join_processes(run_opts: RunOptions, device: str) -> RunOptions:
     changed = {"device": device}
     if not device.startswith("cuda"):
         changed["distributed_backend"] = "gloo"
-    run_opts = dataclasses.replace(
-        run_opts,
-        **changed,
-        overridden_args={*run_opts.overridden_args, *changed},
-    )
+    given = {*run_opts.overridden_args, *changed}
+    run_opts = dataclasses.replace(run_opts, **changed, overridden_args=given)
     try:
         ddp_init_group(run_opts)
     except (ValueError, RuntimeError) as error:

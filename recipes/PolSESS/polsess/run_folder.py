@@ -19,14 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from polsess import files
 from polsess.errors import UserError
-from polsess.files import (
-    read_json,
-    read_numbers,
-    read_table,
-    to_json,
-    write_atomically,
-)
 
 PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "numpy")
 # How a run ended
@@ -101,10 +95,10 @@ def write_on_main(path: Path, content: dict | list[dict]) -> None:
     from polsess.processes import on_main  # torch, which readers do not need
 
     if isinstance(content, dict):
-        text = to_json(content)
+        text = files.to_json(content)
     else:
         text = pd.DataFrame(content).to_csv(index=False)
-    on_main(write_atomically, path, text)
+    on_main(files.write_atomically, path, text)
 
 
 class Curve:
@@ -203,7 +197,7 @@ def read_settings(folder: str | Path, needed: dict | None = None) -> dict:
     path = RunFiles(folder).settings
     if not path.exists():
         raise UserError(f"{folder}: is no run, it has no {path.name}")
-    return read_json(path, needed)
+    return files.read_json(path, needed)
 
 
 def read_result(folder: str | Path, numbers: Sequence[str] = ()) -> dict | None:
@@ -215,7 +209,8 @@ def read_result(folder: str | Path, numbers: Sequence[str] = ()) -> dict | None:
     path = RunFiles(folder).result
     if not path.exists():
         return None
-    return read_json(path, RESULT_TYPES | dict.fromkeys(numbers, (int, float)))
+    needed = RESULT_TYPES | dict.fromkeys(numbers, (int, float))
+    return files.read_json(path, needed)
 
 
 def read_divergence(folder: str | Path) -> dict:
@@ -228,7 +223,7 @@ def read_divergence(folder: str | Path) -> dict:
         back to a checkpoint, ``stopped`` if it ended; empty if neither.
     """
     path = RunFiles(folder).divergence
-    return read_json(path) if path.exists() else {}
+    return files.read_json(path) if path.exists() else {}
 
 
 def read_scores(path: Path, columns: Sequence = TEST_SCORES) -> pd.DataFrame:
@@ -237,9 +232,9 @@ def read_scores(path: Path, columns: Sequence = TEST_SCORES) -> pd.DataFrame:
     SCORE_TEXTS are str, empty where there is none; all others are float, NaN
     where there is none. Raises UserError if the file is damaged.
     """
-    scores = read_table(path, columns)
+    scores = files.read_table(path, columns)
     for column in scores.columns.difference(SCORE_TEXTS):
-        scores[column] = read_numbers(scores[column], path)
+        scores[column] = files.read_numbers(scores[column], path)
     return scores
 
 

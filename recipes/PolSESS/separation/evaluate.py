@@ -27,13 +27,10 @@ from pathlib import Path
 import pandas as pd
 from joblib import cpu_count
 from polsess.commands import at_least, make_parser, run
-from polsess.inference.models import (
-    TrainedModel,
-    choose_precision,
-    load_trained_run,
-)
+from polsess.inference import models
 from polsess.processes import PRECISIONS, set_up_device
 from polsess.run_folder import RunFiles, software_versions
+from polsess.scoring import test_sets
 from polsess.scoring.evaluation import Evaluation
 from polsess.scoring.folder import MANIFESTS, EvaluationFolder, check_folder
 from polsess.scoring.metrics import (
@@ -42,12 +39,6 @@ from polsess.scoring.metrics import (
     format_metrics,
     metric_versions,
     summarise_metrics,
-)
-from polsess.scoring.test_sets import (
-    EvaluationSet,
-    check_files,
-    hash_rows,
-    read_test_set,
 )
 from polsess.worker_pool import WorkerPool
 
@@ -110,19 +101,19 @@ def main(arguments: list[str]) -> None:
     """Evaluate a run with the options of a command line."""
     options = read_options(arguments)
     check_packages(options.metrics)
-    trained = load_trained_run(options.run_folder, options.averaged)
+    trained = models.load_trained_run(options.run_folder, options.averaged)
     settings = trained.settings
     precision = options.precision or settings.get("eval_precision", "fp32")
     requested = {"device": options.device, "precision": precision}
     device = set_up_device(requested, trained.separator)
-    precision = choose_precision(precision, trained.separator, device)
+    precision = models.choose_precision(precision, trained.separator, device)
     imports = SLOW_IMPORTS if {*options.metrics} - {"si_sdr"} else []
     pool = WorkerPool(options.jobs, imports)
     run_files = RunFiles(trained.folder)
     root = options.output or run_files.evaluations
     if options.output:
         check_folder(root)  # before manifests are written into it
-    test_set = read_test_set(
+    test_set = test_sets.read_test_set(
         settings,
         trained.folder / "manifests",
         options.data_folder or Path(settings["data_folder"]),
@@ -130,7 +121,7 @@ def main(arguments: list[str]) -> None:
         options.variants,
         root / MANIFESTS,
     )
-    check_files(test_set, options.noprogressbar)
+    test_sets.check_files(test_set, options.noprogressbar)
     made = run_files.evaluation(test_set.name, options.averaged)
     folder = options.output or made.folder
     # Not the size of the batches: mixtures are not padded, so that one's
@@ -164,8 +155,8 @@ def main(arguments: list[str]) -> None:
 
 
 def describe(
-    trained: TrainedModel,
-    test_set: EvaluationSet,
+    trained: models.TrainedModel,
+    test_set: test_sets.EvaluationSet,
     files: EvaluationFolder,
     table: pd.DataFrame,
     device: str,
@@ -209,7 +200,7 @@ def describe(
         "split": test_set.split,
         "data_folder": test_set.data_folder,
         "rows": test_set.rows_hash,
-        "audio": hash_rows([test_set.audio]),
+        "audio": test_sets.hash_rows([test_set.audio]),
         "sample_rate": settings["sample_rate"],
         "variants": list(dict.fromkeys(table["variant"])),
         "metrics": metrics,

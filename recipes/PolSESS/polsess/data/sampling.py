@@ -147,10 +147,8 @@ class TrainingBatches(torch.utils.data.Sampler):
     def __post_init__(self) -> None:
         """Find each stage's rows, and go to the first epoch."""
         self.together = self.processes * self.batch_size  # in a batch of all
-        lengths = [
-            round(float(row["duration"]) * self.sample_rate)
-            for row in self.rows
-        ]
+        rate = self.sample_rate
+        lengths = [round(float(row["duration"]) * rate) for row in self.rows]
         self.n_samples = self.segment or lengths[0]
         self.latest_starts = [max(0, n - (self.segment or n)) for n in lengths]
         # All stages at once: a stage without rows is reported before training.

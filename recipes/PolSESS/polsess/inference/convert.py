@@ -60,9 +60,8 @@ def convert(folder: str | Path) -> Path:
 def main(arguments: list[str]) -> None:
     """Convert the folders that the command line names."""
     parser = make_parser(__doc__, prog="python -m polsess.inference.convert")
-    parser.add_argument(
-        "folders", nargs="+", metavar="FOLDER", help="run or exported model"
-    )
+    text = "run or exported model"
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help=text)
     for folder in parser.parse_args(arguments).folders:
         print(f"{convert(folder)}: written")
 

@@ -54,12 +54,10 @@ def pairwise_si_sdr(
     # The projection of a unit vector on a unit vector. The residual is taken
     # in the time domain: 1 - projection**2 would cancel in FP32 above 60 dB.
     projection = torch.einsum("bte,bts->bes", estimates, targets)
-    residual = estimates.unsqueeze(-1) - projection.unsqueeze(
-        1
-    ) * targets.unsqueeze(2)
-    ratio = (projection.square() + EPSILON) / (
-        residual.square().sum(dim=1) + EPSILON
-    )
+    residual = projection.unsqueeze(1) * targets.unsqueeze(2)
+    residual = estimates.unsqueeze(-1) - residual
+    noise = residual.square().sum(dim=1) + EPSILON
+    ratio = (projection.square() + EPSILON) / noise
     si_sdr = 10 * torch.log10(ratio)
     si_sdr = torch.where(silent_estimate, 10 * math.log10(EPSILON), si_sdr)
     return torch.where(silent_target, math.nan, si_sdr)

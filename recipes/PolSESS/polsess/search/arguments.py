@@ -9,13 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from polsess.commands import (
-    called_by_orion,
-    make_parser,
-    parse_known,
-    treat_sigterm_as_interrupt,
-    write_options,
-)
+from polsess import commands
 from polsess.errors import UserError
 from polsess.search.sweep import decode_path, read_sweep_file
 from polsess.search.trial import Trial, experiment_name
@@ -57,14 +51,14 @@ def read_sweep_arguments(
     >>> read_sweep_arguments(["hparams/dprnn.yaml", "--lr", "0.001"])
     (['hparams/dprnn.yaml', '--lr', '0.001'], None)
     """
-    parser = make_parser(None, add_help=False)
+    parser = commands.make_parser(None, add_help=False)
     add_sweep_options(parser)
     arguments = list(map(decode_path, arguments))
-    own, arguments = parse_known(parser, arguments)
-    if own.sweep_folder and not called_by_orion():
+    own, arguments = commands.parse_known(parser, arguments)
+    if own.sweep_folder and not commands.called_by_orion():
         raise UserError("--sweep_folder: is for trials that Orion starts")
     if own.sweep is None:
-        if called_by_orion():
+        if commands.called_by_orion():
             raise UserError("give --sweep FILE, the same as Orion's --config")
         return arguments, None
     sweep = read_sweep_file(own.sweep)
@@ -77,11 +71,11 @@ def read_sweep_arguments(
         else:
             text = value if isinstance(value, str) else json.dumps(value)
             options = {name: text}
-        arguments += write_options(options)
-    if not called_by_orion():
+        arguments += commands.write_options(options)
+    if not commands.called_by_orion():
         return arguments, None
     _check_working_folder()
-    treat_sigterm_as_interrupt()
+    commands.treat_sigterm_as_interrupt()
     folder = own.sweep_folder or Path("results/sweeps", experiment_name())
     parameters = {name: given[name] for name in sweep.space}
     trial = Trial(sweep, folder, os.environ["ORION_TRIAL_ID"], parameters)
@@ -92,7 +86,7 @@ def read_sweep_arguments(
         )
     folders = {"output_folder": str(trial.folder)}
     folders["manifest_folder"] = str(trial.sweep_files.manifests)
-    return arguments + write_options(folders), trial
+    return arguments + commands.write_options(folders), trial
 
 
 def _read_given(arguments, sweep):
@@ -101,7 +95,7 @@ def _read_given(arguments, sweep):
     given = {n: run_opts[n] for n in run_opts.overridden_args} | overrides
     if Path(hparams_file).stem != sweep.model:
         raise UserError(f"{hparams_file}: {sweep.path} is for {sweep.model}")
-    for name in given if called_by_orion() else ():
+    for name in given if commands.called_by_orion() else ():
         if name in SETTINGS and SETTINGS[name].of_trial:
             raise UserError(f"--{name}: a trial has its own: --sweep_folder")
     for name, prior in sweep.space.items():

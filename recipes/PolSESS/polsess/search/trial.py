@@ -16,18 +16,10 @@ from pathlib import Path
 
 import torch
 
+from polsess import run_folder
 from polsess.errors import UserError
 from polsess.files import locked, read_json, to_json, write_atomically
 from polsess.processes import is_out_of_memory, on_main, process_count
-from polsess.run_folder import (
-    DIVERGED,
-    EARLY_STOPPED,
-    FINISHED,
-    Curve,
-    RunFiles,
-    differences,
-    read_curve,
-)
 from polsess.search.sweep import Sweep, SweepFiles
 from polsess.training.brain import TrainingStoppedError
 from polsess.training.settings import MAY_CHANGE, SETTINGS
@@ -43,7 +35,7 @@ HIGHEST = 1e6  # dB, more than FP32 resolves
 
 STOPPED = "stopped"  # by the sweep's rule
 OUT_OF_MEMORY = "out of memory"
-FAILED = (DIVERGED, OUT_OF_MEMORY)
+FAILED = (run_folder.DIVERGED, OUT_OF_MEMORY)
 
 # Parameters that do not change how much memory a training takes.
 SAME_MEMORY = {name for name, s in SETTINGS.items() if not s.memory}
@@ -81,7 +73,7 @@ def check_same_sweep(path: Path, sweep: Sweep, run_settings: Path) -> None:
     with locked(path.with_name(f".{path.name}.lock")):
         if not path.exists():
             write_atomically(path, to_json(settings))
-    differing = differences(read_json(path), settings, ignored)
+    differing = run_folder.differences(read_json(path), settings, ignored)
     if differing:
         raise UserError(
             f"{path}: this sweep was begun with other settings: "
@@ -105,7 +97,7 @@ def read_other_curves(folder: Path) -> Iterator[list[float]]:
         if path.parent.name == folder.name:
             continue
         try:
-            table = read_curve(path.parent)
+            table = run_folder.read_curve(path.parent)
             if table is None or table.empty:
                 continue
             values = table["valid_si_sdr"]
@@ -140,7 +132,7 @@ class Trial:
         self.parameters = parameters
         self.sweep_files = SweepFiles(sweep_folder)
         self.folder = self.sweep_files.trials / name
-        self.files = RunFiles(self.folder)
+        self.files = run_folder.RunFiles(self.folder)
         self.decision = self.folder / "decision.json"
         self.parent = os.getppid()
         self.lock = ExitStack()
@@ -155,7 +147,7 @@ class Trial:
         self.lock.enter_context(locked(self.folder / ".lock"))
 
     def until_stopped(
-        self, counter: EpochCounterWithStopper, curve: Curve
+        self, counter: EpochCounterWithStopper, curve: run_folder.Curve
     ) -> Iterator[int]:
         """Yield epochs until the training or the sweep's rule ends them.
 
@@ -224,16 +216,16 @@ class Trial:
 
     def _describe(self, failed, reason):
         """Describe the trial's outcome."""
-        rows = Curve(self.files.curve).rows
+        rows = run_folder.Curve(self.files.curve).rows
         best: dict = max(rows, key=lambda row: row["valid_si_sdr"], default={})
         stopped = self._read_decision().get("reason")
-        ended, objective = FINISHED, WORST
+        ended, objective = run_folder.FINISHED, WORST
         if failed:
             ended = failed
         elif stopped:
             ended, reason = STOPPED, stopped
         elif len(rows) < self.sweep.settings["number_of_epochs"]:
-            ended = EARLY_STOPPED
+            ended = run_folder.EARLY_STOPPED
         if best and not failed:
             objective = min(-best["valid_si_sdr"], WORST)
         return {
@@ -282,7 +274,7 @@ def reporting(trial: Trial) -> Iterator[None]:
             yield
         except TrainingStoppedError as error:
             # The cause: what a run can do next is not for a trial.
-            failed, reason = DIVERGED, str(error.__cause__)
+            failed, reason = run_folder.DIVERGED, str(error.__cause__)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -298,9 +290,8 @@ def reporting(trial: Trial) -> Iterator[None]:
         outcome = on_main(trial.finish, failed, reason)
         why = f" ({outcome['reason']})" if outcome["reason"] else ""
         logger.info(
-            f"Trial {trial.name}: {outcome['ended']} after "
-            f"{outcome['epochs']} epochs, best {outcome['best_valid_si_sdr']} "
-            f"dB{why}"
+            f"Trial {trial.name}: {outcome['ended']} after {outcome['epochs']} "
+            f"epochs, best {outcome['best_valid_si_sdr']} dB{why}"
         )
         on_main(report, outcome)
 

@@ -21,12 +21,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 import speechbrain as sb
-from polsess.commands import (
-    LARGEST_SEED,
-    make_parser,
-    read_options,
-    write_options,
-)
+from polsess import commands
 from polsess.corpus.manifests import CHOICES
 from polsess.data.augmentation import ROOMS
 from polsess.data.mmipc import TASKS
@@ -149,7 +144,7 @@ _COUNT = Setting(int, least=0, memory=False)
 IN_EACH_YAML = {
     # Fixed for a run
     "experiment_name": Setting(str),
-    "seed": Setting(int, least=0, most=LARGEST_SEED),
+    "seed": Setting(int, least=0, most=commands.LARGEST_SEED),
     "task": Setting(choices=tuple(TASKS)),
     "train_size": Setting(int, may_be_null=True),
     "training_segment": Setting(float, may_be_null=True),
@@ -265,7 +260,7 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     """
     if not arguments or arguments[0].startswith("-"):
         raise UserError("give a model's YAML file first, as hparams/dprnn.yaml")
-    hparams_file, texts = arguments[0], read_options(arguments[1:])
+    hparams_file, texts = arguments[0], commands.read_options(arguments[1:])
     defaults = RunOptions().as_dict()
     for name, text in texts.items():
         refuse(f"--{name}", name)
@@ -273,7 +268,8 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
             raise UserError(f"--{name} {text}: takes no value; leave it out")
     options = texts.keys() & {*RUN_OPTIONS, "help"}
     own = {name: texts.pop(name) for name in options}
-    run_opts = sb.parse_arguments([hparams_file, *write_options(own)])[1]
+    words = [hparams_file, *commands.write_options(own)]
+    run_opts = sb.parse_arguments(words)[1]
     overrides = {name: read_value(name, text) for name, text in texts.items()}
     below_recipe = RECIPE / hparams_file
     if not Path(hparams_file).exists() and below_recipe.is_file():
@@ -575,17 +571,11 @@ def check_same_run(files: RunFiles, settings: dict) -> None:
 
 def add_sweep_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of sweeps that ``train.py`` takes."""
-    parser.add_argument(
-        "--sweep",
-        metavar="FILE",
-        help="train with a sweep's settings (default: those of HPARAMS)",
-    )
-    parser.add_argument(
-        "--sweep_folder",
-        type=Path,
-        metavar="FOLDER",
-        help="folder of the trials (default: results/sweeps/EXPERIMENT)",
-    )
+    add = parser.add_argument
+    text = "train with a sweep's settings (default: those of HPARAMS)"
+    add("--sweep", metavar="FILE", help=text)
+    text = "folder of the trials (default: results/sweeps/EXPERIMENT)"
+    add("--sweep_folder", type=Path, metavar="FOLDER", help=text)
 
 
 def make_help(
@@ -604,12 +594,10 @@ def make_help(
     -------
     argparse.ArgumentParser
     """
-    parser = make_parser(
-        description, usage="%(prog)s HPARAMS [--name value ...]"
-    )
-    parser.add_argument(
-        "HPARAMS", help="a model's YAML file; with one, --help shows its values"
-    )
+    usage = "%(prog)s HPARAMS [--name value ...]"
+    parser = commands.make_parser(description, usage=usage)
+    text = "a model's YAML file; with one, --help shows its values"
+    parser.add_argument("HPARAMS", help=text)
     add_sweep_options(parser)
     if not arguments[0].startswith("-"):
         hparams_file, *_ = parse_arguments(arguments[:1])
