@@ -103,11 +103,19 @@ def test_a_step_in_which_no_mixture_takes_part_changes_nothing(
         self.hparams.loss = partial(separation_loss, threshold=threshold)
         seen.append([p.detach().clone() for p in self.modules.parameters()])
 
+    def note(self, batch, estimates, loss, should_step):
+        losses.append(loss.item())
+
+    losses: list = []
     monkeypatch.setattr(train.Separation, "on_fit_batch_start", leave_out)
+    monkeypatch.setattr(train.Separation, "on_fit_batch_end", note)
     folder = run("convtasnet", small_corpus, tmp_path, number_of_epochs=1)
     assert not all(map(torch.equal, seen[1], seen[2]))
     assert all(map(torch.equal, seen[2], seen[4]))
     curve = pd.read_csv(folder / "curve.csv")
+    # Nor do they count as losses of 0 dB.
+    assert losses[2:] == [0, 0, 0]
+    assert curve["train_loss"][0] == pytest.approx(sum(losses[:2]) / 2)
     assert list(curve["skipped_batches"]) == [0]
 
 
@@ -218,6 +226,17 @@ def test_bad_gradients_of_accumulated_batches_count_as_steps(
     log = (tmp_path / "log.txt").read_text()
     assert "(1 in a row, 2 in this epoch)" in log
     assert "(2 in a row, 4 in this epoch)" in log
+
+
+def test_a_step_in_between_ends_a_row_of_bad_batches(
+    small_corpus, tmp_path, monkeypatch
+):
+    # The other batch of each step is good.
+    poison(monkeypatch, lambda brain, stage, call: call in (2, 4, 6, 8))
+    options = {"batch_size": 1, "grad_accumulation_factor": 2}
+    options |= {"nonfinite_patience": 1, "number_of_epochs": 1}
+    folder = run("convtasnet", small_corpus, tmp_path, **options)
+    assert list(pd.read_csv(folder / "curve.csv")["skipped_batches"]) == [4]
 
 
 def test_fp16_stops_when_no_scale_helps(small_corpus, tmp_path, monkeypatch):

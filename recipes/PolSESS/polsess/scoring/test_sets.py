@@ -145,9 +145,8 @@ def check_files(test_set: EvaluationSet, quiet: bool = False) -> None:
         wrong = [f"{p} {f}" for p, f in formats.items() if isinstance(f, str)]
         if len(set(formats.values())) > 1:
             wrong.append(f"rate (Hz) and length of its files differ: {formats}")
-        if wrong:  # the header is row 1
-            place = f"{test_set.data_folder}, row {example.row + 2} ({name})"
-            raise UserError(f"{place}: {wrong[0]}")
+        if wrong:
+            raise UserError(f"{test_set.data_folder}, {name}: {wrong[0]}")
         test_set.formats[example.row] = formats[files[0]]
         hashes = "".join(found[path][1] for path in files)
         test_set.audio[key] = _hash(hashes.encode())

@@ -276,6 +276,8 @@ class ReliableBrain(sb.Brain):
                 group["lr"] *= record["lr_factor"]
             self.skipped.in_a_row = 0
         counter = self.hparams.epoch_counter
+        # Relative to the best: above 0 dB it would count a fall as a gain.
+        counter.min_delta = 0.0
         counter.should_stop = (
             counter.current - counter.best_limit >= counter.limit_to_stop
         )
@@ -379,7 +381,8 @@ class ReliableBrain(sb.Brain):
             size, value = read_values(norm, loss)
         problem, lost = None, 1
         if math.isfinite(value):
-            count = self.batches.examples_here(self.step)
+            # 0 if none of them takes part in the loss
+            count = self.batches.examples_here(self.step) * (value != 0)
             self.training_state.add_loss(value, count)
         else:
             problem = "loss is"
@@ -391,6 +394,8 @@ class ReliableBrain(sb.Brain):
                 lost = self.group_batches + (factor > 1)
             elif not self.step_if_finite(norm, size):
                 problem, lost = "gradients are", self.group_batches
+            else:
+                self.skipped.in_a_row = 0
         if should_step:
             self.group_batches = 0
         if problem or should_step:
