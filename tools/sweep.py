@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> None:
     """
     stage = options.stage
     for_train = series.read_train_options(options.others, GIVEN_BY)
-    if model := for_train.get("pretrained"):  # hunts run in another folder
+    model = for_train.get("pretrained")
+    if model and model != "null":  # hunts run in another folder
         for_train["pretrained"] = str(Path(model).expanduser().absolute())
     environments = [hunting.environment_of(d) for d in options.devices]
     if not options.data_folder.is_dir():

@@ -91,9 +91,14 @@ def find_conversations(paths: list[Path], output: Path) -> dict:
             raise UserError(f"{given}: no streams of separate.py --speakers")
         for file, made in separated:
             name = str(file.relative_to(start).with_suffix(""))
-            # Its eaf is written first.
-            theirs = not (output / f"{name}.eaf").exists()
-            if name in found or (theirs and (output / f"{name}.rttm").exists()):
+            base = str(output / name)
+            own = Path(f"{base}.json").resolve() == file.resolve()
+            rttm = Path(f"{base}.rttm").exists()
+            # The first and the last file of a transcript.
+            ours = "eaf", "transcript.json"
+            if not any(Path(f"{base}.{suffix}").exists() for suffix in ours):
+                own |= rttm
+            if name in found or own:
                 raise UserError(
                     f"{file}: its transcript would replace other files of its "
                     "name; transcribe it into another --output"
@@ -134,7 +139,8 @@ def transcribe(
         raise RecordingError(f"{path}: {problem}")
     segments, sounds = [], [Path(made["recording"])]
     for speaker, file in made["speakers"].items():
-        stream, place = Recording(path.parent / file), 0.0
+        # However the folder was given, the transcript is the same.
+        stream, place = Recording(path.parent.absolute() / file), 0.0
         how = stream.sample_rate, speaker, hypotheses, longest
         for segment in transcribe_stream(stream, *how):
             segments.append(segment)

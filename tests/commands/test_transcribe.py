@@ -142,7 +142,9 @@ def test_pieces_have_a_longest_time(arguments, tmp_path):
     assert max(lengths) < 1.1
 
 
-def test_nothing_is_recognised_twice(arguments, separated, spoken, tmp_path):
+def test_nothing_is_recognised_twice(
+    arguments, separated, spoken, tmp_path, monkeypatch
+):
     transcribe.main(arguments)
     base = tmp_path / "transcripts/day 1/meeting"
     before, text = heard(tmp_path), base.with_suffix(".txt").read_text()
@@ -157,7 +159,8 @@ def test_nothing_is_recognised_twice(arguments, separated, spoken, tmp_path):
     # What was corrected by hand stays, until the streams change.
     base.with_suffix(".eaf").write_text("corrected")
     base.with_suffix(".txt").unlink()
-    transcribe.main(arguments)
+    monkeypatch.chdir(tmp_path)
+    transcribe.main(["separated", *arguments[1:]])
     assert base.with_suffix(".eaf").read_text() == "corrected"
     assert len(base.with_suffix(".txt").read_text()) == len(text)
     # Of another stream, what changed is recognised.
@@ -224,11 +227,13 @@ def test_files_are_found(separated, spoken, tmp_path):
     for same in (folder, folder / "day 1" / ".."):
         with pytest.raises(UserError, match="would replace other files"):
             find([again], same)
-    # A diarization of the user's.
+    # A diarization of the user's; of a transcript the eaf may be gone.
     output.mkdir()
     (output / "meeting.rttm").touch()
     with pytest.raises(UserError, match="would replace other files"):
         find([separated], output)
+    (output / "meeting.transcript.json").touch()
+    assert list(find([separated], output)) == ["meeting"]
 
 
 @pytest.mark.parametrize(

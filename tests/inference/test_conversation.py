@@ -336,7 +336,7 @@ def test_turns_are_found_in_rttm_files():
     assert turns == {b: jan}
     assert str(problem) == "x/c.wav: b.rttm: has b_1, but no recording c"
     # It is not known of which of two recordings of a name it is.
-    found = {"x/b 1": b, "y/b 1": Path("y/b 1.wav"), "a": a}
+    found = {"x/b 1": b, "y/b_1": Path("y/b_1.wav"), "a": a}
     turns, problems = find_turns(Path("both.rttm"), found, out)
     assert turns == {a: anna} and len(problems) == 2
     assert "b 1 may be each of several recordings" in str(problems[0])

@@ -202,6 +202,7 @@ def test_the_command_line_goes_before_the_yaml():
             "--debug_batches does nothing without debug",
         ),
         (["--test_only", "False"], "--test_only False: takes no value"),
+        (["--compile", "null"], "--compile null: takes no value"),
         (["--precis", "bf16"], r"no such key; did you mean precision\?"),
         (["--h"], "--h: .*dprnn.yaml has no such key"),
     ],
@@ -209,6 +210,12 @@ def test_the_command_line_goes_before_the_yaml():
 def test_mistakes_are_named(options, message):
     with pytest.raises(UserError, match=message):
         read(*options)
+
+
+def test_a_flag_in_a_series_is_one():
+    # run_series.py and sweep.py write the values of their files out.
+    command = [str(HPARAMS / "dprnn.yaml"), "--compile", "true"]
+    assert parse_arguments(command)[1].compile
 
 
 @pytest.mark.parametrize("name", REFUSED)

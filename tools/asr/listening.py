@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import TextIO
+from unicodedata import category
 
 import numpy as np
 import pandas as pd
@@ -64,8 +65,9 @@ class Hypotheses:
                 text = self.recogniser.recognise(samples, rate)
             except Exception as error:  # whatever a model or a program raises
                 reason = str(error)[:200] or type(error).__name__
-            # No XML may have control characters.
-            text = "".join(c if c.isprintable() else " " for c in text)
+            # No XML may have control characters, or what is no character.
+            bad = ("Cc", "Cs", "Cn")
+            text = "".join(" " if category(c) in bad else c for c in text)
             # One line per row, so that a torn row is detected.
             said = (*key, text, reason)
             values = [" ".join(value.split()) for value in said]

@@ -180,16 +180,17 @@ def find_turns(source: Path, found: dict, output: Path) -> tuple[dict, list]:
     problems: list = []
     read_rttm = cache(diarization.read_rttm)
     stems = [path.stem for path in found.values()]
+    names = [_name_in_rttm(path) for path in found.values()]
     if not source.is_dir():
         read_rttm(source)
     for name, path in found.items():
         rttm = source / f"{name}.rttm" if source.is_dir() else source
         if not rttm.exists() and stems.count(path.stem) == 1:
             rttm = source / f"{path.stem}.rttm"
-        stem = unicodedata.normalize("NFC", "_".join(path.stem.split()))
+        stem = _name_in_rttm(path)
         try:
             inside = read_rttm(rttm)
-            if rttm == source and stems.count(path.stem) > 1:
+            if rttm == source and names.count(stem) > 1:
                 raise UserError(
                     f"{rttm}: {path.stem} may be each of several recordings; "
                     "give a folder of RTTM files"
@@ -198,12 +199,17 @@ def find_turns(source: Path, found: dict, output: Path) -> tuple[dict, list]:
             if len(inside) == 1 and (len(found) == 1 or rttm != source):
                 inside = {stem: [*inside.values()][0]}
             if stem not in inside:
-                names = ", ".join([*inside][:5])
-                raise UserError(f"{rttm}: has {names}, but no recording {stem}")
+                has = ", ".join([*inside][:5])
+                raise UserError(f"{rttm}: has {has}, but no recording {stem}")
             turns[path] = inside[stem]
         except UserError as error:
             problems.append(RecordingError(f"{path}: {error}"))
     return turns, problems
+
+
+def _name_in_rttm(path):
+    """Name a recording as RTTM files do, in which no name has a blank."""
+    return unicodedata.normalize("NFC", "_".join(path.stem.split()))
 
 
 def names_of(turns: Iterable[Turn] | None) -> list[str]:

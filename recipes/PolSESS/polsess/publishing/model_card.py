@@ -119,7 +119,7 @@ def _format_scores(run, tested):
     if made.exists() and read_json(made).get("checkpoint") == checkpoint:
         columns = ["variant", "metric", "score", "mixture", "improvement"]
         scores = read_scores(evaluation.scores, columns)
-    elif tested.get("best_epoch") == checkpoint["epoch"]:
+    elif path.exists() and tested.get("best_epoch") == checkpoint["epoch"]:
         scores = read_scores(path).assign(metric="si_sdr")
         scores.columns = scores.columns.str.removeprefix("si_sdr_")
         scores = scores.rename(columns={"si_sdr": "score"})

@@ -265,7 +265,11 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
     for name, text in texts.items():
         refuse(f"--{name}", name)
         if defaults.get(name) is False and text is not None:
-            raise UserError(f"--{name} {text}: takes no value; leave it out")
+            if text.lower() != "true":  # as a series has it
+                raise UserError(
+                    f"--{name} {text}: takes no value; leave it out"
+                )
+            texts[name] = None
     options = texts.keys() & {*RUN_OPTIONS, "help"}
     own = {name: texts.pop(name) for name in options}
     words = [hparams_file, *commands.write_options(own)]
