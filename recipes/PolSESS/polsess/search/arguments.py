@@ -18,7 +18,6 @@ from polsess.training.settings import (
     add_sweep_options,
     parse_arguments,
 )
-from speechbrain.utils.run_opts import RunOptions
 
 
 def read_sweep_arguments(
@@ -66,12 +65,8 @@ def read_sweep_arguments(
     for name, value in sweep.settings.items():
         if name in given:
             continue
-        if RunOptions().as_dict().get(name) is False:  # takes no value
-            options: dict = {name: None} if value else {}
-        else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            options = {name: text}
-        arguments += commands.write_options(options)
+        text = value if isinstance(value, str) else json.dumps(value)
+        arguments += commands.write_options({name: text})
     if not commands.called_by_orion():
         return arguments, None
     _check_working_folder()

@@ -262,14 +262,14 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, dict]:
         raise UserError("give a model's YAML file first, as hparams/dprnn.yaml")
     hparams_file, texts = arguments[0], commands.read_options(arguments[1:])
     defaults = RunOptions().as_dict()
-    for name, text in texts.items():
+    for name, text in [*texts.items()]:
         refuse(f"--{name}", name)
+        # A flag, whose value SpeechBrain ignores; YAML files give it one.
         if defaults.get(name) is False and text is not None:
-            if text.lower() != "true":  # as a series has it
-                raise UserError(
-                    f"--{name} {text}: takes no value; leave it out"
-                )
-            texts[name] = None
+            if text.lower() not in ("true", "false"):
+                raise UserError(f"--{name} {text}: give True or False")
+            del texts[name]
+            texts |= {name: None} if text.lower() == "true" else {}
     options = texts.keys() & {*RUN_OPTIONS, "help"}
     own = {name: texts.pop(name) for name in options}
     words = [hparams_file, *commands.write_options(own)]
